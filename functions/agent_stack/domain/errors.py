@@ -1,0 +1,53 @@
+"""One error tree, split by what the caller does about it.
+
+Adapters translate what the world says into these; nothing else escapes an adapter. A message names what was
+asked, what came back and what to do; it never holds a credential.
+"""
+
+
+class AgentStackError(Exception):
+    """Anything this package raises on purpose."""
+
+
+class RetryError(AgentStackError):
+    """Nothing happened, or it may safely be asked again: the same request, later."""
+
+
+class UnknownOutcomeError(RetryError):
+    """The request may have taken effect; find out before asking anything else."""
+
+
+class WaitError(AgentStackError):
+    """Someone else must act first (quota, account, expired token): stop asking, say so, look again later."""
+
+
+class GiveUpError(AgentStackError):
+    """This item will never succeed as it is; others are not concerned."""
+
+
+class NotFoundError(GiveUpError):
+    """The thing asked for does not exist (any more)."""
+
+
+class StackNotFoundError(NotFoundError):
+    """Buildkite does not know the stack key: it was never registered, or withdrawn since."""
+
+
+class ConfigurationError(GiveUpError):
+    """A setting is wrong.
+
+    Args:
+        setting: its name, as the operator knows it.
+        value: what it holds now, cropped; never a credential.
+        remedy: what to change.
+    """
+
+    def __init__(self, *, setting: str, value: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{setting}={value[:120]!r}: {problem}. {remedy}")
+        self.setting = setting
+        self.problem = problem
+        self.remedy = remedy
+
+
+class BugError(AgentStackError):
+    """An invariant of ours does not hold. Stop this item and tell us."""

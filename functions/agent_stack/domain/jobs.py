@@ -1,0 +1,44 @@
+"""What Buildkite tells of a scheduled job, and of the queue it waits in."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent_stack.domain.identifiers import JobId, QueueKey, StackKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A cluster queue that this deployment serves, and the key under which it is registered there."""
+
+    key: QueueKey
+    stack_key: StackKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One job as listed. Everything in it but the id was written by whoever wrote the pipeline."""
+
+    job_id: JobId
+    queue_key: QueueKey
+    scheduled_at: datetime
+    priority: int = 0
+    rules: tuple[str, ...] = ()  # agent query rules, "key=value"
+    pipeline_slug: str = ""
+    build_number: int | None = None
+    step_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledPage:
+    """One page of a queue's scheduled jobs, oldest first.
+
+    Attributes:
+        paused: the queue is paused; nothing of it may start.
+        next_cursor: where the next page begins; None when this is the last one that can be asked for.
+        pageable: further pages can be asked for at all; where not, jobs that nobody takes hide those behind them.
+    """
+
+    jobs: tuple[Job, ...]
+    paused: bool
+    next_cursor: str | None = None
+    pageable: bool = True

@@ -1,0 +1,73 @@
+"""Launching: what is asked of EC2, what was written down before asking, and what came of it.
+
+Capacity and binding are two things. A launch asks for N identical VMs of a class and knows no job; which VM
+serves which job is decided afterwards, by binding.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from agent_stack.domain.classes import VmClass
+from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
+from agent_stack.domain.vms import Vm
+
+
+class LaunchErrorClass(StrEnum):
+    """What to do about a launch that failed, in whole or in part."""
+
+    THROTTLE = "throttle"  # the same request again, later
+    CAPACITY = "capacity"  # that pool is dry; another one
+    QUOTA = "quota"  # that market is full for this account
+    ACCOUNT = "account"  # an operator must act on the account
+    CONFIGURATION = "configuration"  # an operator must act on the class
+    UNRECOGNISED = "unrecognised"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchError:
+    """One reason why EC2 gave fewer VMs than asked, with EC2's own code and words."""
+
+    error_class: LaunchErrorClass
+    code: str
+    message: str
+    pool: str = ""  # market:type:zone, where EC2 told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchOrder:
+    """N identical VMs of one class, in the terms of the operator."""
+
+    intent_id: IntentId
+    vm_class: VmClass
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A launch written down before it is asked for.
+
+    Attributes:
+        intent_id: EC2's client token, and the launch tag of every VM that comes of it.
+        request: the exact request, opaque here; a replay sends it byte for byte.
+        queues: the queues whose jobs it was made for; a paused one forbids a replay.
+        spent: EC2 has answered; the token must never be used for anything else again.
+        vms: what came of it, as far as we know.
+    """
+
+    intent_id: IntentId
+    class_name: ClassName
+    request: str
+    count: int
+    queues: tuple[QueueKey, ...]
+    created_at: datetime
+    spent: bool = False
+    vms: tuple[Vm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchOutcome:
+    """EC2's answer: some VMs, some errors, often both."""
+
+    vms: tuple[Vm, ...]
+    errors: tuple[LaunchError, ...] = ()

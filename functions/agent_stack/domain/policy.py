@@ -1,0 +1,51 @@
+"""What the operator decided, as values: bounds, graces and brakes."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+class UnmatchedJobs(StrEnum):
+    """What becomes of a job that asks for something nobody offers."""
+
+    AUTO = "auto"  # finished where they would hide the jobs behind them for ever, else left alone
+    IGNORE = "ignore"
+    FAIL = "fail"
+
+
+class NotificationLevel(StrEnum):
+    """How much of a boot the build page tells."""
+
+    QUIET = "quiet"
+    NORMAL = "normal"
+    VERBOSE = "verbose"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One deployment's decisions. All durations end in a comparison with a clock reading of the same tick."""
+
+    reservation: timedelta
+    launch_deadline: timedelta
+    unassigned_timeout: timedelta
+    max_lifetime: timedelta
+    cancel_grace: timedelta
+    finish_grace: timedelta
+    sweep_grace: timedelta
+    max_instances: int
+    max_launches_per_minute: int
+    max_launch_attempts: int
+    max_terminations_per_tick: int
+    unmatched_jobs: UnmatchedJobs
+    notification_level: NotificationLevel
+    launch_enabled: bool
+    observe_only: bool
+
+    @property
+    def bindable_age(self) -> timedelta:
+        """A VM older than this is no longer bound to a job.
+
+        An unbound VM powers itself off at `unassigned_timeout`; the minute is what binding and the VM's next
+        look into its mailbox may take together, so that a bound VM is never one about to leave.
+        """
+        return max(self.unassigned_timeout - timedelta(seconds=60), self.unassigned_timeout / 2)

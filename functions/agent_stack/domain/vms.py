@@ -1,0 +1,57 @@
+"""VMs as EC2 shows them, and mailboxes as the tracker reads them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId, QueueKey
+from agent_stack.domain.states import Baton, BootStage, Market, VmState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vm:
+    """One instance that carries our tag."""
+
+    instance_id: InstanceId
+    arn: InstanceArn
+    state: VmState
+    launched_at: datetime
+    instance_type: str = ""
+    zone: str = ""
+    market: Market = Market.ON_DEMAND
+    intent_id: IntentId | None = None
+    reason: str = ""  # EC2's state reason code, such as Server.SpotInstanceTermination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Letter:
+    """What is put into a VM's mailbox when a run is bound to it.
+
+    The only value of this package that holds a credential; its repr says so and no more.
+    """
+
+    instance_arn: InstanceArn
+    job_id: JobId
+    queue_key: QueueKey
+    endpoint: str
+    agent_name: str
+    agent_tags: tuple[str, ...]
+    credential_kind: str  # "job-token" | "agent-token"
+    credential: str
+    expires_at: datetime
+
+    def __repr__(self) -> str:
+        return f"Letter(job_id={self.job_id!r}, instance_arn={self.instance_arn!r}, credential=<hidden>)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """A mailbox as read back: who holds the baton, and what the VM says of itself.
+
+    A job on the VM can write the VM's own words (`stage`, `stage_seconds`, `detail`), so they are cropped on
+    reading and decide nothing once Buildkite shows an agent.
+    """
+
+    baton: Baton
+    stage: BootStage | None = None
+    stage_seconds: float | None = None  # since the VM's own boot, by its monotonic clock
+    detail: str = ""
