@@ -1,0 +1,63 @@
+"""Claim: settle who owns the job before anything is destroyed.
+
+Takes the baton where that was decided, then reads the jobs' states once more for every run about to lose its
+VM or its job, and decides again. Between the first look and the baton an agent may have taken the job; after
+both are known, nothing can change any more: with the baton here no agent of ours can come, and without it the
+state read last says whether one came.
+"""
+
+from dataclasses import dataclass, replace
+
+from agent_stack.domain.decisions import Action, decide
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.runs import Run
+from agent_stack.domain.states import Baton, RunState
+from agent_stack.ports import Ledger, Mailbox, StacksApi, Telemetry
+from agent_stack.stages.states import job_states
+from agent_stack.stages.ticks import TrackerTick, Verdict
+
+DESTRUCTIVE = frozenset({Action.TERMINATE, Action.HAND_BACK, Action.FINISH, Action.END})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Takes batons and confirms destructive decisions about runs whose agent may just be coming up."""
+
+    mailbox: Mailbox
+    ledger: Ledger
+    stacks: StacksApi
+    telemetry: Telemetry
+
+    def __call__(self, tick: TrackerTick) -> TrackerTick:
+        """Rewrites the `verdicts` concerned."""
+        verdicts = dict(tick.verdicts)
+        held: list[Run] = []
+        for verdict in tick.verdicts.values():
+            if verdict.decision.action is Action.TAKE_BATON:
+                baton = self._take(verdict.run)
+                if baton is not None:
+                    held.append(verdict.run.noted(baton=baton))
+        known = {run.job_id: run for run in self.ledger.update(held)}
+        doubtful = [
+            replace(verdict.situation, run=known.get(job_id, verdict.run))
+            for job_id, verdict in verdicts.items()
+            if verdict.run.state is RunState.BOOTING and (job_id in known or verdict.decision.action in DESTRUCTIVE)
+        ]
+        states = job_states([s.run for s in doubtful], self.stacks, self.telemetry)
+        for situation in doubtful:
+            again = replace(situation, job_state=states.get(situation.run.job_id))
+            verdicts[again.run.job_id] = Verdict(situation=again, decision=decide(again))
+        return replace(tick, verdicts=verdicts)
+
+    def _take(self, run: Run) -> Baton | None:
+        """Who holds the baton now; None when that could not be learnt."""
+        if run.binding is None:
+            return None
+        try:
+            taken = self.mailbox.take_baton(run.binding.arn)
+        except AgentStackError as error:
+            self.telemetry.warning("baton_unknown", job_id=run.job_id, error=str(error))
+            return None
+        holder = Baton.TRACKER if taken else Baton.VM
+        self.telemetry.info("baton_settled", job_id=run.job_id, instance_id=run.binding.instance_id, holder=holder)
+        return holder

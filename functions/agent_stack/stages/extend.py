@@ -1,0 +1,44 @@
+"""Extend: keep the jobs of booting VMs reserved, or learn that they are no longer ours."""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from agent_stack.domain.decisions import Action
+from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.runs import Run
+from agent_stack.ports import Ledger, StacksApi, Telemetry
+from agent_stack.stages.ticks import TrackerTick
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extend:
+    """Reserves again, all of a queue in one request. A refusal is recorded; the next tick acts on it."""
+
+    stacks: StacksApi
+    ledger: Ledger
+    policy: Policy
+    telemetry: Telemetry
+
+    def __call__(self, tick: TrackerTick) -> TrackerTick:
+        """Updates the runs in `verdicts`."""
+        by_queue: dict[QueueKey, list[Run]] = defaultdict(list)
+        for verdict in tick.verdicts.values():
+            if verdict.decision.action is Action.EXTEND:
+                by_queue[verdict.run.queue_key].append(verdict.run)
+        until = tick.now + self.policy.reservation
+        changed: list[Run] = []
+        for queue, runs in by_queue.items():
+            answer = self.stacks.reserve(queue, [run.job_id for run in runs], self.policy.reservation)
+            for error in answer.errors:
+                self.telemetry.warning("reservations_not_extended", queue=queue, error=str(error))
+            for run in runs:
+                if run.job_id in answer.reserved:
+                    changed.append(run.reserved(now=tick.now, until=until))
+                elif run.job_id in answer.not_reserved:
+                    self.telemetry.warning("reservation_lost", job_id=run.job_id)
+                    changed.append(run.noted(reservation_lost=True))
+        recorded = self.ledger.update(changed)
+        if recorded:
+            self.telemetry.info("reservations_extended", count=len(recorded))
+        return replace(tick, verdicts=tick.with_runs(recorded))

@@ -1,0 +1,82 @@
+"""Observe: gather what EC2, the ledger, Buildkite and the mailboxes say, and know what is not known.
+
+The order is part of the design. EC2 first, ledger second: a VM whose run we cannot find was then certainly not
+bound when EC2 showed it. Job states before mailboxes: an agent can only have a job whose credential was taken
+before, so a job that shows an agent has a mailbox that shows who took it.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from agent_stack.domain.decisions import Situation
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.runs import Run
+from agent_stack.domain.states import RunState
+from agent_stack.domain.vms import Mail, Vm
+from agent_stack.ports import ClassSource, Fleet, Ledger, Mailbox, StacksApi, Telemetry
+from agent_stack.stages.states import job_states
+from agent_stack.stages.ticks import TrackerTick
+
+DEFAULT_BOOT_TIMEOUT = timedelta(minutes=5)
+"""For runs whose class the operator has removed since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """Reads everything once. A source that fails leaves its facts unknown, never empty."""
+
+    fleet: Fleet
+    ledger: Ledger
+    stacks: StacksApi
+    mailbox: Mailbox
+    classes: ClassSource
+    policy: Policy
+    telemetry: Telemetry
+
+    def __call__(self, tick: TrackerTick) -> TrackerTick:
+        """Fills `described`, `vms` and `situations`."""
+        vms, described = self._vms()
+        runs = self.ledger.active_runs()
+        states = job_states(runs, self.stacks, self.telemetry)
+        mails = self._mails([run for run in runs if run.state is RunState.BOOTING])
+        timeouts = self._boot_timeouts()
+        situations = tuple(
+            Situation(
+                run=run,
+                vm=vms.get(run.binding.instance_id) if run.binding else None,
+                described=described,
+                job_state=states.get(run.job_id),
+                mail=mails.get(run.binding.arn) if run.binding else None,
+                boot_timeout=timeouts.get(run.class_name, DEFAULT_BOOT_TIMEOUT),
+                policy=self.policy,
+                now=tick.now,
+            )
+            for run in runs
+        )
+        return replace(tick, described=described, vms=vms, situations=situations)
+
+    def _vms(self) -> tuple[dict[InstanceId, Vm], bool]:
+        try:
+            return {vm.instance_id: vm for vm in self.fleet.describe()}, True
+        except AgentStackError as error:
+            self.telemetry.warning("vms_unknown", error=str(error))
+            return {}, False
+
+    def _mails(self, booting: list[Run]) -> dict[InstanceArn, Mail]:
+        arns = [run.binding.arn for run in booting if run.binding is not None]
+        if not arns:
+            return {}
+        try:
+            return dict(self.mailbox.read(arns))
+        except AgentStackError as error:
+            self.telemetry.warning("mailboxes_unknown", count=len(arns), error=str(error))
+            return {}
+
+    def _boot_timeouts(self) -> dict[ClassName, timedelta]:
+        try:
+            return {name: vm_class.boot_timeout for name, vm_class in self.classes.book().classes.items()}
+        except AgentStackError as error:
+            self.telemetry.error("classes_unreadable", error=str(error))
+            return {}

@@ -1,0 +1,60 @@
+"""Poll: ask each queue for its scheduled jobs.
+
+Listing is what keeps a queue "Connected" for the people who look at it, so it goes on even when nothing may
+start.
+"""
+
+from dataclasses import dataclass, replace
+
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.jobs import Job, Queue, ScheduledPage
+from agent_stack.domain.policy import Policy
+from agent_stack.ports import StacksApi, Telemetry
+from agent_stack.stages.ticks import DispatcherTick
+
+MAX_PAGES = 10
+"""Pages read from one queue in one tick: 10,000 jobs at the API's 1,000 a page, and the API's 10 listings a second."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poll:
+    """Lists every queue from its start; one queue's failure does not hide the others' jobs."""
+
+    stacks: StacksApi
+    queues: tuple[Queue, ...]
+    policy: Policy
+    telemetry: Telemetry
+
+    def __call__(self, tick: DispatcherTick) -> DispatcherTick:
+        """Fills `paused`, `clogging` and `listed`."""
+        known = {run.job_id for run in tick.active}
+        free = max(0, self.policy.max_instances - len(tick.active))
+        listed: list[Job] = []
+        paused: set[QueueKey] = set()
+        clogging: set[QueueKey] = set()
+        for queue in self.queues:
+            pages = self._read(queue.key, free + len(known))
+            if not pages or any(page.paused for page in pages):
+                paused.add(queue.key)  # unknown is treated as paused: nothing new starts on a guess
+            if pages and not pages[0].pageable:
+                clogging.add(queue.key)
+            listed += {job.job_id: job for page in pages for job in page.jobs if job.job_id not in known}.values()
+        return replace(tick, listed=tuple(listed), paused=frozenset(paused), clogging=frozenset(clogging))
+
+    def _read(self, queue: QueueKey, wanted: int) -> list[ScheduledPage]:
+        """The pages that could be read; a later page that fails costs only itself."""
+        pages: list[ScheduledPage] = []
+        cursor: str | None = None
+        for _ in range(MAX_PAGES):
+            try:
+                page = self.stacks.list_scheduled(queue, cursor=cursor)
+            except AgentStackError as error:
+                self.telemetry.error("queue_not_listed", queue=queue, page=len(pages) + 1, error=str(error))
+                self.telemetry.count("QueueListingFailed")
+                break
+            pages.append(page)
+            cursor = page.next_cursor
+            if page.paused or cursor is None or sum(len(page.jobs) for page in pages) >= wanted:
+                break
+        return pages

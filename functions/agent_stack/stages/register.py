@@ -1,0 +1,43 @@
+"""Register: make each queue's stack known to Buildkite, once a process. Everything else needs it."""
+
+from dataclasses import dataclass, field
+
+from agent_stack.domain.errors import AgentStackError, ConfigurationError
+from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.jobs import Queue
+from agent_stack.ports import StacksApi, Telemetry
+from agent_stack.stages.ticks import DispatcherTick
+
+
+@dataclass(slots=True, kw_only=True)
+class Register:
+    """Registers what is not registered yet; a queue that fails is tried again next tick."""
+
+    stacks: StacksApi
+    queues: tuple[Queue, ...]
+    telemetry: Telemetry
+    _done: set[QueueKey] = field(default_factory=set, init=False)
+
+    def __call__(self, tick: DispatcherTick) -> DispatcherTick:
+        """Changes nothing of the tick.
+
+        Raises:
+            ConfigurationError: a setting is wrong for all queues.
+            AgentStackError: no queue could be registered; there is nothing to work on.
+        """
+        failures: list[AgentStackError] = []
+        for queue in self.queues:
+            if queue.key in self._done:
+                continue
+            try:
+                self.stacks.register(queue.key)
+            except AgentStackError as error:
+                self.telemetry.error("stack_not_registered", queue=queue.key, error=str(error))
+                self.telemetry.count("StackNotRegistered")
+                failures.append(error)
+                continue
+            self._done.add(queue.key)
+            self.telemetry.info("stack_registered", queue=queue.key, stack_key=queue.stack_key)
+        if failures and not self._done:
+            raise next((error for error in failures if isinstance(error, ConfigurationError)), failures[0])
+        return tick

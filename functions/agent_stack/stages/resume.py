@@ -1,0 +1,96 @@
+"""Resume: begin a tick with what earlier ones left: active runs, open intents, VMs nobody is bound to.
+
+A crash between any two effects of the dispatcher leaves either a run without a VM or a VM without a run. Both
+are found here and joined again by `bind`.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from agent_stack.domain.errors import AgentStackError, RetryError
+from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
+from agent_stack.domain.launching import Intent
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.states import UP
+from agent_stack.domain.vms import Vm
+from agent_stack.ports import ClassSource, Fleet, Ledger, Telemetry
+from agent_stack.stages.ticks import DispatcherTick
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Reads the ledger, settles unanswered launches, and finds the VMs that are free to be bound."""
+
+    ledger: Ledger
+    fleet: Fleet
+    classes: ClassSource
+    policy: Policy
+    telemetry: Telemetry
+
+    def __call__(self, tick: DispatcherTick) -> DispatcherTick:
+        """Fills `book`, `active`, `intents` and `idle_vms`."""
+        book = self.classes.book()
+        active = tuple(self.ledger.active_runs())
+        waiting_queues = frozenset(run.queue_key for run in active)
+        taken = {run.binding.instance_id for run in active if run.binding is not None}
+        idle: dict[ClassName, tuple[Vm, ...]] = {}
+        open_intents: list[Intent] = []
+        for intent in () if self.policy.observe_only else self.ledger.open_intents():
+            settled = intent if intent.spent else self._settle(intent, tick, waiting_queues)
+            if settled is None:
+                continue
+            usable = tuple(vm for vm in settled.vms if self._fresh(vm, tick.now) and vm.instance_id not in taken)
+            if not usable:
+                self.ledger.close_intent(settled.intent_id)
+                continue
+            open_intents.append(settled)
+            idle[settled.class_name] = (*idle.get(settled.class_name, ()), *usable)
+        return replace(
+            tick, book=book, active=active, intents=tuple(open_intents), idle_vms=self._alive(idle, tick.now)
+        )
+
+    def _settle(self, intent: Intent, tick: DispatcherTick, queues: frozenset[QueueKey]) -> Intent | None:
+        """Learn what came of a launch whose answer was never recorded; None when nothing can be said yet.
+
+        Replaying the stored request is safe at any time: EC2 gives one answer to one client token. It is not
+        done when the VMs would be too old to be bound, nor for queues that want nothing any more: then the
+        launch tag finds what exists.
+        """
+        replayable = tick.now - intent.created_at < self.policy.bindable_age and bool(set(intent.queues) & queues)
+        try:
+            if replayable and self.policy.launch_enabled:
+                vms = self.fleet.launch(intent.request).vms or self._tagged(intent)
+            else:
+                vms = self._tagged(intent)
+        except RetryError as error:
+            self.telemetry.warning("intent_unsettled", intent_id=intent.intent_id, error=str(error))
+            return None
+        except AgentStackError as error:
+            self.telemetry.warning("intent_failed", intent_id=intent.intent_id, error=str(error))
+            vms = ()
+        settled = replace(intent, spent=True, vms=vms)
+        self.ledger.spend_intent(settled)
+        self.telemetry.info("intent_settled", intent_id=intent.intent_id, count=len(vms))
+        return settled
+
+    def _tagged(self, intent: Intent) -> tuple[Vm, ...]:
+        return tuple(vm for vm in self.fleet.describe() if vm.intent_id == intent.intent_id)
+
+    def _fresh(self, vm: Vm, now: datetime) -> bool:
+        return now - vm.launched_at < self.policy.bindable_age
+
+    def _alive(self, idle: dict[ClassName, tuple[Vm, ...]], now: datetime) -> dict[ClassName, tuple[Vm, ...]]:
+        """Only VMs that EC2 shows up right now, at their true age: a list from a replay may name dead or old ones."""
+        wanted: list[InstanceId] = [vm.instance_id for vms in idle.values() for vm in vms]
+        if not wanted:
+            return {}
+        try:
+            shown = {
+                vm.instance_id: vm for vm in self.fleet.describe_only(wanted) if vm.state in UP and self._fresh(vm, now)
+            }
+        except AgentStackError as error:
+            self.telemetry.warning("idle_vms_unknown", count=len(wanted), error=str(error))
+            return {}
+        return {
+            name: tuple(shown[vm.instance_id] for vm in vms if vm.instance_id in shown) for name, vms in idle.items()
+        }

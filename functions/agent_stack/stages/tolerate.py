@@ -1,0 +1,31 @@
+"""Tolerate: a step whose failure must not keep the later ones from their work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.ports import Telemetry
+
+TickT = TypeVar("TickT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerate(Generic[TickT]):
+    """Runs the step; when it fails the tick goes on as it was, and the failure is said aloud.
+
+    Only for steps nothing later relies on: news for people, and what the next tick does anyway.
+    """
+
+    step: Callable[[TickT], TickT]
+    telemetry: Telemetry
+
+    def __call__(self, tick: TickT) -> TickT:
+        """The step's tick, or the one it was given."""
+        try:
+            return self.step(tick)
+        except AgentStackError as error:
+            name = type(self.step).__name__
+            self.telemetry.error("step_failed", step=name, error=str(error))
+            self.telemetry.count("StepFailed")
+            return tick
