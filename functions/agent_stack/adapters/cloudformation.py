@@ -1,0 +1,42 @@
+"""CloudFormation's custom-resource protocol: a stack waits until it was answered, so it always is."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from agent_stack.ports import Telemetry
+
+PHYSICAL_ID = "agent-stack-keys"
+MAX_REASON_CHARACTERS = 1000  # the whole answer may be 4 KB
+
+
+def answer_stack_event(
+    event: Mapping[str, Any], *, on_delete: Callable[[], Sequence[str]], http: httpx.Client, telemetry: Telemetry
+) -> None:
+    """Do the resource's part and answer with success.
+
+    Args:
+        on_delete: run when the resource goes; what it returns is said in the answer, and stops nothing.
+
+    Source: the request and response objects of CloudFormation's custom resources.
+    """
+    problems: Sequence[str] = ()
+    try:
+        if event["RequestType"] == "Delete":
+            problems = on_delete()
+    except Exception as error:  # noqa: BLE001  (an unanswered stack hangs for an hour)
+        telemetry.error("stack_event_failed", error=str(error))
+        problems = (str(error),)
+    answer = {
+        "Status": "SUCCESS",
+        "Reason": "; ".join(problems)[:MAX_REASON_CHARACTERS],
+        "PhysicalResourceId": event.get("PhysicalResourceId", PHYSICAL_ID),
+        "StackId": event["StackId"],
+        "RequestId": event["RequestId"],
+        "LogicalResourceId": event["LogicalResourceId"],
+    }
+    response = http.put(event["ResponseURL"], content=json.dumps(answer), headers={"Content-Type": ""}, timeout=10)
+    response.raise_for_status()
+    telemetry.info("stack_event_answered", request=str(event["RequestType"]), problems=len(problems))

@@ -1,0 +1,77 @@
+"""EC2's error codes, sorted by what to do about them. The sets are disjoint.
+
+Source: EC2's error-code reference, and the codes that CreateFleet was seen to answer inside a 200.
+"""
+
+from agent_stack.domain.launching import LaunchErrorClass
+
+NOTHING_DONE = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException"})
+"""Refused before anything was looked at."""
+
+SERVER = frozenset(
+    {"InternalError", "InternalFailure", "ServerInternal", "ServiceUnavailable", "Unavailable", "RequestTimeout"}
+)
+"""EC2's own trouble: it may or may not have acted."""
+
+CAPACITY = frozenset(
+    {
+        "InsufficientInstanceCapacity",
+        "UnfulfillableCapacity",
+        "InsufficientHostCapacity",
+        "InsufficientVolumeCapacity",
+        "InsufficientFreeAddressesInSubnet",
+        "Unsupported",
+        "SpotMaxPriceTooLow",
+        "ReservationCapacityExceeded",
+    }
+)
+QUOTA = frozenset(
+    {"MaxSpotInstanceCountExceeded", "VcpuLimitExceeded", "InstanceLimitExceeded", "MaxFleetCountExceeded"}
+)
+ACCOUNT = frozenset(
+    {
+        "PendingVerification",
+        "OptInRequired",
+        "Blocked",
+        "UnauthorizedOperation",
+        "AuthFailure",
+        "VolumeLimitExceeded",
+        "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+    }
+)
+CONFIGURATION = frozenset(
+    {
+        "InvalidUserData.Malformed",
+        "InvalidKeyPair.NotFound",
+        "InvalidSnapshot.NotFound",
+        "InvalidBlockDeviceMapping",
+        "MissingParameter",
+        "IdempotentParameterMismatch",
+    }
+)
+CONFIGURATION_PREFIXES = (
+    "InvalidAMIID.",
+    "InvalidSubnetID.",
+    "InvalidSubnet.",
+    "InvalidGroup.",
+    "InvalidLaunchTemplate",
+    "InvalidParameter",
+)
+
+_BY_CLASS = {
+    LaunchErrorClass.THROTTLE: NOTHING_DONE | SERVER,
+    LaunchErrorClass.CAPACITY: CAPACITY,
+    LaunchErrorClass.QUOTA: QUOTA,
+    LaunchErrorClass.ACCOUNT: ACCOUNT,
+    LaunchErrorClass.CONFIGURATION: CONFIGURATION,
+}
+
+
+def classify(code: str) -> LaunchErrorClass:
+    """What to do about an error code of EC2; a code never heard of is UNRECOGNISED."""
+    for error_class, codes in _BY_CLASS.items():
+        if code in codes:
+            return error_class
+    if code.startswith(CONFIGURATION_PREFIXES):
+        return LaunchErrorClass.CONFIGURATION
+    return LaunchErrorClass.UNRECOGNISED

@@ -1,0 +1,198 @@
+"""The port `Fleet` over EC2's API."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agent_stack.adapters.aws import AwsCalls, RefusedError
+from agent_stack.adapters.ec2.errors import classify
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
+from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, WaitError
+from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
+from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
+from agent_stack.domain.states import Market, VmState
+from agent_stack.domain.vms import Vm
+from agent_stack.ports import Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+PAGE = 1000  # instances a DescribeInstances page holds, and ids a TerminateInstances takes
+MAX_FILTER_VALUES = 200  # source: EC2's filtering limits
+_INSTANCE_ID = re.compile(r"i-[0-9a-f]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ec2Fleet:
+    """VMs of one deployment.
+
+    Attributes:
+        client: makes or gives the EC2 client; called at the first use, for an idle poll needs none.
+        arn_prefix: what an instance's ARN is but its id.
+    """
+
+    client: Callable[[], "EC2Client"]
+    calls: AwsCalls
+    clock: Clock
+    deployment: str
+    arn_prefix: str
+    template: LaunchTemplate
+    subnets: tuple[str, ...]
+    _zones: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def render(self, order: LaunchOrder) -> str:
+        """See the port."""
+        return create_fleet(order, deployment=self.deployment, template=self.template, subnets=self.subnets)
+
+    def launch(self, request: str) -> LaunchOutcome:
+        """See the port."""
+        parameters = json.loads(request)
+        asked_at = self.clock.now()  # no VM of ours can be older than that
+        try:
+            answer = self.calls.call("CreateFleet", lambda: self.client().create_fleet(**parameters))
+        except RefusedError as error:
+            refusal = LaunchError(error_class=classify(error.code), code=error.code, message=error.message)
+            return LaunchOutcome(vms=(), errors=(refusal,))
+        intent_id = IntentId(parameters["ClientToken"])
+        market = Market(parameters["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
+        vms = tuple(
+            self._launched(InstanceId(instance_id), group, intent_id, market, asked_at)
+            for group in answer.get("Instances", [])
+            for instance_id in group.get("InstanceIds", [])
+        )
+        errors = tuple(self._error(error, market) for error in answer.get("Errors", []))
+        return LaunchOutcome(vms=vms, errors=errors)
+
+    def describe(self) -> Sequence[Vm]:
+        """See the port."""
+        return self._described({"Filters": [self._our_tag()], "MaxResults": PAGE})
+
+    def describe_only(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
+        """See the port. By filter, not by id: an id EC2 does not show yet would fail the whole request."""
+        if len(instance_ids) > MAX_FILTER_VALUES:
+            wanted = frozenset(instance_ids)
+            return [vm for vm in self.describe() if vm.instance_id in wanted]
+        if not instance_ids:
+            return []
+        by_id = {"Name": "instance-id", "Values": list(instance_ids)}
+        return self._described({"Filters": [self._our_tag(), by_id], "MaxResults": PAGE})
+
+    def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
+        """See the port."""
+        refused: dict[InstanceId, AgentStackError] = {}
+        for start in range(0, len(instance_ids), PAGE):
+            self._terminate(list(instance_ids[start : start + PAGE]), refused)
+        return refused
+
+    def _terminate(self, instance_ids: list[InstanceId], refused: dict[InstanceId, AgentStackError]) -> None:
+        """One request; an id that EC2 does not know fails all of it, so the rest is asked for again without it."""
+        if not instance_ids:
+            return
+        try:
+            self.calls.call(
+                "TerminateInstances", lambda: self.client().terminate_instances(InstanceIds=list(instance_ids))
+            )
+        except RefusedError as error:
+            named = set(_INSTANCE_ID.findall(error.message)).intersection(instance_ids)
+            if len(instance_ids) == 1 or not error.code.startswith("InvalidInstanceID"):
+                refused |= dict.fromkeys(instance_ids, _refusal(error))
+            elif named:
+                refused |= {instance_id: _refusal(error) for instance_id in instance_ids if instance_id in named}
+                self._terminate([instance_id for instance_id in instance_ids if instance_id not in named], refused)
+            else:
+                middle = len(instance_ids) // 2
+                self._terminate(instance_ids[:middle], refused)
+                self._terminate(instance_ids[middle:], refused)
+        except AgentStackError as error:
+            refused |= dict.fromkeys(instance_ids, error)
+
+    def _described(self, parameters: Mapping[str, Any]) -> list[Vm]:
+        try:
+            return [self._shown(instance) for instance in self._instances(parameters)]
+        except RefusedError as error:
+            raise WaitError(f"DescribeInstances: {error}") from None
+
+    def _instances(self, parameters: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        token: str | None = None
+        while True:
+            asked: dict[str, Any] = {**parameters, "NextToken": token} if token else dict(parameters)
+            page = self.calls.call("DescribeInstances", partial(self.client().describe_instances, **asked))
+            for reservation in page["Reservations"]:
+                yield from reservation.get("Instances", [])
+            token = page.get("NextToken")
+            if not token:
+                return
+
+    def _our_tag(self) -> dict[str, Any]:
+        return {"Name": f"tag:{DEPLOYMENT_TAG}", "Values": [self.deployment]}
+
+    def _shown(self, instance: Mapping[str, Any]) -> Vm:
+        tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+        intent = tags.get(INTENT_TAG)
+        reason = instance.get("StateReason", {})
+        return Vm(
+            instance_id=InstanceId(instance["InstanceId"]),
+            arn=InstanceArn(self.arn_prefix + instance["InstanceId"]),
+            state=VmState.parse(instance["State"]["Name"]),
+            launched_at=instance["LaunchTime"],
+            instance_type=instance.get("InstanceType", ""),
+            zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
+            market=Market.SPOT if instance.get("InstanceLifecycle") == "spot" else Market.ON_DEMAND,
+            intent_id=IntentId(intent) if intent else None,
+            reason=reason.get("Code", ""),
+        )
+
+    def _launched(
+        self,
+        instance_id: InstanceId,
+        group: Mapping[str, Any],
+        intent_id: IntentId,
+        market: Market,
+        asked_at: datetime,
+    ) -> Vm:
+        overrides = group.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+        return Vm(
+            instance_id=instance_id,
+            arn=InstanceArn(self.arn_prefix + instance_id),
+            state=VmState.PENDING,
+            launched_at=asked_at,
+            instance_type=group.get("InstanceType", overrides.get("InstanceType", "")),
+            zone=self._zone(overrides),
+            market=Market(group.get("Lifecycle", market)),
+            intent_id=intent_id,
+        )
+
+    def _error(self, error: Mapping[str, Any], market: Market) -> LaunchError:
+        code = error.get("ErrorCode", "")
+        overrides = error.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+        parts = (market, overrides.get("InstanceType", ""), self._zone(overrides))
+        return LaunchError(
+            error_class=classify(code),
+            code=code,
+            message=error.get("ErrorMessage", ""),
+            pool=":".join(parts) if all(parts) else "",
+        )
+
+    def _zone(self, overrides: Mapping[str, Any]) -> str:
+        zone: str = overrides.get("AvailabilityZone", "")
+        return zone or self._zones_of_subnets().get(overrides.get("SubnetId", ""), "")
+
+    def _zones_of_subnets(self) -> Mapping[str, str]:
+        """Zones by subnet, read once a process. Not knowing them costs a word on the build page, nothing else."""
+        if not self._zones:
+            try:
+                answer = self.calls.call(
+                    "DescribeSubnets", lambda: self.client().describe_subnets(SubnetIds=list(self.subnets))
+                )
+            except (RefusedError, RetryError, WaitError):
+                return {}
+            self._zones.update({subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in answer["Subnets"]})
+        return self._zones
+
+
+def _refusal(error: RefusedError) -> AgentStackError:
+    return GiveUpError(f"TerminateInstances: {error}")

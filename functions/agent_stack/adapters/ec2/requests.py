@@ -1,0 +1,76 @@
+"""The CreateFleet request of a launch: exact text, so that a replay sends the same bytes."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent_stack.domain.launching import LaunchOrder
+from agent_stack.domain.states import Market
+
+DEPLOYMENT_TAG = "agent-stack:deployment"
+INTENT_TAG = "agent-stack:intent"
+CLASS_TAG = "agent-stack:class"
+MAX_OVERRIDES = 300  # of one request; source: EC2's fleet quotas
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchTemplate:
+    """The one template everything is launched from; a number, because `$Latest` would change under a replay."""
+
+    template_id: str
+    version: str
+
+
+def create_fleet(order: LaunchOrder, *, deployment: str, template: LaunchTemplate, subnets: Sequence[str]) -> str:
+    """The request as JSON: `instant`, one override for each pair of instance type and subnet."""
+    vm_class = order.vm_class
+    spot = vm_class.market is Market.SPOT
+    overrides = [
+        {
+            "InstanceType": instance_type,
+            "SubnetId": subnet,
+            "ImageId": vm_class.image,
+            **({} if spot else {"Priority": float(rank)}),
+            **_root_volume(vm_class.root_device, vm_class.volume_gib),
+        }
+        for rank, instance_type in enumerate(vm_class.instance_types)
+        for subnet in subnets
+    ][:MAX_OVERRIDES]
+    tags = [
+        {"Key": DEPLOYMENT_TAG, "Value": deployment},
+        {"Key": INTENT_TAG, "Value": order.intent_id},
+        {"Key": CLASS_TAG, "Value": vm_class.name},
+        {"Key": "Name", "Value": f"{deployment}-{vm_class.name}"},
+    ]
+    request = {
+        "ClientToken": order.intent_id,
+        "Type": "instant",
+        "TargetCapacitySpecification": {
+            "TotalTargetCapacity": order.count,
+            "DefaultTargetCapacityType": "spot" if spot else "on-demand",
+        },
+        **(
+            {"SpotOptions": {"AllocationStrategy": "price-capacity-optimized"}}
+            if spot
+            else {"OnDemandOptions": {"AllocationStrategy": "prioritized"}}
+        ),
+        "LaunchTemplateConfigs": [
+            {
+                "LaunchTemplateSpecification": {
+                    "LaunchTemplateId": template.template_id,
+                    "Version": template.version,
+                },
+                "Overrides": overrides,
+            }
+        ],
+        "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
+    }
+    return json.dumps(request, separators=(",", ":"), sort_keys=True)
+
+
+def _root_volume(device: str | None, gib: int | None) -> dict[str, Any]:
+    if device is None or gib is None:
+        return {}
+    ebs = {"VolumeSize": gib, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
+    return {"BlockDeviceMappings": [{"DeviceName": device, "Ebs": ebs}]}

@@ -1,0 +1,270 @@
+"""One request to the Stacks API, with everything that surrounds it: token, rate, time-outs, retries, errors.
+
+The only place that repeats a request, and it does so by what is safe: see `limits.Safety`.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from agent_stack.adapters.stacks_api.limits import Operation, Safety
+from agent_stack.adapters.stacks_api.rates import Rates, retry_after
+from agent_stack.adapters.stacks_api.redaction import redacted
+from agent_stack.adapters.stacks_api.shapes import problem
+from agent_stack.domain.errors import (
+    AgentStackError,
+    GiveUpError,
+    NotFoundError,
+    RetryError,
+    StackNotFoundError,
+    UnknownOutcomeError,
+    WaitError,
+)
+from agent_stack.ports import Clock, Deadline, Ids, Secrets, Telemetry
+
+CONNECT_TIMEOUT = 3.0
+READ_TIMEOUT = 8.0
+POOL_TIMEOUT = 3.0
+TOTAL_TIMEOUT = timedelta(seconds=15)  # of one try: a server that drips bytes cannot hold a tick for longer
+MAX_TRIES = 4
+BACKOFF_BASE = timedelta(milliseconds=200)
+BACKOFF_CAP = timedelta(seconds=5)
+MAX_ANSWER_BYTES = 32 * 1024 * 1024  # 1,000 jobs at a few KB; "get a job" can pass 100 KB
+
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+REFUSED_REMEDY = "Check the token in the SSM parameter that AgentTokenParameter names."
+FORBIDDEN_REMEDY = "Remove stacks that are no longer used, or check what the agent token may do."
+
+_ABOUT_THE_STACK = re.compile(r"\bstack\b", re.IGNORECASE)
+"""What tells a forgotten stack from a job or queue that is not there. Source: the messages Buildkite sends with 404."""
+
+SURELY_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request of one stack.
+
+    Attributes:
+        stack: whose rate it counts against.
+        path: relative to the base URL, encoded already.
+    """
+
+    operation: Operation
+    stack: str
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reply:
+    status: int
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+
+
+class Caller:
+    """Sends requests and turns every way of failing into the error tree."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        http: httpx.Client,
+        secrets: Secrets,
+        clock: Clock,
+        ids: Ids,
+        deadline: Deadline,
+        telemetry: Telemetry,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._http = http
+        self._secrets = secrets
+        self._clock = clock
+        self._ids = ids
+        self._deadline = deadline
+        self._telemetry = telemetry
+        self._rates = Rates()
+        self._lock = threading.Lock()
+
+    def ask(self, request: Request, answer: type[AnswerT]) -> AnswerT:
+        """Send, and read a JSON answer.
+
+        Raises:
+            UnknownOutcomeError: the answer was 2xx but cannot be read, or never came.
+            RetryError | WaitError | GiveUpError: see `send`.
+        """
+        reply = self._send(request)
+        try:
+            return answer.model_validate_json(reply.content)
+        except (ValidationError, ValueError) as error:
+            raise UnknownOutcomeError(
+                f"{request.operation.name}: Buildkite answered {reply.status}, unreadable: {problem(error)}"
+            ) from None
+
+    def tell(self, request: Request) -> None:
+        """Send; any 2xx will do.
+
+        Raises:
+            UnknownOutcomeError: it may have taken effect.
+            RetryError: it did not, and may be asked again later.
+            WaitError: the token is refused, or Buildkite refuses all of us; an operator must act.
+            StackNotFoundError: the stack key must be registered (again).
+            NotFoundError, GiveUpError: this request will never succeed.
+        """
+        self._send(request)
+
+    def _send(self, request: Request) -> _Reply:
+        failure: AgentStackError | None = None
+        fresh_token = False
+        doubts = 0  # tries after which the request may have arrived
+        for attempt in range(MAX_TRIES):
+            if attempt and not self._pause(attempt, failure):
+                break
+            self._wait_for_rate(request)
+            try:
+                return self._answered(request, fresh_token=fresh_token)
+            except _TokenRefusedError as error:
+                if fresh_token:
+                    raise
+                fresh_token = True  # it may have been rotated under a warm process: read it anew, once
+                failure = error
+            except RetryError as error:
+                doubts += isinstance(error, UnknownOutcomeError)
+                if not _may_repeat(request.operation.safety, error, doubts):
+                    raise
+                failure = error
+        raise failure or RetryError(f"{request.operation.name}: no time left to ask Buildkite")
+
+    def _answered(self, request: Request, *, fresh_token: bool) -> _Reply:
+        reply = self._once(request, fresh_token=fresh_token)
+        refusal = self._refusal(request, reply)
+        if refusal is not None:
+            raise refusal
+        return reply
+
+    def _once(self, request: Request, *, fresh_token: bool) -> _Reply:
+        """One try. Raises RetryError when it surely did not arrive, UnknownOutcomeError when it may have."""
+        left = min(self._deadline.left(), TOTAL_TIMEOUT).total_seconds()
+        if left <= 0:
+            raise RetryError(f"{request.operation.name}: no time left to ask Buildkite")
+        token = self._secrets.agent_token(fresh=fresh_token)
+        try:
+            with self._http.stream(
+                request.method,
+                self._base_url + request.path,
+                params=dict(request.params) or None,
+                json=request.body,
+                headers={"Authorization": f"Token {token}"},
+                timeout=httpx.Timeout(
+                    min(READ_TIMEOUT, left), connect=min(CONNECT_TIMEOUT, left), pool=min(POOL_TIMEOUT, left)
+                ),
+            ) as response:
+                content = self._read(response, request, left)
+                reply = _Reply(status=response.status_code, headers=response.headers, content=content)
+        except SURELY_NOT_SENT as error:
+            raise RetryError(
+                f"{request.operation.name}: cannot reach {self._base_url}: {redacted(str(error), token)}"
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise UnknownOutcomeError(
+                f"{request.operation.name}: no answer: {type(error).__name__} {redacted(str(error), token)}"
+            ) from None
+        with self._lock:
+            self._rates.heard(request.stack, request.operation, reply.headers, self._clock.now())
+        return reply
+
+    def _read(self, response: httpx.Response, request: Request, left: float) -> bytes:
+        """The body, within the total time and a bounded size."""
+        started = self._clock.now()
+        parts: list[bytes] = []
+        size = 0
+        for part in response.iter_bytes():
+            parts.append(part)
+            size += len(part)
+            slow = (self._clock.now() - started).total_seconds() > left
+            if slow or size > MAX_ANSWER_BYTES:
+                why = "took too long" if slow else f"is larger than {MAX_ANSWER_BYTES} bytes"
+                raise UnknownOutcomeError(f"{request.operation.name}: Buildkite's answer {why}")
+        return b"".join(parts)
+
+    def _refusal(self, request: Request, reply: _Reply) -> AgentStackError | None:
+        """The error an answer stands for; None for any 2xx."""
+        said = f"{request.operation.name}: Buildkite answered {reply.status}: {_message(reply.content)}"
+        match reply.status:
+            case 401:
+                error: AgentStackError | None = _TokenRefusedError(f"{said}. {REFUSED_REMEDY}")
+            case 403:
+                error = WaitError(f"{said}. {FORBIDDEN_REMEDY}")
+            case 404:
+                error = StackNotFoundError(said) if _ABOUT_THE_STACK.search(said) else NotFoundError(said)
+            case 429:
+                error = _RateLimitedError(said, retry_after(reply.headers))
+            case status if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.REQUEST_TIMEOUT:
+                error = UnknownOutcomeError(said)
+            case status:
+                error = None if httpx.codes.is_success(status) else GiveUpError(said)
+        return error
+
+    def _pause(self, attempt: int, failure: AgentStackError | None) -> bool:
+        """Back off with full jitter before another try; False when the deadline leaves no room for one."""
+        ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
+        pause = ceiling * self._ids.fraction()
+        if isinstance(failure, _RateLimitedError) and failure.after is not None:
+            pause += failure.after
+        if pause >= self._deadline.left():
+            return False
+        self._clock.sleep(pause)
+        return True
+
+    def _wait_for_rate(self, request: Request) -> None:
+        while True:
+            with self._lock:
+                delay = self._rates.delay(request.stack, request.operation, self._clock.now())
+            if not delay:
+                return
+            if delay >= self._deadline.left():
+                raise RetryError(f"{request.operation.name}: no time left under Buildkite's rate limit")
+            self._telemetry.count("StacksApiDelayed", operation=request.operation.name)
+            self._clock.sleep(delay)
+
+
+class _TokenRefusedError(WaitError):
+    """401: nothing was done."""
+
+
+class _RateLimitedError(RetryError):
+    def __init__(self, message: str, after: timedelta | None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+def _may_repeat(safety: Safety, failure: RetryError, doubts: int) -> bool:
+    """Whether to send again after that failure and that many tries that may have arrived."""
+    match safety:
+        case Safety.IDEMPOTENT:
+            return True
+        case Safety.VISIBLE:
+            return doubts <= 1
+        case Safety.ONCE:
+            return doubts == 0 and not isinstance(failure, _RateLimitedError)
+
+
+def _message(content: bytes) -> str:
+    """What an error answer says, which may not be JSON at all."""
+    try:
+        body = json.loads(content)
+        text = body["message"] if isinstance(body, dict) and isinstance(body.get("message"), str) else ""
+    except ValueError:
+        text = content[:200].decode("utf-8", "replace")
+    return redacted(text) or "(no message)"

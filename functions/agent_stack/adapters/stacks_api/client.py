@@ -1,0 +1,338 @@
+"""The Stacks API as the stages know it: batches of any length, one error tree, either dialect."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from agent_stack.adapters.stacks_api import limits, shapes
+from agent_stack.adapters.stacks_api.caller import Caller, Request
+from agent_stack.adapters.stacks_api.dialect import Dialect, Paths
+from agent_stack.adapters.stacks_api.redaction import redacted
+from agent_stack.adapters.stacks_api.texts import crop_bytes, crop_characters
+from agent_stack.domain.errors import (
+    AgentStackError,
+    BugError,
+    ConfigurationError,
+    GiveUpError,
+    NotFoundError,
+    StackNotFoundError,
+)
+from agent_stack.domain.identifiers import JobId, QueueKey
+from agent_stack.domain.jobs import Queue, ScheduledPage
+from agent_stack.domain.states import JobState
+from agent_stack.ports import (
+    JobDetails,
+    JobStates,
+    JobTokens,
+    Notification,
+    Reserved,
+    Telemetry,
+    TokenIdentity,
+)
+
+AnswerT = TypeVar("AnswerT", bound=shapes.Answer)
+ResultT = TypeVar("ResultT")
+ItemT = TypeVar("ItemT")
+
+
+class HttpStacksApi:
+    """The port `StacksApi` over HTTP."""
+
+    def __init__(
+        self,
+        *,
+        caller: Caller,
+        queues: Sequence[Queue],
+        dialect: Dialect | None,
+        job_tokens: bool,
+        metadata: Mapping[str, str],
+        telemetry: Telemetry,
+    ) -> None:
+        """Make the client.
+
+        Args:
+            dialect: None to learn it from the first listing that succeeds.
+            job_tokens: agents get job acquisition tokens, which the preview dialect does not have.
+            metadata: what Buildkite shows about the stack; all strings.
+        """
+        self._caller = caller
+        self._queues = {queue.key: queue for queue in queues}
+        self._dialect = dialect
+        self._job_tokens = job_tokens
+        self._metadata = dict(metadata)
+        self._telemetry = telemetry
+        self._lock = threading.Lock()
+
+    def register(self, queue: QueueKey) -> None:
+        """See the port. Learns the dialect too, so that a setting it cannot serve fails here, at start-up."""
+        self._register(queue)
+        if self.dialect(queue) is Dialect.PREVIEW and self._job_tokens:
+            raise ConfigurationError(
+                setting="AgentCredential",
+                value="job-token",
+                problem="this Buildkite endpoint speaks the preview dialect, which issues no job acquisition tokens",
+                remedy="Set AgentCredential to agent-token, or use an endpoint of the current dialect.",
+            )
+
+    def _register(self, queue: QueueKey) -> None:
+        body = {"key": self._queues[queue].stack_key, "type": "custom", "queue_key": queue, "metadata": self._metadata}
+        self._caller.tell(
+            Request(
+                operation=limits.REGISTER,
+                stack=self._queues[queue].stack_key,
+                method="POST",
+                path="/stacks/register",
+                body=body,
+            )
+        )
+
+    def deregister(self, queue: QueueKey) -> None:
+        """See the port."""
+        try:
+            self._caller.tell(self._request(limits.DEREGISTER, queue, "POST", self._paths(queue).deregistering))
+        except NotFoundError:
+            self._telemetry.info("stack_already_gone", queue=queue)
+
+    def token_identity(self) -> TokenIdentity | None:
+        """See the port."""
+        try:
+            answer = self._caller.ask(
+                Request(operation=limits.IDENTITY, stack="", method="GET", path="/token"), shapes.Identity
+            )
+        except NotFoundError:
+            return None  # the preview dialect has no such endpoint
+        queue = answer.organization_queue_key
+        return TokenIdentity(
+            organization=answer.organization_slug,
+            cluster=answer.cluster_name,
+            queue=None if queue is None else QueueKey(queue),
+        )
+
+    def dialect(self, queue: QueueKey) -> Dialect:
+        """The dialect the service speaks; learnt once, from a listing that succeeded, and never changed after."""
+        if self._dialect is None:
+            self._list(queue, limit=1, cursor=None)
+        if self._dialect is None:  # pragma: no cover - _list sets it or raises
+            raise BugError("a listing succeeded and taught no dialect")
+        return self._dialect
+
+    def list_scheduled(self, queue: QueueKey, *, cursor: str | None = None) -> ScheduledPage:
+        """See the port."""
+        listing = self._list(queue, limit=limits.MAX_IDS, cursor=cursor)
+
+        def unreadable(job_id: str, why: str) -> None:
+            self._telemetry.error("job_unreadable", job_id=job_id, queue=queue, error=why)
+
+        return listing.to_page(queue, can_page=self._dialect is Dialect.CURRENT, unreadable=unreadable)
+
+    def _list(self, queue: QueueKey, *, limit: int, cursor: str | None) -> shapes.Listing:
+        known = self._dialect
+        if known is not None:
+            return self._list_in(known, queue, limit=limit, cursor=cursor)
+        try:
+            listing = self._list_in(Dialect.CURRENT, queue, limit=limit, cursor=cursor)
+            self._learnt(Dialect.CURRENT)
+        except NotFoundError:
+            try:
+                listing = self._list_in(Dialect.PREVIEW, queue, limit=limit, cursor=None)
+            except NotFoundError as error:
+                raise ConfigurationError(
+                    setting="QUEUES, STACK_KEY",
+                    value=f"{queue}, {self._queues[queue].stack_key}",
+                    problem=f"Buildkite knows neither listing path for this queue and stack key ({error})",
+                    remedy="Check that the queue exists in the cluster of the agent token and that BuildkiteEndpoint "
+                    "is right.",
+                ) from None
+            self._learnt(Dialect.PREVIEW)
+        return listing
+
+    def _list_in(self, dialect: Dialect, queue: QueueKey, *, limit: int, cursor: str | None) -> shapes.Listing:
+        params = {"queue_key": queue, "limit": str(limit)}
+        if cursor is not None and dialect is Dialect.CURRENT:
+            params["after"] = cursor
+        path = self._paths(queue).listing(dialect)
+        return self._ask(self._request(limits.LIST, queue, "GET", path, params=params), shapes.Listing, queue)
+
+    def _learnt(self, dialect: Dialect) -> None:
+        with self._lock:
+            if self._dialect is None:
+                self._dialect = dialect
+                self._telemetry.info("dialect_learnt", dialect=dialect)
+
+    def job_details(self, queue: QueueKey, job_id: JobId) -> JobDetails:
+        """See the port."""
+        answer = self._ask(
+            self._request(limits.JOB, queue, "GET", self._paths(queue).job(job_id)), shapes.Details, queue
+        )
+        env = {name: value for name, value in answer.env.items() if value is not None}
+        return JobDetails(job_id=JobId(answer.id), env=env, command=answer.command or "")
+
+    def reserve(self, queue: QueueKey, job_ids: Sequence[JobId], expiry: timedelta) -> Reserved:
+        """See the port."""
+        if not job_ids:
+            return Reserved(reserved=frozenset(), not_reserved=frozenset())
+        seconds = round(min(expiry, limits.MAX_RESERVATION).total_seconds())
+        reserved: set[JobId] = set()
+        not_reserved: set[JobId] = set()
+
+        def one(chunk: Sequence[JobId]) -> None:
+            path = self._paths(queue).reserving(self.dialect(queue))
+            body = {"job_uuids": list(chunk), "reservation_expiry_seconds": seconds}
+            answer = self._ask(self._request(limits.RESERVE, queue, "PUT", path, body=body), shapes.Reservation, queue)
+            asked = frozenset(chunk)
+            reserved.update(asked.intersection(map(JobId, answer.reserved)))
+            not_reserved.update(asked.intersection(map(JobId, answer.not_reserved)) - reserved)
+
+        errors = _each_chunk(job_ids, one)
+        return Reserved(reserved=frozenset(reserved), not_reserved=frozenset(not_reserved), errors=errors)
+
+    def job_states(self, queue: QueueKey, job_ids: Sequence[JobId]) -> JobStates:
+        """See the port."""
+        states: dict[JobId, JobState] = {}
+
+        def one(chunk: Sequence[JobId]) -> None:
+            request = self._request(
+                limits.STATES, queue, "POST", self._paths(queue).states, body={"job_uuids": list(chunk)}
+            )
+            answer = self._ask(request, shapes.States, queue)
+            for job_id in chunk:
+                if job_id in answer.states:
+                    states[job_id] = JobState.parse(answer.states[job_id])
+                    if states[job_id] is JobState.UNRECOGNISED:
+                        self._telemetry.warning(
+                            "job_state_unrecognised", job_id=job_id, state=answer.states[job_id][:40]
+                        )
+
+        errors = _each_chunk(job_ids, one)
+        return JobStates(states=states, errors=errors)
+
+    def issue_tokens(self, queue: QueueKey, job_ids: Sequence[JobId], lifetime: timedelta) -> JobTokens:
+        """See the port."""
+        clipped = min(max(lifetime, limits.MIN_TOKEN_LIFETIME), limits.MAX_TOKEN_LIFETIME)
+        tokens: dict[JobId, str] = {}
+
+        def one(chunk: Sequence[JobId]) -> None:
+            body = {"job_uuids": list(chunk), "token_lifetime_seconds": round(clipped.total_seconds())}
+            request = self._request(limits.TOKENS, queue, "POST", self._paths(queue).tokens, body=body)
+            answer = self._ask(request, shapes.IssuedTokens, queue)
+            asked = frozenset(chunk)
+            for raw in answer.job_acquisition_tokens:
+                try:
+                    issued = shapes.IssuedToken.model_validate(raw)
+                except ValueError as error:
+                    self._telemetry.error("token_unreadable", error=shapes.problem(error))
+                    continue
+                if issued.job_uuid in asked:
+                    tokens[JobId(issued.job_uuid)] = issued.job_acquisition_token
+
+        errors = _each_chunk(job_ids, one)
+        return JobTokens(tokens=tokens, not_issued=frozenset(job_ids) - tokens.keys(), errors=errors)
+
+    def finish(self, queue: QueueKey, job_id: JobId, *, exit_status: int, detail: str) -> None:
+        """See the port."""
+        body = {"exit_status": exit_status, "detail": crop_bytes(detail, limits.MAX_DETAIL_BYTES)}
+        self._tell(self._request(limits.FINISH, queue, "POST", self._paths(queue).finishing(job_id), body=body), queue)
+
+    def notify(self, queue: QueueKey, notifications: Sequence[Notification]) -> Mapping[JobId, AgentStackError]:
+        """See the port."""
+        if not notifications:
+            return {}
+        try:
+            dialect = self.dialect(queue)
+        except AgentStackError as error:
+            return {notification.job_id: error for notification in notifications}
+        if dialect is Dialect.PREVIEW:
+            return self._notify_each(queue, notifications)
+        return self._notify_batches(queue, notifications)
+
+    def _notify_each(self, queue: QueueKey, notifications: Sequence[Notification]) -> dict[JobId, AgentStackError]:
+        untold: dict[JobId, AgentStackError] = {}
+        for notification in notifications:
+            path = self._paths(queue).notifying_one(notification.job_id)
+            body = {"detail": crop_characters(notification.text, limits.MAX_NOTICE_CHARACTERS)}
+            try:
+                self._tell(self._request(limits.NOTIFY, queue, "POST", path, body=body), queue)
+            except AgentStackError as error:
+                untold[notification.job_id] = error
+        return untold
+
+    def _notify_batches(self, queue: QueueKey, notifications: Sequence[Notification]) -> dict[JobId, AgentStackError]:
+        untold: dict[JobId, AgentStackError] = {}
+
+        def one(chunk: Sequence[Notification]) -> None:
+            body = {
+                "notifications": [
+                    {
+                        "job_uuid": notification.job_id,
+                        "detail": crop_characters(notification.text, limits.MAX_NOTICE_CHARACTERS),
+                    }
+                    for notification in chunk
+                ]
+            }
+            request = self._request(limits.NOTIFY, queue, "POST", self._paths(queue).notifying, body=body)
+            try:
+                answer = self._ask(request, shapes.Notifications, queue)
+            except AgentStackError as error:
+                untold.update({notification.job_id: error for notification in chunk})
+                return
+            for refused in answer.errors:
+                for index in refused.indexes:
+                    if 0 <= index < len(chunk):
+                        untold[chunk[index].job_id] = GiveUpError(redacted(refused.error))
+
+        _each_chunk(notifications, one)
+        return untold
+
+    def _ask(self, request: Request, answer: type[AnswerT], queue: QueueKey) -> AnswerT:
+        return self._registered(queue, lambda: self._caller.ask(request, answer))
+
+    def _tell(self, request: Request, queue: QueueKey) -> None:
+        self._registered(queue, lambda: self._caller.tell(request))
+
+    def _registered(self, queue: QueueKey, send: Callable[[], ResultT]) -> ResultT:
+        """Send; when Buildkite has forgotten the stack, register it again and send once more."""
+        try:
+            return send()
+        except StackNotFoundError:
+            self._telemetry.warning("stack_unknown_registering_again", queue=queue)
+        self._register(queue)
+        return send()
+
+    def _paths(self, queue: QueueKey) -> Paths:
+        return Paths(stack_key=self._queues[queue].stack_key)
+
+    def _request(
+        self,
+        operation: limits.Operation,
+        queue: QueueKey,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Request:
+        return Request(
+            operation=operation,
+            stack=self._queues[queue].stack_key,
+            method=method,
+            path=path,
+            params=params or {},
+            body=body,
+        )
+
+
+def _each_chunk(items: Sequence[ItemT], one: Callable[[Sequence[ItemT]], None]) -> tuple[AgentStackError, ...]:
+    """Run every chunk whatever becomes of the others; the answer holds what failed."""
+    errors: list[AgentStackError] = []
+    for chunk in _chunks(items):
+        try:
+            one(chunk)
+        except AgentStackError as error:
+            errors.append(error)
+    return tuple(errors)
+
+
+def _chunks(items: Sequence[ItemT]) -> Iterator[Sequence[ItemT]]:
+    for start in range(0, len(items), limits.MAX_IDS):
+        yield items[start : start + limits.MAX_IDS]

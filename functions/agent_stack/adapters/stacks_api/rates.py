@@ -1,0 +1,64 @@
+"""A client-side limiter: stays under the published rate of each endpoint, and follows what the headers say.
+
+The API counts each stack and endpoint over a sliding second. We use four fifths of it: during a hand-over two
+invocations of a function speak at once for a moment, and a queue's dispatcher and tracker share `reserve`.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from agent_stack.adapters.stacks_api.limits import Operation
+
+WINDOW = timedelta(seconds=1)
+SHARE = 0.8
+
+
+class Rates:
+    """When the next request of an endpoint may go out. Not thread-safe by itself: the caller holds a lock."""
+
+    def __init__(self) -> None:
+        self._sent: dict[tuple[str, str], deque[datetime]] = defaultdict(deque)
+        self._blocked_until: dict[tuple[str, str], datetime] = {}
+        self._limit: dict[tuple[str, str], int] = {}
+
+    def delay(self, stack: str, operation: Operation, now: datetime) -> timedelta:
+        """How long to wait before sending; zero claims the place in the window."""
+        key = (stack, operation.scope)
+        blocked = self._blocked_until.get(key)
+        if blocked is not None and blocked > now:
+            return blocked - now
+        sent = self._sent[key]
+        while sent and now - sent[0] >= WINDOW:
+            sent.popleft()
+        if len(sent) < max(1, int(self._limit.get(key, operation.per_second) * SHARE)):
+            sent.append(now)
+            return timedelta()
+        return WINDOW - (now - sent[0])
+
+    def heard(self, stack: str, operation: Operation, headers: Mapping[str, str], now: datetime) -> None:
+        """Learn from an answer's RateLimit headers; nonsense in them is ignored."""
+        key = (stack, operation.scope)
+        limit, remaining = _number(headers.get("RateLimit-Limit")), _number(headers.get("RateLimit-Remaining"))
+        reset = _number(headers.get("RateLimit-Reset"))
+        if limit:
+            self._limit[key] = int(limit)
+        if remaining == 0 and reset:
+            self._blocked_until[key] = now + timedelta(seconds=min(reset, 60.0))
+
+
+def retry_after(headers: Mapping[str, str]) -> timedelta | None:
+    """How long a 429 asks us to wait: Retry-After, else RateLimit-Reset; None when it says neither."""
+    for name in ("Retry-After", "RateLimit-Reset"):
+        seconds = _number(headers.get(name))
+        if seconds is not None:
+            return timedelta(seconds=min(seconds, 300.0))
+    return None
+
+
+def _number(header: str | None) -> float | None:
+    try:
+        value = float(header) if header is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < 1e6 else None  # noqa: PLR2004  (rejects nan, inf and nonsense)

@@ -1,0 +1,164 @@
+"""Answers of the API as models. Both dialects' shapes are read; unknown fields are ignored.
+
+A job that cannot be read costs only itself, never its page.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from agent_stack.domain.identifiers import JobId, QueueKey
+from agent_stack.domain.jobs import Job, ScheduledPage
+
+MAX_RULES = 100  # more than any pipeline writes; bounds the work an untrusted job can ask of matching
+MAX_TEXT = 512
+
+
+def _utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Answer(BaseModel):
+    """Any answer: unknown fields are ignored, and what was sent never shows in an error."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+class ListedJob(Answer):
+    """A scheduled job, flat (preview) or nested (current)."""
+
+    id: str = Field(min_length=1, max_length=200)
+    scheduled_at: datetime
+    priority: int = 0
+    agent_query_rules: list[str] = Field(default_factory=list, max_length=MAX_RULES)
+    pipeline_slug: str | None = Field(
+        default=None, validation_alias=AliasChoices("pipeline_slug", AliasPath("pipeline", "slug"))
+    )
+    build_number: int | None = Field(
+        default=None, validation_alias=AliasChoices("build_number", AliasPath("build", "number"))
+    )
+    step_key: str | None = Field(default=None, validation_alias=AliasChoices("step_key", AliasPath("step", "key")))
+
+    def to_job(self, queue: QueueKey) -> Job:
+        """The domain's job."""
+        return Job(
+            job_id=JobId(self.id),
+            queue_key=queue,
+            scheduled_at=_utc(self.scheduled_at),
+            priority=self.priority,
+            rules=tuple(rule[:MAX_TEXT] for rule in self.agent_query_rules),
+            pipeline_slug=(self.pipeline_slug or "")[:MAX_TEXT],
+            build_number=self.build_number,
+            step_key=self.step_key[:MAX_TEXT] if self.step_key else None,
+        )
+
+
+class PageInfo(Answer):
+    """Where a page stands."""
+
+    has_next_page: bool = False
+    end_cursor: str | None = None
+
+
+class ClusterQueue(Answer):
+    """The queue listed. Clients have met both names of the pause flag."""
+
+    dispatch_paused: bool = Field(validation_alias=AliasChoices("dispatch_paused", "paused"))
+
+
+class Listing(Answer):
+    """One page of scheduled jobs; the jobs themselves are read one by one."""
+
+    jobs: list[Any]
+    page_info: PageInfo = PageInfo()
+    cluster_queue: ClusterQueue
+
+    def to_page(self, queue: QueueKey, *, can_page: bool, unreadable: Callable[[str, str], None]) -> ScheduledPage:
+        """The domain's page.
+
+        Args:
+            can_page: the dialect takes a cursor.
+            unreadable: told the id (or "") of each job that cannot be read, and why.
+        """
+        jobs: list[Job] = []
+        for raw in self.jobs:
+            try:
+                jobs.append(ListedJob.model_validate(raw).to_job(queue))
+            except (ValidationError, OverflowError, ValueError) as error:
+                name = raw.get("id", "") if isinstance(raw, Mapping) else ""
+                unreadable(str(name)[:MAX_TEXT], problem(error))
+        cursor = self.page_info.end_cursor if self.page_info.has_next_page and can_page else None
+        return ScheduledPage(
+            jobs=tuple(jobs),
+            paused=self.cluster_queue.dispatch_paused,
+            next_cursor=cursor,
+            pageable=can_page,
+        )
+
+
+class Reservation(Answer):
+    """Which of the jobs asked for are ours."""
+
+    reserved: list[str]
+    not_reserved: list[str] = Field(default_factory=list)
+
+
+class States(Answer):
+    """Job states by id; unknown ids are absent."""
+
+    states: dict[str, str]
+
+
+class Details(Answer):
+    """One job's environment and command."""
+
+    id: str
+    env: dict[str, str | None] = Field(default_factory=dict)
+    command: str | None = None
+
+
+class NotificationError(Answer):
+    """Why some notifications of a batch were refused, by their place in it."""
+
+    error: str = ""
+    indexes: list[int] = Field(default_factory=list)
+
+
+class Notifications(Answer):
+    """The answer to a batch of notifications."""
+
+    errors: Annotated[list[NotificationError], BeforeValidator(lambda v: v or [])] = Field(default_factory=list)
+
+
+class IssuedToken(Answer):
+    """One job's acquisition token. Never printed."""
+
+    job_uuid: str
+    job_acquisition_token: str = Field(repr=False, pattern=r"^[A-Za-z0-9._-]{1,2000}$")
+
+
+class IssuedTokens(Answer):
+    """The answer to a request for tokens; each token is read by itself."""
+
+    job_acquisition_tokens: list[Any] = Field(repr=False)
+    not_issued: list[Any] = Field(default_factory=list)
+
+
+class Identity(Answer):
+    """What the token we were given stands for; every field may be missing."""
+
+    uuid: str | None = None
+    description: str | None = None
+    organization_slug: str | None = None
+    cluster_name: str | None = None
+    organization_queue_key: str | None = None
+
+
+def problem(error: Exception) -> str:
+    """What is wrong with an answer, by field; without the values, which may hold anything."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        return f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg']}"
+    return type(error).__name__
