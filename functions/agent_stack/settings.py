@@ -1,0 +1,159 @@
+"""The environment, read and checked once. A wrong setting stops the start, by name, value and remedy."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from agent_stack.domain.errors import ConfigurationError
+from agent_stack.domain.identifiers import QueueKey, StackKey
+from agent_stack.domain.jobs import Queue
+from agent_stack.domain.policy import NotificationLevel, Policy, UnmatchedJobs
+
+MAX_STACK_KEY_BYTES = 80
+
+_PARAMETER_OF = {
+    "BUILDKITE_TOKEN_PARAMETER": "AgentTokenParameter",
+    "POWERTOOLS_LOG_LEVEL": "LogLevel",
+    "SUBNET_IDS": "Subnets",
+}
+"""Where the template's parameter is not the variable in another spelling."""
+
+
+def _split(value: Any) -> Any:  # noqa: ANN401  (whatever the environment holds; pydantic judges it)
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(lambda value: timedelta(seconds=float(value)))]
+Commas = BeforeValidator(_split)
+
+
+class Settings(BaseModel):
+    """One field for each environment variable that template.yaml sets."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    deployment: str = Field(alias="DEPLOYMENT", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,127}$")
+    account_id: str = Field(alias="ACCOUNT_ID", pattern=r"^[0-9]{12}$")
+    partition: str = Field(alias="PARTITION", pattern=r"^aws[a-z-]*$")
+    region: str = Field(alias="AWS_REGION", min_length=1)
+    ledger_table: str = Field(alias="LEDGER_TABLE", min_length=1)
+    mailbox_table: str = Field(alias="MAILBOX_TABLE", min_length=1)
+    classes_parameter: str = Field(default="", alias="CLASSES_PARAMETER")
+    default_classes_parameter: str = Field(alias="DEFAULT_CLASSES_PARAMETER", min_length=1)
+    launch_template_id: str = Field(alias="LAUNCH_TEMPLATE_ID", pattern=r"^lt-[0-9a-f]+$")
+    launch_template_version: str = Field(alias="LAUNCH_TEMPLATE_VERSION", pattern=r"^[1-9][0-9]*$")
+    subnet_ids: Annotated[tuple[str, ...], Commas] = Field(alias="SUBNET_IDS", min_length=1)
+
+    token_parameter: str = Field(alias="BUILDKITE_TOKEN_PARAMETER", min_length=1)
+    endpoint: str = Field(alias="BUILDKITE_ENDPOINT", pattern=r"^https?://[^\s?#]+$")
+    dialect: Literal["auto", "current", "preview"] = Field(default="auto", alias="BUILDKITE_DIALECT")
+    queue_keys: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], ...], Commas] = Field(
+        alias="QUEUES", min_length=1
+    )
+    stack_key: str = Field(alias="STACK_KEY", pattern=r"^[A-Za-z0-9_-]+$")
+    agent_credential: Literal["job-token", "agent-token"] = Field(default="job-token", alias="AGENT_CREDENTIAL")
+    agent_tags: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@+-]+=[A-Za-z0-9._/:@+*-]+$")], ...], Commas
+    ] = Field(default=(), alias="AGENT_TAGS")
+
+    unmatched_jobs: UnmatchedJobs = Field(default=UnmatchedJobs.AUTO, alias="UNMATCHED_JOBS")
+    notification_level: NotificationLevel = Field(default=NotificationLevel.NORMAL, alias="NOTIFICATION_LEVEL")
+    max_instances: int = Field(alias="MAX_INSTANCES", ge=1, le=100_000)
+    max_launches_per_minute: int = Field(alias="MAX_LAUNCHES_PER_MINUTE", ge=1)
+    max_terminations_per_tick: int = Field(alias="MAX_TERMINATIONS_PER_TICK", ge=1)
+    max_launch_attempts: int = Field(alias="MAX_LAUNCH_ATTEMPTS", ge=1, le=20)
+    reservation: Seconds = Field(alias="RESERVATION_SECONDS", ge=timedelta(seconds=10), le=timedelta(hours=1))
+    launch_deadline: Seconds = Field(alias="LAUNCH_DEADLINE_SECONDS", gt=timedelta())
+    unassigned_timeout: Seconds = Field(alias="UNASSIGNED_TIMEOUT_SECONDS", ge=timedelta(seconds=2))
+    max_lifetime: Seconds = Field(alias="MAX_LIFETIME_SECONDS", ge=timedelta(seconds=60))
+    cancel_grace: Seconds = Field(alias="CANCEL_GRACE_SECONDS", ge=timedelta())
+    finish_grace: Seconds = Field(alias="FINISH_GRACE_SECONDS", ge=timedelta())
+    sweep_grace: Seconds = Field(alias="SWEEP_GRACE_SECONDS", gt=timedelta())
+    idle_poll: Seconds = Field(alias="IDLE_POLL_SECONDS", ge=timedelta(seconds=0.2), le=timedelta(seconds=60))
+    history_days: int = Field(alias="HISTORY_DAYS", ge=1, le=3650)
+    launch_enabled: bool = Field(default=True, alias="LAUNCH_ENABLED")
+    observe_only: bool = Field(default=False, alias="OBSERVE_ONLY")
+
+    log_level: str = Field(default="INFO", alias="POWERTOOLS_LOG_LEVEL")
+    metrics_namespace: str = Field(default="AgentStackEc2", alias="POWERTOOLS_METRICS_NAMESPACE")
+
+    @model_validator(mode="after")
+    def _they_fit_together(self) -> "Settings":
+        for queue in self.queues:
+            if len(queue.stack_key.encode()) > MAX_STACK_KEY_BYTES:
+                raise ValueError(
+                    f"StackKey and queue key together are longer than {MAX_STACK_KEY_BYTES} bytes: {queue.stack_key}"
+                )
+        if len({queue.stack_key for queue in self.queues}) < len(self.queues):
+            raise ValueError("Queues holds two queues whose stack keys are the same")
+        if self.sweep_grace < self.unassigned_timeout - timedelta(seconds=60):
+            raise ValueError(
+                "SweepGraceSeconds is so short that VMs would be swept that can still be given a job; "
+                "make it at least UnassignedTimeoutSeconds - 60"
+            )
+        if self.dialect == "preview" and self.agent_credential == "job-token":
+            raise ValueError(
+                "AgentCredential=job-token needs job acquisition tokens, which the preview dialect does not have; "
+                "set AgentCredential to agent-token"
+            )
+        return self
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """The settings, or the first thing that is wrong with them.
+
+        Raises:
+            ConfigurationError: names the setting as the template does, its value and what is expected.
+        """
+        try:
+            return cls.model_validate({name: value for name, value in environment.items() if value != ""})
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            variable = str(first["loc"][0]) if first["loc"] else ""
+            raise ConfigurationError(
+                setting=_as_parameter(variable) if variable else "the stack's parameters",
+                value=environment.get(variable, ""),
+                problem=first["msg"].removeprefix("Value error, "),
+                remedy="Correct that parameter of the stack and deploy it again.",
+            ) from None
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        """Each queue with a stack key of its own: the deployment's, then the queue's with dots made dashes."""
+        return tuple(
+            Queue(key=QueueKey(key), stack_key=StackKey(f"{self.stack_key}-{key.replace('.', '-')}"))
+            for key in dict.fromkeys(self.queue_keys)
+        )
+
+    @property
+    def instance_arn_prefix(self) -> str:
+        """An instance's ARN but for its id."""
+        return f"arn:{self.partition}:ec2:{self.region}:{self.account_id}:instance/"
+
+    @property
+    def policy(self) -> Policy:
+        """What the operator decided."""
+        return Policy(
+            reservation=self.reservation,
+            launch_deadline=self.launch_deadline,
+            unassigned_timeout=self.unassigned_timeout,
+            max_lifetime=self.max_lifetime,
+            cancel_grace=self.cancel_grace,
+            finish_grace=self.finish_grace,
+            sweep_grace=self.sweep_grace,
+            max_instances=self.max_instances,
+            max_launches_per_minute=self.max_launches_per_minute,
+            max_launch_attempts=self.max_launch_attempts,
+            max_terminations_per_tick=self.max_terminations_per_tick,
+            unmatched_jobs=self.unmatched_jobs,
+            notification_level=self.notification_level,
+            launch_enabled=self.launch_enabled,
+            observe_only=self.observe_only,
+        )
+
+
+def _as_parameter(variable: str) -> str:
+    """The template's parameter behind an environment variable."""
+    return _PARAMETER_OF.get(variable, "".join(part.capitalize() for part in variable.split("_")))

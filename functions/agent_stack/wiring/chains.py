@@ -1,0 +1,104 @@
+"""The two chains: which step follows which, and what each is given.
+
+    dispatcher   register → resume → poll → admit → record → reserve → launch → bind
+                                                                          ↓ VM, mailbox
+    tracker      observe → decide → claim → tell → extend → terminate → hand back → finish → end → sweep
+
+A chain is a tuple of steps; each takes the tick and gives the next one. Observing only is the same chain cut off
+before its first effect.
+"""
+
+from dataclasses import dataclass
+
+from agent_stack.ports import ClassSource, Clock, Fleet, Ids, Ledger, Mailbox, StacksApi, Telemetry
+from agent_stack.settings import Settings
+from agent_stack.stages.admit import Admit
+from agent_stack.stages.bind import AgentIdentity, Bind
+from agent_stack.stages.claim import Claim
+from agent_stack.stages.decide import Decide
+from agent_stack.stages.end import End
+from agent_stack.stages.extend import Extend
+from agent_stack.stages.finish import Finish
+from agent_stack.stages.hand_back import HandBack
+from agent_stack.stages.launch import Launch
+from agent_stack.stages.observe import Observe
+from agent_stack.stages.poll import Poll
+from agent_stack.stages.record import Record
+from agent_stack.stages.register import Register
+from agent_stack.stages.reserve import Reserve
+from agent_stack.stages.resume import Resume
+from agent_stack.stages.sweep import Sweep
+from agent_stack.stages.tell import Tell
+from agent_stack.stages.terminate import Terminate
+from agent_stack.stages.ticks import DispatcherStep, TrackerStep
+from agent_stack.stages.tolerate import Tolerate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The world, as the stages see it."""
+
+    stacks: StacksApi
+    fleet: Fleet
+    ledger: Ledger
+    mailbox: Mailbox
+    classes: ClassSource
+    clock: Clock
+    ids: Ids
+    telemetry: Telemetry
+
+
+def dispatcher_steps(ports: Ports, settings: Settings) -> tuple[DispatcherStep, ...]:
+    """The dispatcher's chain."""
+    policy, telemetry = settings.policy, ports.telemetry
+    stacks, fleet, ledger = ports.stacks, ports.fleet, ports.ledger
+    identity = AgentIdentity(
+        endpoint=settings.endpoint,
+        deployment=settings.deployment,
+        credential_kind=settings.agent_credential,
+        deployment_tags=settings.agent_tags,
+    )
+    looking: tuple[DispatcherStep, ...] = (
+        Register(stacks=stacks, queues=settings.queues, telemetry=telemetry),
+        Resume(ledger=ledger, fleet=fleet, classes=ports.classes, policy=policy, telemetry=telemetry),
+        Poll(stacks=stacks, queues=settings.queues, policy=policy, telemetry=telemetry),
+        Admit(policy=policy, telemetry=telemetry),
+    )
+    acting: tuple[DispatcherStep, ...] = (
+        Record(ledger=ledger, telemetry=telemetry),
+        Reserve(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry),
+        Launch(fleet=fleet, ledger=ledger, ids=ports.ids, policy=policy, telemetry=telemetry),
+        Bind(stacks=stacks, ledger=ledger, policy=policy, identity=identity, telemetry=telemetry),
+    )
+    return looking if settings.observe_only else looking + acting
+
+
+def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
+    """The tracker's chain."""
+    policy, telemetry = settings.policy, ports.telemetry
+    stacks, fleet, ledger, mailbox = ports.stacks, ports.fleet, ports.ledger, ports.mailbox
+    looking: tuple[TrackerStep, ...] = (
+        Observe(
+            fleet=fleet,
+            ledger=ledger,
+            stacks=stacks,
+            mailbox=mailbox,
+            classes=ports.classes,
+            policy=policy,
+            telemetry=telemetry,
+        ),
+        Decide(telemetry=telemetry),
+    )
+    tell = Tell(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
+    extend = Extend(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
+    acting: tuple[TrackerStep, ...] = (
+        Claim(mailbox=mailbox, ledger=ledger, stacks=stacks, telemetry=telemetry),
+        Tolerate(step=tell, telemetry=telemetry),
+        Tolerate(step=extend, telemetry=telemetry),
+        Terminate(fleet=fleet, policy=policy, telemetry=telemetry),
+        HandBack(ledger=ledger, telemetry=telemetry),
+        Finish(stacks=stacks, ledger=ledger, telemetry=telemetry),
+        End(ledger=ledger, telemetry=telemetry),
+        Sweep(fleet=fleet, ledger=ledger, policy=policy, telemetry=telemetry),
+    )
+    return looking if settings.observe_only else looking + acting

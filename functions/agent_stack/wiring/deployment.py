@@ -1,0 +1,186 @@
+"""The real adapters behind the ports, for one function of one deployment. Made once per process."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import boto3
+import httpx
+from aws_lambda_powertools import Logger
+from botocore.config import Config
+
+from agent_stack.adapters.aws import AwsCalls
+from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox
+from agent_stack.adapters.ec2 import Ec2Fleet
+from agent_stack.adapters.ec2 import errors as ec2_errors
+from agent_stack.adapters.ec2.requests import LaunchTemplate
+from agent_stack.adapters.powertools import PowertoolsTelemetry
+from agent_stack.adapters.ssm import SsmClasses, SsmSecrets, parameters
+from agent_stack.adapters.stacks_api import Dialect, HttpStacksApi
+from agent_stack.adapters.stacks_api.caller import Caller
+from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemIds
+from agent_stack.settings import Settings
+from agent_stack.wiring.chains import Ports
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ssm import SSMClient
+
+VERSION = "0.1.0"
+
+AWS_CONFIG = Config(
+    retries={"total_max_attempts": 1, "mode": "standard"},  # decided in adapters.aws, and nowhere else
+    connect_timeout=2,
+    read_timeout=12,  # a CreateFleet for hundreds of VMs takes seconds
+    max_pool_connections=32,
+)
+HTTP_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=30)
+
+
+class Deployment:
+    """The real world behind the ports, for one function of one deployment."""
+
+    def __init__(self, *, function: str, environment: Mapping[str, str]) -> None:
+        """Read the settings and make what needs no network.
+
+        Raises:
+            ConfigurationError: the first setting that is wrong.
+        """
+        self.settings = Settings.from_environment(environment)
+        self.function = function
+        self.clock = SystemClock()
+        self.ids = SystemIds()
+        self.deadline = InvocationDeadline(self.clock)
+        self.telemetry = PowertoolsTelemetry(
+            logger=Logger(service=function, level=self.settings.log_level),
+            namespace=self.settings.metrics_namespace,
+            deployment=self.settings.deployment,
+            function=function,
+        )
+        self._session = boto3.Session(region_name=self.settings.region)
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        """Made at first use, as every client is: an import of a service's model costs tens of milliseconds."""
+        return self._session.client("dynamodb", config=AWS_CONFIG)
+
+    @cached_property
+    def ec2(self) -> "EC2Client":
+        """See `dynamodb`."""
+        return self._session.client("ec2", config=AWS_CONFIG)
+
+    @cached_property
+    def ssm(self) -> "SSMClient":
+        """See `dynamodb`."""
+        return self._session.client("ssm", config=AWS_CONFIG)
+
+    @cached_property
+    def stacks(self) -> HttpStacksApi:
+        """Buildkite's side."""
+        settings = self.settings
+        return HttpStacksApi(
+            caller=Caller(
+                base_url=settings.endpoint,
+                http=self.http,
+                secrets=SsmSecrets(parameters=self._parameters, name=settings.token_parameter),
+                clock=self.clock,
+                ids=self.ids,
+                deadline=self.deadline,
+                telemetry=self.telemetry,
+            ),
+            queues=settings.queues,
+            dialect=None if settings.dialect == "auto" else Dialect(settings.dialect),
+            job_tokens=settings.agent_credential == "job-token",
+            metadata={
+                "stack": "agent-stack-ec2",
+                "version": VERSION,
+                "deployment": settings.deployment,
+                "region": settings.region,
+                "account": settings.account_id,
+                "max_instances": str(settings.max_instances),
+            },
+            telemetry=self.telemetry,
+        )
+
+    @cached_property
+    def ports(self) -> Ports:
+        """Everything the stages need."""
+        settings = self.settings
+        return Ports(
+            stacks=self.stacks,
+            fleet=Ec2Fleet(
+                client=lambda: self.ec2,
+                calls=self._calls(ec2_errors.NOTHING_DONE, ec2_errors.SERVER),
+                clock=self.clock,
+                deployment=settings.deployment,
+                arn_prefix=settings.instance_arn_prefix,
+                template=LaunchTemplate(
+                    template_id=settings.launch_template_id, version=settings.launch_template_version
+                ),
+                subnets=settings.subnet_ids,
+            ),
+            ledger=DynamoLedger(
+                client=self.dynamodb,
+                ledger_table=settings.ledger_table,
+                mailbox_table=settings.mailbox_table,
+                history=timedelta(days=settings.history_days),
+                clock=self.clock,
+                ids=self.ids,
+                telemetry=self.telemetry,
+            ),
+            mailbox=DynamoMailbox(client=self.dynamodb, table=settings.mailbox_table, clock=self.clock, ids=self.ids),
+            classes=SsmClasses(
+                parameters=self._parameters,
+                name=settings.classes_parameter,
+                default_name=settings.default_classes_parameter,
+                deployment_tags=settings.agent_tags,
+                clock=self.clock,
+                telemetry=self.telemetry,
+            ),
+            clock=self.clock,
+            ids=self.ids,
+            telemetry=self.telemetry,
+        )
+
+    @cached_property
+    def lease(self) -> DynamoLease:
+        """This function's lease."""
+        return DynamoLease(
+            client=self.dynamodb,
+            table=self.settings.ledger_table,
+            function=self.function,
+            clock=self.clock,
+            ids=self.ids,
+        )
+
+    @cached_property
+    def http(self) -> httpx.Client:
+        """For everything over HTTP. Proxy and custom CA come from the usual environment variables."""
+        return httpx.Client(limits=HTTP_LIMITS, headers={"User-Agent": f"agent-stack-ec2/{VERSION}"})
+
+    @contextmanager
+    def invocation(self, remaining: timedelta) -> Iterator[None]:
+        """One invocation that may take that long; what was counted in it is printed at its end."""
+        self.deadline.begin(remaining)
+        try:
+            yield
+        finally:
+            self.telemetry.flush()
+
+    @cached_property
+    def _parameters(self) -> parameters.Parameters:
+        return parameters.Parameters(
+            client=lambda: self.ssm, calls=self._calls(parameters.THROTTLES, parameters.SERVER_ERRORS)
+        )
+
+    def _calls(self, throttles: frozenset[str], server_errors: frozenset[str]) -> AwsCalls:
+        return AwsCalls(
+            clock=self.clock,
+            ids=self.ids,
+            deadline=self.deadline,
+            throttles=throttles,
+            server_errors=server_errors,
+        )

@@ -1,0 +1,74 @@
+"""The two functions as their entry points use them: a deployment, and what it does in one invocation."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import reduce
+from typing import Any, Self
+
+from agent_stack.adapters.cloudformation import answer_stack_event
+from agent_stack.stages.shift import Shift
+from agent_stack.stages.ticks import DispatcherTick, TrackerTick
+from agent_stack.stages.withdraw import Withdraw
+from agent_stack.wiring.chains import dispatcher_steps, tracker_steps
+from agent_stack.wiring.deployment import Deployment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatcher:
+    """Reserves jobs and launches VMs, tick after tick, as long as the invocation lasts."""
+
+    deployment: Deployment
+    shift: Shift
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """The dispatcher of the deployment that the environment describes.
+
+        Raises:
+            ConfigurationError: the first setting that is wrong.
+        """
+        deployment = Deployment(function="dispatcher", environment=environment)
+        steps = dispatcher_steps(deployment.ports, deployment.settings)
+
+        def work(now: datetime, fence: int) -> bool:
+            return reduce(lambda tick, step: step(tick), steps, DispatcherTick(now=now, fence=fence)).busy
+
+        return cls(deployment=deployment, shift=_shift(deployment, work, deployment.settings.idle_poll))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracker:
+    """Follows what lives; goes home when nothing does."""
+
+    deployment: Deployment
+    shift: Shift
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """See `Dispatcher.of`."""
+        deployment = Deployment(function="tracker", environment=environment)
+        steps = tracker_steps(deployment.ports, deployment.settings)
+
+        def work(now: datetime, fence: int) -> bool:  # noqa: ARG001  (its effects need no fencing number)
+            return reduce(lambda tick, step: step(tick), steps, TrackerTick(now=now)).busy
+
+        return cls(deployment=deployment, shift=_shift(deployment, work, None))
+
+    def answer_stack_event(self, event: Mapping[str, Any]) -> None:
+        """Do this function's part when CloudFormation makes, changes or removes the stack."""
+        d = self.deployment
+        withdraw = Withdraw(stacks=d.stacks, queues=d.settings.queues, telemetry=d.telemetry)
+        answer_stack_event(event, on_delete=withdraw, http=d.http, telemetry=d.telemetry)
+
+
+def _shift(deployment: Deployment, work: Callable[[datetime, int], bool], idle_pause: timedelta | None) -> Shift:
+    return Shift(
+        work=work,
+        idle_pause=idle_pause,
+        lease=deployment.lease,
+        clock=deployment.clock,
+        ids=deployment.ids,
+        deadline=deployment.deadline,
+        telemetry=deployment.telemetry,
+    )

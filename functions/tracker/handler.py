@@ -1,0 +1,27 @@
+"""The tracker's entry point."""
+
+import os
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from agent_stack.domain.triggers import Trigger
+from agent_stack.wiring import Tracker
+
+
+@cache
+def _tracker() -> Tracker:
+    return Tracker.of(os.environ)
+
+
+def handle(event: dict[str, Any], context: LambdaContext) -> None:
+    """One invocation: by the schedule, a wake-up, or a change of the CloudFormation stack."""
+    trigger = Trigger.of(event)
+    tracker = _tracker()
+    with tracker.deployment.invocation(timedelta(milliseconds=context.get_remaining_time_in_millis())):
+        if trigger is Trigger.STACK_EVENT:
+            tracker.answer_stack_event(event)
+        else:
+            tracker.shift(scheduled=trigger is Trigger.SCHEDULE)

@@ -1,0 +1,112 @@
+"""What a command line of systemd-run asks for, read as strictly as systemd reads it.
+
+Options and properties that this list does not know are refused, so a boot program cannot lean on one that nothing
+here acts on.
+"""
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+_IGNORED = frozenset({"After", "Type", "User"})  # the order is the newest first; all run as one user
+_ACTED_UPON = frozenset(
+    {
+        "EnvironmentFile",
+        "FailureAction",
+        "KillMode",
+        "KillSignal",
+        "RuntimeDirectory",
+        "StandardError",
+        "StandardOutput",
+        "StateDirectory",
+        "SuccessAction",
+        "TimeoutStopSec",
+    }
+)
+
+
+class RefusedError(Exception):
+    """systemd would refuse this: the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitRequest:
+    """One transient unit."""
+
+    name: str
+    command: tuple[str, ...]
+    properties: dict[str, str] = field(default_factory=dict)
+    on_active_seconds: float | None = None
+    wait: bool = False
+    collect: bool = False
+
+    @property
+    def kill_signal(self) -> signal.Signals:
+        return signal.Signals[self.properties.get("KillSignal", "SIGTERM")]
+
+    @property
+    def stop_seconds(self) -> float:
+        return float(self.properties.get("TimeoutStopSec", "90"))
+
+    @property
+    def spares_children(self) -> bool:
+        """Whether a stop signals the main process only (KillMode=mixed)."""
+        return self.properties.get("KillMode") == "mixed"
+
+    def end_action(self, code: int) -> str:
+        return self.properties.get("SuccessAction" if code == 0 else "FailureAction", "none")
+
+
+def parse_systemd_run(arguments: Sequence[str]) -> UnitRequest:
+    """Read systemd-run's arguments.
+
+    Raises:
+        RefusedError: an option or property is unknown, or there is nothing to run.
+    """
+    words = iter(arguments)
+    properties: dict[str, str] = {}
+    values: dict[str, str] = {}
+    flags: set[str] = set()
+    command: tuple[str, ...] = ()
+    for word in words:
+        option, equals, given = word.partition("=")
+        match option:
+            case "-p" | "--property":
+                name, _, value = (given if equals else _next(words, option)).partition("=")
+                if name not in _IGNORED | _ACTED_UPON:
+                    raise RefusedError(f"Unknown assignment: {name}={value}")
+                properties[name] = value
+            case "-u" | "--unit":
+                values["name"] = given if equals else _next(words, option)
+            case "--on-active":
+                values["on_active"] = given
+            case "-q" | "--quiet" | "--wait" | "--collect" | "--timer-property":
+                flags.add(option)
+            case _ if option.startswith("-"):
+                raise RefusedError(f"systemd-run: unrecognized option '{word}'")
+            case _:
+                command = (word, *words)
+    if not command or "name" not in values:
+        raise RefusedError("systemd-run: a unit name and a command line are required")
+    on_active = values.get("on_active")
+    return UnitRequest(
+        name=values["name"].removesuffix(".service"),
+        command=command,
+        properties=properties,
+        on_active_seconds=float(on_active.removesuffix("s")) if on_active else None,
+        wait="--wait" in flags,
+        collect="--collect" in flags,
+    )
+
+
+def _next(words: Iterator[str], option: str) -> str:
+    try:
+        return next(words)
+    except StopIteration:
+        raise RefusedError(f"systemd-run: option '{option}' requires an argument") from None
+
+
+def parse_environment_file(text: str) -> dict[str, str]:
+    """Read plain `NAME=value` lines, all that a careful writer puts into such a file."""
+    pairs = (line.partition("=") for line in text.splitlines() if line and not line.startswith("#"))
+    return {name: value for name, _, value in pairs}
