@@ -156,6 +156,9 @@ class Ledger(Protocol):
     def active_runs(self) -> Sequence[Run]:
         """Every run that has not ended. Consistent."""
 
+    def bound_instances(self) -> frozenset[InstanceId]:
+        """The VMs of all active runs, even of those that this version of the code cannot read. Consistent."""
+
     def attempts(self, job_ids: Sequence[JobId]) -> Mapping[JobId, int]:
         """Bindings counted over earlier runs of these jobs; jobs without any are left out."""
 

@@ -15,7 +15,7 @@ from agent_stack.domain.states import Baton, Market, Moment, Outcome, RunState
 from agent_stack.domain.vms import Vm
 
 _FROM_BEFORE_THE_VM = frozenset({Moment.SCHEDULED, Moment.RECORDED})
-MAX_REASON_CHARACTERS = 400  # keeps a run's item well under one kilobyte, whatever EC2 or a pipeline says
+MAX_REASON_BYTES = 400  # keeps a run's item well under one kilobyte, whatever EC2 or a pipeline says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +165,6 @@ class Run:
 
 def cropped(reason: str | None) -> str | None:
     """A reason short enough for the ledger; None stays None."""
-    if reason is None or len(reason) <= MAX_REASON_CHARACTERS:
+    if reason is None or len(reason.encode()) <= MAX_REASON_BYTES:
         return reason
-    return reason[: MAX_REASON_CHARACTERS - 1] + "…"
+    return reason.encode()[: MAX_REASON_BYTES - 3].decode(errors="ignore") + "…"

@@ -44,7 +44,7 @@ class Sweep:
 
     def _end(self, suspects: dict[InstanceId, str]) -> None:
         still_up = self._read_again(sorted(suspects))
-        owned = {run.binding.instance_id for run in self.ledger.active_runs() if run.binding is not None}
+        owned = self.ledger.bound_instances()
         orphans = [
             vm for vm in still_up if vm.instance_id not in owned or suspects[vm.instance_id] == "past its lifetime"
         ][: self.policy.max_terminations_per_tick]

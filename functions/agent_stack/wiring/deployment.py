@@ -11,8 +11,9 @@ import httpx
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
+from agent_stack.adapters import dynamodb
 from agent_stack.adapters.aws import AwsCalls
-from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox
+from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.requests import LaunchTemplate
@@ -123,15 +124,21 @@ class Deployment:
                 subnets=settings.subnet_ids,
             ),
             ledger=DynamoLedger(
-                client=self.dynamodb,
-                ledger_table=settings.ledger_table,
-                mailbox_table=settings.mailbox_table,
+                table=self._table(settings.ledger_table),
+                mailboxes=self._table(settings.mailbox_table),
+                transactions=Transactions(
+                    client=self.dynamodb,
+                    calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS),
+                    clock=self.clock,
+                    ids=self.ids,
+                    telemetry=self.telemetry,
+                ),
                 history=timedelta(days=settings.history_days),
                 clock=self.clock,
                 ids=self.ids,
                 telemetry=self.telemetry,
             ),
-            mailbox=DynamoMailbox(client=self.dynamodb, table=settings.mailbox_table, clock=self.clock, ids=self.ids),
+            mailbox=DynamoMailbox(table=self._table(settings.mailbox_table), clock=self.clock),
             classes=SsmClasses(
                 parameters=self._parameters,
                 name=settings.classes_parameter,
@@ -148,13 +155,7 @@ class Deployment:
     @cached_property
     def lease(self) -> DynamoLease:
         """This function's lease."""
-        return DynamoLease(
-            client=self.dynamodb,
-            table=self.settings.ledger_table,
-            function=self.function,
-            clock=self.clock,
-            ids=self.ids,
-        )
+        return DynamoLease(table=self._table(self.settings.ledger_table), function=self.function)
 
     @cached_property
     def http(self) -> httpx.Client:
@@ -175,6 +176,9 @@ class Deployment:
         return parameters.Parameters(
             client=lambda: self.ssm, calls=self._calls(parameters.THROTTLES, parameters.SERVER_ERRORS)
         )
+
+    def _table(self, name: str) -> Table:
+        return Table(client=self.dynamodb, calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS), name=name)
 
     def _calls(self, throttles: frozenset[str], server_errors: frozenset[str]) -> AwsCalls:
         return AwsCalls(

@@ -1,0 +1,240 @@
+"""How runs, intents and mailboxes look as DynamoDB items.
+
+One attribute a fact, so that versions of this code can read each other's items: what is missing takes its default,
+what is unknown is left alone. Points in time are seconds since 1970, so that a person can compare them with a TTL.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from agent_stack.domain.errors import BugError
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey
+from agent_stack.domain.launching import Intent
+from agent_stack.domain.runs import Binding, Run
+from agent_stack.domain.states import Baton, BootStage, Market, Moment, Outcome, RunState, VmState
+from agent_stack.domain.vms import Letter, Mail, Vm
+
+SHARDS = 8
+"""A partition takes 1,000 writes a second; a burst of a thousand jobs is spread over this many."""
+
+MAX_DETAIL_CHARACTERS = 300  # of a VM's own words, which a job on it can forge
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+_pack = TypeSerializer().serialize
+_unpack = TypeDeserializer().deserialize
+
+
+def shard(kind: str, job_id: JobId) -> str:
+    """The partition of that job's item. Stable for ever: it is part of the key."""
+    return f"{kind}#{sum(job_id.encode()) % SHARDS}"
+
+
+def key(pk: str, sk: str) -> dict[str, Any]:
+    """A key of the ledger table."""
+    return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def seconds(at: datetime) -> Decimal:
+    """Seconds since 1970, to the microsecond."""
+    return Decimal((at - _EPOCH) // _MICROSECOND).scaleb(-6)
+
+
+def moment(value: Decimal) -> datetime:
+    """The point in time behind `seconds`."""
+    return _EPOCH + int(value.scaleb(6)) * _MICROSECOND
+
+
+def packed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values as DynamoDB's; None and empty ones are left out."""
+    return {name: _pack(value) for name, value in values.items() if value is not None and value not in ({}, set(), [])}
+
+
+def unpacked(item: Mapping[str, Any]) -> dict[str, Any]:
+    """DynamoDB's values as plain ones."""
+    return {name: _unpack(value) for name, value in item.items()}
+
+
+def run_values(run: Run) -> dict[str, Any]:
+    """Every attribute a run may have; None where this one has none."""
+    binding = run.binding
+    return {
+        "queue_key": run.queue_key,
+        "class_name": run.class_name,
+        "state": run.state.value,
+        "state_entered_at": seconds(run.state_entered_at),
+        "version": run.version,
+        "attempt": run.attempt,
+        "priority": run.priority,
+        "reserved_until": _seconds(run.reserved_until),
+        "reservation_lost": run.reservation_lost or None,
+        "instance_id": binding.instance_id if binding else None,
+        "instance_arn": binding.arn if binding else None,
+        "instance_type": binding.instance_type if binding else None,
+        "zone": binding.zone if binding else None,
+        "market": binding.market.value if binding else None,
+        "launched_at": seconds(binding.launched_at) if binding else None,
+        "baton": run.baton.value,
+        "give_up": run.give_up,
+        "finishing_at": _seconds(run.finishing_at),
+        "job_over_at": _seconds(run.job_over_at),
+        "outcome": run.outcome.value if run.outcome else None,
+        "told": set(run.told) or None,
+        "timeline": {point.value: seconds(at) for point, at in run.timeline.items()} or None,
+    }
+
+
+def read_run(item: Mapping[str, Any]) -> Run:
+    """The run behind an item.
+
+    Raises:
+        BugError: the item is not one that any version of this code writes; names it.
+    """
+    try:
+        values = unpacked(item)
+        return Run(
+            job_id=JobId(values["sk"]),
+            queue_key=QueueKey(values["queue_key"]),
+            class_name=ClassName(values["class_name"]),
+            state=RunState(values["state"]),
+            state_entered_at=moment(values["state_entered_at"]),
+            version=int(values["version"]),
+            attempt=int(values["attempt"]),
+            priority=int(values["priority"]),
+            reserved_until=_moment(values.get("reserved_until")),
+            reservation_lost=values.get("reservation_lost", False),
+            binding=_binding(values),
+            baton=Baton(values["baton"]),
+            give_up=values.get("give_up"),
+            finishing_at=_moment(values.get("finishing_at")),
+            job_over_at=_moment(values.get("job_over_at")),
+            outcome=Outcome(values["outcome"]) if "outcome" in values else None,
+            told=frozenset(values.get("told", ())),
+            timeline={Moment(name): moment(at) for name, at in values.get("timeline", {}).items() if name in _MOMENTS},
+        )
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BugError(f"run item {item.get('sk')} cannot be read: {error!r}") from None
+
+
+def intent_values(intent: Intent) -> dict[str, Any]:
+    """An intent's attributes."""
+    return {
+        "class_name": intent.class_name,
+        "request": intent.request,
+        "instance_count": intent.count,
+        "queues": list(intent.queues),
+        "created_at": seconds(intent.created_at),
+        "spent": intent.spent,
+        "vms": [_vm_values(vm) for vm in intent.vms],
+    }
+
+
+def read_intent(item: Mapping[str, Any]) -> Intent:
+    """The intent behind an item.
+
+    Raises:
+        BugError: as for `read_run`.
+    """
+    try:
+        values = unpacked(item)
+        intent_id = IntentId(values["sk"])
+        return Intent(
+            intent_id=intent_id,
+            class_name=ClassName(values["class_name"]),
+            request=values["request"],
+            count=int(values["instance_count"]),
+            queues=tuple(QueueKey(queue) for queue in values.get("queues", ())),
+            created_at=moment(values["created_at"]),
+            spent=values["spent"],
+            vms=tuple(_vm(vm, intent_id) for vm in values.get("vms", ())),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise BugError(f"intent item {item.get('sk')} cannot be read: {error!r}") from None
+
+
+def letter_values(letter: Letter) -> dict[str, Any]:
+    """A mailbox as it is filled. The one item that holds a credential."""
+    return {
+        "instance_arn": letter.instance_arn,
+        "job_id": letter.job_id,
+        "queue_key": letter.queue_key,
+        "endpoint": letter.endpoint,
+        "agent_name": letter.agent_name,
+        "agent_tags": ",".join(letter.agent_tags),
+        "credential_kind": letter.credential_kind,
+        "credential": letter.credential,
+        "expires_at": int(seconds(letter.expires_at)),
+    }
+
+
+def read_mail(item: Mapping[str, Any]) -> Mail:
+    """A mailbox as it is read: whether the credential is there, never what it is."""
+    stage = item.get("stage", {}).get("S")
+    spent = item.get("stage_seconds", {}).get("N")
+    detail = item.get("detail", {}).get("S", "")
+    return Mail(
+        baton=holder(item),
+        stage=None if stage is None else BootStage.parse(stage),
+        stage_seconds=None if spent is None else float(spent),
+        detail="".join(c if c.isprintable() else " " for c in detail)[:MAX_DETAIL_CHARACTERS],
+    )
+
+
+def holder(item: Mapping[str, Any]) -> Baton:
+    """Who has the credential of that mailbox."""
+    if "credential" in item:
+        return Baton.IN_BOX
+    return Baton.TRACKER if "revoked" in item else Baton.VM
+
+
+_MOMENTS = frozenset(point.value for point in Moment)
+
+
+def _seconds(at: datetime | None) -> Decimal | None:
+    return None if at is None else seconds(at)
+
+
+def _moment(value: Decimal | None) -> datetime | None:
+    return None if value is None else moment(value)
+
+
+def _binding(values: Mapping[str, Any]) -> Binding | None:
+    if "instance_id" not in values:
+        return None
+    return Binding(
+        instance_id=InstanceId(values["instance_id"]),
+        arn=InstanceArn(values["instance_arn"]),
+        instance_type=values.get("instance_type", ""),
+        zone=values.get("zone", ""),
+        market=Market(values["market"]),
+        launched_at=moment(values["launched_at"]),
+    )
+
+
+def _vm_values(vm: Vm) -> dict[str, Any]:
+    return {
+        "instance_id": vm.instance_id,
+        "arn": vm.arn,
+        "type": vm.instance_type,
+        "zone": vm.zone,
+        "market": vm.market.value,
+        "launched_at": seconds(vm.launched_at),
+    }
+
+
+def _vm(values: Mapping[str, Any], intent_id: IntentId) -> Vm:
+    """A VM as EC2 first told of it; what became of it since is for EC2 to say."""
+    return Vm(
+        instance_id=InstanceId(values["instance_id"]),
+        arn=InstanceArn(values["arn"]),
+        state=VmState.PENDING,
+        launched_at=moment(values["launched_at"]),
+        instance_type=values["type"],
+        zone=values["zone"],
+        market=Market(values["market"]),
+        intent_id=intent_id,
+    )

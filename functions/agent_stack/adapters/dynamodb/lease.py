@@ -1,0 +1,91 @@
+"""The port `Lease`: one item for each function, in the ledger table.
+
+Attributes: `holder` and `lease_until` while it is held; `fence`, which only grows; `wakes`, which counts the knocks;
+`successor`, who waits to follow.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.table import Item, Refused, Table
+from agent_stack.ports import Held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamoLease:
+    """One function's lease."""
+
+    table: Table
+    function: str
+
+    def acquire(self, holder: str, *, now: datetime, ttl: timedelta) -> Held | None:
+        """See the port. The holder itself may take it again: so a lost answer costs one fencing number."""
+        return self._update(
+            "SET holder = :holder, lease_until = :until, fence = if_not_exists(fence, :zero) + :one, "
+            "wakes = if_not_exists(wakes, :zero) REMOVE successor",
+            "attribute_not_exists(holder) OR lease_until <= :now OR holder = :holder",
+            {
+                ":holder": holder,
+                ":until": items.seconds(now + ttl),
+                ":now": items.seconds(now),
+                ":zero": 0,
+                ":one": 1,
+            },
+        )
+
+    def knock(self, holder: str, *, follow: bool) -> None:
+        """See the port."""
+        if follow:
+            self._update("SET successor = :holder ADD wakes :one", None, {":holder": holder, ":one": 1})
+        else:
+            self._update("ADD wakes :one", None, {":one": 1})
+
+    def renew(self, held: Held, *, now: datetime, ttl: timedelta) -> Held | None:
+        """See the port."""
+        return self._update(
+            "SET lease_until = :until",
+            "holder = :holder AND fence = :fence",
+            {":until": items.seconds(now + ttl), ":holder": held.holder, ":fence": held.fence},
+        )
+
+    def release(self, held: Held) -> bool:
+        """See the port. Refused only by a knock; when it is no longer ours it is as good as released."""
+        answer = self.table.update(
+            self._key(),
+            UpdateExpression="REMOVE holder, lease_until, successor",
+            ConditionExpression="holder = :holder AND fence = :fence AND wakes = :wakes",
+            ExpressionAttributeValues=items.packed(
+                {":holder": held.holder, ":fence": held.fence, ":wakes": held.wakes}
+            ),
+        )
+        if not isinstance(answer, Refused):
+            return True
+        now = items.unpacked(answer.item or {})
+        return (now.get("holder"), now.get("fence")) != (held.holder, held.fence)
+
+    def _key(self) -> Item:
+        return items.key("lease", self.function)
+
+    def _update(self, expression: str, condition: str | None, values: Mapping[str, Any]) -> Held | None:
+        answer = self.table.update(
+            self._key(),
+            UpdateExpression=expression,
+            ExpressionAttributeValues=items.packed(values),
+            ReturnValues="ALL_NEW",
+            **({"ConditionExpression": condition} if condition else {}),
+        )
+        if isinstance(answer, Refused):
+            return None
+        stored = items.unpacked(answer)
+        if "holder" not in stored:
+            return None  # a knock at a door where nobody is
+        return Held(
+            holder=stored["holder"],
+            fence=int(stored["fence"]),
+            wakes=int(stored["wakes"]),
+            expires_at=items.moment(stored["lease_until"]),
+            successor=stored.get("successor"),
+        )

@@ -1,0 +1,37 @@
+"""The port `Mailbox` over the mailbox table: one item for each VM, keyed by its ARN."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.table import Refused, Table
+from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.domain.states import Baton
+from agent_stack.domain.vms import Mail
+from agent_stack.ports import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamoMailbox:
+    """The mailboxes, from the tracker's side."""
+
+    table: Table
+    clock: Clock
+
+    def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, Mail]:
+        """See the port."""
+        keys = [{"instance_arn": {"S": arn}} for arn in dict.fromkeys(arns)]
+        return {InstanceArn(item["instance_arn"]["S"]): items.read_mail(item) for item in self.table.get_many(keys)}
+
+    def take_baton(self, arn: InstanceArn) -> bool:
+        """See the port. The VM's own write has the same condition, so exactly one of the two succeeds."""
+        answer = self.table.update(
+            {"instance_arn": {"S": arn}},
+            UpdateExpression="REMOVE credential SET revoked = :now",
+            ConditionExpression="attribute_exists(credential)",
+            ExpressionAttributeValues=items.packed({":now": items.seconds(self.clock.now())}),
+        )
+        if not isinstance(answer, Refused):
+            return True
+        # After a lost answer the repeated write is refused; the mark of the first tells that it was ours.
+        return answer.item is not None and items.holder(answer.item) is Baton.TRACKER

@@ -1,0 +1,146 @@
+"""Many conditional writes in few requests, each succeeding or failing for itself.
+
+A transaction of DynamoDB is all or nothing. Here each change is a group of writes that belong together; groups share
+transactions, and one whose condition does not hold is dropped while the others are sent again without it.
+
+Every group signs its items with a write id. When an answer is lost and the repeated request is refused, the item that
+stands there tells whose write it was: so nothing is ever written twice, and a write that took effect is known to have.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from botocore.exceptions import ClientError
+
+from agent_stack.adapters.aws import AwsCalls, RefusedError
+from agent_stack.domain.errors import AgentStackError, RetryError, WaitError
+from agent_stack.ports import Clock, Ids, Telemetry
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+WRITES_OF_A_TRANSACTION = 100  # source: TransactWriteItems
+MAX_ROUNDS = 6
+CONFLICT_PAUSE = timedelta(milliseconds=50)
+
+_HELD_UP = frozenset({"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+"""Reasons that say nothing against the group itself: it was another's condition, or the wrong moment."""
+
+SubjectT = TypeVar("SubjectT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Group(Generic[SubjectT]):
+    """Writes that happen together or not at all. May carry a credential; has no repr of its contents.
+
+    Attributes:
+        subject: what the caller knows the group by.
+        write_id: stands in an item of the group as `write_id`.
+        writes: entries of TransactItems.
+    """
+
+    subject: SubjectT
+    write_id: str
+    writes: tuple[Mapping[str, Any], ...]
+
+    def __repr__(self) -> str:
+        return f"Group({len(self.writes)} writes)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transactions:
+    """Writes groups, as many a request as fit."""
+
+    client: "DynamoDBClient"
+    calls: AwsCalls
+    clock: Clock
+    ids: Ids
+    telemetry: Telemetry
+
+    def write(self, groups: Sequence[Group[SubjectT]]) -> list[SubjectT]:
+        """The subjects of the groups that took effect, in the order given.
+
+        Raises:
+            AgentStackError: none did, and not because of their conditions.
+        """
+        won: set[str] = set()
+        failures: list[AgentStackError] = []
+        pending = list(groups)
+        for attempt in range(MAX_ROUNDS):
+            again: list[Group[SubjectT]] = []
+            for chunk in _chunks(pending):
+                again += self._send(chunk, won, failures)
+            if not again:
+                break
+            # Fewer are left when some were dropped; otherwise somebody else is at the same items.
+            if len(again) == len(pending):
+                self.clock.sleep(CONFLICT_PAUSE * 2**attempt * (0.5 + self.ids.fraction()))
+            pending = again
+        else:
+            failures.append(RetryError(f"TransactWriteItems: {len(pending)} changes met conflicts {MAX_ROUNDS} times"))
+        if failures and not won:
+            raise failures[0]
+        for failure in failures:
+            self.telemetry.warning("ledger_writes_failed", error=str(failure))
+        return [group.subject for group in groups if group.write_id in won]
+
+    def _send(
+        self, chunk: list[Group[SubjectT]], won: set[str], failures: list[AgentStackError]
+    ) -> list[Group[SubjectT]]:
+        """Send one transaction; the groups that are to be sent again."""
+        try:
+            reasons = self.calls.call("TransactWriteItems", partial(self._transact, chunk))
+        except RefusedError as error:
+            if len(chunk) > 1:  # one malformed write fails them all: find it
+                middle = len(chunk) // 2
+                halves = (chunk[:middle], chunk[middle:])
+                return [group for half in halves for group in self._send(half, won, failures)]
+            failures.append(WaitError(f"TransactWriteItems: {error}"))
+            return []
+        except AgentStackError as error:
+            failures.append(error)
+            return []
+        if not reasons:
+            won |= {group.write_id for group in chunk}
+            return []
+        again: list[Group[SubjectT]] = []
+        remaining = iter(reasons)
+        for group in chunk:
+            its = [next(remaining, {}) for _ in group.writes]
+            codes = {reason.get("Code", "None") for reason in its}
+            if any(reason.get("Item", {}).get("write_id", {}).get("S") == group.write_id for reason in its):
+                won.add(group.write_id)
+            elif codes <= _HELD_UP:
+                again.append(group)
+            elif "ConditionalCheckFailed" not in codes:
+                failures.append(WaitError(f"TransactWriteItems: {', '.join(sorted(codes - _HELD_UP))}"))
+        return again
+
+    def _transact(self, chunk: list[Group[SubjectT]]) -> Sequence[Mapping[str, Any]]:
+        """The reasons for its cancellation, one for each write; none when it took effect."""
+        writes: list[Any] = [write for group in chunk for write in group.writes]
+        try:
+            self.client.transact_write_items(TransactItems=writes)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "TransactionCanceledException":
+                reasons: Sequence[Mapping[str, Any]] = error.response.get("CancellationReasons", [])
+                if reasons:
+                    return reasons
+            raise
+        return ()
+
+
+def _chunks(groups: list[Group[SubjectT]]) -> Iterator[list[Group[SubjectT]]]:
+    chunk: list[Group[SubjectT]] = []
+    size = 0
+    for group in groups:
+        if chunk and size + len(group.writes) > WRITES_OF_A_TRANSACTION:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(group)
+        size += len(group.writes)
+    if chunk:
+        yield chunk
