@@ -1,0 +1,116 @@
+"""Deploys template.yaml to a moto server and reads back what the functions and the VMs are given."""
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+
+from tests.simulator.deployment.transform import translated_template
+
+TEMPLATE_BUCKET = "templates"
+
+NOT_PLAYED = frozenset({"AWS::Lambda::EventInvokeConfig", "AWS::Scheduler::Schedule", "Custom::BuildkiteRegistration"})
+"""moto has none of these; whoever runs the functions reads the schedules from the translated template."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """A deployed stack.
+
+    Attributes:
+        environments: by function ("dispatcher", "tracker"), the variables that the template sets.
+        timeouts: by function, in seconds.
+        handlers: by function, `module.name`.
+        user_data: what the launch template gives every VM, decoded.
+    """
+
+    region: str
+    account_id: str
+    environments: Mapping[str, Mapping[str, str]]
+    timeouts: Mapping[str, int]
+    handlers: Mapping[str, str]
+    user_data: bytes
+    launch_template_id: str
+    launch_template_version: str
+    mailbox_table: str
+    ledger_table: str
+
+
+def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, str]) -> Deployed:
+    """Deploy the template.
+
+    Args:
+        endpoint: moto server's URL; the stack's VPC and subnets are given by `parameters`.
+    """
+    session = boto3.Session(region_name=region, aws_access_key_id="testing", aws_secret_access_key="testing")
+    s3 = session.client("s3", endpoint_url=endpoint)
+    for bucket in ("code", TEMPLATE_BUCKET):
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})  # type: ignore[typeddict-item]  # any region's name
+    s3.put_object(Bucket="code", Key="functions.zip", Body=_empty_archive())
+    s3.put_object(
+        Bucket=TEMPLATE_BUCKET, Key="template.json", Body=json.dumps(_playable(translated_template(region=region))).encode()
+    )
+    cloudformation = session.client("cloudformation", endpoint_url=endpoint)
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateURL=f"https://{TEMPLATE_BUCKET}.s3.amazonaws.com/template.json",
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    resources = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for page in cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+        for resource in page["StackResourceSummaries"]
+    }
+    functions = {
+        "dispatcher": resources["DispatcherFunction"],
+        "tracker": resources["TrackerFunction"],
+    }
+    awslambda = session.client("lambda", endpoint_url=endpoint)
+    configurations = {
+        function: awslambda.get_function_configuration(FunctionName=physical)
+        for function, physical in functions.items()
+    }
+    version = session.client("ec2", endpoint_url=endpoint).describe_launch_template_versions(
+        LaunchTemplateId=resources["LaunchTemplate"], Versions=["$Latest"]
+    )["LaunchTemplateVersions"][0]
+    return Deployed(
+        region=region,
+        account_id=session.client("sts", endpoint_url=endpoint).get_caller_identity()["Account"],
+        environments={
+            function: _environment(configuration["Environment"]["Variables"], region)
+            for function, configuration in configurations.items()
+        },
+        timeouts={function: configuration["Timeout"] for function, configuration in configurations.items()},
+        handlers={function: configuration["Handler"] for function, configuration in configurations.items()},
+        user_data=base64.b64decode(version["LaunchTemplateData"]["UserData"]),
+        launch_template_id=resources["LaunchTemplate"],
+        launch_template_version=str(version["VersionNumber"]),
+        mailbox_table=resources["MailboxTable"],
+        ledger_table=resources["LedgerTable"],
+    )
+
+
+def _environment(variables: Mapping[str, Any], region: str) -> dict[str, str]:
+    """As Lambda gives them: text, and the region among them."""
+    return {**{name: str(value) for name, value in variables.items()}, "AWS_REGION": region}
+
+
+def _playable(template: Mapping[str, Any]) -> Mapping[str, Any]:
+    resources = {
+        name: resource for name, resource in template["Resources"].items() if resource["Type"] not in NOT_PLAYED
+    }
+    return {**template, "Resources": resources}
+
+
+def _empty_archive() -> bytes:
+    """Stands where the artefact would be uploaded; the functions run from the checkout."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("empty", "")
+    return content.getvalue()
