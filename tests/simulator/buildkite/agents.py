@@ -130,9 +130,7 @@ class Agents:
         self._by_id[agent.id] = agent
         self._by_token[agent.access_token] = agent
         self._events.publish(
-            AgentRegistered(
-                at=at, agent_id=agent.id, name=name, queue_key=queue_key, for_job_id=for_job_id
-            )
+            AgentRegistered(at=at, agent_id=agent.id, name=name, queue_key=queue_key, for_job_id=for_job_id)
         )
         self.heard(agent, at)
         return agent
@@ -145,9 +143,7 @@ class Agents:
     def heard(self, agent: Agent, at: datetime) -> None:
         """The agent gave a sign of life: it is lost only a full silence after this."""
         agent.last_heartbeat_at = at
-        self._agenda.set(
-            self._silence(agent), at + self._lost_after, lambda due: self._lose(agent, due)
-        )
+        self._agenda.set(self._silence(agent), at + self._lost_after, lambda due: self._lose(agent, due))
 
     def disconnect(self, agent: Agent, at: datetime) -> None:
         """The agent says goodbye. A job it still holds is lost when its silence has lasted."""
@@ -188,9 +184,7 @@ class Agents:
         if self._is_live(agent):
             agent.state = AgentState.LOST
         job = self._jobs.find(agent.job_id) if agent.job_id is not None else None
-        self._events.publish(
-            AgentLost(at=due, agent_id=agent.id, name=agent.name, job_id=job.id if job else None)
-        )
+        self._events.publish(AgentLost(at=due, agent_id=agent.id, name=agent.name, job_id=job.id if job else None))
         if job is not None and job.state not in OVER:
             agent.job_id = None
             lost = Outcome(exit_status=-1, signal_reason="agent_lost", detail="agent lost")

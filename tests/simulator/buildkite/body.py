@@ -98,9 +98,7 @@ class Fields:
         """Job ids, each once, in the order given."""
         values = self._texts(name)
         if len(values) > maximum:
-            raise Refusal(
-                422, f"{name} has too many elements (maximum is {maximum})", rule=Rule.IDS_PER_REQUEST
-            )
+            raise Refusal(422, f"{name} has too many elements (maximum is {maximum})", rule=Rule.IDS_PER_REQUEST)
         return tuple(dict.fromkeys(values))
 
     def texts(self, name: str) -> Sequence[str]:

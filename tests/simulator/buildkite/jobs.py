@@ -83,9 +83,7 @@ class Jobs:
         ends = {JobState.CANCELING: JobState.CANCELED, JobState.TIMING_OUT: JobState.TIMED_OUT}
         self.move(job, ends.get(job.state, JobState.FINISHED), at, outcome=outcome)
 
-    def scheduled(
-        self, queue_key: str, *, after: Position | None, limit: int
-    ) -> tuple[Sequence[Job], bool]:
+    def scheduled(self, queue_key: str, *, after: Position | None, limit: int) -> tuple[Sequence[Job], bool]:
         """One page of scheduled jobs, oldest first, and whether more stand behind it."""
         rows = self._scheduled[queue_key]
         # A key that sorts behind every row of that position: "~" is above any character of an id.

@@ -18,9 +18,7 @@ class Notifications:
         self._limits = limits
         self._events = events
 
-    def create(
-        self, job: Job | None, detail: str, *, dialect: Dialect, stated: datetime | None, at: datetime
-    ) -> None:
+    def create(self, job: Job | None, detail: str, *, dialect: Dialect, stated: datetime | None, at: datetime) -> None:
         """Add one notification to a job.
 
         Args:
@@ -52,6 +50,4 @@ class Notifications:
                 rule=Rule.NOTIFICATIONS_PER_JOB,
             )
         job.notifications.append(Notification(at=stated or at, detail=detail))
-        self._events.publish(
-            NotificationCreated(at=at, job_id=job.id, label=job.step.shown_label, detail=detail)
-        )
+        self._events.publish(NotificationCreated(at=at, job_id=job.id, label=job.step.shown_label, detail=detail))

@@ -49,8 +49,6 @@ class Operation(StrEnum):
 class Endpoint:
     """One method and path. `limit` names the field of `RateLimits`; None, as in the Agent API: unlimited."""
 
-    """
-
     operation: Operation
     method: str
     path: str

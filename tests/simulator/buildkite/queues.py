@@ -60,6 +60,4 @@ class Queues:
         if queue.status is status:
             return
         queue.status = status
-        self._events.publish(
-            QueueStatusChanged(at=at, queue_key=queue.key, connected=status is QueueStatus.CONNECTED)
-        )
+        self._events.publish(QueueStatusChanged(at=at, queue_key=queue.key, connected=status is QueueStatus.CONNECTED))

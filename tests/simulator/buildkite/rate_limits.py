@@ -58,10 +58,6 @@ class SlidingWindows:
         return window
 
     @staticmethod
-    def _status(
-        scope: str, limit: int, window: deque[datetime], at: datetime, *, exceeded: bool
-    ) -> RateStatus:
+    def _status(scope: str, limit: int, window: deque[datetime], at: datetime, *, exceeded: bool) -> RateStatus:
         reset = math.ceil((window[0] + _WINDOW - at).total_seconds()) if window else 0
-        return RateStatus(
-            scope=scope, limit=limit, current=len(window), reset_seconds=reset, exceeded=exceeded
-        )
+        return RateStatus(scope=scope, limit=limit, current=len(window), reset_seconds=reset, exceeded=exceeded)

@@ -162,9 +162,7 @@ class StacksApi:
             )
         exit_status = fields.integer("exit_status", -1)
         self._require_unclaimed(job, stack)
-        job.stack_finish = StackFinish(
-            at=call.now, stack_key=stack.key, exit_status=exit_status, detail=detail
-        )
+        job.stack_finish = StackFinish(at=call.now, stack_key=stack.key, exit_status=exit_status, detail=detail)
         reason = "stack_error" if exit_status != 0 else None
         outcome = Outcome(exit_status=exit_status, signal_reason=reason, detail=detail)
         self._model.jobs.move(job, JobState.FINISHED, call.now, outcome=outcome)
@@ -240,9 +238,7 @@ class StacksApi:
         not_issued: list[str] = []
         for job_id in job_ids:
             job = self._model.jobs.find(job_id)
-            grant = job and self._model.acquisition_tokens.issue(
-                job, stack.key, timedelta(seconds=seconds), call.now
-            )
+            grant = job and self._model.acquisition_tokens.issue(job, stack.key, timedelta(seconds=seconds), call.now)
             if not grant:
                 not_issued.append(job_id)
                 continue
@@ -292,9 +288,7 @@ class StacksApi:
         if text is None:
             return self._limits.listing_limit_default
         if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= self._limits.listing_limit_maximum:
-            raise Refusal(
-                400, f"limit must be between 1 and {self._limits.listing_limit_maximum}", rule=Rule.QUERY
-            )
+            raise Refusal(400, f"limit must be between 1 and {self._limits.listing_limit_maximum}", rule=Rule.QUERY)
         return int(text)
 
     def _metadata(self, value: object) -> Mapping[str, str]:

@@ -69,9 +69,7 @@ class AcquisitionTokens:
         self._reservations = reservations
         self._by_value: dict[str, AcquisitionToken] = {}
 
-    def issue(
-        self, job: Job, stack_key: str, lifetime: timedelta, at: datetime
-    ) -> tuple[str, AcquisitionToken] | None:
+    def issue(self, job: Job, stack_key: str, lifetime: timedelta, at: datetime) -> tuple[str, AcquisitionToken] | None:
         """A token for a job this stack holds reserved, or None when it does not."""
         reservation = self._reservations.of(job.id)
         if reservation is None or reservation.stack_key != stack_key:

@@ -50,10 +50,12 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
     session = boto3.Session(region_name=region, aws_access_key_id="testing", aws_secret_access_key="testing")
     s3 = session.client("s3", endpoint_url=endpoint)
     for bucket in ("code", TEMPLATE_BUCKET):
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})  # type: ignore[typeddict-item]  # any region's name
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
     s3.put_object(Bucket="code", Key="functions.zip", Body=_empty_archive())
     s3.put_object(
-        Bucket=TEMPLATE_BUCKET, Key="template.json", Body=json.dumps(_playable(translated_template(region=region))).encode()
+        Bucket=TEMPLATE_BUCKET,
+        Key="template.json",
+        Body=json.dumps(_playable(translated_template(region=region))).encode(),
     )
     cloudformation = session.client("cloudformation", endpoint_url=endpoint)
     cloudformation.create_stack(

@@ -108,7 +108,7 @@ class FakeImds:
             return [request for owner, request in self._requests if owner == instance_id]
 
     def _application(self, environ: dict[str, object], start_response: object) -> Iterable[bytes]:
-        request = Request(environ)  # type: ignore[arg-type]  # werkzeug types WSGI with its own protocol
+        request = Request(environ)
         return self._answer(request)(environ, start_response)  # type: ignore[arg-type]  # as above
 
     def _answer(self, request: Request) -> Response:

@@ -1,0 +1,186 @@
+"""A simulated Buildkite, as a test or a demo holds it in its hand."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from werkzeug import Request
+
+from tests.simulator.buildkite.access_log import AccessRecord, Violation
+from tests.simulator.buildkite.agents import AgentView
+from tests.simulator.buildkite.events import Watcher
+from tests.simulator.buildkite.faults import Faults
+from tests.simulator.buildkite.job import JobView
+from tests.simulator.buildkite.model import build_model
+from tests.simulator.buildkite.queues import Queue, QueueStatus
+from tests.simulator.buildkite.service import Served, Service
+from tests.simulator.buildkite.settings import Settings
+from tests.simulator.buildkite.stacks import Stack
+from tests.simulator.buildkite.steps import Build, Step
+
+AGENT_TOKEN = "bkct_simulated"
+
+
+class Buildkite:
+    """One organisation with one cluster. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime],
+        seed: int = 0,
+        agent_token: str = AGENT_TOKEN,
+        settings: Settings | None = None,
+        queues: Sequence[str] = ("default",),
+    ) -> None:
+        """Make an organisation with those queues; the same seed gives the same ids and tokens."""
+        self._now = now
+        self._lock = threading.RLock()
+        self._model = build_model(settings=settings or Settings(), seed=seed, agent_token=agent_token)
+        self._service = Service(self._model)
+        self.agent_token = agent_token
+        for key in queues:
+            self.add_queue(key)
+
+    # --- as the network sees it ---
+
+    def serve(self, request: Request) -> Served:
+        """Serve one HTTP request."""
+        with self._locked() as now:
+            return self._service.serve(request, now)
+
+    @property
+    def faults(self) -> Faults:
+        """What is to go wrong with the next requests."""
+        return self._service.faults
+
+    # --- time ---
+
+    def advance(self) -> None:
+        """Let everything happen that is due by now."""
+        with self._locked():
+            pass
+
+    def next_due(self) -> datetime | None:
+        """When the next thing happens by itself."""
+        with self._lock:
+            return self._model.agenda.next_due()
+
+    # --- what people do ---
+
+    def add_queue(self, key: str) -> None:
+        """Add a queue to the cluster."""
+        with self._locked():
+            self._model.queues.add(Queue(id=self._model.identities.uuid(), key=key))
+
+    def pause_queue(self, key: str) -> None:
+        """Stop dispatch on a queue."""
+        with self._locked():
+            self._model.queues[key].paused = True
+
+    def resume_queue(self, key: str) -> None:
+        """Let a paused queue dispatch again."""
+        with self._locked():
+            self._model.queues[key].paused = False
+
+    def create_build(
+        self,
+        pipeline: str = "pipeline",
+        *,
+        steps: Sequence[Step],
+        branch: str = "main",
+        message: str = "A change",
+        env: Mapping[str, str] | None = None,
+    ) -> Build:
+        """Push a build; its jobs are scheduled at once."""
+        with self._locked() as now:
+            return self._model.builds.create(
+                pipeline=pipeline, branch=branch, commit="HEAD", message=message, steps=steps, env=env or {}, at=now
+            )
+
+    def cancel_job(self, job_id: str) -> None:
+        """Press the job's Cancel button."""
+        with self._locked() as now:
+            self._model.jobs.cancel(self._model.jobs[job_id], now)
+
+    def rotate_token(self) -> str:
+        """Make a new agent token and revoke all others."""
+        with self._locked():
+            self._model.agent_tokens.revoke(None)
+            self.agent_token = self._model.agent_tokens.issue("rotated")
+            return self.agent_token
+
+    def revoke_tokens(self) -> None:
+        """Make every agent token invalid."""
+        with self._locked():
+            self._model.agent_tokens.revoke(None)
+
+    def set_available(self, *, available: bool) -> None:
+        """Take the organisation out of service, or back."""
+        with self._locked():
+            self._model.available = available
+
+    def disguise(self, job_id: str, state: str | None) -> None:
+        """Show a job in a state of the future."""
+        with self._locked():
+            self._model.jobs[job_id].disguise = state
+
+    # --- what people see ---
+
+    def job(self, job_id: str) -> JobView:
+        """One job as it is now.
+
+        Raises:
+            KeyError: there is none with that id.
+        """
+        with self._locked():
+            return self._view(job_id)
+
+    def jobs(self) -> tuple[JobView, ...]:
+        """Every job as it is now, in the order of creation."""
+        with self._locked():
+            return tuple(self._view(job.id) for job in self._model.jobs.all)
+
+    def agents(self) -> tuple[AgentView, ...]:
+        """Every agent that ever registered."""
+        with self._locked():
+            return tuple(agent.view() for agent in self._model.agents.all)
+
+    def stacks(self) -> tuple[Stack, ...]:
+        """Every registered stack."""
+        with self._locked():
+            return self._model.stacks.all
+
+    def queue_status(self, key: str) -> QueueStatus:
+        """What the cluster page shows beside a queue."""
+        with self._locked():
+            return self._model.queues[key].status
+
+    def access_log(self) -> tuple[AccessRecord, ...]:
+        """Every request so far."""
+        with self._lock:
+            return self._model.access_log.records
+
+    def violations(self) -> tuple[Violation, ...]:
+        """Every documented rule that a client broke so far."""
+        with self._lock:
+            return self._model.access_log.violations
+
+    def on_event(self, watcher: Watcher) -> Callable[[], None]:
+        """Hand every later event to `watcher`, until the function returned is called."""
+        return self._model.events.watch(watcher)
+
+    def _view(self, job_id: str) -> JobView:
+        job = self._model.jobs[job_id]
+        held = self._model.reservations.of(job_id)
+        return job.view(reserved_by=held.stack_key if held else None, reserved_until=held.expires_at if held else None)
+
+    @contextmanager
+    def _locked(self) -> Iterator[datetime]:
+        """The model at this moment, for one thread; events go out when it is free again."""
+        with self._lock:
+            now = self._now()
+            self._model.agenda.run_until(now)
+            yield now
+        self._model.events.deliver()

@@ -1,0 +1,63 @@
+"""Scripted faults: what goes wrong between a client and the service, and how often."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tests.simulator.buildkite.operations import Operation
+
+
+class FaultKind(StrEnum):
+    """Where the request goes wrong."""
+
+    REFUSED = "refused"  # answered with an error; nothing happened
+    NOT_ARRIVED = "not arrived"  # the connection fails; nothing happened
+    ANSWER_LOST = "answer lost"  # it happened; the client never learns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault of one request."""
+
+    kind: FaultKind
+    status: int = 500
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    """Sent as it stands, when the error is not to be JSON."""
+
+
+class Faults:
+    """Faults by operation, used up in the order in which they were scripted."""
+
+    def __init__(self) -> None:
+        self._scripted: dict[Operation, deque[Fault]] = {}
+
+    def fail(
+        self,
+        operation: Operation,
+        *,
+        status: int = 500,
+        times: int = 1,
+        retry_after: int | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        """Answer the next requests with an error."""
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        self._script(operation, Fault(kind=FaultKind.REFUSED, status=status, headers=headers, body=body), times)
+
+    def lose_request(self, operation: Operation, *, times: int = 1) -> None:
+        """Let the next requests not arrive."""
+        self._script(operation, Fault(kind=FaultKind.NOT_ARRIVED), times)
+
+    def lose_answer(self, operation: Operation, *, times: int = 1) -> None:
+        """Do what the next requests ask for, and lose the answers."""
+        self._script(operation, Fault(kind=FaultKind.ANSWER_LOST), times)
+
+    def next(self, operation: Operation) -> Fault | None:
+        """The fault that this request of the operation meets; None when it meets none."""
+        waiting = self._scripted.get(operation)
+        return waiting.popleft() if waiting else None
+
+    def _script(self, operation: Operation, fault: Fault, times: int) -> None:
+        self._scripted.setdefault(operation, deque()).extend([fault] * times)

@@ -1,0 +1,31 @@
+"""The simulated Buildkite without sockets: an httpx transport, for worlds on a virtual clock."""
+
+import httpx
+from werkzeug import Request
+from werkzeug.test import EnvironBuilder
+
+from tests.simulator.buildkite.buildkite import Buildkite
+from tests.simulator.buildkite.faults import FaultKind
+
+
+def transport(buildkite: Buildkite) -> httpx.BaseTransport:
+    """Carries the requests of an httpx client to `buildkite`."""
+
+    def carry(request: httpx.Request) -> httpx.Response:
+        raw = request.url.raw_path.decode()
+        builder = EnvironBuilder(
+            path=request.url.path,
+            query_string=request.url.query.decode(),
+            method=request.method,
+            headers=list(request.headers.items()),
+            data=request.content,
+            environ_overrides={"RAW_URI": raw},
+        )
+        served = buildkite.serve(Request(builder.get_environ()))
+        if served.lost:
+            if buildkite.access_log()[-1].fault == FaultKind.NOT_ARRIVED:
+                raise httpx.ConnectError("connection refused", request=request)
+            raise httpx.ReadError("connection reset", request=request)
+        return httpx.Response(served.status, headers=dict(served.headers), content=served.body, request=request)
+
+    return httpx.MockTransport(carry)
