@@ -1,0 +1,211 @@
+"""What the stages may expect of a fleet: real botocore, over both ways to the fake EC2."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from agent_stack.adapters.aws import AwsCalls
+from agent_stack.adapters.ec2 import Ec2Fleet, errors
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, LaunchTemplate
+from agent_stack.domain.classes import VmClass
+from agent_stack.domain.errors import GiveUpError, RetryError, UnknownOutcomeError
+from agent_stack.domain.identifiers import ClassName, InstanceId
+from agent_stack.domain.launching import LaunchErrorClass, LaunchOrder
+from agent_stack.domain.states import Market, VmState
+from tests.simulator.clock import FixedDeadline, SeededIds, VirtualClock
+from tests.simulator.cloud import Ec2, Ec2Server, LaunchTemplateData, Settings, Subnet, attach
+
+SUBNETS = {"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")}
+
+
+@dataclass
+class World:
+    """A fleet of one deployment and the EC2 behind it."""
+
+    fleet: Ec2Fleet
+    ec2: Ec2
+    clock: VirtualClock
+    ids: SeededIds
+
+    def order(self, count: int, **vm_class: object) -> LaunchOrder:
+        shape = {"instance_types": ("m7i.large",), "image": "ami-0123456789abcdef0", **vm_class}
+        return LaunchOrder(
+            intent_id=self.ids.intent_id(),
+            vm_class=VmClass(name=ClassName("default"), **shape),  # type: ignore[arg-type]  # a class's own fields
+            count=count,
+        )
+
+    def launch(self, count: int, **vm_class: object) -> list[InstanceId]:
+        outcome = self.fleet.launch(self.fleet.render(self.order(count, **vm_class)))
+        return [vm.instance_id for vm in outcome.vms]
+
+
+Build = Callable[..., World]
+
+
+def templates(template_id: str, version: str) -> LaunchTemplateData:
+    return {("lt-0123456789abcdef0", "1"): LaunchTemplateData(user_data=b"#!/bin/sh")}[template_id, version]
+
+
+def settings(**changes: object) -> Settings:
+    return Settings(**{"subnets": SUBNETS, **changes})  # type: ignore[arg-type]  # Settings' own fields
+
+
+@pytest.fixture(params=["attached", "http"])
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def build(way: str) -> Iterator[Build]:
+    servers: list[Ec2Server] = []
+
+    def make(ec2_settings: Settings | None = None) -> World:
+        clock, ids = VirtualClock(), SeededIds()
+        ec2 = Ec2(now=clock.now, settings=ec2_settings or settings(), launch_templates=templates)
+        url = None
+        if way == "http":
+            servers.append(Ec2Server(ec2))
+            url = servers[-1].origin
+        client = boto3.client(
+            "ec2",
+            region_name="eu-central-1",
+            aws_access_key_id="AKID",
+            aws_secret_access_key="secret",
+            endpoint_url=url,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        if way == "attached":
+            attach(client, ec2)
+        fleet = Ec2Fleet(
+            client=lambda: client,
+            calls=AwsCalls(
+                clock=clock,
+                ids=ids,
+                deadline=FixedDeadline(),
+                throttles=errors.NOTHING_DONE,
+                server_errors=errors.SERVER,
+            ),
+            clock=clock,
+            deployment="stack",
+            arn_prefix="arn:aws:ec2:eu-central-1:123456789012:instance/",
+            template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
+            subnets=tuple(SUBNETS),
+        )
+        return World(fleet=fleet, ec2=ec2, clock=clock, ids=ids)
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def world(build: Build) -> World:
+    return build()
+
+
+def test_one_request_launches_them_all_and_tells_where(world: World) -> None:
+    outcome = world.fleet.launch(world.fleet.render(world.order(300)))
+    assert len(outcome.vms) == 300
+    assert outcome.errors == ()
+    assert {(vm.state, vm.zone, vm.instance_type, vm.market) for vm in outcome.vms} == {
+        (VmState.PENDING, "eu-central-1a", "m7i.large", Market.ON_DEMAND)
+    }
+    assert [call.action for call in world.ec2.calls()].count("CreateFleet") == 1
+
+
+def test_the_same_text_sent_again_launches_nothing_more(world: World) -> None:
+    request = world.fleet.render(world.order(3))
+    first, second = world.fleet.launch(request), world.fleet.launch(request)
+    assert [vm.instance_id for vm in first.vms] == [vm.instance_id for vm in second.vms]
+    assert len(world.ec2.instances()) == 3
+
+
+def test_a_lost_answer_is_asked_for_again_with_the_same_token(world: World) -> None:
+    world.ec2.faults.lose_answer("CreateFleet")
+    assert len(world.launch(2)) == 2
+    assert len(world.ec2.instances()) == 2
+
+
+def test_an_answer_lost_for_good_leaves_the_outcome_unknown(world: World) -> None:
+    world.ec2.faults.lose_answer("CreateFleet", times=10)
+    with pytest.raises(UnknownOutcomeError):
+        world.launch(2)
+    assert {vm.intent_id for vm in world.fleet.describe()} != {None}
+
+
+def test_a_throttle_that_lasts_launched_nothing(world: World) -> None:
+    world.ec2.faults.fail("CreateFleet", "RequestLimitExceeded", status=503, times=10)
+    with pytest.raises(RetryError):
+        world.launch(1)
+    assert not world.ec2.instances()
+
+
+def test_a_refusal_is_an_error_of_the_outcome(world: World) -> None:
+    world.ec2.faults.fail("CreateFleet", "UnauthorizedOperation")
+    outcome = world.fleet.launch(world.fleet.render(world.order(1)))
+    assert [error.error_class for error in outcome.errors] == [LaunchErrorClass.ACCOUNT]
+
+
+def test_a_dry_pool_is_named_and_the_next_one_takes_the_rest(build: Build) -> None:
+    world = build(settings(capacity={"on-demand:m7i.large:eu-central-1a": 2}))
+    outcome = world.fleet.launch(world.fleet.render(world.order(5)))
+    assert [vm.zone for vm in outcome.vms] == ["eu-central-1a"] * 2 + ["eu-central-1b"] * 3
+    assert [(error.error_class, error.pool) for error in outcome.errors] == [
+        (LaunchErrorClass.CAPACITY, "on-demand:m7i.large:eu-central-1a")
+    ]
+
+
+def test_the_operators_order_of_types_is_kept(world: World) -> None:
+    outcome = world.fleet.launch(world.fleet.render(world.order(1, instance_types=("c7i.large", "m7i.large"))))
+    assert [vm.instance_type for vm in outcome.vms] == ["c7i.large"]
+
+
+def test_spot_is_asked_for_where_the_class_says_so(world: World) -> None:
+    world.launch(1, market=Market.SPOT)
+    assert [vm.market for vm in world.fleet.describe()] == [Market.SPOT]
+
+
+def test_only_our_own_vms_are_shown(world: World) -> None:
+    ours = world.launch(2)
+    world.ec2.launch_orphan(tags={DEPLOYMENT_TAG: "another"}, subnet_id="subnet-a")
+    assert [vm.instance_id for vm in world.fleet.describe()] == ours
+    assert [vm.instance_id for vm in world.fleet.describe_only(ours[:1])] == ours[:1]
+
+
+def test_every_page_is_read(build: Build) -> None:
+    world = build(settings(throttled=False))
+    launched = world.launch(1_500)
+    assert len(world.fleet.describe()) == len(launched) == 1_500
+
+
+def test_a_fresh_vm_may_be_missing_without_an_error(build: Build) -> None:
+    world = build(settings(describe_lag=timedelta(seconds=10)))
+    launched = world.launch(1)
+    assert world.fleet.describe() == world.fleet.describe_only(launched) == []
+    world.clock.sleep(timedelta(seconds=10))
+    assert [vm.instance_id for vm in world.fleet.describe()] == launched
+
+
+def test_states_and_reasons_follow_the_vm(world: World) -> None:
+    (instance_id,) = world.launch(1)
+    world.clock.sleep(timedelta(seconds=20))
+    assert [vm.state for vm in world.fleet.describe()] == [VmState.RUNNING]
+    assert world.fleet.terminate([instance_id]) == {}
+    assert [(vm.state, vm.reason) for vm in world.fleet.describe()] == [
+        (VmState.SHUTTING_DOWN, "Client.UserInitiatedShutdown")
+    ]
+    world.clock.sleep(timedelta(seconds=40))
+    assert [vm.state for vm in world.fleet.describe()] == [VmState.TERMINATED]
+
+
+def test_one_unknown_id_does_not_spare_the_others(world: World) -> None:
+    launched = world.launch(3)
+    unknown = InstanceId("i-0000000000000dead")
+    refused = world.fleet.terminate([*launched, unknown])
+    assert {instance_id: type(error) for instance_id, error in refused.items()} == {unknown: GiveUpError}
+    assert {vm.state for vm in world.fleet.describe()} == {VmState.SHUTTING_DOWN}

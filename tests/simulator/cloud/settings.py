@@ -1,0 +1,68 @@
+"""What kind of EC2 is simulated: how long things take, what there is, and what is allowed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """One subnet."""
+
+    zone: str
+    free_addresses: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchTemplateData:
+    """What a launch template gives every instance."""
+
+    user_data: bytes = b""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A token bucket as EC2 publishes it."""
+
+    burst: float
+    refill_per_second: float
+
+
+REQUEST_BUDGETS: Mapping[str, Budget] = {
+    "CreateFleet": Budget(burst=50, refill_per_second=5),
+    "TerminateInstances": Budget(burst=100, refill_per_second=5),
+    "CreateTags": Budget(burst=100, refill_per_second=10),
+}
+READ_BUDGET = Budget(burst=100, refill_per_second=20)
+INSTANCE_BUDGETS: Mapping[str, Budget] = {
+    "CreateFleet": Budget(burst=1_000, refill_per_second=2),
+    "TerminateInstances": Budget(burst=1_000, refill_per_second=20),
+}
+"""Source: the request throttling page of the EC2 developer guide, account and region defaults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything about the simulated EC2 that a test may choose.
+
+    Attributes:
+        pending: the shortest and longest time from launch to `running`.
+        shutting_down: from the request to `terminated`.
+        describe_lag: how long a fresh instance is missing from answers.
+        terminated_shown: how long a terminated one stays in them.
+        capacity: free instances by pool `market:type:zone`; a pool that is not named has plenty.
+        quotas: most instances at once by market.
+        unknown_images: images no launch finds.
+    """
+
+    subnets: Mapping[str, Subnet]
+    pending: tuple[timedelta, timedelta] = (timedelta(seconds=5), timedelta(seconds=19))
+    shutting_down: timedelta = timedelta(seconds=30)
+    describe_lag: timedelta = timedelta()
+    terminated_shown: timedelta = timedelta(hours=1)
+    spot_notice: timedelta = timedelta(minutes=2)
+    capacity: Mapping[str, int] = field(default_factory=dict)
+    quotas: Mapping[str, int] = field(default_factory=dict)
+    unknown_images: frozenset[str] = frozenset()
+    throttled: bool = True
