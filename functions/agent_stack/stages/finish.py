@@ -36,20 +36,24 @@ class Finish:
         )
         ended: list[Run] = []
         for run in intended:
-            outcome = self._finish(run)
+            outcome = self._finish(run, tick.verdicts[run.job_id].decision.reason)
             if outcome is not None:
                 ended.append(run.ended(outcome, now=tick.now))
         recorded = self.ledger.end(ended)
         return replace(tick, verdicts=tick.with_runs(recorded))
 
-    def _finish(self, run: Run) -> Outcome | None:
-        """How the run ended; None when that must be learnt from the job's state."""
+    def _finish(self, run: Run, reason: str) -> Outcome | None:
+        """How the run ended; None when that must be learnt from the job's state.
+
+        Args:
+            reason: in full; the run keeps a cropped one.
+        """
         try:
             self.stacks.finish(
                 run.queue_key,
                 run.job_id,
                 exit_status=EXIT_STATUS,
-                detail=run.give_up or "No VM could run this job.",
+                detail=reason or "No VM could run this job.",
             )
         except GiveUpError as error:
             # Buildkite knows better: the job is over, or somebody else's. There is nothing left to do for it.

@@ -1,0 +1,73 @@
+"""What a shift may expect of the lease."""
+
+from datetime import timedelta
+
+from tests.contract.tables import Tables
+from tests.simulator.clock import EPOCH
+
+TTL = timedelta(seconds=9)
+
+
+def test_one_holds_it_at_a_time(tables: Tables) -> None:
+    lease = tables.dispatcher_lease
+    assert lease.acquire("first", now=EPOCH, ttl=TTL) is not None
+    assert lease.acquire("second", now=EPOCH, ttl=TTL) is None
+
+
+def test_the_fence_grows_with_every_holder(tables: Tables) -> None:
+    lease = tables.dispatcher_lease
+    first = lease.acquire("first", now=EPOCH, ttl=TTL)
+    assert first is not None
+    assert lease.release(first)
+    second = lease.acquire("second", now=EPOCH, ttl=TTL)
+    assert second is not None
+    assert second.fence > first.fence
+
+
+def test_a_lease_that_ran_out_is_taken_over_and_lost_to_the_first(tables: Tables) -> None:
+    lease = tables.dispatcher_lease
+    first = lease.acquire("first", now=EPOCH, ttl=TTL)
+    assert first is not None
+    assert lease.acquire("second", now=EPOCH + TTL, ttl=TTL) is not None
+    assert lease.renew(first, now=EPOCH + TTL, ttl=TTL) is None
+
+
+def test_a_knock_is_never_lost(tables: Tables) -> None:
+    lease = tables.dispatcher_lease
+    held = lease.acquire("first", now=EPOCH, ttl=TTL)
+    assert held is not None
+    lease.knock("second", follow=False)
+    assert not lease.release(held)
+    again = lease.renew(held, now=EPOCH, ttl=TTL)
+    assert again is not None
+    assert again.wakes == held.wakes + 1
+    assert again.successor is None
+    assert lease.release(again)
+
+
+def test_a_successor_is_seen_and_forgotten_when_it_took_over(tables: Tables) -> None:
+    lease = tables.dispatcher_lease
+    held = lease.acquire("first", now=EPOCH, ttl=TTL)
+    assert held is not None
+    lease.knock("second", follow=True)
+    seen = lease.renew(held, now=EPOCH, ttl=TTL)
+    assert seen is not None
+    assert seen.successor == "second"
+    assert lease.release(seen)
+    followed = lease.acquire("second", now=EPOCH, ttl=TTL)
+    assert followed is not None
+    assert followed.successor is None
+
+
+def test_releasing_what_another_holds_changes_nothing(tables: Tables) -> None:
+    lease = tables.dispatcher_lease
+    first = lease.acquire("first", now=EPOCH, ttl=TTL)
+    assert first is not None
+    assert lease.acquire("second", now=EPOCH + TTL, ttl=TTL) is not None
+    assert lease.release(first)
+    assert lease.acquire("third", now=EPOCH + TTL, ttl=TTL) is None
+
+
+def test_a_knock_before_anybody_ever_worked_does_no_harm(tables: Tables) -> None:
+    tables.dispatcher_lease.knock("early", follow=False)
+    assert tables.dispatcher_lease.acquire("first", now=EPOCH, ttl=TTL) is not None
