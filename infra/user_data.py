@@ -28,29 +28,37 @@ HEADER = {
 """The boot program's settings, and what of the template holds them. Their patterns need no quoting."""
 
 
-def substitution(boot_program: str) -> str:
-    """The text that Fn::Sub turns into the user data: only the header's variables are the template's."""
-    shebang, _, program = boot_program.partition("\n")
-    header = "\n".join(f"{name}={'${' + source + '}'}" for name, source in HEADER.items())
-    return f"{shebang}\n{header}\n{program.replace('${', '${!')}"
+def header(boot_program: str) -> str:
+    """The first lines, in which Fn::Sub fills in the values."""
+    shebang = boot_program.partition("\n")[0]
+    return "\n".join([shebang, *(f"{name}=${{{source}}}" for name, source in HEADER.items())])
 
 
 def generated(template: str, boot_program: str) -> str:
     """The template with its user data written anew.
 
+    Only the header goes through Fn::Sub: bash has its own use for ${…}.
+
     Raises:
         ValueError: the template lost its marks, or the user data would be too long.
     """
-    text = substitution(boot_program)
-    size = len(text.replace("${!", "${").encode())
+    program = boot_program.partition("\n")[2]
+    size = len(header(boot_program).encode()) + len(program.encode())
     if size > MAX_BYTES - ROOM_FOR_VALUES:
         raise ValueError(f"user data would have {size} bytes; EC2 takes {MAX_BYTES}, values of parameters included")
     before, begin, rest = template.partition(f"{_INDENT}{BEGIN}\n")
     _, end, after = rest.partition(f"{_INDENT}{END}\n")
     if not begin or not end:
         raise ValueError(f"template.yaml has lost the lines {BEGIN!r} and {END!r}")
-    lines = [f"{_INDENT}  {line}" if line else "" for line in text.splitlines()]
-    return "".join([before, begin, f"{_INDENT}Fn::Sub: |\n", "\n".join(lines), "\n", end, after])
+    lines = [
+        "Fn::Join:",
+        '  - "\\n"',
+        "  - - Fn::Sub: |-",
+        *(f"        {line}" for line in header(boot_program).splitlines()),
+        "    - |",
+        *(f"      {line}" for line in program.splitlines()),
+    ]
+    return "".join([before, begin, *(f"{_INDENT}{line}".rstrip() + "\n" for line in lines), end, after])
 
 
 def main() -> int:

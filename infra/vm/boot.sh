@@ -55,8 +55,9 @@ check_header() {
   local name
   for name in MAILBOX_TABLE DEPLOYMENT_REGION UNASSIGNED_TIMEOUT_SECONDS MAX_LIFETIME_SECONDS AGENT_VERSION \
     AGENT_DOWNLOAD_URL; do
-    [[ -n ${!name:-} ]] || fail "user data does not set $name"
-    [[ $name != *_SECONDS || ${!name} =~ ^[1-9][0-9]*$ ]] || fail "$name is not a number of seconds"
+    local -n value=$name
+    [[ -n ${value:-} ]] || fail "user data does not set $name"
+    [[ $name != *_SECONDS || $value =~ ^[1-9][0-9]*$ ]] || fail "$name is not a number of seconds"
   done
 }
 

@@ -56,7 +56,7 @@ class Deployment:
         self.ids = SystemIds()
         self.deadline = InvocationDeadline(self.clock)
         self.telemetry = PowertoolsTelemetry(
-            logger=Logger(service=function, level=self.settings.log_level),
+            logger=Logger(service=function, level=self.settings.log_level, location=None),
             namespace=self.settings.metrics_namespace,
             deployment=self.settings.deployment,
             function=function,

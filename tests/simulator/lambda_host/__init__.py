@@ -1,0 +1,7 @@
+"""Lambda on this machine: the functions run in the vendor's runtime client, against a runtime API of our own."""
+
+from tests.simulator.lambda_host.environment import Completed
+from tests.simulator.lambda_host.host import LambdaHost
+from tests.simulator.lambda_host.schedule import Schedule
+
+__all__ = ["Completed", "LambdaHost", "Schedule"]

@@ -1,0 +1,253 @@
+"""The whole stack on one machine: what template.yaml deploys, between a simulated Buildkite and a fake EC2.
+
+Real are: the two functions in the vendor's runtime client, botocore and httpx on real HTTP, the boot program and what
+it starts. Simulated are: Buildkite, EC2's own behaviour, DynamoDB and SSM (moto), and the machines (local processes).
+"""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer
+from tests.simulator.buildkite import Settings as BuildkiteSettings
+from tests.simulator.cloud import Ec2, Ec2Server, LaunchTemplateData, Subnet
+from tests.simulator.cloud import Settings as Ec2Settings
+from tests.simulator.deployment import Deployed, deploy
+from tests.simulator.lambda_host import Completed, LambdaHost, Schedule
+from tests.simulator.vm import AGENT_STUB, MARKER_VARIABLE, FakeImds, LocalMachines, leftover_processes
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
+REGION = "eu-central-1"
+TOKEN_PARAMETER = "/buildkite/agent-token"
+NAME = "demo"
+
+QUICK = {
+    "IdlePollSeconds": "0.5",
+    "FinishGraceSeconds": "3",
+    "CancelGraceSeconds": "10",
+    "SweepGraceSeconds": "30",
+    "UnassignedTimeoutSeconds": "30",
+    "ReservationSeconds": "60",
+    "LaunchDeadlineSeconds": "20",
+    "LogLevel": "INFO",
+}
+"""The template's parameters for a world in which a boot takes seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What kind of world it is to be.
+
+    Attributes:
+        parameters: of the template, over `QUICK`.
+        token: what the token parameter holds; None leaves it out.
+        classes: the class document put into SSM; None leaves it to the template's default.
+        endpoint: where the functions and agents look for Buildkite; None for where it is.
+        schedule_seconds: how often each function is invoked; a minute on AWS.
+        functions: the directory of the functions' code.
+    """
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    token: str | None = AGENT_TOKEN
+    classes: str | None = None
+    endpoint: str | None = None
+    schedule_seconds: float = 2.0
+    pending: tuple[timedelta, timedelta] = (timedelta(seconds=3), timedelta(seconds=4))
+    shutting_down: timedelta = timedelta(seconds=1)
+    buildkite: BuildkiteSettings = field(default_factory=BuildkiteSettings)
+    functions: Path = FUNCTIONS
+
+
+def system_now() -> datetime:
+    """The time of this machine."""
+    return datetime.now(UTC)
+
+
+class World:
+    """Everything, from its making until it is left. Leaves no process and no file behind."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        on_line: Callable[[str, str], None] = lambda _function, _line: None,
+        on_completed: Callable[[str, Completed], None] = lambda _function, _completed: None,
+    ) -> None:
+        """Prepare a world.
+
+        Args:
+            on_line: called with each function's name and each line that it logs.
+            on_completed: called with each function's name and the end of each invocation.
+        """
+        self.plan = plan
+        self._on_line = on_line
+        self._on_completed = on_completed
+        self._stack = ExitStack()
+        self.marker = f"agent-stack-{os.getpid()}-{id(self):x}"
+        self.hosts: dict[str, LambdaHost] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def start(self) -> None:
+        """Begin to invoke the functions on their schedules."""
+        for function, host in self.hosts.items():
+            schedule = Schedule(
+                host,
+                period_seconds=self.plan.schedule_seconds,
+                on_completed=lambda completed, function=function: self._on_completed(function, completed),  # type: ignore[misc]  # mypy does not see through the default
+            )
+            self._stack.callback(schedule.close)
+
+    def letters(self) -> Mapping[str, str]:
+        """Jobs by instance id: whose mailbox was filled with what."""
+        items = self.dynamodb.scan(TableName=self.deployed.mailbox_table)["Items"]
+        return {item["instance_arn"]["S"].rpartition("/")[2]: item["job_id"]["S"] for item in items}
+
+    def ledger_items(self, kind: str) -> list[Mapping[str, Any]]:
+        """The ledger's items of one kind: run, history, intent, tombstone."""
+        items = self.dynamodb.scan(TableName=self.deployed.ledger_table)["Items"]
+        return [item for item in items if item["pk"]["S"].partition("#")[0] == kind]
+
+    def processes_left(self) -> list[str]:
+        """The command lines of all processes that the world started and that still run."""
+        return [" ".join(process.cmdline()[:4]) for process in leftover_processes(self.marker)]
+
+    def _open(self) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        directory = Path(tempfile.mkdtemp(prefix="agent-stack-"))
+        self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        self.buildkite = Buildkite(now=system_now, settings=self.plan.buildkite)
+        self.buildkite_url = self._stack.enter_context(BuildkiteServer(self.buildkite)).url
+        self.aws_url = self._start_moto()
+        self.deployed = self._deploy()
+        self.ec2 = self._start_ec2(directory)
+        self.ec2_url = self._stack.enter_context(Ec2Server(self.ec2)).origin
+        for function, environment in self.deployed.environments.items():
+            self.hosts[function] = self._host(function, environment)
+
+    def _start_moto(self) -> str:
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        self._stack.callback(server.stop)
+        host, port = server.get_host_and_port()
+        return f"http://{host}:{port}"
+
+    def _client(self, service: str) -> Any:  # noqa: ANN401  (a client of any service)
+        return boto3.client(
+            service,  # type: ignore[call-overload]  # any service's name
+            region_name=REGION,
+            endpoint_url=self.aws_url,
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",
+        )
+
+    def _deploy(self) -> Deployed:
+        network = self._client("ec2")
+        vpc = network.describe_vpcs()["Vpcs"][0]["VpcId"]
+        self._subnets = {
+            subnet["SubnetId"]: Subnet(zone=subnet["AvailabilityZone"])
+            for subnet in network.describe_subnets()["Subnets"]
+        }
+        parameters = {
+            **QUICK,
+            "AgentTokenParameter": TOKEN_PARAMETER,
+            "StackKey": NAME,
+            "Queues": "default",
+            "VpcId": vpc,
+            "Subnets": ",".join(self._subnets),
+            "BuildkiteEndpoint": self.plan.endpoint or self.buildkite_url,
+            **self.plan.parameters,
+        }
+        ssm = self._client("ssm")
+        if self.plan.token is not None:
+            ssm.put_parameter(Name=TOKEN_PARAMETER, Value=self.plan.token, Type="SecureString")
+        if self.plan.classes is not None:
+            parameters["ClassesParameter"] = "/classes"
+            ssm.put_parameter(Name="/classes", Value=self.plan.classes, Type="String")
+        self.dynamodb: DynamoDBClient = self._client("dynamodb")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of moto, about what it does not play
+            return deploy(endpoint=self.aws_url, region=REGION, name=NAME, parameters=parameters)
+
+    def _start_ec2(self, directory: Path) -> Ec2:
+        imds = self._stack.enter_context(FakeImds(credentials_expire_at=system_now() + timedelta(hours=6)))
+        self.machines = LocalMachines(
+            directory=directory,
+            imds=imds,
+            environment={"AWS_ENDPOINT_URL_DYNAMODB": self.aws_url, "AWS_ENDPOINT_URL_SSM": self.aws_url},
+            region=REGION,
+            account_id=self.deployed.account_id,
+            agent_binary=Path(os.environ.get("BUILDKITE_AGENT_BINARY") or AGENT_STUB),
+            on_poweroff=lambda instance_id: self.ec2.powered_off(instance_id),  # noqa: PLW0108  (the EC2 is made next)
+            world=self.marker,
+        )
+        self._stack.callback(self.machines.close)
+        return Ec2(
+            now=system_now,
+            settings=Ec2Settings(
+                subnets=self._subnets, pending=self.plan.pending, shutting_down=self.plan.shutting_down
+            ),
+            launch_templates=self._launch_template,
+            machines=self.machines,
+        )
+
+    def _launch_template(self, template_id: str, version: str) -> LaunchTemplateData:
+        data = LaunchTemplateData(user_data=self.deployed.user_data)
+        return {(self.deployed.launch_template_id, self.deployed.launch_template_version): data}[template_id, version]
+
+    def _host(self, function: str, environment: Mapping[str, str]) -> LambdaHost:
+        host = LambdaHost(
+            function=function,
+            handler=self.deployed.handlers[function],
+            environment={
+                "PATH": os.defpath,
+                "AWS_ACCESS_KEY_ID": "testing",
+                "AWS_SECRET_ACCESS_KEY": "testing",
+                "AWS_DEFAULT_REGION": REGION,
+                "AWS_ENDPOINT_URL": self.aws_url,
+                "AWS_ENDPOINT_URL_EC2": self.ec2_url,
+                MARKER_VARIABLE: f"{self.marker}/{function}",
+                **environment,
+            },
+            code_directory=self.plan.functions,
+            timeout_seconds=self.deployed.timeouts[function],
+            on_line=lambda line: self._on_line(function, line),
+        )
+        self._stack.callback(host.close)
+        return host
+
+
+def log_record(line: str) -> Mapping[str, Any] | None:
+    """A function's log line as a record; None for what is none."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "level" in record else None
