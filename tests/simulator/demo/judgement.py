@@ -1,0 +1,150 @@
+"""Whether everything went as it should, by the simulated server's access log and not by what we meant to do."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from tests.simulator.buildkite import JobState, JobView, Operation
+from tests.simulator.buildkite.access_log import AccessRecord, ActorKind
+from tests.simulator.cloud import Instance
+from tests.simulator.demo.pipeline import Cancel, Demo, Ran
+from tests.simulator.world import World
+
+FROM_REGISTER_TO_DISCONNECT = (
+    Operation.AGENT_REGISTER,
+    Operation.AGENT_CONNECT,
+    Operation.AGENT_ACQUIRE_JOB,
+    Operation.AGENT_START_JOB,
+    Operation.AGENT_FINISH_JOB,
+    Operation.AGENT_DISCONNECT,
+)
+OVER = frozenset({JobState.FINISHED, JobState.CANCELED, JobState.EXPIRED, JobState.TIMED_OUT})
+
+
+def settled(world: World) -> bool:
+    """Nothing will happen any more: every job is over, every VM gone, every run closed."""
+    return (
+        all(job.state in OVER for job in world.buildkite.jobs())
+        and all(instance.state == "terminated" for instance in world.ec2.instances())
+        and not world.ledger_items("run")
+        and not world.ledger_items("intent")
+    )
+
+
+def unsettled(world: World) -> Iterator[str]:
+    """What is not over yet."""
+    for job in world.buildkite.jobs():
+        if job.state not in OVER:
+            yield f"{job.label}: still {job.state}"
+    for instance in world.ec2.instances():
+        if instance.state != "terminated":
+            yield f"{instance.instance_id}: still {instance.state}"
+    for kind in ("run", "intent"):
+        for item in world.ledger_items(kind):
+            yield f"{kind} {item['sk']['S']}: still in the ledger"
+
+
+def problems(world: World, expected: Mapping[str, Demo]) -> list[str]:
+    """Everything that is not as it should be; empty when all is well.
+
+    Args:
+        expected: by job id.
+    """
+    log = world.buildkite.access_log()
+    vms = _vms(world)
+    found = [f"Buildkite: {violation.rule}: {violation.detail}" for violation in world.buildkite.violations()]
+    for job in world.buildkite.jobs():
+        demo = expected.get(job.id, Demo())
+        mine = [record for record in log if job.id in record.job_ids]
+        found += [f"{job.label}: {problem}" for problem in _of_job(world, job, demo, mine, vms.get(job.id, []))]
+    found += list(unsettled(world))
+    return found
+
+
+def _vms(world: World) -> dict[str, list[Instance]]:
+    """By job id, the instances whose mailbox named it."""
+    instances = {instance.instance_id: instance for instance in world.ec2.instances()}
+    found: dict[str, list[Instance]] = {}
+    for instance_id, job_id in world.letters().items():
+        found.setdefault(job_id, []).append(instances[instance_id])
+    return found
+
+
+def _of_job(
+    world: World, job: JobView, demo: Demo, log: Sequence[AccessRecord], vms: Sequence[Instance]
+) -> Iterator[str]:
+    ran = demo.cancel is not Cancel.BOOTING and demo.expect != "refused"
+    if ran:
+        yield from _agents_requests(world, job, log)
+    elif _registrations(log):
+        yield "an agent registered, though it never should have run"
+    if demo.expect == "refused":
+        yield from _refused(job, vms)
+    elif not vms:
+        yield "no VM was ever bound to it"
+    elif not job.notifications:
+        yield "its build page was told nothing"
+    if demo.cancel is Cancel.BOOTING:
+        yield from _cancelled_early(job, vms)
+    elif demo.cancel is Cancel.RUNNING:
+        if job.state is not JobState.CANCELED:
+            yield f"is {job.state}, not canceled"
+    elif isinstance(demo.expect, Ran):
+        yield from _ended(job, demo.expect)
+
+
+def _agents_requests(world: World, job: JobView, log: Sequence[AccessRecord]) -> Iterator[str]:
+    """Register … acquire … finish … disconnect: once each, in that order, by an agent the boot program started."""
+    of_agent = [record for record in log if record.operation in FROM_REGISTER_TO_DISCONNECT and record.status < 300]
+    agents = [agent for agent in world.buildkite.agents() if agent.for_job_id == job.id]
+    if len(agents) != 1:
+        yield f"{len(agents)} agents registered for it, not one"
+        return
+    everything = [*of_agent, *_of_session(world, agents[0].id)]
+    order = [record.operation for record in sorted(everything, key=lambda record: record.at)]
+    if order != list(FROM_REGISTER_TO_DISCONNECT):
+        yield f"its agent asked {', '.join(str(operation) for operation in order)}"
+    counts = Counter(record.operation for record in log if record.status < 300)
+    if counts[Operation.AGENT_ACQUIRE_JOB] != 1:
+        yield f"it was acquired {counts[Operation.AGENT_ACQUIRE_JOB]} times"
+    instance_id = "i-" + agents[0].name.rpartition("i-")[2]
+    if world.letters().get(instance_id) != job.id:
+        yield f"its agent {agents[0].name} does not come from a VM that it was bound to"
+    elif not any("agent-stack-agent" in line for line in world.machines.vm(instance_id).effects()):
+        yield f"no boot program on {instance_id} started its agent"
+
+
+def _of_session(world: World, agent_id: str) -> Iterator[AccessRecord]:
+    """The agent's connect, which names no job."""
+    for record in world.buildkite.access_log():
+        if record.operation == Operation.AGENT_CONNECT and record.actor.id == agent_id:
+            yield record
+
+
+def _registrations(log: Sequence[AccessRecord]) -> list[AccessRecord]:
+    return [
+        record
+        for record in log
+        if record.operation == Operation.AGENT_REGISTER or record.actor.kind is ActorKind.ACQUISITION_TOKEN
+    ]
+
+
+def _refused(job: JobView, vms: Sequence[Instance]) -> Iterator[str]:
+    if vms:
+        yield f"a VM was started for it: {vms[0].instance_id}"
+    if job.stack_finish is None or job.exit_status != -1:
+        yield "it was not finished with a reason"
+
+
+def _cancelled_early(job: JobView, vms: Sequence[Instance]) -> Iterator[str]:
+    if job.state is not JobState.CANCELED:
+        yield f"is {job.state}, not canceled"
+    for instance in vms:
+        if instance.reason != "Client.UserInitiatedShutdown":
+            yield f"its VM was not terminated by the tracker but by {instance.reason}"
+
+
+def _ended(job: JobView, expected: Ran) -> Iterator[str]:
+    if job.state is not JobState.FINISHED or job.exit_status != expected.exit_status:
+        yield f"is {job.state} with exit {job.exit_status}, not {expected.exit_status}"
+    if expected.log_lines is not None and len(job.log.splitlines()) != expected.log_lines:
+        yield f"its log has {len(job.log.splitlines())} lines, not {expected.log_lines}"

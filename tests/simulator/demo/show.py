@@ -1,0 +1,113 @@
+"""What a person sees: one line for each event as it happens, and a table with time lines at the end."""
+
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+
+from tests.simulator.buildkite import (
+    AgentDisconnected,
+    AgentRegistered,
+    Event,
+    JobState,
+    JobStateChanged,
+    JobView,
+    NotificationCreated,
+    StackRegistered,
+)
+from tests.simulator.cloud import Instance, StateChange
+
+WIDTH = 44
+_PHASES = ("·", "░", "▒", "█", "▏")
+LEGEND = "· waiting   ░ VM starting   ▒ VM booting   █ job running   ▏ VM ending"
+
+
+class Show:
+    """Prints to standard output. Safe to use from several threads."""
+
+    def __init__(self, started_at: datetime) -> None:
+        self._started_at = started_at
+        self._lock = threading.Lock()
+
+    def line(self, at: datetime, who: str, what: str) -> None:
+        """One event."""
+        seconds = (at - self._started_at).total_seconds()
+        with self._lock:
+            sys.stdout.write(f"{seconds:6.1f} s  {who:<31} {what}\n")
+            sys.stdout.flush()
+
+    def buildkite(self, event: Event) -> None:
+        """What Buildkite tells."""
+        match event:
+            case JobStateChanged(at=at, label=label, after=after, exit_status=exit_status):
+                ended = f" (exit {exit_status})" if after is JobState.FINISHED and exit_status is not None else ""
+                self.line(at, _short(label), f"{after}{ended}")
+            case NotificationCreated(at=at, label=label, detail=detail):
+                self.line(at, _short(label), f"“{detail}”")
+            case AgentRegistered(at=at, name=name):
+                self.line(at, name, "agent registered")
+            case AgentDisconnected(at=at, name=name):
+                self.line(at, name, "agent disconnected")
+            case StackRegistered(at=at, stack_key=key, new=True):
+                self.line(at, key, "stack registered")
+            case _:
+                pass
+
+    def ec2(self, change: StateChange) -> None:
+        """What EC2 tells."""
+        instance = change.instance
+        why = f" ({instance.reason})" if instance.reason and instance.state == "shutting-down" else ""
+        self.line(change.at, instance.instance_id, f"{instance.state}{why}")
+
+    def table(self, jobs: tuple[JobView, ...], vms: Mapping[str, list[Instance]], ended_at: datetime) -> None:
+        """Each job's time line, instance, notifications and end."""
+        span = max((ended_at - self._started_at).total_seconds(), 0.001)
+        sys.stdout.write(f"\n{LEGEND}\n")
+        for job in jobs:
+            its = vms.get(job.id, [])
+            sys.stdout.write(f"\n{job.label}\n")
+            bar = self._bar(job, its[-1] if its else None, ended_at, span)
+            sys.stdout.write(f"  {bar} {_end(job)}\n")
+            for instance in its:
+                sys.stdout.write(
+                    f"  {instance.instance_id}  {instance.instance_type}  {instance.market}  {instance.zone}  "
+                    f"requested after {self._after(job, instance.launched_at)} s\n"
+                )
+            for notification in job.notifications:
+                sys.stdout.write(f"  {self._after(job, notification.at)} s  {notification.detail}\n")
+            if job.stack_finish is not None:
+                sys.stdout.write(f"  {self._after(job, job.stack_finish.at)} s  {job.stack_finish.detail}\n")
+        sys.stdout.write("\n")
+
+    def _after(self, job: JobView, at: datetime) -> str:
+        return f"{(at - (job.scheduled_at or self._started_at)).total_seconds():5.1f}"
+
+    def _bar(self, job: JobView, vm: Instance | None, ended_at: datetime, span: float) -> str:
+        """One character for each part of the demo's time."""
+        over = job.timeline[-1][1]
+        running = job.entered(JobState.RUNNING)
+        marks: list[tuple[datetime, str]] = [(job.timeline[0][1], _PHASES[0])]
+        if vm is not None:
+            marks += [(vm.launched_at, _PHASES[1])]
+            marks += [(vm.running_at, _PHASES[2])] if vm.running_at < over else []
+        if running is not None:
+            marks += [(running, _PHASES[3])]
+        gone = vm.terminated_at if vm is not None and vm.terminated_at else over
+        marks += [(over, _PHASES[4]), (gone, " ")]
+        bar = [" "] * WIDTH
+        earliest = 0  # a phase that took no time at all is shown all the same
+        for at, phase in marks:
+            begin = min(WIDTH - 1, max(earliest, int((at - self._started_at).total_seconds() / span * WIDTH)))
+            bar[begin:] = [phase] * (WIDTH - begin)
+            earliest = begin + 1
+        return "".join(bar)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 31 else label[:30] + "…"
+
+
+def _end(job: JobView) -> str:
+    if job.state is JobState.FINISHED:
+        return f"finished, exit {job.exit_status}"
+    return str(job.state)
