@@ -1,10 +1,5 @@
-"""The launch template's user data: a header of assignments that CloudFormation fills in, and the boot program.
+"""The launch template's user data: a header of assignments that CloudFormation fills in, and the boot program."""
 
-`python infra/user_data.py` writes it into template.yaml; with `--check` it only says whether that is needed.
-"""
-
-import argparse
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,23 +54,3 @@ def generated(template: str, boot_program: str) -> str:
         *(f"      {line}" for line in program.splitlines()),
     ]
     return "".join([before, begin, *(f"{_INDENT}{line}".rstrip() + "\n" for line in lines), end, after])
-
-
-def main() -> int:
-    """Write or check; the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail when a change is needed")
-    check = parser.parse_args().check
-    template = TEMPLATE.read_text()
-    wanted = generated(template, BOOT_PROGRAM.read_text())
-    if template == wanted:
-        return 0
-    if check:
-        sys.stderr.write("template.yaml does not carry infra/vm/boot.sh as it is: run scripts/generate\n")
-        return 1
-    TEMPLATE.write_text(wanted)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

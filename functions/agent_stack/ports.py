@@ -197,6 +197,9 @@ class Mailbox(Protocol):
     def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, Mail]:
         """What the mailboxes show now; missing ones are left out. Consistent."""
 
+    def renew(self, arn: InstanceArn, credential: str) -> bool:
+        """Put a fresh credential in place of one that nobody took yet. False when it was taken."""
+
     def take_baton(self, arn: InstanceArn) -> bool:
         """Take the credential back. True when we hold the baton now, or did before; False when the VM does."""
 

@@ -51,6 +51,14 @@ def test_a_vm_that_has_it_keeps_it(filled: Tables) -> None:
     assert filled.mailbox.read([ARN])[ARN].baton is Baton.VM
 
 
+def test_a_credential_is_renewed_until_somebody_takes_it(filled: Tables) -> None:
+    assert filled.mailbox.renew(ARN, "bkjat_fresh")
+    assert filled.items("MailboxTable")[0]["credential"] == {"S": "bkjat_fresh"}
+    take_as_the_vm(filled)
+    assert not filled.mailbox.renew(ARN, "bkjat_late")
+    assert "credential" not in filled.items("MailboxTable")[0]
+
+
 def test_the_vms_own_words_are_cropped_and_printable(filled: Tables) -> None:
     take_as_the_vm(filled)
     mail = filled.mailbox.read([ARN])[ARN]

@@ -23,11 +23,12 @@ from moto.server import ThreadedMotoServer
 
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer
 from tests.simulator.buildkite import Settings as BuildkiteSettings
-from tests.simulator.cloud import Ec2, Ec2Server, LaunchTemplateData, Subnet
+from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.deployment import Deployed, deploy
 from tests.simulator.lambda_host import Completed, LambdaHost, Schedule
-from tests.simulator.vm import AGENT_STUB, MARKER_VARIABLE, FakeImds, LocalMachines, leftover_processes
+from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, leftover_processes
+from tests.simulator.vm.process import MARKER_VARIABLE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -69,6 +70,7 @@ class Plan:
     endpoint: str | None = None
     schedule_seconds: float = 2.0
     pending: tuple[timedelta, timedelta] = (timedelta(seconds=3), timedelta(seconds=4))
+    pending_of: Mapping[str, timedelta] = field(default_factory=dict)
     shutting_down: timedelta = timedelta(seconds=1)
     buildkite: BuildkiteSettings = field(default_factory=BuildkiteSettings)
     functions: Path = FUNCTIONS
@@ -129,6 +131,11 @@ class World:
         """Jobs by instance id: whose mailbox was filled with what."""
         items = self.dynamodb.scan(TableName=self.deployed.mailbox_table)["Items"]
         return {item["instance_arn"]["S"].rpartition("/")[2]: item["job_id"]["S"] for item in items}
+
+    def vms_of(self, job_id: str) -> list[Instance]:
+        """The instances whose mailbox named that job, oldest first."""
+        named = {instance_id for instance_id, named in self.letters().items() if named == job_id}
+        return [instance for instance in self.ec2.instances() if instance.instance_id in named]
 
     def ledger_items(self, kind: str) -> list[Mapping[str, Any]]:
         """The ledger's items of one kind: run, history, intent, tombstone."""
@@ -212,7 +219,10 @@ class World:
         return Ec2(
             now=system_now,
             settings=Ec2Settings(
-                subnets=self._subnets, pending=self.plan.pending, shutting_down=self.plan.shutting_down
+                subnets=self._subnets,
+                pending=self.plan.pending,
+                pending_of=self.plan.pending_of,
+                shutting_down=self.plan.shutting_down,
             ),
             launch_templates=self._launch_template,
             machines=self.machines,

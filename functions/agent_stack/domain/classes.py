@@ -62,7 +62,8 @@ class ClassBook:
         """The class that satisfies every rule, or why none does.
 
         Args:
-            rules: a job's agent query rules, `key=value`; a bare `key` asks for the value `true`.
+            rules: a job's agent query rules, `key=value`; a bare `key` asks for the value `true`, and `*`, in a rule
+                or in a tag, stands for any.
             queue: where the job waits.
         """
         wanted = [_split(rule) for rule in rules]
@@ -79,7 +80,7 @@ class ClassBook:
                 continue
             if key == QUEUE_RULE:
                 return Unmatched(reason=f"The job asks for queue “{_crop(value)}” but waits in “{queue}”.")
-            if not any(key == k and value in ("*", v) for k, v in offered):
+            if not any(key == k and (value == "*" or v in ("*", value)) for k, v in offered):
                 return Unmatched(
                     reason=f"Agents of class “{name}” do not offer “{_crop(f'{key}={value}')}”. "
                     f"They offer {self._tags(offered)}. {self._offer()}"

@@ -21,7 +21,7 @@ class Extend:
     telemetry: Telemetry
 
     def __call__(self, tick: TrackerTick) -> TrackerTick:
-        """Updates the runs in `verdicts`."""
+        """Updates the runs in `verdicts`; fills `extended`."""
         by_queue: dict[QueueKey, list[Run]] = defaultdict(list)
         for verdict in tick.verdicts.values():
             if verdict.decision.action is Action.EXTEND:
@@ -41,4 +41,5 @@ class Extend:
         recorded = self.ledger.update(changed)
         if recorded:
             self.telemetry.info("reservations_extended", count=len(recorded))
-        return replace(tick, verdicts=tick.with_runs(recorded))
+        extended = tuple(run for run in recorded if not run.reservation_lost)
+        return replace(tick, verdicts=tick.with_runs(recorded), extended=extended)

@@ -86,6 +86,7 @@ class TrackerTick:
     situations: tuple[Situation, ...] = ()
     verdicts: Mapping[JobId, Verdict] = field(default_factory=dict)
     going: frozenset[InstanceId] = frozenset()
+    extended: tuple[Run, ...] = ()
 
     @property
     def busy(self) -> bool:

@@ -2,7 +2,7 @@
 
     dispatcher   register → resume → poll → admit → record → reserve → launch → bind
                                                                           ↓ VM, mailbox
-    tracker      observe → decide → claim → tell → extend → terminate → hand back → finish → end → sweep
+    tracker      observe → decide → claim → tell → extend → renew → terminate → hand back → finish → end → sweep
 
 A chain is a tuple of steps; each takes the tick and gives the next one. Observing only is the same chain cut off
 before its first effect.
@@ -25,6 +25,7 @@ from agent_stack.stages.observe import Observe
 from agent_stack.stages.poll import Poll
 from agent_stack.stages.record import Record
 from agent_stack.stages.register import Register
+from agent_stack.stages.renew import Renew
 from agent_stack.stages.reserve import Reserve
 from agent_stack.stages.resume import Resume
 from agent_stack.stages.sweep import Sweep
@@ -91,10 +92,12 @@ def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
     )
     tell = Tell(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
     extend = Extend(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
+    renew = Renew(stacks=stacks, mailbox=mailbox, policy=policy, telemetry=telemetry)
     acting: tuple[TrackerStep, ...] = (
         Claim(mailbox=mailbox, ledger=ledger, stacks=stacks, telemetry=telemetry),
         Tolerate(step=tell, telemetry=telemetry),
         Tolerate(step=extend, telemetry=telemetry),
+        *((Tolerate(step=renew, telemetry=telemetry),) if settings.agent_credential == "job-token" else ()),
         Terminate(fleet=fleet, policy=policy, telemetry=telemetry),
         HandBack(ledger=ledger, telemetry=telemetry),
         Finish(stacks=stacks, ledger=ledger, telemetry=telemetry),

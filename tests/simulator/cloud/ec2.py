@@ -11,7 +11,7 @@ from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.cloud.faults import Faults
 from tests.simulator.cloud.fleets import Fleets
 from tests.simulator.cloud.instance import Instance
-from tests.simulator.cloud.region import BY_ITSELF, BY_USER, Machines, Region, StateChange
+from tests.simulator.cloud.region import BY_HOST, BY_ITSELF, BY_USER, Machines, Region, StateChange
 from tests.simulator.cloud.settings import LaunchTemplateData, Settings
 from tests.simulator.loopback import AnswerLost
 
@@ -121,6 +121,12 @@ class Ec2:
         """The instance's computer switched itself off."""
         with self._lock:
             self._region.shut_down(instance_id, BY_ITSELF, self._now())
+        self._after()
+
+    def lose_host(self, instance_id: str) -> None:
+        """The hardware under an instance fails."""
+        with self._lock:
+            self._region.shut_down(instance_id, BY_HOST, self._now())
         self._after()
 
     def interrupt_spot(self, instance_id: str) -> datetime:

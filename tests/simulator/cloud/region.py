@@ -13,6 +13,8 @@ from tests.simulator.cloud.settings import Settings
 BY_USER = "Client.UserInitiatedShutdown"
 BY_ITSELF = "Client.InstanceInitiatedShutdown"
 BY_SPOT = "Server.SpotInstanceTermination"
+BY_HOST = "Server.InternalError"
+NOT_BOOTED = "Client.InternalError"
 
 
 class Machine(Protocol):
@@ -54,10 +56,11 @@ class Region:
     def launch(self, *, now: datetime, **attributes: Any) -> Instance:  # noqa: ANN401  (Instance's own)
         """One more instance, pending for a while."""
         shortest, longest = self.settings.pending
+        drawn = shortest + self._random.random() * (longest - shortest)
         instance = Instance(
             instance_id=f"i-{self._random.getrandbits(68):017x}",
             launched_at=now,
-            running_at=now + shortest + self._random.random() * (longest - shortest),
+            running_at=now + self.settings.pending_of.get(attributes["instance_type"], drawn),
             **attributes,
         )
         self.addresses[instance.subnet_id] -= 1
@@ -128,7 +131,11 @@ class Region:
         instance = self.instances[instance_id]
         if self._machines is None or instance.state != "running":
             return
-        machine = self._machines.boot(instance)
+        try:
+            machine = self._machines.boot(instance)
+        except OSError:
+            self.shut_down(instance_id, NOT_BOOTED, instance.running_at)
+            return
         self._running[instance_id] = machine
         if self.instances[instance_id].state != "running" and self._running.pop(instance_id, None) is not None:
             machine.stop()

@@ -48,6 +48,7 @@ class Settings:
 
     Attributes:
         pending: the shortest and longest time from launch to `running`.
+        pending_of: the same for single instance types.
         shutting_down: from the request to `terminated`.
         describe_lag: how long a fresh instance is missing from answers.
         terminated_shown: how long a terminated one stays in them.
@@ -58,6 +59,7 @@ class Settings:
 
     subnets: Mapping[str, Subnet]
     pending: tuple[timedelta, timedelta] = (timedelta(seconds=5), timedelta(seconds=19))
+    pending_of: Mapping[str, timedelta] = field(default_factory=dict)
     shutting_down: timedelta = timedelta(seconds=30)
     describe_lag: timedelta = timedelta()
     terminated_shown: timedelta = timedelta(hours=1)

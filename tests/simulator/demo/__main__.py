@@ -81,14 +81,11 @@ def _run(steps: tuple[DemoStep, ...], plan: Plan) -> int:
         expected = {job_id: step.demo for job_id, step in zip(build.job_ids, steps, strict=True)}
         _watch(world, expected, news)
         ended_at = system_now()
-        instances = {instance.instance_id: instance for instance in world.ec2.instances()}
-        vms: dict[str, list[object]] = {}
-        for instance_id, job_id in world.letters().items():
-            vms.setdefault(job_id, []).append(instances[instance_id])
-        show.table(world.buildkite.jobs(), vms, ended_at)  # type: ignore[arg-type]  # instances, by job
+        jobs = world.buildkite.jobs()
+        show.table(jobs, {job.id: world.vms_of(job.id) for job in jobs}, ended_at)
         found = problems(world, expected)
         launches = sum(call.action == "CreateFleet" for call in world.ec2.calls())
-        count = len(instances)
+        count = len(world.ec2.instances())
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows is short, and must not be cut off
     found += [f"still running: {process}" for process in world.processes_left()]
     for problem in found:

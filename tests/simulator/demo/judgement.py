@@ -20,52 +20,41 @@ FROM_REGISTER_TO_DISCONNECT = (
 OVER = frozenset({JobState.FINISHED, JobState.CANCELED, JobState.EXPIRED, JobState.TIMED_OUT})
 
 
-def settled(world: World) -> bool:
+def settled(world: World, *, strangers: frozenset[str] = frozenset()) -> bool:
     """Nothing will happen any more: every job is over, every VM gone, every run closed."""
-    return (
-        all(job.state in OVER for job in world.buildkite.jobs())
-        and all(instance.state == "terminated" for instance in world.ec2.instances())
-        and not world.ledger_items("run")
-        and not world.ledger_items("intent")
-    )
+    return next(unsettled(world, strangers=strangers), None) is None
 
 
-def unsettled(world: World) -> Iterator[str]:
-    """What is not over yet."""
+def unsettled(world: World, *, strangers: frozenset[str] = frozenset()) -> Iterator[str]:
+    """What is not over yet.
+
+    Args:
+        strangers: instances that are none of ours.
+    """
     for job in world.buildkite.jobs():
         if job.state not in OVER:
             yield f"{job.label}: still {job.state}"
     for instance in world.ec2.instances():
-        if instance.state != "terminated":
+        if instance.state != "terminated" and instance.instance_id not in strangers:
             yield f"{instance.instance_id}: still {instance.state}"
     for kind in ("run", "intent"):
         for item in world.ledger_items(kind):
             yield f"{kind} {item['sk']['S']}: still in the ledger"
 
 
-def problems(world: World, expected: Mapping[str, Demo]) -> list[str]:
+def problems(world: World, expected: Mapping[str, Demo], *, strangers: frozenset[str] = frozenset()) -> list[str]:
     """Everything that is not as it should be; empty when all is well.
 
     Args:
         expected: by job id.
     """
     log = world.buildkite.access_log()
-    vms = _vms(world)
     found = [f"Buildkite: {violation.rule}: {violation.detail}" for violation in world.buildkite.violations()]
     for job in world.buildkite.jobs():
         demo = expected.get(job.id, Demo())
         mine = [record for record in log if job.id in record.job_ids]
-        found += [f"{job.label}: {problem}" for problem in _of_job(world, job, demo, mine, vms.get(job.id, []))]
-    found += list(unsettled(world))
-    return found
-
-
-def _vms(world: World) -> dict[str, list[Instance]]:
-    """By job id, the instances whose mailbox named it."""
-    instances = {instance.instance_id: instance for instance in world.ec2.instances()}
-    found: dict[str, list[Instance]] = {}
-    for instance_id, job_id in world.letters().items():
-        found.setdefault(job_id, []).append(instances[instance_id])
+        found += [f"{job.label}: {problem}" for problem in _of_job(world, job, demo, mine, world.vms_of(job.id))]
+    found += list(unsettled(world, strangers=strangers))
     return found
 
 

@@ -1,7 +1,7 @@
-"""EC2 instances as local processes, and the metadata service that each of them sees."""
+"""EC2 instances as local processes, with a metadata service and a stand-in for the agent."""
 
-from tests.simulator.vm.imds import FakeImds
+from tests.simulator.vm.imds import FakeImds, MachineIdentity
 from tests.simulator.vm.machines import LocalMachines
-from tests.simulator.vm.process import AGENT_STUB, MARKER_VARIABLE, LocalVm, leftover_processes
+from tests.simulator.vm.process import AGENT_STUB, LocalVm, leftover_processes
 
-__all__ = ["AGENT_STUB", "MARKER_VARIABLE", "FakeImds", "LocalMachines", "LocalVm", "leftover_processes"]
+__all__ = ["AGENT_STUB", "FakeImds", "LocalMachines", "LocalVm", "MachineIdentity", "leftover_processes"]

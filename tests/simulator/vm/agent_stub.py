@@ -1,250 +1,365 @@
 #!/usr/bin/env python3
-"""Stands in for the buildkite-agent: acquires one job by the agent's own requests, runs its command, and ends.
+"""Stands in for the buildkite-agent: acquires one job, runs its command and ends, with the real agent's requests.
 
-Configured by the agent's environment variables and nothing else. Standard library only: it runs where nothing of this
-project is installed. Exit codes are the agent's: 0 when it ran or failed to acquire, 27 when the job cannot be
-acquired, 1 for wrong configuration.
+Configured by environment only, as a boot program must do it: flags are refused. Standard library only, because it
+runs on machines that carry nothing of this repository. Exit codes: 0 ran, drained or failed to acquire; 27 the job
+cannot be acquired (422); 1 configuration or registration.
+
+Source: the agent's public source and documentation (v3.137, v4.0).
 """
 
 import gzip
+import http.client
 import json
 import os
+import platform
+import select
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from datetime import datetime, timezone
+from pathlib import Path
 
-NOT_ACQUIRABLE = 27
-CANCEL_GRACE_SECONDS = float(os.environ.get("BUILDKITE_CANCEL_GRACE_PERIOD", "10"))
-ACQUIRE_TRIES = 7
+OK, MISCONFIGURED, NOT_ACQUIRABLE = 0, 1, 27
+TRIES = 10  # of a request that may succeed later
+PAUSE_SECONDS = 0.5  # between tries; the real agent starts with seconds, a test has none to spare
+LOOK_SECONDS = 0.05  # how often a running job is looked at; also how long a signal may go unnoticed
+REQUEST_SECONDS = 10.0
+AFTER_COMMAND_SECONDS = 0.5  # for output that the command's leftover children still hold open
 
 
-class ApiError(Exception):
-    """The API said no, or nothing at all (status 0)."""
+class Ended(Exception):
+    """The agent is done, with an exit code and a reason."""
 
-    def __init__(self, status, message):
-        super().__init__(f"{status} {message}")
+    def __init__(self, code, reason):
+        super().__init__(reason)
+        self.code = code
+
+
+class HttpError(Exception):
+    """An answer that is no success; status 0 when there was no answer."""
+
+    def __init__(self, status, reason, retry_after=None):
+        super().__init__(f"{status}: {reason}")
         self.status = status
+        self.retry_after = retry_after
+
+    @property
+    def may_pass(self):
+        return self.status in (0, 423, 429) or self.status >= 500
+
+
+class Stop:
+    """What signals asked for: SIGTERM lets the job end, a second one and SIGQUIT cancel it."""
+
+    def __init__(self):
+        self.draining = False
+        self.cancelling = False
+        signal.signal(signal.SIGTERM, self._terminate)
+        signal.signal(signal.SIGINT, self._terminate)
+        signal.signal(signal.SIGQUIT, self._quit)
+
+    def _terminate(self, _number, _frame):
+        self.cancelling = self.draining
+        self.draining = True
+
+    def _quit(self, _number, _frame):
+        self.draining = self.cancelling = True
 
 
 class Api:
-    """The Agent API under one token."""
+    """The Agent API under one base URL, with the token of the moment."""
 
     def __init__(self, endpoint, token):
         self.endpoint = endpoint.rstrip("/")
         self.token = token
 
-    def send(self, method, path, body=None, *, raw=None, tries=5):
-        """One request, repeated while the service is not to be reached or asks for patience."""
-        for attempt in range(tries):
+    def call(self, method, path, body=None, headers=None):
+        """One request; the answer's JSON object. Raises HttpError."""
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.endpoint + path, data=data, method=method)
+        request.add_header("Authorization", f"Token {self.token}")
+        request.add_header("Content-Type", "application/json")
+        request.add_header("User-Agent", "buildkite-agent/stub")
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        try:
+            with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as answer:
+                return json.loads(answer.read() or b"{}")
+        except urllib.error.HTTPError as error:
+            with error:
+                text = error.read().decode(errors="replace")
+            raise HttpError(error.code, text[:200], error.headers.get("Retry-After")) from None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise HttpError(0, f"{type(error).__name__}: {error}") from None
+
+    def insist(self, stop, method, path, body=None):
+        """As `call`, repeated while the refusal may pass, and, given a Stop, until that is asked for."""
+        for left in range(TRIES - 1, -1, -1):
             try:
-                return self._once(method, path, body, raw)
-            except ApiError as error:
-                if error.status not in (0, 423, 429) and error.status < 500:
+                return self.call(method, path, body)
+            except HttpError as error:
+                if left == 0 or not error.may_pass:
                     raise
-                if attempt == tries - 1:
-                    raise
-                time.sleep(min(5.0, 0.2 * 2**attempt))
+                say(f"{method} {path}: {error}; trying again")
+                pause = float(error.retry_after or PAUSE_SECONDS)
+            until = time.monotonic() + pause
+            while time.monotonic() < until:
+                if stop is not None and stop.draining:
+                    raise Ended(OK, "stopped before a job was acquired")
+                time.sleep(min(LOOK_SECONDS, pause))
         raise AssertionError
 
-    def _once(self, method, path, body, raw):
-        headers = {"Authorization": f"Token {self.token}", "User-Agent": "buildkite-agent/stub"}
-        data = raw
-        if raw is not None:
-            headers |= {"Content-Type": "text/plain", "Content-Encoding": "gzip"}
-        elif body is not None:
-            headers["Content-Type"] = "application/json"
-            data = json.dumps(body).encode()
-        elif method != "GET":
-            data = b""
-        request = urllib.request.Request(self.endpoint + path, data=data, method=method, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                content = answer.read()
-        except urllib.error.HTTPError as error:
-            raise ApiError(error.code, error.read().decode(errors="replace")) from None
-        except (urllib.error.URLError, OSError) as error:
-            raise ApiError(0, str(error)) from None
-        return json.loads(content) if content.strip() else {}
+
+def say(text):
+    sys.stdout.write(f"{now()} {text}\n")
+    sys.stdout.flush()
 
 
 def now():
-    return datetime.now(timezone.utc).isoformat()  # noqa: UP017  (older Pythons run it too)
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # noqa: UP017  # any Python 3 will do
 
 
-class JobRunner:
-    """Runs the job's command and tells the API of it."""
+def setting(name, default=None):
+    value = os.environ.get(name, default)
+    if not value:
+        raise Ended(MISCONFIGURED, f"{name} is not set")
+    return value
 
-    def __init__(self, api, job, registration):
-        self.api = api
-        self.job = job
-        self.interval = registration["job_status_interval"]
-        self.cancelled = threading.Event()
-        self.done = threading.Event()
-        self.process = None
-        self.sequence = 0
-        self.offset = 0
-        self.failed_chunks = 0
-        self.sending = threading.Lock()
+
+def seconds(names, default):
+    given = [os.environ[name] for name in names if name in os.environ]
+    return float(given[0].removesuffix("s")) if given else default
+
+
+def registration_token():
+    token = setting("BUILDKITE_AGENT_TOKEN")
+    if not token.startswith("file://"):
+        return token
+    try:
+        return Path(token.removeprefix("file://")).read_text().strip()
+    except OSError as error:
+        raise Ended(MISCONFIGURED, f"the token's file cannot be read: {error}") from None
+
+
+def register(api, stop):
+    """Open the session; its settings."""
+    tags = [tag for tag in os.environ.get("BUILDKITE_AGENT_TAGS", "").split(",") if tag]
+    body = {
+        "name": os.environ.get("BUILDKITE_AGENT_NAME") or platform.node(),
+        "hostname": platform.node(),
+        "os": sys.platform,
+        "arch": platform.machine(),
+        "version": "stub",
+        "build": "0",
+        "pid": os.getpid(),
+        "meta_data": tags,
+        "features": [],
+        "ignore_in_dispatches": True,
+        "script_eval_enabled": True,
+    }
+    try:
+        session = api.insist(stop, "POST", "/register", body)
+    except HttpError as error:
+        raise Ended(MISCONFIGURED, f"cannot register: {error}") from None
+    if any(session.get(f"{name}_interval", 0) <= 0 for name in ("ping", "job_status", "heartbeat")):
+        raise Ended(2, "panic: non-positive interval for NewTicker")
+    api.endpoint = session.get("endpoint") or api.endpoint
+    api.token = session["access_token"]
+    say(f"registered as {session['name']}")
+    return session
+
+
+def acquire(api, stop, job_id):
+    try:
+        return api.insist(stop, "PUT", f"/jobs/{job_id}/acquire")
+    except HttpError as error:
+        code = NOT_ACQUIRABLE if error.status == 422 else OK
+        raise Ended(code, f"job {job_id} cannot be acquired: {error}") from None
+
+
+class Log:
+    """The job's output, sent as numbered gzip chunks."""
+
+    def __init__(self, api, job):
+        self._api = api
+        self._path = f"/jobs/{job['id']}/chunks"
+        self._size = int(job.get("chunks_max_size_bytes") or 102_400)
+        self._interval = float(job.get("chunks_interval_seconds") or 1)
+        self._pending = b""
+        self._sequence = 0
+        self._offset = 0
+        self._due = time.monotonic() + self._interval
+        self.failed = 0
+
+    def write(self, data):
+        self._pending += data
+
+    def send(self, *, everything=False):
+        """Send what is due: whole chunks at once, the rest each interval."""
+        due = everything or time.monotonic() >= self._due
+        while self._pending and (due or len(self._pending) >= self._size):
+            data, self._pending = self._pending[: self._size], self._pending[self._size :]
+            self._sequence += 1
+            self._upload(data)
+            self._offset += len(data)
+        if due:
+            self._due = time.monotonic() + self._interval
+
+    def _upload(self, data):
+        path = f"{self._path}?sequence={self._sequence}&offset={self._offset}&size={len(data)}"
+        headers = {"Content-Type": "text/plain", "Content-Encoding": "gzip"}
+        for _ in range(3):
+            try:
+                self._api.call("POST", path, gzip.compress(data), headers)
+                return
+            except HttpError as error:
+                say(f"chunk {self._sequence}: {error}")
+        self.failed += 1
+
+
+class Run:
+    """One acquired job, from its start to its finish."""
+
+    def __init__(self, session_api, session, job, stop):
+        self._session_api = session_api
+        self._api = Api(session_api.endpoint, job["token"])
+        self._job = job
+        self._path = f"/jobs/{job['id']}"
+        self._stop = stop
+        self._log = Log(self._api, job)
+        self._status_seconds = float(session["job_status_interval"])
+        self._heartbeat_seconds = float(session["heartbeat_interval"])
+        self._grace = seconds(("BUILDKITE_CANCEL_SIGNAL_TIMEOUT", "BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS"), 9.0)
+        self._cancelled_for = None
 
     def run(self):
-        """Run to the end; the exit status, the signal and its reason."""
-        path = f"/jobs/{self.job['id']}"
-        self.api.send("PUT", f"{path}/start", {"started_at": now()})
-        build_path = os.environ["BUILDKITE_BUILD_PATH"]
-        os.makedirs(build_path, exist_ok=True)
-        self.process = subprocess.Popen(
-            ["bash", "-c", self.job["env"].get("BUILDKITE_COMMAND", "")],
-            cwd=build_path,
-            env={**os.environ, **self.job["env"]},
+        try:
+            self._api.insist(None, "PUT", f"{self._path}/start", {"started_at": now()})
+        except HttpError as error:
+            raise Ended(OK, f"the job cannot be started: {error}") from None
+        process = self._execute()
+        self._watch(process)
+        code = process.wait()
+        self._log.send(everything=True)
+        outcome = {
+            "exit_status": str(code if code >= 0 else -1),
+            "finished_at": now(),
+            "chunks_failed_count": self._log.failed,
+        }
+        if code < 0:
+            outcome["signal"] = signal.Signals(-code).name
+        if self._cancelled_for:
+            outcome["signal_reason"] = self._cancelled_for
+        say(f"finishing with {outcome}")
+        try:
+            self._api.insist(None, "PUT", f"{self._path}/finish", outcome)
+        except HttpError as error:
+            say(f"the job cannot be finished: {error}")
+
+    def _execute(self):
+        env = {name: value for name, value in os.environ.items() if name != "BUILDKITE_AGENT_TOKEN"}
+        env.update(self._job["env"], BUILDKITE_AGENT_ACCESS_TOKEN=self._job["token"])
+        parts = (env.get(f"BUILDKITE_{name}", "") for name in ("AGENT_NAME", "ORGANIZATION_SLUG", "PIPELINE_SLUG"))
+        checkout = Path(setting("BUILDKITE_BUILD_PATH"), *(part.replace("/", "-") for part in parts if part))
+        checkout.mkdir(parents=True, exist_ok=True)
+        env["BUILDKITE_BUILD_CHECKOUT_PATH"] = str(checkout)
+        return subprocess.Popen(
+            ["bash", "-c", env.get("BUILDKITE_COMMAND", "")],
+            cwd=checkout,
+            env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        watcher = threading.Thread(target=self._watch, daemon=True)
-        watcher.start()
-        self._stream()
-        code = self.process.wait()
-        self.done.set()
-        watcher.join()
-        finish = {"exit_status": str(code if code >= 0 else -1), "finished_at": now()}
-        if code < 0:
-            finish["signal"] = signal.Signals(-code).name
-        if self.cancelled.is_set():
-            finish["signal_reason"] = "cancel"
-        finish["chunks_failed_count"] = self.failed_chunks
-        self.api.send("PUT", f"{path}/finish", finish)
 
-    def cancel(self):
-        """End the command: politely, then not."""
-        if self.cancelled.is_set() or self.process is None:
-            return
-        self.cancelled.set()
-        threading.Thread(target=self._end, daemon=True).start()
+    def _watch(self, process):
+        """Pass output on, ask for the job's state, and end the command when it is cancelled."""
+        source = process.stdout.fileno()
+        begun = time.monotonic()
+        status_due, heartbeat_due = begun + self._status_seconds, begun + self._heartbeat_seconds
+        kill_at = given_up_at = None
+        while given_up_at is None or time.monotonic() < given_up_at:
+            if select.select([source], [], [], LOOK_SECONDS)[0]:
+                data = os.read(source, 65_536)
+                if not data:
+                    return
+                self._log.write(data)
+            self._log.send()
+            moment = time.monotonic()
+            if given_up_at is None and process.poll() is not None:
+                given_up_at = moment + AFTER_COMMAND_SECONDS
+            if moment >= status_due and self._cancelled_for is None:
+                status_due = moment + self._status_seconds
+                self._ask()
+            if moment >= heartbeat_due:
+                heartbeat_due = moment + self._heartbeat_seconds
+                heartbeat(self._session_api)
+            if self._stop.cancelling and self._cancelled_for is None:
+                self._cancelled_for = "agent_stop"
+            if self._cancelled_for and kill_at is None:
+                say(f"cancelling: {self._cancelled_for}")
+                kill_at = moment + self._grace
+                send_group(process, signal.SIGTERM)
+            if kill_at is not None and moment >= kill_at:
+                kill_at = float("inf")
+                send_group(process, signal.SIGKILL)
 
-    def _end(self):
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self.process.pid, number)
-            except ProcessLookupError:
-                return
-            if self.done.wait(CANCEL_GRACE_SECONDS):
-                return
-
-    def _watch(self):
-        """Ask for the job's state each status interval."""
-        while not self.done.wait(self.interval):
-            try:
-                state = self.api.send("GET", f"/jobs/{self.job['id']}", tries=1).get("state")
-            except ApiError:
-                continue
-            if state in ("canceling", "canceled", "timing_out"):
-                self.cancel()
-
-    def _stream(self):
-        """Upload what the command writes, a chunk an interval or when one is full."""
-        largest = self.job["chunks_max_size_bytes"]
-        buffer = bytearray()
-        sent_at = time.monotonic()
-        descriptor = self.process.stdout.fileno()
-        while data := os.read(descriptor, 65536):
-            buffer += data
-            while len(buffer) >= largest:
-                self._upload(bytes(buffer[:largest]))
-                del buffer[:largest]
-            if time.monotonic() - sent_at >= self.job["chunks_interval_seconds"]:
-                self._upload(bytes(buffer))
-                buffer.clear()
-                sent_at = time.monotonic()
-        self._upload(bytes(buffer))
-
-    def _upload(self, data):
-        if not data:
-            return
-        self.sequence += 1
-        query = f"sequence={self.sequence}&offset={self.offset}&size={len(data)}"
-        self.offset += len(data)
+    def _ask(self):
         try:
-            self.api.send("POST", f"/jobs/{self.job['id']}/chunks?{query}", raw=gzip.compress(data))
-        except ApiError as error:
-            self.failed_chunks += 1
-            print(f"chunk {self.sequence} not uploaded: {error}", flush=True)
+            state = self._api.call("GET", self._path).get("state")
+        except HttpError as error:
+            say(f"the job's state cannot be read: {error}")
+            return
+        if state in ("canceling", "canceled"):
+            self._cancelled_for = "cancel"
 
 
-def main():
-    required = ("BUILDKITE_AGENT_TOKEN", "BUILDKITE_AGENT_ACQUIRE_JOB", "BUILDKITE_BUILD_PATH")
-    missing = [name for name in required if not os.environ.get(name)]
-    if missing or sys.argv[1:2] != ["start"]:
-        print(f"fatal: not configured: {' '.join(missing) or 'start expected'}", flush=True)
-        return 1
-    endpoint = os.environ.get("BUILDKITE_AGENT_ENDPOINT", "https://agent.buildkite.com/v3")
-    tags = [tag for tag in os.environ.get("BUILDKITE_AGENT_TAGS", "").split(",") if tag]
+def send_group(process, number):
     try:
-        registration = Api(endpoint, os.environ["BUILDKITE_AGENT_TOKEN"]).send(
-            "POST",
-            "/register",
-            {
-                "name": os.environ.get("BUILDKITE_AGENT_NAME") or socket.gethostname(),
-                "hostname": socket.gethostname(),
-                "os": "linux",
-                "arch": "amd64",
-                "version": "stub",
-                "meta_data": tags,
-                "features": [],
-                "ignore_in_dispatches": True,
-            },
-        )
-    except ApiError as error:
-        print(f"fatal: cannot register: {error}", flush=True)
-        return 1
-    print(f"registered as {registration['name']}", flush=True)
-    session = Api(endpoint, registration["access_token"])
-    session.send("POST", "/connect")
-    session.send("POST", "/heartbeat", {"sent_at": now()})
-    ended = threading.Event()
-    runner = None
-    stop_asked = 0
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass  # it has just ended
 
-    def beat():
-        while not ended.wait(registration["heartbeat_interval"]):
-            try:
-                session.send("POST", "/heartbeat", {"sent_at": now()}, tries=1)
-            except ApiError:
-                continue
 
-    def on_signal(number, _frame):
-        nonlocal stop_asked
-        stop_asked += 1
-        if runner is not None and (number == signal.SIGQUIT or stop_asked > 1):
-            runner.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, on_signal)
-    threading.Thread(target=beat, daemon=True).start()
-    code = 0
+def heartbeat(api):
     try:
-        job = session.send("PUT", f"/jobs/{os.environ['BUILDKITE_AGENT_ACQUIRE_JOB']}/acquire", tries=ACQUIRE_TRIES)
-        print(f"acquired {job['id']}", flush=True)
-        runner = JobRunner(Api(endpoint, job["token"]), job, registration)
-        runner.run()
-        session.send("GET", "/ping")
-    except ApiError as error:
-        print(f"error: {error}", flush=True)
-        code = NOT_ACQUIRABLE if error.status == 422 else 0
+        api.call("POST", "/heartbeat", {"sent_at": now()})
+    except HttpError as error:
+        say(f"heartbeat: {error}")
+
+
+def main(arguments):
+    stop = Stop()
+    if arguments != ["start"]:
+        raise Ended(MISCONFIGURED, f"unknown arguments: {' '.join(arguments)}")
+    setting("BUILDKITE_BUILD_PATH")
+    job_id = setting("BUILDKITE_AGENT_ACQUIRE_JOB")
+    api = Api(setting("BUILDKITE_AGENT_ENDPOINT", "https://agent.buildkite.com/v3"), registration_token())
+    session = register(api, stop)
+    try:
+        api.insist(stop, "POST", "/connect")
+        heartbeat(api)
+        job = acquire(api, stop, job_id)
+        Run(api, session, job, stop).run()
+        api.call("GET", "/ping")
+    except HttpError as error:
+        say(f"{error}")
     finally:
-        ended.set()
         try:
-            session.send("POST", "/disconnect", tries=2)
-        except ApiError as error:
-            print(f"not disconnected: {error}", flush=True)
-    return code
+            api.call("POST", "/disconnect")
+        except HttpError as error:
+            say(f"cannot disconnect: {error}")
+    return OK
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Ended as end:
+        say(str(end))
+        sys.exit(end.code)

@@ -23,6 +23,16 @@ class DynamoMailbox:
         keys = [{"instance_arn": {"S": arn}} for arn in dict.fromkeys(arns)]
         return {InstanceArn(item["instance_arn"]["S"]): items.read_mail(item) for item in self.table.get_many(keys)}
 
+    def renew(self, arn: InstanceArn, credential: str) -> bool:
+        """See the port. On the baton's own condition: what was taken never comes back."""
+        answer = self.table.update(
+            {"instance_arn": {"S": arn}},
+            UpdateExpression="SET credential = :credential",
+            ConditionExpression="attribute_exists(credential)",
+            ExpressionAttributeValues=items.packed({":credential": credential}),
+        )
+        return not isinstance(answer, Refused)
+
     def take_baton(self, arn: InstanceArn) -> bool:
         """See the port. The VM's own write has the same condition, so exactly one of the two succeeds."""
         answer = self.table.update(

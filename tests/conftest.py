@@ -1,4 +1,4 @@
-"""What the contract suites run against."""
+"""What several suites run against."""
 
 from collections.abc import Iterator
 

@@ -1,0 +1,32 @@
+"""Writes what is generated: the user data in template.yaml, and docs/parameters.md.
+
+With `--check` it only says whether that is needed.
+"""
+
+import argparse
+import sys
+
+from infra import parameters, user_data
+
+
+def main() -> int:
+    """Write or check; the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail when a change is needed")
+    check = parser.parse_args().check
+    template = user_data.generated(user_data.TEMPLATE.read_text(), user_data.BOOT_PROGRAM.read_text())
+    wanted = {user_data.TEMPLATE: template, parameters.PAGE: parameters.page(template)}
+    if missing := parameters.ungrouped(template):
+        sys.stderr.write(f"template.yaml shows in no parameter group: {', '.join(sorted(missing))}\n")
+        return 1
+    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    if check and stale:
+        sys.stderr.write(f"not up to date: {', '.join(path.name for path in stale)}; run scripts/generate\n")
+        return 1
+    for path in stale:
+        path.write_text(wanted[path])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

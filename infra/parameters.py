@@ -1,0 +1,44 @@
+"""docs/parameters.md, from template.yaml: every parameter, its default, what it may be and what it is for."""
+
+from pathlib import Path
+from typing import Any
+
+from cfnlint.decode.cfn_yaml import loads
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "parameters.md"
+
+
+def page(template: str) -> str:
+    """The page's text."""
+    parsed: dict[str, Any] = loads(template)
+    parameters: dict[str, Any] = parsed["Parameters"]
+    lines = ["# Parameters", "", "Written by scripts/generate from template.yaml.", ""]
+    for group in parsed["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
+        lines += [f"## {group['Label']['default']}", "", "| Parameter | Default | Allowed | |", "|---|---|---|---|"]
+        for name in group["Parameters"]:
+            lines.append(_row(name, parameters[name]))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def ungrouped(template: str) -> set[str]:
+    """Parameters that the page, and CloudFormation's own form, would not show in a group."""
+    parsed: dict[str, Any] = loads(template)
+    groups = parsed["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    return set(parsed["Parameters"]) - {name for group in groups for name in group["Parameters"]}
+
+
+def _row(name: str, parameter: dict[str, Any]) -> str:
+    default = parameter.get("Default")
+    shown = "required" if default is None else f"`{default}`" if default != "" else "empty"
+    return f"| `{name}` | {shown} | {_allowed(parameter)} | {' '.join(parameter.get('Description', '').split())} |"
+
+
+def _allowed(parameter: dict[str, Any]) -> str:
+    if "AllowedValues" in parameter:
+        return ", ".join(f"`{value}`" for value in parameter["AllowedValues"])
+    lowest, highest = parameter.get("MinValue"), parameter.get("MaxValue")
+    if lowest is not None and highest is not None:
+        return f"{lowest} to {highest}"
+    return f"{lowest} or more" if lowest is not None else ""

@@ -1,0 +1,109 @@
+"""The main job, end to end, by what came of it: the whole stack on loopback, in real time.
+
+scripts/without-each-stage runs this against copies of the functions that lack one stage, and expects it to fail.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
+from tests.simulator.buildkite import JobState, Step
+from tests.simulator.demo.__main__ import PIPELINE
+from tests.simulator.demo.judgement import problems, settled
+from tests.simulator.demo.pipeline import Cancel, Demo, read_pipeline
+from tests.simulator.world import FUNCTIONS, NAME, Plan, World
+
+pytestmark = pytest.mark.e2e
+
+PATIENCE_SECONDS = float(os.environ.get("AGENT_STACK_PATIENCE_SECONDS", "45"))
+SLOW_TYPE = "t3.nano"
+CLASSES = json.dumps(
+    {
+        "classes": {
+            "default": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0"},
+            "slow": {"instance_types": [SLOW_TYPE], "image": "ami-0123456789abcdef0"},
+        },
+        "default_class": "default",
+    }
+)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Reservations are so short that a slow boot outlives one."""
+    plan = Plan(
+        parameters={"UnmatchedJobs": "fail", "ReservationSeconds": "10", "SweepGraceSeconds": "8"},
+        classes=CLASSES,
+        pending_of={SLOW_TYPE: timedelta(seconds=13)},
+        functions=Path(os.environ.get("AGENT_STACK_FUNCTIONS", FUNCTIONS)),
+    )
+    with World(plan) as made:
+        yield made
+    assert made.processes_left() == []
+
+
+def register_as_an_older_version(world: World) -> None:
+    """What a deployment before this one left with Buildkite."""
+    stack = {"key": f"{NAME}-default", "type": "custom", "queue_key": "default", "metadata": {"version": "0.0.0"}}
+    token = {"Authorization": f"Token {world.buildkite.agent_token}"}
+    httpx.post(f"{world.buildkite_url}/stacks/register", json=stack, headers=token).raise_for_status()
+
+
+def until_settled(world: World, demos: dict[str, Demo], dying: str, strangers: frozenset[str]) -> None:
+    """Press Cancel where it is due, take one job's first VM away, and wait until nothing happens any more."""
+    to_cancel = {job_id: demo.cancel for job_id, demo in demos.items() if demo.cancel is not None}
+    to_lose = {dying}
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < give_up_at and (to_cancel or to_lose or not settled(world, strangers=strangers)):
+        bound = set(world.letters().values())
+        for job_id, when in tuple(to_cancel.items()):
+            running = world.buildkite.job(job_id).state is JobState.RUNNING
+            if (when is Cancel.BOOTING and job_id in bound) or (when is Cancel.RUNNING and running):
+                world.buildkite.cancel_job(job_id)
+                del to_cancel[job_id]
+        for job_id in to_lose & bound:
+            world.ec2.lose_host(world.vms_of(job_id)[0].instance_id)
+            to_lose = set()
+        time.sleep(0.2)
+
+
+def test_every_job_ends_as_it_should_and_nothing_is_left(world: World) -> None:
+    steps = read_pipeline(PIPELINE)
+    build = world.buildkite.create_build(
+        "demo",
+        steps=[
+            *(step.step for step in steps),
+            Step(label="Boots slowly", command="true", agents=["class=slow"]),
+            Step(label="Loses its VM while that boots", command="true"),
+        ],
+    )
+    *_, slow, dying = build.job_ids
+    demos = {job_id: step.demo for job_id, step in zip(build.job_ids, steps, strict=False)}
+    (subnet, *_) = world.deployed.environments["tracker"]["SUBNET_IDS"].split(",")
+    orphan = world.ec2.launch_orphan(
+        tags={DEPLOYMENT_TAG: NAME}, subnet_id=subnet, user_data=b"#!/bin/sh\nexec sleep 600\n"
+    )
+    stranger = world.ec2.launch_orphan(
+        tags={DEPLOYMENT_TAG: "another"}, subnet_id=subnet, user_data=b"#!/bin/sh\nexec sleep 600\n"
+    )
+    register_as_an_older_version(world)
+    world.start()
+
+    strangers = frozenset({stranger.instance_id})
+    until_settled(world, demos, dying, strangers)
+
+    found = problems(world, demos, strangers=strangers)
+    assert not found, "; ".join(found)
+    assert [len(world.vms_of(job_id)) for job_id in (slow, dying)] == [1, 2]
+    assert [stack.metadata["deployment"] for stack in world.buildkite.stacks()] == [NAME]
+    ends = {instance.instance_id: (instance.state, instance.reason) for instance in world.ec2.instances()}
+    assert ends[orphan.instance_id] == ("terminated", "Client.UserInitiatedShutdown")
+    assert ends[stranger.instance_id] == ("running", "")
+    assert len(world.ledger_items("history")) == len(build.job_ids)

@@ -1,0 +1,62 @@
+"""The environment, read once."""
+
+import pytest
+
+from agent_stack.domain.errors import ConfigurationError
+from agent_stack.settings import Settings
+from tests.unit.values import an_environment
+
+
+def test_the_templates_defaults_are_good() -> None:
+    settings = Settings.from_environment(an_environment())
+    assert [queue.stack_key for queue in settings.queues] == ["stack-default"]
+    assert settings.instance_arn_prefix == "arn:aws:ec2:eu-central-1:123456789012:instance/"
+
+
+def test_each_queue_has_a_stack_key_of_its_own() -> None:
+    settings = Settings.from_environment(an_environment(QUEUES="default, linux.arm , default"))
+    assert [(queue.key, queue.stack_key) for queue in settings.queues] == [
+        ("default", "stack-default"),
+        ("linux.arm", "stack-linux-arm"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "parameter"),
+    [
+        ("BUILDKITE_TOKEN_PARAMETER", "", "AgentTokenParameter"),
+        ("BUILDKITE_ENDPOINT", "agent.buildkite.com", "BuildkiteEndpoint"),
+        ("QUEUES", " , ", "Queues"),
+        ("QUEUES", "a b", "Queues"),
+        ("STACK_KEY", "my stack", "StackKey"),
+        ("SUBNET_IDS", "", "Subnets"),
+        ("MAX_INSTANCES", "0", "MaxInstances"),
+        ("MAX_INSTANCES", "many", "MaxInstances"),
+        ("RESERVATION_SECONDS", "3601", "ReservationSeconds"),
+        ("RESERVATION_SECONDS", "soon", "ReservationSeconds"),
+        ("UNMATCHED_JOBS", "drop", "UnmatchedJobs"),
+        ("AGENT_TAGS", "docker", "AgentTags"),
+        ("LAUNCH_ENABLED", "perhaps", "LaunchEnabled"),
+        ("BUILDKITE_DIALECT", "klingon", "BuildkiteDialect"),
+    ],
+)
+def test_a_wrong_setting_is_named_as_the_template_names_it(variable: str, value: str, parameter: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Settings.from_environment(an_environment(**{variable: value}))
+    assert raised.value.setting == parameter
+    assert repr(value) in str(raised.value)
+    assert "deploy it again" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"STACK_KEY": "s" * 60, "QUEUES": "q" * 30}, "longer than 80 bytes"),
+        ({"QUEUES": "a.b,a-b"}, "whose stack keys are the same"),
+        ({"SWEEP_GRACE_SECONDS": "100"}, "SweepGraceSeconds"),
+        ({"BUILDKITE_DIALECT": "preview"}, "set AgentCredential to agent-token"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(changes: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        Settings.from_environment(an_environment(**changes))

@@ -1,0 +1,148 @@
+"""One invocation under the lease."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from agent_stack.domain.errors import ConfigurationError, RetryError
+from agent_stack.stages.shift import RESERVE, Shift
+from tests.contract.tables import Tables
+from tests.simulator.clock import VirtualClock
+
+IDLE = timedelta(seconds=2)
+
+
+class Ticks(list[datetime]):
+    """Work that notes when it was done, and leaves none in hand."""
+
+    def __call__(self, now: datetime, fence: int) -> bool:
+        self.append(now)
+        return False
+
+
+class CountedDown:
+    """An invocation that ends."""
+
+    def __init__(self, clock: VirtualClock, lasting: timedelta) -> None:
+        self._clock = clock
+        self._ends_at = clock.now() + lasting
+
+    def left(self) -> timedelta:
+        return max(timedelta(), self._ends_at - self._clock.now())
+
+
+def shift(
+    tables: Tables,
+    work: Callable[[datetime, int], bool],
+    *,
+    idle_pause: timedelta | None = IDLE,
+    lasting: timedelta = timedelta(seconds=90),
+) -> Shift:
+    return Shift(
+        work=work,
+        idle_pause=idle_pause,
+        lease=tables.dispatcher_lease,
+        clock=tables.clock,
+        ids=tables.ids,
+        deadline=CountedDown(tables.clock, lasting),
+        telemetry=tables.telemetry,
+    )
+
+
+def test_it_works_until_too_little_time_is_left(tables: Tables) -> None:
+    started: list[datetime] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        started.append(now)
+        return False
+
+    began = tables.clock.now()
+    shift(tables, work)(scheduled=True)
+    assert len(started) == (90 - RESERVE.total_seconds()) // IDLE.total_seconds() + 1
+    assert started[-1] - began <= timedelta(seconds=90) - RESERVE
+    assert tables.dispatcher_lease.acquire("next", now=tables.clock.now(), ttl=IDLE) is not None
+
+
+def test_work_in_hand_shortens_the_pause(tables: Tables) -> None:
+    ticks: list[datetime] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        ticks.append(now)
+        return len(ticks) < 3
+
+    shift(tables, work)(scheduled=True)
+    assert ticks[1] - ticks[0] == timedelta(seconds=1)
+    assert ticks[3] - ticks[2] == IDLE
+
+
+def test_without_work_a_function_that_does_not_wait_goes_home(tables: Tables) -> None:
+    ticks = Ticks()
+    shift(tables, ticks, idle_pause=None)(scheduled=True)
+    assert len(ticks) == 1
+
+
+def test_a_wake_up_during_the_last_tick_is_not_lost(tables: Tables) -> None:
+    ticks: list[datetime] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        ticks.append(now)
+        if len(ticks) == 1:
+            tables.dispatcher_lease.knock("event", follow=False)
+        return False
+
+    shift(tables, work, idle_pause=None)(scheduled=True)
+    assert len(ticks) == 2
+
+
+def test_a_successor_relieves_after_the_tick_under_way(tables: Tables) -> None:
+    fences: list[int] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        fences.append(fence)
+        if len(fences) == 3:
+            tables.dispatcher_lease.knock("successor", follow=True)
+        return False
+
+    shift(tables, work)(scheduled=True)
+    assert len(fences) == 3
+
+
+def test_a_wake_up_while_somebody_works_goes_home_at_once(tables: Tables) -> None:
+    held = tables.dispatcher_lease.acquire("worker", now=tables.clock.now(), ttl=timedelta(seconds=9))
+    assert held is not None
+    ticks = Ticks()
+    shift(tables, ticks)(scheduled=False)
+    assert ticks == []
+    assert not tables.dispatcher_lease.release(held)
+
+
+def test_a_dead_worker_is_followed_when_its_lease_has_run_out(tables: Tables) -> None:
+    tables.dispatcher_lease.acquire("dead", now=tables.clock.now(), ttl=timedelta(seconds=9))
+    began = tables.clock.now()
+    started = Ticks()
+    shift(tables, started, idle_pause=None)(scheduled=True)
+    assert timedelta(seconds=9) <= started[0] - began < timedelta(seconds=10)
+
+
+def test_a_failed_tick_is_said_and_the_next_one_tried(tables: Tables) -> None:
+    ticks: list[datetime] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        ticks.append(now)
+        if len(ticks) == 1:
+            raise RetryError("later")
+        return False
+
+    shift(tables, work, idle_pause=None)(scheduled=True)
+    assert len(ticks) == 2
+    assert "tick_failed" in tables.telemetry.messages("ERROR")
+
+
+def test_a_wrong_setting_ends_the_shift_and_frees_the_lease(tables: Tables) -> None:
+    def work(now: datetime, fence: int) -> bool:
+        raise ConfigurationError(setting="Queues", value="", problem="empty", remedy="fill it")
+
+    with pytest.raises(ConfigurationError):
+        shift(tables, work)(scheduled=True)
+    assert tables.dispatcher_lease.acquire("next", now=tables.clock.now(), ttl=IDLE) is not None
