@@ -58,6 +58,7 @@ class Settings(BaseModel):
         tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@+-]+=[A-Za-z0-9._/:@+*-]+$")], ...], Commas
     ] = Field(default=(), alias="AGENT_TAGS")
 
+    read_job_environment: bool = Field(default=False, alias="READ_JOB_ENVIRONMENT")
     unmatched_jobs: UnmatchedJobs = Field(default=UnmatchedJobs.AUTO, alias="UNMATCHED_JOBS")
     notification_level: NotificationLevel = Field(default=NotificationLevel.NORMAL, alias="NOTIFICATION_LEVEL")
     max_instances: int = Field(alias="MAX_INSTANCES", ge=1, le=100_000)

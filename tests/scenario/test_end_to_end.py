@@ -39,7 +39,12 @@ CLASSES = json.dumps(
 def world() -> Iterator[World]:
     """Reservations are so short that a slow boot outlives one."""
     plan = Plan(
-        parameters={"UnmatchedJobs": "fail", "ReservationSeconds": "10", "SweepGraceSeconds": "8"},
+        parameters={
+            "UnmatchedJobs": "fail",
+            "ReadJobEnvironment": "true",
+            "ReservationSeconds": "10",
+            "SweepGraceSeconds": "8",
+        },
         classes=CLASSES,
         pending_of={SLOW_TYPE: timedelta(seconds=13)},
         functions=Path(os.environ.get("AGENT_STACK_FUNCTIONS", FUNCTIONS)),
@@ -80,7 +85,7 @@ def test_every_job_ends_as_it_should_and_nothing_is_left(world: World) -> None:
         "demo",
         steps=[
             *(step.step for step in steps),
-            Step(label="Boots slowly", command="true", agents=["class=slow"]),
+            Step(label="Boots slowly", command="true", env={"AGENT_STACK_EC2_CLASS": "slow"}),
             Step(label="Loses its VM while that boots", command="true"),
         ],
     )
@@ -103,6 +108,7 @@ def test_every_job_ends_as_it_should_and_nothing_is_left(world: World) -> None:
     assert not found, "; ".join(found)
     assert [len(world.vms_of(job_id)) for job_id in (slow, dying)] == [1, 2]
     assert [stack.metadata["deployment"] for stack in world.buildkite.stacks()] == [NAME]
+    assert [vm.instance_type for vm in world.vms_of(slow)] == [SLOW_TYPE]
     ends = {instance.instance_id: (instance.state, instance.reason) for instance in world.ec2.instances()}
     assert ends[orphan.instance_id] == ("terminated", "Client.UserInitiatedShutdown")
     assert ends[stranger.instance_id] == ("running", "")

@@ -105,6 +105,7 @@ def an_environment(**changes: str) -> dict[str, str]:
         "STACK_KEY": "stack",
         "AGENT_CREDENTIAL": "job-token",
         "AGENT_TAGS": "",
+        "READ_JOB_ENVIRONMENT": "false",
         "UNMATCHED_JOBS": "auto",
         "NOTIFICATION_LEVEL": "normal",
         "MAX_INSTANCES": "100",

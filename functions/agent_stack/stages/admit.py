@@ -56,7 +56,7 @@ class Admit:
         self, candidates: list[tuple[Job, ClassName]], tick: DispatcherTick, book: ClassBook
     ) -> list[tuple[Job, ClassName]]:
         live = [run for run in tick.active if run.give_up is None]
-        free = min(self.policy.max_instances - len(live), self.policy.max_launches_per_minute)
+        free = self.policy.max_instances - len(live)
         by_class = Counter(run.class_name for run in live)
         admitted: list[tuple[Job, ClassName]] = []
         for job, name in candidates:

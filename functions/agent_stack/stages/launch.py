@@ -4,8 +4,9 @@ The intent is written first, under the lease's fencing number. If we die between
 and recording, the next tick finds the open intent and learns what came of it (`resume`).
 """
 
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections import defaultdict, deque
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import AgentStackError, BugError, GiveUpError, UnknownOutcomeError
@@ -17,16 +18,19 @@ from agent_stack.domain.vms import Vm
 from agent_stack.ports import Fleet, Ids, Ledger, Telemetry
 from agent_stack.stages.ticks import DispatcherTick
 
+MINUTE = timedelta(minutes=1)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class Launch:
-    """Asks EC2 for as many VMs as there are ready runs without an idle VM, class by class."""
+    """Asks EC2 for as many VMs as there are ready runs without an idle VM, class by class, within the brakes."""
 
     fleet: Fleet
     ledger: Ledger
     ids: Ids
     policy: Policy
     telemetry: Telemetry
+    _asked: deque[tuple[datetime, int]] = field(default_factory=deque, init=False)
 
     def __call__(self, tick: DispatcherTick) -> DispatcherTick:
         """Adds the new VMs to `idle_vms`."""
@@ -36,13 +40,35 @@ class Launch:
         for run in tick.ready:
             by_class[run.class_name].append(run)
         idle = dict(tick.idle_vms)
+        room = self._room(tick) if self.policy.launch_enabled else 0
         for name, runs in by_class.items():
             missing = len(runs) - len(idle.get(name, ()))
             vm_class = tick.book.classes.get(name)
-            if missing > 0 and vm_class is not None and self.policy.launch_enabled:
-                idle[name] = (*idle.get(name, ()), *self._launch(vm_class, runs, missing, tick))
+            if missing > room:
+                self.telemetry.info("launches_held_back", class_name=name, count=missing - max(0, room))
+            count = min(missing, room)
+            if count > 0 and vm_class is not None:
+                room -= count
+                self._asked.append((tick.now, count))
+                idle[name] = (*idle.get(name, ()), *self._launch(vm_class, runs, count, tick))
         self._give_up_late(tick, idle)
         return replace(tick, idle_vms=idle)
+
+    def _room(self, tick: DispatcherTick) -> int:
+        """How many VMs may be asked for: up to the maximum at once, and to the most in any minute.
+
+        The minute counts what this process asked for, and the VMs of active runs, which a process before it may have.
+        """
+        while self._asked and tick.now - self._asked[0][0] >= MINUTE:
+            self._asked.popleft()
+        bound = [run.binding for run in tick.active if run.binding is not None]
+        asked = sum(count for _, count in self._asked)
+        fresh = sum(tick.now - binding.launched_at < MINUTE for binding in bound)
+        idle = sum(len(vms) for vms in tick.idle_vms.values())
+        return min(
+            self.policy.max_instances - len(bound) - idle - tick.unsettled,
+            self.policy.max_launches_per_minute - max(asked, fresh + idle + tick.unsettled),
+        )
 
     def _launch(self, vm_class: VmClass, runs: list[Run], count: int, tick: DispatcherTick) -> tuple[Vm, ...]:
         order = LaunchOrder(intent_id=self.ids.intent_id(), vm_class=vm_class, count=count)

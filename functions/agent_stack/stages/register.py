@@ -1,4 +1,7 @@
-"""Register: make each queue's stack known to Buildkite, once a process. Everything else needs it."""
+"""Register: make each queue's stack known to Buildkite, once a process. Everything else needs it.
+
+Before the first one, the token is asked what it stands for: a token of another queue would list nothing for ever.
+"""
 
 from dataclasses import dataclass, field
 
@@ -17,6 +20,7 @@ class Register:
     queues: tuple[Queue, ...]
     telemetry: Telemetry
     _done: set[QueueKey] = field(default_factory=set, init=False)
+    _identified: bool = field(default=False, init=False)
 
     def __call__(self, tick: DispatcherTick) -> DispatcherTick:
         """Changes nothing of the tick.
@@ -25,6 +29,8 @@ class Register:
             ConfigurationError: a setting is wrong for all queues.
             AgentStackError: no queue could be registered; there is nothing to work on.
         """
+        if not self._identified:
+            self._identify()
         failures: list[AgentStackError] = []
         for queue in self.queues:
             if queue.key in self._done:
@@ -41,3 +47,32 @@ class Register:
         if failures and not self._done:
             raise next((error for error in failures if isinstance(error, ConfigurationError)), failures[0])
         return tick
+
+    def _identify(self) -> None:
+        """Say whose token it is.
+
+        Raises:
+            ConfigurationError: it is good for a queue that is not ours only.
+        """
+        try:
+            identity = self.stacks.token_identity()
+        except ConfigurationError:
+            raise
+        except AgentStackError as error:
+            self.telemetry.warning("token_not_identified", error=str(error))
+            return
+        self._identified = True
+        if identity is None:
+            return
+        self.telemetry.info(
+            "token_identified", organization=identity.organization, cluster=identity.cluster, queue=identity.queue
+        )
+        others = [queue.key for queue in self.queues if identity.queue not in {None, queue.key}]
+        if others:
+            raise ConfigurationError(
+                setting="Queues",
+                value=",".join(others),
+                problem=f"the agent token is good for queue {identity.queue!r} only",
+                remedy="Put a token of the whole cluster into the parameter that AgentTokenParameter names, "
+                "or serve that queue only.",
+            )

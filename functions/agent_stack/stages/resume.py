@@ -28,16 +28,18 @@ class Resume:
     telemetry: Telemetry
 
     def __call__(self, tick: DispatcherTick) -> DispatcherTick:
-        """Fills `book`, `active`, `intents` and `idle_vms`."""
+        """Fills `book`, `active`, `intents`, `unsettled` and `idle_vms`."""
         book = self.classes.book()
         active = tuple(self.ledger.active_runs())
         waiting_queues = frozenset(run.queue_key for run in active)
         taken = {run.binding.instance_id for run in active if run.binding is not None}
         idle: dict[ClassName, tuple[Vm, ...]] = {}
         open_intents: list[Intent] = []
+        unsettled = 0
         for intent in () if self.policy.observe_only else self.ledger.open_intents():
             settled = intent if intent.spent else self._settle(intent, tick, waiting_queues)
             if settled is None:
+                unsettled += intent.count
                 continue
             usable = tuple(vm for vm in settled.vms if self._fresh(vm, tick.now) and vm.instance_id not in taken)
             if not usable:
@@ -46,7 +48,12 @@ class Resume:
             open_intents.append(settled)
             idle[settled.class_name] = (*idle.get(settled.class_name, ()), *usable)
         return replace(
-            tick, book=book, active=active, intents=tuple(open_intents), idle_vms=self._alive(idle, tick.now)
+            tick,
+            book=book,
+            active=active,
+            intents=tuple(open_intents),
+            unsettled=unsettled,
+            idle_vms=self._alive(idle, tick.now),
         )
 
     def _settle(self, intent: Intent, tick: DispatcherTick, queues: frozenset[QueueKey]) -> Intent | None:

@@ -23,6 +23,7 @@ class DispatcherTick:
         book: resume → the classes as they are now.
         active: resume → all runs that have not ended.
         intents: resume → launches that may still have unbound VMs.
+        unsettled: resume → VMs asked for in launches whose outcome is not known yet.
         idle_vms: resume, launch → VMs that no run is bound to, by class; fit to be bound now.
         paused: poll → queues of which nothing may start.
         clogging: poll → queues of which only one page can be seen; a job nobody takes hides those behind it.
@@ -39,6 +40,7 @@ class DispatcherTick:
     book: ClassBook | None = None
     active: tuple[Run, ...] = ()
     intents: tuple[Intent, ...] = ()
+    unsettled: int = 0
     idle_vms: Mapping[ClassName, tuple[Vm, ...]] = field(default_factory=dict)
     paused: frozenset[QueueKey] = frozenset()
     clogging: frozenset[QueueKey] = frozenset()

@@ -1,7 +1,7 @@
 """The two chains: which step follows which, and what each is given.
 
-    dispatcher   register → resume → poll → admit → record → reserve → launch → bind
-                                                                          ↓ VM, mailbox
+    dispatcher   register → resume → poll → inspect → admit → record → reserve → launch → bind
+                                                                                    ↓ VM, mailbox
     tracker      observe → decide → claim → tell → extend → renew → terminate → hand back → finish → end → sweep
 
 A chain is a tuple of steps; each takes the tick and gives the next one. Observing only is the same chain cut off
@@ -20,6 +20,7 @@ from agent_stack.stages.end import End
 from agent_stack.stages.extend import Extend
 from agent_stack.stages.finish import Finish
 from agent_stack.stages.hand_back import HandBack
+from agent_stack.stages.inspect import Inspect
 from agent_stack.stages.launch import Launch
 from agent_stack.stages.observe import Observe
 from agent_stack.stages.poll import Poll
@@ -63,6 +64,7 @@ def dispatcher_steps(ports: Ports, settings: Settings) -> tuple[DispatcherStep, 
         Register(stacks=stacks, queues=settings.queues, telemetry=telemetry),
         Resume(ledger=ledger, fleet=fleet, classes=ports.classes, policy=policy, telemetry=telemetry),
         Poll(stacks=stacks, queues=settings.queues, policy=policy, telemetry=telemetry),
+        *((Inspect(stacks=stacks, telemetry=telemetry),) if settings.read_job_environment else ()),
         Admit(policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (

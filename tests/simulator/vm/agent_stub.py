@@ -8,6 +8,7 @@ cannot be acquired (422); 1 configuration or registration.
 Source: the agent's public source and documentation (v3.137, v4.0).
 """
 
+import contextlib
 import gzip
 import http.client
 import json
@@ -215,9 +216,10 @@ class Log:
         for _ in range(3):
             try:
                 self._api.call("POST", path, gzip.compress(data), headers)
-                return
             except HttpError as error:
                 say(f"chunk {self._sequence}: {error}")
+            else:
+                return
         self.failed += 1
 
 
@@ -320,10 +322,8 @@ class Run:
 
 
 def send_group(process, number):
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
         os.killpg(process.pid, number)
-    except ProcessLookupError:
-        pass  # it has just ended
 
 
 def heartbeat(api):

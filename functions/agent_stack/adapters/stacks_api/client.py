@@ -138,7 +138,7 @@ class HttpStacksApi:
                 listing = self._list_in(Dialect.PREVIEW, queue, limit=limit, cursor=None)
             except NotFoundError as error:
                 raise ConfigurationError(
-                    setting="QUEUES, STACK_KEY",
+                    setting="Queues, StackKey",
                     value=f"{queue}, {self._queues[queue].stack_key}",
                     problem=f"Buildkite knows neither listing path for this queue and stack key ({error})",
                     remedy="Check that the queue exists in the cluster of the agent token and that BuildkiteEndpoint "

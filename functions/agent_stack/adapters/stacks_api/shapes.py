@@ -29,7 +29,7 @@ class Answer(BaseModel):
 class ListedJob(Answer):
     """A scheduled job, flat (preview) or nested (current)."""
 
-    id: str = Field(min_length=1, max_length=200)
+    id: str = Field(pattern=r"^[!-~]{1,200}$")  # what can stand in a path, a key and a log line
     scheduled_at: datetime
     priority: int = 0
     agent_query_rules: list[str] = Field(default_factory=list, max_length=MAX_RULES)

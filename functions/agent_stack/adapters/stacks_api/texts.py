@@ -5,7 +5,8 @@ ELLIPSIS = "…"
 
 def crop_characters(text: str, limit: int) -> str:
     """The text in at most that many characters."""
-    return text if len(text) <= limit else text[: limit - 1] + ELLIPSIS
+    sendable = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be sent
+    return sendable if len(sendable) <= limit else sendable[: limit - 1] + ELLIPSIS
 
 
 def crop_bytes(text: str, limit: int) -> str:
