@@ -14,6 +14,8 @@ class FaultKind(StrEnum):
     REFUSED = "refused"  # answered with an error; nothing happened
     NOT_ARRIVED = "not arrived"  # the connection fails; nothing happened
     ANSWER_LOST = "answer lost"  # it happened; the client never learns
+    ANSWER_CUT = "answer cut"  # it happened; half of the answer's body arrives
+    ANSWER_LATE = "answer late"  # it happened; the answer takes its time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     """Sent as it stands, when the error is not to be JSON."""
+    seconds: float = 0.0
 
 
 class Faults:
@@ -53,6 +56,14 @@ class Faults:
     def lose_answer(self, operation: Operation, *, times: int = 1) -> None:
         """Do what the next requests ask for, and lose the answers."""
         self._script(operation, Fault(kind=FaultKind.ANSWER_LOST), times)
+
+    def cut_answer(self, operation: Operation, *, times: int = 1) -> None:
+        """Do what the next requests ask for, and send half of each answer."""
+        self._script(operation, Fault(kind=FaultKind.ANSWER_CUT), times)
+
+    def delay_answer(self, operation: Operation, *, seconds: float, times: int = 1) -> None:
+        """Do what the next requests ask for, and answer late: really over HTTP, by the client's time-out without."""
+        self._script(operation, Fault(kind=FaultKind.ANSWER_LATE, seconds=seconds), times)
 
     def next(self, operation: Operation) -> Fault | None:
         """The fault that this request of the operation meets; None when it meets none."""

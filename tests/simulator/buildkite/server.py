@@ -1,5 +1,7 @@
 """The simulated Buildkite on loopback, over real HTTP."""
 
+import time
+
 from werkzeug import Request, Response
 
 from tests.simulator.buildkite.buildkite import Buildkite
@@ -23,4 +25,5 @@ class BuildkiteServer(LoopbackServer):
         served = self._buildkite.serve(request)
         if served.lost:
             raise AnswerLost
+        time.sleep(served.late_seconds)
         return Response(served.body, status=served.status, headers=dict(served.headers))

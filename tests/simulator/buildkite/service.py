@@ -30,6 +30,11 @@ class Served:
     headers: Mapping[str, str]
     body: bytes
     lost: bool = False
+    late_seconds: float = 0.0
+
+
+_BEFORE_THE_EFFECT = frozenset({FaultKind.REFUSED, FaultKind.NOT_ARRIVED})
+_WITHOUT_ANSWER = frozenset({FaultKind.NOT_ARRIVED, FaultKind.ANSWER_LOST})
 
 
 class Service:
@@ -59,7 +64,7 @@ class Service:
             headers = dict(refused.headers)
             answer = Answer(status=refused.status, body={"message": refused.message, **refused.extra}, headers=headers)
         self._log(request, now, trace, endpoint, answer.status, refusal, fault)
-        lost = fault is not None and fault.kind is not FaultKind.REFUSED
+        lost = fault is not None and fault.kind in _WITHOUT_ANSWER
         return _served(answer, fault, lost=lost)
 
     def _route(self, request: Request) -> tuple[Endpoint, Mapping[str, str]]:
@@ -70,7 +75,7 @@ class Service:
         return endpoint, arguments
 
     def _answer(self, call: Call, fault: Fault | None) -> Answer:
-        if fault is not None and fault.kind is not FaultKind.ANSWER_LOST:
+        if fault is not None and fault.kind in _BEFORE_THE_EFFECT:
             raise Refusal(fault.status, f"scripted fault: {fault.kind}", headers=fault.headers)
         if not self._model.available:
             raise Refusal(503, "The organization is unavailable")
@@ -155,4 +160,8 @@ def _served(answer: Answer, fault: Fault | None, *, lost: bool) -> Served:
     if answer.body is None:
         return Served(status=answer.status, headers=headers, body=b"", lost=lost)
     headers["Content-Type"] = "application/json"
-    return Served(status=answer.status, headers=headers, body=json.dumps(answer.body).encode(), lost=lost)
+    body = json.dumps(answer.body).encode()
+    if fault is not None and fault.kind is FaultKind.ANSWER_CUT:
+        body = body[: len(body) // 2]
+    late = fault.seconds if fault is not None else 0.0
+    return Served(status=answer.status, headers=headers, body=body, lost=lost, late_seconds=late)

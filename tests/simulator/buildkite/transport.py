@@ -26,6 +26,9 @@ def transport(buildkite: Buildkite) -> httpx.BaseTransport:
             if buildkite.access_log()[-1].fault == FaultKind.NOT_ARRIVED:
                 raise httpx.ConnectError("connection refused", request=request)
             raise httpx.ReadError("connection reset", request=request)
+        patience = request.extensions.get("timeout", {}).get("read")
+        if patience is not None and served.late_seconds > patience:
+            raise httpx.ReadTimeout("no answer in time", request=request)
         return httpx.Response(served.status, headers=dict(served.headers), content=served.body, request=request)
 
     return httpx.MockTransport(carry)

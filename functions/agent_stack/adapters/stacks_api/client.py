@@ -122,7 +122,7 @@ class HttpStacksApi:
         listing = self._list(queue, limit=limits.MAX_IDS, cursor=cursor)
 
         def unreadable(job_id: str, why: str) -> None:
-            self._telemetry.error("job_unreadable", job_id=job_id, queue=queue, error=why)
+            self._telemetry.error("job_unreadable", job_id=redacted(job_id), queue=queue, error=why)
 
         return listing.to_page(queue, can_page=self._dialect is Dialect.CURRENT, unreadable=unreadable)
 

@@ -1,0 +1,225 @@
+"""What the client does when things go wrong between it and Buildkite, counted in requests that arrived."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from agent_stack.domain.errors import GiveUpError, RetryError, UnknownOutcomeError, WaitError
+from agent_stack.domain.identifiers import JobId
+from agent_stack.ports import Notification
+from tests.contract.stacks import LEASE, QUEUE, Carrier, Desk, a_desk, in_process, over_http
+from tests.simulator.buildkite import Operation, Step
+from tests.simulator.buildkite.rules import Rule
+
+Ask = Callable[[Desk, JobId], object]
+
+REPEATABLE: dict[Operation, Ask] = {
+    Operation.REGISTER_STACK: lambda desk, _: desk.client.register(QUEUE),
+    Operation.DEREGISTER_STACK: lambda desk, _: desk.client.deregister(QUEUE),
+    Operation.LIST_SCHEDULED_JOBS: lambda desk, _: desk.client.list_scheduled(QUEUE),
+    Operation.GET_JOB: lambda desk, job: desk.client.job_details(QUEUE, job),
+    Operation.TOKEN_IDENTITY: lambda desk, _: desk.client.token_identity(),
+}
+IN_BATCHES: dict[Operation, Ask] = {
+    Operation.RESERVE_JOBS: lambda desk, job: desk.client.reserve(QUEUE, [job], LEASE).errors,
+    Operation.GET_JOB_STATES: lambda desk, job: desk.client.job_states(QUEUE, [job]).errors,
+    Operation.ISSUE_ACQUISITION_TOKENS: lambda desk, job: desk.client.issue_tokens(QUEUE, [job], LEASE).errors,
+}
+EVERY: dict[Operation, Ask] = REPEATABLE | IN_BATCHES
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+@pytest.fixture(params=[in_process, over_http], ids=["in process", "over http"])
+def carrier(request: pytest.FixtureRequest) -> Carrier:
+    chosen: Carrier = request.param
+    return chosen
+
+
+@pytest.fixture
+def desk(stack: ExitStack, carrier: Carrier) -> Desk:
+    return a_desk(stack, carrier=carrier).registered()
+
+
+def note(desk: Desk, job_id: JobId) -> Notification:
+    return Notification(job_id=job_id, text="hello", at=desk.clock.now())
+
+
+@pytest.mark.parametrize("operation", sorted(EVERY))
+def test_a_server_error_is_asked_again(desk: Desk, operation: Operation) -> None:
+    (job_id,) = desk.reserved()
+    before = desk.requests(operation)
+    desk.buildkite.faults.fail(operation, status=502, times=2)
+    assert EVERY[operation](desk, job_id) not in [False, "error"]
+    assert desk.requests(operation) == before + 3
+
+
+@pytest.mark.parametrize("operation", sorted(EVERY))
+def test_a_lost_answer_is_asked_again(desk: Desk, operation: Operation) -> None:
+    (job_id,) = desk.reserved()
+    before = desk.requests(operation)
+    desk.buildkite.faults.lose_answer(operation)
+    EVERY[operation](desk, job_id)
+    assert desk.requests(operation) == before + 2
+
+
+@pytest.mark.parametrize("operation", sorted(EVERY.keys() - {Operation.REGISTER_STACK, Operation.DEREGISTER_STACK}))
+def test_a_cut_answer_is_asked_again_by_the_caller(desk: Desk, operation: Operation) -> None:
+    """Its status was good, so the effect is there; what it said is not known."""
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.cut_answer(operation)
+    if operation in IN_BATCHES:
+        assert IN_BATCHES[operation](desk, job_id)
+    else:
+        with pytest.raises(RetryError):
+            REPEATABLE[operation](desk, job_id)
+
+
+def test_an_answer_that_comes_too_late_is_asked_again(stack: ExitStack) -> None:
+    desk = a_desk(stack, carrier=in_process).registered()
+    before = desk.requests(Operation.LIST_SCHEDULED_JOBS)
+    desk.buildkite.faults.delay_answer(Operation.LIST_SCHEDULED_JOBS, seconds=60)
+    desk.client.list_scheduled(QUEUE)
+    assert desk.requests(Operation.LIST_SCHEDULED_JOBS) == before + 2
+
+
+@pytest.mark.parametrize("operation", sorted(REPEATABLE))
+def test_after_four_tries_the_caller_decides(desk: Desk, operation: Operation) -> None:
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.fail(operation, status=500, times=10)
+    with pytest.raises(RetryError):
+        REPEATABLE[operation](desk, job_id)
+
+
+@pytest.mark.parametrize("operation", sorted(IN_BATCHES))
+def test_a_batch_that_failed_is_told_and_not_raised(desk: Desk, operation: Operation) -> None:
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.fail(operation, status=500, times=10)
+    assert IN_BATCHES[operation](desk, job_id)
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 422])
+def test_a_refusal_is_never_asked_again(desk: Desk, status: int) -> None:
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.fail(Operation.GET_JOB, status=status)
+    with pytest.raises(GiveUpError):
+        desk.client.job_details(QUEUE, job_id)
+    assert desk.requests(Operation.GET_JOB) == 1
+
+
+def test_one_chunk_that_fails_leaves_the_others_results(desk: Desk) -> None:
+    job_ids = desk.push(*(Step() for _ in range(2_500)))
+    desk.buildkite.faults.fail(Operation.RESERVE_JOBS, status=422)
+    answer = desk.client.reserve(QUEUE, job_ids, LEASE)
+    assert (len(answer.reserved), len(answer.errors)) == (1_500, 1)
+    assert desk.requests(Operation.RESERVE_JOBS) == 3
+
+
+def test_a_finish_that_may_have_arrived_is_never_sent_again(desk: Desk) -> None:
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.lose_answer(Operation.FINISH_JOB)
+    with pytest.raises(UnknownOutcomeError):
+        desk.client.finish(QUEUE, job_id, exit_status=-1, detail="why")
+    assert desk.requests(Operation.FINISH_JOB) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_finish_that_was_answered_with_an_error_is_not_repeated(desk: Desk, status: int) -> None:
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.fail(Operation.FINISH_JOB, status=status)
+    with pytest.raises(RetryError):
+        desk.client.finish(QUEUE, job_id, exit_status=-1, detail="why")
+    assert desk.requests(Operation.FINISH_JOB) == 1
+
+
+def test_a_finish_that_surely_did_not_arrive_is_sent_again(stack: ExitStack) -> None:
+    desk = a_desk(stack, carrier=in_process).registered()
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.lose_request(Operation.FINISH_JOB, times=2)
+    desk.client.finish(QUEUE, job_id, exit_status=-1, detail="why")
+    assert desk.buildkite.job(job_id).stack_finish is not None
+
+
+def test_a_notification_is_sent_twice_at_most(desk: Desk) -> None:
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.lose_answer(Operation.NOTIFY, times=10)
+    assert set(desk.client.notify(QUEUE, [note(desk, job_id)])) == {job_id}
+    assert len(desk.buildkite.job(job_id).notifications) == 2
+
+
+def test_retry_after_is_waited_for(desk: Desk) -> None:
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=429, retry_after=7)
+    before = desk.clock.now()
+    desk.client.list_scheduled(QUEUE)
+    assert timedelta(seconds=7) <= desk.clock.now() - before < timedelta(seconds=8)
+
+
+def test_a_wait_that_outlasts_the_invocation_is_not_begun(stack: ExitStack) -> None:
+    desk = a_desk(stack, left=timedelta(seconds=5)).registered()
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=429, retry_after=7)
+    before = desk.clock.now()
+    with pytest.raises(RetryError):
+        desk.client.list_scheduled(QUEUE)
+    assert desk.clock.now() == before
+
+
+def test_the_published_rates_are_never_exceeded(desk: Desk) -> None:
+    (job_id,) = desk.reserved()
+    for _ in range(50):
+        desk.client.list_scheduled(QUEUE)
+        desk.client.job_states(QUEUE, [job_id])
+        desk.client.reserve(QUEUE, [job_id], LEASE)
+    assert not [violation for violation in desk.buildkite.violations() if violation.rule is Rule.RATE_LIMIT]
+
+
+def test_a_rotated_token_is_read_again_once(desk: Desk) -> None:
+    desk.buildkite.rotate_token()
+    desk.client.list_scheduled(QUEUE)
+    desk.client.list_scheduled(QUEUE)
+    assert desk.token.reads == 1
+
+
+def test_a_revoked_token_is_for_the_operator(desk: Desk) -> None:
+    desk.buildkite.revoke_tokens()
+    with pytest.raises(WaitError, match="AgentTokenParameter"):
+        desk.client.list_scheduled(QUEUE)
+    assert desk.token.reads == 1
+
+
+def test_a_forgotten_stack_is_registered_again_once(desk: Desk) -> None:
+    (job_id,) = desk.reserved()
+    desk.client.deregister(QUEUE)
+    before = desk.requests(Operation.REGISTER_STACK)
+    assert desk.client.job_states(QUEUE, [job_id]).states
+    assert desk.requests(Operation.REGISTER_STACK) == before + 1
+
+
+def test_an_unavailable_organisation_is_waited_for(desk: Desk) -> None:
+    desk.buildkite.set_available(available=False)
+    with pytest.raises(RetryError, match="503"):
+        desk.client.list_scheduled(QUEUE)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"null", b'{"jobs": 1}', b'{"jobs": [', b"\xff\xfe", b'{"states": {"a": 1}}']
+)
+def test_an_answer_that_cannot_be_read_says_nothing_about_jobs(stack: ExitStack, body: bytes) -> None:
+    """A 2xx of nonsense is no empty list: an empty list would end every run."""
+    desk = a_desk(
+        stack,
+        http=stack.enter_context(
+            httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body)))
+        ),
+    )
+    with pytest.raises(RetryError):
+        desk.client.list_scheduled(QUEUE)
+    states = desk.client.job_states(QUEUE, [JobId("a")])
+    assert states.errors
+    assert states.states == {}
