@@ -5,11 +5,20 @@ from collections.abc import Iterator
 import pytest
 from moto import mock_aws
 
-from tests.contract.tables import Tables
+from tests.contract.tables import AnyTables, MemoryTables, Tables
 
 
 @pytest.fixture
-def tables() -> Iterator[Tables]:
+def dynamo() -> Iterator[Tables]:
     """DynamoDB by moto, in process."""
     with mock_aws():
         yield Tables()
+
+
+@pytest.fixture(params=["dynamodb", "memory"])
+def tables(request: pytest.FixtureRequest) -> AnyTables:
+    """Every store of records there is."""
+    if request.param == "memory":
+        return MemoryTables()
+    made: Tables = request.getfixturevalue("dynamo")
+    return made

@@ -1,7 +1,7 @@
-"""The two tables of template.yaml in moto, and adapters over them."""
+"""Stores of records for the contract suites: the tables of template.yaml in moto, and memory."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 from botocore.config import Config
@@ -9,8 +9,12 @@ from botocore.config import Config
 from agent_stack.adapters import dynamodb
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
+from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.domain.states import BootStage
+from agent_stack.ports import Lease, Ledger, Mailbox
 from tests.simulator.clock import FixedDeadline, SeededIds, VirtualClock
 from tests.simulator.deployment import translated_template
+from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Store
 from tests.simulator.telemetry import RecordedTelemetry
 
 if TYPE_CHECKING:
@@ -19,8 +23,46 @@ if TYPE_CHECKING:
 REGION = "eu-central-1"
 
 
+class AnyTables(Protocol):
+    """What every store of records offers to the contract suites."""
+
+    clock: VirtualClock
+    ids: SeededIds
+    telemetry: RecordedTelemetry
+    ledger: Ledger
+    mailbox: Mailbox
+    dispatcher_lease: Lease
+
+    def vm_takes(self, arn: InstanceArn) -> str | None:
+        """A VM takes its credential; None when it is gone."""
+
+    def vm_reports(self, arn: InstanceArn, stage: str, detail: str, seconds: float) -> None:
+        """A VM says how far it is."""
+
+
+class MemoryTables:
+    """Records in memory."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.ids = SeededIds()
+        self.telemetry = RecordedTelemetry()
+        self.store = Store()
+        self.ledger: Ledger = MemoryLedger(store=self.store)
+        self.mailbox: Mailbox = MemoryMailbox(store=self.store)
+        self.dispatcher_lease: Lease = MemoryLease(store=self.store, function="dispatcher")
+
+    def vm_takes(self, arn: InstanceArn) -> str | None:
+        """A VM takes its credential; None when it is gone."""
+        return self.store.take_credential(arn)
+
+    def vm_reports(self, arn: InstanceArn, stage: str, detail: str, seconds: float) -> None:
+        """A VM says how far it is."""
+        self.store.report(arn, BootStage.parse(stage), detail, seconds)
+
+
 class Tables:
-    """Fresh tables; made inside moto's mock."""
+    """The tables of template.yaml; made inside moto's mock."""
 
     def __init__(self) -> None:
         self.clock = VirtualClock()
@@ -50,7 +92,7 @@ class Tables:
         )
         self.ledger_table = Table(client=self.client, calls=calls, name="LedgerTable")
         self.mailbox_table = Table(client=self.client, calls=calls, name="MailboxTable")
-        self.ledger = DynamoLedger(
+        self.ledger: Ledger = DynamoLedger(
             table=self.ledger_table,
             mailboxes=self.mailbox_table,
             transactions=Transactions(
@@ -61,8 +103,37 @@ class Tables:
             ids=self.ids,
             telemetry=self.telemetry,
         )
-        self.mailbox = DynamoMailbox(table=self.mailbox_table, clock=self.clock)
-        self.dispatcher_lease = DynamoLease(table=self.ledger_table, function="dispatcher")
+        self.mailbox: Mailbox = DynamoMailbox(table=self.mailbox_table, clock=self.clock)
+        self.dispatcher_lease: Lease = DynamoLease(table=self.ledger_table, function="dispatcher")
+
+    def vm_takes(self, arn: InstanceArn) -> str | None:
+        """A VM takes its credential, as the boot program does; None when it is gone."""
+        try:
+            answer = self.client.update_item(
+                TableName="MailboxTable",
+                Key={"instance_arn": {"S": arn}},
+                UpdateExpression="REMOVE credential SET stage = :stage",
+                ConditionExpression="attribute_exists(credential)",
+                ExpressionAttributeValues={":stage": {"S": "credential_taken"}},
+                ReturnValues="UPDATED_OLD",
+            )
+        except self.client.exceptions.ConditionalCheckFailedException:
+            return None
+        return answer["Attributes"]["credential"]["S"]
+
+    def vm_reports(self, arn: InstanceArn, stage: str, detail: str, seconds: float) -> None:
+        """A VM says how far it is, as the boot program does."""
+        self.client.update_item(
+            TableName="MailboxTable",
+            Key={"instance_arn": {"S": arn}},
+            UpdateExpression="SET stage = :stage, detail = :detail, stage_seconds = :seconds",
+            ConditionExpression="attribute_exists(instance_arn)",
+            ExpressionAttributeValues={
+                ":stage": {"S": stage},
+                ":detail": {"S": detail},
+                ":seconds": {"N": str(seconds)},
+            },
+        )
 
     def items(self, table: str = "LedgerTable") -> list[dict[str, Any]]:
         """Every item of a table, as stored."""

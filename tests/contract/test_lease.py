@@ -2,19 +2,19 @@
 
 from datetime import timedelta
 
-from tests.contract.tables import Tables
+from tests.contract.tables import AnyTables
 from tests.simulator.clock import EPOCH
 
 TTL = timedelta(seconds=9)
 
 
-def test_one_holds_it_at_a_time(tables: Tables) -> None:
+def test_one_holds_it_at_a_time(tables: AnyTables) -> None:
     lease = tables.dispatcher_lease
     assert lease.acquire("first", now=EPOCH, ttl=TTL) is not None
     assert lease.acquire("second", now=EPOCH, ttl=TTL) is None
 
 
-def test_the_fence_grows_with_every_holder(tables: Tables) -> None:
+def test_the_fence_grows_with_every_holder(tables: AnyTables) -> None:
     lease = tables.dispatcher_lease
     first = lease.acquire("first", now=EPOCH, ttl=TTL)
     assert first is not None
@@ -24,7 +24,7 @@ def test_the_fence_grows_with_every_holder(tables: Tables) -> None:
     assert second.fence > first.fence
 
 
-def test_a_lease_that_ran_out_is_taken_over_and_lost_to_the_first(tables: Tables) -> None:
+def test_a_lease_that_ran_out_is_taken_over_and_lost_to_the_first(tables: AnyTables) -> None:
     lease = tables.dispatcher_lease
     first = lease.acquire("first", now=EPOCH, ttl=TTL)
     assert first is not None
@@ -32,7 +32,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_lost_to_the_first(tables: Tables
     assert lease.renew(first, now=EPOCH + TTL, ttl=TTL) is None
 
 
-def test_a_knock_is_never_lost(tables: Tables) -> None:
+def test_a_knock_is_never_lost(tables: AnyTables) -> None:
     lease = tables.dispatcher_lease
     held = lease.acquire("first", now=EPOCH, ttl=TTL)
     assert held is not None
@@ -45,7 +45,7 @@ def test_a_knock_is_never_lost(tables: Tables) -> None:
     assert lease.release(again)
 
 
-def test_a_successor_is_seen_and_forgotten_when_it_took_over(tables: Tables) -> None:
+def test_a_successor_is_seen_and_forgotten_when_it_took_over(tables: AnyTables) -> None:
     lease = tables.dispatcher_lease
     held = lease.acquire("first", now=EPOCH, ttl=TTL)
     assert held is not None
@@ -59,7 +59,7 @@ def test_a_successor_is_seen_and_forgotten_when_it_took_over(tables: Tables) -> 
     assert followed.successor is None
 
 
-def test_releasing_what_another_holds_changes_nothing(tables: Tables) -> None:
+def test_releasing_what_another_holds_changes_nothing(tables: AnyTables) -> None:
     lease = tables.dispatcher_lease
     first = lease.acquire("first", now=EPOCH, ttl=TTL)
     assert first is not None
@@ -68,6 +68,6 @@ def test_releasing_what_another_holds_changes_nothing(tables: Tables) -> None:
     assert lease.acquire("third", now=EPOCH + TTL, ttl=TTL) is None
 
 
-def test_a_knock_before_anybody_ever_worked_does_no_harm(tables: Tables) -> None:
+def test_a_knock_before_anybody_ever_worked_does_no_harm(tables: AnyTables) -> None:
     tables.dispatcher_lease.knock("early", follow=False)
     assert tables.dispatcher_lease.acquire("first", now=EPOCH, ttl=TTL) is not None

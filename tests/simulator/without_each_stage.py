@@ -54,8 +54,8 @@ class _Chains(ast.NodeTransformer):
         for node in ast.walk(element):
             if isinstance(node, ast.keyword) and node.arg == "step" and isinstance(node.value, ast.Name):
                 return self._named[node.value.id]
-        assert isinstance(element, ast.Call)
-        return ast.unparse(element.func)
+        made = next(node for node in ast.walk(element) if isinstance(node, ast.Call))
+        return ast.unparse(made.func)
 
 
 def stages() -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from agent_stack.domain.errors import ConfigurationError, RetryError
 from agent_stack.stages.shift import RESERVE, Shift
-from tests.contract.tables import Tables
+from tests.contract.tables import AnyTables
 from tests.simulator.clock import VirtualClock
 
 IDLE = timedelta(seconds=2)
@@ -33,7 +33,7 @@ class CountedDown:
 
 
 def shift(
-    tables: Tables,
+    tables: AnyTables,
     work: Callable[[datetime, int], bool],
     *,
     idle_pause: timedelta | None = IDLE,
@@ -50,7 +50,7 @@ def shift(
     )
 
 
-def test_it_works_until_too_little_time_is_left(tables: Tables) -> None:
+def test_it_works_until_too_little_time_is_left(tables: AnyTables) -> None:
     started: list[datetime] = []
 
     def work(now: datetime, fence: int) -> bool:
@@ -64,7 +64,7 @@ def test_it_works_until_too_little_time_is_left(tables: Tables) -> None:
     assert tables.dispatcher_lease.acquire("next", now=tables.clock.now(), ttl=IDLE) is not None
 
 
-def test_work_in_hand_shortens_the_pause(tables: Tables) -> None:
+def test_work_in_hand_shortens_the_pause(tables: AnyTables) -> None:
     ticks: list[datetime] = []
 
     def work(now: datetime, fence: int) -> bool:
@@ -76,13 +76,13 @@ def test_work_in_hand_shortens_the_pause(tables: Tables) -> None:
     assert ticks[3] - ticks[2] == IDLE
 
 
-def test_without_work_a_function_that_does_not_wait_goes_home(tables: Tables) -> None:
+def test_without_work_a_function_that_does_not_wait_goes_home(tables: AnyTables) -> None:
     ticks = Ticks()
     shift(tables, ticks, idle_pause=None)(scheduled=True)
     assert len(ticks) == 1
 
 
-def test_a_wake_up_during_the_last_tick_is_not_lost(tables: Tables) -> None:
+def test_a_wake_up_during_the_last_tick_is_not_lost(tables: AnyTables) -> None:
     ticks: list[datetime] = []
 
     def work(now: datetime, fence: int) -> bool:
@@ -95,7 +95,7 @@ def test_a_wake_up_during_the_last_tick_is_not_lost(tables: Tables) -> None:
     assert len(ticks) == 2
 
 
-def test_a_successor_relieves_after_the_tick_under_way(tables: Tables) -> None:
+def test_a_successor_relieves_after_the_tick_under_way(tables: AnyTables) -> None:
     fences: list[int] = []
 
     def work(now: datetime, fence: int) -> bool:
@@ -108,7 +108,7 @@ def test_a_successor_relieves_after_the_tick_under_way(tables: Tables) -> None:
     assert len(fences) == 3
 
 
-def test_a_wake_up_while_somebody_works_goes_home_at_once(tables: Tables) -> None:
+def test_a_wake_up_while_somebody_works_goes_home_at_once(tables: AnyTables) -> None:
     held = tables.dispatcher_lease.acquire("worker", now=tables.clock.now(), ttl=timedelta(seconds=9))
     assert held is not None
     ticks = Ticks()
@@ -117,7 +117,7 @@ def test_a_wake_up_while_somebody_works_goes_home_at_once(tables: Tables) -> Non
     assert not tables.dispatcher_lease.release(held)
 
 
-def test_a_dead_worker_is_followed_when_its_lease_has_run_out(tables: Tables) -> None:
+def test_a_dead_worker_is_followed_when_its_lease_has_run_out(tables: AnyTables) -> None:
     tables.dispatcher_lease.acquire("dead", now=tables.clock.now(), ttl=timedelta(seconds=9))
     began = tables.clock.now()
     started = Ticks()
@@ -125,7 +125,7 @@ def test_a_dead_worker_is_followed_when_its_lease_has_run_out(tables: Tables) ->
     assert timedelta(seconds=9) <= started[0] - began < timedelta(seconds=10)
 
 
-def test_a_failed_tick_is_said_and_the_next_one_tried(tables: Tables) -> None:
+def test_a_failed_tick_is_said_and_the_next_one_tried(tables: AnyTables) -> None:
     ticks: list[datetime] = []
 
     def work(now: datetime, fence: int) -> bool:
@@ -139,7 +139,7 @@ def test_a_failed_tick_is_said_and_the_next_one_tried(tables: Tables) -> None:
     assert "tick_failed" in tables.telemetry.messages("ERROR")
 
 
-def test_a_wrong_setting_ends_the_shift_and_frees_the_lease(tables: Tables) -> None:
+def test_a_wrong_setting_ends_the_shift_and_frees_the_lease(tables: AnyTables) -> None:
     def work(now: datetime, fence: int) -> bool:
         raise ConfigurationError(setting="Queues", value="", problem="empty", remedy="fill it")
 

@@ -1,0 +1,117 @@
+"""What is DynamoDB's own in the ledger: items of other versions, lost answers, sizes."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import ConnectionClosedError
+
+from agent_stack.domain.errors import RetryError
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, QueueKey
+from agent_stack.domain.runs import Run
+from agent_stack.domain.states import Market, Moment, Outcome
+from agent_stack.domain.vms import Vm
+from tests.contract.tables import Tables
+from tests.simulator.clock import EPOCH
+from tests.unit.values import a_letter, a_run, a_vm, job_id
+
+
+def pair(number: int) -> tuple[Run, Vm]:
+    return a_run(number), a_vm(number)
+
+
+def bind(dynamo: Tables, run: Run, vm: Vm) -> list[Run]:
+    bound = run.bound(vm, now=EPOCH)
+    return list(dynamo.ledger.bind([(bound, a_letter(bound, vm))]))
+
+
+def lose_next_answer(dynamo: Tables, operation: str) -> None:
+    """The request takes effect; the client never learns, and asks again."""
+    answers = iter([ConnectionClosedError(endpoint_url="https://dynamodb")])
+
+    def lose(**_: object) -> None:
+        error = next(answers, None)
+        if error is not None:
+            raise error
+
+    dynamo.client.meta.events.register_first(f"after-call.dynamodb.{operation}", lose)
+
+
+def test_what_another_version_wrote_into_a_run_survives(dynamo: Tables) -> None:
+    (run,) = dynamo.ledger.record([a_run()])
+    (stored,) = dynamo.items()
+    dynamo.client.update_item(
+        TableName="LedgerTable",
+        Key={"pk": stored["pk"], "sk": stored["sk"]},
+        UpdateExpression="SET invented_later = :x",
+        ExpressionAttributeValues={":x": {"S": "kept"}},
+    )
+    dynamo.ledger.update([run.giving_up("why not")])
+    assert dynamo.items()[0]["invented_later"] == {"S": "kept"}
+
+
+def test_a_run_that_cannot_be_read_hides_no_other_and_still_owns_its_vm(dynamo: Tables) -> None:
+    for number in (1, 2):
+        run, vm = pair(number)
+        (run,) = dynamo.ledger.record([run])
+        bind(dynamo, run, vm)
+    stored = next(item for item in dynamo.items() if item["sk"]["S"] == job_id(1))
+    dynamo.client.put_item(TableName="LedgerTable", Item={**stored, "state": {"S": "a state of the future"}})
+    assert [run.job_id for run in dynamo.ledger.active_runs()] == [job_id(2)]
+    assert dynamo.ledger.bound_instances() == {a_vm(1).instance_id, a_vm(2).instance_id}
+    assert "ledger_item_unreadable" in dynamo.telemetry.messages("ERROR")
+
+
+def test_a_lost_answer_is_neither_a_loss_nor_a_second_write(dynamo: Tables) -> None:
+    lose_next_answer(dynamo, "TransactWriteItems")
+    (run,) = dynamo.ledger.record([a_run()])
+    lose_next_answer(dynamo, "TransactWriteItems")
+    (run,) = bind(dynamo, run, a_vm())
+    lose_next_answer(dynamo, "TransactWriteItems")
+    (run,) = dynamo.ledger.end([run.ended(Outcome.FINISHED, now=EPOCH)])
+    assert dynamo.ledger.active_runs() == []
+
+
+def test_when_the_table_cannot_be_reached_the_caller_learns_it(dynamo: Tables) -> None:
+    def refuse(request: AWSPreparedRequest, **_: object) -> None:
+        raise ConnectionClosedError(endpoint_url=request.url)
+
+    dynamo.client.meta.events.register_first("before-send.dynamodb", refuse)
+    with pytest.raises(RetryError):
+        dynamo.ledger.record([a_run()])
+    with pytest.raises(RetryError):
+        dynamo.ledger.active_runs()
+
+
+def test_the_largest_run_stays_under_a_kilobyte(dynamo: Tables) -> None:
+    run = replace(a_run(), queue_key=QueueKey("q" * 60), class_name=ClassName("c" * 63), give_up=None)
+    vm = replace(
+        a_vm(),
+        instance_id=InstanceId("i-0123456789abcdef0"),
+        arn=InstanceArn("arn:aws-us-gov:ec2:us-gov-west-1:123456789012:instance/i-0123456789abcdef0"),
+        instance_type="u-24tb1.112xlarge",
+        zone="us-gov-west-1a",
+        market=Market.SPOT,
+    )
+    run = run.reserved(now=EPOCH, until=EPOCH).bound(vm, now=EPOCH).running(now=EPOCH)
+    run = run.noted(job_over_at=EPOCH, moments={Moment.VM_RUNNING: EPOCH}).finishing("é" * 5000, now=EPOCH)
+    dynamo.ledger.record([replace(run, told=frozenset({"vm_requested", "vm_running", "slow_boot_480", "relaunch_2"}))])
+    (stored,) = dynamo.items()
+    assert sum(len(name.encode()) + _size(value) for name, value in stored.items()) <= 1024
+
+
+def _size(value: dict[str, Any]) -> int:
+    """As DynamoDB counts: text by bytes, a number by half its digits, a map by its parts."""
+    ((kind, content),) = value.items()
+    match kind:
+        case "S":
+            return len(content.encode())
+        case "N":
+            return len(content.replace(".", "")) // 2 + 2
+        case "M":
+            return 3 + sum(len(name) + _size(part) + 1 for name, part in content.items())
+        case "SS":
+            return sum(len(text.encode()) for text in content)
+        case _:
+            return 1
