@@ -47,13 +47,14 @@ class Resume:
                 continue
             open_intents.append(settled)
             idle[settled.class_name] = (*idle.get(settled.class_name, ()), *usable)
+        alive, hidden = self._alive(idle, tick.now)
         return replace(
             tick,
             book=book,
             active=active,
             intents=tuple(open_intents),
-            unsettled=unsettled,
-            idle_vms=self._alive(idle, tick.now),
+            unsettled=unsettled + hidden,
+            idle_vms=alive,
         )
 
     def _settle(self, intent: Intent, tick: DispatcherTick, queues: frozenset[QueueKey]) -> Intent | None:
@@ -86,18 +87,22 @@ class Resume:
     def _fresh(self, vm: Vm, now: datetime) -> bool:
         return now - vm.launched_at < self.policy.bindable_age
 
-    def _alive(self, idle: dict[ClassName, tuple[Vm, ...]], now: datetime) -> dict[ClassName, tuple[Vm, ...]]:
-        """Only VMs that EC2 shows up right now, at their true age: a list from a replay may name dead or old ones."""
+    def _alive(
+        self, idle: dict[ClassName, tuple[Vm, ...]], now: datetime
+    ) -> tuple[dict[ClassName, tuple[Vm, ...]], int]:
+        """Only VMs that EC2 shows up right now, at their true age: a list from a replay may name dead or old ones.
+
+        Returns:
+            them, and how many more EC2 does not show, which may be up all the same.
+        """
         wanted: list[InstanceId] = [vm.instance_id for vms in idle.values() for vm in vms]
         if not wanted:
-            return {}
+            return {}, 0
         try:
-            shown = {
-                vm.instance_id: vm for vm in self.fleet.describe_only(wanted) if vm.state in UP and self._fresh(vm, now)
-            }
+            shown = {vm.instance_id: vm for vm in self.fleet.describe_only(wanted)}
         except AgentStackError as error:
             self.telemetry.warning("idle_vms_unknown", count=len(wanted), error=str(error))
-            return {}
-        return {
-            name: tuple(shown[vm.instance_id] for vm in vms if vm.instance_id in shown) for name, vms in idle.items()
-        }
+            return {}, len(wanted)
+        fit = {vm_id: vm for vm_id, vm in shown.items() if vm.state in UP and self._fresh(vm, now)}
+        alive = {name: tuple(fit[vm.instance_id] for vm in vms if vm.instance_id in fit) for name, vms in idle.items()}
+        return alive, len(wanted) - len(shown)

@@ -23,7 +23,7 @@ class DispatcherTick:
         book: resume → the classes as they are now.
         active: resume → all runs that have not ended.
         intents: resume → launches that may still have unbound VMs.
-        unsettled: resume → VMs asked for in launches whose outcome is not known yet.
+        unsettled: resume → VMs that may exist: of launches whose outcome is not known, or that EC2 does not show yet.
         idle_vms: resume, launch → VMs that no run is bound to, by class; fit to be bound now.
         paused: poll → queues of which nothing may start.
         clogging: poll → queues of which only one page can be seen; a job nobody takes hides those behind it.

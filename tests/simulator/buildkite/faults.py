@@ -65,6 +65,10 @@ class Faults:
         """Do what the next requests ask for, and answer late: really over HTTP, by the client's time-out without."""
         self._script(operation, Fault(kind=FaultKind.ANSWER_LATE, seconds=seconds), times)
 
+    def clear(self) -> None:
+        """Let nothing more go wrong."""
+        self._scripted.clear()
+
     def next(self, operation: Operation) -> Fault | None:
         """The fault that this request of the operation meets; None when it meets none."""
         waiting = self._scripted.get(operation)

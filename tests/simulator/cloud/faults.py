@@ -25,6 +25,12 @@ class Faults:
         """Let the next fleets launch nothing and say so inside a successful answer."""
         self._partial.extend([code] * times)
 
+    def clear(self) -> None:
+        """Let nothing more go wrong."""
+        self._errors.clear()
+        self._lost.clear()
+        self._partial.clear()
+
     def error(self, action: str) -> Ec2Error | None:
         """The error of this request, if one was scripted."""
         waiting = self._errors.get(action)

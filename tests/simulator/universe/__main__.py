@@ -1,0 +1,63 @@
+"""`scripts/simulate`: many worlds from many seeds; exit 1 if a promise was broken in one of them."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from tests.simulator.universe.scenario import Report, play
+
+SHOWN_LINES = 60
+
+
+def main() -> int:
+    """Simulate; the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/simulate", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=100, help="how many worlds")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="replay this one, and print its trace")
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        report = play(arguments.seed)
+        sys.stdout.write("\n".join(report.trace) + "\n")
+        return _say([report])
+    began = time.monotonic()
+    seeds = range(arguments.first, arguments.first + arguments.seeds)
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        reports = list(pool.map(play, seeds, chunksize=4))
+    status = _say(reports)
+    sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
+    return status
+
+
+def _say(reports: Iterable[Report]) -> int:
+    reports = list(reports)
+    for report in reports:
+        if report.broken is not None:
+            sys.stdout.write(f"seed {report.seed}: {report.broken}\n")
+            sys.stdout.write("".join(f"    {line}\n" for line in shrunk(report)))
+            sys.stdout.write(f"  replay: scripts/simulate --seed {report.seed}\n")
+    broken = sum(report.broken is not None for report in reports)
+    sys.stdout.write(
+        f"{len(reports)} worlds, {sum(r.steps for r in reports)} steps, {sum(r.points for r in reports)} calls of "
+        f"ports, {sum(r.faults for r in reports)} faults at them, {sum(r.crashes for r in reports)} crashes survived, "
+        f"settled within {max(r.settled_seconds for r in reports):.0f} virtual seconds of the last fault, "
+        f"{broken} promises broken.\n"
+    )
+    return 1 if broken else 0
+
+
+def shrunk(report: Report) -> list[str]:
+    """What of the trace concerns the job or VM that the broken promise names, and the end of the rest."""
+    words = [word.strip(",:") for word in (report.broken or "").split()]
+    named = [word for word in words if word.startswith("i-") or word.count("-") == 4]
+    about = [line for line in report.trace if any(name in line for name in named)]
+    return (about or list(report.trace))[-SHOWN_LINES:]
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path.cwd()))
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""One queue of events on a virtual clock. Whoever waits lets the events happen that fall due meanwhile."""
+
+import heapq
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from tests.simulator.clock import EPOCH
+
+MAX_EVENTS = 200_000  # a world that has so many goes round in circles
+
+
+class Kernel:
+    """Time, and what happens in it. Also the port `Clock`."""
+
+    def __init__(self) -> None:
+        self._now = EPOCH
+        self._queue: list[tuple[datetime, int, str, Callable[[], None]]] = []
+        self._count = 0
+        self.steps = 0
+        self.trace: list[str] = []
+        self.after_each: list[Callable[[], None]] = []
+
+    def now(self) -> datetime:
+        """See the port."""
+        return self._now
+
+    def sleep(self, duration: timedelta) -> None:
+        """See the port. What falls due meanwhile happens meanwhile."""
+        self.run_until(self._now + max(timedelta(), duration))
+
+    def after(self, delay: timedelta, name: str, action: Callable[[], None]) -> None:
+        """Let that happen later; of two at the same moment the one asked for first."""
+        self._count += 1
+        heapq.heappush(self._queue, (self._now + delay, self._count, name, action))
+
+    def note(self, text: str) -> None:
+        """Write a line of the trace."""
+        self.trace.append(f"{(self._now - EPOCH).total_seconds():9.3f} {text}")
+
+    def run_until(self, end: datetime) -> None:
+        """Let everything happen that is due by then."""
+        while self._queue and self._queue[0][0] <= end:
+            due, _, name, action = heapq.heappop(self._queue)
+            self._now = max(self._now, due)
+            self.steps += 1
+            if self.steps > MAX_EVENTS:
+                raise RuntimeError(f"{MAX_EVENTS} events and no end")
+            if name:
+                self.note(name)
+            action()
+            for check in self.after_each:
+                check()
+        self._now = max(self._now, end)

@@ -1,0 +1,161 @@
+"""A VM as a state machine: the stages of the boot program, then of the agent, each an event of its own."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.domain.states import BootStage
+from agent_stack.domain.vms import Letter
+from tests.simulator.cloud import Instance
+from tests.simulator.memory import Store
+from tests.simulator.universe.kernel import Kernel
+
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Temper:
+    """How likely a VM is to fail on its way up, and how long its parts take."""
+
+    fails_booting: float = 0.0
+    dies_anywhere: float = 0.0
+    boot: tuple[float, float] = (1.0, 6.0)
+
+
+class VirtualVm:
+    """One running instance."""
+
+    def __init__(
+        self,
+        *,
+        instance: Instance,
+        arn: InstanceArn,
+        kernel: Kernel,
+        store: Store,
+        api: httpx.Client,
+        chance: random.Random,
+        temper: Temper,
+        unassigned: timedelta,
+        lifetime: timedelta,
+        power_off: Callable[[str], None],
+    ) -> None:
+        self.instance_id = instance.instance_id
+        self.alive = True
+        self.job_id: str | None = None
+        """The job whose credential this VM took."""
+        self.agent_has_job = False
+        self._arn = arn
+        self._kernel = kernel
+        self._store = store
+        self._api = api
+        self._chance = chance
+        self._temper = temper
+        self._power_off = power_off
+        self._gives_up_at = kernel.now() + unassigned
+        self._session = ""
+        self._token = ""
+        self._ends_at = kernel.now()
+        kernel.after(lifetime, f"{self.instance_id} lifetime over", self._off)
+        self._then(SECOND * chance.uniform(*temper.boot), "network is up", self._look)
+
+    def stop(self) -> None:
+        """The power is cut."""
+        self.alive = False
+
+    # --- boot program ---
+
+    def _look(self) -> None:
+        letter = self._store.find_letter(self._arn)
+        if letter is not None:
+            self._store.report(self._arn, BootStage.BOOTING)
+            self._then(SECOND * 0.3, "takes the credential", lambda: self._take(letter))
+        elif self._kernel.now() >= self._gives_up_at:
+            self._then(SECOND, "found no job", self._off)
+        else:
+            self._then(SECOND, "", self._look)
+
+    def _take(self, letter: Letter) -> None:
+        credential = self._store.take_credential(self._arn)
+        if credential is None:
+            self._then(SECOND * 0.2, "came too late for the credential", self._off)
+            return
+        self.job_id = letter.job_id
+        if self._chance.random() < self._temper.fails_booting:
+            self._store.report(self._arn, BootStage.FAILED, "disk is on fire")
+            self._then(SECOND, "boot program failed", self._off)
+            return
+        started = SECOND * self._chance.uniform(0.5, 3)
+        self._then(started, "starts the agent", lambda: self._register(letter, credential))
+
+    # --- agent ---
+
+    def _register(self, letter: Letter, credential: str) -> None:
+        tags = [f"queue={letter.queue_key}", *letter.agent_tags]
+        answer = self._ask("POST", "/register", credential, {"name": letter.agent_name, "meta_data": tags})
+        if answer is None:
+            self._exit("1 cannot register")
+            return
+        self._session = answer["access_token"]
+        self._ask("POST", "/connect", self._session)
+        self._then(SECOND * 0.2, "acquires", lambda: self._acquire(letter))
+
+    def _acquire(self, letter: Letter) -> None:
+        answer = self._ask("PUT", f"/jobs/{letter.job_id}/acquire", self._session)
+        if answer is None:
+            self._ask("POST", "/disconnect", self._session)
+            self._exit("27 not acquirable")
+            return
+        self.agent_has_job = True
+        self._token = answer["token"]
+        self._ask("PUT", f"/jobs/{letter.job_id}/start", self._token, {"started_at": "now"})
+        self._store.report(self._arn, BootStage.AGENT_STARTED)
+        self._ends_at = self._kernel.now() + SECOND * float(answer["env"].get("SIM_SECONDS", "5"))
+        exit_status = answer["env"].get("SIM_EXIT", "0")
+        self._then(SECOND, "", lambda: self._run(letter, exit_status))
+
+    def _run(self, letter: Letter, exit_status: str) -> None:
+        answer = self._ask("GET", f"/jobs/{letter.job_id}", self._token)
+        cancelled = answer is not None and answer["state"] in {"canceling", "canceled"}
+        if cancelled or self._kernel.now() >= self._ends_at:
+            status = "-1" if cancelled else exit_status
+            self._ask("PUT", f"/jobs/{letter.job_id}/finish", self._token, {"exit_status": status})
+            self.agent_has_job = False
+            self._ask("POST", "/disconnect", self._session)
+            self._exit("0")
+        else:
+            self._then(SECOND, "", lambda: self._run(letter, exit_status))
+
+    def _exit(self, detail: str) -> None:
+        self._store.report(self._arn, BootStage.AGENT_EXITED, detail)
+        self._then(SECOND * 0.5, f"agent exited: {detail}", self._off)
+
+    def _off(self) -> None:
+        self.stop()
+        self._power_off(self.instance_id)
+
+    def _then(self, delay: timedelta, what: str, action: Callable[[], None]) -> None:
+        """The next stage, unless the power is cut before."""
+
+        def go() -> None:
+            if not self.alive:
+                return
+            if self._chance.random() < self._temper.dies_anywhere:
+                self._kernel.note(f"{self.instance_id} dies")
+                self._off()
+            else:
+                action()
+
+        self._kernel.after(delay, f"{self.instance_id} {what}" if what else "", go)
+
+    def _ask(self, method: str, path: str, token: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  (JSON)
+        """The answer, or None for a refusal."""
+        try:
+            answer = self._api.request(method, path, headers={"Authorization": f"Token {token}"}, json=body)
+            return answer.json() if answer.is_success else None
+        except (httpx.TransportError, ValueError):
+            return None

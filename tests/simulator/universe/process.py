@@ -1,0 +1,80 @@
+"""One invocation of a function: production stages over ports that can kill it before and after every effect."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from agent_stack.domain.errors import RetryError, UnknownOutcomeError
+
+
+class Fate(StrEnum):
+    """What happens to a process at one call of a port."""
+
+    GOES_ON = "goes on"
+    DIES_BEFORE = "dies before"
+    DIES_AFTER = "dies after"
+    REFUSED = "is refused"  # nothing happened; records only, the other worlds have faults of their own
+    ANSWER_LOST = "loses the answer"  # it happened
+
+
+class Died(BaseException):
+    """The process is gone. Not an Exception: nothing in it may catch this and go on."""
+
+
+Judge = Callable[[str], Fate]
+
+
+class Mortal:
+    """A port whose every call asks what becomes of the process."""
+
+    def __init__(self, target: object, name: str, process: "Process") -> None:
+        self._target = target
+        self._name = name
+        self._process = process
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        perform = getattr(self._target, method)
+        point = f"{self._name}.{method}"
+        return lambda *args, **kwargs: self._process.call(point, lambda: perform(*args, **kwargs))
+
+
+class Process:
+    """What a Lambda execution environment is to one invocation: memory that dies with it."""
+
+    def __init__(self, name: str, *, judge: Judge, pass_time: Callable[[], None], note: Callable[[str], None]) -> None:
+        self.name = name
+        self.alive = True
+        self._judge = judge
+        self._pass_time = pass_time
+        self._note = note
+
+    def mortal(self, target: Any, name: str) -> Any:  # noqa: ANN401  (any port)
+        """The port, as this process reaches it."""
+        return Mortal(target, name, self)
+
+    def call(self, point: str, perform: Callable[[], object]) -> object:
+        """One effect or read.
+
+        Raises:
+            Died: before or after it.
+        """
+        if not self.alive:
+            raise Died
+        self._pass_time()
+        fate = self._judge(point)
+        if fate is not Fate.GOES_ON:
+            self._note(f"{self.name} {fate} at {point}")
+        if fate is Fate.DIES_BEFORE:
+            self._die()
+        if fate is Fate.REFUSED:
+            raise RetryError(f"{point}: throttled")
+        answer = perform()
+        if fate is Fate.DIES_AFTER:
+            self._die()
+        if fate is Fate.ANSWER_LOST:
+            raise UnknownOutcomeError(f"{point}: no answer")
+        return answer
+
+    def _die(self) -> None:
+        self.alive = False
+        raise Died

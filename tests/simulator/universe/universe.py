@@ -1,0 +1,327 @@
+"""One world from one seed: Buildkite, EC2, records, VMs, and the two functions as they are wired in production."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import reduce
+from typing import Any
+
+import httpx
+
+from agent_stack.adapters.aws import AwsCalls
+from agent_stack.adapters.ec2 import Ec2Fleet
+from agent_stack.adapters.ec2 import errors as ec2_errors
+from agent_stack.adapters.ec2.requests import LaunchTemplate
+from agent_stack.adapters.ssm.class_document import read_classes
+from agent_stack.adapters.stacks_api import HttpStacksApi
+from agent_stack.adapters.stacks_api.caller import Caller
+from agent_stack.domain.classes import ClassBook
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.ports import Held, Lease
+from agent_stack.settings import Settings
+from agent_stack.stages.ticks import DispatcherTick, TrackerTick
+from agent_stack.wiring.chains import Ports, dispatcher_steps, tracker_steps
+from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, transport
+from tests.simulator.clock import FixedDeadline, SeededIds
+from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, Subnet
+from tests.simulator.cloud import Settings as Ec2Settings
+from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Store
+from tests.simulator.telemetry import RecordedTelemetry
+from tests.simulator.universe.direct import DirectClient
+from tests.simulator.universe.kernel import Kernel
+from tests.simulator.universe.laws import Laws
+from tests.simulator.universe.machine import Temper, VirtualVm
+from tests.simulator.universe.process import Died, Fate, Process
+from tests.unit.values import an_environment
+
+PERIOD = timedelta(seconds=60)  # of the schedules
+INVOCATION = timedelta(seconds=75)  # from its start to the last tick it may begin
+LEASE = timedelta(seconds=9)
+BUSY = timedelta(seconds=1)
+CLASSES = """
+{"classes": {
+  "default": {"instance_types": ["m7i.large", "m6i.large"], "image": "ami-0123456789abcdef0",
+              "boot_timeout_seconds": 60},
+  "spot": {"instance_types": ["c7i.large"], "market": "spot", "image": "ami-0123456789abcdef0",
+           "boot_timeout_seconds": 60}
+}, "default_class": "default"}
+"""
+QUICK = {
+    "RESERVATION_SECONDS": "120",
+    "LAUNCH_DEADLINE_SECONDS": "120",
+    "UNASSIGNED_TIMEOUT_SECONDS": "90",
+    "MAX_LIFETIME_SECONDS": "900",
+    "CANCEL_GRACE_SECONDS": "20",
+    "FINISH_GRACE_SECONDS": "10",
+    "SWEEP_GRACE_SECONDS": "60",
+    "IDLE_POLL_SECONDS": "5",
+    "MAX_INSTANCES": "6",
+    "UNMATCHED_JOBS": "fail",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nature:
+    """What kind of world it is."""
+
+    ec2: Ec2Settings
+    temper: Temper = field(default_factory=Temper)
+    latency: tuple[float, float] = (0.005, 0.2)
+
+
+def plain_ec2(**changes: Any) -> Ec2Settings:  # noqa: ANN401  (the settings' own)
+    """An EC2 that always has what it is asked for."""
+    values: dict[str, Any] = {
+        "subnets": {"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")},
+        "pending": (timedelta(seconds=3), timedelta(seconds=8)),
+        "shutting_down": timedelta(seconds=5),
+        **changes,
+    }
+    return Ec2Settings(**values)
+
+
+class Token:
+    """Where the functions find the agent token."""
+
+    def agent_token(self, *, fresh: bool = False) -> str:
+        """See the port."""
+        return AGENT_TOKEN
+
+
+class Classes:
+    """The class document."""
+
+    def __init__(self) -> None:
+        self._book = read_classes(CLASSES, name="/classes", deployment_tags=())
+
+    def book(self) -> ClassBook:
+        """See the port."""
+        return self._book
+
+
+class Universe:
+    """The world, and the hands that a scenario has in it."""
+
+    def __init__(self, *, seed: int, nature: Nature, judge: Callable[[str], Fate] = lambda _: Fate.GOES_ON) -> None:
+        self.kernel = Kernel()
+        self.chance = random.Random(seed)
+        self.settings = Settings.from_environment(an_environment(**QUICK))
+        self.store = Store()
+        self.telemetry = RecordedTelemetry()
+        self.buildkite = Buildkite(now=self.kernel.now, seed=seed)
+        self.vms: dict[str, VirtualVm] = {}
+        self.ec2 = Ec2(
+            now=self.kernel.now, settings=nature.ec2, launch_templates=self._template, seed=seed, machines=self
+        )
+        self.faulty = True
+        self.judge = judge
+        self.points: list[str] = []
+        """Every call of a port so far: the places at which a process can die."""
+        self.crashes = 0
+        self._nature = nature
+        self._ids = SeededIds(seed)
+        self._http = httpx.Client(transport=transport(self.buildkite), base_url="http://buildkite.invalid/v3")
+        self._on_stack: set[str] = set()
+        self.laws = Laws(universe=self)
+        self.buildkite.on_event(self.laws.on_buildkite)
+        self.ec2.on_event(self.laws.on_ec2)
+        self.ec2.on_event(lambda change: self.kernel.note(f"{change.instance.instance_id} {change.instance.state}"))
+        self.kernel.after_each += [self._advance, self.laws.after_each]
+        for function in ("dispatcher", "tracker"):
+            self._schedule(function)
+
+    def boot(self, instance: Instance) -> VirtualVm:
+        """An instance runs. See `Machines`."""
+        vm = VirtualVm(
+            instance=instance,
+            arn=InstanceArn(self.settings.instance_arn_prefix + instance.instance_id),
+            kernel=self.kernel,
+            store=self.store,
+            api=self._http,
+            chance=self.chance,
+            temper=self._nature.temper if self.faulty else replace(self._nature.temper, dies_anywhere=0.0),
+            unassigned=self.settings.unassigned_timeout,
+            lifetime=self.settings.max_lifetime,
+            power_off=self.ec2.powered_off,
+        )
+        self.vms[instance.instance_id] = vm
+        return vm
+
+    def run(self, seconds: float) -> None:
+        """Let time pass, and the models' own events with it."""
+        end = self.kernel.now() + timedelta(seconds=seconds)
+        while (now := self.kernel.now()) < end:
+            self.kernel.run_until(min(end, now + timedelta(seconds=0.5)))
+            self._advance()
+            self.laws.after_each()
+
+    def settle(self, bound_seconds: float) -> float:
+        """Stop all faults and wait until nothing is left to do; the seconds that took.
+
+        Raises:
+            BrokenPromise: something never ends.
+        """
+        self.faulty = False
+        began = self.kernel.now()
+        while next(self.laws.unsettled(), None) and (self.kernel.now() - began).total_seconds() < bound_seconds:
+            self.run(5)
+        self.laws.at_the_end()
+        return (self.kernel.now() - began).total_seconds()
+
+    def _advance(self) -> None:
+        self.buildkite.advance()
+        self.ec2.advance()
+
+    def _template(self, template_id: str, version: str) -> LaunchTemplateData:
+        return LaunchTemplateData()
+
+    # --- functions ---
+
+    def _schedule(self, function: str) -> None:
+        self.kernel.after(timedelta(), f"{function} is invoked", lambda: self._invoke(function))
+        self.kernel.after(PERIOD, "", lambda: self._schedule(function))
+
+    def _invoke(self, function: str) -> None:
+        process = Process(function, judge=self._fate, pass_time=self._pass_time, note=self.kernel.note)
+        ends_at = self.kernel.now() + INVOCATION
+        work, pause = self._work(function, process)
+        lease: Lease = process.mortal(MemoryLease(store=self.store, function=function), f"{function} lease")
+        invocation = _Invocation(
+            universe=self,
+            function=function,
+            process=process,
+            lease=lease,
+            work=work,
+            idle_pause=pause,
+            holder=self._ids.holder(),
+            ends_at=ends_at,
+        )
+        invocation.begin()
+
+    def _fate(self, point: str) -> Fate:
+        self.points.append(point)
+        return self.judge(point) if self.faulty else Fate.GOES_ON
+
+    def _pass_time(self) -> None:
+        """Each call takes a while, in which the rest of the world goes on."""
+        self.kernel.sleep(timedelta(seconds=self.chance.uniform(*self._nature.latency)))
+
+    def _work(self, function: str, process: Process) -> tuple[Callable[[datetime, int], bool], timedelta | None]:
+        """Production wiring over mortal ports; fresh, as a cold start is."""
+        deadline = FixedDeadline()
+        calls = AwsCalls(
+            clock=self.kernel,
+            ids=self._ids,
+            deadline=deadline,
+            throttles=ec2_errors.NOTHING_DONE,
+            server_errors=ec2_errors.SERVER,
+        )
+        fleet = Ec2Fleet(
+            client=lambda: DirectClient(self.ec2),  # type: ignore[arg-type, return-value]  # looks like one
+            calls=calls,
+            clock=self.kernel,
+            deployment=self.settings.deployment,
+            arn_prefix=self.settings.instance_arn_prefix,
+            template=LaunchTemplate(
+                template_id=self.settings.launch_template_id, version=self.settings.launch_template_version
+            ),
+            subnets=self.settings.subnet_ids,
+        )
+        stacks = HttpStacksApi(
+            caller=Caller(
+                base_url="http://buildkite.invalid/v3",
+                http=self._http,
+                secrets=Token(),
+                clock=self.kernel,
+                ids=self._ids,
+                deadline=deadline,
+                telemetry=self.telemetry,
+            ),
+            queues=self.settings.queues,
+            dialect=None,
+            job_tokens=True,
+            metadata={},
+            telemetry=self.telemetry,
+        )
+        ports = Ports(
+            stacks=process.mortal(stacks, f"{function} stacks"),
+            fleet=process.mortal(fleet, f"{function} fleet"),
+            ledger=process.mortal(MemoryLedger(store=self.store), f"{function} ledger"),
+            mailbox=process.mortal(MemoryMailbox(store=self.store), f"{function} mailbox"),
+            classes=Classes(),
+            clock=self.kernel,
+            ids=self._ids,
+            telemetry=self.telemetry,
+        )
+        if function == "dispatcher":
+            steps = dispatcher_steps(ports, self.settings)
+            return (
+                lambda now, fence: reduce(lambda t, s: s(t), steps, DispatcherTick(now=now, fence=fence)).busy,
+                self.settings.idle_poll,
+            )
+        tracking = tracker_steps(ports, self.settings)
+        return lambda now, _: reduce(lambda t, s: s(t), tracking, TrackerTick(now=now)).busy, None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Invocation:
+    """A shift as events: one tick each, so that the other function's come in between."""
+
+    universe: Universe
+    function: str
+    process: Process
+    lease: Lease
+    work: Callable[[datetime, int], bool]
+    idle_pause: timedelta | None
+    holder: str
+    ends_at: datetime
+    held: Held | None = None
+
+    def begin(self) -> None:
+        self._guarded(self._take)
+
+    def _guarded(self, act: Callable[[], timedelta | None]) -> None:
+        """Run one piece; never inside another piece of the same function's."""
+        universe = self.universe
+        if self.function in universe._on_stack:
+            universe.kernel.after(timedelta(milliseconds=50), "", lambda: self._guarded(act))
+            return
+        universe._on_stack.add(self.function)
+        try:
+            pause = act()
+        except Died:
+            universe.crashes += 1
+            return
+        except AgentStackError as error:
+            universe.kernel.note(f"{self.function} tick failed: {error}"[:160])
+            pause = BUSY
+        finally:
+            universe._on_stack.discard(self.function)
+        if pause is not None:
+            universe.kernel.after(pause, "", lambda: self._guarded(self._take if self.held is None else self._tick))
+
+    def _take(self) -> timedelta | None:
+        """Take the lease, or wait for it a while as a successor does; None to go home."""
+        now = self.universe.kernel.now()
+        self.held = self.lease.acquire(self.holder, now=now, ttl=LEASE)
+        if self.held is not None:
+            return timedelta()
+        self.lease.knock(self.holder, follow=True)
+        waited = now - (self.ends_at - INVOCATION)
+        return BUSY / 2 if waited < timedelta(seconds=10) else None
+
+    def _tick(self) -> timedelta | None:
+        kernel = self.universe.kernel
+        assert self.held is not None
+        busy = self.work(kernel.now(), self.held.fence)
+        renewed = self.lease.renew(self.held, now=kernel.now(), ttl=LEASE)
+        if renewed is None:
+            return None
+        news, self.held = renewed.wakes != self.held.wakes, renewed
+        pause = BUSY if busy else self.idle_pause
+        relieved = renewed.successor is not None or kernel.now() >= self.ends_at
+        if (relieved or (pause is None and not news)) and self.lease.release(renewed):
+            return None
+        return pause or timedelta()
