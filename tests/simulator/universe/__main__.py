@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from tests.simulator.universe.crashes import die_everywhere
 from tests.simulator.universe.scenario import Report, play
 
 SHOWN_LINES = 60
@@ -18,6 +19,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many worlds")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="replay this one, and print its trace")
+    parser.add_argument("--every-crash", action="store_true", help="the pipeline, dying once at every call of a port")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     if arguments.seed is not None:
@@ -25,6 +27,14 @@ def main() -> int:
         sys.stdout.write("\n".join(report.trace) + "\n")
         return _say([report])
     began = time.monotonic()
+    if arguments.every_crash:
+        done = die_everywhere(arguments.processes)
+        for tried, report in done:
+            if report.broken is not None:
+                sys.stdout.write(f"{tried}: {report.broken}\n")
+        status = _say([report for _, report in done])
+        sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
+        return status
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     with ProcessPoolExecutor(arguments.processes) as pool:
         reports = list(pool.map(play, seeds, chunksize=4))

@@ -83,11 +83,13 @@ class Laws:
             age = now - instance.launched_at
             policy = universe.settings.policy
             claimed = instance.instance_id in owned or instance.tags.get(INTENT_TAG) in intended
+            peace = universe.peace_since is not None and now - universe.peace_since > SLACK
             self._hold(
-                claimed or age <= policy.sweep_grace + SLACK or universe.faulty,
+                claimed or age <= policy.sweep_grace + SLACK or not peace,
                 f"I3: VM {instance.instance_id} belongs to nobody since {age}",
             )
-            self._hold(age <= policy.max_lifetime + SLACK, f"I4: VM {instance.instance_id} is {age} old")
+            old = age > policy.max_lifetime + SLACK and peace
+            self._hold(not old, f"I4: VM {instance.instance_id} is {age} old")
         for run in universe.store.runs.values():
             bound = run.attempt <= universe.settings.policy.max_launch_attempts
             self._hold(bound, f"I6: job {run.job_id} was bound {run.attempt} times")

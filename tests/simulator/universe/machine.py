@@ -24,6 +24,8 @@ class Temper:
 
     fails_booting: float = 0.0
     dies_anywhere: float = 0.0
+    hangs: float = 0.0  # never does anything, not even end itself
+    loses_timer: float = 0.0  # does its work, but its lifetime timer never fires
     boot: tuple[float, float] = (1.0, 6.0)
 
 
@@ -60,7 +62,11 @@ class VirtualVm:
         self._session = ""
         self._token = ""
         self._ends_at = kernel.now()
-        kernel.after(lifetime, f"{self.instance_id} lifetime over", self._off)
+        if chance.random() < temper.hangs:
+            kernel.note(f"{self.instance_id} hangs")
+            return
+        if chance.random() >= temper.loses_timer:
+            kernel.after(lifetime, "", self._lifetime_over)
         self._then(SECOND * chance.uniform(*temper.boot), "network is up", self._look)
 
     def stop(self) -> None:
@@ -133,6 +139,11 @@ class VirtualVm:
     def _exit(self, detail: str) -> None:
         self._store.report(self._arn, BootStage.AGENT_EXITED, detail)
         self._then(SECOND * 0.5, f"agent exited: {detail}", self._off)
+
+    def _lifetime_over(self) -> None:
+        if self.alive:
+            self._kernel.note(f"{self.instance_id} ends its lifetime")
+            self._off()
 
     def _off(self) -> None:
         self.stop()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
 from tests.simulator.buildkite import JobState, Operation, Step
 from tests.simulator.universe.laws import BrokenPromise
 from tests.simulator.universe.machine import Temper
@@ -13,9 +14,12 @@ from tests.simulator.universe.process import Fate
 from tests.simulator.universe.universe import Nature, Universe, plain_ec2
 
 STORY_SECONDS = 150.0
-BOUND_SECONDS = 1_500.0
+BOUND_SECONDS = 2_000.0
 """How long after the last fault everything must be over: two boots, a reservation, an agent that Buildkite finds
 lost after minutes, and the ten minutes for which EC2 may hide a VM."""
+
+PIPELINE_SECONDS = 140.0
+"""Long enough for the undisturbed pipeline to be over, so that every death in it is a death of something."""
 
 PIPELINE = (
     Step(key="hello", env={"SIM_SECONDS": "1"}),
@@ -97,6 +101,8 @@ def play(seed: int) -> Report:
     temper = Temper(
         fails_booting=chance.choice([0.0, 0.0, 0.3]),
         dies_anywhere=chance.choice([0.0, 0.0, 0.01]),
+        hangs=chance.choice([0.0, 0.0, 0.2]),
+        loses_timer=chance.choice([0.0, 0.5]),
         boot=(1.0, chance.choice([3.0, 10.0, 40.0])),
     )
     universe = Universe(seed=seed, nature=Nature(ec2=ec2, temper=temper), judge=malice)
@@ -110,7 +116,6 @@ def tell(universe: Universe, *, seed: int, faults: Callable[[], int], seconds: f
     settled = 0.0
     try:
         universe.run(seconds)
-        _make_peace(universe)
         settled = universe.settle(BOUND_SECONDS)
     except (BrokenPromise, RuntimeError) as error:
         broken = str(error)
@@ -125,6 +130,32 @@ def tell(universe: Universe, *, seed: int, faults: Callable[[], int], seconds: f
         trace=tuple(universe.kernel.trace),
         broken=broken,
     )
+
+
+def undisturbed(seed: int = 0) -> Universe:
+    """The pipeline alone, in a world in which nothing goes wrong."""
+    universe = Universe(seed=seed, nature=Nature(ec2=plain_ec2()))
+    # Just before the tracker's schedule fires: it goes home when nothing lives, and would otherwise sleep a minute.
+    universe.kernel.after(timedelta(seconds=54), "the pipeline is pushed", lambda: push_pipeline(universe))
+    return universe
+
+
+def die_at(point: int, fate: Fate, expected: str, seed: int = 0) -> Report:
+    """The same world, but for one death at the call of that number.
+
+    Raises:
+        AssertionError: that call is not the one that stands there in the undisturbed world's trace.
+    """
+    universe = undisturbed(seed)
+
+    def judge(name: str) -> Fate:
+        if len(universe.points) - 1 != point:
+            return Fate.GOES_ON
+        assert name == expected, f"call {point} is {name}, not {expected}"
+        return fate
+
+    universe.judge = judge
+    return tell(universe, seed=seed, faults=lambda: 1, seconds=PIPELINE_SECONDS)
 
 
 def push_pipeline(universe: Universe) -> None:
@@ -164,6 +195,11 @@ def _write(universe: Universe, chance: random.Random) -> None:
             retry_automatic_limit=chance.choice([0, 0, 1]),
         )
         at(chance.uniform(0, 100), "a job is pushed", partial(_push, universe, step, chance))
+    if chance.random() < 0.2:
+        endless = Step(env={"SIM_SECONDS": "5000"})
+        at(chance.uniform(0, 100), "a job without end is pushed", partial(_push, universe, endless, chance))
+    for _ in range(chance.choice([0, 0, 2])):
+        at(chance.uniform(10, STORY_SECONDS), "a VM nobody asked for", partial(_stray, universe))
     if chance.random() < 0.3:
         begin = chance.uniform(0, 60)
         at(begin, "the queue is paused", lambda: _pause(universe))
@@ -185,6 +221,11 @@ def _push(universe: Universe, step: Step, chance: random.Random) -> None:
     if chance.random() < 0.2:
         delay = timedelta(seconds=chance.uniform(0, 40))
         universe.kernel.after(delay, "a job is cancelled", partial(universe.buildkite.cancel_job, job_id))
+
+
+def _stray(universe: Universe) -> None:
+    """A VM that carries our tag and belongs to nothing, as after a restore of the ledger."""
+    universe.ec2.launch_orphan(tags={DEPLOYMENT_TAG: universe.settings.deployment}, subnet_id="subnet-a")
 
 
 def _pause(universe: Universe) -> None:
@@ -222,11 +263,3 @@ def _take_a_vm(universe: Universe, chance: random.Random) -> None:
     else:
         universe.kernel.note(f"{victim.instance_id} loses its host")
         universe.ec2.lose_host(victim.instance_id)
-
-
-def _make_peace(universe: Universe) -> None:
-    """No fault from here on, not even one that was scripted already."""
-    universe.faulty = False
-    universe.buildkite.faults.clear()
-    universe.ec2.faults.clear()
-    _resume(universe)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any
@@ -82,6 +82,9 @@ def plain_ec2(**changes: Any) -> Ec2Settings:  # noqa: ANN401  (the settings' ow
     return Ec2Settings(**values)
 
 
+PEACEFUL = Temper()
+
+
 class Token:
     """Where the functions find the agent token."""
 
@@ -115,7 +118,7 @@ class Universe:
         self.ec2 = Ec2(
             now=self.kernel.now, settings=nature.ec2, launch_templates=self._template, seed=seed, machines=self
         )
-        self.faulty = True
+        self.peace_since: datetime | None = None
         self.judge = judge
         self.points: list[str] = []
         """Every call of a port so far: the places at which a process can die."""
@@ -132,6 +135,19 @@ class Universe:
         for function in ("dispatcher", "tracker"):
             self._schedule(function)
 
+    @property
+    def faulty(self) -> bool:
+        """Things go wrong still."""
+        return self.peace_since is None
+
+    def make_peace(self) -> None:
+        """Nothing goes wrong from here on, not even what was scripted already."""
+        self.peace_since = self.kernel.now()
+        self.buildkite.faults.clear()
+        self.ec2.faults.clear()
+        self.buildkite.resume_queue("default")
+        self.laws.paused_since = None
+
     def boot(self, instance: Instance) -> VirtualVm:
         """An instance runs. See `Machines`."""
         vm = VirtualVm(
@@ -141,7 +157,7 @@ class Universe:
             store=self.store,
             api=self._http,
             chance=self.chance,
-            temper=self._nature.temper if self.faulty else replace(self._nature.temper, dies_anywhere=0.0),
+            temper=self._nature.temper if self.faulty else PEACEFUL,
             unassigned=self.settings.unassigned_timeout,
             lifetime=self.settings.max_lifetime,
             power_off=self.ec2.powered_off,
@@ -158,12 +174,12 @@ class Universe:
             self.laws.after_each()
 
     def settle(self, bound_seconds: float) -> float:
-        """Stop all faults and wait until nothing is left to do; the seconds that took.
+        """Make peace, and wait until nothing is left to do; the seconds that took.
 
         Raises:
             BrokenPromise: something never ends.
         """
-        self.faulty = False
+        self.make_peace()
         began = self.kernel.now()
         while next(self.laws.unsettled(), None) and (self.kernel.now() - began).total_seconds() < bound_seconds:
             self.run(5)

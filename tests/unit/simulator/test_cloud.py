@@ -1,0 +1,298 @@
+"""The fake EC2 keeps to what is documented of the real one, through real botocore without sockets."""
+
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from tests.simulator.clock import VirtualClock
+from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, Settings, StateChange, Subnet, attach
+
+SUBNETS = {"subnet-a": Subnet(zone="zone-a"), "subnet-b": Subnet(zone="zone-b"), "subnet-a2": Subnet(zone="zone-a")}
+SECOND = timedelta(seconds=1)
+
+
+class Computer:
+    """What runs in an instance."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class Computers:
+    """Boots instances, or fails to."""
+
+    def __init__(self, *, broken: bool = False) -> None:
+        self.booted: dict[str, Computer] = {}
+        self._broken = broken
+
+    def boot(self, instance: Instance) -> Computer:
+        if self._broken:
+            raise OSError("no such image")
+        self.booted[instance.instance_id] = Computer()
+        return self.booted[instance.instance_id]
+
+
+class Region:
+    """A region and a client of it."""
+
+    def __init__(self, computers: Computers | None = None, **settings: object) -> None:
+        self.clock = VirtualClock()
+        self.computers = computers or Computers()
+        values: dict[str, Any] = {"subnets": SUBNETS, **settings}
+        self.ec2 = Ec2(
+            now=self.clock.now,
+            settings=Settings(**values),
+            launch_templates=lambda template_id, version: {("lt-1", "1"): LaunchTemplateData(user_data=b"boot")}[
+                template_id, version
+            ],
+            machines=self.computers,
+        )
+        self.client = boto3.client(
+            "ec2",
+            region_name="eu-central-1",
+            aws_access_key_id="AKID",
+            aws_secret_access_key="secret",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        attach(self.client, self.ec2)
+
+    def fleet(
+        self,
+        count: int = 1,
+        *,
+        types: tuple[str, ...] = ("m7i.large",),
+        subnets: tuple[str, ...] = ("subnet-a",),
+        **changes: Any,  # noqa: ANN401  (the request's own)
+    ) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "Type": "instant",
+            "TargetCapacitySpecification": {"TotalTargetCapacity": count, "DefaultTargetCapacityType": "on-demand"},
+            "OnDemandOptions": {"AllocationStrategy": "prioritized"},
+            "LaunchTemplateConfigs": [
+                {
+                    "LaunchTemplateSpecification": {"LaunchTemplateId": "lt-1", "Version": "1"},
+                    "Overrides": [
+                        {"InstanceType": kind, "SubnetId": subnet, "ImageId": "ami-1", "Priority": float(rank)}
+                        for rank, kind in enumerate(types)
+                        for subnet in subnets
+                    ],
+                }
+            ],
+            **changes,
+        }
+        return dict(self.client.create_fleet(**request))
+
+    def launch(self, count: int = 1, **changes: Any) -> list[str]:  # noqa: ANN401  (the request's own)
+        answer = self.fleet(count, **changes)
+        return [instance_id for group in answer["Instances"] for instance_id in group["InstanceIds"]]
+
+    def states(self) -> list[str]:
+        pages = self.client.describe_instances()["Reservations"]
+        return [instance["State"]["Name"] for page in pages for instance in page["Instances"]]
+
+
+def refusal(raised: pytest.ExceptionInfo[ClientError]) -> str:
+    return str(raised.value.response["Error"]["Code"])
+
+
+def test_an_instance_takes_its_time_to_run_and_to_end() -> None:
+    region = Region()
+    (instance_id,) = region.launch()
+    assert region.states() == ["pending"]
+    region.clock.sleep(20 * SECOND)
+    assert region.states() == ["running"]
+    region.client.terminate_instances(InstanceIds=[instance_id])
+    assert region.states() == ["shutting-down"]
+    region.clock.sleep(30 * SECOND)
+    assert region.states() == ["terminated"]
+    region.clock.sleep(timedelta(hours=1, seconds=1))
+    assert region.states() == []
+
+
+def test_a_token_launches_once_and_never_something_else() -> None:
+    region = Region()
+    first, second = region.launch(2, ClientToken="t"), region.launch(2, ClientToken="t")
+    assert first == second
+    assert len(region.ec2.instances()) == 2
+    with pytest.raises(ClientError) as raised:
+        region.launch(3, ClientToken="t")
+    assert refusal(raised) == "IdempotentParameterMismatch"
+
+
+def test_a_replayed_answer_names_instances_that_are_dead_by_now() -> None:
+    region = Region()
+    (instance_id,) = region.launch(ClientToken="t")
+    region.client.terminate_instances(InstanceIds=[instance_id])
+    region.clock.sleep(60 * SECOND)
+    assert region.launch(ClientToken="t") == [instance_id]
+
+
+def test_a_dry_pool_is_an_error_inside_a_good_answer() -> None:
+    region = Region(capacity={"on-demand:m7i.large:zone-a": 1})
+    answer = region.fleet(3)
+    assert [len(group["InstanceIds"]) for group in answer["Instances"]] == [1]
+    assert [error["ErrorCode"] for error in answer["Errors"]] == ["InsufficientInstanceCapacity"]
+
+
+def test_a_subnet_runs_out_of_addresses() -> None:
+    region = Region(subnets={"subnet-a": Subnet(zone="zone-a", free_addresses=1)})
+    assert region.fleet(2)["Errors"][0]["ErrorCode"] == "InsufficientFreeAddressesInSubnet"
+
+
+def test_a_market_has_its_quota() -> None:
+    region = Region(quotas={"on-demand": 2})
+    assert region.fleet(3)["Errors"][0]["ErrorCode"] == "VcpuLimitExceeded"
+
+
+def test_an_image_that_is_not_there_is_refused_at_launch() -> None:
+    region = Region(unknown_images=frozenset({"ami-1"}))
+    answer = region.fleet()
+    assert answer["Instances"] == []
+    assert answer["Errors"][0]["ErrorCode"] == "InvalidAMIID.NotFound"
+
+
+def test_two_subnets_of_one_zone_are_one_pool_twice() -> None:
+    with pytest.raises(ClientError) as raised:
+        Region().fleet(subnets=("subnet-a", "subnet-a2"))
+    assert refusal(raised) == "InvalidFleetConfig"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"subnets": ("subnet-z",)}, "InvalidSubnetID.NotFound"),
+        ({"ClientToken": "x" * 65}, "InvalidParameterValue"),
+        ({"TagSpecifications": [{"ResourceType": "spot-instances-request", "Tags": []}]}, "InvalidParameterValue"),
+    ],
+)
+def test_a_wrong_request_is_refused_as_a_whole(change: dict[str, Any], code: str) -> None:
+    with pytest.raises(ClientError) as raised:
+        Region().fleet(**change)
+    assert refusal(raised) == code
+
+
+def test_requests_and_instances_come_out_of_buckets() -> None:
+    region = Region()
+    assert len(region.launch(1_200)) == 1_000
+    assert region.fleet(10)["Errors"][0]["ErrorCode"] == "RequestLimitExceeded"
+    region.clock.sleep(5 * SECOND)
+    assert len(region.launch(20)) == 10
+    for _ in range(49):  # 50 at once; the second between brought five more than the two that were used
+        region.fleet(1)
+    with pytest.raises(ClientError) as raised:
+        region.fleet(1)
+    assert refusal(raised) == "RequestLimitExceeded"
+
+
+def test_a_throttle_can_hide_inside_a_good_answer() -> None:
+    region = Region()
+    region.ec2.faults.errors_in_answer("RequestLimitExceeded")
+    answer = region.fleet(ClientToken="t")
+    assert (answer["Instances"], answer["Errors"][0]["ErrorCode"]) == ([], "RequestLimitExceeded")
+    assert region.fleet(ClientToken="t")["Instances"] == []
+
+
+def test_a_fresh_instance_is_missing_for_a_while() -> None:
+    region = Region(describe_lag=5 * SECOND)
+    (instance_id,) = region.launch()
+    assert region.states() == []
+    with pytest.raises(ClientError) as raised:
+        region.client.terminate_instances(InstanceIds=[instance_id])
+    assert refusal(raised) == "InvalidInstanceID.NotFound"
+    region.clock.sleep(5 * SECOND)
+    assert len(region.states()) == 1
+
+
+def test_an_answer_can_be_lost_after_the_effect() -> None:
+    region = Region()
+    region.ec2.faults.lose_answer("CreateFleet")
+    with pytest.raises(ConnectionClosedError):
+        region.fleet(2)
+    assert len(region.ec2.instances()) == 2
+
+
+def test_one_unknown_id_fails_a_whole_termination() -> None:
+    region = Region()
+    launched = region.launch(2)
+    with pytest.raises(ClientError) as raised:
+        region.client.terminate_instances(InstanceIds=[*launched, "i-dead"])
+    assert "i-dead" in str(raised.value)
+    assert set(region.states()) == {"pending"}
+
+
+def test_pages_do_not_go_with_ids() -> None:
+    region = Region()
+    launched = region.launch()
+    with pytest.raises(ClientError) as raised:
+        region.client.describe_instances(InstanceIds=launched, MaxResults=5)
+    assert refusal(raised) == "InvalidParameterCombination"
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (lambda ec2, i: ec2.powered_off(i), "Client.InstanceInitiatedShutdown"),
+        (lambda ec2, i: ec2.lose_host(i), "Server.InternalError"),
+    ],
+)
+def test_an_end_has_its_reason(end: Any, reason: str) -> None:  # noqa: ANN401  (one of two)
+    region = Region()
+    (instance_id,) = region.launch()
+    region.clock.sleep(20 * SECOND)
+    end(region.ec2, instance_id)
+    (instance,) = region.ec2.instances()
+    assert (instance.state, instance.reason) == ("shutting-down", reason)
+
+
+def test_spot_is_taken_back_after_two_minutes_notice() -> None:
+    region = Region()
+    spot = {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "spot"}
+    (instance_id,) = region.launch(TargetCapacitySpecification=spot)
+    assert region.ec2.interrupt_spot(instance_id) == region.clock.now() + 120 * SECOND
+    region.clock.sleep(119 * SECOND)
+    assert region.states() == ["running"]
+    region.clock.sleep(SECOND)
+    assert region.states() == ["shutting-down"]
+    assert region.ec2.instances()[0].reason == "Server.SpotInstanceTermination"
+
+
+def test_a_running_instance_boots_its_computer_and_a_terminated_one_stops_it() -> None:
+    region = Region()
+    (instance_id,) = region.launch()
+    assert region.computers.booted == {}
+    region.clock.sleep(20 * SECOND)
+    region.ec2.advance()
+    assert not region.computers.booted[instance_id].stopped
+    region.client.terminate_instances(InstanceIds=[instance_id])
+    assert region.computers.booted[instance_id].stopped
+
+
+def test_what_cannot_boot_ends_with_a_client_error() -> None:
+    region = Region(Computers(broken=True))
+    region.launch()
+    region.clock.sleep(20 * SECOND)
+    region.ec2.advance()
+    assert region.ec2.instances()[0].reason == "Client.InternalError"
+
+
+def test_state_changes_are_told_in_order() -> None:
+    region = Region()
+    heard: list[StateChange] = []
+    region.ec2.on_event(heard.append)
+    (instance_id,) = region.launch()
+    region.clock.sleep(20 * SECOND)
+    region.client.terminate_instances(InstanceIds=[instance_id])
+    region.clock.sleep(60 * SECOND)
+    region.ec2.advance()
+    assert [change.instance.state for change in heard] == ["pending", "running", "shutting-down", "terminated"]
+
+
+def test_the_same_seed_gives_the_same_instances() -> None:
+    assert Region().launch(3) == Region().launch(3)
