@@ -8,7 +8,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from agent_stack.domain.triggers import Trigger
-from agent_stack.wiring import Tracker
+from agent_stack.wiring import Tracker, answer_for_stack
 
 
 @cache
@@ -19,9 +19,10 @@ def _tracker() -> Tracker:
 def handle(event: dict[str, Any], context: LambdaContext) -> None:
     """One invocation: by the schedule, a wake-up, or a change of the CloudFormation stack."""
     trigger = Trigger.of(event)
+    remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
+    if trigger is Trigger.STACK_EVENT:
+        answer_for_stack(os.environ, event, remaining)
+        return
     tracker = _tracker()
-    with tracker.deployment.invocation(timedelta(milliseconds=context.get_remaining_time_in_millis())):
-        if trigger is Trigger.STACK_EVENT:
-            tracker.answer_stack_event(event)
-        else:
-            tracker.shift(scheduled=trigger is Trigger.SCHEDULE)
+    with tracker.deployment.invocation(remaining):
+        tracker.shift(scheduled=trigger is Trigger.SCHEDULE)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from agent_stack.domain.errors import ConfigurationError, GiveUpError, NotFoundError, WaitError
-from agent_stack.domain.identifiers import JobId, QueueKey
+from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.states import JobState
 from agent_stack.ports import Notification
 from tests.contract.stacks import LEASE, OTHER, QUEUE, Carrier, Desk, a_desk, in_process, over_http
@@ -249,10 +249,12 @@ def test_an_error_teaches_no_dialect(stack: ExitStack) -> None:
 
 
 def test_a_queue_that_neither_path_knows_is_named_with_its_stack_key(stack: ExitStack) -> None:
-    desk = a_desk(stack, queues=(QueueKey("nowhere"),))
-    with pytest.raises((ConfigurationError, NotFoundError)) as raised:
-        desk.client.register(QueueKey("nowhere"))
-    assert "nowhere" in str(raised.value) or "Queue not found" in str(raised.value)
+    desk = a_desk(stack)
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=404)
+    with pytest.raises(ConfigurationError) as raised:
+        desk.client.register(OTHER)
+    assert raised.value.setting == "Queues, StackKey"
+    assert "linux.arm, stack-linux-arm" in str(raised.value)
 
 
 def test_job_tokens_asked_of_a_preview_service_name_the_setting_to_change(stack: ExitStack) -> None:

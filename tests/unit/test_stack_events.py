@@ -1,20 +1,26 @@
 """What CloudFormation is answered when the stack is made, changed or removed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from werkzeug import Request, Response
 
 from agent_stack.adapters.cloudformation import answer_stack_event
+from agent_stack.domain.errors import ConfigurationError, RetryError
 from agent_stack.domain.identifiers import StackKey
 from agent_stack.domain.jobs import Queue
 from agent_stack.stages.withdraw import Withdraw
+from agent_stack.wiring import answer_for_stack
 from tests.contract.stacks import OTHER, QUEUE, a_desk
 from tests.simulator.buildkite import Operation
+from tests.simulator.loopback import LoopbackServer
 from tests.simulator.telemetry import RecordedTelemetry
+from tests.unit.values import an_environment
 
 QUEUES = (
     Queue(key=QUEUE, stack_key=StackKey("stack-default")),
@@ -32,7 +38,11 @@ def an_event(kind: str) -> dict[str, Any]:
     }
 
 
-def answered(event: dict[str, Any], on_delete: Any) -> dict[str, Any]:  # noqa: ANN401  (a stage, or what stands for one)
+def answered(
+    event: dict[str, Any],
+    on_delete: Any,  # noqa: ANN401  (a stage, or what stands for one)
+    on_deploy: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     """What CloudFormation was sent."""
     sent: list[dict[str, Any]] = []
 
@@ -41,7 +51,7 @@ def answered(event: dict[str, Any], on_delete: Any) -> dict[str, Any]:  # noqa: 
         return httpx.Response(200)
 
     with httpx.Client(transport=httpx.MockTransport(cloudformation)) as http:
-        answer_stack_event(event, on_delete=on_delete, http=http, telemetry=RecordedTelemetry())
+        answer_stack_event(event, on_deploy=on_deploy, on_delete=on_delete, http=http, telemetry=RecordedTelemetry())
     (answer,) = sent
     return answer
 
@@ -60,6 +70,38 @@ def test_nothing_else_touches_buildkite(kind: str) -> None:
         raise AssertionError
 
     assert answered(an_event(kind), fail)["Status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_a_deployment_with_a_wrong_setting_fails_with_its_message(kind: str) -> None:
+    def check() -> None:
+        raise ConfigurationError(setting="Queues", value="", problem="no queue", remedy="Name one.")
+
+    answer = answered(an_event(kind), list, check)
+    assert (answer["Status"], answer["Reason"]) == ("FAILED", "Queues='': no queue. Name one.")
+
+
+def test_a_deployment_is_not_stopped_by_bad_weather() -> None:
+    def check() -> None:
+        raise RetryError("SSM is throttled")
+
+    assert answered(an_event("Create"), list, check)["Status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize(("kind", "status"), [("Create", "FAILED"), ("Delete", "SUCCESS")])
+def test_settings_that_cannot_be_read_are_answered_all_the_same(kind: str, status: str) -> None:
+    sent: list[dict[str, Any]] = []
+
+    def cloudformation(request: Request) -> Response:
+        sent.append(json.loads(request.get_data()))
+        return Response()
+
+    with LoopbackServer(cloudformation, advance=lambda: None) as server:
+        event = {**an_event(kind), "ResponseURL": f"{server.origin}/answer"}
+        answer_for_stack(an_environment(QUEUES=""), event, timedelta(seconds=30))
+    (answer,) = sent
+    assert answer["Status"] == status
+    assert "Queues" in answer["Reason"]
 
 
 def test_the_physical_id_never_changes() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from agent_stack.domain.errors import ConfigurationError
 from agent_stack.ports import Telemetry
 
 PHYSICAL_ID = "agent-stack-keys"
@@ -13,24 +14,35 @@ MAX_REASON_CHARACTERS = 1000  # the whole answer may be 4 KB
 
 
 def answer_stack_event(
-    event: Mapping[str, Any], *, on_delete: Callable[[], Sequence[str]], http: httpx.Client, telemetry: Telemetry
+    event: Mapping[str, Any],
+    *,
+    on_deploy: Callable[[], None],
+    on_delete: Callable[[], Sequence[str]],
+    http: httpx.Client,
+    telemetry: Telemetry,
 ) -> None:
-    """Do the resource's part and answer with success.
+    """Do the resource's part and answer.
 
     Args:
+        on_deploy: run when the stack is made or changed; a ConfigurationError fails the deployment with its message.
         on_delete: run when the resource goes; what it returns is said in the answer, and stops nothing.
 
     Source: the request and response objects of CloudFormation's custom resources.
     """
     problems: Sequence[str] = ()
+    status = "SUCCESS"
     try:
         if event["RequestType"] == "Delete":
             problems = on_delete()
+        else:
+            on_deploy()
     except Exception as error:  # noqa: BLE001  (an unanswered stack hangs for an hour)
         telemetry.error("stack_event_failed", error=str(error))
         problems = (str(error),)
+        if isinstance(error, ConfigurationError) and event["RequestType"] != "Delete":
+            status = "FAILED"
     answer = {
-        "Status": "SUCCESS",
+        "Status": status,
         "Reason": "; ".join(problems)[:MAX_REASON_CHARACTERS],
         "PhysicalResourceId": event.get("PhysicalResourceId", PHYSICAL_ID),
         "StackId": event["StackId"],

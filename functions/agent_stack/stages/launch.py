@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import AgentStackError, BugError, GiveUpError, UnknownOutcomeError
-from agent_stack.domain.identifiers import ClassName, InstanceId
+from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import Intent, LaunchOrder
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
@@ -60,29 +60,27 @@ class Launch:
         """How many VMs may be asked for: up to the maximum at once, and to the most in any minute.
 
         What is up is for EC2 to say: VMs of runs that ended, or that nobody will ever be bound to, take their place too
-        until they are gone. VMs that EC2 does not show yet are added from our own records. The minute counts what this
-        process asked for, and the VMs of active runs, which a process before it may have.
+        until they are gone. VMs that EC2 does not show yet are added from our own records. While EC2 does not say,
+        nothing is launched: the next tick asks again. The minute counts what this process asked for, and the VMs of
+        active runs, which a process before it may have.
         """
+        try:
+            shown = {vm.instance_id: vm.state for vm in self.fleet.describe()}
+        except AgentStackError as error:
+            self.telemetry.warning("vms_unknown", error=str(error))
+            return 0
         while self._asked and tick.now - self._asked[0][0] >= MINUTE:
             self._asked.popleft()
         bound = [run.binding for run in tick.active if run.binding is not None]
         idle = {vm.instance_id for vms in tick.idle_vms.values() for vm in vms}
         ours = {binding.instance_id for binding in bound} | idle
+        up = {vm for vm, state in shown.items() if state in UP}
         asked = sum(count for _, count in self._asked)
         fresh = sum(tick.now - binding.launched_at < MINUTE for binding in bound)
         return min(
-            self.policy.max_instances - len(self._up(ours)) - tick.unsettled,
+            self.policy.max_instances - len(up | (ours - shown.keys())) - tick.unsettled,
             self.policy.max_launches_per_minute - max(asked, fresh + len(idle) + tick.unsettled),
         )
-
-    def _up(self, ours: set[InstanceId]) -> set[InstanceId]:
-        """Every VM of the deployment that is up, or that may be for all we know."""
-        try:
-            shown = {vm.instance_id: vm.state for vm in self.fleet.describe()}
-        except AgentStackError as error:
-            self.telemetry.warning("vms_unknown", error=str(error))
-            return ours
-        return {vm for vm, state in shown.items() if state in UP} | (ours - shown.keys())
 
     def _launch(self, vm_class: VmClass, runs: list[Run], count: int, tick: DispatcherTick) -> tuple[Vm, ...]:
         order = LaunchOrder(intent_id=self.ids.intent_id(), vm_class=vm_class, count=count)

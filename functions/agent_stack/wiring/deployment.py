@@ -86,7 +86,7 @@ class Deployment:
             caller=Caller(
                 base_url=settings.endpoint,
                 http=self.http,
-                secrets=SsmSecrets(parameters=self._parameters, name=settings.token_parameter),
+                secrets=self._secrets,
                 clock=self.clock,
                 ids=self.ids,
                 deadline=self.deadline,
@@ -162,6 +162,15 @@ class Deployment:
         """For everything over HTTP. Proxy and custom CA come from the usual environment variables."""
         return httpx.Client(limits=HTTP_LIMITS, headers={"User-Agent": f"agent-stack-ec2/{VERSION}"})
 
+    def check(self) -> None:
+        """Read what the settings point to, so that a deployment fails at once and not at its first job.
+
+        Raises:
+            ConfigurationError: the token or the classes are not there, or wrong.
+        """
+        self._secrets.agent_token()
+        self.ports.classes.book()
+
     @contextmanager
     def invocation(self, remaining: timedelta) -> Iterator[None]:
         """One invocation that may take that long; what was counted in it is printed at its end."""
@@ -170,6 +179,10 @@ class Deployment:
             yield
         finally:
             self.telemetry.flush()
+
+    @cached_property
+    def _secrets(self) -> SsmSecrets:
+        return SsmSecrets(parameters=self._parameters, name=self.settings.token_parameter)
 
     @cached_property
     def _parameters(self) -> parameters.Parameters:

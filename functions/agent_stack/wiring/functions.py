@@ -6,7 +6,12 @@ from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any, Self
 
+import httpx
+from aws_lambda_powertools import Logger
+
 from agent_stack.adapters.cloudformation import answer_stack_event
+from agent_stack.adapters.powertools import PowertoolsTelemetry
+from agent_stack.domain.errors import ConfigurationError
 from agent_stack.stages.shift import Shift
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.stages.withdraw import Withdraw
@@ -55,11 +60,40 @@ class Tracker:
 
         return cls(deployment=deployment, shift=_shift(deployment, work, None))
 
-    def answer_stack_event(self, event: Mapping[str, Any]) -> None:
-        """Do this function's part when CloudFormation makes, changes or removes the stack."""
-        d = self.deployment
-        withdraw = Withdraw(stacks=d.stacks, queues=d.settings.queues, telemetry=d.telemetry)
-        answer_stack_event(event, on_delete=withdraw, http=d.http, telemetry=d.telemetry)
+
+def answer_for_stack(environment: Mapping[str, str], event: Mapping[str, Any], remaining: timedelta) -> None:
+    """The tracker's part when CloudFormation makes, changes or removes the stack: it always gets an answer.
+
+    A deployment whose settings cannot work fails there and then, with the message; a removal never does.
+    """
+    try:
+        deployment = Deployment(function="tracker", environment=environment)
+    except ConfigurationError as error:
+        _answer_that_it_is_wrong(environment.get("DEPLOYMENT") or "unknown", event, error)
+        return
+    withdraw = Withdraw(stacks=deployment.stacks, queues=deployment.settings.queues, telemetry=deployment.telemetry)
+    with deployment.invocation(remaining):
+        answer_stack_event(
+            event,
+            on_deploy=deployment.check,
+            on_delete=withdraw,
+            http=deployment.http,
+            telemetry=deployment.telemetry,
+        )
+
+
+def _answer_that_it_is_wrong(deployment: str, event: Mapping[str, Any], error: ConfigurationError) -> None:
+    def fail() -> None:
+        raise error
+
+    telemetry = PowertoolsTelemetry(
+        logger=Logger(service="tracker", location=None),
+        namespace="AgentStackEc2",
+        deployment=deployment,
+        function="tracker",
+    )
+    with httpx.Client() as http:
+        answer_stack_event(event, on_deploy=fail, on_delete=lambda: (str(error),), http=http, telemetry=telemetry)
 
 
 def _shift(deployment: Deployment, work: Callable[[datetime, int], bool], idle_pause: timedelta | None) -> Shift:

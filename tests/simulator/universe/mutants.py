@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         promise="I6",
         name="count no VMs before a launch",
-        changes=((f"{STAGES}/launch.py", "len(self._up(ours)) - tick.unsettled", "0"),),
+        changes=((f"{STAGES}/launch.py", "len(up | (ours - shown.keys())) - tick.unsettled", "0"),),
     ),
     Mutant(
         promise="I7",

@@ -195,6 +195,8 @@ def _write(universe: Universe, chance: random.Random) -> None:
             retry_automatic_limit=chance.choice([0, 0, 1]),
         )
         at(chance.uniform(0, 100), "a job is pushed", partial(_push, universe, step, chance))
+    if chance.random() < 0.5:
+        universe.send_hints()
     if chance.random() < 0.2:
         endless = Step(env={"SIM_SECONDS": "5000"})
         at(chance.uniform(0, 100), "a job without end is pushed", partial(_push, universe, endless, chance))

@@ -25,7 +25,7 @@ from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.wiring.chains import Ports, dispatcher_steps, tracker_steps
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, transport
 from tests.simulator.clock import FixedDeadline, SeededIds
-from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, Subnet
+from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Store
 from tests.simulator.telemetry import RecordedTelemetry
@@ -195,11 +195,21 @@ class Universe:
 
     # --- functions ---
 
+    def send_hints(self) -> None:
+        """From now on EC2's state changes wake the tracker: late, twice or never, as events do."""
+
+        def hint(change: StateChange) -> None:
+            for _ in range(self.chance.choice([0, 1, 1, 2])):
+                delay = timedelta(seconds=self.chance.uniform(0.2, 20))
+                self.kernel.after(delay, "", lambda: self._invoke("tracker", scheduled=False))
+
+        self.ec2.on_event(hint)
+
     def _schedule(self, function: str) -> None:
-        self.kernel.after(timedelta(), f"{function} is invoked", lambda: self._invoke(function))
+        self.kernel.after(timedelta(), f"{function} is invoked", lambda: self._invoke(function, scheduled=True))
         self.kernel.after(PERIOD, "", lambda: self._schedule(function))
 
-    def _invoke(self, function: str) -> None:
+    def _invoke(self, function: str, *, scheduled: bool) -> None:
         process = Process(function, judge=self._fate, pass_time=self._pass_time, note=self.kernel.note)
         ends_at = self.kernel.now() + INVOCATION
         work, pause = self._work(function, process)
@@ -212,6 +222,7 @@ class Universe:
             work=work,
             idle_pause=pause,
             holder=self._ids.holder(),
+            scheduled=scheduled,
             ends_at=ends_at,
         )
         invocation.begin()
@@ -293,6 +304,7 @@ class _Invocation:
     idle_pause: timedelta | None
     holder: str
     ends_at: datetime
+    scheduled: bool
     held: Held | None = None
 
     def begin(self) -> None:
@@ -324,7 +336,9 @@ class _Invocation:
         self.held = self.lease.acquire(self.holder, now=now, ttl=LEASE)
         if self.held is not None:
             return timedelta()
-        self.lease.knock(self.holder, follow=True)
+        self.lease.knock(self.holder, follow=self.scheduled)
+        if not self.scheduled:
+            return None
         waited = now - (self.ends_at - INVOCATION)
         return BUSY / 2 if waited < timedelta(seconds=10) else None
 
