@@ -1,0 +1,204 @@
+"""The boot program as it ships, run by real bash, curl and processes: how it begins, and that it always ends."""
+
+import contextlib
+import signal
+import stat
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.simulator.buildkite import AGENT_TOKEN
+from tests.simulator.vm import AGENT_STUB, LocalVm
+from tests.vm.yard import NOWHERE, Yard, download_server, wait_for
+
+pytestmark = pytest.mark.e2e
+
+POWER_OFF = "systemctl poweroff"
+
+
+def ended(yard: Yard, vm: LocalVm, *, seconds: float = 25) -> None:
+    """The VM powers itself off, and nothing of it is left."""
+    assert vm.join(seconds), vm.console()
+    assert len(yard.off) == 1
+    assert vm.processes() == []
+
+
+def test_it_runs_one_job_and_powers_off(yard: Yard) -> None:
+    job_id, token = yard.reserve("echo hello from the job")
+    yard.fill("i-0001", job_id, token)
+    vm = yard.boot("i-0001")
+    ended(yard, vm)
+    job = yard.buildkite.job(job_id)
+    assert (job.state, job.exit_status, job.log) == ("finished", 0, "hello from the job\n")
+    assert job.agent_name == "stack-i-0001"
+    mail = yard.mail("i-0001")
+    assert (mail["stage"], mail["detail"].split()[0]) == ("agent_exited", "0")
+    assert float(mail["stage_seconds"]) > 0
+    effects = [" ".join(line.split()[:4]) for line in vm.effects()]
+    assert effects[0] == "systemd-run -q -u agent-stack-lifetime"
+    assert effects[1] == "systemd-run -q -u agent-stack-boot"
+    assert effects.index("systemd-run -q -u agent-stack-agent") < effects.index(POWER_OFF)
+
+
+def test_the_credential_is_nowhere_but_with_the_agent(yard: Yard) -> None:
+    job_id, token = yard.reserve("env; cat /proc/$PPID/environ | tr '\\0' '\\n' | grep -c bkjat_ || true")
+    yard.fill("i-0002", job_id, token)
+    vm = yard.boot("i-0002")
+    ended(yard, vm)
+    assert "credential" not in yard.mail("i-0002")
+    written = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())
+    assert token not in written
+
+
+def test_without_a_job_it_leaves_and_writes_nothing(yard: Yard) -> None:
+    vm = yard.boot("i-0003", header={"UNASSIGNED_TIMEOUT_SECONDS": "2"})
+    ended(yard, vm)
+    assert "no job within 2 s" in vm.console()
+    assert yard.mail("i-0003") == {}
+
+
+def test_a_job_that_comes_later_is_found(yard: Yard) -> None:
+    vm = yard.boot("i-0004")
+    wait_for(lambda: "booting" in vm.console())
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0004", job_id, token)
+    ended(yard, vm)
+    assert yard.buildkite.job(job_id).state == "finished"
+
+
+def test_who_comes_second_for_the_credential_leaves_quietly(yard: Yard) -> None:
+    job_id, _ = yard.reserve("true")
+    yard.fill("i-0005", job_id, None, revoked="1")
+    vm = yard.boot("i-0005")
+    ended(yard, vm)
+    assert "already taken" in vm.console()
+    assert yard.buildkite.agents() == ()
+    assert yard.mail("i-0005")["stage"] == "booting"
+
+
+def test_an_image_without_an_agent_gets_the_pinned_one(yard: Yard) -> None:
+    job_id, token = yard.reserve("echo ok")
+    yard.fill("i-0006", job_id, token)
+    with download_server(AGENT_STUB.read_bytes()) as downloads:
+        vm = yard.boot("i-0006", agent=None, header={"AGENT_DOWNLOAD_URL": downloads.origin})
+        ended(yard, vm)
+    assert yard.buildkite.job(job_id).log == "ok\n"
+
+
+@pytest.mark.parametrize("broken", ["checksum", "missing", "unreachable"])
+def test_an_agent_that_cannot_be_trusted_or_had_is_not_run(yard: Yard, broken: str) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0007", job_id, token)
+    wrong = "0" * 64 if broken == "checksum" else None
+    with download_server(AGENT_STUB.read_bytes(), checksum=wrong) as downloads:
+        url = {"checksum": downloads.origin, "missing": f"{downloads.origin}/old"}.get(broken, NOWHERE)
+        vm = yard.boot("i-0007", agent=None, header={"AGENT_DOWNLOAD_URL": url})
+        ended(yard, vm, seconds=45)
+    mail = yard.mail("i-0007")
+    assert mail["stage"] == "failed"
+    assert ("checksum" if broken == "checksum" else "cannot download") in mail["detail"]
+    assert yard.buildkite.agents() == ()
+
+
+def test_an_agent_that_ends_without_the_job_says_so(yard: Yard) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0008", job_id, token)
+    yard.buildkite.cancel_job(job_id)
+    vm = yard.boot("i-0008")
+    ended(yard, vm)
+    mail = yard.mail("i-0008")
+    assert mail["stage"] == "agent_exited"
+    assert mail["detail"].split()[0] in {"1", "27"}
+    assert token not in mail["detail"]
+
+
+def test_an_agent_token_is_read_from_its_parameter(yard: Yard) -> None:
+    job_id, _ = yard.reserve("echo ok")
+    yard.fill("i-0009", job_id, "baton", credential_kind="agent-token")
+    vm = yard.boot("i-0009")
+    ended(yard, vm)
+    assert yard.buildkite.job(job_id).log == "ok\n"
+    assert AGENT_TOKEN not in vm.console()
+
+
+def test_an_agent_token_that_cannot_be_read_is_said(yard: Yard) -> None:
+    job_id, _ = yard.reserve("true")
+    yard.fill("i-0010", job_id, "baton", credential_kind="agent-token")
+    vm = yard.boot("i-0010", header={"AGENT_TOKEN_PARAMETER": "/nowhere"})
+    ended(yard, vm)
+    assert yard.mail("i-0010")["stage"] == "failed"
+    assert "agent token" in yard.mail("i-0010")["detail"]
+
+
+def test_its_lifetime_ends_it_whatever_runs(yard: Yard) -> None:
+    job_id, token = yard.reserve("sleep 600")
+    yard.fill("i-0011", job_id, token)
+    vm = yard.boot("i-0011", header={"MAX_LIFETIME_SECONDS": "4"})
+    ended(yard, vm)
+    assert yard.buildkite.job(job_id).state == "finished"
+
+
+def test_a_spot_notice_stops_the_agent_in_time(yard: Yard) -> None:
+    job_id, token = yard.reserve("echo started; sleep 600")
+    yard.fill("i-0012", job_id, token)
+    vm = yard.boot("i-0012")
+    wait_for(lambda: yard.buildkite.job(job_id).state == "running")
+    yard.interrupt("i-0012")
+    ended(yard, vm)
+    job = yard.buildkite.job(job_id)
+    assert (job.state, job.log) == ("finished", "started\n")
+    assert "spot notice" in vm.console()
+
+
+def test_a_killed_boot_program_still_powers_off(yard: Yard) -> None:
+    vm = yard.boot("i-0013")
+    wait_for(lambda: "booting" in vm.console())
+    for process in vm.processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.cmdline()[-1:] == ["run"]:
+                process.send_signal(signal.SIGKILL)
+    ended(yard, vm)
+
+
+def test_a_mailbox_that_cannot_be_reached_ends_it_too(yard: Yard) -> None:
+    vm = yard.boot(
+        "i-0014", header={"UNASSIGNED_TIMEOUT_SECONDS": "3"}, environment={"AWS_ENDPOINT_URL_DYNAMODB": NOWHERE}
+    )
+    ended(yard, vm)
+    assert "mailbox cannot be read" in vm.console()
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("job_id", "a b"), ("endpoint", "$(reboot)"), ("agent_tags", "a='b'"), ("endpoint", "")]
+)
+def test_a_mailbox_with_strange_words_is_refused(yard: Yard, attribute: str, value: str) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0015", job_id, token, **{attribute: value})
+    vm = yard.boot("i-0015")
+    ended(yard, vm)
+    assert yard.mail("i-0015")["stage"] == "failed"
+    assert attribute in yard.mail("i-0015")["detail"]
+    assert "credential" in yard.mail("i-0015")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("MAILBOX_TABLE", None), ("MAX_LIFETIME_SECONDS", "soon"), ("AGENT_VERSION", None)]
+)
+def test_wrong_user_data_ends_at_once(yard: Yard, name: str, value: str | None) -> None:
+    vm = yard.boot("i-0016", header={name: value})
+    ended(yard, vm)
+    assert name in vm.console()
+
+
+def test_a_failing_agent_leaves_its_last_words_without_the_credential(yard: Yard, tmp_path: Path) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0017", job_id, token)
+    agent = tmp_path / "agent"
+    agent.write_text('#!/usr/bin/env bash\necho "panic: cannot use $BUILDKITE_AGENT_TOKEN"; exit 1\n')
+    agent.chmod(agent.stat().st_mode | stat.S_IXUSR)
+    vm = yard.boot("i-0017", agent=agent)
+    ended(yard, vm)
+    detail = yard.mail("i-0017")["detail"]
+    assert detail.startswith("1 panic: cannot use ***")
+    assert token not in vm.console()
