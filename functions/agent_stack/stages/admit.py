@@ -4,23 +4,24 @@ What is not admitted stays scheduled, in Buildkite's hands; nothing is promised 
 """
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import BugError
-from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.identifiers import ClassName, JobId
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import Policy, UnmatchedJobs
 from agent_stack.ports import Telemetry
 from agent_stack.stages.ticks import DispatcherTick
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Admit:
     """Matches jobs to classes, orders them by priority and age, and cuts to the free capacity."""
 
     policy: Policy
     telemetry: Telemetry
+    _ignored: frozenset[JobId] = field(default=frozenset(), init=False)
 
     def __call__(self, tick: DispatcherTick) -> DispatcherTick:
         """Fills `admitted` and `refused`."""
@@ -28,6 +29,7 @@ class Admit:
             raise BugError("admit needs the classes; resume reads them")
         candidates: list[tuple[Job, ClassName]] = []
         refused: list[tuple[Job, str]] = []
+        ignored: set[JobId] = set()
         for job in sorted(tick.listed, key=lambda job: (-job.priority, job.scheduled_at, job.job_id)):
             if job.queue_key in tick.paused:
                 continue
@@ -37,7 +39,10 @@ class Admit:
             elif self._refuses(job, tick):
                 refused.append((job, match.reason))
             else:
-                self.telemetry.info("job_ignored", job_id=job.job_id, reason=match.reason)
+                ignored.add(job.job_id)
+                if job.job_id not in self._ignored:  # said once, for it is listed again every tick
+                    self.telemetry.info("job_ignored", job_id=job.job_id, reason=match.reason)
+        self._ignored = frozenset(ignored)
         admitted = self._cut(candidates, tick, tick.book) if self.policy.launch_enabled else []
         if len(admitted) < len(candidates):
             self.telemetry.info("jobs_waiting_for_capacity", count=len(candidates) - len(admitted))
