@@ -90,3 +90,14 @@ def test_vms_answer_to_imdsv2_only_and_terminate_when_they_shut_down() -> None:
     assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
     assert "KeyName" not in data
     assert "SecurityGroupIngress" not in resources()["SecurityGroup"]["Properties"]
+
+
+def test_instances_news_reach_the_tracker_in_batches_only() -> None:
+    """One invocation for each event of an account would be thousands, and most are somebody else's."""
+    mapping = resources()["TrackerWakes"]["Properties"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
+    assert mapping["MaximumBatchingWindowInSeconds"] >= 1
+    (target,) = resources()["InstanceChanges"]["Properties"]["Targets"]
+    assert target["Arn"] == {"Fn::GetAtt": ["Wakes", "Arn"]}
+    timeout = resources()["TrackerFunction"]["Properties"]["Timeout"]
+    assert resources()["Wakes"]["Properties"]["VisibilityTimeout"] >= timeout

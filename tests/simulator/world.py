@@ -26,7 +26,7 @@ from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.deployment import Deployed, deploy
-from tests.simulator.lambda_host import Completed, LambdaHost, Schedule
+from tests.simulator.lambda_host import Completed, LambdaHost, Schedule, Wakes
 from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, leftover_processes
 from tests.simulator.vm.process import MARKER_VARIABLE
 
@@ -68,7 +68,7 @@ class Plan:
     token: str | None = AGENT_TOKEN
     classes: str | None = None
     endpoint: str | None = None
-    schedule_seconds: float = 2.0
+    schedule_seconds: float = 5.0
     pending: tuple[timedelta, timedelta] = (timedelta(seconds=3), timedelta(seconds=4))
     pending_of: Mapping[str, timedelta] = field(default_factory=dict)
     shutting_down: timedelta = timedelta(seconds=1)
@@ -118,7 +118,7 @@ class World:
         self._stack.close()
 
     def start(self) -> None:
-        """Begin to invoke the functions on their schedules."""
+        """Begin to invoke the functions: on their schedules, and the tracker by what EC2 tells of instances."""
         for function, host in self.hosts.items():
             schedule = Schedule(
                 host,
@@ -126,6 +126,13 @@ class World:
                 on_completed=lambda completed, function=function: self._on_completed(function, completed),  # type: ignore[misc]  # mypy does not see through the default
             )
             self._stack.callback(schedule.close)
+        wakes = Wakes(
+            self.hosts["tracker"],
+            window_seconds=0.3,
+            on_completed=lambda completed: self._on_completed("tracker", completed),
+        )
+        self._stack.callback(wakes.close)
+        self.ec2.on_event(lambda change: wakes.send(f"{change.instance.instance_id} {change.instance.state}"))
 
     def letters(self) -> Mapping[str, str]:
         """Jobs by instance id: whose mailbox was filled with what."""

@@ -92,7 +92,7 @@ def _run(steps: tuple[DemoStep, ...], plan: Plan) -> int:
         sys.stdout.write(f"NOT AS IT SHOULD BE  {problem}\n")
     if not found:
         sys.stdout.write(
-            f"All is as it should be: {len(expected)} jobs, {count} VMs in {launches} CreateFleet calls, "
+            f"All is as it should be: {len(expected)} jobs, {count} VMs, {launches} CreateFleet, "
             f"0 instances and 0 processes left, {time.monotonic() - began:.0f} s.\n"
         )
     return 1 if found else 0

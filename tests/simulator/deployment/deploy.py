@@ -14,8 +14,17 @@ from tests.simulator.deployment.transform import translated_template
 
 TEMPLATE_BUCKET = "templates"
 
-NOT_PLAYED = frozenset({"AWS::Lambda::EventInvokeConfig", "AWS::Scheduler::Schedule", "Custom::BuildkiteRegistration"})
-"""moto has none of these; whoever runs the functions reads the schedules from the translated template."""
+NOT_PLAYED = frozenset(
+    {
+        "AWS::Events::Rule",
+        "AWS::Lambda::EventInvokeConfig",
+        "AWS::Lambda::EventSourceMapping",
+        "AWS::SQS::QueuePolicy",
+        "AWS::Scheduler::Schedule",
+        "Custom::BuildkiteRegistration",
+    }
+)
+"""What invokes the functions; here the world does that itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
