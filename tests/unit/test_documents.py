@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.simulator.without_each_stage import stages
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -27,3 +29,17 @@ def test_links_lead_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_architecture_page_names_the_stages_in_their_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = [line.strip() for line in page.splitlines() if line.strip().startswith(("register -->", "observe -->"))]
+    named = [re.sub(r"\[[^\]]*\]", "", stage).strip(" _") for line in drawn for stage in line.split("-->")]
+    assert named == [stage.lower() for stage in stages()]
+
+
+def test_places_that_the_architecture_page_names_exist() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text().split("## Where to change what")[1]
+    for place in re.findall(r"`([\w./]+)`", page):
+        inside = ROOT / "functions" / "agent_stack" / place
+        assert inside.exists() or (ROOT / place).exists(), place
