@@ -153,7 +153,7 @@ CONFIG
     fi
     case "$status $error $answer" in
       *"Signature expired"* | *"not yet current"* | *RequestTimeTooSkewed*)
-        if ((clock_set)) || ! date --set="$served_at" >/dev/null; then
+        if ((clock_set)) || [[ -z $served_at ]] || ! date --set="$served_at" >/dev/null; then
           say "clock: still refused as skewed, server says $served_at"
           return 1
         fi
@@ -329,6 +329,7 @@ start_agent() {
   # Active means executed (Type=exec), and the file read.
   until systemctl is-active --quiet "$AGENT_UNIT" || ! kill -0 "$waiter" 2>/dev/null; do sleep 0.1; done
   rm -f "$ENVIRONMENT"
+  systemctl is-active --quiet "$AGENT_UNIT" || return 0 # ended already, or never began: report_exit tells which
   say "agent started"
   report agent_started "" 3
 }

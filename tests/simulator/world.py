@@ -5,7 +5,6 @@ it starts. Simulated are: Buildkite, EC2's own behaviour, DynamoDB and SSM (moto
 """
 
 import json
-import logging
 import os
 import shutil
 import tempfile
@@ -19,8 +18,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
-from moto.server import ThreadedMotoServer
 
+from tests.simulator.aws import AwsServer
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer
 from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Subnet
@@ -154,7 +153,6 @@ class World:
         return [" ".join(process.cmdline()[:4]) for process in leftover_processes(self.marker)]
 
     def _open(self) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         directory = Path(tempfile.mkdtemp(prefix="agent-stack-"))
         self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
         self.buildkite = Buildkite(now=system_now, settings=self.plan.buildkite)
@@ -167,11 +165,9 @@ class World:
             self.hosts[function] = self._host(function, environment)
 
     def _start_moto(self) -> str:
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        self._stack.callback(server.stop)
-        host, port = server.get_host_and_port()
-        return f"http://{host}:{port}"
+        server = AwsServer()
+        self._stack.callback(server.close)
+        return server.url
 
     def _client(self, service: str) -> Any:  # noqa: ANN401  (a client of any service)
         return boto3.client(

@@ -12,7 +12,7 @@ from tests.simulator.vm.process import default_world
 from tests.vm.yard import Aws, Yard
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def aws() -> Iterator[Aws]:
     made = Aws()
     yield made

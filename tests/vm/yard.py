@@ -1,7 +1,6 @@
 """VMs that run the shipped boot program, with a mailbox, a metadata service and a Buildkite to talk to."""
 
 import hashlib
-import logging
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import httpx
-from moto.server import ThreadedMotoServer
 from werkzeug import Request, Response
 
 from infra.user_data import BOOT_PROGRAM
+from tests.simulator.aws import AwsServer
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer, Step
 from tests.simulator.loopback import LoopbackServer
 from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, LocalVm
@@ -39,15 +38,11 @@ class Launched:
     zone: str = "eu-central-1a"
 
 
-class Aws:
-    """moto's DynamoDB and SSM over HTTP, for all tests of a session."""
+class Aws(AwsServer):
+    """With the mailbox table and the token parameter."""
 
     def __init__(self) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        self._server.start()
-        host, port = self._server.get_host_and_port()
-        self.url = f"http://{host}:{port}"
+        super().__init__()
         self.dynamodb: DynamoDBClient = self._client("dynamodb")
         self.dynamodb.create_table(
             TableName=TABLE,
@@ -56,9 +51,6 @@ class Aws:
             KeySchema=[{"AttributeName": "instance_arn", "KeyType": "HASH"}],
         )
         self._client("ssm").put_parameter(Name=TOKEN_PARAMETER, Value=AGENT_TOKEN, Type="SecureString")
-
-    def close(self) -> None:
-        self._server.stop()
 
     def _client(self, service: str) -> Any:  # noqa: ANN401  (a client of any service)
         return boto3.client(
