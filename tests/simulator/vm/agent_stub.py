@@ -106,7 +106,8 @@ class Api:
                 if left == 0 or not error.may_pass:
                     raise
                 say(f"{method} {path}: {error}; trying again")
-                pause = float(error.retry_after or PAUSE_SECONDS)
+                stated = error.retry_after or ""
+                pause = float(stated) if stated.isdecimal() else PAUSE_SECONDS  # a date is not worth reading
             until = time.monotonic() + pause
             while time.monotonic() < until:
                 if stop is not None and stop.draining:
@@ -285,12 +286,16 @@ class Run:
         begun = time.monotonic()
         status_due, heartbeat_due = begun + self._status_seconds, begun + self._heartbeat_seconds
         kill_at = given_up_at = None
+        closed = False  # the command wants to say no more, but may go on
         while given_up_at is None or time.monotonic() < given_up_at:
-            if select.select([source], [], [], LOOK_SECONDS)[0]:
+            if closed:
+                time.sleep(LOOK_SECONDS)
+            elif select.select([source], [], [], LOOK_SECONDS)[0]:
                 data = os.read(source, 65_536)
-                if not data:
-                    return
+                closed = not data
                 self._log.write(data)
+            if closed and process.poll() is not None:
+                return
             self._log.send()
             moment = time.monotonic()
             if given_up_at is None and process.poll() is not None:
