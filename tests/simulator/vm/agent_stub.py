@@ -288,12 +288,7 @@ class Run:
         kill_at = given_up_at = None
         closed = False  # the command wants to say no more, but may go on
         while given_up_at is None or time.monotonic() < given_up_at:
-            if closed:
-                time.sleep(LOOK_SECONDS)
-            elif select.select([source], [], [], LOOK_SECONDS)[0]:
-                data = os.read(source, 65_536)
-                closed = not data
-                self._log.write(data)
+            closed = closed or self._pass_on(source)
             if closed and process.poll() is not None:
                 return
             self._log.send()
@@ -315,6 +310,16 @@ class Run:
             if kill_at is not None and moment >= kill_at:
                 kill_at = float("inf")
                 send_group(process, signal.SIGKILL)
+            if closed:
+                time.sleep(LOOK_SECONDS)
+
+    def _pass_on(self, source):
+        """Whatever the command says within a moment, to the log; True once it has closed its output."""
+        if not select.select([source], [], [], LOOK_SECONDS)[0]:
+            return False
+        data = os.read(source, 65_536)
+        self._log.write(data)
+        return not data
 
     def _ask(self):
         try:
