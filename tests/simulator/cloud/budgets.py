@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from tests.simulator.cloud.errors import throttled
-from tests.simulator.cloud.settings import INSTANCE_BUDGETS, READ_BUDGET, REQUEST_BUDGETS, Budget
+from tests.simulator.cloud.settings import LAUNCHES, READ_BUDGET, REQUEST_BUDGETS, TERMINATIONS, Budget
 
 
 class Bucket:
@@ -31,7 +31,12 @@ class Budgets:
     def __init__(self, *, enforced: bool) -> None:
         self._enforced = enforced
         self._requests: dict[str, Bucket] = {}
-        self._instances = {action: Bucket(budget) for action, budget in INSTANCE_BUDGETS.items()}
+        launches = Bucket(LAUNCHES)
+        self._instances = {
+            "CreateFleet": launches,
+            "RunInstances": launches,
+            "TerminateInstances": Bucket(TERMINATIONS),
+        }
 
     def request(self, action: str, now: datetime) -> None:
         """Count one request.

@@ -1,5 +1,6 @@
 """A fake EC2, as a test or a demo holds it in its hand."""
 
+import base64
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Ec2:
             "DescribeInstances": self._describe_instances,
             "DescribeSubnets": self._describe_subnets,
             "GetConsoleOutput": self._console_output,
+            "RunInstances": self._fleets.run,
             "TerminateInstances": self._terminate,
         }
 
@@ -258,7 +260,8 @@ class Ec2:
     def _console_output(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         if request["InstanceId"] not in self._region.instances:
             raise _unknown([request["InstanceId"]])
-        return {"InstanceId": request["InstanceId"], "Timestamp": now, "Output": ""}
+        said = base64.b64encode(self._region.console(request["InstanceId"]).encode()).decode()
+        return {"InstanceId": request["InstanceId"], "Timestamp": now, "Output": said}
 
     def _known(self, instance_id: str) -> Instance:
         return self._region.instances[instance_id]

@@ -54,6 +54,34 @@ class Fleets:
             self._answers[token] = (asked, answer)
         return answer
 
+    def run(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        """RunInstances: instances of one type in one subnet. Its client tokens count within a zone.
+
+        Raises:
+            Ec2Error: the request is refused, as a whole.
+        """
+        subnet = self._region.settings.subnets[request["SubnetId"]]
+        token = f"{subnet.zone}:{request.get('ClientToken', '')}"
+        asked = json.dumps(request, sort_keys=True, default=str)
+        if request.get("ClientToken") and token in self._answers:
+            before, answer = self._answers[token]
+            if before != asked:
+                raise Ec2Error("IdempotentParameterMismatch", "The token was used with other parameters")
+            return answer
+        room, why = self._room(request, "on-demand")
+        if room < request["MinCount"]:
+            raise Ec2Error(why, f"{why} for {request['InstanceType']} in {request['SubnetId']}", status=500)
+        count = min(room, request["MaxCount"])
+        if self._budgets.instances("RunInstances", count, now) < count:
+            raise Ec2Error("RequestLimitExceeded", "Too many instances at once", status=503)
+        tags = self._tags(request.get("TagSpecifications", ()), "on-demand")
+        group = self._group(request, count, "on-demand", LaunchTemplateData(), tags, {}, now)
+        shown = [self._region.instances[instance_id].described() for instance_id in group["InstanceIds"]]
+        answer = {"ReservationId": f"r-{len(self._answers):08x}", "Instances": shown}
+        if request.get("ClientToken"):
+            self._answers[token] = (asked, answer)
+        return answer
+
     def _launch(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         if request.get("Type") != "instant":
             raise Ec2Error("InvalidParameterValue", "only fleets of type instant are simulated")
@@ -169,7 +197,7 @@ class Fleets:
 
 def _origin(config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     shown = {key: value for key, value in override.items() if key in {"InstanceType", "SubnetId", "Priority"}}
-    return {"LaunchTemplateSpecification": dict(config["LaunchTemplateSpecification"]), "Overrides": shown}
+    return {"LaunchTemplateSpecification": dict(config.get("LaunchTemplateSpecification", {})), "Overrides": shown}
 
 
 def _error(code: str, config: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ BY_ITSELF = "Client.InstanceInitiatedShutdown"
 BY_SPOT = "Server.SpotInstanceTermination"
 BY_HOST = "Server.InternalError"
 NOT_BOOTED = "Client.InternalError"
+CONSOLE_CHARACTERS = 64 * 1024  # source: GetConsoleOutput
 
 
 class Machine(Protocol):
@@ -22,6 +23,9 @@ class Machine(Protocol):
 
     def stop(self) -> None:
         """End it, whatever it is doing."""
+
+    def console(self) -> str:
+        """What it has written to its console."""
 
 
 class Machines(Protocol):
@@ -51,6 +55,7 @@ class Region:
         self._random = random.Random(seed)
         self._machines = machines
         self._running: dict[str, Machine] = {}
+        self._consoles: dict[str, Machine] = {}
         self._interrupted: dict[str, datetime] = {}
 
     def launch(self, *, now: datetime, **attributes: Any) -> Instance:  # noqa: ANN401  (Instance's own)
@@ -109,6 +114,11 @@ class Region:
         forgotten = instance.state == "terminated" and ended and now > ended + self.settings.terminated_shown
         return now >= instance.launched_at + self.settings.describe_lag and not forgotten
 
+    def console(self, instance_id: str) -> str:
+        """The end of what the instance's computer has said, also after its end."""
+        machine = self._consoles.get(instance_id)
+        return machine.console()[-CONSOLE_CHARACTERS:] if machine else ""
+
     def tag(self, instance_id: str, tags: Mapping[str, str]) -> None:
         """Add tags."""
         instance = self.instances[instance_id]
@@ -118,7 +128,9 @@ class Region:
         if self._interrupted.get(instance.instance_id, due) <= due and instance.instance_id in self._interrupted:
             del self._interrupted[instance.instance_id]
             instance = self.shut_down(instance.instance_id, BY_SPOT, due)
-        if instance.state == "pending" and instance.running_at <= due:
+        if instance.state == "pending" and instance.running_at <= due and self._locked(instance):
+            self.shut_down(instance.instance_id, NOT_BOOTED, due)
+        elif instance.state == "pending" and instance.running_at <= due:
             self._set(replace(instance, state="running"), due)
             if self._machines is not None:
                 self.errands.append(lambda: self._boot(instance.instance_id))
@@ -136,9 +148,12 @@ class Region:
         except OSError:
             self.shut_down(instance_id, NOT_BOOTED, instance.running_at)
             return
-        self._running[instance_id] = machine
+        self._running[instance_id] = self._consoles[instance_id] = machine
         if self.instances[instance_id].state != "running" and self._running.pop(instance_id, None) is not None:
             machine.stop()
+
+    def _locked(self, instance: Instance) -> bool:
+        return instance.image_id in self.settings.locked_images
 
     def _set(self, instance: Instance, at: datetime) -> None:
         self.instances[instance.instance_id] = instance

@@ -31,14 +31,14 @@ class Budget:
 
 REQUEST_BUDGETS: Mapping[str, Budget] = {
     "CreateFleet": Budget(burst=50, refill_per_second=5),
+    "RunInstances": Budget(burst=5, refill_per_second=2),
     "TerminateInstances": Budget(burst=100, refill_per_second=5),
     "CreateTags": Budget(burst=100, refill_per_second=10),
 }
 READ_BUDGET = Budget(burst=100, refill_per_second=20)
-INSTANCE_BUDGETS: Mapping[str, Budget] = {
-    "CreateFleet": Budget(burst=1_000, refill_per_second=2),
-    "TerminateInstances": Budget(burst=1_000, refill_per_second=20),
-}
+LAUNCHES = Budget(burst=1_000, refill_per_second=2)
+TERMINATIONS = Budget(burst=1_000, refill_per_second=20)
+"""Instances, whatever the request that names them."""
 """Source: the request throttling page of the EC2 developer guide, account and region defaults."""
 
 
@@ -55,6 +55,7 @@ class Settings:
         capacity: free instances by pool `market:type:zone`; a pool that is not named has plenty.
         quotas: most instances at once by market.
         unknown_images: images no launch finds.
+        locked_images: images whose key the launch may not use; what is launched from one never runs.
     """
 
     subnets: Mapping[str, Subnet]
@@ -67,4 +68,5 @@ class Settings:
     capacity: Mapping[str, int] = field(default_factory=dict)
     quotas: Mapping[str, int] = field(default_factory=dict)
     unknown_images: frozenset[str] = frozenset()
+    locked_images: frozenset[str] = frozenset()
     throttled: bool = True

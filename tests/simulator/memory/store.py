@@ -1,18 +1,26 @@
 """One store behind three ports. Every method is one atomic step, as a transaction is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from agent_stack.domain.errors import GiveUpError
+from agent_stack.adapters.dynamodb.items import shard
+from agent_stack.adapters.dynamodb.transactions import CONFLICT_PAUSE, MAX_ROUNDS
+from agent_stack.domain.errors import GiveUpError, RetryError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Baton, BootStage
 from agent_stack.domain.vms import Letter, Mail
 from agent_stack.ports import Held
+from tests.simulator.memory.rates import Rates
 
 MAX_DETAIL_CHARACTERS = 300
+
+
+def _partitions(job_id: JobId, kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Where these items of a job's are: in eight shards by kind; a mailbox has a partition of its own."""
+    return tuple(f"mailbox#{job_id}" if kind == "mailbox" else shard(kind, job_id) for kind in kinds)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,9 +82,16 @@ class Store:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryLedger:
-    """See the port `Ledger`."""
+    """See the port `Ledger`.
+
+    Attributes:
+        rates: what the tables take; None for all of it at once.
+        sleep: how it waits before it asks again for what was not taken.
+    """
 
     store: Store
+    rates: Rates | None = None
+    sleep: Callable[[timedelta], None] = lambda _: None
 
     def active_runs(self) -> Sequence[Run]:
         """See the port."""
@@ -92,39 +107,47 @@ class MemoryLedger:
 
     def record(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
-        won = []
-        for run in runs:
-            if run.job_id not in self.store.runs:
+
+        def put(run: Run) -> bool:
+            free = run.job_id not in self.store.runs
+            if free:
                 self.store.runs[run.job_id] = run
-                won.append(run)
-        return won
+            return free
+
+        return self._write(runs, put, ("run",))
 
     def update(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
-        return [run for run in runs if self._put(run)]
+        return self._write(runs, self._put, ("run",))
 
     def end(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
-        won = []
-        for run in runs:
-            if self._follows(run):
+
+        def move(run: Run) -> bool:
+            follows = self._follows(run)
+            if follows:
                 del self.store.runs[run.job_id]
                 self.store.history.append(run)
                 if run.attempt:
                     self.store.attempts[run.job_id] = run.attempt
-                won.append(run)
-        return won
+            return follows
+
+        return self._write(runs, move, ("run", "history", "tombstone"))
 
     def bind(self, pairs: Sequence[tuple[Run, Letter]]) -> Sequence[Run]:
         """See the port."""
-        won = []
-        for run, letter in pairs:
+        letters = {run.job_id: letter for run, letter in pairs}
+
+        def join(run: Run) -> bool:
+            letter = letters[run.job_id]
             before = self.store.runs.get(run.job_id)
             free = before is not None and before.binding is None and letter.instance_arn not in self.store.boxes
             if free and self._put(run):
                 self.store.boxes[letter.instance_arn] = Box(letter=letter, credential=letter.credential)
-                won.append(run)
-        return won
+                return True
+            return False
+
+        return self._write([run for run, _ in pairs], join, ("run", "mailbox"))
 
     def open_intents(self) -> Sequence[Intent]:
         """See the port."""
@@ -144,6 +167,27 @@ class MemoryLedger:
     def close_intent(self, intent_id: IntentId) -> None:
         """See the port."""
         self.store.intents.pop(intent_id, None)
+
+    def _write(self, runs: Sequence[Run], write: Callable[[Run], bool], kinds: tuple[str, ...]) -> list[Run]:
+        """Write each run for itself; what is throttled or in conflict again and again, as `Transactions` does."""
+        won: list[Run] = []
+        pending = list(runs)
+        for attempt in range(MAX_ROUNDS):
+            again: list[Run] = []
+            for run in pending:
+                if self.rates is not None and not self.rates.take(_partitions(run.job_id, kinds)):
+                    again.append(run)
+                elif write(run):
+                    won.append(run)
+            if not again:
+                break
+            self.sleep(CONFLICT_PAUSE * 2**attempt)
+            pending = again
+        else:
+            if not won:
+                raise RetryError(f"{len(pending)} writes were not taken {MAX_ROUNDS} times")
+        order = {run.job_id: number for number, run in enumerate(runs)}
+        return sorted(won, key=lambda run: order[run.job_id])
 
     def _follows(self, run: Run) -> bool:
         before = self.store.runs.get(run.job_id)

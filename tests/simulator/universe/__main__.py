@@ -9,8 +9,10 @@ from pathlib import Path
 
 from tests.simulator.universe.crashes import die_everywhere
 from tests.simulator.universe.scenario import Report, play
+from tests.simulator.universe.shrink import shrink
 
 SHOWN_LINES = 60
+SHRUNK = 3  # worlds; one bug breaks many, and a person reads one
 
 
 def main() -> int:
@@ -19,37 +21,43 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100, help="how many worlds")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="replay this one, and print its trace")
+    parser.add_argument("--without", default="", help="with --seed: parts of its story to leave out, as in s3,f2")
+    parser.add_argument("--as-found", action="store_true", help="do not look for the least of a world that fails")
     parser.add_argument("--every-crash", action="store_true", help="the pipeline, dying once at every call of a port")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     if arguments.seed is not None:
-        report = play(arguments.seed)
+        report = play(arguments.seed, frozenset(arguments.without.split(",")))
         sys.stdout.write("\n".join(report.trace) + "\n")
-        return _say([report])
+        return _say([report], minimise=False)
     began = time.monotonic()
     if arguments.every_crash:
         done = die_everywhere(arguments.processes)
         for tried, report in done:
             if report.broken is not None:
                 sys.stdout.write(f"{tried}: {report.broken}\n")
-        status = _say([report for _, report in done])
+        status = _say([report for _, report in done], minimise=False)
         sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
         return status
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     with ProcessPoolExecutor(arguments.processes) as pool:
         reports = list(pool.map(play, seeds, chunksize=4))
-    status = _say(reports)
+    status = _say(reports, minimise=not arguments.as_found)
     sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
     return status
 
 
-def _say(reports: Iterable[Report]) -> int:
+def _say(reports: Iterable[Report], *, minimise: bool = True) -> int:
     reports = list(reports)
-    for report in reports:
-        if report.broken is not None:
-            sys.stdout.write(f"seed {report.seed}: {report.broken}\n")
-            sys.stdout.write("".join(f"    {line}\n" for line in shrunk(report)))
-            sys.stdout.write(f"  replay: scripts/simulate --seed {report.seed}\n")
+    broken_ones = [report for report in reports if report.broken is not None]
+    for number, report in enumerate(broken_ones):
+        sys.stdout.write(f"seed {report.seed}: {report.broken}\n")
+        least, without = shrink(report) if minimise and number < SHRUNK else (report, frozenset[str]())
+        if without:
+            sys.stdout.write(f"  {len(report.parts)} parts of the story, {len(least.parts)} of them needed\n")
+        sys.stdout.write("".join(f"    {line}\n" for line in _concerned(least)))
+        left_out = f" --without {','.join(sorted(without))}" if without else ""
+        sys.stdout.write(f"  replay: scripts/simulate --seed {report.seed}{left_out}\n")
     broken = sum(report.broken is not None for report in reports)
     sys.stdout.write(
         f"{len(reports)} worlds, {sum(r.steps for r in reports)} steps, {sum(r.points for r in reports)} calls of "
@@ -60,7 +68,7 @@ def _say(reports: Iterable[Report]) -> int:
     return 1 if broken else 0
 
 
-def shrunk(report: Report) -> list[str]:
+def _concerned(report: Report) -> list[str]:
     """What of the trace concerns the job or VM that the broken promise names, and the end of the rest."""
     words = [word.strip(",:") for word in (report.broken or "").split()]
     named = [word for word in words if word.startswith("i-") or word.count("-") == 4]

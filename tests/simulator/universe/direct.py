@@ -3,6 +3,7 @@
 That real botocore says the same is for the fleet's contract suite to show.
 """
 
+import base64
 import re
 from collections.abc import Callable
 from typing import Any
@@ -25,14 +26,17 @@ class DirectClient:
 
         def call(**parameters: object) -> dict[str, Any]:
             try:
-                return self._ec2.request(action, parameters)
+                answer = self._ec2.request(action, parameters)
             except Ec2Error as error:
-                answer: Any = {
+                refusal: Any = {
                     "Error": {"Code": error.code, "Message": error.message},
                     "ResponseMetadata": {"HTTPStatusCode": error.status},
                 }
-                raise ClientError(answer, action) from None
+                raise ClientError(refusal, action) from None
             except AnswerLost:
                 raise ConnectionClosedError(endpoint_url="https://ec2") from None
+            if action == "GetConsoleOutput":  # botocore decodes it for its caller
+                answer = {**answer, "Output": base64.b64decode(answer["Output"]).decode()}
+            return answer
 
         return call

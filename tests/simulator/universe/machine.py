@@ -62,6 +62,7 @@ class VirtualVm:
         self._session = ""
         self._token = ""
         self._ends_at = kernel.now()
+        self._said: list[str] = []
         if chance.random() < temper.hangs:
             kernel.note(f"{self.instance_id} hangs")
             return
@@ -72,6 +73,10 @@ class VirtualVm:
     def stop(self) -> None:
         """The power is cut."""
         self.alive = False
+
+    def console(self) -> str:
+        """What it said at each stage, and at its end."""
+        return "\n".join(self._said)
 
     # --- boot program ---
 
@@ -155,6 +160,8 @@ class VirtualVm:
         def go() -> None:
             if not self.alive:
                 return
+            if what:
+                self._said.append(what)
             if self._chance.random() < self._temper.dies_anywhere:
                 self._kernel.note(f"{self.instance_id} dies")
                 self._off()

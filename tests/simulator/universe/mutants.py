@@ -92,8 +92,8 @@ MUTANTS = (
         changes=(("agent_stack/adapters/stacks_api/limits.py", "safety=Safety.ONCE", "safety=Safety.IDEMPOTENT"),),
     ),
     Mutant(
-        promise="I2",
-        name="look at nothing but news (I9: events are only hints, and this world has none)",
+        promise="I9",
+        name="look at nothing but news, in worlds that have none",
         changes=((f"{STAGES}/observe.py", "runs = self.ledger.active_runs()", "runs = self.ledger.active_runs()[:0]"),),
     ),
     Mutant(
@@ -126,7 +126,7 @@ def caught(mutant: Mutant) -> tuple[bool, str]:
                 return False, f"{file} holds {before!r} {source.count(before)} times, not once"
             (functions / file).write_text(source.replace(before, after))
         run = subprocess.run(
-            [sys.executable, "-m", "tests.simulator.universe", "--seeds", str(SEEDS), "--processes", "1"],
+            [sys.executable, "-m", "tests.simulator.universe", "--seeds", str(SEEDS), "--processes", "1", "--as-found"],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": f"{functions}:{ROOT}"},
             capture_output=True,

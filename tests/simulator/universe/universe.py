@@ -27,7 +27,8 @@ from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, transport
 from tests.simulator.clock import FixedDeadline, SeededIds
 from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
-from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Store
+from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
+from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.simulator.universe.direct import DirectClient
 from tests.simulator.universe.kernel import Kernel
@@ -69,6 +70,9 @@ class Nature:
     ec2: Ec2Settings
     temper: Temper = field(default_factory=Temper)
     latency: tuple[float, float] = (0.005, 0.2)
+    writes_per_second: float = WRITES_PER_SECOND
+    conflicts: float = 0.0
+    """How often a transaction meets another."""
 
 
 def plain_ec2(**changes: Any) -> Ec2Settings:  # noqa: ANN401  (the settings' own)
@@ -123,7 +127,14 @@ class Universe:
         self.points: list[str] = []
         """Every call of a port so far: the places at which a process can die."""
         self.crashes = 0
+        self.hinted = False
         self._nature = nature
+        quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
+        self.rates = Rates(
+            now=self.kernel.now,
+            per_second=nature.writes_per_second,
+            conflicts=lambda: self.faulty and quarrel.random() < nature.conflicts,
+        )
         self._ids = SeededIds(seed)
         self._http = httpx.Client(transport=transport(self.buildkite), base_url="http://buildkite.invalid/v3")
         self._on_stack: set[str] = set()
@@ -197,6 +208,7 @@ class Universe:
 
     def send_hints(self) -> None:
         """From now on EC2's state changes wake the tracker: late, twice or never, as events do."""
+        self.hinted = True
 
         def hint(change: StateChange) -> None:
             for _ in range(self.chance.choice([0, 1, 1, 2])):
@@ -275,7 +287,9 @@ class Universe:
         ports = Ports(
             stacks=process.mortal(stacks, f"{function} stacks"),
             fleet=process.mortal(fleet, f"{function} fleet"),
-            ledger=process.mortal(MemoryLedger(store=self.store), f"{function} ledger"),
+            ledger=process.mortal(
+                MemoryLedger(store=self.store, rates=self.rates, sleep=self.kernel.sleep), f"{function} ledger"
+            ),
             mailbox=process.mortal(MemoryMailbox(store=self.store), f"{function} mailbox"),
             classes=Classes(),
             clock=self.kernel,

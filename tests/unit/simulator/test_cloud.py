@@ -24,6 +24,9 @@ class Computer:
     def stop(self) -> None:
         self.stopped = True
 
+    def console(self) -> str:
+        return "héllo from the console"
+
 
 class Computers:
     """Boots instances, or fails to."""
@@ -296,3 +299,59 @@ def test_state_changes_are_told_in_order() -> None:
 
 def test_the_same_seed_gives_the_same_instances() -> None:
     assert Region().launch(3) == Region().launch(3)
+
+
+def test_a_launch_that_may_not_use_its_key_never_runs() -> None:
+    region = Region(locked_images=frozenset({"ami-1"}))
+    (instance_id,) = region.launch()
+    region.clock.sleep(20 * SECOND)
+    (described,) = region.client.describe_instances()["Reservations"][0]["Instances"]
+    assert (described["State"]["Name"], described["StateReason"]["Code"]) == ("shutting-down", "Client.InternalError")
+    assert instance_id not in region.computers.booted
+
+
+def test_the_console_can_be_read_also_after_the_end() -> None:
+    region = Region()
+    (instance_id,) = region.launch()
+    assert region.client.get_console_output(InstanceId=instance_id)["Output"] == ""
+    region.clock.sleep(20 * SECOND)
+    region.ec2.advance()
+    region.client.terminate_instances(InstanceIds=[instance_id])
+    region.clock.sleep(60 * SECOND)
+    assert region.client.get_console_output(InstanceId=instance_id)["Output"] == "héllo from the console"
+
+
+def run(region: Region, subnet_id: str = "subnet-a", count: int = 1, token: str = "") -> set[str]:
+    request: dict[str, Any] = {
+        "ImageId": "ami-1",
+        "InstanceType": "m7i.large",
+        "SubnetId": subnet_id,
+        "MinCount": count,
+        "MaxCount": count,
+    }
+    if token:
+        request["ClientToken"] = token
+    answer = region.client.run_instances(**request)
+    return {instance["InstanceId"] for instance in answer["Instances"]}
+
+
+def test_a_token_of_run_instances_counts_within_its_zone() -> None:
+    region = Region()
+    first = run(region, "subnet-a", token="t")
+    assert run(region, "subnet-a", token="t") == first
+    assert run(region, "subnet-b", token="t") != first
+    with pytest.raises(ClientError) as raised:
+        run(region, "subnet-a2", token="t")
+    assert refusal(raised) == "IdempotentParameterMismatch"
+
+
+def test_run_instances_has_a_smaller_request_bucket_and_shares_the_instances() -> None:
+    region = Region()
+    region.launch(996)
+    for _ in range(4):
+        run(region)
+    with pytest.raises(ClientError) as raised:
+        run(region)
+    assert refusal(raised) == "RequestLimitExceeded"
+    region.clock.sleep(SECOND)
+    assert len(run(region)) == 1

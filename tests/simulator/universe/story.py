@@ -1,0 +1,159 @@
+"""What happens to a world from outside: which jobs come, what people do, and which faults are scripted."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
+from tests.simulator.buildkite import JobState, Operation, Step
+from tests.simulator.universe.universe import Universe
+
+STORY_SECONDS = 150.0
+
+PIPELINE = (
+    Step(key="hello", env={"SIM_SECONDS": "1"}),
+    Step(key="tests", env={"SIM_SECONDS": "5"}, priority=5),
+    Step(key="failing", env={"SIM_SECONDS": "1", "SIM_EXIT": "3"}),
+    Step(key="cancelled-early"),
+    Step(key="cancelled-late", env={"SIM_SECONDS": "60"}),
+    Step(key="unknown-class", agents=["class=gpu-of-the-future"]),
+    Step(key="long", env={"SIM_SECONDS": "20"}),
+)
+"""The demo's seven jobs, with their times in the environment."""
+
+STACKS_FAULTS = (
+    Operation.LIST_SCHEDULED_JOBS,
+    Operation.RESERVE_JOBS,
+    Operation.GET_JOB_STATES,
+    Operation.NOTIFY,
+    Operation.FINISH_JOB,
+    Operation.ISSUE_ACQUISITION_TOKENS,
+    Operation.REGISTER_STACK,
+    Operation.AGENT_REGISTER,
+)
+EC2_FAULTS = ("CreateFleet", "DescribeInstances", "TerminateInstances")
+
+
+@dataclass(slots=True, kw_only=True)
+class Story:
+    """Events to come, numbered in the order in which they were thought of."""
+
+    universe: Universe
+    without: frozenset[str]
+    events: int = 0
+
+    def at(self, seconds: float, name: str, action: Callable[[], None]) -> None:
+        """Let that happen then, unless there is peace by then or it is to be left out."""
+        self.events += 1
+        if f"s{self.events}" in self.without:
+            return
+        self.universe.kernel.after(timedelta(seconds=seconds), name, lambda: action() if self.universe.faulty else None)
+
+
+def write(universe: Universe, chance: random.Random, without: frozenset[str]) -> int:
+    """Write one; how many events it has."""
+    story = Story(universe=universe, without=without)
+    kernel = universe.kernel
+    story.at(chance.uniform(0, 5), "a build is pushed", lambda: push_pipeline(universe))
+    for _ in range(chance.randint(0, 5)):
+        step = Step(
+            env={"SIM_SECONDS": str(chance.randint(1, 40)), "SIM_EXIT": str(chance.choice([0, 0, 1]))},
+            agents=chance.choice([[], [], ["class=spot"], ["class=none"]]),
+            priority=chance.randint(-1, 3),
+            retry_automatic_limit=chance.choice([0, 0, 1]),
+        )
+        story.at(chance.uniform(0, 100), "a job is pushed", partial(_push, universe, step, chance))
+    if chance.random() < 0.5:
+        universe.send_hints()
+    if chance.random() < 0.2:
+        endless = Step(env={"SIM_SECONDS": "5000"})
+        story.at(chance.uniform(0, 100), "a job without end is pushed", partial(_push, universe, endless, chance))
+    for _ in range(chance.choice([0, 0, 2])):
+        story.at(chance.uniform(10, STORY_SECONDS), "a VM nobody asked for", partial(_stray, universe))
+    if chance.random() < 0.3:
+        begin = chance.uniform(0, 60)
+        story.at(begin, "the queue is paused", lambda: _pause(universe))
+        kernel.after(timedelta(seconds=begin + chance.uniform(20, 80)), "", lambda: _resume(universe))
+    for _ in range(chance.choice([0, 4, 12])):
+        operation = chance.choice(STACKS_FAULTS)
+        fault = chance.choice(["fail", "lose_answer", "lose_request", "cut_answer"])
+        script = partial(getattr(universe.buildkite.faults, fault), operation, times=chance.choice([1, 2, 6]))
+        story.at(chance.uniform(0, STORY_SECONDS), f"buildkite {fault} {operation}", script)
+    for _ in range(chance.choice([0, 3, 8])):
+        action = chance.choice(EC2_FAULTS)
+        story.at(chance.uniform(0, STORY_SECONDS), f"ec2 fails {action}", partial(_ec2_fault, universe, action, chance))
+    for _ in range(chance.choice([0, 1, 3])):
+        story.at(chance.uniform(10, STORY_SECONDS), "", lambda: _take_a_vm(universe, chance))
+    return story.events
+
+
+def push_pipeline(universe: Universe) -> None:
+    """The demo's pipeline, and its two cancellations."""
+    build = universe.buildkite.create_build(steps=PIPELINE)
+    early, late = build.job_id("cancelled-early"), build.job_id("cancelled-late")
+
+    def cancel_early() -> None:
+        if early in universe.store.runs and universe.store.runs[early].binding is not None:  # type: ignore[index]  # a JobId is text
+            universe.buildkite.cancel_job(early)
+        elif universe.faulty:
+            universe.kernel.after(timedelta(seconds=0.5), "", cancel_early)
+
+    def cancel_late() -> None:
+        if universe.buildkite.job(late).state is JobState.RUNNING:
+            universe.buildkite.cancel_job(late)
+        elif universe.faulty:
+            universe.kernel.after(timedelta(seconds=1), "", cancel_late)
+
+    universe.kernel.after(timedelta(seconds=0.5), "", cancel_early)
+    universe.kernel.after(timedelta(seconds=1), "", cancel_late)
+
+
+def _push(universe: Universe, step: Step, chance: random.Random) -> None:
+    (job_id,) = universe.buildkite.create_build(steps=[step]).job_ids
+    if chance.random() < 0.2:
+        delay = timedelta(seconds=chance.uniform(0, 40))
+        universe.kernel.after(delay, "a job is cancelled", partial(universe.buildkite.cancel_job, job_id))
+
+
+def _stray(universe: Universe) -> None:
+    """A VM that carries our tag and belongs to nothing, as after a restore of the ledger."""
+    universe.ec2.launch_orphan(tags={DEPLOYMENT_TAG: universe.settings.deployment}, subnet_id="subnet-a")
+
+
+def _pause(universe: Universe) -> None:
+    universe.buildkite.pause_queue("default")
+    universe.laws.paused_since = universe.kernel.now()
+
+
+def _resume(universe: Universe) -> None:
+    universe.buildkite.resume_queue("default")
+    universe.laws.paused_since = None
+
+
+def _ec2_fault(universe: Universe, action: str, chance: random.Random) -> None:
+    times = chance.choice([1, 2, 6])
+    match chance.choice(["throttle", "lose", "server", "partial"]):
+        case "throttle":
+            universe.ec2.faults.fail(action, "RequestLimitExceeded", status=503, times=times)
+        case "lose":
+            universe.ec2.faults.lose_answer(action, times=times)
+        case "server":
+            universe.ec2.faults.fail(action, "InternalError", status=500, times=times)
+        case _:
+            universe.ec2.faults.errors_in_answer("InsufficientInstanceCapacity", times=times)
+
+
+def _take_a_vm(universe: Universe, chance: random.Random) -> None:
+    """Hardware fails, or spot capacity is taken back."""
+    up = [instance for instance in universe.ec2.instances() if instance.state in {"pending", "running"}]
+    if not up:
+        return
+    victim = chance.choice(up)
+    if victim.market == "spot":
+        universe.kernel.note(f"{victim.instance_id} spot notice")
+        universe.ec2.interrupt_spot(victim.instance_id)
+    else:
+        universe.kernel.note(f"{victim.instance_id} loses its host")
+        universe.ec2.lose_host(victim.instance_id)
