@@ -14,7 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail when a change is needed")
     check = parser.parse_args().check
-    template = user_data.generated(user_data.TEMPLATE.read_text(), user_data.BOOT_PROGRAM.read_text())
+    template = user_data.generated(user_data.TEMPLATE.read_text())
     wanted = {user_data.TEMPLATE: template, parameters.PAGE: parameters.page(template)}
     if missing := parameters.ungrouped(template):
         sys.stderr.write(f"template.yaml shows in no parameter group: {', '.join(sorted(missing))}\n")

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 REGION = "eu-central-1"
 
 
+def dynamo_calls(clock: VirtualClock, ids: SeededIds | None = None) -> AwsCalls:
+    """How DynamoDB is asked: as in production, on a virtual clock."""
+    return AwsCalls(
+        clock=clock,
+        ids=ids or SeededIds(),
+        deadline=FixedDeadline(),
+        throttles=dynamodb.THROTTLES,
+        server_errors=dynamodb.SERVER_ERRORS,
+    )
+
+
 class AnyTables(Protocol):
     """What every store of records offers to the contract suites."""
 
@@ -83,13 +94,7 @@ class Tables:
                 AttributeDefinitions=described["AttributeDefinitions"],
                 KeySchema=described["KeySchema"],
             )
-        calls = AwsCalls(
-            clock=self.clock,
-            ids=self.ids,
-            deadline=FixedDeadline(),
-            throttles=dynamodb.THROTTLES,
-            server_errors=dynamodb.SERVER_ERRORS,
-        )
+        calls = dynamo_calls(self.clock, self.ids)
         self.ledger_table = Table(client=self.client, calls=calls, name="LedgerTable")
         self.mailbox_table = Table(client=self.client, calls=calls, name="MailboxTable")
         self.ledger: Ledger = DynamoLedger(

@@ -8,12 +8,22 @@ from typing import Any
 import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
+from cfnlint.decode.cfn_yaml import loads
 
 from agent_stack.settings import Settings
-from infra.user_data import BOOT_PROGRAM, HEADER, MAX_BYTES, TEMPLATE, generated
+from infra import user_data
+from infra.user_data import MAX_BYTES, SETTINGS, TEMPLATE, boot_program, generated, unpacked
 from tests.simulator.deployment import translated_template
 
 REGION = "eu-central-1"
+SHELL = {"BASH_REMATCH", "BASH_SOURCE", "PATH", "RANDOM", "TMPDIR"}
+FROM_SYSTEMD = {"RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"}
+GENERATED = {"BOOT_PROGRAM", "SETTINGS"}
+WITH_A_DEFAULT = {"AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "SPOT_POLL_SECONDS"}
+FROM_THE_AGENT = {
+    *("AGENT_STACK_PRIVATE", "AGENT_STACK_ARTIFACT_BUCKET", "GIT_SSH_COMMAND"),
+    *("BUILDKITE_PIPELINE_ID", "BUILDKITE_BUILD_ID", "BUILDKITE_JOB_ID", "BUILDKITE_ARTIFACT_UPLOAD_DESTINATION"),
+}
 
 
 def resources() -> dict[str, Any]:
@@ -31,21 +41,41 @@ def test_it_is_valid(translated: bool) -> None:  # noqa: FBT001  (which of the t
     assert findings == []
 
 
+def test_the_nested_template_is_valid_and_takes_what_it_is_given() -> None:
+    nested = user_data.ROOT / loads(TEMPLATE.read_text())["Resources"]["Image"]["Properties"]["TemplateURL"]
+    assert [str(match) for match in lint(nested.read_text(), config=ManualArgs(regions=[REGION]))] == []
+    parameters = loads(nested.read_text())["Parameters"]
+    given = set(resources()["Image"]["Properties"]["Parameters"])
+    assert given == set(parameters)
+
+
 def test_the_user_data_is_the_boot_program() -> None:
     template = TEMPLATE.read_text()
-    assert generated(template, BOOT_PROGRAM.read_text()) == template
+    assert generated(template) == template
+    assert unpacked(template) == boot_program()
 
 
-def test_the_header_sets_what_the_boot_program_needs() -> None:
-    program = BOOT_PROGRAM.read_text()
-    needed = re.search(r"for name in ([A-Z_\s\\]+);", program)
-    assert needed is not None
-    assert set(re.findall(r"[A-Z_]+", needed.group(1))) <= set(HEADER)
+def test_every_setting_is_used_by_the_boot_program_and_none_is_missing() -> None:
+    program = "".join(path.read_text() for path in user_data.VM.rglob("*") if path.is_file())
+    for name in SETTINGS:
+        assert re.search(rf"\b{name}\b", program), name
+    given = {*SETTINGS, *SHELL, *re.findall(r"^(?:local |declare )?([A-Z_]+)=", program, re.MULTILINE)}
+    wanted = set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)\b", program))
+    assert wanted - given <= FROM_SYSTEMD | FROM_THE_AGENT | GENERATED | WITH_A_DEFAULT
 
 
-def test_user_data_that_is_too_long_is_refused() -> None:
+def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = "".join(f"{number * 2654435761 % 2**32:08x}" for number in range(MAX_BYTES // 4))
+    monkeypatch.setattr(user_data, "boot_program", lambda: noise)
     with pytest.raises(ValueError, match="bytes"):
-        generated(TEMPLATE.read_text(), "#!/bin/bash\n" + "x" * MAX_BYTES)
+        generated(TEMPLATE.read_text())
+
+
+def test_the_boot_program_is_one_file_without_what_only_its_readers_need() -> None:
+    program = boot_program()
+    assert "source " not in program.replace("  source ", "")
+    assert not re.search(r"^\s*#[^!]", program, re.MULTILINE)
+    assert "@hooks" not in program
 
 
 @pytest.mark.parametrize("function", ["DispatcherFunction", "TrackerFunction"])

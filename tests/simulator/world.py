@@ -26,7 +26,7 @@ from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, 
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.deployment import Deployed, deploy
 from tests.simulator.lambda_host import Completed, LambdaHost, Schedule, Wakes
-from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, leftover_processes
+from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, VmFront, leftover_processes
 from tests.simulator.vm.process import MARKER_VARIABLE
 
 if TYPE_CHECKING:
@@ -208,10 +208,18 @@ class World:
 
     def _start_ec2(self, directory: Path) -> Ec2:
         imds = self._stack.enter_context(FakeImds(credentials_expire_at=system_now() + timedelta(hours=6)))
+        front = self._stack.enter_context(
+            VmFront(
+                backend=self.aws_url,
+                region=REGION,
+                account_id=self.deployed.account_id,
+                policies=self.deployed.vm_policies,
+            )
+        )
         self.machines = LocalMachines(
             directory=directory,
             imds=imds,
-            environment={"AWS_ENDPOINT_URL_DYNAMODB": self.aws_url, "AWS_ENDPOINT_URL_SSM": self.aws_url},
+            environment=front.environment,
             region=REGION,
             account_id=self.deployed.account_id,
             agent_binary=Path(os.environ.get("BUILDKITE_AGENT_BINARY") or AGENT_STUB),

@@ -1,8 +1,10 @@
 """VMs that run the shipped boot program, with a mailbox, a metadata service and a Buildkite to talk to."""
 
 import hashlib
+import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,19 +15,52 @@ import boto3
 import httpx
 from werkzeug import Request, Response
 
-from infra.user_data import BOOT_PROGRAM
 from tests.simulator.aws import AwsServer
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer, Step
+from tests.simulator.deployment import deploy
+from tests.simulator.iam import Asked
 from tests.simulator.loopback import LoopbackServer
-from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, LocalVm
+from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, LocalVm, VmFront
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-REGION, ACCOUNT, TABLE = "eu-central-1", "123456789012", "mailboxes"
+REGION, ACCOUNT = "eu-central-1", "123456789012"
 TOKEN_PARAMETER = "/buildkite/agent-token"
+BUCKET = "preparation"
+AGENT = Path(os.environ.get("BUILDKITE_AGENT_BINARY") or AGENT_STUB)
 NOWHERE = "http://127.0.0.1:9"
 MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+
+
+PARAMETERS = {
+    "GitSshKeyParameter": "/private/{queue}/ssh-key",
+    "GitCredentialsParameter": "/private/git-credentials",
+    "JobEnvironmentParameter": "/private/environment",
+    "SigningKeyParameter": "/private/signing-key",
+    "EcrLogin": "account",
+    "ArtifactBucket": "artifacts",
+    "JobMetadata": "allowed",
+    "AgentCredential": "agent-token",
+    "VmLogs": "cloudwatch",
+    "BootstrapUrl": f"s3://{BUCKET}/bootstrap",
+    "HooksUrl": f"s3://{BUCKET}/hooks.tar.gz",
+}
+"""Everything is deployed, so that the role may do it; a test turns on what it is about."""
+
+QUIET = {
+    "AGENT_DOWNLOAD_URL": NOWHERE,
+    "BOOTSTRAP_URL": "",
+    "HOOKS_URL": "",
+    "GIT_SSH_KEY_PARAMETER": "",
+    "GIT_CREDENTIALS_PARAMETER": "",
+    "JOB_ENVIRONMENT_PARAMETER": "",
+    "SIGNING_KEY_PARAMETER": "",
+    "ECR_LOGIN": "none",
+    "ARTIFACT_BUCKET": "",
+    "LOG_GROUP": "",
+    "JOB_METADATA": "blocked",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,20 +74,43 @@ class Launched:
 
 
 class Aws(AwsServer):
-    """With the mailbox table and the token parameter."""
+    """With template.yaml deployed; the VMs reach it through what their role allows."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.dynamodb: DynamoDBClient = self._client("dynamodb")
-        self.dynamodb.create_table(
-            TableName=TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "instance_arn", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "instance_arn", "KeyType": "HASH"}],
+        self.dynamodb: DynamoDBClient = self.client("dynamodb")
+        self.client("ssm").put_parameter(Name=TOKEN_PARAMETER, Value=AGENT_TOKEN, Type="SecureString")
+        self.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
+        network = self.client("ec2")
+        subnets = [subnet["SubnetId"] for subnet in network.describe_subnets()["Subnets"]]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of moto, about what it does not play
+            self.deployed = deploy(
+                endpoint=self.url,
+                region=REGION,
+                name="stack",
+                parameters={
+                    **PARAMETERS,
+                    "AgentTokenParameter": TOKEN_PARAMETER,
+                    "StackKey": "stack",
+                    "VpcId": network.describe_vpcs()["Vpcs"][0]["VpcId"],
+                    "Subnets": ",".join(subnets),
+                },
+            )
+        self.front = VmFront(
+            backend=self.url,
+            region=REGION,
+            account_id=self.deployed.account_id,
+            policies=self.deployed.vm_policies,
         )
-        self._client("ssm").put_parameter(Name=TOKEN_PARAMETER, Value=AGENT_TOKEN, Type="SecureString")
 
-    def _client(self, service: str) -> Any:  # noqa: ANN401  (a client of any service)
+    def close(self) -> None:
+        """See `AwsServer`."""
+        self.front.close()
+        super().close()
+
+    def client(self, service: str) -> Any:  # noqa: ANN401  (a client of any service)
+        """A client of the operator's, whom nothing is forbidden."""
         return boto3.client(
             service,  # type: ignore[call-overload]  # any service's name
             region_name=REGION,
@@ -69,7 +127,12 @@ class Yard:
         self, *, aws: Aws, directory: Path, imds: FakeImds, server: BuildkiteServer, buildkite: Buildkite
     ) -> None:
         self.buildkite = buildkite
+        self.aws = aws
+        self.imds = imds
         self.off: list[str] = []
+        self.on_step: Callable[[str, str], None] = lambda _instance_id, _step: None
+        """Called with the instance id and what it asks of AWS, before it is answered."""
+        aws.front.skew, aws.front.down, aws.front.on_asked = timedelta(), False, self._note
         self._aws = aws
         self._directory = directory
         self._imds = imds
@@ -84,39 +147,45 @@ class Yard:
         self,
         instance_id: str,
         *,
-        agent: Path | None = AGENT_STUB,
+        agent: Path | None = AGENT,
         environment: Mapping[str, str] | None = None,
         header: Mapping[str, str | None] | None = None,
+        files: Mapping[str, str | Path] | None = None,
     ) -> LocalVm:
-        """Boot the shipped program with that header; None leaves a variable out."""
-        values: dict[str, str | None] = {
-            "MAILBOX_TABLE": TABLE,
-            "DEPLOYMENT_REGION": REGION,
-            "UNASSIGNED_TIMEOUT_SECONDS": "30",
-            "MAX_LIFETIME_SECONDS": "300",
-            "AGENT_VERSION": "4.0.3",
-            "AGENT_DOWNLOAD_URL": NOWHERE,
-            "AGENT_TOKEN_PARAMETER": TOKEN_PARAMETER,
-            **(header or {}),
-        }
-        shebang, _, program = BOOT_PROGRAM.read_text().partition("\n")
-        lines = [shebang, *(f"{name}={value}" for name, value in values.items() if value is not None), program]
+        """Boot the shipped program.
+
+        Args:
+            agent: the image's; None for an image without one.
+            header: settings of the user data; None leaves one out.
+            files: what the image holds besides, by path in the VM's directory: a text, or what a link leads to.
+        """
+        for name, content in (files or {}).items():
+            path = self._directory / instance_id / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, Path):
+                path.symlink_to(content)
+            else:
+                path.write_text(content)
+                path.chmod(0o755)
+        changes: dict[str, str | None] = {"UNASSIGNED_TIMEOUT_SECONDS": "30", "MAX_LIFETIME_SECONDS": "300", **QUIET}
+        changes |= header or {}
         machines = LocalMachines(
             directory=self._directory,
             imds=self._imds,
             environment={
-                "AWS_ENDPOINT_URL_DYNAMODB": self._aws.url,
-                "AWS_ENDPOINT_URL_SSM": self._aws.url,
+                **self._aws.front.environment,
                 "SPOT_POLL_SECONDS": "1",
                 **(environment or {}),
             },
             region=REGION,
-            account_id=ACCOUNT,
+            account_id=self._aws.deployed.account_id,
             agent_binary=agent,
             on_poweroff=self.off.append,
         )
         self._machines.append(machines)
-        return machines.boot(Launched(instance_id=instance_id, user_data="\n".join(lines).encode()))
+        return machines.boot(
+            Launched(instance_id=instance_id, user_data=changed(self._aws.deployed.user_data, changes))
+        )
 
     def reserve(self, command: str, *, seconds: int = 600) -> tuple[str, str]:
         """A reserved job and its acquisition token."""
@@ -142,16 +211,58 @@ class Yard:
             **({} if credential is None else {"credential": credential}),
             **changes,
         }
-        self._aws.dynamodb.put_item(TableName=TABLE, Item={name: {"S": value} for name, value in values.items()})
+        self._aws.dynamodb.put_item(
+            TableName=self._aws.deployed.mailbox_table, Item={name: {"S": value} for name, value in values.items()}
+        )
 
     def mail(self, instance_id: str) -> dict[str, str]:
         """What a VM's mailbox holds now; empty when there is none."""
-        found = self._aws.dynamodb.get_item(TableName=TABLE, Key={"instance_arn": {"S": arn(instance_id)}})
+        found = self._aws.dynamodb.get_item(
+            TableName=self._aws.deployed.mailbox_table, Key={"instance_arn": {"S": arn(instance_id)}}
+        )
         return {name: str(next(iter(value.values()))) for name, value in found.get("Item", {}).items()}
+
+    def steps(self, vm: LocalVm) -> list[str]:
+        """What the VM did that others can see, in order: units, power-off, and requests to AWS."""
+        return [step for line in vm.effects() if (step := _step(line))]
+
+    def _note(self, asked: Asked, allowed: bool, body: Mapping[str, Any]) -> None:  # noqa: FBT001  (a verdict)
+        instance_id = asked.context["ec2:SourceInstanceARN"][0].rpartition("/")[2]
+        values = body.get("ExpressionAttributeValues", {})
+        stage = values.get(":stage", {}).get("S", "")
+        step = " ".join(filter(None, [asked.action, stage, body.get("Name", ""), "" if allowed else "denied"]))
+        if (self._directory / instance_id).exists():  # not for keys that a test uses without a VM
+            with (self._directory / instance_id / "effects.log").open("a") as effects:
+                effects.write(f"{step}\n")
+        self.on_step(instance_id, step)
 
     def interrupt(self, instance_id: str) -> None:
         """EC2 announces that it takes the VM back."""
         self._imds.announce_spot_interruption(instance_id, at=datetime.now(UTC) + timedelta(minutes=2))
+
+
+def _step(line: str) -> str:
+    """`systemd-run -q -u agent-stack-boot -p …` is the start of agent-stack-boot."""
+    words = line.split()
+    match words:
+        case ["systemd-run", "-q", "-u", unit, *_]:
+            return unit
+        case ["systemctl", "is-active", *_]:
+            return ""
+        case _:
+            return line
+
+
+def changed(user_data: bytes, changes: Mapping[str, str | None]) -> bytes:
+    """User data with other settings; None leaves one out."""
+    lines = []
+    for line in user_data.decode().splitlines():
+        name = line.partition("=")[0]
+        if name not in changes:
+            lines.append(line)
+        elif changes[name] is not None:
+            lines.append(f"{name}='{changes[name]}'")
+    return "\n".join(lines).encode()
 
 
 def arn(instance_id: str) -> str:

@@ -1,10 +1,11 @@
 """Deploys template.yaml to a moto server and reads back what the functions and the VMs are given."""
 
+import ast
 import base64
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,7 @@ class Deployed:
         timeouts: by function, in seconds.
         handlers: by function, `module.name`.
         user_data: what the launch template gives every VM, decoded.
+        vm_policies: the policy documents of the VMs' role.
     """
 
     region: str
@@ -48,6 +50,7 @@ class Deployed:
     launch_template_version: str
     mailbox_table: str
     ledger_table: str
+    vm_policies: tuple[Mapping[str, Any], ...]
 
 
 def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, str]) -> Deployed:
@@ -66,6 +69,7 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
         Key="template.json",
         Body=json.dumps(_playable(translated_template(region=region))).encode(),
     )
+    parameters = {**_lists(translated_template(region=region)), **parameters}
     cloudformation = session.client("cloudformation", endpoint_url=endpoint)
     cloudformation.create_stack(
         StackName=name,
@@ -104,7 +108,26 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
         launch_template_version=str(version["VersionNumber"]),
         mailbox_table=resources["MailboxTable"],
         ledger_table=resources["LedgerTable"],
+        vm_policies=tuple(_policies(session.client("iam", endpoint_url=endpoint), resources["InstanceRole"])),
     )
+
+
+def _lists(template: Mapping[str, Any]) -> dict[str, str]:
+    """The defaults of lists; moto takes the letters of one for its members unless it is given."""
+    return {
+        name: parameter["Default"]
+        for name, parameter in template["Parameters"].items()
+        if parameter["Type"] == "CommaDelimitedList" and "Default" in parameter
+    }
+
+
+def _policies(iam: Any, role: str) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401  (a client without stubs)
+    """The documents of a role's own policies; those that AWS manages are AWS's."""
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        yield (
+            ast.literal_eval(document) if isinstance(document, str) else document
+        )  # moto keeps a document as Python wrote it
 
 
 def _environment(variables: Mapping[str, Any], region: str) -> dict[str, str]:

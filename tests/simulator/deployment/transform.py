@@ -26,6 +26,9 @@ def _translated(text: str, region: str) -> str:
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = {"Bucket": "code", "Key": "functions.zip"}
+        if resource["Type"] == "AWS::CloudFormation::Stack":  # packaged, as `sam package` does
+            name = Path(resource["Properties"]["TemplateURL"]).name
+            resource["Properties"]["TemplateURL"] = f"https://code.s3.amazonaws.com/{name}"
     template["Globals"]["Function"].pop("CodeUri")
     translator = Translator(_NoManagedPolicies().load(), Parser(), boto_session=_Session(region))
     return json.dumps(translator.translate(template, parameter_values={}))

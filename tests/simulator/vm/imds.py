@@ -9,13 +9,18 @@ Source: the EC2 user guide's pages on the instance metadata service and its cate
 import json
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
+
+from tests.simulator.loopback import AnswerLost
 
 ROLE_NAME = "agent-stack-vm"
 
@@ -56,6 +61,7 @@ class _Machine:
     identity: MachineIdentity
     tokens: set[str] = field(default_factory=set)
     spot_action_at: datetime | None = None
+    directory: Path | None = None
 
 
 class FakeImds:
@@ -84,9 +90,14 @@ class FakeImds:
         """The base URL to give to a VM as AWS_EC2_METADATA_SERVICE_ENDPOINT."""
         return f"http://127.0.0.1:{self._server.port}/vm/{instance_id}"
 
-    def add(self, identity: MachineIdentity) -> None:
+    def add(self, identity: MachineIdentity, directory: Path | None = None) -> None:
+        """Serve one more VM.
+
+        Args:
+            directory: the VM's own, in which its first process notes which units may not come here.
+        """
         with self._lock:
-            self._machines[identity.instance_id] = _Machine(identity)
+            self._machines[identity.instance_id] = _Machine(identity, directory=directory)
 
     def remove(self, instance_id: str) -> None:
         with self._lock:
@@ -117,6 +128,8 @@ class FakeImds:
             machine = self._machines.get(instance_id)
             if root != "vm" or machine is None or version != "latest":
                 return Response(status=404)
+            if machine.directory is not None and _denied(request, machine.directory):
+                raise AnswerLost(instance_id)
             self._requests.append((instance_id, f"{request.method} {path}"))
             if path == "api/token":
                 return self._issue_token(machine, request)
@@ -180,12 +193,29 @@ class FakeImds:
         return documents.get(path)
 
 
+def _denied(request: Request, directory: Path) -> bool:
+    """Whether whoever asks belongs to a unit that systemd would not let through."""
+    notes = directory / "denied-metadata"
+    if not notes.exists():
+        return False
+    mains = {int(line) for line in notes.read_text().split()}
+    port = int(request.environ["REMOTE_PORT"])
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(connection.laddr.port == port for connection in process.net_connections("tcp")):
+                return not mains.isdisjoint({process.pid, *(parent.pid for parent in process.parents())})
+    return True  # gone already, as a refused client is
+
+
 def _timestamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class _Quiet(WSGIRequestHandler):
     """Keeps an access log of its own (`requests_of`) and the console clean."""
+
+    def connection_dropped(self, error: BaseException, environ: object = None) -> None:
+        self.close_connection = True
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002  # the name is werkzeug's
         pass

@@ -23,6 +23,10 @@ import psutil
 from tests.simulator.vm.units import RefusedError, UnitRequest, parse_environment_file, parse_systemd_run
 
 POWERED_OFF, HALTED = 0, 3
+METADATA_ADDRESS = "169.254.169.254"
+DENIED_METADATA = "denied-metadata"
+"""Of a VM: the main processes of units that may not reach the metadata service."""
+
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -96,8 +100,8 @@ class Init:
                 if unit is None or unit.ended.is_set():
                     raise RefusedError(f"Failed to kill unit {name}.service: Unit {name}.service not loaded.")
                 os.kill(unit.pid, signal.Signals[option.removeprefix("--signal=")])
-            case ("systemctl", ["set-time", *_]) | ("useradd", _):
-                pass  # recorded, and that is all: the host keeps its clock and its users
+            case ("systemctl", ["set-time", *_] | ["start", "docker"]) | ("useradd" | "usermod" | "dnf", _):
+                pass  # recorded, and that is all: the host keeps its clock, its users and its packages
             case _:
                 raise RefusedError(f"{program} {' '.join(arguments)}: no such thing on a local VM")
         return 0
@@ -140,6 +144,9 @@ class Init:
             pid = self._spawn(request.command, environment, output=output)
         except OSError as error:
             raise RefusedError(f"Job for {request.name}.service failed: {error}") from error
+        if METADATA_ADDRESS in request.properties.get("IPAddressDeny", "").split():
+            with (self._directory / DENIED_METADATA).open("a") as denied:  # enforced where the service is played
+                denied.write(f"{pid}\n")
         unit = Unit(request=request, pid=pid, invocation=invocation)
         self._units[request.name] = unit
         return unit

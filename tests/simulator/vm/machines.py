@@ -55,7 +55,8 @@ class LocalMachines:
                 account_id=self._account_id,
                 zone=instance.zone,
                 instance_type=instance.instance_type,
-            )
+            ),
+            self._directory / instance_id,
         )
         vm = LocalVm.start(
             instance=instance,

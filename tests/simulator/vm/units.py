@@ -13,6 +13,7 @@ _ACTED_UPON = frozenset(
     {
         "EnvironmentFile",
         "FailureAction",
+        "IPAddressDeny",
         "KillMode",
         "KillSignal",
         "RuntimeDirectory",
@@ -23,6 +24,7 @@ _ACTED_UPON = frozenset(
         "TimeoutStopSec",
     }
 )
+_LISTS = frozenset({"IPAddressDeny"})
 
 
 class RefusedError(Exception):
@@ -75,7 +77,8 @@ def parse_systemd_run(arguments: Sequence[str]) -> UnitRequest:
                 name, _, value = (given if equals else _next(words, option)).partition("=")
                 if name not in _IGNORED | _ACTED_UPON:
                     raise RefusedError(f"Unknown assignment: {name}={value}")
-                properties[name] = value
+                before = properties.get(name) if name in _LISTS else None
+                properties[name] = f"{before} {value}" if before else value
             case "-u" | "--unit":
                 values["name"] = given if equals else _next(words, option)
             case "--on-active":

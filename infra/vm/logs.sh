@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# Logs of the boot program and of the agent, to CloudWatch when LOG_GROUP names a group. Never a reason to fail.
+
+LINES_A_REQUEST=200 # of at most 1,000 characters: well under the API's megabyte
+
+# What is new in the logs since last time, tried for $1 seconds.
+ship_logs() {
+  [[ -n ${LOG_GROUP:-} && -n ${instance_id:-} && -d $STATE ]] || return 0
+  if [[ -z ${sent[stream]:-} ]]; then
+    logs CreateLogStream "" "$1" || [[ $error == ResourceAlreadyExistsException ]] || return 0
+    sent[stream]=1
+  fi
+  ship_file "$BOOT_LOG" "$1"
+  ship_file "$LOG" "$1"
+}
+
+ship_file() {
+  local from=${sent[$1]:-0} lines text events now_ms line
+  [[ -s $1 ]] || return 0
+  while :; do
+    mapfile -t lines < <(tail -n "+$((from + 1))" "$1" | head -n "$LINES_A_REQUEST")
+    ((${#lines[@]})) || return 0
+    now_ms=$(date +%s%3N) events=
+    for line in "${lines[@]}"; do
+      text=${line//[^[:print:]]/ } text=${text:0:1000}
+      [[ -z ${credential:-} ]] || text=${text//"$credential"/***}
+      text=${text//\\/\\\\} text=${text//\"/\\\"}
+      events+="${events:+,}{\"timestamp\":$now_ms,\"message\":\"${text:- }\"}"
+    done
+    logs PutLogEvents ",\"logEvents\":[$events]" "$2" || return 0
+    from=$((from + ${#lines[@]})) sent[$1]=$from
+  done
+}
+
+logs() {
+  aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" "$3" ||
+    { [[ $error == ResourceAlreadyExistsException ]] || printf 'agent-stack: logs not shipped: %s\n' "$error" && false; }
+}

@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# The mailbox: one item, this VM's own. Who this VM is, what it is to do, and how it says how far it is.
+
+dynamodb() { aws dynamodb "DynamoDB_20120810.$1" "{\"TableName\":\"$MAILBOX_TABLE\",\"Key\":{\"instance_arn\":{\"S\":\"$arn\"}},$2}" "$3"; }
+
+# UpdateItem: attribute that must exist, returned values, expression, stage, further values, seconds to try.
+update() {
+  tick
+  dynamodb UpdateItem "\"ConditionExpression\":\"attribute_exists($1)\",\"ReturnValues\":\"$2\",\
+\"UpdateExpression\":\"$3\",\"ExpressionAttributeValues\":{\":stage\":{\"S\":\"$4\"},\
+\":seconds\":{\"N\":\"$uptime\"}$5}" "$6"
+}
+
+# Stage $1 with detail $2, tried for $3 seconds. Never fails: a report is news, not a step of the job.
+report() {
+  local detail=${2//[^[:print:]]/ }
+  ((bound)) || return 0
+  detail=${detail//\\//} detail=${detail//\"/\'}
+  update instance_arn NONE "SET stage = :stage, stage_seconds = :seconds, detail = :detail" "$1" \
+    ",\":detail\":{\"S\":\"${detail:0:1000}\"}" "$3" || say "stage $1 not reported: $error"
+}
+
+metadata() {
+  until imds "$1"; do
+    tick
+    ((now < unassigned_until)) || fail "instance metadata: $1: $status $trouble"
+    sleep 1
+  done
+}
+
+# Who this VM is. Without identity it cannot be assigned: the same time-out bounds both.
+identify() {
+  local document domain
+  tick
+  unassigned_until=$((now + UNASSIGNED_TIMEOUT_SECONDS))
+  metadata dynamic/instance-identity/document && document=$answer
+  metadata meta-data/services/domain && domain=$answer
+  metadata meta-data/services/partition && arn=arn:$answer:ec2
+  json "$document" region && arn+=:$field
+  json "$document" accountId && arn+=:$field
+  json "$document" instanceId && instance_id=$field arn+=:instance/$field
+  local service prefix url
+  for service in dynamodb ssm logs ecr s3; do
+    url=AWS_ENDPOINT_URL_${service^^} prefix=${service/#ecr/api.ecr}
+    endpoint[$service]=${!url:-https://$prefix.$DEPLOYMENT_REGION.$domain}
+  done
+  say "booting $arn"
+}
+
+# Polls each second and writes nothing: an unbound VM has no item. The credential is never read, only taken.
+await_mailbox() {
+  local told=
+  while tick && ((now < unassigned_until)); do
+    if dynamodb GetItem '"ConsistentRead":true,"ProjectionExpression":"job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"' 0; then
+      [[ $answer != *'"Item"'* ]] || return 0
+    elif [[ $error != "$told" ]]; then
+      told=$error
+      say "mailbox cannot be read: $error"
+    fi
+    sleep 1
+  done
+  say "no job within $UNASSIGNED_TIMEOUT_SECONDS s"
+  exit 0
+}
+
+read_mailbox() {
+  local name letters='^[A-Za-z0-9._:/=,@*+-]*$'
+  bound=1
+  for name in job_id queue_key endpoint agent_tags agent_name credential_kind; do
+    json "$answer" "$name" || true
+    [[ $field =~ $letters ]] || fail "mailbox: $name is malformed"
+    mail[$name]=$field
+  done
+  for name in job_id endpoint credential_kind; do
+    [[ -n ${mail[$name]} ]] || fail "mailbox: $name is missing"
+  done
+  say "job ${mail[job_id]}"
+}
+
+# The baton: one conditional write removes and returns it. Who comes second owns nothing and leaves quietly.
+take_credential() {
+  if ! update credential UPDATED_OLD "REMOVE credential SET stage = :stage, stage_seconds = :seconds" \
+    credential_taken "" 20; then
+    [[ $error == ConditionalCheckFailedException ]] || fail "credential cannot be taken: $error"
+    say "credential is already taken"
+    exit 0
+  fi
+  json "$answer" credential && credential=$field
+  case ${mail[credential_kind]} in
+    job-token) ;;
+    agent-token)
+      read_parameter "${AGENT_TOKEN_PARAMETER:-}" || fail "agent token cannot be read: $error"
+      credential=$field
+      ;;
+    *) fail "mailbox: credential_kind is unknown" ;;
+  esac
+  [[ $credential =~ ^[A-Za-z0-9._~+/=-]+$ ]] || fail "credential is malformed"
+}

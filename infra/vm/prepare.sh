@@ -1,0 +1,102 @@
+# shellcheck shell=bash
+# What an image may lack: the operator's own preparation, packages, the agent, its user.
+
+# URL $1 (https or s3), checksum $2 (empty: none), file $3.
+fetch() {
+  local actual
+  if [[ $1 == s3://* ]]; then
+    s3_get "${1#s3://}" "$3" || fail "cannot download $1: $error"
+  else
+    curl -q --silent --fail --location --retry 3 --connect-timeout 5 --max-time 120 --output "$3" "$1" ||
+      fail "cannot download $1: curl code $?"
+  fi
+  [[ -n $2 ]] || return 0
+  actual=$(sha256sum <"$3")
+  [[ ${actual%% *} == "$2" ]] || fail "checksum of $1 does not match"
+}
+
+# The operator's script, as root, before anything of the job's is on the VM.
+run_bootstrap() {
+  local code=0
+  [[ -n ${BOOTSTRAP_URL:-} ]] || return 0
+  report preparing "bootstrap script" 3
+  fetch "$BOOTSTRAP_URL" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
+  chmod 0700 "$STATE/bootstrap"
+  timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null || code=$?
+  ((code == 0)) || fail "bootstrap script ended with code $code"
+}
+
+# Packages whose command is missing; the distribution's own package manager names them differently.
+ensure_packages() {
+  local name missing=() PACKAGES=${PACKAGES:-}
+  for name in ${PACKAGES//,/ }; do
+    command -v "$name" >/dev/null || missing+=("$name")
+  done
+  if ((${#missing[@]})); then
+    report preparing "installing ${missing[*]}" 3
+    if command -v dnf >/dev/null; then
+      dnf install -q -y "${missing[@]}" >/dev/null || fail "cannot install ${missing[*]}"
+    else
+      export DEBIAN_FRONTEND=noninteractive
+      apt-get -qq update || fail "package lists cannot be had"
+      apt-get -qq install -y --no-install-recommends "${missing[@]/%docker/docker.io}" >/dev/null ||
+        fail "cannot install ${missing[*]}"
+    fi
+  fi
+  if [[ ,$PACKAGES, == *,docker,* ]]; then
+    systemctl start docker || fail "docker cannot be started"
+  fi
+}
+
+# The image's own agent, else the pinned release, checked against its published checksum.
+ensure_agent() {
+  local machine url expected
+  agent=$(command -v buildkite-agent) && return
+  report agent_installing "$AGENT_VERSION" 3
+  machine=$(uname -m)
+  case $machine in
+    x86_64) machine=amd64 ;;
+    aarch64) machine=arm64 ;;
+    *) fail "no agent for machine type $machine" ;;
+  esac
+  url=$AGENT_DOWNLOAD_URL/$AGENT_VERSION/buildkite-agent-linux-$machine
+  agent=$STATE/bin/buildkite-agent
+  install -d -m 0755 "$STATE/bin"
+  fetch "$url.sha256" "" "$agent.sha256"
+  read -r expected _ <"$agent.sha256" || true # its last newline may be missing
+  [[ $expected =~ ^[0-9a-f]{64}$ ]] || fail "checksum of $url is not published"
+  fetch "$url" "$expected" "$agent.new"
+  chmod 0755 "$agent.new"
+  mv "$agent.new" "$agent"
+}
+
+# The job's user, and what it may do on the VM.
+ensure_user() {
+  id "$AGENT_USER" >/dev/null 2>&1 ||
+    useradd --system --user-group --create-home --home-dir /var/lib/buildkite-agent --shell /bin/bash "$AGENT_USER"
+  install -d -m 0755 -o "$AGENT_USER" -g "$AGENT_USER" "$STATE/builds" "$STATE/plugins"
+  if [[ ${JOB_SUDO:-} == allowed ]]; then
+    install -m 0440 /dev/stdin /etc/sudoers.d/agent-stack <<<"$AGENT_USER ALL=(ALL) NOPASSWD: ALL"
+  fi
+  if [[ ${JOB_DOCKER:-} == allowed ]] && command -v docker >/dev/null; then
+    usermod --append --groups docker "$AGENT_USER"
+  fi
+}
+
+# The operator's agent hooks, and ours, which gives way to none: it runs the operator's hook of the same name.
+install_hooks() {
+  install -d -m 0755 "${HOOKS%/*}" "$HOOKS"
+  if [[ -n ${HOOKS_URL:-} ]]; then
+    fetch "$HOOKS_URL" "${HOOKS_SHA256:-}" "$STATE/hooks.tar.gz"
+    tar -xzf "$STATE/hooks.tar.gz" -C "$HOOKS" --no-same-owner || fail "hooks bundle cannot be unpacked"
+    chmod -R u=rwX,go=rX "$HOOKS"
+  fi
+  [[ ! -f $HOOKS/environment ]] || mv "$HOOKS/environment" "$HOOKS/environment.operator"
+  environment_hook | install -m 0755 /dev/stdin "$HOOKS/environment"
+}
+
+environment_hook() {
+  cat <<'HOOK'
+@hooks/environment@
+HOOK
+}

@@ -1,0 +1,162 @@
+"""What the boot program costs between its start and the agent's: processes, requests, seconds on this machine.
+
+Stock: the image has no agent, which is downloaded and checked. Baked: it has one. The seconds are this machine's and
+wobble; processes and requests do not. What comes before, EC2's own boot, and after, the agent's registration, is not
+the boot program's.
+"""
+
+import json
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from infra.user_data import VM
+from tests.simulator.buildkite import Buildkite, BuildkiteServer
+from tests.simulator.vm import AGENT_STUB, FakeImds, LocalVm
+from tests.vm.yard import Aws, Yard, download_server
+
+ROUNDS = 5
+COUNTING = """#!/bin/bash
+# Notes that it was started, and becomes the real one.
+echo "{name}" >>"$LOCAL_VM_STARTED"
+exec {path} "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One way of booting."""
+
+    way: str
+    by_program: Mapping[str, int]
+    requests: Mapping[str, int]
+    seconds_median: float
+    seconds_shortest: float
+
+    @property
+    def processes(self) -> int:
+        """Programs started; subshells of bash are not counted."""
+        return sum(self.by_program.values())
+
+
+def main() -> int:
+    """Measure both ways; the exit status."""
+    measured = []
+    with _yard() as yard, download_server(AGENT_STUB.read_bytes()) as downloads:
+        header = {"AGENT_DOWNLOAD_URL": downloads.origin}
+        for way in ("stock", "baked"):
+            seconds = sorted(_seconds(yard, f"i-{way}{n}", way, header) for n in range(ROUNDS))
+            started, requests = _counts(yard, f"i-{way}c", way, header)
+            measured.append(
+                Measured(
+                    way=way,
+                    by_program=dict(started.most_common()),
+                    requests=requests,
+                    seconds_median=round(seconds[ROUNDS // 2], 3),
+                    seconds_shortest=round(seconds[0], 3),
+                )
+            )
+    if "--json" in sys.argv[1:]:
+        sys.stdout.write(json.dumps([asdict(row) for row in measured], indent=2) + "\n")
+    else:
+        sys.stdout.write(_table(measured))
+    return 0
+
+
+def _seconds(yard: Yard, instance_id: str, way: str, header: Mapping[str, str | None]) -> float:
+    vm, at = _boot(yard, instance_id, way, header, {})
+    vm.stop()
+    return at
+
+
+def _counts(
+    yard: Yard, instance_id: str, way: str, header: Mapping[str, str | None]
+) -> tuple[Counter[str], Counter[str]]:
+    with tempfile.NamedTemporaryFile("r", suffix=".started") as started:
+        vm, _ = _boot(yard, instance_id, way, header, {"LOCAL_VM_STARTED": started.name})
+        names = Counter(started.read().split())
+        effects = [line.split()[0] for line in vm.effects()]
+        requests = Counter(step.partition(" ")[0] for step in yard.steps(vm) if ":" in step)
+        requests["metadata"] = len([r for r in yard.imds.requests_of(instance_id) if "spot" not in r])
+        requests["download"] = 2 if way == "stock" else 0
+        vm.stop()
+    names.update(effect for effect in effects if effect in {"systemd-run", "systemctl", "useradd"})
+    return names, requests
+
+
+def _boot(
+    yard: Yard, instance_id: str, way: str, header: Mapping[str, str | None], environment: dict[str, str]
+) -> tuple[LocalVm, float]:
+    """A booted VM with its agent just started, and the seconds that took since its user data began."""
+    job_id, token = yard.reserve("sleep 60")
+    yard.fill(instance_id, job_id, token)
+    files = {f"bin/{name}": COUNTING.format(name=name, path=path) for name, path in _programs()} if environment else {}
+    began = time.monotonic()
+    vm = yard.boot(
+        instance_id,
+        agent=AGENT_STUB if way == "baked" else None,
+        header=header,
+        environment=environment,
+        files=files,
+    )
+    while not any(step == "agent-stack-agent" for step in yard.steps(vm)):
+        time.sleep(0.005)
+    return vm, time.monotonic() - began
+
+
+def _programs() -> Iterator[tuple[str, Path]]:
+    """The programs that the boot program's files name and this machine has."""
+    words = set(re.findall(r"\b[a-z][a-z0-9-]+\b", "".join(path.read_text() for path in VM.rglob("*.sh"))))
+    for word in sorted(words):
+        path = Path("/usr/bin") / word
+        shim = Path(__file__).parents[1] / "simulator" / "vm" / "shims" / word
+        if path.is_file() and not shim.exists() and word not in {"bash", "env"}:
+            yield word, path
+
+
+def _table(measured: Sequence[Measured]) -> str:
+    lines = ["        processes  requests  seconds until the agent starts (median, shortest of 5)"]
+    lines += [
+        f"{row.way:<8}{row.processes:>9}{sum(row.requests.values()):>10}"
+        f"  {row.seconds_median:>6} {row.seconds_shortest:>6}"
+        for row in measured
+    ]
+    for row in measured:
+        lines.append(f"{row.way}: {', '.join(f'{count} {name}' for name, count in row.by_program.items())}")
+        lines.append(f"  requests: {', '.join(f'{count} {name}' for name, count in row.requests.items() if count)}")
+    lines.append(
+        "What remains: metadata for identity and keys, the mailbox (read, booting, take), each request a process"
+    )
+    lines.append("of curl; unpacking, and two units; stock also downloads and checks the agent.")
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _yard() -> Iterator[Yard]:
+    aws = Aws()
+    buildkite = Buildkite(now=lambda: datetime.now(UTC))
+    expire_at = datetime.now(UTC) + timedelta(hours=6)
+    try:
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            FakeImds(credentials_expire_at=expire_at) as imds,
+            BuildkiteServer(buildkite) as server,
+        ):
+            yard = Yard(aws=aws, directory=Path(directory), imds=imds, server=server, buildkite=buildkite)
+            try:
+                yield yard
+            finally:
+                yard.close()
+    finally:
+        aws.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""AWS as a VM sees it: behind a check of its signature and of what its role may do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.simulator.iam import Policies, Signer, SigningFront
+from tests.simulator.vm.imds import MachineIdentity
+
+SERVICES = ("DYNAMODB", "SSM", "LOGS", "ECR", "S3")
+
+
+class VmFront(SigningFront):
+    """Serves VMs that carry the keys of `FakeImds`."""
+
+    def __init__(self, *, backend: str, region: str, account_id: str, policies: Sequence[Mapping[str, Any]]) -> None:
+        """Serve.
+
+        Args:
+            backend: where the services are simulated.
+            policies: the documents of the VMs' role.
+        """
+        role = Policies(policies)
+
+        def signer(access_key_id: str) -> Signer | None:
+            if not access_key_id.startswith("ASIA"):
+                return None
+            vm = MachineIdentity(
+                instance_id=f"i-{access_key_id.removeprefix('ASIA').lower()}",
+                region=region,
+                account_id=account_id,
+                zone="",
+                instance_type="",
+            )
+            return Signer(
+                secret_access_key=vm.secret_access_key,
+                session_token=vm.session_token,
+                policies=role,
+                context={"ec2:SourceInstanceARN": [vm.arn]},
+            )
+
+        super().__init__(backend=backend, region=region, account_id=account_id, signer=signer)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Where a VM finds the services."""
+        return {f"AWS_ENDPOINT_URL_{service}": self.origin for service in SERVICES}

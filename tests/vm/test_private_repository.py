@@ -1,0 +1,100 @@
+"""A private repository, checked out over SSH on loopback with the key that the VM fetched for its job."""
+
+import getpass
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.vm.yard import Yard
+
+SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
+
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SSHD is None, reason="there is no sshd here")]
+
+AGENT = """#!/usr/bin/env bash
+set -eu
+source "$BUILDKITE_HOOKS_PATH/environment"
+ls "$AGENT_STACK_PRIVATE"
+git clone -q "$PRIVATE_REPOSITORY" "$BUILDKITE_BUILD_PATH/checkout" 2>/dev/null
+cat "$BUILDKITE_BUILD_PATH/checkout/secret"
+ssh-agent -k >/dev/null
+exit 3
+"""
+
+
+def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(yard: Yard, tmp_path: Path) -> None:
+    key, repository = _key(tmp_path / "operator"), _repository(tmp_path / "operator")
+    with _ssh_server(tmp_path / "server", key.with_suffix(".pub")) as port:
+        yard.aws.client("ssm").put_parameter(
+            Name="/private/default/ssh-key", Value=key.read_text(), Type="SecureString", Overwrite=True
+        )
+        job_id, token = yard.reserve("true")
+        yard.fill("i-0501", job_id, token)
+        url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{repository}"
+        vm = yard.boot(
+            "i-0501",
+            agent=None,
+            files={"bin/buildkite-agent": AGENT},
+            header={
+                "GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key",
+                "AGENT_ENVIRONMENT": f"PRIVATE_REPOSITORY={url},GIT_SSH_COMMAND=ssh -o StrictHostKeyChecking=no"
+                f" -o UserKnownHostsFile={tmp_path}/known -o IdentityFile=none",
+            },
+        )
+        assert vm.join(30), vm.console()
+    said = (vm.directory / "var/lib/agent-stack/agent.log").read_text()
+    assert said.splitlines() == ["the plan"]
+
+
+def _run(*command: str | Path, cwd: Path) -> None:
+    subprocess.run(command, cwd=cwd, check=True, capture_output=True)
+
+
+def _key(directory: Path) -> Path:
+    directory.mkdir()
+    _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "key", cwd=directory)
+    return directory / "key"
+
+
+def _repository(directory: Path) -> Path:
+    work = directory / "work"
+    work.mkdir()
+    (work / "secret").write_text("the plan\n")
+    _run("git", "init", "-q", cwd=work)
+    _run("git", "add", "secret", cwd=work)
+    _run("git", "-c", "user.name=o", "-c", "user.email=o@example.com", "commit", "-q", "-m", "plan", cwd=work)
+    _run("git", "clone", "-q", "--bare", work, directory / "repository.git", cwd=directory)
+    return directory / "repository.git"
+
+
+@contextmanager
+def _ssh_server(directory: Path, public_key: Path) -> Iterator[int]:
+    directory.mkdir()
+    _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "host", cwd=directory)
+    (directory / "authorized").write_text(public_key.read_text())
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    (directory / "config").write_text(
+        f"ListenAddress 127.0.0.1:{port}\nHostKey {directory}/host\nAuthorizedKeysFile {directory}/authorized\n"
+        "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n"
+    )
+    if getpass.getuser() == "root":
+        Path("/run/sshd").mkdir(exist_ok=True)  # of sshd's own when it runs as root
+    server = subprocess.Popen([str(SSHD), "-D", "-e", "-f", directory / "config"], stderr=subprocess.DEVNULL)
+    try:
+        give_up_at = time.monotonic() + 5
+        while time.monotonic() < give_up_at:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield port
+    finally:
+        server.terminate()
+        server.wait()

@@ -1,0 +1,249 @@
+"""What operators add: preparation, packages, hooks, keys, logs; each read with the VM's own role."""
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from tests.simulator.vm import LocalVm
+from tests.vm.yard import BUCKET, Yard, wait_for
+
+pytestmark = pytest.mark.e2e
+
+
+def end(yard: Yard, vm: LocalVm, *, seconds: float = 30) -> None:
+    assert vm.join(seconds), vm.console()
+    assert vm.processes() == []
+
+
+def put(yard: Yard, key: str, content: bytes) -> None:
+    yard.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=content)
+
+
+def bundle(**hooks: str) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for name, text in hooks.items():
+            entry = tarfile.TarInfo(name.replace("_", "-"))
+            entry.size, entry.mode = len(text), 0o755
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return content.getvalue()
+
+
+def keep(yard: Yard, name: str, value: str) -> None:
+    yard.aws.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+
+
+def test_the_operators_script_runs_before_the_agent(yard: Yard) -> None:
+    put(yard, "bootstrap", b"#!/bin/sh\necho prepared >$HOME/prepared; echo said by the script\n")
+    job_id, token = yard.reserve('cat "$HOME/prepared"')
+    yard.fill("i-0201", job_id, token)
+    vm = yard.boot("i-0201", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap"})
+    end(yard, vm)
+    assert yard.buildkite.job(job_id).log == "prepared\n"
+    assert "said by the script" in vm.console()
+
+
+@pytest.mark.parametrize(
+    ("script", "header", "said"),
+    [
+        (b"#!/bin/sh\nexit 7\n", {}, "bootstrap script ended with code 7"),
+        (b"#!/bin/sh\nexec sleep 60\n", {"BOOTSTRAP_TIMEOUT_SECONDS": "1"}, "bootstrap script ended with code 124"),
+        (b"#!/bin/sh\n", {"BOOTSTRAP_SHA256": "0" * 64}, "does not match"),
+        (b"#!/bin/sh\n", {"BOOTSTRAP_URL": f"s3://{BUCKET}/other"}, "cannot download"),
+    ],
+)
+def test_a_preparation_that_fails_costs_the_vm_and_not_the_credential(
+    yard: Yard, script: bytes, header: dict[str, str], said: str
+) -> None:
+    put(yard, "bootstrap", script)
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0202", job_id, token)
+    environment = {name: value for name, value in header.items() if name == "BOOTSTRAP_TIMEOUT_SECONDS"}
+    vm = yard.boot("i-0202", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap", **header}, environment=environment)
+    end(yard, vm)
+    assert yard.mail("i-0202")["stage"] == "failed"
+    assert said in yard.mail("i-0202")["detail"]
+    assert "credential" in yard.mail("i-0202")
+
+
+def test_another_object_of_the_bucket_is_not_for_the_vm(yard: Yard) -> None:
+    put(yard, "secret", b"")
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0203", job_id, token)
+    vm = yard.boot("i-0203", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/secret"})
+    end(yard, vm)
+    assert any(step.startswith("s3:GetObject") and step.endswith("denied") for step in yard.steps(vm))
+
+
+def test_packages_whose_command_is_missing_are_installed(yard: Yard) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0204", job_id, token)
+    vm = yard.boot("i-0204", header={"PACKAGES": "git,docker"})
+    end(yard, vm)
+    steps = yard.steps(vm)
+    assert "dnf install -q -y docker" in steps
+    assert steps.index("dnf install -q -y docker") < steps.index("systemctl start docker")
+    assert "dynamodb:UpdateItem preparing" in steps
+
+
+def test_hooks_of_the_operator_run_and_ours_beside_them(yard: Yard) -> None:
+    hooks = bundle(environment='export FROM_OPERATOR="$FROM_PARAMETER, too"\n', pre_command="#!/bin/sh\n")
+    put(yard, "hooks.tar.gz", hooks)
+    keep(yard, "/private/environment", 'FROM_PARAMETER=a "quoted" \\ value\nNOT A NAME=x\n')
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0205", job_id, token)
+    header = {"HOOKS_URL": f"s3://{BUCKET}/hooks.tar.gz", "JOB_ENVIRONMENT_PARAMETER": "/private/environment"}
+    probe = """#!/bin/bash
+source "$BUILDKITE_HOOKS_PATH/environment"
+echo "$FROM_OPERATOR"
+ls "$BUILDKITE_HOOKS_PATH"
+exit 3
+"""
+    vm = yard.boot("i-0205", agent=None, files={"bin/buildkite-agent": probe}, header=header)
+    end(yard, vm)
+    said = (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines()
+    assert said == ['a "quoted" \\ value, too', "environment", "environment.operator", "pre-command"]
+
+
+def test_keys_are_read_for_the_jobs_queue_and_end_with_the_agent(yard: Yard) -> None:
+    key = yard_key(Path(os.environ.get("TMPDIR", "/tmp")) / "never-written")
+    keep(yard, "/private/default/ssh-key", key)
+    keep(yard, "/private/git-credentials", "https://x-token:s3cr3t@git.example")
+    keep(yard, "/private/signing-key", '{"keys": []}')
+    header = {
+        "GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key",
+        "GIT_CREDENTIALS_PARAMETER": "/private/git-credentials",
+        "SIGNING_KEY_PARAMETER": "/private/signing-key",
+        "ECR_LOGIN": "account",
+        "ARTIFACT_BUCKET": "artifacts",
+        "AGENT_ENVIRONMENT": "BUILDKITE_GIT_CLONE_FLAGS=--depth=1,OTHER=x y",
+    }
+    probe = """#!/bin/bash
+export BUILDKITE_PIPELINE_ID=p BUILDKITE_BUILD_ID=b BUILDKITE_JOB_ID=j
+source "$BUILDKITE_HOOKS_PATH/environment"
+ssh-add -l | cut -d' ' -f3
+ls "$AGENT_STACK_PRIVATE"
+printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill | grep password
+cat "$BUILDKITE_AGENT_VERIFICATION_JWKS_FILE"
+grep -c auth "$DOCKER_CONFIG/config.json"
+echo "$BUILDKITE_ARTIFACT_UPLOAD_DESTINATION"
+echo "$BUILDKITE_GIT_CLONE_FLAGS, $OTHER"
+ssh-agent -k >/dev/null
+exit 3
+"""
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0206", job_id, token)
+    vm = yard.boot("i-0206", agent=None, files={"bin/buildkite-agent": probe}, header=header)
+    end(yard, vm)
+    assert (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines() == [
+        "of-the-tests",
+        "docker",
+        "git-credentials",
+        "signing-key.json",
+        "password=s3cr3t",
+        '{"keys": []}',
+        "1",
+        "s3://artifacts/p/b/j",
+        "--depth=1, x y",
+    ]
+    left = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())
+    assert "PRIVATE KEY" not in left
+    assert "x-token" not in left
+
+
+def yard_key(path: Path) -> str:
+    """A private key."""
+    made = subprocess.run(
+        [
+            "bash",
+            "-c",
+            'd=$(mktemp -d); ssh-keygen -q -t ed25519 -N "" -C of-the-tests -f "$d/key"; cat "$d/key"; rm -r "$d"',
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not path.exists()
+    return made.stdout
+
+
+def test_a_parameter_that_is_not_there_is_named(yard: Yard) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0207", job_id, token)
+    vm = yard.boot("i-0207", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/missing"})
+    end(yard, vm)
+    assert "parameter /private/default/missing cannot be read" in yard.mail("i-0207")["detail"]
+
+
+def test_logs_go_to_cloudwatch_without_the_credential(yard: Yard) -> None:
+    logs = yard.aws.client("logs")
+    group = "/agent-stack/stack/vms"
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0208", job_id, token)
+    probe = """#!/bin/bash
+for n in {1..450}; do echo "line $n \\"quoted\\" \\\\ $BUILDKITE_AGENT_TOKEN"; done
+sleep 1
+exit 3
+"""
+    vm = yard.boot("i-0208", agent=None, files={"bin/buildkite-agent": probe}, header={"LOG_GROUP": group})
+    end(yard, vm)
+    answer = logs.get_log_events(logGroupName=group, logStreamName="i-0208", startFromHead=True)
+    said = [event["message"] for event in answer["events"]]
+    assert 'line 450 "quoted" \\ ***' in said
+    assert sum(line.startswith("line ") for line in said) == 450
+    assert "powering off" in said
+    assert token not in json.dumps(said)
+
+
+def test_logs_that_cannot_be_shipped_cost_nothing(yard: Yard) -> None:
+    job_id, token = yard.reserve("echo ok")
+    yard.fill("i-0209", job_id, token)
+    vm = yard.boot("i-0209", header={"LOG_GROUP": "/somebody/elses"})
+    end(yard, vm)
+    assert yard.buildkite.job(job_id).log == "ok\n"
+    assert "logs not shipped: AccessDeniedException" in vm.console()
+
+
+@pytest.mark.parametrize("sudo", ["allowed", "denied"])
+def test_a_job_is_root_only_where_the_operator_says_so(yard: Yard, sudo: str) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0210", job_id, token)
+    vm = yard.boot("i-0210", header={"JOB_SUDO": sudo})
+    end(yard, vm)
+    assert (vm.directory / "etc/sudoers.d/agent-stack").exists() is (sudo == "allowed")
+
+
+@pytest.mark.parametrize("docker", ["allowed", "denied"])
+def test_a_job_has_dockers_group_only_where_the_operator_says_so(yard: Yard, docker: str) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0211", job_id, token)
+    vm = yard.boot("i-0211", files={"bin/docker": "#!/bin/sh\n"}, header={"JOB_DOCKER": docker})
+    end(yard, vm)
+    joined = "usermod --append --groups docker buildkite-agent" in yard.steps(vm)
+    assert joined is (docker == "allowed")
+
+
+def test_an_agent_is_asked_for_what_the_mailbox_says(yard: Yard) -> None:
+    """By environment alone: what differs between versions of the agent is its flags."""
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0212", job_id, token)
+    probe = '#!/bin/bash\necho "$@"; env | grep ^BUILDKITE | grep -v TOKEN | sort; exit 3'
+    vm = yard.boot("i-0212", agent=None, files={"bin/buildkite-agent": probe})
+    end(yard, vm)
+    said = (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines()
+    assert said[0] == "start"
+    assert f"BUILDKITE_AGENT_ACQUIRE_JOB={job_id}" in said
+    assert "BUILDKITE_AGENT_TAGS=queue=default,class=default" in said
+
+
+def test_the_default_queue_needs_no_tag(yard: Yard) -> None:
+    job_id, token = yard.reserve("echo ok")
+    yard.fill("i-0213", job_id, token, queue_key="", agent_tags="")
+    vm = yard.boot("i-0213")
+    end(yard, vm)
+    wait_for(lambda: yard.buildkite.job(job_id).state == "finished")

@@ -1,0 +1,46 @@
+"""The units that the boot program starts are such as systemd takes."""
+
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.simulator.vm.units import UnitRequest, parse_systemd_run
+from tests.vm.yard import Yard
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here to ask")
+def test_systemd_finds_nothing_wrong_with_them(yard: Yard, tmp_path: Path) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0401", job_id, token)
+    vm = yard.boot("i-0401")
+    assert vm.join(30), vm.console()
+    started = [parse_systemd_run(shlex.split(line)[1:]) for line in vm.effects() if line.startswith("systemd-run ")]
+    assert [unit.name for unit in started] == ["agent-stack-lifetime", "agent-stack-boot", "agent-stack-agent"]
+    paths = [tmp_path / f"{unit.name}.service" for unit in started]
+    for unit, path in zip(started, paths, strict=True):
+        path.write_text(_as_file(unit))
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True, check=False
+    )
+    complaints = [line for line in verified.stderr.splitlines() if "agent-stack" in line]
+    assert complaints == []
+
+
+UNIT_SECTION = {"After", "SuccessAction", "FailureAction"}
+
+
+def _as_file(unit: UnitRequest) -> str:
+    """The unit as a file, which `systemd-analyze verify` can read and a transient one is not."""
+    sections: dict[str, list[str]] = {"Unit": [], "Service": []}
+    for name, value in unit.properties.items():
+        if name == "User":  # the image's, and not of this machine
+            continue
+        sections["Unit" if name in UNIT_SECTION else "Service"].append(f"{name}={value}")
+    command = "/bin/true" if unit.command[0] == "systemctl" or not Path(unit.command[0]).exists() else unit.command[0]
+    sections["Service"].append(f"ExecStart={command}")
+    return "".join(f"[{name}]\n" + "\n".join(lines) + "\n" for name, lines in sections.items())
