@@ -11,7 +11,7 @@ VM = ROOT / "infra" / "vm"
 BEGIN = "# user data: begin (generated from infra/vm by scripts/generate)"
 END = "# user data: end"
 MAX_BYTES = 16 * 1024  # source: EC2's limit of raw user data
-ROOM_FOR_VALUES = 3 * 1024  # what the settings grow by when their parameters are filled in
+ROOM_FOR_VALUES = 2560  # what the settings grow by when parameters are filled in; AgentEnvironment may take 1,000
 _INDENT = " " * 12
 _COMMENT = re.compile(r"\s*#(?!!)")
 

@@ -200,6 +200,12 @@ class Mailbox(Protocol):
     def renew(self, arn: InstanceArn, credential: str) -> bool:
         """Put a fresh credential in place of one that nobody took yet. False when it was taken."""
 
+    def reissue(self, arn: InstanceArn, credential: str) -> bool:
+        """Put another credential in for a VM that lost the one it took, by its own word; False when that is not so.
+
+        At most three times for a VM; never once we hold the baton.
+        """
+
     def take_baton(self, arn: InstanceArn) -> bool:
         """Take the credential back. True when we hold the baton now, or did before; False when the VM does."""
 

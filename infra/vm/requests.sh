@@ -116,8 +116,9 @@ aws() {
   local body=${3//\\/\\\\} until pause=0
   body=${body//\"/\\\"}
   tick
-  until=$((now + $4))
+  until=$((now + $4)) tries=0
   while :; do
+    tries=$((tries + 1))
     if refresh_keys; then
       sign "$1" "$2" "$3" "${endpoint[$1]}"
       request <<CONFIG

@@ -61,3 +61,21 @@ def test_a_mailbox_that_is_not_there_is_left_out(filled: AnyTables) -> None:
 
 def test_reading_keeps_no_credential(filled: AnyTables) -> None:
     assert "bkjat_secret" not in repr(filled.mailbox.read([ARN]))
+
+
+def test_a_vm_that_lost_its_credential_gets_another_three_times_at_most(filled: AnyTables) -> None:
+    filled.vm_takes(ARN)
+    assert not filled.mailbox.reissue(ARN, "bkjat_nobody_asked")
+    for number in range(3):
+        filled.vm_reports(ARN, "credential_lost", "", 1.0)
+        assert filled.mailbox.reissue(ARN, f"bkjat_{number}")
+        assert not filled.mailbox.reissue(ARN, "bkjat_twice")
+        assert filled.vm_takes(ARN) == f"bkjat_{number}"
+    filled.vm_reports(ARN, "credential_lost", "", 1.0)
+    assert not filled.mailbox.reissue(ARN, "bkjat_fourth")
+
+
+def test_what_we_took_back_is_never_given_again(filled: AnyTables) -> None:
+    filled.mailbox.take_baton(ARN)
+    filled.vm_reports(ARN, "credential_lost", "", 1.0)
+    assert not filled.mailbox.reissue(ARN, "bkjat_again")

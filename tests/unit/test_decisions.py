@@ -205,3 +205,11 @@ def test_there_is_a_decision_for_everything() -> None:
         if decided.action is Action.END:
             assert decided.outcome is not None
     assert count > 10_000
+
+
+def test_a_vm_that_lost_its_credential_is_given_another() -> None:
+    lost = Mail(baton=Baton.VM, stage=BootStage.CREDENTIAL_LOST)
+    assert decision(booting_run(), JobState.RESERVED, mail=lost).action is Action.REISSUE
+    late = decision(booting_run(), JobState.RESERVED, mail=lost, now=EPOCH + BOOT_TIMEOUT)
+    assert late.action is Action.KEEP
+    assert decision(booting_run(), JobState.RUNNING, mail=lost).action is Action.RUN

@@ -157,6 +157,8 @@ def test_a_spot_notice_stops_the_agent_in_time(yard: Yard) -> None:
     job = yard.buildkite.job(job_id)
     assert (job.state, job.log) == ("finished", "started\n")
     assert "spot notice" in vm.console()
+    steps = yard.steps(vm)
+    assert steps.index("dynamodb:UpdateItem spot_notice") < steps.index("dynamodb:UpdateItem agent_exited")
 
 
 def test_a_mailbox_that_cannot_be_reached_ends_it_too(yard: Yard) -> None:

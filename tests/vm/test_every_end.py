@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.simulator.buildkite import JobState
+from tests.simulator.iam import Refusal
 from tests.simulator.vm import LocalVm
 from tests.vm.yard import Yard, wait_for
 
@@ -195,3 +196,36 @@ def test_nothing_is_written_outside_the_vms_own_directory(yard: Yard, tmp_path: 
     end(yard, vm)
     after = set(Path("/run").iterdir()) | set(Path("/tmp").iterdir()) | set(Path("/etc").iterdir())
     assert {path.name for path in after - before if "agent-stack" in path.name} == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("ExpiredTokenException", 400),
+        ("ProvisionedThroughputExceededException", 400),
+        ("ThrottlingException", 400),
+        ("InternalServerError", 500),
+    ],
+)
+def test_a_refusal_that_passes_costs_seconds(yard: Yard, code: str, status: int) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0114", job_id, token)
+    yard.aws.front.refusals.extend([Refusal(code=code, message="for now", status=status)] * 2)
+    vm = yard.boot("i-0114")
+    end(yard, vm)
+    assert yard.buildkite.job(job_id).state == "finished"
+
+
+def test_a_lost_credential_is_asked_for_and_given_again(yard: Yard) -> None:
+    losses = iter([True])
+    yard.aws.front.lose_answer = lambda asked: (
+        "credential" in asked.context.get("dynamodb:Attributes", ()) and next(losses, False)
+    )
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0115", job_id, token)
+    vm = yard.boot("i-0115")
+    wait_for(lambda: yard.mail("i-0115")["stage"] == "credential_lost")
+    assert "credential" not in yard.mail("i-0115")
+    yard.give("i-0115", token)
+    end(yard, vm)
+    assert yard.buildkite.job(job_id).state == "finished"

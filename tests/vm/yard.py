@@ -133,6 +133,7 @@ class Yard:
         self.on_step: Callable[[str, str], None] = lambda _instance_id, _step: None
         """Called with the instance id and what it asks of AWS, before it is answered."""
         aws.front.skew, aws.front.down, aws.front.on_asked = timedelta(), False, self._note
+        aws.front.lose_answer = lambda _: False
         self._aws = aws
         self._directory = directory
         self._imds = imds
@@ -213,6 +214,15 @@ class Yard:
         }
         self._aws.dynamodb.put_item(
             TableName=self._aws.deployed.mailbox_table, Item={name: {"S": value} for name, value in values.items()}
+        )
+
+    def give(self, instance_id: str, credential: str) -> None:
+        """Put another credential into a VM's mailbox, as the tracker does."""
+        self._aws.dynamodb.update_item(
+            TableName=self._aws.deployed.mailbox_table,
+            Key={"instance_arn": {"S": arn(instance_id)}},
+            UpdateExpression="SET credential = :credential",
+            ExpressionAttributeValues={":credential": {"S": credential}},
         )
 
     def mail(self, instance_id: str) -> dict[str, str]:

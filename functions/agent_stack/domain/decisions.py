@@ -50,6 +50,7 @@ class Action(StrEnum):
     RUN = "run"  # record that the agent has the job
     NOTE_OVER = "note_over"  # record when the job was over while its VM is up
     EXTEND = "extend"  # reserve again
+    REISSUE = "reissue"  # put another credential into the mailbox
     TAKE_BATON = "take_baton"  # then decide again
     TERMINATE = "terminate"  # the VM, and look again
     HAND_BACK = "hand_back"  # terminate the VM; the dispatcher finds another
@@ -198,6 +199,8 @@ def _booting_for_a_waiting_job(s: Situation) -> Decision:
     until = s.run.reserved_until
     if until is None or until - s.now < s.policy.reservation / 2:
         return Decision(action=Action.EXTEND, reason="under half of the reservation is left", notices=told)
+    if s.baton is Baton.VM and s.mail is not None and s.mail.stage is BootStage.CREDENTIAL_LOST:
+        return Decision(action=Action.REISSUE, reason="the VM lost the credential", notices=told)
     return Decision(action=Action.KEEP, notices=told)
 
 

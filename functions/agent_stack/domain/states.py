@@ -120,14 +120,19 @@ class BootStage(_WireState):
     """What the boot program says of itself, in the order in which it happens."""
 
     BOOTING = "booting"
-    CREDENTIAL_TAKEN = "credential_taken"
+    PREPARING = "preparing"
     AGENT_INSTALLING = "agent_installing"
+    CREDENTIAL_TAKEN = "credential_taken"
+    CREDENTIAL_LOST = "credential_lost"
     AGENT_STARTED = "agent_started"
     SPOT_NOTICE = "spot_notice"
     AGENT_EXITED = "agent_exited"
     FAILED = "failed"
     UNRECOGNISED = "UNRECOGNISED"
 
+
+MAX_REISSUES = 3
+"""Credentials that one VM may lose. Answers are lost once in thousands; a VM that loses four has another trouble."""
 
 BOOT_FAILED = frozenset({BootStage.FAILED, BootStage.AGENT_EXITED})
 """No agent will come from this boot any more, if the boot program tells the truth."""

@@ -4,7 +4,7 @@ A keyword, operator or variable that is not known here is an error, never a perm
 """
 
 from tests.simulator.iam.dynamodb import asked_of_dynamodb
-from tests.simulator.iam.front import Signer, SigningFront
+from tests.simulator.iam.front import Refusal, Signer, SigningFront
 from tests.simulator.iam.policy import Asked, Policies
 
-__all__ = ["Asked", "Policies", "Signer", "SigningFront", "asked_of_dynamodb"]
+__all__ = ["Asked", "Policies", "Refusal", "Signer", "SigningFront", "asked_of_dynamodb"]

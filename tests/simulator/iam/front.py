@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from werkzeug import Request, Response
 
 from tests.simulator.iam.dynamodb import asked_of_dynamodb
 from tests.simulator.iam.policy import Asked, Context, Policies
-from tests.simulator.loopback import LoopbackServer
+from tests.simulator.loopback import AnswerLost, LoopbackServer
 
 SKEW = timedelta(minutes=5)
 _AUTHORIZATION = re.compile(
@@ -68,6 +69,10 @@ class SigningFront(LoopbackServer):
         self.skew = timedelta()
         """How far this service's clock is ahead of everybody's."""
         self.down = False
+        self.refusals: deque[Refusal] = deque()
+        """What the next requests are told instead."""
+        self.lose_answer: Callable[[Asked], bool] = lambda _: False
+        """Whether what is asked takes effect and its answer is lost."""
         self.on_asked: Callable[[Asked, bool, Mapping[str, Any]], None] = lambda _asked, _allowed, _body: None
         """Called before each request is served: what is asked, whether it is allowed, and its body."""
         self._backend = httpx.Client(base_url=backend, timeout=20)
@@ -85,12 +90,14 @@ class SigningFront(LoopbackServer):
     def _answer(self, request: Request) -> Response:
         body = request.get_data()
         try:
-            self._check(request, body)
+            asked = self._check(request, body)
         except Refusal as refusal:
             said = {"__type": f"com.amazon.coral.service#{refusal.code}", "message": refusal.message}
             return self._dated(Response(json.dumps(said), status=refusal.status))
         headers = {name: value for name, value in request.headers if name.lower() not in {"host", "content-length"}}
         answer = self._backend.request(request.method, request.full_path.rstrip("?"), headers=headers, content=body)
+        if self.lose_answer(asked):
+            raise AnswerLost(asked.action)
         kept = {name: value for name, value in answer.headers.items() if name in {"content-type", "x-amzn-errortype"}}
         return self._dated(Response(answer.content, status=answer.status_code, headers=kept))
 
@@ -98,7 +105,9 @@ class SigningFront(LoopbackServer):
         response.headers["Date"] = (datetime.now(UTC) + self.skew).strftime("%a, %d %b %Y %H:%M:%S GMT")
         return response
 
-    def _check(self, request: Request, body: bytes) -> None:
+    def _check(self, request: Request, body: bytes) -> Asked:
+        if self.refusals:
+            raise self.refusals.popleft()
         if self.down:
             raise Refusal(code="ServiceUnavailable", message="down", status=503)
         stated = _AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
@@ -114,6 +123,7 @@ class SigningFront(LoopbackServer):
                 code="AccessDeniedException",
                 message=f"User is not authorized to perform: {asked.action} on resource: {asked.resource}",
             )
+        return asked
 
     def _check_signature(self, request: Request, body: bytes, stated: re.Match[str], signer: Signer) -> None:
         stamp = request.headers.get("X-Amz-Date", "")

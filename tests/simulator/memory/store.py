@@ -10,7 +10,7 @@ from agent_stack.domain.errors import GiveUpError, RetryError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import Baton, BootStage
+from agent_stack.domain.states import MAX_REISSUES, Baton, BootStage
 from agent_stack.domain.vms import Letter, Mail
 from agent_stack.ports import Held
 from tests.simulator.memory.rates import Rates
@@ -30,6 +30,7 @@ class Box:
     letter: Letter
     credential: str | None
     revoked: bool = False
+    reissues: int = 0
     stage: BootStage | None = None
     stage_seconds: float | None = None
     detail: str = ""
@@ -216,6 +217,17 @@ class MemoryMailbox:
         if box is None or box.credential is None:
             return False
         box.credential = credential
+        return True
+
+    def reissue(self, arn: InstanceArn, credential: str) -> bool:
+        """See the port."""
+        box = self.store.boxes.get(arn)
+        if box is None or box.credential is not None or box.revoked or box.stage is not BootStage.CREDENTIAL_LOST:
+            return False
+        if box.reissues >= MAX_REISSUES:
+            return False
+        box.credential = credential
+        box.reissues += 1
         return True
 
     def take_baton(self, arn: InstanceArn) -> bool:

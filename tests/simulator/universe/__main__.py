@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="replay this one, and print its trace")
     parser.add_argument("--without", default="", help="with --seed: parts of its story to leave out, as in s3,f2")
     parser.add_argument("--as-found", action="store_true", help="do not look for the least of a world that fails")
+    parser.add_argument("--until", default="", help="stop as soon as this promise is broken, as in I6")
     parser.add_argument("--every-crash", action="store_true", help="the pipeline, dying once at every call of a port")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
@@ -41,7 +42,11 @@ def main() -> int:
         return status
     seeds = range(arguments.first, arguments.first + arguments.seeds)
     with ProcessPoolExecutor(arguments.processes) as pool:
-        reports = list(pool.map(play, seeds, chunksize=4))
+        reports = []
+        for report in map(play, seeds) if arguments.until else pool.map(play, seeds, chunksize=4):
+            reports.append(report)
+            if arguments.until and (report.broken or "").startswith(f"{arguments.until}:"):
+                break
     status = _say(reports, minimise=not arguments.as_found)
     sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
     return status

@@ -22,8 +22,10 @@ SECOND = timedelta(seconds=1)
 class Temper:
     """How likely a VM is to fail on its way up, and how long its parts take."""
 
-    fails_booting: float = 0.0
+    fails_booting: float = 0.0  # before it takes the credential
+    fails_starting: float = 0.0  # after
     dies_anywhere: float = 0.0
+    loses_credential: float = 0.0  # the answer to its taking never arrives
     hangs: float = 0.0  # never does anything, not even end itself
     loses_timer: float = 0.0  # does its work, but its lifetime timer never fires
     boot: tuple[float, float] = (1.0, 6.0)
@@ -63,6 +65,7 @@ class VirtualVm:
         self._token = ""
         self._ends_at = kernel.now()
         self._said: list[str] = []
+        self._lost = random.Random(instance.instance_id)  # a stream of its own, so that it moves no other draw
         if chance.random() < temper.hangs:
             kernel.note(f"{self.instance_id} hangs")
             return
@@ -84,24 +87,35 @@ class VirtualVm:
         letter = self._store.find_letter(self._arn)
         if letter is not None:
             self._store.report(self._arn, BootStage.BOOTING)
-            self._then(SECOND * 0.3, "takes the credential", lambda: self._take(letter))
+            self._then(SECOND * 0.3, "prepares", lambda: self._prepare(letter))
         elif self._kernel.now() >= self._gives_up_at:
             self._then(SECOND, "found no job", self._off)
         else:
             self._then(SECOND, "", self._look)
+
+    def _prepare(self, letter: Letter) -> None:
+        if self._chance.random() < self._temper.fails_booting:
+            self._store.report(self._arn, BootStage.FAILED, "disk is on fire")
+            self._then(SECOND, "boot program failed", self._off)
+            return
+        self._store.report(self._arn, BootStage.PREPARING)
+        self._then(SECOND * self._chance.uniform(0.5, 3), "takes the credential", lambda: self._take(letter))
 
     def _take(self, letter: Letter) -> None:
         credential = self._store.take_credential(self._arn)
         if credential is None:
             self._then(SECOND * 0.2, "came too late for the credential", self._off)
             return
-        self.job_id = letter.job_id
-        if self._chance.random() < self._temper.fails_booting:
-            self._store.report(self._arn, BootStage.FAILED, "disk is on fire")
-            self._then(SECOND, "boot program failed", self._off)
+        if self._lost.random() < self._temper.loses_credential:
+            self._store.report(self._arn, BootStage.CREDENTIAL_LOST)
+            self._then(SECOND * 5, "asks for another credential", lambda: self._take(letter))
             return
-        started = SECOND * self._chance.uniform(0.5, 3)
-        self._then(started, "starts the agent", lambda: self._register(letter, credential))
+        self.job_id = letter.job_id
+        if self._chance.random() < self._temper.fails_starting:
+            self._store.report(self._arn, BootStage.FAILED, "agent cannot be started")
+            self._then(SECOND, "agent cannot be started", self._off)
+            return
+        self._then(SECOND * 0.3, "starts the agent", lambda: self._register(letter, credential))
 
     # --- agent ---
 

@@ -126,7 +126,16 @@ def caught(mutant: Mutant) -> tuple[bool, str]:
                 return False, f"{file} holds {before!r} {source.count(before)} times, not once"
             (functions / file).write_text(source.replace(before, after))
         run = subprocess.run(
-            [sys.executable, "-m", "tests.simulator.universe", "--seeds", str(SEEDS), "--processes", "1", "--as-found"],
+            [
+                sys.executable,
+                "-m",
+                "tests.simulator.universe",
+                "--seeds",
+                str(SEEDS),
+                "--as-found",
+                "--until",
+                mutant.promise,
+            ],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": f"{functions}:{ROOT}"},
             capture_output=True,

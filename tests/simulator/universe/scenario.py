@@ -88,18 +88,20 @@ def play(seed: int, without: frozenset[str] = frozenset()) -> Report:
         quotas=chance.choice([{}, {}, {"on-demand": 3}]),
     )
     temper = Temper(
-        fails_booting=chance.choice([0.0, 0.0, 0.3]),
+        fails_booting=(failing := chance.choice([0.0, 0.0, 0.3])),
+        fails_starting=failing / 2,
         dies_anywhere=chance.choice([0.0, 0.0, 0.01]),
         hangs=chance.choice([0.0, 0.0, 0.2]),
         loses_timer=chance.choice([0.0, 0.5]),
         boot=(1.0, chance.choice([3.0, 10.0, 40.0])),
     )
     records = random.Random(f"{seed} nature of the records")  # a stream of its own, so that it moves no other draw
+    writes_per_second, conflicts = records.choice([WRITES_PER_SECOND, 4.0]), records.choice([0.0, 0.1])
     nature = Nature(
         ec2=ec2,
-        temper=temper,
-        writes_per_second=records.choice([WRITES_PER_SECOND, 4.0]),
-        conflicts=records.choice([0.0, 0.1]),
+        temper=replace(temper, loses_credential=records.choice([0.0, 0.0, 0.3])),
+        writes_per_second=writes_per_second,
+        conflicts=conflicts,
     )
     universe = Universe(seed=seed, nature=nature, judge=malice)
     events = write(universe, chance, without)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.table import Refused, Table
 from agent_stack.domain.identifiers import InstanceArn
-from agent_stack.domain.states import Baton
+from agent_stack.domain.states import MAX_REISSUES, Baton, BootStage
 from agent_stack.domain.vms import Mail
 from agent_stack.ports import Clock
 
@@ -30,6 +30,19 @@ class DynamoMailbox:
             UpdateExpression="SET credential = :credential",
             ConditionExpression="attribute_exists(credential)",
             ExpressionAttributeValues=items.packed({":credential": credential}),
+        )
+        return not isinstance(answer, Refused)
+
+    def reissue(self, arn: InstanceArn, credential: str) -> bool:
+        """See the port."""
+        answer = self.table.update(
+            {"instance_arn": {"S": arn}},
+            UpdateExpression="SET credential = :credential ADD reissues :one",
+            ConditionExpression="attribute_not_exists(credential) AND attribute_not_exists(revoked) AND stage = :lost "
+            "AND (attribute_not_exists(reissues) OR reissues < :most)",
+            ExpressionAttributeValues=items.packed(
+                {":credential": credential, ":one": 1, ":lost": BootStage.CREDENTIAL_LOST, ":most": MAX_REISSUES}
+            ),
         )
         return not isinstance(answer, Refused)
 
