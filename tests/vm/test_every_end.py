@@ -224,7 +224,7 @@ def test_a_lost_credential_is_asked_for_and_given_again(yard: Yard) -> None:
     job_id, token = yard.reserve("true")
     yard.fill("i-0115", job_id, token)
     vm = yard.boot("i-0115")
-    wait_for(lambda: yard.mail("i-0115")["stage"] == "credential_lost")
+    wait_for(lambda: yard.mail("i-0115").get("stage") == "credential_lost")
     assert "credential" not in yard.mail("i-0115")
     yard.give("i-0115", token)
     end(yard, vm)
