@@ -3,12 +3,13 @@
 Every method raises errors of `agent_stack.domain.errors` only. Every method is one effect or one read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
-from agent_stack.domain.classes import ClassBook
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import (
     InstanceArn,
@@ -20,8 +21,11 @@ from agent_stack.domain.identifiers import (
 from agent_stack.domain.jobs import ScheduledPage
 from agent_stack.domain.launching import Intent, LaunchOrder, LaunchOutcome
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import JobState
+from agent_stack.domain.states import JobState, Market
 from agent_stack.domain.vms import Letter, Mail, Vm
+
+ResultT_co = TypeVar("ResultT_co", covariant=True)
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +129,13 @@ class StacksApi(Protocol):
 class Fleet(Protocol):
     """EC2: the VMs that carry this deployment's tag."""
 
+    def pools(self, vm_class: VmClass, market: Market) -> Sequence[str]:
+        """Where that class's VMs can come from, as `market:type:zone`, in the operator's order of types.
+
+        Raises:
+            RetryError: the subnets' zones are not known yet.
+        """
+
     def render(self, order: LaunchOrder) -> str:
         """The exact request for that order, as text; what the intent keeps and `launch` sends."""
 
@@ -189,6 +200,12 @@ class Ledger(Protocol):
 
     def close_intent(self, intent_id: IntentId) -> None:
         """Nothing more will come of it."""
+
+    def launch_memory(self) -> LaunchMemory:
+        """What EC2 taught earlier runs of the dispatcher; empty when nothing is known."""
+
+    def remember_launches(self, memory: LaunchMemory) -> None:
+        """Keep it. The last writer's stands: losing some of it costs a lesson."""
 
 
 class Mailbox(Protocol):
@@ -263,6 +280,26 @@ class Clock(Protocol):
 
     def sleep(self, duration: timedelta) -> None:
         """Let that much time pass."""
+
+
+class Task(Protocol[ResultT_co]):
+    """Something that a worker does."""
+
+    def done(self) -> bool:
+        """Whether it has ended, one way or the other."""
+
+    def result(self) -> ResultT_co:
+        """What came of it; raises what it raised. Only once it is done."""
+
+
+class Workers(Protocol):
+    """A few hands beside the tick. What they hold ends with the process."""
+
+    def submit(self, task: Callable[[], ResultT]) -> Task[ResultT]:
+        """Begin it soon."""
+
+    def wait(self, tasks: Sequence[Task[Any]], at_most: timedelta) -> None:
+        """Until all of them are done, or that time is over."""
 
 
 class Deadline(Protocol):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from agent_stack.domain.capacity import Budget
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
@@ -62,6 +63,9 @@ class Settings(BaseModel):
     unmatched_jobs: UnmatchedJobs = Field(default=UnmatchedJobs.AUTO, alias="UNMATCHED_JOBS")
     notification_level: NotificationLevel = Field(default=NotificationLevel.NORMAL, alias="NOTIFICATION_LEVEL")
     max_instances: int = Field(alias="MAX_INSTANCES", ge=1, le=100_000)
+    max_vcpus: int = Field(default=0, alias="MAX_VCPUS", ge=0)
+    instance_burst: int = Field(alias="INSTANCE_BURST", ge=1)
+    instances_per_second: float = Field(alias="INSTANCES_PER_SECOND", gt=0)
     max_launches_per_minute: int = Field(alias="MAX_LAUNCHES_PER_MINUTE", ge=1)
     max_terminations_per_tick: int = Field(alias="MAX_TERMINATIONS_PER_TICK", ge=1)
     max_launch_attempts: int = Field(alias="MAX_LAUNCH_ATTEMPTS", ge=1, le=20)
@@ -145,6 +149,8 @@ class Settings(BaseModel):
             finish_grace=self.finish_grace,
             sweep_grace=self.sweep_grace,
             max_instances=self.max_instances,
+            max_vcpus=self.max_vcpus or None,
+            instance_budget=Budget(burst=self.instance_burst, per_second=self.instances_per_second),
             max_launches_per_minute=self.max_launches_per_minute,
             max_launch_attempts=self.max_launch_attempts,
             max_terminations_per_tick=self.max_terminations_per_tick,

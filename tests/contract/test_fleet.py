@@ -33,10 +33,10 @@ class World:
 
     def order(self, count: int, **vm_class: object) -> LaunchOrder:
         shape = {"instance_types": ("m7i.large",), "image": "ami-0123456789abcdef0", **vm_class}
+        wanted = VmClass(name=ClassName("default"), **shape)  # type: ignore[arg-type]  # a class's own fields
+        pools = tuple(self.fleet.pools(wanted, wanted.market))
         return LaunchOrder(
-            intent_id=self.ids.intent_id(),
-            vm_class=VmClass(name=ClassName("default"), **shape),  # type: ignore[arg-type]  # a class's own fields
-            count=count,
+            intent_id=self.ids.intent_id(), vm_class=wanted, count=count, market=wanted.market, pools=pools
         )
 
     def launch(self, count: int, **vm_class: object) -> list[InstanceId]:

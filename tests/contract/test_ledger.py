@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from agent_stack.domain.capacity import Budget, LaunchMemory
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
-from agent_stack.domain.launching import Intent
+from agent_stack.domain.launching import Intent, LaunchError, LaunchErrorClass
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Baton, Moment, Outcome
 from agent_stack.domain.vms import Vm
@@ -136,3 +137,15 @@ def test_a_spent_intent_keeps_its_vms_until_it_is_closed(tables: AnyTables) -> N
     tables.ledger.close_intent(spent.intent_id)
     tables.ledger.close_intent(spent.intent_id)
     assert tables.ledger.open_intents() == []
+
+
+def test_what_ec2_taught_comes_back_as_it_was_kept(tables: AnyTables) -> None:
+    assert tables.ledger.launch_memory() == LaunchMemory()
+    refused = LaunchError(error_class=LaunchErrorClass.CONFIGURATION, code="InvalidAMIID.NotFound", message="no such")
+    dry = LaunchError(error_class=LaunchErrorClass.CAPACITY, code="Dry", message="dry", pool="spot:m7i.large:a")
+    memory = LaunchMemory().asking(7, Budget(burst=10, per_second=0.5), EPOCH)
+    memory = memory.answered(ClassName("default"), launched=0, errors=[refused, dry], now=EPOCH)
+    tables.ledger.remember_launches(memory)
+    assert tables.ledger.launch_memory() == memory
+    tables.ledger.remember_launches(LaunchMemory())
+    assert tables.ledger.launch_memory() == LaunchMemory()

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from agent_stack.domain.capacity import Budget
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import NotificationLevel, Policy, UnmatchedJobs
@@ -72,6 +73,8 @@ def a_policy(**changes: object) -> Policy:
         "finish_grace": timedelta(seconds=60),
         "sweep_grace": timedelta(seconds=300),
         "max_instances": 100,
+        "max_vcpus": None,
+        "instance_budget": Budget(burst=1000, per_second=2),
         "max_launches_per_minute": 500,
         "max_launch_attempts": 3,
         "max_terminations_per_tick": 500,
@@ -109,6 +112,8 @@ def an_environment(**changes: str) -> dict[str, str]:
         "UNMATCHED_JOBS": "auto",
         "NOTIFICATION_LEVEL": "normal",
         "MAX_INSTANCES": "100",
+        "INSTANCE_BURST": "1000",
+        "INSTANCES_PER_SECOND": "2",
         "MAX_LAUNCHES_PER_MINUTE": "500",
         "MAX_TERMINATIONS_PER_TICK": "500",
         "MAX_LAUNCH_ATTEMPTS": "3",

@@ -3,10 +3,15 @@
 import random
 import time
 import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 from agent_stack.domain.identifiers import IntentId
 from agent_stack.ports import Clock
+
+ResultT = TypeVar("ResultT")
 
 
 class SystemClock:
@@ -54,3 +59,21 @@ class InvocationDeadline:
     def left(self) -> timedelta:
         """See the port."""
         return max(timedelta(), self._ends_at - self._clock.now())
+
+
+class Threads:
+    """The port `Workers`: threads, made when they are first needed."""
+
+    def __init__(self, most: int = 8) -> None:
+        self._most = most
+        self._pool: ThreadPoolExecutor | None = None
+
+    def submit(self, task: Callable[[], ResultT]) -> "Future[ResultT]":
+        """See the port."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="launch")
+        return self._pool.submit(task)
+
+    def wait(self, tasks: Sequence[Any], at_most: timedelta) -> None:
+        """See the port."""
+        wait(tasks, timeout=at_most.total_seconds())

@@ -24,6 +24,8 @@ class VmClass:
         image: an AMI id or `resolve:ssm:<parameter>`.
         root_device: the image's root device name; needed when `volume_gib` is given.
         max_instances: of this class at once; None for no bound but the deployment's.
+        fallback: whether on-demand may be asked where spot has nothing.
+        vcpus: of one VM, for the deployment's maximum of them; None where nobody counts.
         agent_tags: what agents of this class offer besides queue and class; `key=value`.
     """
 
@@ -34,6 +36,8 @@ class VmClass:
     root_device: str | None = None
     volume_gib: int | None = None
     max_instances: int | None = None
+    fallback: bool = False
+    vcpus: int | None = None
     boot_timeout: timedelta = timedelta(minutes=5)
     agent_tags: tuple[str, ...] = ()
 

@@ -10,7 +10,11 @@ from enum import StrEnum
 
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
+from agent_stack.domain.states import Market
 from agent_stack.domain.vms import Vm
+
+MAX_VMS_OF_A_LAUNCH = 500
+"""VMs asked for in one request. A thousand at once would be the whole of EC2's bucket on one answer."""
 
 
 class LaunchErrorClass(StrEnum):
@@ -36,11 +40,17 @@ class LaunchError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOrder:
-    """N identical VMs of one class, in the terms of the operator."""
+    """N identical VMs of one class, in the terms of the operator.
+
+    Attributes:
+        pools: where they may come from, as `market:type:zone`, all of one market; the first ones are asked first.
+    """
 
     intent_id: IntentId
     vm_class: VmClass
     count: int
+    market: Market
+    pools: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

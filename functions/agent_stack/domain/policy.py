@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from agent_stack.domain.capacity import Budget
+
 
 class UnmatchedJobs(StrEnum):
     """What becomes of a job that asks for something nobody offers."""
@@ -33,6 +35,8 @@ class Policy:
     finish_grace: timedelta
     sweep_grace: timedelta
     max_instances: int
+    max_vcpus: int | None
+    instance_budget: Budget
     max_launches_per_minute: int
     max_launch_attempts: int
     max_terminations_per_tick: int

@@ -3,22 +3,27 @@
 What is not admitted stays scheduled, in Buildkite's hands; nothing is promised that cannot be launched.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
+from agent_stack.domain.capacity import LOOK_AHEAD, LaunchMemory
 from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import BugError
-from agent_stack.domain.identifiers import ClassName, JobId
+from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import Policy, UnmatchedJobs
 from agent_stack.ports import Telemetry
+from agent_stack.stages.launches import Launches
 from agent_stack.stages.ticks import DispatcherTick
 
 
 @dataclass(slots=True, kw_only=True)
 class Admit:
-    """Matches jobs to classes, orders them by priority and age, and cuts to the free capacity."""
+    """Matches jobs to classes, orders them by priority and age, and cuts to what may be launched within seconds."""
 
+    launches: Launches
     policy: Policy
     telemetry: Telemetry
     _ignored: frozenset[JobId] = field(default=frozenset(), init=False)
@@ -60,16 +65,41 @@ class Admit:
     def _cut(
         self, candidates: list[tuple[Job, ClassName]], tick: DispatcherTick, book: ClassBook
     ) -> list[tuple[Job, ClassName]]:
+        """The jobs that have their place within every bound, queue by queue in turn."""
         live = [run for run in tick.active if run.give_up is None]
-        free = self.policy.max_instances - len(live)
+        waiting = sum(run.binding is None for run in live)
+        memory = self.launches.memory(tick.fence) if candidates else LaunchMemory()
+        free = min(
+            self.policy.max_instances - len(live),
+            memory.granted(self.policy.instance_budget, tick.now, LOOK_AHEAD) - waiting,
+        )
         by_class = Counter(run.class_name for run in live)
+        vcpus = sum(_vcpus(book, run.class_name) for run in live)
         admitted: list[tuple[Job, ClassName]] = []
-        for job, name in candidates:
+        for job, name in _in_turn(candidates):
             bound = book.classes[name].max_instances
             if len(admitted) >= free:
                 break
-            if bound is not None and by_class[name] >= bound:
+            too_many = bound is not None and by_class[name] >= bound
+            too_large = self.policy.max_vcpus is not None and vcpus + _vcpus(book, name) > self.policy.max_vcpus
+            if too_many or too_large or memory.breaker(name, tick.now) is not None:
                 continue
             by_class[name] += 1
+            vcpus += _vcpus(book, name)
             admitted.append((job, name))
         return admitted
+
+
+def _vcpus(book: ClassBook, name: ClassName) -> int:
+    """What a VM of that class counts as; one where the operator does not say."""
+    vm_class = book.classes.get(name)
+    return (vm_class.vcpus if vm_class is not None else None) or 1
+
+
+def _in_turn(candidates: list[tuple[Job, ClassName]]) -> Iterator[tuple[Job, ClassName]]:
+    """One job of each queue in turn, each queue in its own order: a full queue does not starve the others."""
+    by_queue: dict[QueueKey, list[tuple[Job, ClassName]]] = defaultdict(list)
+    for candidate in candidates:
+        by_queue[candidate[0].queue_key].append(candidate)
+    for row in zip_longest(*by_queue.values()):
+        yield from (candidate for candidate in row if candidate is not None)

@@ -15,6 +15,7 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Letter, Vm
 from agent_stack.ports import Ledger, StacksApi, Telemetry
 from agent_stack.stages.ticks import DispatcherTick
+from agent_stack.stages.token_supply import TokenSupply
 
 JOB_TOKEN = "job-token"  # noqa: S105  (the kind of a credential, not one)
 AGENT_TOKEN = "agent-token"  # noqa: S105  (the kind of a credential, not one)
@@ -38,6 +39,7 @@ class Bind:
 
     stacks: StacksApi
     ledger: Ledger
+    tokens: TokenSupply
     policy: Policy
     identity: AgentIdentity
     telemetry: Telemetry
@@ -48,6 +50,7 @@ class Bind:
         if not pairs:
             return tick
         credentials = self._credentials([run for run, _ in pairs])
+        self.tokens.asked(issued=len(credentials), now=tick.now)
         letters = [
             (run.bound(vm, now=tick.now), self._letter(run, vm, credentials[run.job_id], tick))
             for run, vm in pairs

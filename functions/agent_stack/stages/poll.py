@@ -4,10 +4,12 @@ Listing is what keeps a queue "Connected" for the people who look at it, so it g
 start.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
+from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import AgentStackError
-from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.domain.jobs import Job, Queue, ScheduledPage
 from agent_stack.domain.policy import Policy
 from agent_stack.ports import StacksApi, Telemetry
@@ -34,7 +36,7 @@ class Poll:
         paused: set[QueueKey] = set()
         clogging: set[QueueKey] = set()
         for queue in self.queues:
-            pages = self._read(queue.key, free + len(known))
+            pages = self._read(queue.key, free, known, tick.book)
             if not pages or any(page.paused for page in pages):
                 paused.add(queue.key)  # unknown is treated as paused: nothing new starts on a guess
             if pages and not pages[0].pageable:
@@ -42,9 +44,15 @@ class Poll:
             listed += {job.job_id: job for page in pages for job in page.jobs if job.job_id not in known}.values()
         return replace(tick, listed=tuple(listed), paused=frozenset(paused), clogging=frozenset(clogging))
 
-    def _read(self, queue: QueueKey, wanted: int) -> list[ScheduledPage]:
-        """The pages that could be read; a later page that fails costs only itself."""
+    def _read(
+        self, queue: QueueKey, wanted: int, known: Container[JobId], book: ClassBook | None
+    ) -> list[ScheduledPage]:
+        """The pages until `wanted` jobs are found that may start; a later page that fails costs only itself.
+
+        Jobs that are known already, or that no class fits, do not count: behind them may be those that can start.
+        """
         pages: list[ScheduledPage] = []
+        found = 0
         cursor: str | None = None
         for _ in range(MAX_PAGES):
             try:
@@ -55,6 +63,10 @@ class Poll:
                 break
             pages.append(page)
             cursor = page.next_cursor
-            if page.paused or cursor is None or sum(len(page.jobs) for page in pages) >= wanted:
+            found += sum(
+                job.job_id not in known and (book is None or not isinstance(book.match(job.rules, queue), Unmatched))
+                for job in page.jobs
+            )
+            if page.paused or cursor is None or found >= wanted:
                 break
         return pages

@@ -14,6 +14,7 @@ from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import ClassSource, Fleet, Ledger, Telemetry
+from agent_stack.stages.launches import Launches
 from agent_stack.stages.ticks import DispatcherTick
 
 
@@ -23,6 +24,7 @@ class Resume:
 
     ledger: Ledger
     fleet: Fleet
+    launches: Launches
     classes: ClassSource
     policy: Policy
     telemetry: Telemetry
@@ -36,7 +38,10 @@ class Resume:
         idle: dict[ClassName, tuple[Vm, ...]] = {}
         open_intents: list[Intent] = []
         unsettled = 0
+        under_way = {intent.intent_id for intent in self.launches.under_way}
         for intent in () if self.policy.observe_only else self.ledger.open_intents():
+            if intent.intent_id in under_way:
+                continue  # asked for by this process, and not answered yet
             settled = intent if intent.spent else self._settle(intent, tick, waiting_queues)
             if settled is None:
                 unsettled += intent.count

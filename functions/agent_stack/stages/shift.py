@@ -5,9 +5,9 @@ mark after its tick and lets go, so that the change of shift costs no second. An
 leaves word and goes home.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.ports import Clock, Deadline, Held, Ids, Lease, Telemetry
@@ -27,15 +27,35 @@ RESERVE = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """What a tick left.
+
+    Attributes:
+        work: something that the next second may bring further.
+        under_way: requests whose answers only this process will hear.
+    """
+
+    work: bool
+    under_way: bool = False
+
+
+class Work(Protocol):
+    """One tick."""
+
+    def __call__(self, now: datetime, fence: int, *, closing: bool = False) -> Busy:
+        """At that time, under that fencing number; `closing` begins nothing new and waits for what is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
     """Works tick after tick while the lease is ours and there is time.
 
     Attributes:
-        work: one tick at that time under that fencing number; True while there is work in hand.
+        work: one tick.
         idle_pause: how long to wait after a tick without work; None to go home instead.
     """
 
-    work: Callable[[datetime, int], bool]
+    work: Work
     idle_pause: timedelta | None
     lease: Lease
     clock: Clock
@@ -79,14 +99,16 @@ class Shift:
 
     def _until_relieved(self, held: Held) -> None:
         while True:
-            busy = self._tick(held)
+            left = self._tick(held)
             renewed = self.lease.renew(held, now=self.clock.now(), ttl=LEASE)
             if renewed is None:
                 self.telemetry.info("shift_overtaken", fence=held.fence)
                 return
             news, held = renewed.wakes != held.wakes, renewed
-            pause = BUSY_PAUSE if busy else self.idle_pause
+            pause = BUSY_PAUSE if left.work else self.idle_pause
             relieved = held.successor is not None or self.deadline.left() <= RESERVE + (pause or timedelta())
+            if relieved and left.under_way:
+                self._tick(held, closing=True)
             if (relieved or (pause is None and not news)) and self.lease.release(held):
                 return
             if self.deadline.left() <= RESERVE:
@@ -94,16 +116,16 @@ class Shift:
             if not relieved and pause is not None and not news:
                 self.clock.sleep(pause)
 
-    def _tick(self, held: Held) -> bool:
+    def _tick(self, held: Held, *, closing: bool = False) -> Busy:
         started = self.clock.now()
         try:
-            return self.work(started, held.fence)
+            return self.work(started, held.fence, closing=closing)
         except ConfigurationError:
             raise
         except AgentStackError as error:
             self.telemetry.error("tick_failed", error=str(error))
             self.telemetry.count("TickFailed")
-            return True
+            return Busy(work=True)
         finally:
             self.telemetry.seconds("TickSeconds", (self.clock.now() - started).total_seconds())
 

@@ -32,7 +32,9 @@ class DispatcherTick:
         refused: admit → jobs to finish, each with the reason.
         recorded: record → the runs that are ours by the ledger.
         ready: reserve → the runs that are ours by Buildkite too and want a VM now.
+        launching: launch → VMs asked for, of which EC2 has not told yet.
         bound: bind → the runs that got one.
+        closing: the last tick of a shift: nothing new is asked for, and what is under way is waited for.
     """
 
     now: datetime
@@ -49,12 +51,14 @@ class DispatcherTick:
     refused: tuple[tuple[Job, str], ...] = ()
     recorded: tuple[Run, ...] = ()
     ready: tuple[Run, ...] = ()
+    launching: int = 0
     bound: tuple[Run, ...] = ()
+    closing: bool = False
 
     @property
     def busy(self) -> bool:
         """There is work that the next second may bring further."""
-        return bool(self.admitted or self.refused or self.ready)
+        return bool(self.admitted or self.refused or self.ready or self.launching)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

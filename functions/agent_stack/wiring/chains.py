@@ -10,7 +10,7 @@ before its first effect.
 
 from dataclasses import dataclass
 
-from agent_stack.ports import ClassSource, Clock, Fleet, Ids, Ledger, Mailbox, StacksApi, Telemetry
+from agent_stack.ports import ClassSource, Clock, Fleet, Ids, Ledger, Mailbox, StacksApi, Telemetry, Workers
 from agent_stack.settings import Settings
 from agent_stack.stages.admit import Admit
 from agent_stack.stages.bind import AgentIdentity, Bind
@@ -22,6 +22,7 @@ from agent_stack.stages.finish import Finish
 from agent_stack.stages.hand_back import HandBack
 from agent_stack.stages.inspect import Inspect
 from agent_stack.stages.launch import Launch
+from agent_stack.stages.launches import Launches
 from agent_stack.stages.observe import Observe
 from agent_stack.stages.poll import Poll
 from agent_stack.stages.record import Record
@@ -33,6 +34,7 @@ from agent_stack.stages.sweep import Sweep
 from agent_stack.stages.tell import Tell
 from agent_stack.stages.terminate import Terminate
 from agent_stack.stages.ticks import DispatcherStep, TrackerStep
+from agent_stack.stages.token_supply import TokenSupply
 from agent_stack.stages.tolerate import Tolerate
 
 
@@ -48,6 +50,7 @@ class Ports:
     clock: Clock
     ids: Ids
     telemetry: Telemetry
+    workers: Workers
 
 
 def dispatcher_steps(ports: Ports, settings: Settings) -> tuple[DispatcherStep, ...]:
@@ -60,18 +63,35 @@ def dispatcher_steps(ports: Ports, settings: Settings) -> tuple[DispatcherStep, 
         credential_kind=settings.agent_credential,
         deployment_tags=settings.agent_tags,
     )
+    launches = Launches(fleet=fleet, ledger=ledger, workers=ports.workers, telemetry=telemetry)
+    tokens = TokenSupply()
     looking: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=settings.queues, telemetry=telemetry),
-        Resume(ledger=ledger, fleet=fleet, classes=ports.classes, policy=policy, telemetry=telemetry),
+        Resume(
+            ledger=ledger,
+            fleet=fleet,
+            launches=launches,
+            classes=ports.classes,
+            policy=policy,
+            telemetry=telemetry,
+        ),
         Poll(stacks=stacks, queues=settings.queues, policy=policy, telemetry=telemetry),
         *((Inspect(stacks=stacks, telemetry=telemetry),) if settings.read_job_environment else ()),
-        Admit(policy=policy, telemetry=telemetry),
+        Admit(launches=launches, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (
         Record(ledger=ledger, telemetry=telemetry),
         Reserve(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry),
-        Launch(fleet=fleet, ledger=ledger, ids=ports.ids, policy=policy, telemetry=telemetry),
-        Bind(stacks=stacks, ledger=ledger, policy=policy, identity=identity, telemetry=telemetry),
+        Launch(
+            fleet=fleet,
+            ledger=ledger,
+            launches=launches,
+            tokens=tokens,
+            ids=ports.ids,
+            policy=policy,
+            telemetry=telemetry,
+        ),
+        Bind(stacks=stacks, ledger=ledger, tokens=tokens, policy=policy, identity=identity, telemetry=telemetry),
     )
     return looking if settings.observe_only else looking + acting
 

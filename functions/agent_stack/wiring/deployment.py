@@ -21,7 +21,7 @@ from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.adapters.ssm import SsmClasses, SsmSecrets, parameters
 from agent_stack.adapters.stacks_api import Dialect, HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
-from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemIds
+from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemIds, Threads
 from agent_stack.settings import Settings
 from agent_stack.wiring.chains import Ports
 
@@ -150,6 +150,7 @@ class Deployment:
             clock=self.clock,
             ids=self.ids,
             telemetry=self.telemetry,
+            workers=Threads(),
         )
 
     @cached_property

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from agent_stack.adapters.dynamodb.items import shard
 from agent_stack.adapters.dynamodb.transactions import CONFLICT_PAUSE, MAX_ROUNDS
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import GiveUpError, RetryError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
@@ -57,6 +58,7 @@ class Store:
     intents: dict[IntentId, Intent] = field(default_factory=dict)
     boxes: dict[InstanceArn, Box] = field(default_factory=dict)
     leases: dict[str, LeaseItem] = field(default_factory=dict)
+    launching: LaunchMemory = field(default_factory=LaunchMemory)
 
     # --- a VM's own two requests ---
 
@@ -168,6 +170,14 @@ class MemoryLedger:
     def close_intent(self, intent_id: IntentId) -> None:
         """See the port."""
         self.store.intents.pop(intent_id, None)
+
+    def launch_memory(self) -> LaunchMemory:
+        """See the port."""
+        return self.store.launching
+
+    def remember_launches(self, memory: LaunchMemory) -> None:
+        """See the port."""
+        self.store.launching = memory
 
     def _write(self, runs: Sequence[Run], write: Callable[[Run], bool], kinds: tuple[str, ...]) -> list[Run]:
         """Write each run for itself; what is throttled or in conflict again and again, as `Transactions` does."""

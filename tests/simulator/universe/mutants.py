@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-SEEDS = 120
+SEEDS = 300  # at most; a mutant is left alone once it is caught
 STAGES = "agent_stack/stages"
 
 
@@ -73,7 +73,7 @@ MUTANTS = (
     Mutant(
         promise="I6",
         name="count no VMs before a launch",
-        changes=((f"{STAGES}/launch.py", "len(up | (ours - shown.keys())) - tick.unsettled", "0"),),
+        changes=((f"{STAGES}/launch.py", "len(up | (ours - shown.keys())) - coming", "0"),),
     ),
     Mutant(
         promise="I7",

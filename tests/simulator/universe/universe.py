@@ -21,6 +21,7 @@ from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.ports import Held, Lease
 from agent_stack.settings import Settings
+from agent_stack.stages.shift import Busy, Work
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.wiring.chains import Ports, dispatcher_steps, tracker_steps
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, transport
@@ -35,6 +36,7 @@ from tests.simulator.universe.kernel import Kernel
 from tests.simulator.universe.laws import Laws
 from tests.simulator.universe.machine import Temper, VirtualVm
 from tests.simulator.universe.process import Died, Fate, Process
+from tests.simulator.universe.workers import KernelWorkers
 from tests.unit.values import an_environment
 
 PERIOD = timedelta(seconds=60)  # of the schedules
@@ -70,6 +72,7 @@ class Nature:
     ec2: Ec2Settings
     temper: Temper = field(default_factory=Temper)
     latency: tuple[float, float] = (0.005, 0.2)
+    launch_latency: tuple[float, float] = (0.3, 3.0)
     writes_per_second: float = WRITES_PER_SECOND
     conflicts: float = 0.0
     """How often a transaction meets another."""
@@ -247,7 +250,7 @@ class Universe:
         """Each call takes a while, in which the rest of the world goes on."""
         self.kernel.sleep(timedelta(seconds=self.chance.uniform(*self._nature.latency)))
 
-    def _work(self, function: str, process: Process) -> tuple[Callable[[datetime, int], bool], timedelta | None]:
+    def _work(self, function: str, process: Process) -> tuple[Work, timedelta | None]:
         """Production wiring over mortal ports; fresh, as a cold start is."""
         deadline = FixedDeadline()
         calls = AwsCalls(
@@ -295,15 +298,27 @@ class Universe:
             clock=self.kernel,
             ids=self._ids,
             telemetry=self.telemetry,
+            workers=KernelWorkers(
+                kernel=self.kernel,
+                process=process,
+                latency=lambda: timedelta(seconds=self.chance.uniform(*self._nature.launch_latency)),
+            ),
         )
         if function == "dispatcher":
             steps = dispatcher_steps(ports, self.settings)
-            return (
-                lambda now, fence: reduce(lambda t, s: s(t), steps, DispatcherTick(now=now, fence=fence)).busy,
-                self.settings.idle_poll,
-            )
+
+            def dispatch(now: datetime, fence: int, *, closing: bool = False) -> Busy:
+                begun = DispatcherTick(now=now, fence=fence, closing=closing)
+                tick = reduce(lambda t, s: s(t), steps, begun)
+                return Busy(work=tick.busy, under_way=tick.launching > 0)
+
+            return dispatch, self.settings.idle_poll
         tracking = tracker_steps(ports, self.settings)
-        return lambda now, _: reduce(lambda t, s: s(t), tracking, TrackerTick(now=now)).busy, None
+
+        def track(now: datetime, fence: int, *, closing: bool = False) -> Busy:
+            return Busy(work=reduce(lambda t, s: s(t), tracking, TrackerTick(now=now)).busy)
+
+        return track, None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -314,7 +329,7 @@ class _Invocation:
     function: str
     process: Process
     lease: Lease
-    work: Callable[[datetime, int], bool]
+    work: Work
     idle_pause: timedelta | None
     holder: str
     ends_at: datetime
@@ -359,13 +374,15 @@ class _Invocation:
     def _tick(self) -> timedelta | None:
         kernel = self.universe.kernel
         assert self.held is not None
-        busy = self.work(kernel.now(), self.held.fence)
+        left = self.work(kernel.now(), self.held.fence)
         renewed = self.lease.renew(self.held, now=kernel.now(), ttl=LEASE)
         if renewed is None:
             return None
         news, self.held = renewed.wakes != self.held.wakes, renewed
-        pause = BUSY if busy else self.idle_pause
+        pause = BUSY if left.work else self.idle_pause
         relieved = renewed.successor is not None or kernel.now() >= self.ends_at
+        if relieved and left.under_way:
+            self.work(kernel.now(), self.held.fence, closing=True)
         if (relieved or (pause is None and not news)) and self.lease.release(renewed):
             return None
         return pause or timedelta()

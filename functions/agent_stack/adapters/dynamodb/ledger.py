@@ -6,6 +6,7 @@ Items of the ledger table, by partition key:
     history#<shard>    job id # when        a run that ended; expires
     tombstone#<shard>  job id               how often an ended run's job was bound; expires
     intent             intent id            an open launch
+    launching          memory               what EC2 taught us, see `launch_memory`
     lease              function             see `lease`
 """
 
@@ -15,8 +16,10 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
 from agent_stack.domain.identifiers import InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
@@ -125,6 +128,16 @@ class DynamoLedger:
     def close_intent(self, intent_id: IntentId) -> None:
         """See the port."""
         self.table.delete(items.key("intent", intent_id))
+
+    def launch_memory(self) -> LaunchMemory:
+        """See the port."""
+        stored = next(iter(self.table.query("launching")), None)
+        return LaunchMemory() if stored is None else read_memory(stored)
+
+    def remember_launches(self, memory: LaunchMemory) -> None:
+        """See the port."""
+        values = {name: value for name, value in memory_values(memory).items() if value is not None}
+        self.table.put(items.packed({"pk": "launching", "sk": "memory", **values}))
 
     def _run_items(self, *, only: str | None = None) -> Iterator[Item]:
         for number in range(items.SHARDS):

@@ -107,6 +107,10 @@ class Table:
 
         return self._call("UpdateItem", send)
 
+    def put(self, item: Item) -> None:
+        """Write one item, whatever stood there."""
+        self._call("PutItem", partial(self.client.put_item, TableName=self.name, Item=item))
+
     def delete(self, key: Item) -> None:
         """Remove one item, if it is there."""
         self._call("DeleteItem", partial(self.client.delete_item, TableName=self.name, Key=key))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agent_stack.adapters.aws import AwsCalls, RefusedError
 from agent_stack.adapters.ec2.errors import classify
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
+from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, WaitError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
 from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
@@ -44,9 +45,18 @@ class Ec2Fleet:
     subnets: tuple[str, ...]
     _zones: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def pools(self, vm_class: VmClass, market: Market) -> Sequence[str]:
+        """See the port. One subnet stands for each zone: EC2 refuses two as one pool named twice."""
+        zones = self._subnets_by_zone()
+        if not zones:
+            raise RetryError("DescribeSubnets: the zones of the subnets are not known")
+        return [f"{market}:{instance_type}:{zone}" for instance_type in vm_class.instance_types for zone in zones]
+
     def render(self, order: LaunchOrder) -> str:
         """See the port."""
-        return create_fleet(order, deployment=self.deployment, template=self.template, subnets=self.subnets)
+        return create_fleet(
+            order, deployment=self.deployment, template=self.template, subnets_by_zone=self._subnets_by_zone()
+        )
 
     def launch(self, request: str) -> LaunchOutcome:
         """See the port."""
@@ -181,8 +191,17 @@ class Ec2Fleet:
         zone: str = overrides.get("AvailabilityZone", "")
         return zone or self._zones_of_subnets().get(overrides.get("SubnetId", ""), "")
 
+    def _subnets_by_zone(self) -> Mapping[str, str]:
+        """The first subnet of each zone, in the operator's order."""
+        zones = self._zones_of_subnets()
+        by_zone: dict[str, str] = {}
+        for subnet in self.subnets:
+            if subnet in zones:
+                by_zone.setdefault(zones[subnet], subnet)
+        return by_zone
+
     def _zones_of_subnets(self) -> Mapping[str, str]:
-        """Zones by subnet, read once a process. Not knowing them costs a word on the build page, nothing else."""
+        """Zones by subnet, read once a process; empty when they cannot be had."""
         if not self._zones:
             try:
                 answer = self.calls.call(

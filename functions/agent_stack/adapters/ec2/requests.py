@@ -1,7 +1,7 @@
 """The CreateFleet request of a launch: exact text, so that a replay sends the same bytes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,21 +22,25 @@ class LaunchTemplate:
     version: str
 
 
-def create_fleet(order: LaunchOrder, *, deployment: str, template: LaunchTemplate, subnets: Sequence[str]) -> str:
-    """The request as JSON: `instant`, one override for each pair of instance type and subnet."""
+def create_fleet(
+    order: LaunchOrder, *, deployment: str, template: LaunchTemplate, subnets_by_zone: Mapping[str, str]
+) -> str:
+    """The request as JSON: `instant`, one override for each pool of the order."""
     vm_class = order.vm_class
-    spot = vm_class.market is Market.SPOT
-    overrides = [
-        {
-            "InstanceType": instance_type,
-            "SubnetId": subnet,
-            "ImageId": vm_class.image,
-            **({} if spot else {"Priority": float(rank)}),
-            **_root_volume(vm_class.root_device, vm_class.volume_gib),
-        }
-        for rank, instance_type in enumerate(vm_class.instance_types)
-        for subnet in subnets
-    ][:MAX_OVERRIDES]
+    spot = order.market is Market.SPOT
+    ranks = {instance_type: float(rank) for rank, instance_type in enumerate(vm_class.instance_types)}
+    overrides = []
+    for pool in order.pools[:MAX_OVERRIDES]:
+        _, instance_type, zone = pool.split(":")
+        overrides.append(
+            {
+                "InstanceType": instance_type,
+                "SubnetId": subnets_by_zone[zone],
+                "ImageId": vm_class.image,
+                **({} if spot else {"Priority": ranks[instance_type]}),
+                **_root_volume(vm_class.root_device, vm_class.volume_gib),
+            }
+        )
     tags = [
         {"Key": DEPLOYMENT_TAG, "Value": deployment},
         {"Key": INTENT_TAG, "Value": order.intent_id},

@@ -25,6 +25,8 @@ class ClassEntry(BaseModel):
     instance_types: list[InstanceType] = Field(min_length=1, max_length=50)
     image: str = Field(pattern=r"^(ami-[0-9a-f]{8,17}|resolve:ssm:[A-Za-z0-9/._:-]+)$")
     market: Market = Market.ON_DEMAND
+    fallback_to_on_demand: bool = False
+    vcpus: int | None = Field(default=None, ge=1, le=1024)
     root_device: str | None = Field(default=None, pattern=r"^/dev/[a-z0-9]+$")
     volume_gib: int | None = Field(default=None, ge=1, le=16384)
     max_instances: int | None = Field(default=None, ge=0)
@@ -44,6 +46,8 @@ class ClassEntry(BaseModel):
             instance_types=tuple(dict.fromkeys(self.instance_types)),
             image=self.image,
             market=self.market,
+            fallback=self.fallback_to_on_demand,
+            vcpus=self.vcpus,
             root_device=self.root_device,
             volume_gib=self.volume_gib,
             max_instances=self.max_instances,

@@ -1,0 +1,172 @@
+"""What EC2 taught us: which pools are dry, which classes cannot be launched, and how much it grants how fast.
+
+Kept in the ledger, so that the next run of the dispatcher does not learn it again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Self
+
+from agent_stack.domain.classes import VmClass
+from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.launching import LaunchError, LaunchErrorClass
+from agent_stack.domain.states import Market
+
+COOLING = timedelta(minutes=3)
+"""How long a dry pool is left alone. Source: what Karpenter found to work."""
+
+LOOK_AHEAD = timedelta(seconds=30)
+"""Jobs are admitted that EC2's budget will grant within that time; more would only wait in our hands."""
+
+BREAKER_FIRST = timedelta(seconds=60)
+BREAKER_LAST = timedelta(minutes=15)
+ACCOUNT = ClassName("*")
+"""Stands for every class among the breakers: the account itself cannot launch."""
+
+MAX_COOLING = 200  # pools remembered; keeps the item under DynamoDB's and our own limits
+MAX_MESSAGE_CHARACTERS = 300
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A token bucket as EC2 keeps one."""
+
+    burst: float
+    per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """How full a bucket was at a moment."""
+
+    tokens: float
+    at: datetime
+
+    def now(self, budget: Budget, now: datetime) -> float:
+        """How full it is by now."""
+        grown = max(0.0, (now - self.at).total_seconds()) * budget.per_second
+        return min(budget.burst, self.tokens + grown)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """Launches that are not tried for a while, after how many failures in a row, and EC2's words."""
+
+    until: datetime
+    since: datetime
+    failures: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchMemory:
+    """All of it.
+
+    Attributes:
+        cooling: pools (market:type:zone) and whole markets (market) with the end of their rest.
+        breakers: by class, or `ACCOUNT`.
+        instances: EC2's bucket of instances as we believe it to be; None while untouched, which is full.
+        asked: what was asked for within the last minute.
+        last_words: EC2's latest reason by class, for the jobs that go without.
+    """
+
+    cooling: Mapping[str, datetime] = field(default_factory=dict)
+    breakers: Mapping[ClassName, Breaker] = field(default_factory=dict)
+    instances: Level | None = None
+    asked: tuple[tuple[datetime, int], ...] = ()
+    last_words: Mapping[ClassName, str] = field(default_factory=dict)
+
+    def granted(self, budget: Budget, now: datetime, ahead: timedelta = timedelta()) -> int:
+        """How many instances EC2 will grant by `ahead` from now."""
+        tokens = budget.burst if self.instances is None else self.instances.now(budget, now)
+        return int(tokens + ahead.total_seconds() * budget.per_second)
+
+    def asked_within_a_minute(self, now: datetime) -> int:
+        """How many VMs were asked for in the last minute."""
+        return sum(count for at, count in self.asked if now - at < MINUTE)
+
+    def breaker(self, name: ClassName, now: datetime) -> Breaker | None:
+        """What keeps launches of that class back now, if anything does."""
+        for key in (ACCOUNT, name):
+            breaker = self.breakers.get(key)
+            if breaker is not None and breaker.until > now:
+                return breaker
+        return None
+
+    def resting(self, now: datetime) -> frozenset[str]:
+        """Pools and markets that are left alone now."""
+        return frozenset(pool for pool, until in self.cooling.items() if until > now)
+
+    def asking(self, count: int, budget: Budget, now: datetime) -> Self:
+        """That many are asked for now."""
+        tokens = budget.burst if self.instances is None else self.instances.now(budget, now)
+        recent = tuple((at, asked) for at, asked in self.asked if now - at < MINUTE)
+        return replace(self, instances=Level(tokens=max(0.0, tokens - count), at=now), asked=(*recent, (now, count)))
+
+    def answered(self, name: ClassName, *, launched: int, errors: Sequence[LaunchError], now: datetime) -> Self:
+        """EC2 answered a launch of that class."""
+        learnt = self
+        if launched:
+            learnt = replace(learnt, breakers={k: v for k, v in self.breakers.items() if k not in (ACCOUNT, name)})
+        for error in errors:
+            learnt = learnt._told(name, error, launched=launched, now=now)
+        if errors:
+            words = f"{errors[-1].code}: {errors[-1].message}"[:MAX_MESSAGE_CHARACTERS]
+            learnt = replace(learnt, last_words={**learnt.last_words, name: words})
+        return learnt
+
+    def _told(self, name: ClassName, error: LaunchError, *, launched: int, now: datetime) -> Self:
+        learnt = self
+        match error.error_class:
+            case LaunchErrorClass.CAPACITY if error.pool:
+                learnt = self._cooled((error.pool,), now)
+            case LaunchErrorClass.QUOTA if error.pool:
+                learnt = self._cooled((error.pool.partition(":")[0],), now)
+            case LaunchErrorClass.THROTTLE:
+                learnt = replace(self, instances=Level(tokens=0.0, at=now))
+            case _ if launched:
+                pass  # some came, so it is neither the class nor the account
+            case LaunchErrorClass.ACCOUNT:
+                learnt = self._broken(ACCOUNT, error, now)
+            case _:
+                learnt = self._broken(name, error, now)
+        return learnt
+
+    def _cooled(self, pools: Iterable[str], now: datetime) -> Self:
+        resting = {pool: until for pool, until in self.cooling.items() if until > now}
+        resting |= dict.fromkeys(pools, now + COOLING)
+        latest = sorted(resting.items(), key=lambda item: item[1])[-MAX_COOLING:]
+        return replace(self, cooling=dict(latest))
+
+    def _broken(self, key: ClassName, error: LaunchError, now: datetime) -> Self:
+        before = self.breakers.get(key)
+        if before is not None and before.until > now:
+            return self  # of several errors in one answer the first has opened it
+        failures = before.failures + 1 if before else 1
+        rest = min(BREAKER_LAST, BREAKER_FIRST * 2 ** (failures - 1))
+        opened = Breaker(
+            until=now + rest,
+            since=before.since if before else now,
+            failures=failures,
+            message=f"{error.code}: {error.message}"[:MAX_MESSAGE_CHARACTERS],
+        )
+        return replace(self, breakers={**self.breakers, key: opened})
+
+
+def choose_market(vm_class: VmClass, pools: Mapping[Market, Sequence[str]], resting: frozenset[str]) -> Market | None:
+    """The market to ask: the class's own while any pool of it is open, then the other one where the class allows it.
+
+    Args:
+        pools: every pool of the class, by market.
+        resting: pools and markets that are left alone.
+
+    Returns:
+        None when every pool rests.
+    """
+    markets = (vm_class.market, Market.ON_DEMAND) if vm_class.fallback else (vm_class.market,)
+    for market in markets:
+        if market not in resting and any(pool not in resting for pool in pools.get(market, ())):
+            return market
+    return None

@@ -1,0 +1,120 @@
+"""What EC2 teaches, and for how long it is believed."""
+
+from datetime import timedelta
+
+import pytest
+
+from agent_stack.domain.capacity import (
+    ACCOUNT,
+    BREAKER_FIRST,
+    BREAKER_LAST,
+    COOLING,
+    Budget,
+    LaunchMemory,
+    choose_market,
+)
+from agent_stack.domain.classes import VmClass
+from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.launching import LaunchError, LaunchErrorClass
+from agent_stack.domain.states import Market
+from tests.simulator.clock import EPOCH
+
+NAME = ClassName("default")
+OTHER = ClassName("other")
+EC2 = Budget(burst=1_000, per_second=2)
+SECOND = timedelta(seconds=1)
+SPOT_POOLS = ("spot:m7i.large:a", "spot:m7i.large:b")
+POOLS = {Market.SPOT: SPOT_POOLS, Market.ON_DEMAND: ("on-demand:m7i.large:a",)}
+
+
+def error(kind: LaunchErrorClass, pool: str = "") -> LaunchError:
+    return LaunchError(error_class=kind, code="Code", message="words", pool=pool)
+
+
+def told(memory: LaunchMemory, *errors: LaunchError, launched: int = 0, after: timedelta = timedelta()) -> LaunchMemory:
+    return memory.answered(NAME, launched=launched, errors=errors, now=EPOCH + after)
+
+
+def test_a_dry_pool_rests_for_three_minutes() -> None:
+    memory = told(LaunchMemory(), error(LaunchErrorClass.CAPACITY, SPOT_POOLS[0]))
+    assert memory.resting(EPOCH + COOLING - SECOND) == {SPOT_POOLS[0]}
+    assert memory.resting(EPOCH + COOLING) == frozenset()
+
+
+def test_a_full_market_rests_as_a_whole() -> None:
+    memory = told(LaunchMemory(), error(LaunchErrorClass.QUOTA, SPOT_POOLS[0]))
+    assert memory.resting(EPOCH) == {"spot"}
+
+
+@pytest.mark.parametrize(
+    ("resting", "fallback", "market"),
+    [
+        ((), False, Market.SPOT),
+        (SPOT_POOLS[:1], False, Market.SPOT),
+        (SPOT_POOLS, False, None),
+        (SPOT_POOLS, True, Market.ON_DEMAND),
+        (("spot",), True, Market.ON_DEMAND),
+        (("spot", "on-demand"), True, None),
+        ((*SPOT_POOLS, "on-demand:m7i.large:a"), True, None),
+    ],
+)
+def test_on_demand_is_asked_only_when_spot_rests_and_the_class_allows_it(
+    resting: tuple[str, ...],
+    fallback: bool,  # noqa: FBT001  (of the class)
+    market: Market | None,
+) -> None:
+    wanted = VmClass(name=NAME, instance_types=("m7i.large",), image="ami-1", market=Market.SPOT, fallback=fallback)
+    assert choose_market(wanted, POOLS, frozenset(resting)) is market
+
+
+def test_a_wrong_class_is_left_alone_longer_each_time_and_forgiven_at_once() -> None:
+    memory, at = LaunchMemory(), timedelta()
+    rests = []
+    for _ in range(6):
+        memory = told(memory, error(LaunchErrorClass.CONFIGURATION), after=at)
+        breaker = memory.breaker(NAME, EPOCH + at)
+        assert breaker is not None
+        rests.append(breaker.until - EPOCH - at)
+        at = breaker.until - EPOCH
+        assert memory.breaker(NAME, EPOCH + at) is None
+    assert rests[:3] == [BREAKER_FIRST, 2 * BREAKER_FIRST, 4 * BREAKER_FIRST]
+    assert max(rests) == BREAKER_LAST
+    assert memory.breaker(OTHER, EPOCH) is None
+    assert told(memory, launched=1, after=at).breakers == {}
+
+
+def test_an_account_that_cannot_launch_holds_back_every_class() -> None:
+    memory = told(LaunchMemory(), error(LaunchErrorClass.ACCOUNT))
+    assert memory.breaker(OTHER, EPOCH) is memory.breakers[ACCOUNT]
+
+
+def test_some_vms_and_an_error_open_no_breaker() -> None:
+    assert told(LaunchMemory(), error(LaunchErrorClass.CONFIGURATION), launched=1).breakers == {}
+
+
+def test_what_is_asked_for_comes_out_of_the_bucket_and_grows_back() -> None:
+    memory = LaunchMemory().asking(900, EC2, EPOCH)
+    assert memory.granted(EC2, EPOCH) == 100
+    assert memory.granted(EC2, EPOCH + 10 * SECOND) == 120
+    assert memory.granted(EC2, EPOCH, 30 * SECOND) == 160
+    assert memory.granted(EC2, EPOCH + timedelta(hours=1)) == 1_000
+
+
+def test_a_throttle_means_that_the_bucket_is_empty() -> None:
+    memory = told(LaunchMemory(), error(LaunchErrorClass.THROTTLE), launched=3)
+    assert memory.granted(EC2, EPOCH) == 0
+
+
+def test_the_minute_forgets() -> None:
+    memory = LaunchMemory().asking(5, EC2, EPOCH).asking(7, EC2, EPOCH + 30 * SECOND)
+    assert memory.asked_within_a_minute(EPOCH + 59 * SECOND) == 12
+    assert memory.asked_within_a_minute(EPOCH + 60 * SECOND) == 7
+    assert len(memory.asking(1, EC2, EPOCH + 90 * SECOND).asked) == 1
+
+
+def test_what_is_remembered_of_pools_is_bounded() -> None:
+    memory = LaunchMemory()
+    for number in range(500):
+        memory = told(memory, error(LaunchErrorClass.CAPACITY, f"spot:type{number}:a"), after=number * SECOND / 10)
+    assert len(memory.cooling) == 200
+    assert "spot:type499:a" in memory.cooling
