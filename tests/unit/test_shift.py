@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from agent_stack.domain.errors import ConfigurationError, RetryError
-from agent_stack.stages.shift import RESERVE, Busy, Shift
+from agent_stack.stages.shift import RESERVE, Shift
 from tests.contract.tables import AnyTables
 from tests.simulator.clock import VirtualClock
 
@@ -32,26 +32,17 @@ class CountedDown:
         return max(timedelta(), self._ends_at - self._clock.now())
 
 
-def fail() -> None:
-    raise AssertionError("nothing was under way")
-
-
 def shift(
     tables: AnyTables,
     work: Callable[[datetime, int], bool],
     *,
     idle_pause: timedelta | None = IDLE,
     lasting: timedelta = timedelta(seconds=90),
-    on_closing: Callable[[], None] | None = None,
+    drain: Callable[[], None] = lambda: None,
 ) -> Shift:
-    def tick(now: datetime, fence: int, *, closing: bool = False) -> Busy:
-        if closing:
-            (on_closing or fail)()
-            return Busy(work=False)
-        return Busy(work=work(now, fence), under_way=on_closing is not None)
-
     return Shift(
-        work=tick,
+        work=work,
+        drain=drain,
         idle_pause=idle_pause,
         lease=tables.dispatcher_lease,
         clock=tables.clock,
@@ -159,13 +150,11 @@ def test_a_wrong_setting_ends_the_shift_and_frees_the_lease(tables: AnyTables) -
     assert tables.dispatcher_lease.acquire("next", now=tables.clock.now(), ttl=IDLE) is not None
 
 
-def test_what_is_under_way_is_waited_for_before_the_lease_is_let_go(tables: AnyTables) -> None:
-    closed: list[bool] = []
+def test_what_is_under_way_is_waited_for_when_nobody_waits_for_the_lease_any_more(tables: AnyTables) -> None:
+    drained: list[bool] = []
 
-    def close() -> None:
-        other = tables.dispatcher_lease.acquire("other", now=tables.clock.now(), ttl=IDLE)
-        closed.append(other is None)  # still ours
+    def drain() -> None:
+        drained.append(tables.dispatcher_lease.acquire("other", now=tables.clock.now(), ttl=IDLE) is not None)
 
-    shift(tables, lambda now, fence: True, lasting=timedelta(seconds=20), on_closing=close)(scheduled=True)
-    assert closed == [True]
-    assert tables.dispatcher_lease.acquire("other", now=tables.clock.now(), ttl=IDLE) is not None
+    shift(tables, lambda now, fence: True, lasting=timedelta(seconds=20), drain=drain)(scheduled=True)
+    assert drained == [True]

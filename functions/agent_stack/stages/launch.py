@@ -21,7 +21,7 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import UP, Market
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Fleet, Ids, Ledger, Telemetry
-from agent_stack.stages.launches import Launches
+from agent_stack.stages.launches import Answer, Launches
 from agent_stack.stages.ticks import DispatcherTick
 from agent_stack.stages.token_supply import TokenSupply
 
@@ -29,9 +29,6 @@ MINUTE = timedelta(minutes=1)
 
 BROKEN_GRACE = timedelta(seconds=60)
 """How long jobs wait for an operator to mend what EC2 calls wrong before they are finished with EC2's message."""
-
-CLOSING_WAIT = timedelta(seconds=8)
-"""At the end of a shift: as long as the answers under way are worth to the jobs that wait for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +49,14 @@ class Launch:
             raise BugError("launch needs the classes; resume reads them")
         if not tick.ready and not self.launches.under_way:
             return tick
-        if tick.closing:
-            self.launches.wait(CLOSING_WAIT)
         memory = self.launches.memory(tick.fence)
-        learnt, idle, doubtful = self._collect(memory, tick)
+        answers = self.launches.collect()
+        learnt, idle, doubtful = self._taken_in(answers, memory, tick)
         wanted = self._wanted(tick, idle, doubtful)
-        if wanted and not tick.closing and self.policy.launch_enabled and not self.tokens.down(tick.now):
+        if wanted and self.policy.launch_enabled and not self.tokens.down(tick.now):
             unsettled = tick.unsettled + sum(intent.count for intent in doubtful)
             learnt = self._ask(wanted, learnt, replace(tick, idle_vms=idle, unsettled=unsettled), tick.book)
+        self.launches.record(answers)  # after the next requests are out: that is who waits
         if learnt != memory:
             self.launches.remember(learnt, tick.fence)
         self._give_up_late(tick, idle, learnt)
@@ -67,15 +64,14 @@ class Launch:
 
     # --- what EC2 has answered ---
 
-    def _collect(
-        self, memory: LaunchMemory, tick: DispatcherTick
+    def _taken_in(
+        self, answers: Sequence[Answer], memory: LaunchMemory, tick: DispatcherTick
     ) -> tuple[LaunchMemory, dict[ClassName, tuple[Vm, ...]], list[Intent]]:
         """What was learnt, the idle VMs with the new ones, and the launches of which nobody knows what came."""
         idle = dict(tick.idle_vms)
         doubtful: list[Intent] = []
-        for intent, answer in self.launches.collect():
+        for intent, answer in answers:
             if isinstance(answer, LaunchOutcome):
-                self.ledger.spend_intent(replace(intent, spent=True, vms=answer.vms))
                 self._say(intent, answer)
                 name = intent.class_name
                 memory = memory.answered(name, launched=len(answer.vms), errors=answer.errors, now=tick.now)
@@ -86,7 +82,6 @@ class Launch:
                 self._warn("launch_unknown", intent, answer)
             else:
                 self._warn("launch_failed", intent, answer)
-                self.ledger.close_intent(intent.intent_id)
         return memory, idle, doubtful
 
     # --- what is asked for now ---
@@ -95,7 +90,7 @@ class Launch:
         self, tick: DispatcherTick, idle: Mapping[ClassName, tuple[Vm, ...]], doubtful: Sequence[Intent]
     ) -> dict[ClassName, list[Run]]:
         """Runs that neither an idle VM nor one that may be coming will serve, by class, in order of their priority."""
-        coming = Counter[ClassName]()
+        coming = Counter(tick.expected)
         for intent in (*self.launches.under_way, *doubtful):
             coming[intent.class_name] += intent.count
         by_class: dict[ClassName, list[Run]] = defaultdict(list)
@@ -131,7 +126,7 @@ class Launch:
         nothing is launched: the next tick asks again.
         """
         try:
-            shown = {vm.instance_id: vm.state for vm in self.fleet.describe()}
+            shown = {vm.instance_id: vm.state for vm in self.launches.seen()}
         except AgentStackError as error:
             self.telemetry.warning("vms_unknown", error=str(error))
             return 0

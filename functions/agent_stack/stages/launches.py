@@ -5,15 +5,21 @@ after its answer collects it. What is under way dies with the process; its inten
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import IntentId
 from agent_stack.domain.launching import Intent, LaunchOutcome
+from agent_stack.domain.vms import Vm
 from agent_stack.ports import Fleet, Ledger, Task, Telemetry, Workers
+
+Answer = tuple[Intent, LaunchOutcome | AgentStackError]
+
+LOOK_SECONDS = timedelta(seconds=5)
+DRAIN_SECONDS = timedelta(seconds=8)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,11 +32,17 @@ class Launches:
     telemetry: Telemetry
     _under_way: dict[IntentId, tuple[Intent, Task[LaunchOutcome]]] = field(default_factory=dict, init=False)
     _memory: tuple[int, LaunchMemory] | None = field(default=None, init=False)
+    _look: Task[Sequence[Vm]] | None = field(default=None, init=False)
 
     @property
     def under_way(self) -> Sequence[Intent]:
         """Launches whose answer is not collected yet."""
         return tuple(intent for intent, _ in self._under_way.values())
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is something to collect."""
+        return any(task.done() for _, task in self._under_way.values())
 
     def memory(self, fence: int) -> LaunchMemory:
         """What is known; read once under each lease, for nobody else writes it meanwhile."""
@@ -46,15 +58,37 @@ class Launches:
         except AgentStackError as error:
             self.telemetry.warning("launch_memory_not_written", error=str(error))
 
+    def look(self) -> None:
+        """Begin to ask EC2 what is up: it takes as long as recording and reserving, and goes on beside them."""
+        self._look = self.workers.submit(self.fleet.describe)
+
+    def seen(self) -> Sequence[Vm]:
+        """What EC2 says is up, of a look that began in this tick.
+
+        Raises:
+            AgentStackError: it does not say.
+        """
+        look, self._look = self._look, None
+        if look is None:
+            return self.fleet.describe()
+        self.workers.wait([look], LOOK_SECONDS)
+        if not look.done():
+            raise RetryError(f"DescribeInstances: no answer within {LOOK_SECONDS.total_seconds():.0f} s")
+        return look.result()
+
+    def close(self, intent_id: IntentId) -> None:
+        """Close an intent beside the tick: nobody waits for that, and the next tick would do it again."""
+        self.workers.submit(partial(self.ledger.close_intent, intent_id))
+
     def begin(self, intent: Intent) -> None:
         """Ask EC2, beside the tick."""
         task = self.workers.submit(partial(self.fleet.launch, intent.request))
         self._under_way[intent.intent_id] = (intent, task)
 
-    def collect(self) -> list[tuple[Intent, LaunchOutcome | AgentStackError]]:
+    def collect(self) -> list[Answer]:
         """What EC2 has answered meanwhile."""
         done = [(intent, task) for intent, task in self._under_way.values() if task.done()]
-        answers: list[tuple[Intent, LaunchOutcome | AgentStackError]] = []
+        answers: list[Answer] = []
         for intent, task in done:
             del self._under_way[intent.intent_id]
             try:
@@ -63,6 +97,20 @@ class Launches:
                 answers.append((intent, error))
         return answers
 
-    def wait(self, at_most: timedelta) -> None:
-        """Until everything is answered, or that time is over."""
-        self.workers.wait([task for _, task in self._under_way.values()], at_most)
+    def record(self, answers: Sequence[Answer]) -> None:
+        """Write down what came of launches. Until then an intent is open, and somebody would ask for it again."""
+        for intent, answer in answers:
+            if isinstance(answer, LaunchOutcome):
+                self.ledger.spend_intent(replace(intent, spent=True, vms=answer.vms))
+            elif not isinstance(answer, UnknownOutcomeError):
+                self.close(intent.intent_id)
+
+    def drain(self) -> None:
+        """Wait for what is under way and write it down, when the lease is another's already.
+
+        The next dispatcher leaves young intents to us, and binds the VMs as soon as they are written down.
+        """
+        if not self._under_way:
+            return
+        self.workers.wait([task for _, task in self._under_way.values()], DRAIN_SECONDS)
+        self.record(self.collect())

@@ -4,8 +4,9 @@ A crash between any two effects of the dispatcher leaves either a run without a 
 are found here and joined again by `bind`.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent_stack.domain.errors import AgentStackError, RetryError
 from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
@@ -16,6 +17,10 @@ from agent_stack.domain.vms import Vm
 from agent_stack.ports import ClassSource, Fleet, Ledger, Telemetry
 from agent_stack.stages.launches import Launches
 from agent_stack.stages.ticks import DispatcherTick
+
+ANOTHERS = timedelta(seconds=12)
+"""How long an unanswered launch is left to the process that asked: as long as it waits at the end of its shift, and the
+slowest answer. One that died is followed after its lease has run out anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +35,7 @@ class Resume:
     telemetry: Telemetry
 
     def __call__(self, tick: DispatcherTick) -> DispatcherTick:
-        """Fills `book`, `active`, `intents`, `unsettled` and `idle_vms`."""
+        """Fills `book`, `active`, `intents`, `unsettled`, `expected` and `idle_vms`."""
         book = self.classes.book()
         active = tuple(self.ledger.active_runs())
         waiting_queues = frozenset(run.queue_key for run in active)
@@ -38,6 +43,7 @@ class Resume:
         idle: dict[ClassName, tuple[Vm, ...]] = {}
         open_intents: list[Intent] = []
         unsettled = 0
+        expected = Counter[ClassName]()
         under_way = {intent.intent_id for intent in self.launches.under_way}
         for intent in () if self.policy.observe_only else self.ledger.open_intents():
             if intent.intent_id in under_way:
@@ -45,10 +51,11 @@ class Resume:
             settled = intent if intent.spent else self._settle(intent, tick, waiting_queues)
             if settled is None:
                 unsettled += intent.count
+                expected[intent.class_name] += intent.count
                 continue
             usable = tuple(vm for vm in settled.vms if self._fresh(vm, tick.now) and vm.instance_id not in taken)
             if not usable:
-                self.ledger.close_intent(settled.intent_id)
+                self.launches.close(settled.intent_id)
                 continue
             open_intents.append(settled)
             idle[settled.class_name] = (*idle.get(settled.class_name, ()), *usable)
@@ -59,16 +66,21 @@ class Resume:
             active=active,
             intents=tuple(open_intents),
             unsettled=unsettled + hidden,
+            expected=expected,
             idle_vms=alive,
         )
 
     def _settle(self, intent: Intent, tick: DispatcherTick, queues: frozenset[QueueKey]) -> Intent | None:
         """Learn what came of a launch whose answer was never recorded; None when nothing can be said yet.
 
+        A young one is the dispatcher's before us, who may be waiting for the answer still.
+
         Replaying the stored request is safe at any time: EC2 gives one answer to one client token. It is not
         done when the VMs would be too old to be bound, nor for queues that want nothing any more: then the
         launch tag finds what exists.
         """
+        if tick.now - intent.created_at < ANOTHERS:
+            return None
         replayable = tick.now - intent.created_at < self.policy.bindable_age and bool(set(intent.queues) & queues)
         try:
             if replayable and self.policy.launch_enabled:

@@ -5,9 +5,9 @@ mark after its tick and lets go, so that the change of shift costs no second. An
 leaves word and goes home.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.ports import Clock, Deadline, Held, Ids, Lease, Telemetry
@@ -20,30 +20,18 @@ FOLLOW = timedelta(seconds=10)
 """How long a successor waits: just longer than a dead worker's lease."""
 
 LOOK_AGAIN = timedelta(milliseconds=250)
-BUSY_PAUSE = timedelta(seconds=1)
+BUSY_PERIOD = timedelta(seconds=1)
+"""From the beginning of one tick to that of the next while there is work."""
+
+SHORTEST_PAUSE = timedelta(milliseconds=100)
 
 RESERVE = timedelta(seconds=15)
 """No tick begins with less time left: one try of the slowest request, and the writes around it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Busy:
-    """What a tick left.
-
-    Attributes:
-        work: something that the next second may bring further.
-        under_way: requests whose answers only this process will hear.
-    """
-
-    work: bool
-    under_way: bool = False
-
-
-class Work(Protocol):
-    """One tick."""
-
-    def __call__(self, now: datetime, fence: int, *, closing: bool = False) -> Busy:
-        """At that time, under that fencing number; `closing` begins nothing new and waits for what is under way."""
+def busy_pause(took: timedelta) -> timedelta:
+    """What is left of the period after a tick that took so long."""
+    return max(SHORTEST_PAUSE, BUSY_PERIOD - took)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +39,13 @@ class Shift:
     """Works tick after tick while the lease is ours and there is time.
 
     Attributes:
-        work: one tick.
+        work: one tick at that time under that fencing number; True while there is work in hand.
+        drain: waits for what only this process will hear of. Called when the lease is let go: nobody waits for that.
         idle_pause: how long to wait after a tick without work; None to go home instead.
     """
 
-    work: Work
+    work: Callable[[datetime, int], bool]
+    drain: Callable[[], None]
     idle_pause: timedelta | None
     lease: Lease
     clock: Clock
@@ -80,6 +70,10 @@ class Shift:
         except BaseException:
             self._let_go(held)
             raise
+        try:
+            self.drain()
+        except AgentStackError as error:
+            self.telemetry.warning("not_drained", error=str(error))
 
     def _take_over(self, *, scheduled: bool) -> Held | None:
         holder = self.ids.holder()
@@ -99,16 +93,15 @@ class Shift:
 
     def _until_relieved(self, held: Held) -> None:
         while True:
-            left = self._tick(held)
+            began = self.clock.now()
+            busy = self._tick(held)
             renewed = self.lease.renew(held, now=self.clock.now(), ttl=LEASE)
             if renewed is None:
                 self.telemetry.info("shift_overtaken", fence=held.fence)
                 return
             news, held = renewed.wakes != held.wakes, renewed
-            pause = BUSY_PAUSE if left.work else self.idle_pause
+            pause = busy_pause(self.clock.now() - began) if busy else self.idle_pause
             relieved = held.successor is not None or self.deadline.left() <= RESERVE + (pause or timedelta())
-            if relieved and left.under_way:
-                self._tick(held, closing=True)
             if (relieved or (pause is None and not news)) and self.lease.release(held):
                 return
             if self.deadline.left() <= RESERVE:
@@ -116,16 +109,16 @@ class Shift:
             if not relieved and pause is not None and not news:
                 self.clock.sleep(pause)
 
-    def _tick(self, held: Held, *, closing: bool = False) -> Busy:
+    def _tick(self, held: Held) -> bool:
         started = self.clock.now()
         try:
-            return self.work(started, held.fence, closing=closing)
+            return self.work(started, held.fence)
         except ConfigurationError:
             raise
         except AgentStackError as error:
             self.telemetry.error("tick_failed", error=str(error))
             self.telemetry.count("TickFailed")
-            return Busy(work=True)
+            return True
         finally:
             self.telemetry.seconds("TickSeconds", (self.clock.now() - started).total_seconds())
 

@@ -24,6 +24,7 @@ class DispatcherTick:
         active: resume → all runs that have not ended.
         intents: resume → launches that may still have unbound VMs.
         unsettled: resume → VMs that may exist: of launches whose outcome is not known, or that EC2 does not show yet.
+        expected: resume → VMs by class that launches of unknown outcome may have brought.
         idle_vms: resume, launch → VMs that no run is bound to, by class; fit to be bound now.
         paused: poll → queues of which nothing may start.
         clogging: poll → queues of which only one page can be seen; a job nobody takes hides those behind it.
@@ -34,7 +35,6 @@ class DispatcherTick:
         ready: reserve → the runs that are ours by Buildkite too and want a VM now.
         launching: launch → VMs asked for, of which EC2 has not told yet.
         bound: bind → the runs that got one.
-        closing: the last tick of a shift: nothing new is asked for, and what is under way is waited for.
     """
 
     now: datetime
@@ -43,6 +43,7 @@ class DispatcherTick:
     active: tuple[Run, ...] = ()
     intents: tuple[Intent, ...] = ()
     unsettled: int = 0
+    expected: Mapping[ClassName, int] = field(default_factory=dict)
     idle_vms: Mapping[ClassName, tuple[Vm, ...]] = field(default_factory=dict)
     paused: frozenset[QueueKey] = frozenset()
     clogging: frozenset[QueueKey] = frozenset()
@@ -53,7 +54,6 @@ class DispatcherTick:
     ready: tuple[Run, ...] = ()
     launching: int = 0
     bound: tuple[Run, ...] = ()
-    closing: bool = False
 
     @property
     def busy(self) -> bool:

@@ -53,7 +53,12 @@ class Ports:
     workers: Workers
 
 
-def dispatcher_steps(ports: Ports, settings: Settings) -> tuple[DispatcherStep, ...]:
+def launches_of(ports: Ports) -> Launches:
+    """What a dispatcher's process has under way."""
+    return Launches(fleet=ports.fleet, ledger=ports.ledger, workers=ports.workers, telemetry=ports.telemetry)
+
+
+def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tuple[DispatcherStep, ...]:
     """The dispatcher's chain."""
     policy, telemetry = settings.policy, ports.telemetry
     stacks, fleet, ledger = ports.stacks, ports.fleet, ports.ledger
@@ -63,7 +68,6 @@ def dispatcher_steps(ports: Ports, settings: Settings) -> tuple[DispatcherStep, 
         credential_kind=settings.agent_credential,
         deployment_tags=settings.agent_tags,
     )
-    launches = Launches(fleet=fleet, ledger=ledger, workers=ports.workers, telemetry=telemetry)
     tokens = TokenSupply()
     looking: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=settings.queues, telemetry=telemetry),

@@ -1,6 +1,6 @@
 """The two functions as their entry points use them: a deployment, and what it does in one invocation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
@@ -12,10 +12,10 @@ from aws_lambda_powertools import Logger
 from agent_stack.adapters.cloudformation import answer_stack_event
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.domain.errors import ConfigurationError
-from agent_stack.stages.shift import Busy, Shift, Work
+from agent_stack.stages.shift import Shift
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.stages.withdraw import Withdraw
-from agent_stack.wiring.chains import dispatcher_steps, tracker_steps
+from agent_stack.wiring.chains import dispatcher_steps, launches_of, tracker_steps
 from agent_stack.wiring.deployment import Deployment
 
 
@@ -34,13 +34,13 @@ class Dispatcher:
             ConfigurationError: the first setting that is wrong.
         """
         deployment = Deployment(function="dispatcher", environment=environment)
-        steps = dispatcher_steps(deployment.ports, deployment.settings)
+        launches = launches_of(deployment.ports)
+        steps = dispatcher_steps(deployment.ports, deployment.settings, launches)
 
-        def work(now: datetime, fence: int, *, closing: bool = False) -> Busy:
-            tick = reduce(lambda tick, step: step(tick), steps, DispatcherTick(now=now, fence=fence, closing=closing))
-            return Busy(work=tick.busy, under_way=tick.launching > 0)
+        def work(now: datetime, fence: int) -> bool:
+            return reduce(lambda tick, step: step(tick), steps, DispatcherTick(now=now, fence=fence)).busy
 
-        return cls(deployment=deployment, shift=_shift(deployment, work, deployment.settings.idle_poll))
+        return cls(deployment=deployment, shift=_shift(deployment, work, deployment.settings.idle_poll, launches.drain))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +56,10 @@ class Tracker:
         deployment = Deployment(function="tracker", environment=environment)
         steps = tracker_steps(deployment.ports, deployment.settings)
 
-        def work(now: datetime, fence: int, *, closing: bool = False) -> Busy:  # noqa: ARG001  (it leaves nothing open)
-            return Busy(work=reduce(lambda tick, step: step(tick), steps, TrackerTick(now=now)).busy)
+        def work(now: datetime, fence: int) -> bool:  # noqa: ARG001  (its effects need no fencing number)
+            return reduce(lambda tick, step: step(tick), steps, TrackerTick(now=now)).busy
 
-        return cls(deployment=deployment, shift=_shift(deployment, work, None))
+        return cls(deployment=deployment, shift=_shift(deployment, work, None, lambda: None))
 
 
 def answer_for_stack(environment: Mapping[str, str], event: Mapping[str, Any], remaining: timedelta) -> None:
@@ -97,9 +97,15 @@ def _answer_that_it_is_wrong(deployment: str, event: Mapping[str, Any], error: C
         answer_stack_event(event, on_deploy=fail, on_delete=lambda: (str(error),), http=http, telemetry=telemetry)
 
 
-def _shift(deployment: Deployment, work: Work, idle_pause: timedelta | None) -> Shift:
+def _shift(
+    deployment: Deployment,
+    work: Callable[[datetime, int], bool],
+    idle_pause: timedelta | None,
+    drain: Callable[[], None],
+) -> Shift:
     return Shift(
         work=work,
+        drain=drain,
         idle_pause=idle_pause,
         lease=deployment.lease,
         clock=deployment.clock,

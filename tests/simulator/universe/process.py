@@ -1,7 +1,7 @@
 """One invocation of a function: production stages over ports that can kill it before and after every effect."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from typing import Any
 
@@ -36,18 +36,42 @@ class Mortal:
     def __getattr__(self, method: str) -> Callable[..., Any]:
         perform = getattr(self._target, method)
         point = f"{self._name}.{method}"
-        return lambda *args, **kwargs: self._process.call(point, lambda: perform(*args, **kwargs))
+
+        def call(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401  (any method's)
+            size = max((len(argument) for argument in args if isinstance(argument, list | tuple)), default=1)
+            return self._process.call(point, lambda: perform(*args, **kwargs), size)
+
+        call.__name__ = method
+        return call
 
 
 class Process:
     """What a Lambda execution environment is to one invocation: memory that dies with it."""
 
-    def __init__(self, name: str, *, judge: Judge, pass_time: Callable[[], None], note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        judge: Judge,
+        pass_time: Callable[[str, int], None],
+        note: Callable[[str], None],
+        around: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
+        take_in: Callable[[str, int], None] = lambda _point, _size: None,
+    ) -> None:
+        """A process.
+
+        Args:
+            pass_time: lets the time of a call pass, by its point and how many things it is about.
+            around: what each call's performance is done within.
+            take_in: lets the time pass that an answer with that many things takes.
+        """
         self.name = name
         self.alive = True
         self._judge = judge
         self._pass_time = pass_time
         self._note = note
+        self._around = around
+        self._take_in = take_in
         self._hurried = False
 
     def mortal(self, target: Any, name: str) -> Any:  # noqa: ANN401  (any port)
@@ -63,7 +87,7 @@ class Process:
         finally:
             self._hurried = False
 
-    def call(self, point: str, perform: Callable[[], object]) -> object:
+    def call(self, point: str, perform: Callable[[], object], size: int = 1) -> object:
         """One effect or read.
 
         Raises:
@@ -72,7 +96,7 @@ class Process:
         if not self.alive:
             raise Died
         if not self._hurried:
-            self._pass_time()
+            self._pass_time(point, size)
         fate = self._judge(point)
         if fate is not Fate.GOES_ON:
             self._note(f"{self.name} {fate} at {point}")
@@ -80,7 +104,10 @@ class Process:
             self._die()
         if fate is Fate.REFUSED:
             raise RetryError(f"{point}: throttled")
-        answer = perform()
+        with self._around(point):
+            answer = perform()
+        if isinstance(answer, list | tuple) and not self._hurried:
+            self._take_in(point, len(answer))
         if fate is Fate.DIES_AFTER:
             self._die()
         if fate is Fate.ANSWER_LOST:

@@ -1,7 +1,9 @@
 """One world from one seed: Buildkite, EC2, records, VMs, and the two functions as they are wired in production."""
 
 import random
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import reduce
@@ -21,16 +23,18 @@ from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.ports import Held, Lease
 from agent_stack.settings import Settings
-from agent_stack.stages.shift import Busy, Work
+from agent_stack.stages.launches import DRAIN_SECONDS, Launches
+from agent_stack.stages.shift import LOOK_AGAIN, busy_pause
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
-from agent_stack.wiring.chains import Ports, dispatcher_steps, tracker_steps
+from agent_stack.wiring.chains import Ports, dispatcher_steps, launches_of, tracker_steps
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, transport
-from tests.simulator.clock import FixedDeadline, SeededIds
+from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds
 from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.telemetry import RecordedTelemetry
+from tests.simulator.universe.costs import Costs, Meter
 from tests.simulator.universe.direct import DirectClient
 from tests.simulator.universe.kernel import Kernel
 from tests.simulator.universe.laws import Laws
@@ -73,6 +77,15 @@ class Nature:
     temper: Temper = field(default_factory=Temper)
     latency: tuple[float, float] = (0.005, 0.2)
     launch_latency: tuple[float, float] = (0.3, 3.0)
+    costs: Costs | None = None
+    """In place of `latency` where time is what matters."""
+    only: tuple[str, ...] = ("dispatcher", "tracker")
+    watched: bool = True
+    """Whether the promises are looked at after each event; thousands of VMs make that slow."""
+    cold_seconds: float = 0.0
+    """Before the code of the first two invocations, whose processes are new; later ones take turns in these two."""
+    invoke_seconds: tuple[float, float] = (0.0, 0.0)
+    """From an invocation's moment to its code: the schedule's jitter and Lambda's own time."""
     writes_per_second: float = WRITES_PER_SECOND
     conflicts: float = 0.0
     """How often a transaction meets another."""
@@ -103,8 +116,8 @@ class Token:
 class Classes:
     """The class document."""
 
-    def __init__(self) -> None:
-        self._book = read_classes(CLASSES, name="/classes", deployment_tags=())
+    def __init__(self, document: str) -> None:
+        self._book = read_classes(document, name="/classes", deployment_tags=())
 
     def book(self) -> ClassBook:
         """See the port."""
@@ -114,10 +127,20 @@ class Classes:
 class Universe:
     """The world, and the hands that a scenario has in it."""
 
-    def __init__(self, *, seed: int, nature: Nature, judge: Callable[[str], Fate] = lambda _: Fate.GOES_ON) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int,
+        nature: Nature,
+        judge: Callable[[str], Fate] = lambda _: Fate.GOES_ON,
+        settings: Mapping[str, str] = QUICK,
+        classes: str = CLASSES,
+    ) -> None:
         self.kernel = Kernel()
         self.chance = random.Random(seed)
-        self.settings = Settings.from_environment(an_environment(**QUICK))
+        self.settings = Settings.from_environment(an_environment(**settings))
+        self.meter = Meter()
+        self._classes = classes
         self.store = Store()
         self.telemetry = RecordedTelemetry()
         self.buildkite = Buildkite(now=self.kernel.now, seed=seed)
@@ -130,6 +153,8 @@ class Universe:
         self.points: list[str] = []
         """Every call of a port so far: the places at which a process can die."""
         self.crashes = 0
+        self.requests: Counter[str] = Counter()
+        """Requests by call, where they are counted (`Nature.costs`)."""
         self.hinted = False
         self._nature = nature
         quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
@@ -139,14 +164,21 @@ class Universe:
             conflicts=lambda: self.faulty and quarrel.random() < nature.conflicts,
         )
         self._ids = SeededIds(seed)
-        self._http = httpx.Client(transport=transport(self.buildkite), base_url="http://buildkite.invalid/v3")
+        carrier = transport(self.buildkite)
+
+        def carry(request: httpx.Request) -> httpx.Response:
+            with self.meter.excluded():
+                return carrier.handle_request(request)
+
+        self._http = httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
         self._on_stack: set[str] = set()
+        self._warm: dict[str, list[_Wired]] = defaultdict(list)
         self.laws = Laws(universe=self)
         self.buildkite.on_event(self.laws.on_buildkite)
         self.ec2.on_event(self.laws.on_ec2)
         self.ec2.on_event(lambda change: self.kernel.note(f"{change.instance.instance_id} {change.instance.state}"))
-        self.kernel.after_each += [self._advance, self.laws.after_each]
-        for function in ("dispatcher", "tracker"):
+        self.kernel.after_each += [self._advance, self.laws.after_each] if nature.watched else []
+        for function in nature.only:
             self._schedule(function)
 
     @property
@@ -221,36 +253,78 @@ class Universe:
         self.ec2.on_event(hint)
 
     def _schedule(self, function: str) -> None:
-        self.kernel.after(timedelta(), f"{function} is invoked", lambda: self._invoke(function, scheduled=True))
+        late = timedelta()
+        if self._nature.costs is not None:
+            cold = self._nature.cold_seconds if self.kernel.now() - EPOCH < 2 * PERIOD else 0.0
+            late = timedelta(seconds=self.chance.uniform(*self._nature.invoke_seconds) + cold)
+        self.kernel.after(late, f"{function} is invoked", lambda: self._invoke(function, scheduled=True))
         self.kernel.after(PERIOD, "", lambda: self._schedule(function))
 
     def _invoke(self, function: str, *, scheduled: bool) -> None:
-        process = Process(function, judge=self._fate, pass_time=self._pass_time, note=self.kernel.note)
-        ends_at = self.kernel.now() + INVOCATION
-        work, pause = self._work(function, process)
-        lease: Lease = process.mortal(MemoryLease(store=self.store, function=function), f"{function} lease")
+        warm = self._warm[function]
+        wired = warm.pop() if warm else self._work(function, self._process(function))
         invocation = _Invocation(
             universe=self,
             function=function,
-            process=process,
-            lease=lease,
-            work=work,
-            idle_pause=pause,
+            wired=wired,
+            lease=wired.process.mortal(MemoryLease(store=self.store, function=function), f"{function} lease"),
             holder=self._ids.holder(),
             scheduled=scheduled,
-            ends_at=ends_at,
+            ends_at=self.kernel.now() + INVOCATION,
         )
         invocation.begin()
+
+    def _process(self, function: str) -> Process:
+        return Process(
+            function,
+            judge=self._fate,
+            pass_time=self._pass_time,
+            note=self.kernel.note,
+            around=self._around,
+            take_in=self._take_in,
+        )
+
+    def rest(self, function: str, wired: "_Wired") -> None:
+        """An invocation is over. Where time is what matters, its process serves a later one; else each is a new one."""
+        if self._nature.costs is not None and wired.process.alive:
+            self._warm[function].append(wired)
 
     def _fate(self, point: str) -> Fate:
         self.points.append(point)
         return self.judge(point) if self.faulty else Fate.GOES_ON
 
-    def _pass_time(self) -> None:
-        """Each call takes a while, in which the rest of the world goes on."""
-        self.kernel.sleep(timedelta(seconds=self.chance.uniform(*self._nature.latency)))
+    def _task_seconds(self, call: str) -> timedelta:
+        """How long after it was begun a task beside the tick takes effect."""
+        if call == "launch":
+            return timedelta(seconds=self.chance.uniform(*self._nature.launch_latency))
+        if self._nature.costs is not None:
+            port = "fleet" if call == "describe" else "ledger"
+            return timedelta(seconds=self._nature.costs.waiting(f"{port}.{call}", 1, self.chance))
+        return timedelta(seconds=self.chance.uniform(*self._nature.latency))
 
-    def _work(self, function: str, process: Process) -> tuple[Work, timedelta | None]:
+    def _pass_time(self, point: str, size: int) -> None:
+        """Each call takes a while, in which the rest of the world goes on."""
+        costs = self._nature.costs
+        if costs is None:
+            self.kernel.sleep(timedelta(seconds=self.chance.uniform(*self._nature.latency)))
+            return
+        call = point.partition(" ")[2]
+        seconds = costs.waiting(call, size, self.chance) + costs.working(call, size, self.meter.lap())
+        self.requests[call] += costs.requests(call, size)
+        with self.meter.excluded():
+            self.kernel.sleep(timedelta(seconds=seconds))
+
+    def _take_in(self, point: str, size: int) -> None:
+        costs = self._nature.costs
+        if costs is not None and (seconds := costs.reading(point.partition(" ")[2], size)):
+            with self.meter.excluded():
+                self.kernel.sleep(timedelta(seconds=seconds))
+
+    def _around(self, point: str) -> AbstractContextManager[None]:
+        """Adapters that are simulated are charged for by `Costs.cpu`, not by what the simulation takes."""
+        return nullcontext() if " stacks." in point else self.meter.excluded()
+
+    def _work(self, function: str, process: Process) -> "_Wired":
         """Production wiring over mortal ports; fresh, as a cold start is."""
         deadline = FixedDeadline()
         calls = AwsCalls(
@@ -294,31 +368,40 @@ class Universe:
                 MemoryLedger(store=self.store, rates=self.rates, sleep=self.kernel.sleep), f"{function} ledger"
             ),
             mailbox=process.mortal(MemoryMailbox(store=self.store), f"{function} mailbox"),
-            classes=Classes(),
+            classes=Classes(self._classes),
             clock=self.kernel,
             ids=self._ids,
             telemetry=self.telemetry,
             workers=KernelWorkers(
                 kernel=self.kernel,
                 process=process,
-                latency=lambda: timedelta(seconds=self.chance.uniform(*self._nature.launch_latency)),
+                latency=self._task_seconds,
             ),
         )
         if function == "dispatcher":
-            steps = dispatcher_steps(ports, self.settings)
-
-            def dispatch(now: datetime, fence: int, *, closing: bool = False) -> Busy:
-                begun = DispatcherTick(now=now, fence=fence, closing=closing)
-                tick = reduce(lambda t, s: s(t), steps, begun)
-                return Busy(work=tick.busy, under_way=tick.launching > 0)
-
-            return dispatch, self.settings.idle_poll
+            launches = launches_of(ports)
+            steps = dispatcher_steps(ports, self.settings, launches)
+            return _Wired(
+                process=process,
+                work=lambda now, fence: reduce(lambda t, s: s(t), steps, DispatcherTick(now=now, fence=fence)).busy,
+                idle_pause=self.settings.idle_poll,
+                launches=launches,
+            )
         tracking = tracker_steps(ports, self.settings)
+        return _Wired(
+            process=process,
+            work=lambda now, _: reduce(lambda t, s: s(t), tracking, TrackerTick(now=now)).busy,
+        )
 
-        def track(now: datetime, fence: int, *, closing: bool = False) -> Busy:
-            return Busy(work=reduce(lambda t, s: s(t), tracking, TrackerTick(now=now)).busy)
 
-        return track, None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wired:
+    """A process with production wiring in it."""
+
+    process: Process
+    work: Callable[[datetime, int], bool]
+    idle_pause: timedelta | None = None
+    launches: Launches | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -327,10 +410,8 @@ class _Invocation:
 
     universe: Universe
     function: str
-    process: Process
+    wired: _Wired
     lease: Lease
-    work: Work
-    idle_pause: timedelta | None
     holder: str
     ends_at: datetime
     scheduled: bool
@@ -358,6 +439,8 @@ class _Invocation:
             universe._on_stack.discard(self.function)
         if pause is not None:
             universe.kernel.after(pause, "", lambda: self._guarded(self._take if self.held is None else self._tick))
+        else:
+            self._drain(universe.kernel.now() + DRAIN_SECONDS)
 
     def _take(self) -> timedelta | None:
         """Take the lease, or wait for it a while as a successor does; None to go home."""
@@ -369,20 +452,37 @@ class _Invocation:
         if not self.scheduled:
             return None
         waited = now - (self.ends_at - INVOCATION)
-        return BUSY / 2 if waited < timedelta(seconds=10) else None
+        return LOOK_AGAIN if waited < timedelta(seconds=10) else None
 
     def _tick(self) -> timedelta | None:
         kernel = self.universe.kernel
         assert self.held is not None
-        left = self.work(kernel.now(), self.held.fence)
+        began = kernel.now()
+        with self.universe.meter.included():
+            busy = self.wired.work(kernel.now(), self.held.fence)
         renewed = self.lease.renew(self.held, now=kernel.now(), ttl=LEASE)
         if renewed is None:
             return None
         news, self.held = renewed.wakes != self.held.wakes, renewed
-        pause = BUSY if left.work else self.idle_pause
+        pause = busy_pause(kernel.now() - began) if busy else self.wired.idle_pause
         relieved = renewed.successor is not None or kernel.now() >= self.ends_at
-        if relieved and left.under_way:
-            self.work(kernel.now(), self.held.fence, closing=True)
         if (relieved or (pause is None and not news)) and self.lease.release(renewed):
             return None
         return pause or timedelta()
+
+    def _drain(self, until: datetime) -> None:
+        """Look now and then whether everything is answered; the next shift is at work meanwhile."""
+        universe, launches = self.universe, self.wired.launches
+        answered = launches is None or not launches.under_way or universe.kernel.now() >= until
+        if launches is not None and launches.answered:
+            try:
+                launches.record(launches.collect())
+            except Died:
+                universe.crashes += 1
+                return
+            except AgentStackError as error:
+                universe.kernel.note(f"not drained: {error}"[:160])
+        if answered:
+            universe.rest(self.function, self.wired)
+        else:
+            universe.kernel.after(LOOK_AGAIN, "", lambda: self._drain(until))

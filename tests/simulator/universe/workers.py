@@ -33,13 +33,18 @@ class KernelTask(Generic[ResultT]):
         return self.value  # type: ignore[return-value]  # set when it ended without an error
 
 
+def _method(task: Callable[[], object]) -> str:
+    """The port's method that a task calls: `Mortal` names its calls."""
+    return str(getattr(getattr(task, "func", task), "__name__", ""))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelWorkers:
     """See the port `Workers`. A task of a process that died before its moment never happens."""
 
     kernel: Kernel
     process: Process
-    latency: Callable[[], timedelta]
+    latency: Callable[[str], timedelta]
 
     def submit(self, task: Callable[[], ResultT]) -> KernelTask[ResultT]:
         """See the port."""
@@ -57,7 +62,7 @@ class KernelWorkers:
                 pending.error = error
             pending.ended = True
 
-        self.kernel.after(self.latency(), "", perform)
+        self.kernel.after(self.latency(_method(task)), "", perform)
         return pending
 
     def wait(self, tasks: Sequence[Task[Any]], at_most: timedelta) -> None:

@@ -1,0 +1,159 @@
+"""What the real adapters cost in CPU, measured on this machine: botocore and our own code around it, no network."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import boto3
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.config import Config
+
+from agent_stack.adapters.aws import AwsCalls
+from agent_stack.adapters.dynamodb import THROTTLES, DynamoLedger, Table, Transactions, items
+from agent_stack.adapters.ec2 import Ec2Fleet
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate
+from agent_stack.domain.runs import Run
+from agent_stack.domain.vms import Letter
+from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds, VirtualClock
+from tests.simulator.cloud.front import _RawBody
+from tests.simulator.cloud.instance import Instance
+from tests.simulator.cloud.protocol import serialise_answer
+from tests.simulator.telemetry import RecordedTelemetry
+from tests.unit.values import a_letter, a_run, a_vm
+
+ITEMS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """CPU seconds of one item."""
+
+    write: float
+    bind: float
+    read: float
+    launched: float
+    described: float
+
+
+def calibrate() -> Calibration:
+    """Measure; a second or two."""
+    runs = [replace(a_run(n), reserved_until=EPOCH) for n in range(ITEMS)]
+    pairs: list[tuple[Run, Letter]] = [
+        (run.bound(a_vm(n), now=EPOCH), a_letter(run, a_vm(n))) for n, run in enumerate(runs)
+    ]
+    stored = [
+        {"pk": items.shard("run", run.job_id), "sk": run.job_id, **items.run_values(run.bound(a_vm(), now=EPOCH))}
+        for run in runs
+    ]
+    page = {"Items": [items.packed(values) for values in stored], "Count": len(stored)}
+    ledger = _ledger(b"{}")
+    return Calibration(
+        write=_cpu(lambda: ledger.record(runs)) / ITEMS,
+        bind=_cpu(lambda: ledger.bind(pairs)) / ITEMS,
+        read=_cpu(lambda: _ledger(_json(page)).active_runs()) / (ITEMS * items.SHARDS),
+        launched=_cpu(lambda: _fleet("CreateFleet", _fleet_answer()).launch(_REQUEST)) / ITEMS,
+        described=_cpu(lambda: _fleet("DescribeInstances", _described_answer()).describe()) / ITEMS,
+    )
+
+
+def _cpu(act: Callable[[], object]) -> float:
+    act()  # what is loaded once is not an item's
+    began = time.process_time()
+    act()
+    return time.process_time() - began
+
+
+def _json(value: Any) -> bytes:  # noqa: ANN401  (JSON)
+    import json  # noqa: PLC0415  (nothing else here needs it)
+
+    return json.dumps(value).encode()
+
+
+def _client(service: str, body: bytes) -> Any:  # noqa: ANN401  (a client of any service)
+    client = boto3.client(
+        service,  # type: ignore[call-overload]  # any service's name
+        region_name="eu-central-1",
+        aws_access_key_id="AKID",
+        aws_secret_access_key="secret",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+    def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        return AWSResponse(request.url, 200, HTTPHeaders(), _RawBody(body))
+
+    client.meta.events.register_first(f"before-send.{service}", answer)
+    return client
+
+
+def _calls(clock: VirtualClock) -> AwsCalls:
+    return AwsCalls(
+        clock=clock, ids=SeededIds(), deadline=FixedDeadline(), throttles=THROTTLES, server_errors=frozenset()
+    )
+
+
+def _ledger(body: bytes) -> DynamoLedger:
+    clock = VirtualClock()
+    client = _client("dynamodb", body)
+    table = Table(client=client, calls=_calls(clock), name="ledger")
+    return DynamoLedger(
+        table=table,
+        mailboxes=replace(table, name="mailboxes"),
+        transactions=Transactions(
+            client=client, calls=_calls(clock), clock=clock, ids=SeededIds(), telemetry=RecordedTelemetry()
+        ),
+        history=timedelta(days=1),
+        clock=clock,
+        ids=SeededIds(),
+        telemetry=RecordedTelemetry(),
+    )
+
+
+_REQUEST = (
+    '{"ClientToken":"as-1","Type":"instant","TargetCapacitySpecification":'
+    '{"TotalTargetCapacity":500,"DefaultTargetCapacityType":"on-demand"},"LaunchTemplateConfigs":[]}'
+)
+
+
+def _fleet(action: str, answer: dict[str, Any]) -> Ec2Fleet:
+    client = _client("ec2", serialise_answer(action, answer))
+    clock = VirtualClock()
+    fleet = Ec2Fleet(
+        client=lambda: client,
+        calls=_calls(clock),
+        clock=clock,
+        deployment="stack",
+        arn_prefix="arn:aws:ec2:eu-central-1:123456789012:instance/",
+        template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
+        subnets=("subnet-a",),
+    )
+    fleet._zones["subnet-a"] = "eu-central-1a"
+    return fleet
+
+
+def _fleet_answer() -> dict[str, Any]:
+    ids = [f"i-{n:017x}" for n in range(ITEMS)]
+    origin = {"Overrides": {"InstanceType": "m7i.large", "SubnetId": "subnet-a"}}
+    group = {"InstanceIds": ids, "InstanceType": "m7i.large", "Lifecycle": "on-demand"}
+    return {"FleetId": "fleet-1", "Instances": [{**group, "LaunchTemplateAndOverrides": origin}], "Errors": []}
+
+
+def _described_answer() -> dict[str, Any]:
+    shown = [
+        Instance(
+            instance_id=f"i-{n:017x}",
+            instance_type="m7i.large",
+            zone="eu-central-1a",
+            subnet_id="subnet-a",
+            market="on-demand",
+            image_id="ami-1",
+            user_data=b"",
+            tags={DEPLOYMENT_TAG: "stack", INTENT_TAG: "as-1", "Name": "x", "agent-stack:class": "default"},
+            launched_at=EPOCH,
+            running_at=EPOCH,
+        ).described()
+        for n in range(ITEMS)
+    ]
+    return {"Reservations": [{"ReservationId": f"r-{n}", "Instances": [one]} for n, one in enumerate(shown)]}
