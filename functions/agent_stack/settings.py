@@ -77,6 +77,7 @@ class Settings(BaseModel):
     finish_grace: Seconds = Field(alias="FINISH_GRACE_SECONDS", ge=timedelta())
     sweep_grace: Seconds = Field(alias="SWEEP_GRACE_SECONDS", gt=timedelta())
     idle_poll: Seconds = Field(alias="IDLE_POLL_SECONDS", ge=timedelta(seconds=0.2), le=timedelta(seconds=60))
+    woken_by_jobs: bool = Field(default=False, alias="WOKEN_BY_JOBS")
     history_days: int = Field(alias="HISTORY_DAYS", ge=1, le=3650)
     launch_enabled: bool = Field(default=True, alias="LAUNCH_ENABLED")
     observe_only: bool = Field(default=False, alias="OBSERVE_ONLY")

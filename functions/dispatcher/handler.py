@@ -20,4 +20,4 @@ def handle(event: dict[str, Any], context: LambdaContext) -> None:
     """One invocation: by the schedule, or a wake-up."""
     dispatcher = _dispatcher()
     with dispatcher.deployment.invocation(timedelta(milliseconds=context.get_remaining_time_in_millis())):
-        dispatcher.shift(scheduled=Trigger.of(event) is Trigger.SCHEDULE)
+        dispatcher(scheduled=Trigger.of(event) is Trigger.SCHEDULE)

@@ -122,6 +122,13 @@ def test_vms_answer_to_imdsv2_only_and_terminate_when_they_shut_down() -> None:
     assert "SecurityGroupIngress" not in resources()["SecurityGroup"]["Properties"]
 
 
+def test_scheduled_jobs_wake_the_dispatcher_at_once_where_there_is_a_bus() -> None:
+    made = resources()
+    assert {made[name]["Condition"] for name in ("JobWakes", "JobsScheduled", "DispatcherWakes")} == {"HasEventBus"}
+    assert "MaximumBatchingWindowInSeconds" not in made["DispatcherWakes"]["Properties"]
+    assert made["JobsScheduled"]["Properties"]["EventPattern"]["detail-type"] == ["Job Scheduled"]
+
+
 def test_instances_news_reach_the_tracker_in_batches_only() -> None:
     """One invocation for each event of an account would be thousands, and most are somebody else's."""
     mapping = resources()["TrackerWakes"]["Properties"]

@@ -125,6 +125,7 @@ def an_environment(**changes: str) -> dict[str, str]:
         "FINISH_GRACE_SECONDS": "60",
         "SWEEP_GRACE_SECONDS": "300",
         "IDLE_POLL_SECONDS": "2",
+        "WOKEN_BY_JOBS": "false",
         "HISTORY_DAYS": "30",
         "LAUNCH_ENABLED": "true",
         "OBSERVE_ONLY": "false",

@@ -47,7 +47,9 @@ class Launch:
         """Adds new VMs to `idle_vms`; fills `launching`."""
         if tick.book is None:
             raise BugError("launch needs the classes; resume reads them")
+        self.launches.at_work = bool(tick.ready)
         if not tick.ready and not self.launches.under_way:
+            self.launches.forget_look()
             return tick
         memory = self.launches.memory(tick.fence)
         answers = self.launches.collect()
@@ -56,6 +58,7 @@ class Launch:
         if wanted and self.policy.launch_enabled and not self.tokens.down(tick.now):
             unsettled = tick.unsettled + sum(intent.count for intent in doubtful)
             learnt = self._ask(wanted, learnt, replace(tick, idle_vms=idle, unsettled=unsettled), tick.book)
+        self.launches.forget_look()  # it is of this tick; the next one's must know of what was launched now
         self.launches.record(answers)  # after the next requests are out: that is who waits
         if learnt != memory:
             self.launches.remember(learnt, tick.fence)

@@ -33,6 +33,8 @@ class Launches:
     _under_way: dict[IntentId, tuple[Intent, Task[LaunchOutcome]]] = field(default_factory=dict, init=False)
     _memory: tuple[int, LaunchMemory] | None = field(default=None, init=False)
     _look: Task[Sequence[Vm]] | None = field(default=None, init=False)
+    at_work: bool = field(default=False, init=False)
+    """The tick before had jobs that wanted VMs; this one will have some, too."""
 
     @property
     def under_way(self) -> Sequence[Intent]:
@@ -51,16 +53,18 @@ class Launches:
         return self._memory[1]
 
     def remember(self, memory: LaunchMemory, fence: int) -> None:
-        """Keep what was learnt. That it cannot be written costs the next process a lesson, and no job anything."""
+        """Keep what was learnt, beside the tick: a lesson that is not written costs no job anything."""
         self._memory = (fence, memory)
-        try:
-            self.ledger.remember_launches(memory)
-        except AgentStackError as error:
-            self.telemetry.warning("launch_memory_not_written", error=str(error))
+        self.workers.submit(partial(self.ledger.remember_launches, memory))
 
     def look(self) -> None:
-        """Begin to ask EC2 what is up: it takes as long as recording and reserving, and goes on beside them."""
-        self._look = self.workers.submit(self.fleet.describe)
+        """Begin to ask EC2 what is up, unless that has begun: it takes as long as reserving, and goes on beside it."""
+        if self._look is None:
+            self._look = self.workers.submit(self.fleet.describe)
+
+    def forget_look(self) -> None:
+        """What was seen in this tick is not what is up in the next."""
+        self._look = None
 
     def seen(self) -> Sequence[Vm]:
         """What EC2 says is up, of a look that began in this tick.
@@ -68,7 +72,7 @@ class Launches:
         Raises:
             AgentStackError: it does not say.
         """
-        look, self._look = self._look, None
+        look = self._look
         if look is None:
             return self.fleet.describe()
         self.workers.wait([look], LOOK_SECONDS)

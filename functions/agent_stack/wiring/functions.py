@@ -12,6 +12,7 @@ from aws_lambda_powertools import Logger
 from agent_stack.adapters.cloudformation import answer_stack_event
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.domain.errors import ConfigurationError
+from agent_stack.stages.launches import Launches
 from agent_stack.stages.shift import Shift
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.stages.withdraw import Withdraw
@@ -25,6 +26,12 @@ class Dispatcher:
 
     deployment: Deployment
     shift: Shift
+    launches: Launches
+
+    def __call__(self, *, scheduled: bool) -> None:
+        """One invocation; see `Shift`. Who is woken has a job waiting, most likely, and looks what is up at once."""
+        self.launches.at_work = not scheduled
+        self.shift(scheduled=scheduled)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
@@ -40,7 +47,10 @@ class Dispatcher:
         def work(now: datetime, fence: int) -> bool:
             return reduce(lambda tick, step: step(tick), steps, DispatcherTick(now=now, fence=fence)).busy
 
-        return cls(deployment=deployment, shift=_shift(deployment, work, deployment.settings.idle_poll, launches.drain))
+        settings = deployment.settings
+        idle_pause = None if settings.woken_by_jobs else settings.idle_poll
+        shift = _shift(deployment, work, idle_pause, launches.drain)
+        return cls(deployment=deployment, shift=shift, launches=launches)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 FULL_CORE_MIB = 1_769
 """Memory at which a Lambda function has one whole core. Source: the Lambda developer guide."""
 
+LOCAL = frozenset({"fleet.pools", "fleet.render"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
@@ -30,8 +32,8 @@ class Costs:
     otherwise: tuple[float, float] = (0.02, 0.08)
 
     def requests(self, call: str, size: int) -> int:
-        """How many requests a call with that many items makes."""
-        return max(1, -(-size // self.per_request.get(call, 1_000_000)))
+        """How many requests a call with that many items makes; none for nothing, and for what is only computed."""
+        return 0 if call in LOCAL else -(-size // self.per_request.get(call, 1_000_000))
 
     def waiting(self, call: str, size: int, chance: random.Random) -> float:
         """Seconds until it is answered."""
@@ -44,7 +46,7 @@ class Costs:
 
     def working(self, call: str, size: int, spent: float) -> float:
         """Seconds that the function's own CPU needs: what it spent before the call, and the adapter's part."""
-        return (spent + self.cpu.get(call, 0.0) * max(1, size)) * self._slower
+        return (spent + self.cpu.get(call, 0.0) * size) * self._slower
 
     @property
     def _slower(self) -> float:

@@ -27,7 +27,7 @@ from agent_stack.stages.launches import DRAIN_SECONDS, Launches
 from agent_stack.stages.shift import LOOK_AGAIN, busy_pause
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.wiring.chains import Ports, dispatcher_steps, launches_of, tracker_steps
-from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, transport
+from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
 from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds
 from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
@@ -252,6 +252,16 @@ class Universe:
 
         self.ec2.on_event(hint)
 
+    def send_jobs(self, seconds: tuple[float, float]) -> None:
+        """From now on scheduled jobs wake the dispatcher, that long after they are."""
+
+        def wake(event: Event) -> None:
+            if isinstance(event, JobStateChanged) and event.after is JobState.SCHEDULED:
+                delay = timedelta(seconds=self.chance.uniform(*seconds))
+                self.kernel.after(delay, "", lambda: self._invoke("dispatcher", scheduled=False))
+
+        self.buildkite.on_event(wake)
+
     def _schedule(self, function: str) -> None:
         late = timedelta()
         if self._nature.costs is not None:
@@ -272,6 +282,8 @@ class Universe:
             scheduled=scheduled,
             ends_at=self.kernel.now() + INVOCATION,
         )
+        if wired.launches is not None:
+            wired.launches.at_work = not scheduled
         invocation.begin()
 
     def _process(self, function: str) -> Process:
@@ -384,7 +396,7 @@ class Universe:
             return _Wired(
                 process=process,
                 work=lambda now, fence: reduce(lambda t, s: s(t), steps, DispatcherTick(now=now, fence=fence)).busy,
-                idle_pause=self.settings.idle_poll,
+                idle_pause=None if self.settings.woken_by_jobs else self.settings.idle_poll,
                 launches=launches,
             )
         tracking = tracker_steps(ports, self.settings)

@@ -1,0 +1,164 @@
+"""What becomes of jobs when EC2 or Buildkite does not give what the dispatcher asks for."""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.simulator.buildkite import JobState, Operation, Step
+from tests.simulator.cloud import Subnet
+from tests.simulator.universe.process import Fate
+from tests.simulator.universe.universe import QUICK, Nature, Universe, plain_ec2
+
+ZONES = {f"subnet-{letter}": Subnet(zone=f"eu-central-1{letter}") for letter in "abc"}
+IMAGE = "ami-0123456789abcdef0"
+CLASSES = """
+{"classes": {
+  "default": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0", "boot_timeout_seconds": 60},
+  "spot": {"instance_types": ["c7i.large"], "market": "spot", "fallback_to_on_demand": true,
+           "image": "ami-0123456789abcdef0", "boot_timeout_seconds": 60},
+  "spot-only": {"instance_types": ["c7i.large"], "market": "spot", "image": "ami-0123456789abcdef0",
+                "boot_timeout_seconds": 60}
+}, "default_class": "default"}
+"""
+
+
+def world(**ec2: Any) -> Universe:  # noqa: ANN401  (EC2's settings)
+    universe = Universe(
+        seed=1,
+        nature=Nature(ec2=plain_ec2(**{"subnets": ZONES, **ec2})),
+        settings={**QUICK, "SUBNET_IDS": ",".join(ZONES), "MAX_INSTANCES": "20"},
+        classes=CLASSES,
+    )
+    universe.run(2)
+    return universe
+
+
+def push(universe: Universe, count: int, vm_class: str = "default") -> None:
+    step = Step(env={"SIM_SECONDS": "3"}, agents=[f"class={vm_class}"])
+    universe.buildkite.create_build(steps=[step] * count)
+
+
+def fleets(universe: Universe) -> list[str | None]:
+    return [call.code for call in universe.ec2.calls() if call.action == "CreateFleet"]
+
+
+def ends(universe: Universe) -> Counter[str]:
+    return Counter(
+        f"{job.state} {job.exit_status}" if job.stack_finish is None else "finished by the stack"
+        for job in universe.buildkite.jobs()
+    )
+
+
+def test_spot_dry_in_two_zones_of_three_comes_from_the_third() -> None:
+    universe = world(capacity={f"spot:c7i.large:eu-central-1{zone}": 0 for zone in "ab"})
+    push(universe, 8, "spot-only")
+    universe.run(60)
+    assert ends(universe) == {"finished 0": 8}
+    assert {(i.market, i.zone) for i in universe.ec2.instances()} == {("spot", "eu-central-1c")}
+    assert len(fleets(universe)) == 1
+
+
+def test_spot_dry_everywhere_falls_back_to_on_demand_where_the_class_allows_it() -> None:
+    universe = world(capacity={f"spot:c7i.large:eu-central-1{zone}": 0 for zone in "abc"})
+    push(universe, 8, "spot")
+    universe.run(60)
+    assert ends(universe) == {"finished 0": 8}
+    assert {i.market for i in universe.ec2.instances()} == {"on-demand"}
+    assert len(fleets(universe)) == 2
+    push(universe, 2, "spot")
+    universe.run(40)
+    assert len(fleets(universe)) == 3  # spot rests: nobody asks for it in vain
+
+
+def test_spot_dry_everywhere_and_no_fallback_ends_with_ec2s_words() -> None:
+    universe = world(capacity={f"spot:c7i.large:eu-central-1{zone}": 0 for zone in "abc"})
+    push(universe, 2, "spot-only")
+    universe.run(200)
+    assert ends(universe) == {"finished by the stack": 2}
+    (detail,) = {job.stack_finish.detail for job in universe.buildkite.jobs() if job.stack_finish}
+    assert "InsufficientInstanceCapacity" in detail
+    assert len(fleets(universe)) <= 3
+
+
+def test_a_quota_lets_through_what_it_allows_and_the_rest_waits_its_turn() -> None:
+    universe = world(quotas={"on-demand": 3})
+    push(universe, 5)
+    universe.run(5)
+    universe.run(400)
+    assert ends(universe)["finished 0"] >= 3
+    assert universe.buildkite.violations() == ()
+    assert max(Counter(i.launched_at for i in universe.ec2.instances()).values()) <= 3
+
+
+def test_a_throttle_for_a_minute_costs_a_minute_and_few_calls() -> None:
+    universe = world()
+    universe.ec2.faults.errors_in_answer("RequestLimitExceeded", times=4)
+    push(universe, 5)
+    universe.run(60)
+    assert ends(universe) == {"finished 0": 5}
+    assert len(fleets(universe)) <= 12
+
+
+def test_an_image_that_is_gone_breaks_its_class_and_tells_its_jobs() -> None:
+    universe = world(unknown_images=frozenset({IMAGE}))
+    push(universe, 3)
+    universe.run(30)
+    assert len(fleets(universe)) == 1
+    push(universe, 1)
+    universe.run(20)
+    assert len(fleets(universe)) == 1
+    assert sum(job.state is JobState.SCHEDULED for job in universe.buildkite.jobs()) == 1  # not taken in vain
+    universe.run(150)
+    told = [job.stack_finish.detail for job in universe.buildkite.jobs() if job.stack_finish]
+    assert len(told) >= 3
+    assert all("InvalidAMIID.NotFound" in detail for detail in told)
+    assert len(fleets(universe)) <= 3
+
+
+def test_a_full_subnet_is_passed_over() -> None:
+    universe = world(subnets={**ZONES, "subnet-a": Subnet(zone="eu-central-1a", free_addresses=2)})
+    push(universe, 6)
+    universe.run(60)
+    assert ends(universe) == {"finished 0": 6}
+    assert Counter(i.zone for i in universe.ec2.instances())["eu-central-1a"] == 2
+
+
+def test_while_tokens_cannot_be_issued_no_vm_is_launched_for_nothing() -> None:
+    universe = world()
+    universe.buildkite.faults.fail(Operation.ISSUE_ACQUISITION_TOKENS, times=60)
+    push(universe, 2)
+    universe.run(8)
+    push(universe, 4)
+    universe.run(30)
+    assert len(universe.ec2.instances()) <= 4
+    universe.run(200)
+    assert ends(universe) == {"finished 0": 6}
+
+
+POINTS = 40
+
+
+@pytest.mark.parametrize("first", range(0, POINTS, 8))
+def test_a_queue_paused_between_any_two_steps_loses_nothing(first: int) -> None:
+    for paused_at in range(first, first + 8):
+        universe = world()
+        began = len(universe.points)
+
+        def pause(_: str, universe: Universe = universe, at: int = began + paused_at) -> Fate:
+            if len(universe.points) == at:
+                universe.buildkite.pause_queue("default")
+                universe.laws.paused_since = universe.kernel.now()
+                universe.kernel.after(timedelta(seconds=30), "", resume)
+            return Fate.GOES_ON
+
+        def resume(universe: Universe = universe) -> None:
+            universe.buildkite.resume_queue("default")
+            universe.laws.paused_since = None
+
+        universe.judge = pause
+        push(universe, 2)
+        universe.run(150)
+        assert ends(universe) == {"finished 0": 2}, paused_at
+        assert universe.buildkite.violations() == ()
