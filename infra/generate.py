@@ -1,12 +1,16 @@
-"""Writes what is generated: the user data in template.yaml, and docs/parameters.md.
+"""Writes what is generated: the user data in template.yaml, docs/parameters.md, docs/classes.schema.json.
 
 With `--check` it only says whether that is needed.
 """
 
 import argparse
+import json
 import sys
 
+from agent_stack.adapters.ssm.class_document import ClassDocument
 from infra import parameters, user_data
+
+CLASSES_SCHEMA = user_data.ROOT / "docs" / "classes.schema.json"
 
 
 def main() -> int:
@@ -15,7 +19,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; fail when a change is needed")
     check = parser.parse_args().check
     template = user_data.generated(user_data.TEMPLATE.read_text())
-    wanted = {user_data.TEMPLATE: template, parameters.PAGE: parameters.page(template)}
+    wanted = {
+        user_data.TEMPLATE: template,
+        parameters.PAGE: parameters.page(template),
+        CLASSES_SCHEMA: json.dumps(ClassDocument.model_json_schema(), indent=2) + "\n",
+    }
     if missing := parameters.ungrouped(template):
         sys.stderr.write(f"template.yaml shows in no parameter group: {', '.join(sorted(missing))}\n")
         return 1

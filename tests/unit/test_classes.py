@@ -1,11 +1,16 @@
 """How a job picks a class."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.domain.classes import ClassBook, Unmatched, VmClass
 from agent_stack.domain.errors import ConfigurationError
-from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.identifiers import ClassName, QueueKey
+from tests.simulator.shapes import NoShapes
 
 DOCUMENT = """
 {"classes": {
@@ -19,7 +24,7 @@ QUEUE = QueueKey("default")
 
 
 def book() -> ClassBook:
-    return read_classes(DOCUMENT, name="/classes", deployment_tags=("site=home",))
+    return read_classes(DOCUMENT, name="/classes", deployment_tags=("site=home",), shapes=NoShapes())
 
 
 @pytest.mark.parametrize(
@@ -65,13 +70,37 @@ def test_what_nobody_offers_is_said_with_what_would_fit(rules: tuple[str, ...], 
         (DOCUMENT.replace('"default_class": "small"', '"default_class": "tiny"'), "not one of the classes"),
         (DOCUMENT.replace("ami-0123456789abcdef0", "ubuntu"), "classes.small.image"),
         (DOCUMENT.replace('"market": "spot"', '"market": "cheap"'), "classes.large.market"),
-        (DOCUMENT.replace('"root_device": "/dev/sda1", ', ""), "second disk"),
+        (DOCUMENT.replace('"instance_types": ["m7i.large"], ', ""), "either instance_types or instance_requirements"),
         (DOCUMENT.replace('"max_instances": 5', '"max_instances": 5, "role": "admin"'), "classes.large.role"),
     ],
 )
 def test_a_wrong_document_is_named_with_its_field_and_a_remedy(document: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        read_classes(document, name="/classes", deployment_tags=())
+        read_classes(document, name="/classes", deployment_tags=(), shapes=NoShapes())
     assert said in str(raised.value)
     assert "ClassesParameter='/classes'" in str(raised.value)
     assert "docs/classes.md" in str(raised.value)
+
+
+NAMES = st.sampled_from(["small", "large", "docker", "team", "site", "class", "queue", "a", "*"])
+RULES = st.lists(st.builds("{}={}".format, NAMES, NAMES), max_size=4).map(tuple)
+
+
+@given(rules=RULES, tags=RULES)
+def test_an_unrelated_class_never_changes_a_match(rules: tuple[str, ...], tags: tuple[str, ...]) -> None:
+    before = book()
+    unrelated = VmClass(
+        name=ClassName("unrelated"), instance_types=("x1.large",), image="ami-00000000", agent_tags=tags
+    )
+    after = replace(before, classes={**before.classes, unrelated.name: unrelated})
+    was, now = before.match(rules, QUEUE), after.match(rules, QUEUE)
+    assert isinstance(was, Unmatched) == isinstance(now, Unmatched)
+    assert isinstance(was, Unmatched) or was == now
+
+
+@given(rules=st.lists(st.text(max_size=20), max_size=4).map(tuple))
+def test_whatever_a_job_says_it_gets_a_class_as_listed_or_none(rules: tuple[str, ...]) -> None:
+    """So nothing of it can reach EC2: what a launch asks for is made of the class alone."""
+    listed = book()
+    matched = listed.match(rules, QUEUE)
+    assert isinstance(matched, Unmatched) or matched in listed.classes.values()

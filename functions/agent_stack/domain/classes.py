@@ -21,6 +21,7 @@ class VmClass:
 
     Attributes:
         instance_types: in the operator's order of preference; never empty.
+        ordered: the order of types is the operator's; otherwise the cheapest is asked first.
         image: an AMI id or `resolve:ssm:<parameter>`.
         root_device: the image's root device name; needed when `volume_gib` is given.
         max_instances: of this class at once; None for no bound but the deployment's.
@@ -32,6 +33,7 @@ class VmClass:
     name: ClassName
     instance_types: tuple[str, ...]
     image: str
+    ordered: bool = True
     market: Market = Market.ON_DEMAND
     root_device: str | None = None
     volume_gib: int | None = None

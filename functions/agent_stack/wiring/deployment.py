@@ -17,6 +17,7 @@ from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailb
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.requests import LaunchTemplate
+from agent_stack.adapters.ec2.shapes import Ec2Shapes
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.adapters.ssm import SsmClasses, SsmSecrets, parameters
 from agent_stack.adapters.stacks_api import Dialect, HttpStacksApi
@@ -144,6 +145,14 @@ class Deployment:
                 name=settings.classes_parameter,
                 default_name=settings.default_classes_parameter,
                 deployment_tags=settings.agent_tags,
+                shapes=Ec2Shapes(
+                    client=lambda: self.ec2,
+                    calls=self._calls(ec2_errors.NOTHING_DONE, ec2_errors.SERVER),
+                    parameter=lambda name: self._parameters.read(
+                        name, setting="ClassesParameter", remedy="Name an image parameter that is there."
+                    ),
+                    clock=self.clock,
+                ),
                 clock=self.clock,
                 telemetry=self.telemetry,
             ),

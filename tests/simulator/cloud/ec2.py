@@ -18,6 +18,7 @@ from tests.simulator.loopback import AnswerLost
 
 MAX_RESULTS = 1000
 MAX_TERMINATIONS = 1000
+TYPES_PAGE = 2  # small, so that a reader who forgets the next page is found out
 
 Watcher = Callable[[StateChange], None]
 
@@ -68,6 +69,7 @@ class Ec2:
             "DescribeInstances": self._describe_instances,
             "DescribeSubnets": self._describe_subnets,
             "GetConsoleOutput": self._console_output,
+            "GetInstanceTypesFromInstanceRequirements": self._types_with,
             "RunInstances": self._fleets.run,
             "TerminateInstances": self._terminate,
         }
@@ -257,6 +259,20 @@ class Ec2:
         images = [{"ImageId": i, "RootDeviceName": "/dev/xvda"} for i in request.get("ImageIds", ())]
         return {"Images": images}
 
+    def _types_with(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        wanted = request["InstanceRequirements"]
+        fitting = [
+            {"InstanceType": name}
+            for name, (architecture, vcpus, mebibytes) in sorted(self._region.settings.catalogue.items())
+            if architecture in request["ArchitectureTypes"]
+            and _within(vcpus, wanted["VCpuCount"])
+            and _within(mebibytes, wanted["MemoryMiB"])
+        ]
+        start = int(request.get("NextToken") or 0)
+        more = start + TYPES_PAGE < len(fitting)
+        page: dict[str, Any] = {"InstanceTypes": fitting[start : start + TYPES_PAGE]}
+        return {**page, **({"NextToken": str(start + TYPES_PAGE)} if more else {})}
+
     def _console_output(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         if request["InstanceId"] not in self._region.instances:
             raise _unknown([request["InstanceId"]])
@@ -271,6 +287,10 @@ def _unknown(ids: Sequence[str] | set[str]) -> Ec2Error:
     listed = ", ".join(sorted(ids))
     verb = "does" if len(ids) == 1 else "do"
     return Ec2Error("InvalidInstanceID.NotFound", f"The instance ID '{listed}' {verb} not exist")
+
+
+def _within(value: int, bounds: Mapping[str, int]) -> bool:
+    return bounds["Min"] <= value <= bounds.get("Max", value)
 
 
 def _matches(instance: Instance, name: str, values: Sequence[str]) -> bool:

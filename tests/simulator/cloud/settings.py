@@ -54,6 +54,7 @@ class Settings:
         terminated_shown: how long a terminated one stays in them.
         capacity: free instances by pool `market:type:zone`; a pool that is not named has plenty.
         quotas: most instances at once by market.
+        catalogue: what types there are, each with its architecture, vCPUs and memory in MiB.
         unknown_images: images no launch finds.
         locked_images: images whose key the launch may not use; what is launched from one never runs.
     """
@@ -69,4 +70,14 @@ class Settings:
     quotas: Mapping[str, int] = field(default_factory=dict)
     unknown_images: frozenset[str] = frozenset()
     locked_images: frozenset[str] = frozenset()
+    catalogue: Mapping[str, tuple[str, int, int]] = field(
+        default_factory=lambda: {
+            "m7i.large": ("x86_64", 2, 8192),
+            "m7a.large": ("x86_64", 2, 8192),
+            "c7i.xlarge": ("x86_64", 4, 8192),
+            "m7i.4xlarge": ("x86_64", 16, 65536),
+            "m7g.large": ("arm64", 2, 8192),
+            "c7g.large": ("arm64", 2, 4096),
+        }
+    )
     throttled: bool = True

@@ -33,6 +33,7 @@ from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
 from tests.simulator.memory.rates import WRITES_PER_SECOND
+from tests.simulator.shapes import NoShapes
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.simulator.universe.costs import Costs, Meter
 from tests.simulator.universe.direct import DirectClient
@@ -117,7 +118,7 @@ class Classes:
     """The class document."""
 
     def __init__(self, document: str) -> None:
-        self._book = read_classes(document, name="/classes", deployment_tags=())
+        self._book = read_classes(document, name="/classes", deployment_tags=(), shapes=NoShapes())
 
     def book(self) -> ClassBook:
         """See the port."""

@@ -28,6 +28,7 @@ def create_fleet(
     """The request as JSON: `instant`, one override for each pool of the order."""
     vm_class = order.vm_class
     spot = order.market is Market.SPOT
+    prioritized = not spot and vm_class.ordered
     ranks = {instance_type: float(rank) for rank, instance_type in enumerate(vm_class.instance_types)}
     overrides = []
     for pool in order.pools[:MAX_OVERRIDES]:
@@ -37,7 +38,7 @@ def create_fleet(
                 "InstanceType": instance_type,
                 "SubnetId": subnets_by_zone[zone],
                 "ImageId": vm_class.image,
-                **({} if spot else {"Priority": ranks[instance_type]}),
+                **({"Priority": ranks[instance_type]} if prioritized else {}),
                 **_root_volume(vm_class.root_device, vm_class.volume_gib),
             }
         )
@@ -57,7 +58,7 @@ def create_fleet(
         **(
             {"SpotOptions": {"AllocationStrategy": "price-capacity-optimized"}}
             if spot
-            else {"OnDemandOptions": {"AllocationStrategy": "prioritized"}}
+            else {"OnDemandOptions": {"AllocationStrategy": "prioritized" if prioritized else "lowest-price"}}
         ),
         "LaunchTemplateConfigs": [
             {

@@ -2,7 +2,7 @@
 
 import json
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,12 +17,35 @@ InstanceType = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
 AgentTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@+-]+=[A-Za-z0-9._/:@+*-]+$", max_length=200)]
 
 
+class Requirements(BaseModel):
+    """Attributes in place of types; EC2 says which types have them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Literal["x86_64", "arm64"]
+    vcpus_min: int = Field(ge=1, le=1024)
+    vcpus_max: int | None = Field(default=None, ge=1, le=1024)
+    memory_gib_min: int = Field(ge=1, le=32768)
+    memory_gib_max: int | None = Field(default=None, ge=1, le=32768)
+
+
+class Shapes(Protocol):
+    """What EC2 says of types and images."""
+
+    def types(self, wanted: Requirements, market: Market) -> tuple[str, ...]:
+        """Instance types with those attributes."""
+
+    def root_device(self, image: str) -> str:
+        """The name of that image's root device."""
+
+
 class ClassEntry(BaseModel):
     """One class as the operator writes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    instance_types: list[InstanceType] = Field(min_length=1, max_length=50)
+    instance_types: list[InstanceType] | None = Field(default=None, min_length=1, max_length=50)
+    instance_requirements: Requirements | None = None
     image: str = Field(pattern=r"^(ami-[0-9a-f]{8,17}|resolve:ssm:[A-Za-z0-9/._:-]+)$")
     market: Market = Market.ON_DEMAND
     fallback_to_on_demand: bool = False
@@ -34,21 +57,29 @@ class ClassEntry(BaseModel):
     agent_tags: list[AgentTag] = Field(default_factory=list, max_length=50)
 
     @model_validator(mode="after")
-    def _a_volume_has_a_device(self) -> "ClassEntry":
-        if self.volume_gib is not None and self.root_device is None:
-            raise ValueError("volume_gib needs root_device: under another name EC2 would add a second disk")
+    def _types_or_requirements(self) -> "ClassEntry":
+        if (self.instance_types is None) == (self.instance_requirements is None):
+            raise ValueError("needs either instance_types or instance_requirements")
         return self
 
-    def to_class(self, name: str) -> VmClass:
-        """The domain's class."""
+    def to_class(self, name: str, shapes: Shapes) -> VmClass:
+        """The domain's class; what it leaves open is asked of EC2."""
+        if self.instance_requirements is not None:
+            types = shapes.types(self.instance_requirements, self.market)
+        else:
+            types = tuple(dict.fromkeys(self.instance_types or ()))
+        device = self.root_device
+        if self.volume_gib is not None and device is None:
+            device = shapes.root_device(self.image)
         return VmClass(
             name=ClassName(name),
-            instance_types=tuple(dict.fromkeys(self.instance_types)),
+            instance_types=types,
+            ordered=self.instance_requirements is None,
             image=self.image,
             market=self.market,
             fallback=self.fallback_to_on_demand,
             vcpus=self.vcpus,
-            root_device=self.root_device,
+            root_device=device,
             volume_gib=self.volume_gib,
             max_instances=self.max_instances,
             boot_timeout=timedelta(seconds=self.boot_timeout_seconds),
@@ -72,26 +103,28 @@ class ClassDocument(BaseModel):
             )
         return self
 
-    def to_book(self, deployment_tags: tuple[str, ...]) -> ClassBook:
+    def to_book(self, deployment_tags: tuple[str, ...], shapes: Shapes) -> ClassBook:
         """The domain's classes."""
         return ClassBook(
-            classes={ClassName(name): entry.to_class(name) for name, entry in self.classes.items()},
+            classes={ClassName(name): entry.to_class(name, shapes) for name, entry in self.classes.items()},
             default=ClassName(self.default_class),
             deployment_tags=deployment_tags,
         )
 
 
-def read_classes(text: str, *, name: str, deployment_tags: tuple[str, ...]) -> ClassBook:
+def read_classes(text: str, *, name: str, deployment_tags: tuple[str, ...], shapes: Shapes) -> ClassBook:
     """The classes in that document.
 
     Args:
+        shapes: asked for what the document leaves to EC2.
         name: of the parameter that holds it, for the message.
 
     Raises:
         ConfigurationError: names the parameter, the field and the remedy.
+        AgentStackError: EC2 could not be asked.
     """
     try:
-        return ClassDocument.model_validate(json.loads(text)).to_book(deployment_tags)
+        return ClassDocument.model_validate(json.loads(text)).to_book(deployment_tags, shapes)
     except json.JSONDecodeError as error:
         problem = f"the document is not JSON (line {error.lineno}, column {error.colno}: {error.msg})"
     except ValidationError as error:

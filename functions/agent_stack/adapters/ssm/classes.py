@@ -3,7 +3,7 @@
 import threading
 from datetime import datetime, timedelta
 
-from agent_stack.adapters.ssm.class_document import SETTING, read_classes
+from agent_stack.adapters.ssm.class_document import SETTING, Shapes, read_classes
 from agent_stack.adapters.ssm.parameters import Parameters
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.errors import AgentStackError
@@ -23,6 +23,7 @@ class SsmClasses:
         name: str,
         default_name: str,
         deployment_tags: tuple[str, ...],
+        shapes: Shapes,
         clock: Clock,
         telemetry: Telemetry,
     ) -> None:
@@ -30,6 +31,7 @@ class SsmClasses:
         self._name = name
         self._default_name = default_name
         self._deployment_tags = deployment_tags
+        self._shapes = shapes
         self._clock = clock
         self._telemetry = telemetry
         self._book: ClassBook | None = None
@@ -62,4 +64,4 @@ class SsmClasses:
         if text is None:
             name = self._default_name
             text = self._parameters.read(name, setting="DefaultClasses", remedy="Deploy the stack again.")
-        return read_classes(text, name=name, deployment_tags=self._deployment_tags)
+        return read_classes(text, name=name, deployment_tags=self._deployment_tags, shapes=self._shapes)
