@@ -85,7 +85,12 @@ def test_when_the_table_cannot_be_reached_the_caller_learns_it(dynamo: Tables) -
 
 
 def test_the_largest_run_stays_under_a_kilobyte(dynamo: Tables) -> None:
-    run = replace(a_run(), queue_key=QueueKey("q" * 60), class_name=ClassName("c" * 63), give_up=None)
+    run = replace(
+        a_run(),
+        queue_key=QueueKey("q" * 60),
+        class_name=ClassName("c" * 63 + "/u-24tb1.112xlarge/on-demand"),
+        give_up=None,
+    )
     vm = replace(
         a_vm(),
         instance_id=InstanceId("i-0123456789abcdef0"),

@@ -15,7 +15,8 @@ ZONES = {f"subnet-{letter}": Subnet(zone=f"eu-central-1{letter}") for letter in 
 IMAGE = "ami-0123456789abcdef0"
 CLASSES = """
 {"classes": {
-  "default": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0", "boot_timeout_seconds": 60},
+  "default": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0", "boot_timeout_seconds": 60,
+              "allow_instance_types": ["m7*.*"]},
   "spot": {"instance_types": ["c7i.large"], "market": "spot", "fallback_to_on_demand": true,
            "image": "ami-0123456789abcdef0", "boot_timeout_seconds": 60},
   "spot-only": {"instance_types": ["c7i.large"], "market": "spot", "image": "ami-0123456789abcdef0",
@@ -80,6 +81,21 @@ def test_spot_dry_everywhere_and_no_fallback_ends_with_ec2s_words() -> None:
     (detail,) = {job.stack_finish.detail for job in universe.buildkite.jobs() if job.stack_finish}
     assert "InsufficientInstanceCapacity" in detail
     assert len(fleets(universe)) <= 3
+
+
+def test_jobs_that_choose_a_type_get_it_one_request_for_each_choice() -> None:
+    universe = world()
+    for chosen in ("m7a.large", "m7g.xlarge", None, "m7a.large"):
+        agents = [f"instance-type={chosen}"] if chosen else []
+        universe.buildkite.create_build(steps=[Step(env={"SIM_SECONDS": "3"}, agents=agents)])
+    universe.run(60)
+    assert ends(universe) == {"finished 0": 4}
+    assert Counter(i.instance_type for i in universe.ec2.instances()) == {
+        "m7a.large": 2,
+        "m7g.xlarge": 1,
+        "m7i.large": 1,
+    }
+    assert len(fleets(universe)) == 3
 
 
 def test_a_quota_lets_through_what_it_allows_and_the_rest_waits_its_turn() -> None:

@@ -1,13 +1,14 @@
 """How a job picks a class."""
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_stack.adapters.ssm.class_document import read_classes
-from agent_stack.domain.classes import ClassBook, Unmatched, VmClass
+from agent_stack.domain.classes import ClassBook, Unmatched, VmClass, base_name
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from tests.simulator.shapes import NoShapes
@@ -82,7 +83,59 @@ def test_a_wrong_document_is_named_with_its_field_and_a_remedy(document: str, sa
     assert "docs/classes.md" in str(raised.value)
 
 
-NAMES = st.sampled_from(["small", "large", "docker", "team", "site", "class", "queue", "a", "*"])
+CHOOSY = """
+{"classes": {"big": {"instance_types": ["c7i.xlarge", "c7a.xlarge"], "image": "ami-0123456789abcdef0", "market": "spot",
+  "allow_instance_types": ["m7?.*"], "allow_markets": ["on-demand"], "fallback_to_on_demand": true}},
+ "default_class": "big"}
+"""
+
+
+def choosy() -> ClassBook:
+    return read_classes(CHOOSY, name="/classes", deployment_tags=(), shapes=NoShapes())
+
+
+@pytest.mark.parametrize(
+    ("rules", "name", "types", "market"),
+    [
+        (("instance-type=c7a.xlarge",), "big/c7a.xlarge", ("c7a.xlarge",), "spot"),
+        (("instance-type=m7g.large",), "big/m7g.large", ("m7g.large",), "spot"),
+        (("market=on-demand",), "big/on-demand", ("c7i.xlarge", "c7a.xlarge"), "on-demand"),
+        (("market=spot", "instance-type=m7i.2xlarge"), "big/m7i.2xlarge/spot", ("m7i.2xlarge",), "spot"),
+        (("instance-type=*", "market=*"), "big", ("c7i.xlarge", "c7a.xlarge"), "spot"),
+    ],
+)
+def test_a_job_chooses_type_and_market_where_the_class_allows_it(
+    rules: tuple[str, ...], name: str, types: tuple[str, ...], market: str
+) -> None:
+    matched = choosy().match(rules, QUEUE)
+    assert isinstance(matched, VmClass)
+    assert (matched.name, matched.instance_types, matched.market) == (name, types, market)
+    assert choosy().find(matched.name) == matched
+    assert base_name(matched.name) == "big"
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (("instance-type=p5.48xlarge",), "does not allow “instance-type=p5.48xlarge”. It allows m7?.*."),
+        (("instance-type=m7i.*",), "does not allow"),
+        (("instance-type=m7i.large;rm",), "does not allow"),
+        (("market=cheap",), "There is no market “cheap”"),
+    ],
+)
+def test_what_a_class_does_not_allow_is_said(rules: tuple[str, ...], said: str) -> None:
+    matched = choosy().match(rules, QUEUE)
+    assert isinstance(matched, Unmatched)
+    assert said in matched.reason
+
+
+def test_a_choice_that_is_no_longer_allowed_is_no_class_any_more() -> None:
+    assert choosy().find(ClassName("big/p5.48xlarge")) is None
+    assert book().find(ClassName("small/m7g.large/spot")) is None
+    assert book().find(ClassName("gone/m7g.large")) is None
+
+
+NAMES = st.sampled_from(["small", "large", "docker", "team", "site", "class", "queue", "instance-type", "market", "*"])
 RULES = st.lists(st.builds("{}={}".format, NAMES, NAMES), max_size=4).map(tuple)
 
 
@@ -104,3 +157,17 @@ def test_whatever_a_job_says_it_gets_a_class_as_listed_or_none(rules: tuple[str,
     listed = book()
     matched = listed.match(rules, QUEUE)
     assert isinstance(matched, Unmatched) or matched in listed.classes.values()
+
+
+@given(
+    instance_type=st.text(alphabet="abcm7i.*?- /;", max_size=20),
+    market=st.sampled_from(["spot", "on-demand", "x/y", "*", ""]),
+)
+def test_no_choice_of_a_job_reaches_ec2_that_its_class_does_not_allow(instance_type: str, market: str) -> None:
+    listed = choosy().classes[ClassName("big")]
+    matched = choosy().match((f"instance-type={instance_type}", f"market={market}"), QUEUE)
+    if isinstance(matched, VmClass):
+        allowed = (*listed.instance_types, *listed.allowed_types)
+        assert all(any(fnmatchcase(one, pattern) for pattern in allowed) for one in matched.instance_types)
+        kept = replace(matched, name=listed.name, instance_types=(), market=listed.market, fallback=True)
+        assert kept == replace(listed, instance_types=())

@@ -3,14 +3,21 @@
 Pipelines are untrusted. A job chooses among what is listed here; nothing it says reaches EC2.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from fnmatch import fnmatchcase
 
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.states import Market
 
 CLASS_RULE = "class"
+TYPE_RULE = "instance-type"
+MARKET_RULE = "market"
 QUEUE_RULE = "queue"
+_MARKETS = frozenset(market.value for market in Market)
+_TYPE = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
 _SHOWN_CLASSES = 8  # keeps a message on one line of the build page
 _SHOWN_RULE_CHARACTERS = 60
 
@@ -27,6 +34,8 @@ class VmClass:
         max_instances: of this class at once; None for no bound but the deployment's.
         fallback: whether on-demand may be asked where spot has nothing.
         vcpus: of one VM, for the deployment's maximum of them; None where nobody counts.
+        allowed_types: patterns of instance types that a job may choose in place of these; none by default.
+        allowed_markets: markets that a job may choose.
         agent_tags: what agents of this class offer besides queue and class; `key=value`.
     """
 
@@ -41,7 +50,37 @@ class VmClass:
     fallback: bool = False
     vcpus: int | None = None
     boot_timeout: timedelta = timedelta(minutes=5)
+    allowed_types: tuple[str, ...] = ()
+    allowed_markets: frozenset[Market] = frozenset()
     agent_tags: tuple[str, ...] = ()
+
+    def chosen(self, *, instance_type: str | None, market: Market | None) -> "VmClass | Unmatched":
+        """This class as a job wants it, under a name of its own, if the operator allows that.
+
+        The name tells all of it, so that VMs of one shape are launched together and a record needs nothing more.
+        """
+        if instance_type is not None and not self._allows(instance_type):
+            return Unmatched(reason=self._not_allowed(TYPE_RULE, instance_type, self.allowed_types))
+        if market is not None and market is not self.market and market not in self.allowed_markets:
+            return Unmatched(
+                reason=self._not_allowed(MARKET_RULE, market, sorted({self.market, *self.allowed_markets}))
+            )
+        name = "/".join([self.name, *filter(None, (instance_type, market))])
+        return replace(
+            self,
+            name=ClassName(name),
+            instance_types=(instance_type,) if instance_type else self.instance_types,
+            market=market or self.market,
+            fallback=self.fallback and market is None,
+        )
+
+    def _allows(self, instance_type: str) -> bool:
+        patterns = (*self.instance_types, *self.allowed_types)
+        return _TYPE.fullmatch(instance_type) is not None and any(fnmatchcase(instance_type, p) for p in patterns)
+
+    def _not_allowed(self, rule: str, value: str, allowed: Iterable[str]) -> str:
+        listed = ", ".join(allowed) or "none besides its own"
+        return f"Class “{self.name}” does not allow “{rule}={_crop(value)}”. It allows {listed}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +121,7 @@ class ClassBook:
             return Unmatched(reason=f"There is no class “{_crop(name)}” here. {self._offer()}")
         offered = [_split(tag) for tag in (*self.deployment_tags, *vm_class.agent_tags)]
         for key, value in wanted:
-            if key == CLASS_RULE or (key == QUEUE_RULE and value == queue):
+            if key in (CLASS_RULE, TYPE_RULE, MARKET_RULE) or (key == QUEUE_RULE and value == queue):
                 continue
             if key == QUEUE_RULE:
                 return Unmatched(reason=f"The job asks for queue “{_crop(value)}” but waits in “{queue}”.")
@@ -91,7 +130,20 @@ class ClassBook:
                     reason=f"Agents of class “{name}” do not offer “{_crop(f'{key}={value}')}”. "
                     f"They offer {self._tags(offered)}. {self._offer()}"
                 )
-        return vm_class
+        return _as_wanted(vm_class, dict(wanted))
+
+    def find(self, name: ClassName) -> VmClass | None:
+        """The class of that name, as a job chose it if the name says so; None when it is not, or no longer, offered."""
+        base, *choices = name.split("/")
+        vm_class = self.classes.get(ClassName(base))
+        if vm_class is None or not choices:
+            return vm_class
+        markets = [choice for choice in choices if choice in _MARKETS]
+        types = [choice for choice in choices if choice not in _MARKETS]
+        shaped = vm_class.chosen(
+            instance_type=types[0] if types else None, market=Market(markets[0]) if markets else None
+        )
+        return None if isinstance(shaped, Unmatched) else shaped
 
     def _offer(self) -> str:
         names = sorted(self.classes)
@@ -101,6 +153,21 @@ class ClassBook:
     @staticmethod
     def _tags(offered: list[tuple[str, str]]) -> str:
         return ", ".join(f"{key}={value}" for key, value in offered) or "no further tags"
+
+
+def base_name(name: ClassName) -> ClassName:
+    """The operator's name of a class that a job may have chosen more of."""
+    return ClassName(name.partition("/")[0])
+
+
+def _as_wanted(vm_class: VmClass, wanted: dict[str, str]) -> VmClass | Unmatched:
+    """What the rules choose within the class; `*` and silence choose nothing."""
+    instance_type, market = (None if wanted.get(rule) == "*" else wanted.get(rule) for rule in (TYPE_RULE, MARKET_RULE))
+    if instance_type is None and market is None:
+        return vm_class
+    if market is not None and market not in _MARKETS:
+        return Unmatched(reason=f"There is no market “{_crop(market)}”. Use {' or '.join(sorted(Market))}.")
+    return vm_class.chosen(instance_type=instance_type, market=Market(market) if market else None)
 
 
 def _split(rule: str) -> tuple[str, str]:

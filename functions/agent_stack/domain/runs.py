@@ -15,7 +15,7 @@ from agent_stack.domain.states import Baton, Market, Moment, Outcome, RunState
 from agent_stack.domain.vms import Vm
 
 _FROM_BEFORE_THE_VM = frozenset({Moment.SCHEDULED, Moment.RECORDED})
-MAX_REASON_BYTES = 230  # keeps a run's item well under one kilobyte, whatever EC2 or a pipeline says
+MAX_REASON_BYTES = 200  # keeps a run's item well under one kilobyte, whatever EC2 or a pipeline says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

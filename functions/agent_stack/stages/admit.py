@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from agent_stack.domain.capacity import LOOK_AHEAD, LaunchMemory
-from agent_stack.domain.classes import ClassBook, Unmatched
+from agent_stack.domain.classes import ClassBook, Unmatched, base_name
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
 from agent_stack.domain.jobs import Job
@@ -80,18 +80,19 @@ class Admit:
             self.policy.max_instances - len(live),
             memory.granted(self.policy.instance_budget, tick.now, LOOK_AHEAD) - waiting,
         )
-        by_class = Counter(run.class_name for run in live)
+        by_class = Counter(base_name(run.class_name) for run in live)
         vcpus = sum(_vcpus(book, run.class_name) for run in live)
         admitted: list[tuple[Job, ClassName]] = []
         for job, name in _in_turn(candidates):
-            bound = book.classes[name].max_instances
+            base = base_name(name)
+            bound = book.classes[base].max_instances
             if len(admitted) >= free:
                 break
-            too_many = bound is not None and by_class[name] >= bound
+            too_many = bound is not None and by_class[base] >= bound
             too_large = self.policy.max_vcpus is not None and vcpus + _vcpus(book, name) > self.policy.max_vcpus
             if too_many or too_large or memory.breaker(name, tick.now) is not None:
                 continue
-            by_class[name] += 1
+            by_class[base] += 1
             vcpus += _vcpus(book, name)
             admitted.append((job, name))
         return admitted
@@ -99,7 +100,7 @@ class Admit:
 
 def _vcpus(book: ClassBook, name: ClassName) -> int:
     """What a VM of that class counts as; one where the operator does not say."""
-    vm_class = book.classes.get(name)
+    vm_class = book.find(name)
     return (vm_class.vcpus if vm_class is not None else None) or 1
 
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from agent_stack.domain.classes import base_name
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
 from agent_stack.domain.policy import Policy
@@ -94,14 +95,18 @@ class Bind:
     def _letter(self, run: Run, vm: Vm, credential: str, tick: DispatcherTick) -> Letter:
         if tick.book is None:
             raise BugError("bind needs the classes; resume reads them")
-        vm_class = tick.book.classes[run.class_name]
+        vm_class = tick.book.classes.get(base_name(run.class_name))  # None when the operator has removed it since
         return Letter(
             instance_arn=vm.arn,
             job_id=run.job_id,
             queue_key=run.queue_key,
             endpoint=self.identity.endpoint,
             agent_name=f"{self.identity.deployment}-{vm.instance_id}",
-            agent_tags=(f"class={vm_class.name}", *self.identity.deployment_tags, *vm_class.agent_tags),
+            agent_tags=(
+                f"class={base_name(run.class_name)}",
+                *self.identity.deployment_tags,
+                *(vm_class.agent_tags if vm_class is not None else ()),
+            ),
             credential_kind=self.identity.credential_kind,
             credential=credential,
             expires_at=tick.now + self.policy.max_lifetime,

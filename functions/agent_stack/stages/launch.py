@@ -107,7 +107,7 @@ class Launch:
     ) -> LaunchMemory:
         room = self._room(tick, memory)
         for name, runs in wanted.items():
-            vm_class = book.classes.get(name)
+            vm_class = book.find(name)
             if vm_class is None or memory.breaker(name, tick.now) is not None:
                 continue
             count = min(len(runs), room)

@@ -8,6 +8,7 @@ before, so a job that shows an agent has a mailbox that shows who took it.
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from agent_stack.domain.classes import base_name
 from agent_stack.domain.decisions import Situation
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
@@ -49,7 +50,7 @@ class Observe:
                 described=described,
                 job_state=states.get(run.job_id),
                 mail=mails.get(run.binding.arn) if run.binding else None,
-                boot_timeout=timeouts.get(run.class_name, DEFAULT_BOOT_TIMEOUT),
+                boot_timeout=timeouts.get(base_name(run.class_name), DEFAULT_BOOT_TIMEOUT),
                 policy=self.policy,
                 now=tick.now,
             )

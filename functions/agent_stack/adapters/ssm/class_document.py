@@ -14,6 +14,7 @@ from agent_stack.domain.states import Market
 SETTING = "ClassesParameter"
 
 InstanceType = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
+TypePattern = Annotated[str, Field(pattern=r"^[a-z0-9*?.-]+$", max_length=40)]
 AgentTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@+-]+=[A-Za-z0-9._/:@+*-]+$", max_length=200)]
 
 
@@ -54,6 +55,8 @@ class ClassEntry(BaseModel):
     volume_gib: int | None = Field(default=None, ge=1, le=16384)
     max_instances: int | None = Field(default=None, ge=0)
     boot_timeout_seconds: int = Field(default=300, ge=30, le=3240)
+    allow_instance_types: list[TypePattern] = Field(default_factory=list, max_length=50)
+    allow_markets: list[Market] = Field(default_factory=list, max_length=2)
     agent_tags: list[AgentTag] = Field(default_factory=list, max_length=50)
 
     @model_validator(mode="after")
@@ -83,6 +86,8 @@ class ClassEntry(BaseModel):
             volume_gib=self.volume_gib,
             max_instances=self.max_instances,
             boot_timeout=timedelta(seconds=self.boot_timeout_seconds),
+            allowed_types=tuple(self.allow_instance_types),
+            allowed_markets=frozenset(self.allow_markets),
             agent_tags=tuple(self.agent_tags),
         )
 
