@@ -272,8 +272,7 @@ class Universe:
         self.kernel.after(PERIOD, "", lambda: self._schedule(function))
 
     def _invoke(self, function: str, *, scheduled: bool) -> None:
-        warm = self._warm[function]
-        wired = warm.pop() if warm else self._work(function, self._process(function))
+        wired = self.wired(function)
         invocation = _Invocation(
             universe=self,
             function=function,
@@ -286,6 +285,11 @@ class Universe:
         if wired.launches is not None:
             wired.launches.at_work = not scheduled
         invocation.begin()
+
+    def wired(self, function: str) -> "_Wired":
+        """A process that is warm, or a new one."""
+        warm = self._warm[function]
+        return warm.pop() if warm else self._work(function, self._process(function))
 
     def _process(self, function: str) -> Process:
         return Process(
