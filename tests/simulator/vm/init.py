@@ -23,6 +23,9 @@ import psutil
 from tests.simulator.vm.units import RefusedError, UnitRequest, parse_environment_file, parse_systemd_run
 
 POWERED_OFF, HALTED = 0, 3
+AS_BORN = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE]
+"""systemd starts units with signals as they are by default, whatever whoever started the tests ignores."""
+
 METADATA_ADDRESS = "169.254.169.254"
 DENIED_METADATA = "denied-metadata"
 """Of a VM: the main processes of units that may not reach the metadata service."""
@@ -158,6 +161,7 @@ class Init:
             command,
             environment,
             setsid=True,
+            setsigdef=AS_BORN,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(output), append, 0o644),
