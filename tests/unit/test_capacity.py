@@ -118,3 +118,12 @@ def test_what_is_remembered_of_pools_is_bounded() -> None:
         memory = told(memory, error(LaunchErrorClass.CAPACITY, f"spot:type{number}:a"), after=number * SECOND / 10)
     assert len(memory.cooling) == 200
     assert "spot:type499:a" in memory.cooling
+
+
+def test_requests_come_out_of_a_bucket_of_their_own() -> None:
+    memory = LaunchMemory()
+    for _ in range(50):
+        memory = memory.asking(1, EC2, EPOCH)
+    assert memory.requests_left(EPOCH) == 0
+    assert memory.requests_left(EPOCH + SECOND) == 5
+    assert LaunchMemory().asking(1_000, EC2, EPOCH, requests=2).requests_left(EPOCH) == 48

@@ -37,6 +37,10 @@ class Budget:
     per_second: float
 
 
+REQUESTS = Budget(burst=50, per_second=5)
+"""CreateFleet requests. Source: the request throttling page of the EC2 developer guide."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
     """How full a bucket was at a moment."""
@@ -68,6 +72,7 @@ class LaunchMemory:
         cooling: pools (market:type:zone) and whole markets (market) with the end of their rest.
         breakers: by class, or `ACCOUNT`.
         instances: EC2's bucket of instances as we believe it to be; None while untouched, which is full.
+        requests: the same for EC2's bucket of CreateFleet requests.
         asked: what was asked for within the last minute.
         last_words: EC2's latest reason by class, for the jobs that go without.
     """
@@ -75,13 +80,18 @@ class LaunchMemory:
     cooling: Mapping[str, datetime] = field(default_factory=dict)
     breakers: Mapping[ClassName, Breaker] = field(default_factory=dict)
     instances: Level | None = None
+    requests: Level | None = None
     asked: tuple[tuple[datetime, int], ...] = ()
     last_words: Mapping[ClassName, str] = field(default_factory=dict)
 
     def granted(self, budget: Budget, now: datetime, ahead: timedelta = timedelta()) -> int:
         """How many instances EC2 will grant by `ahead` from now."""
-        tokens = budget.burst if self.instances is None else self.instances.now(budget, now)
+        tokens = _left(self.instances, budget, now)
         return int(tokens + ahead.total_seconds() * budget.per_second)
+
+    def requests_left(self, now: datetime) -> int:
+        """How many CreateFleet requests EC2 takes at once."""
+        return int(_left(self.requests, REQUESTS, now))
 
     def asked_within_a_minute(self, now: datetime) -> int:
         """How many VMs were asked for in the last minute."""
@@ -99,11 +109,17 @@ class LaunchMemory:
         """Pools and markets that are left alone now."""
         return frozenset(pool for pool, until in self.cooling.items() if until > now)
 
-    def asking(self, count: int, budget: Budget, now: datetime) -> Self:
-        """That many are asked for now."""
-        tokens = budget.burst if self.instances is None else self.instances.now(budget, now)
+    def asking(self, count: int, budget: Budget, now: datetime, *, requests: int = 1) -> Self:
+        """That many are asked for now, in so many requests."""
+        tokens = _left(self.instances, budget, now)
+        requests_left = _left(self.requests, REQUESTS, now) - requests
         recent = tuple((at, asked) for at, asked in self.asked if now - at < MINUTE)
-        return replace(self, instances=Level(tokens=max(0.0, tokens - count), at=now), asked=(*recent, (now, count)))
+        return replace(
+            self,
+            instances=Level(tokens=max(0.0, tokens - count), at=now),
+            requests=Level(tokens=max(0.0, requests_left), at=now),
+            asked=(*recent, (now, count)),
+        )
 
     def answered(self, name: ClassName, *, launched: int, errors: Sequence[LaunchError], now: datetime) -> Self:
         """EC2 answered a launch of that class."""
@@ -153,6 +169,10 @@ class LaunchMemory:
             message=f"{error.code}: {error.message}"[:MAX_MESSAGE_CHARACTERS],
         )
         return replace(self, breakers={**self.breakers, key: opened})
+
+
+def _left(level: Level | None, budget: Budget, now: datetime) -> float:
+    return budget.burst if level is None else level.now(budget, now)
 
 
 def choose_market(vm_class: VmClass, pools: Mapping[Market, Sequence[str]], resting: frozenset[str]) -> Market | None:

@@ -79,6 +79,7 @@ class Admit:
         free = min(
             self.policy.max_instances - len(live),
             memory.granted(self.policy.instance_budget, tick.now, LOOK_AHEAD) - waiting,
+            self.policy.max_launches_per_minute - memory.asked_within_a_minute(tick.now) - waiting,
         )
         by_class = Counter(base_name(run.class_name) for run in live)
         vcpus = sum(_vcpus(book, run.class_name) for run in live)

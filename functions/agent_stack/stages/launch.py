@@ -110,7 +110,8 @@ class Launch:
             vm_class = book.find(name)
             if vm_class is None or memory.breaker(name, tick.now) is not None:
                 continue
-            count = min(len(runs), room)
+            requests = memory.requests_left(tick.now)
+            count = min(len(runs), room, requests * MAX_VMS_OF_A_LAUNCH)
             if count < len(runs):
                 self.telemetry.info("launches_held_back", class_name=name, count=len(runs) - max(0, count))
             if count <= 0:
@@ -118,7 +119,8 @@ class Launch:
             asked = self._begin(vm_class, runs[:count], memory, tick)
             if asked:
                 room -= asked
-                memory = memory.asking(asked, self.policy.instance_budget, tick.now)
+                requests = -(-asked // MAX_VMS_OF_A_LAUNCH)
+                memory = memory.asking(asked, self.policy.instance_budget, tick.now, requests=requests)
         return memory
 
     def _room(self, tick: DispatcherTick, memory: LaunchMemory) -> int:

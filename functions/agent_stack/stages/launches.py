@@ -4,7 +4,7 @@ A request to EC2 takes seconds, in which the queues go on being polled: it runs 
 after its answer collects it. What is under way dies with the process; its intent does not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -33,6 +33,7 @@ class Launches:
     _under_way: dict[IntentId, tuple[Intent, Task[LaunchOutcome]]] = field(default_factory=dict, init=False)
     _memory: tuple[int, LaunchMemory] | None = field(default=None, init=False)
     _look: Task[Sequence[Vm]] | None = field(default=None, init=False)
+    _beside: list[Task[None]] = field(default_factory=list, init=False)
     at_work: bool = field(default=False, init=False)
     """The tick before had jobs that wanted VMs; this one will have some, too."""
 
@@ -55,7 +56,7 @@ class Launches:
     def remember(self, memory: LaunchMemory, fence: int) -> None:
         """Keep what was learnt, beside the tick: a lesson that is not written costs no job anything."""
         self._memory = (fence, memory)
-        self.workers.submit(partial(self.ledger.remember_launches, memory))
+        self._aside("launch_memory_not_written", partial(self.ledger.remember_launches, memory))
 
     def look(self) -> None:
         """Begin to ask EC2 what is up, unless that has begun: it takes as long as reserving, and goes on beside it."""
@@ -82,7 +83,7 @@ class Launches:
 
     def close(self, intent_id: IntentId) -> None:
         """Close an intent beside the tick: nobody waits for that, and the next tick would do it again."""
-        self.workers.submit(partial(self.ledger.close_intent, intent_id))
+        self._aside("intent_not_closed", partial(self.ledger.close_intent, intent_id))
 
     def begin(self, intent: Intent) -> None:
         """Ask EC2, beside the tick."""
@@ -114,7 +115,19 @@ class Launches:
 
         The next dispatcher leaves young intents to us, and binds the VMs as soon as they are written down.
         """
-        if not self._under_way:
-            return
-        self.workers.wait([task for _, task in self._under_way.values()], DRAIN_SECONDS)
-        self.record(self.collect())
+        if self._under_way:
+            self.workers.wait([task for _, task in self._under_way.values()], DRAIN_SECONDS)
+            self.record(self.collect())
+        self.workers.wait(self._beside, DRAIN_SECONDS)
+
+    def _aside(self, failure: str, write: Callable[[], None]) -> None:
+        """Do that beside the tick; its failure is said, and costs nothing."""
+
+        def perform() -> None:
+            try:
+                write()
+            except AgentStackError as error:
+                self.telemetry.warning(failure, error=str(error))
+
+        self._beside = [task for task in self._beside if not task.done()]
+        self._beside.append(self.workers.submit(perform))

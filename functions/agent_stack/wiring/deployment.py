@@ -1,5 +1,6 @@
 """The real adapters behind the ports, for one function of one deployment. Made once per process."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -62,6 +63,7 @@ class Deployment:
             deployment=self.settings.deployment,
             function=function,
         )
+        self._making = threading.Lock()
         self._session = boto3.Session(region_name=self.settings.region)
 
     @cached_property
@@ -73,6 +75,11 @@ class Deployment:
     def ec2(self) -> "EC2Client":
         """See `dynamodb`."""
         return self._session.client("ec2", config=AWS_CONFIG)
+
+    def ec2_client(self) -> "EC2Client":
+        """The one client of EC2, whoever asks first: threads do, and making one is nothing for two at a time."""
+        with self._making:
+            return self.ec2
 
     @cached_property
     def ssm(self) -> "SSMClient":
@@ -114,7 +121,7 @@ class Deployment:
         return Ports(
             stacks=self.stacks,
             fleet=Ec2Fleet(
-                client=lambda: self.ec2,
+                client=self.ec2_client,
                 calls=self._calls(ec2_errors.NOTHING_DONE, ec2_errors.SERVER),
                 clock=self.clock,
                 deployment=settings.deployment,
@@ -146,7 +153,7 @@ class Deployment:
                 default_name=settings.default_classes_parameter,
                 deployment_tags=settings.agent_tags,
                 shapes=Ec2Shapes(
-                    client=lambda: self.ec2,
+                    client=self.ec2_client,
                     calls=self._calls(ec2_errors.NOTHING_DONE, ec2_errors.SERVER),
                     parameter=lambda name: self._parameters.read(
                         name, setting="ClassesParameter", remedy="Name an image parameter that is there."

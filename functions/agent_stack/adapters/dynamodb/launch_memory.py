@@ -24,9 +24,8 @@ def memory_values(memory: LaunchMemory) -> dict[str, Any]:
             }
             for name, breaker in memory.breakers.items()
         },
-        "instances": None
-        if memory.instances is None
-        else {"tokens": str(memory.instances.tokens), "at": seconds(memory.instances.at)},
+        "instances": _level_values(memory.instances),
+        "requests": _level_values(memory.requests),
         "asked": [[seconds(at), count] for at, count in memory.asked],
         "last_words": dict(memory.last_words),
     }
@@ -49,12 +48,19 @@ def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
             },
             {},
         ),
-        instances=_part(
-            lambda: Level(tokens=float(values["instances"]["tokens"]), at=moment(values["instances"]["at"])), None
-        ),
+        instances=_part(lambda: _level(values["instances"]), None),
+        requests=_part(lambda: _level(values["requests"]), None),
         asked=_part(lambda: tuple[tuple[datetime, int], ...]((moment(at), int(n)) for at, n in values["asked"]), ()),
         last_words=_part(lambda: {ClassName(name): str(said) for name, said in values["last_words"].items()}, {}),
     )
+
+
+def _level_values(level: Level | None) -> dict[str, Any] | None:
+    return None if level is None else {"tokens": str(level.tokens), "at": seconds(level.at)}
+
+
+def _level(stored: Mapping[str, Any]) -> Level:
+    return Level(tokens=float(stored["tokens"]), at=moment(stored["at"]))
 
 
 def _part(read: Callable[[], PartT], otherwise: PartT) -> PartT:
