@@ -144,7 +144,8 @@ def test_what_ec2_taught_comes_back_as_it_was_kept(tables: AnyTables) -> None:
     refused = LaunchError(error_class=LaunchErrorClass.CONFIGURATION, code="InvalidAMIID.NotFound", message="no such")
     dry = LaunchError(error_class=LaunchErrorClass.CAPACITY, code="Dry", message="dry", pool="spot:m7i.large:a")
     memory = LaunchMemory().asking(7, Budget(burst=10, per_second=0.5), EPOCH)
-    memory = memory.answered(ClassName("default"), launched=0, errors=[refused, dry], now=EPOCH)
+    memory = memory.answered(ClassName("default"), launched=0, errors=[refused, dry], now=EPOCH, jitter=0.5)
+    memory = memory.throttled(EPOCH, 0.5)
     tables.ledger.remember_launches(memory)
     assert tables.ledger.launch_memory() == memory
     tables.ledger.remember_launches(LaunchMemory())

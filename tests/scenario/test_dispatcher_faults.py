@@ -108,13 +108,19 @@ def test_a_quota_lets_through_what_it_allows_and_the_rest_waits_its_turn() -> No
     assert max(Counter(i.launched_at for i in universe.ec2.instances()).values()) <= 3
 
 
-def test_a_throttle_for_a_minute_costs_a_minute_and_few_calls() -> None:
+@pytest.mark.parametrize("inside", [True, False], ids=["inside a good answer", "as a refusal"])
+def test_a_throttle_for_a_minute_costs_a_minute_and_few_calls(inside: bool) -> None:  # noqa: FBT001  (which way)
     universe = world()
-    universe.ec2.faults.errors_in_answer("RequestLimitExceeded", times=4)
+    if inside:
+        universe.ec2.faults.errors_in_answer("RequestLimitExceeded", times=1_000)
+    else:
+        universe.ec2.faults.fail("CreateFleet", "RequestLimitExceeded", status=503, times=1_000)
     push(universe, 5)
     universe.run(60)
+    assert len(fleets(universe)) <= (15 if inside else 60)  # each refusal is repeated four times at once
+    universe.ec2.faults.clear()
+    universe.run(90)
     assert ends(universe) == {"finished 0": 5}
-    assert len(fleets(universe)) <= 12
 
 
 def test_an_image_that_is_gone_breaks_its_class_and_tells_its_jobs() -> None:

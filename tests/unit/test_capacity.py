@@ -32,7 +32,7 @@ def error(kind: LaunchErrorClass, pool: str = "") -> LaunchError:
 
 
 def told(memory: LaunchMemory, *errors: LaunchError, launched: int = 0, after: timedelta = timedelta()) -> LaunchMemory:
-    return memory.answered(NAME, launched=launched, errors=errors, now=EPOCH + after)
+    return memory.answered(NAME, launched=launched, errors=errors, now=EPOCH + after, jitter=0.5)
 
 
 def test_a_dry_pool_rests_for_three_minutes() -> None:
@@ -103,6 +103,25 @@ def test_what_is_asked_for_comes_out_of_the_bucket_and_grows_back() -> None:
 def test_a_throttle_means_that_the_bucket_is_empty() -> None:
     memory = told(LaunchMemory(), error(LaunchErrorClass.THROTTLE), launched=3)
     assert memory.granted(EC2, EPOCH) == 0
+
+
+def test_throttles_are_followed_by_longer_pauses_and_forgotten_after_a_success() -> None:
+    memory, at, pauses = LaunchMemory(), timedelta(), []
+    for _ in range(7):
+        memory = told(memory, error(LaunchErrorClass.THROTTLE), after=at)
+        assert memory.pause is not None
+        pauses.append((memory.pause.until - EPOCH - at).total_seconds())
+        assert memory.paused(EPOCH + at)
+        at = memory.pause.until - EPOCH
+        assert not memory.paused(EPOCH + at)
+    assert pauses == [1, 2, 4, 8, 15, 15, 15]
+    assert told(memory, launched=1, after=at).pause is None
+    assert told(memory, error(LaunchErrorClass.THROTTLE), after=at + 2 * timedelta(minutes=1)).pause != memory.pause
+
+
+def test_a_dry_pool_that_ec2_does_not_name_breaks_no_class() -> None:
+    memory = told(LaunchMemory(), error(LaunchErrorClass.CAPACITY), error(LaunchErrorClass.QUOTA))
+    assert (memory.breakers, dict(memory.cooling)) == ({}, {})
 
 
 def test_the_minute_forgets() -> None:

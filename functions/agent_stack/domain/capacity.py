@@ -16,6 +16,9 @@ from agent_stack.domain.states import Market
 COOLING = timedelta(minutes=3)
 """How long a dry pool is left alone. Source: what Karpenter found to work."""
 
+SHORTEST_PAUSE = timedelta(seconds=1)
+LONGEST_PAUSE = timedelta(seconds=30)
+
 LOOK_AHEAD = timedelta(seconds=30)
 """Jobs are admitted that EC2's budget will grant within that time; more would only wait in our hands."""
 
@@ -65,6 +68,14 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Nothing is asked of EC2 until then, after so many throttles in a row."""
+
+    until: datetime
+    throttles: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchMemory:
     """All of it.
 
@@ -73,6 +84,7 @@ class LaunchMemory:
         breakers: by class, or `ACCOUNT`.
         instances: EC2's bucket of instances as we believe it to be; None while untouched, which is full.
         requests: the same for EC2's bucket of CreateFleet requests.
+        pause: after a throttle, whatever was throttled.
         asked: what was asked for within the last minute.
         last_words: EC2's latest reason by class, for the jobs that go without.
     """
@@ -81,6 +93,7 @@ class LaunchMemory:
     breakers: Mapping[ClassName, Breaker] = field(default_factory=dict)
     instances: Level | None = None
     requests: Level | None = None
+    pause: Pause | None = None
     asked: tuple[tuple[datetime, int], ...] = ()
     last_words: Mapping[ClassName, str] = field(default_factory=dict)
 
@@ -92,6 +105,22 @@ class LaunchMemory:
     def requests_left(self, now: datetime) -> int:
         """How many CreateFleet requests EC2 takes at once."""
         return int(_left(self.requests, REQUESTS, now))
+
+    def paused(self, now: datetime) -> bool:
+        """Whether EC2 is left alone for a moment."""
+        return self.pause is not None and now < self.pause.until
+
+    def throttled(self, now: datetime, jitter: float) -> Self:
+        """EC2 said that there were too many requests, ours or others'.
+
+        Args:
+            jitter: a number in [0, 1), so that whoever was throttled together does not come again together.
+        """
+        before = self.pause
+        again = before is not None and now - before.until < MINUTE
+        throttles = before.throttles + 1 if before is not None and again else 1
+        rest = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2**throttles) * jitter
+        return replace(self, pause=Pause(until=now + max(SHORTEST_PAUSE, rest), throttles=throttles))
 
     def asked_within_a_minute(self, now: datetime) -> int:
         """How many VMs were asked for in the last minute."""
@@ -121,13 +150,18 @@ class LaunchMemory:
             asked=(*recent, (now, count)),
         )
 
-    def answered(self, name: ClassName, *, launched: int, errors: Sequence[LaunchError], now: datetime) -> Self:
+    def answered(
+        self, name: ClassName, *, launched: int, errors: Sequence[LaunchError], now: datetime, jitter: float
+    ) -> Self:
         """EC2 answered a launch of that class."""
         learnt = self
         if launched:
-            learnt = replace(learnt, breakers={k: v for k, v in self.breakers.items() if k not in (ACCOUNT, name)})
+            kept = {key: breaker for key, breaker in self.breakers.items() if key not in (ACCOUNT, name)}
+            learnt = replace(learnt, breakers=kept, pause=None)
         for error in errors:
             learnt = learnt._told(name, error, launched=launched, now=now)
+        if any(error.error_class is LaunchErrorClass.THROTTLE for error in errors):
+            learnt = replace(learnt, instances=Level(tokens=0.0, at=now)).throttled(now, jitter)
         if errors:
             words = f"{errors[-1].code}: {errors[-1].message}"[:MAX_MESSAGE_CHARACTERS]
             learnt = replace(learnt, last_words={**learnt.last_words, name: words})
@@ -140,8 +174,8 @@ class LaunchMemory:
                 learnt = self._cooled((error.pool,), now)
             case LaunchErrorClass.QUOTA if error.pool:
                 learnt = self._cooled((error.pool.partition(":")[0],), now)
-            case LaunchErrorClass.THROTTLE:
-                learnt = replace(self, instances=Level(tokens=0.0, at=now))
+            case LaunchErrorClass.THROTTLE | LaunchErrorClass.CAPACITY | LaunchErrorClass.QUOTA:
+                pass  # the first is `throttled`; of the others EC2 does not say where
             case _ if launched:
                 pass  # some came, so it is neither the class nor the account
             case LaunchErrorClass.ACCOUNT:

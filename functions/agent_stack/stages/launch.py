@@ -77,7 +77,13 @@ class Launch:
             if isinstance(answer, LaunchOutcome):
                 self._say(intent, answer)
                 name = intent.class_name
-                memory = memory.answered(name, launched=len(answer.vms), errors=answer.errors, now=tick.now)
+                memory = memory.answered(
+                    name,
+                    launched=len(answer.vms),
+                    errors=answer.errors,
+                    now=tick.now,
+                    jitter=self.ids.fraction(),
+                )
                 idle[name] = (*idle.get(name, ()), *answer.vms)
             elif isinstance(answer, UnknownOutcomeError):
                 # The next tick settles it; asking for more now could launch twice as many as are needed.
@@ -85,6 +91,7 @@ class Launch:
                 self._warn("launch_unknown", intent, answer)
             else:
                 self._warn("launch_failed", intent, answer)
+                memory = memory.throttled(tick.now, self.ids.fraction())  # or was not reached; both want a pause
         return memory, idle, doubtful
 
     # --- what is asked for now ---
@@ -105,6 +112,9 @@ class Launch:
     def _ask(
         self, wanted: Mapping[ClassName, list[Run]], memory: LaunchMemory, tick: DispatcherTick, book: ClassBook
     ) -> LaunchMemory:
+        if memory.paused(tick.now):
+            self.telemetry.info("launches_paused", count=sum(len(runs) for runs in wanted.values()))
+            return memory
         room = self._room(tick, memory)
         for name, runs in wanted.items():
             vm_class = book.find(name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-SEEDS = 300  # at most; a mutant is left alone once it is caught
+SEEDS = 1_000  # at most; a mutant is left alone once it is caught
 STAGES = "agent_stack/stages"
 
 

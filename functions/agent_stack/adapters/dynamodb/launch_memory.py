@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb.items import moment, seconds, unpacked
-from agent_stack.domain.capacity import Breaker, LaunchMemory, Level
+from agent_stack.domain.capacity import Breaker, LaunchMemory, Level, Pause
 from agent_stack.domain.identifiers import ClassName
 
 PartT = TypeVar("PartT")
@@ -26,6 +26,9 @@ def memory_values(memory: LaunchMemory) -> dict[str, Any]:
         },
         "instances": _level_values(memory.instances),
         "requests": _level_values(memory.requests),
+        "pause": None
+        if memory.pause is None
+        else {"until": seconds(memory.pause.until), "throttles": memory.pause.throttles},
         "asked": [[seconds(at), count] for at, count in memory.asked],
         "last_words": dict(memory.last_words),
     }
@@ -50,6 +53,9 @@ def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
         ),
         instances=_part(lambda: _level(values["instances"]), None),
         requests=_part(lambda: _level(values["requests"]), None),
+        pause=_part(
+            lambda: Pause(until=moment(values["pause"]["until"]), throttles=int(values["pause"]["throttles"])), None
+        ),
         asked=_part(lambda: tuple[tuple[datetime, int], ...]((moment(at), int(n)) for at, n in values["asked"]), ()),
         last_words=_part(lambda: {ClassName(name): str(said) for name, said in values["last_words"].items()}, {}),
     )
