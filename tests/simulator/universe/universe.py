@@ -19,12 +19,8 @@ from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.adapters.stacks_api import HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.domain.classes import ClassBook
-from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceArn
-from agent_stack.ports import Held, Lease
 from agent_stack.settings import Settings
-from agent_stack.stages.launches import DRAIN_SECONDS, Launches
-from agent_stack.stages.shift import LOOK_AGAIN, busy_pause
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.wiring.chains import Ports, dispatcher_steps, launches_of, tracker_steps
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
@@ -37,17 +33,15 @@ from tests.simulator.shapes import NoShapes
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.simulator.universe.costs import Costs, Meter
 from tests.simulator.universe.direct import DirectClient
+from tests.simulator.universe.invocation import INVOCATION, Invocation, Wired
 from tests.simulator.universe.kernel import Kernel
 from tests.simulator.universe.laws import Laws
 from tests.simulator.universe.machine import Temper, VirtualVm
-from tests.simulator.universe.process import Died, Fate, Process
+from tests.simulator.universe.process import Fate, Process
 from tests.simulator.universe.workers import KernelWorkers
 from tests.unit.values import an_environment
 
 PERIOD = timedelta(seconds=60)  # of the schedules
-INVOCATION = timedelta(seconds=75)  # from its start to the last tick it may begin
-LEASE = timedelta(seconds=9)
-BUSY = timedelta(seconds=1)
 CLASSES = """
 {"classes": {
   "default": {"instance_types": ["m7i.large", "m6i.large"], "image": "ami-0123456789abcdef0",
@@ -172,8 +166,8 @@ class Universe:
                 return carrier.handle_request(request)
 
         self._http = httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
-        self._on_stack: set[str] = set()
-        self._warm: dict[str, list[_Wired]] = defaultdict(list)
+        self.on_stack: set[str] = set()
+        self._warm: dict[str, list[Wired]] = defaultdict(list)
         self.laws = Laws(universe=self)
         self.buildkite.on_event(self.laws.on_buildkite)
         self.ec2.on_event(self.laws.on_ec2)
@@ -273,7 +267,7 @@ class Universe:
 
     def _invoke(self, function: str, *, scheduled: bool) -> None:
         wired = self.wired(function)
-        invocation = _Invocation(
+        invocation = Invocation(
             universe=self,
             function=function,
             wired=wired,
@@ -286,7 +280,7 @@ class Universe:
             wired.launches.at_work = not scheduled
         invocation.begin()
 
-    def wired(self, function: str) -> "_Wired":
+    def wired(self, function: str) -> Wired:
         """A process that is warm, or a new one."""
         warm = self._warm[function]
         return warm.pop() if warm else self._work(function, self._process(function))
@@ -301,7 +295,7 @@ class Universe:
             take_in=self._take_in,
         )
 
-    def rest(self, function: str, wired: "_Wired") -> None:
+    def rest(self, function: str, wired: Wired) -> None:
         """An invocation is over. Where time is what matters, its process serves a later one; else each is a new one."""
         if self._nature.costs is not None and wired.process.alive:
             self._warm[function].append(wired)
@@ -341,7 +335,7 @@ class Universe:
         """Adapters that are simulated are charged for by `Costs.cpu`, not by what the simulation takes."""
         return nullcontext() if " stacks." in point else self.meter.excluded()
 
-    def _work(self, function: str, process: Process) -> "_Wired":
+    def _work(self, function: str, process: Process) -> Wired:
         """Production wiring over mortal ports; fresh, as a cold start is."""
         deadline = FixedDeadline()
         calls = AwsCalls(
@@ -398,108 +392,14 @@ class Universe:
         if function == "dispatcher":
             launches = launches_of(ports)
             steps = dispatcher_steps(ports, self.settings, launches)
-            return _Wired(
+            return Wired(
                 process=process,
                 work=lambda now, fence: reduce(lambda t, s: s(t), steps, DispatcherTick(now=now, fence=fence)).busy,
                 idle_pause=None if self.settings.woken_by_jobs else self.settings.idle_poll,
                 launches=launches,
             )
         tracking = tracker_steps(ports, self.settings)
-        return _Wired(
+        return Wired(
             process=process,
             work=lambda now, _: reduce(lambda t, s: s(t), tracking, TrackerTick(now=now)).busy,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wired:
-    """A process with production wiring in it."""
-
-    process: Process
-    work: Callable[[datetime, int], bool]
-    idle_pause: timedelta | None = None
-    launches: Launches | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class _Invocation:
-    """A shift as events: one tick each, so that the other function's come in between."""
-
-    universe: Universe
-    function: str
-    wired: _Wired
-    lease: Lease
-    holder: str
-    ends_at: datetime
-    scheduled: bool
-    held: Held | None = None
-
-    def begin(self) -> None:
-        self._guarded(self._take)
-
-    def _guarded(self, act: Callable[[], timedelta | None]) -> None:
-        """Run one piece; never inside another piece of the same function's."""
-        universe = self.universe
-        if self.function in universe._on_stack:
-            universe.kernel.after(timedelta(milliseconds=50), "", lambda: self._guarded(act))
-            return
-        universe._on_stack.add(self.function)
-        try:
-            pause = act()
-        except Died:
-            universe.crashes += 1
-            return
-        except AgentStackError as error:
-            universe.kernel.note(f"{self.function} tick failed: {error}"[:160])
-            pause = BUSY
-        finally:
-            universe._on_stack.discard(self.function)
-        if pause is not None:
-            universe.kernel.after(pause, "", lambda: self._guarded(self._take if self.held is None else self._tick))
-        else:
-            self._drain(universe.kernel.now() + DRAIN_SECONDS)
-
-    def _take(self) -> timedelta | None:
-        """Take the lease, or wait for it a while as a successor does; None to go home."""
-        now = self.universe.kernel.now()
-        self.held = self.lease.acquire(self.holder, now=now, ttl=LEASE)
-        if self.held is not None:
-            return timedelta()
-        self.lease.knock(self.holder, follow=self.scheduled)
-        if not self.scheduled:
-            return None
-        waited = now - (self.ends_at - INVOCATION)
-        return LOOK_AGAIN if waited < timedelta(seconds=10) else None
-
-    def _tick(self) -> timedelta | None:
-        kernel = self.universe.kernel
-        assert self.held is not None
-        began = kernel.now()
-        with self.universe.meter.included():
-            busy = self.wired.work(kernel.now(), self.held.fence)
-        renewed = self.lease.renew(self.held, now=kernel.now(), ttl=LEASE)
-        if renewed is None:
-            return None
-        news, self.held = renewed.wakes != self.held.wakes, renewed
-        pause = busy_pause(kernel.now() - began) if busy else self.wired.idle_pause
-        relieved = renewed.successor is not None or kernel.now() >= self.ends_at
-        if (relieved or (pause is None and not news)) and self.lease.release(renewed):
-            return None
-        return pause or timedelta()
-
-    def _drain(self, until: datetime) -> None:
-        """Look now and then whether everything is answered; the next shift is at work meanwhile."""
-        universe, launches = self.universe, self.wired.launches
-        answered = launches is None or not launches.under_way or universe.kernel.now() >= until
-        if launches is not None and launches.answered:
-            try:
-                launches.record(launches.collect())
-            except Died:
-                universe.crashes += 1
-                return
-            except AgentStackError as error:
-                universe.kernel.note(f"not drained: {error}"[:160])
-        if answered:
-            universe.rest(self.function, self.wired)
-        else:
-            universe.kernel.after(LOOK_AGAIN, "", lambda: self._drain(until))
