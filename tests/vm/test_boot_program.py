@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.buildkite import AGENT_TOKEN
-from tests.simulator.vm import AGENT_STUB, LocalVm
+from tests.simulator.vm import AGENT_STUB
 from tests.vm.yard import NOWHERE, Yard, download_server, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -17,18 +17,11 @@ USER = "--system --user-group --create-home --home-dir /var/lib/buildkite-agent 
 USER_EXISTS = any(user.pw_name == "buildkite-agent" for user in pwd.getpwall())
 
 
-def ended(yard: Yard, vm: LocalVm, *, seconds: float = 25) -> None:
-    """The VM powers itself off, and nothing of it is left."""
-    assert vm.join(seconds), vm.console()
-    assert len(yard.off) == 1
-    assert vm.processes() == []
-
-
 def test_it_runs_one_job_and_powers_off(yard: Yard) -> None:
     job_id, token = yard.reserve("echo hello from the job; sleep 1")
     yard.fill("i-0001", job_id, token)
     vm = yard.boot("i-0001")
-    ended(yard, vm)
+    yard.ended(vm)
     job = yard.buildkite.job(job_id)
     assert (job.state, job.exit_status, job.log) == ("finished", 0, "hello from the job\n")
     assert job.agent_name == "stack-i-0001"
@@ -53,7 +46,7 @@ def test_the_credential_is_nowhere_but_with_the_agent(yard: Yard) -> None:
     job_id, token = yard.reserve("env; cat /proc/$PPID/environ | tr '\\0' '\\n' | grep -c bkjat_ || true")
     yard.fill("i-0002", job_id, token)
     vm = yard.boot("i-0002")
-    ended(yard, vm)
+    yard.ended(vm)
     assert "credential" not in yard.mail("i-0002")
     written = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())
     assert token not in written
@@ -61,7 +54,7 @@ def test_the_credential_is_nowhere_but_with_the_agent(yard: Yard) -> None:
 
 def test_without_a_job_it_leaves_and_writes_nothing(yard: Yard) -> None:
     vm = yard.boot("i-0003", header={"UNASSIGNED_TIMEOUT_SECONDS": "2"})
-    ended(yard, vm)
+    yard.ended(vm)
     assert "no job within 2 s" in vm.console()
     assert yard.mail("i-0003") == {}
 
@@ -71,7 +64,7 @@ def test_a_job_that_comes_later_is_found(yard: Yard) -> None:
     wait_for(lambda: "booting" in vm.console())
     job_id, token = yard.reserve("true")
     yard.fill("i-0004", job_id, token)
-    ended(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).state == "finished"
 
 
@@ -79,7 +72,7 @@ def test_who_comes_second_for_the_credential_leaves_quietly(yard: Yard) -> None:
     job_id, _ = yard.reserve("true")
     yard.fill("i-0005", job_id, None, revoked="1")
     vm = yard.boot("i-0005")
-    ended(yard, vm)
+    yard.ended(vm)
     assert "already taken" in vm.console()
     assert yard.buildkite.agents() == ()
     assert yard.mail("i-0005")["stage"] == "booting"
@@ -90,7 +83,7 @@ def test_an_image_without_an_agent_gets_the_pinned_one(yard: Yard) -> None:
     yard.fill("i-0006", job_id, token)
     with download_server(AGENT_STUB.read_bytes()) as downloads:
         vm = yard.boot("i-0006", agent=None, header={"AGENT_DOWNLOAD_URL": downloads.origin})
-        ended(yard, vm)
+        yard.ended(vm)
     assert yard.buildkite.job(job_id).log == "ok\n"
 
 
@@ -102,7 +95,7 @@ def test_an_agent_that_cannot_be_trusted_or_had_is_not_run(yard: Yard, broken: s
     with download_server(AGENT_STUB.read_bytes(), checksum=wrong) as downloads:
         url = {"checksum": downloads.origin, "missing": f"{downloads.origin}/old"}.get(broken, NOWHERE)
         vm = yard.boot("i-0007", agent=None, header={"AGENT_DOWNLOAD_URL": url})
-        ended(yard, vm, seconds=45)
+        yard.ended(vm, seconds=45)
     mail = yard.mail("i-0007")
     assert mail["stage"] == "failed"
     assert ("checksum" if broken == "checksum" else "cannot download") in mail["detail"]
@@ -114,7 +107,7 @@ def test_an_agent_that_ends_without_the_job_says_so(yard: Yard) -> None:
     yard.fill("i-0008", job_id, token)
     yard.buildkite.cancel_job(job_id)
     vm = yard.boot("i-0008")
-    ended(yard, vm)
+    yard.ended(vm)
     mail = yard.mail("i-0008")
     assert mail["stage"] == "agent_exited"
     assert mail["detail"].split()[0] in {"1", "27"}
@@ -125,7 +118,7 @@ def test_an_agent_token_is_read_from_its_parameter(yard: Yard) -> None:
     job_id, _ = yard.reserve("echo ok")
     yard.fill("i-0009", job_id, "baton", credential_kind="agent-token")
     vm = yard.boot("i-0009")
-    ended(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).log == "ok\n"
     assert AGENT_TOKEN not in vm.console()
 
@@ -134,7 +127,7 @@ def test_an_agent_token_that_cannot_be_read_is_said(yard: Yard) -> None:
     job_id, _ = yard.reserve("true")
     yard.fill("i-0010", job_id, "baton", credential_kind="agent-token")
     vm = yard.boot("i-0010", header={"AGENT_TOKEN_PARAMETER": "/nowhere"})
-    ended(yard, vm)
+    yard.ended(vm)
     assert yard.mail("i-0010")["stage"] == "failed"
     assert "agent token" in yard.mail("i-0010")["detail"]
 
@@ -143,7 +136,7 @@ def test_its_lifetime_ends_it_whatever_runs(yard: Yard) -> None:
     job_id, token = yard.reserve("sleep 600")
     yard.fill("i-0011", job_id, token)
     vm = yard.boot("i-0011", header={"MAX_LIFETIME_SECONDS": "4"})
-    ended(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).state == "finished"
 
 
@@ -153,7 +146,7 @@ def test_a_spot_notice_stops_the_agent_in_time(yard: Yard) -> None:
     vm = yard.boot("i-0012")
     wait_for(lambda: yard.buildkite.job(job_id).state == "running")
     yard.interrupt("i-0012")
-    ended(yard, vm)
+    yard.ended(vm)
     job = yard.buildkite.job(job_id)
     assert (job.state, job.log) == ("finished", "started\n")
     assert "spot notice" in vm.console()
@@ -165,7 +158,7 @@ def test_a_mailbox_that_cannot_be_reached_ends_it_too(yard: Yard) -> None:
     vm = yard.boot(
         "i-0014", header={"UNASSIGNED_TIMEOUT_SECONDS": "3"}, environment={"AWS_ENDPOINT_URL_DYNAMODB": NOWHERE}
     )
-    ended(yard, vm)
+    yard.ended(vm)
     assert "mailbox cannot be read" in vm.console()
 
 
@@ -176,7 +169,7 @@ def test_a_mailbox_with_strange_words_is_refused(yard: Yard, attribute: str, val
     job_id, token = yard.reserve("true")
     yard.fill("i-0015", job_id, token, **{attribute: value})
     vm = yard.boot("i-0015")
-    ended(yard, vm)
+    yard.ended(vm)
     assert yard.mail("i-0015")["stage"] == "failed"
     assert attribute in yard.mail("i-0015")["detail"]
     assert "credential" in yard.mail("i-0015")
@@ -187,7 +180,7 @@ def test_a_mailbox_with_strange_words_is_refused(yard: Yard, attribute: str, val
 )
 def test_wrong_user_data_ends_at_once(yard: Yard, name: str, value: str | None) -> None:
     vm = yard.boot("i-0016", header={name: value})
-    ended(yard, vm)
+    yard.ended(vm)
     assert name in vm.console()
 
 
@@ -198,7 +191,7 @@ def test_a_failing_agent_leaves_its_last_words_without_the_credential(yard: Yard
     agent.write_text('#!/usr/bin/env bash\necho "panic: cannot use $BUILDKITE_AGENT_TOKEN"; exit 1\n')
     agent.chmod(agent.stat().st_mode | stat.S_IXUSR)
     vm = yard.boot("i-0017", agent=agent)
-    ended(yard, vm)
+    yard.ended(vm)
     detail = yard.mail("i-0017")["detail"]
     assert detail.startswith("1 panic: cannot use ***")
     assert token not in vm.console()

@@ -18,12 +18,6 @@ pytestmark = pytest.mark.e2e
 OUT_OF_SPACE = Path("/dev/full")
 
 
-def end(yard: Yard, vm: LocalVm, *, seconds: float = 30) -> None:
-    assert vm.join(seconds), vm.console()
-    assert vm.processes() == []
-    assert yard.off == [vm.directory.name]
-
-
 def kill_boot_program(vm: LocalVm, number: signal.Signals = signal.SIGKILL) -> None:
     for process in vm.processes():
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -53,7 +47,7 @@ def test_killed_at_any_step_it_powers_off_and_no_second_agent_comes(yard: Yard, 
 
     yard.on_step = kill
     vms.append(yard.boot("i-0101"))
-    end(yard, vms[0])
+    yard.ended(vms[0])
     assert [*yard.steps(vms[0])][:2] == ["agent-stack-lifetime", "agent-stack-boot"]
     before_agent = STEPS.index(killed_at) <= STEPS.index("dynamodb:UpdateItem credential_taken")
     job = yard.buildkite.job(job_id)
@@ -68,7 +62,7 @@ def test_stopped_by_a_signal_before_its_agent_it_says_so(yard: Yard, number: sig
     vms: list[LocalVm] = []
     yard.on_step = lambda _, step: kill_boot_program(vms[0], number) if step.endswith("booting") and vms else None
     vms.append(yard.boot("i-0102"))
-    end(yard, vms[0])
+    yard.ended(vms[0])
     assert yard.mail("i-0102")["stage"] == "failed"
     assert f"stopped by {number.name}" in yard.mail("i-0102")["detail"]
     assert "credential" in yard.mail("i-0102")
@@ -80,7 +74,7 @@ def test_with_an_agent_a_signal_stops_the_agent_and_the_job_ends(yard: Yard) -> 
     vm = yard.boot("i-0103")
     wait_for(lambda: yard.buildkite.job(job_id).log == "started\n")
     kill_boot_program(vm, signal.SIGTERM)
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).state == "finished"
     assert yard.mail("i-0103")["stage"] == "agent_exited"
 
@@ -90,7 +84,7 @@ def test_a_full_disk_is_said_and_ends_it(yard: Yard) -> None:
     yard.fill("i-0104", job_id, token)
     full = {"var/lib/agent-stack/bin/buildkite-agent.sha256": OUT_OF_SPACE}
     vm = yard.boot("i-0104", agent=None, files=full, header={"AGENT_DOWNLOAD_URL": yard.aws.front.origin})
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.mail("i-0104")["stage"] == "failed"
     assert "cannot download" in yard.mail("i-0104")["detail"]
 
@@ -105,7 +99,7 @@ def test_an_agent_that_neither_works_nor_ends_is_ended_by_the_lifetime(yard: Yar
         files={"bin/buildkite-agent": "#!/bin/sh\nexec sleep 600"},
         header={"MAX_LIFETIME_SECONDS": "5"},
     )
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).state is JobState.RESERVED
 
 
@@ -116,7 +110,7 @@ def test_an_agents_end_is_told_whatever_it_was(yard: Yard, command: str, detail:
     job_id, token = yard.reserve("true")
     yard.fill("i-0106", job_id, token)
     vm = yard.boot("i-0106", agent=None, files={"bin/buildkite-agent": f"#!/bin/bash\necho x; sleep 0.3; {command}"})
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.mail("i-0106")["stage"] == "agent_exited"
     assert yard.mail("i-0106")["detail"].replace(" x", "").startswith(detail)
 
@@ -128,7 +122,7 @@ def test_a_skewed_clock_is_set_once_from_the_answer(yard: Yard) -> None:
     vm = yard.boot("i-0107")
     wait_for(lambda: any("set-time" in step for step in yard.steps(vm)))
     yard.aws.front.skew = timedelta()  # what setting the clock does to the difference
-    end(yard, vm)
+    yard.ended(vm)
     assert sum("set-time" in step for step in yard.steps(vm)) == 1
     assert yard.buildkite.job(job_id).state == "finished"
 
@@ -136,7 +130,7 @@ def test_a_skewed_clock_is_set_once_from_the_answer(yard: Yard) -> None:
 def test_a_clock_that_stays_wrong_is_said_on_the_console(yard: Yard) -> None:
     yard.aws.front.skew = timedelta(minutes=-9)
     vm = yard.boot("i-0108", header={"UNASSIGNED_TIMEOUT_SECONDS": "4"})
-    end(yard, vm)
+    yard.ended(vm)
     assert "still refused as skewed" in vm.console()
 
 
@@ -147,7 +141,7 @@ def test_a_mailbox_that_comes_back_is_read(yard: Yard) -> None:
     vm = yard.boot("i-0109")
     wait_for(lambda: "mailbox cannot be read" in vm.console())
     yard.aws.front.down = False
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).state == "finished"
 
 
@@ -158,7 +152,7 @@ def test_a_mailbox_that_goes_away_after_the_agent_started_costs_nothing(yard: Ya
     vm = yard.boot("i-0110")
     wait_for(lambda: "agent started" in vm.console())
     yard.aws.front.down = True
-    end(yard, vm, seconds=60)
+    yard.ended(vm, seconds=60)
     assert yard.buildkite.job(job_id).exit_status == 0
 
 
@@ -168,7 +162,7 @@ def test_metadata_tokens_that_end_are_fetched_again(yard: Yard) -> None:
     yard.imds.expire_tokens("i-0111")
     job_id, token = yard.reserve("sleep 2")
     yard.fill("i-0111", job_id, token)
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).state == "finished"
     assert yard.imds.requests_of("i-0111").count("PUT api/token") == 2
 
@@ -183,7 +177,7 @@ if [[ $config == *aws-sigv4* ]]; then echo "unknown option" >&2; exit 2; fi
 exec /usr/bin/curl "$@" <<<"$config"
 """
     vm = yard.boot("i-0112", files={"bin/curl": old})
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).state == "finished"
     assert "dynamodb:UpdateItem agent_exited" in yard.steps(vm)
 
@@ -193,7 +187,7 @@ def test_nothing_is_written_outside_the_vms_own_directory(yard: Yard, tmp_path: 
     yard.fill("i-0113", job_id, token)
     before = set(Path("/run").iterdir()) | set(Path("/tmp").iterdir()) | set(Path("/etc").iterdir())
     vm = yard.boot("i-0113")
-    end(yard, vm)
+    yard.ended(vm)
     after = set(Path("/run").iterdir()) | set(Path("/tmp").iterdir()) | set(Path("/etc").iterdir())
     assert {path.name for path in after - before if "agent-stack" in path.name} == set()
 
@@ -212,7 +206,7 @@ def test_a_refusal_that_passes_costs_seconds(yard: Yard, code: str, status: int)
     yard.fill("i-0114", job_id, token)
     yard.aws.front.refusals.extend([Refusal(code=code, message="for now", status=status)] * 2)
     vm = yard.boot("i-0114")
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).state == "finished"
 
 
@@ -227,5 +221,5 @@ def test_a_lost_credential_is_asked_for_and_given_again(yard: Yard) -> None:
     wait_for(lambda: yard.mail("i-0115").get("stage") == "credential_lost")
     assert "credential" not in yard.mail("i-0115")
     yard.give("i-0115", token)
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).state == "finished"

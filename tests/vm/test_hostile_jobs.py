@@ -121,7 +121,7 @@ def test_metadata_is_for_jobs_only_where_the_operator_says_so(yard: Yard, settin
     job_id, token = yard.reserve(READ_METADATA)
     yard.fill("i-0303", job_id, token)
     vm = yard.boot("i-0303", header={"JOB_METADATA": setting})
-    assert vm.join(30), vm.console()
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).log == said
 
 
@@ -133,4 +133,4 @@ def test_the_credential_is_in_no_file_while_the_job_runs(yard: Yard) -> None:
     left = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())
     assert token not in left
     assert "credential" not in yard.mail("i-0304")
-    assert vm.join(30)
+    yard.ended(vm)

@@ -47,7 +47,7 @@ def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(yard: Yard, tmp_path
                 f" -o UserKnownHostsFile={tmp_path}/known -o IdentityFile=none",
             },
         )
-        assert vm.join(30), vm.console()
+        yard.ended(vm)
     said = (vm.directory / "var/lib/agent-stack/agent.log").read_text()
     assert said.splitlines() == ["the plan"]
 

@@ -9,15 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.vm import LocalVm
 from tests.vm.yard import BUCKET, Yard, wait_for
 
 pytestmark = pytest.mark.e2e
-
-
-def end(yard: Yard, vm: LocalVm, *, seconds: float = 30) -> None:
-    assert vm.join(seconds), vm.console()
-    assert vm.processes() == []
 
 
 def put(yard: Yard, key: str, content: bytes) -> None:
@@ -43,7 +37,7 @@ def test_the_operators_script_runs_before_the_agent(yard: Yard) -> None:
     job_id, token = yard.reserve('cat "$HOME/prepared"')
     yard.fill("i-0201", job_id, token)
     vm = yard.boot("i-0201", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap"})
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).log == "prepared\n"
     assert "said by the script" in vm.console()
 
@@ -65,7 +59,7 @@ def test_a_preparation_that_fails_costs_the_vm_and_not_the_credential(
     yard.fill("i-0202", job_id, token)
     environment = {name: value for name, value in header.items() if name == "BOOTSTRAP_TIMEOUT_SECONDS"}
     vm = yard.boot("i-0202", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap", **header}, environment=environment)
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.mail("i-0202")["stage"] == "failed"
     assert said in yard.mail("i-0202")["detail"]
     assert "credential" in yard.mail("i-0202")
@@ -76,7 +70,7 @@ def test_another_object_of_the_bucket_is_not_for_the_vm(yard: Yard) -> None:
     job_id, token = yard.reserve("true")
     yard.fill("i-0203", job_id, token)
     vm = yard.boot("i-0203", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/secret"})
-    end(yard, vm)
+    yard.ended(vm)
     assert any(step.startswith("s3:GetObject") and step.endswith("denied") for step in yard.steps(vm))
 
 
@@ -84,7 +78,7 @@ def test_packages_whose_command_is_missing_are_installed(yard: Yard) -> None:
     job_id, token = yard.reserve("true")
     yard.fill("i-0204", job_id, token)
     vm = yard.boot("i-0204", header={"PACKAGES": "git,docker"})
-    end(yard, vm)
+    yard.ended(vm)
     steps = yard.steps(vm)
     assert "dnf install -q -y docker" in steps
     assert steps.index("dnf install -q -y docker") < steps.index("systemctl start docker")
@@ -105,7 +99,7 @@ ls "$BUILDKITE_HOOKS_PATH"
 exit 3
 """
     vm = yard.boot("i-0205", agent=None, files={"bin/buildkite-agent": probe}, header=header)
-    end(yard, vm)
+    yard.ended(vm)
     said = (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines()
     assert said == ['a "quoted" \\ value, too', "environment", "environment.operator", "pre-command"]
 
@@ -139,7 +133,7 @@ exit 3
     job_id, token = yard.reserve("true")
     yard.fill("i-0206", job_id, token)
     vm = yard.boot("i-0206", agent=None, files={"bin/buildkite-agent": probe}, header=header)
-    end(yard, vm)
+    yard.ended(vm)
     assert (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines() == [
         "of-the-tests",
         "docker",
@@ -176,7 +170,7 @@ def test_a_parameter_that_is_not_there_is_named(yard: Yard) -> None:
     job_id, token = yard.reserve("true")
     yard.fill("i-0207", job_id, token)
     vm = yard.boot("i-0207", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/missing"})
-    end(yard, vm)
+    yard.ended(vm)
     assert "parameter /private/default/missing cannot be read" in yard.mail("i-0207")["detail"]
 
 
@@ -191,7 +185,7 @@ sleep 1
 exit 3
 """
     vm = yard.boot("i-0208", agent=None, files={"bin/buildkite-agent": probe}, header={"LOG_GROUP": group})
-    end(yard, vm)
+    yard.ended(vm)
     answer = logs.get_log_events(logGroupName=group, logStreamName="i-0208", startFromHead=True)
     said = [event["message"] for event in answer["events"]]
     assert 'line 450 "quoted" \\ ***' in said
@@ -204,7 +198,7 @@ def test_logs_that_cannot_be_shipped_cost_nothing(yard: Yard) -> None:
     job_id, token = yard.reserve("echo ok")
     yard.fill("i-0209", job_id, token)
     vm = yard.boot("i-0209", header={"LOG_GROUP": "/somebody/elses"})
-    end(yard, vm)
+    yard.ended(vm)
     assert yard.buildkite.job(job_id).log == "ok\n"
     assert "logs not shipped: AccessDeniedException" in vm.console()
 
@@ -214,7 +208,7 @@ def test_a_job_is_root_only_where_the_operator_says_so(yard: Yard, sudo: str) ->
     job_id, token = yard.reserve("true")
     yard.fill("i-0210", job_id, token)
     vm = yard.boot("i-0210", header={"JOB_SUDO": sudo})
-    end(yard, vm)
+    yard.ended(vm)
     assert (vm.directory / "etc/sudoers.d/agent-stack").exists() is (sudo == "allowed")
 
 
@@ -223,7 +217,7 @@ def test_a_job_has_dockers_group_only_where_the_operator_says_so(yard: Yard, doc
     job_id, token = yard.reserve("true")
     yard.fill("i-0211", job_id, token)
     vm = yard.boot("i-0211", files={"bin/docker": "#!/bin/sh\n"}, header={"JOB_DOCKER": docker})
-    end(yard, vm)
+    yard.ended(vm)
     joined = "usermod --append --groups docker buildkite-agent" in yard.steps(vm)
     assert joined is (docker == "allowed")
 
@@ -234,7 +228,7 @@ def test_an_agent_is_asked_for_what_the_mailbox_says(yard: Yard) -> None:
     yard.fill("i-0212", job_id, token)
     probe = '#!/bin/bash\necho "$@"; env | grep ^BUILDKITE | grep -v TOKEN | sort; exit 3'
     vm = yard.boot("i-0212", agent=None, files={"bin/buildkite-agent": probe})
-    end(yard, vm)
+    yard.ended(vm)
     said = (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines()
     assert said[0] == "start"
     assert f"BUILDKITE_AGENT_ACQUIRE_JOB={job_id}" in said
@@ -245,5 +239,5 @@ def test_the_default_queue_needs_no_tag(yard: Yard) -> None:
     job_id, token = yard.reserve("echo ok")
     yard.fill("i-0213", job_id, token, queue_key="", agent_tags="")
     vm = yard.boot("i-0213")
-    end(yard, vm)
+    yard.ended(vm)
     wait_for(lambda: yard.buildkite.job(job_id).state == "finished")

@@ -18,7 +18,7 @@ def test_systemd_finds_nothing_wrong_with_them(yard: Yard, tmp_path: Path) -> No
     job_id, token = yard.reserve("true")
     yard.fill("i-0401", job_id, token)
     vm = yard.boot("i-0401")
-    assert vm.join(30), vm.console()
+    yard.ended(vm)
     started = [parse_systemd_run(shlex.split(line)[1:]) for line in vm.effects() if line.startswith("systemd-run ")]
     assert [unit.name for unit in started] == ["agent-stack-lifetime", "agent-stack-boot", "agent-stack-agent"]
     paths = [tmp_path / f"{unit.name}.service" for unit in started]

@@ -21,6 +21,7 @@ from tests.simulator.deployment import deploy
 from tests.simulator.iam import Asked
 from tests.simulator.loopback import LoopbackServer
 from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, LocalVm, VmFront
+from tests.vm.order import assert_in_order
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -245,6 +246,17 @@ class Yard:
             with (self._directory / instance_id / "effects.log").open("a") as effects:
                 effects.write(f"{step}\n")
         self.on_step(instance_id, step)
+
+    def ended(self, vm: LocalVm, *, seconds: float = 30) -> None:
+        """Wait for a VM's end: it powers itself off, once, nothing of it is left, and its steps were in order.
+
+        Raises:
+            AssertionError: with what it said or did.
+        """
+        assert vm.join(seconds), vm.console()
+        assert self.off.count(vm.directory.name) == 1
+        assert vm.processes() == []
+        assert_in_order(self.steps(vm))
 
     def interrupt(self, instance_id: str) -> None:
         """EC2 announces that it takes the VM back."""
