@@ -9,6 +9,7 @@ from agent_stack.domain.capacity import (
     BREAKER_FIRST,
     BREAKER_LAST,
     COOLING,
+    GATHERING,
     Budget,
     LaunchMemory,
     choose_market,
@@ -146,3 +147,26 @@ def test_requests_come_out_of_a_bucket_of_their_own() -> None:
     assert memory.requests_left(EPOCH) == 0
     assert memory.requests_left(EPOCH + SECOND) == 5
     assert LaunchMemory().asking(1_000, EC2, EPOCH, requests=2).requests_left(EPOCH) == 48
+
+
+def test_launches_that_wait_for_the_budget_are_gathered() -> None:
+    spent = LaunchMemory().asking(1_000, EC2, EPOCH)
+    gathered = int(EC2.per_second * GATHERING.total_seconds())
+    before_enough = EPOCH + GATHERING - timedelta(seconds=1)
+    assert not spent.worth_asking(500, EC2, before_enough)
+    assert spent.worth_asking(500, EC2, EPOCH + GATHERING)
+    assert spent.worth_asking(gathered - 1, EC2, EPOCH + GATHERING)
+
+
+def test_what_can_be_had_whole_is_asked_for_at_once() -> None:
+    spent = LaunchMemory().asking(1_000, EC2, EPOCH)
+    a_second_later = EPOCH + timedelta(seconds=1)
+    assert spent.worth_asking(1, EC2, a_second_later)
+    assert not spent.throttled(EPOCH, 0.5).worth_asking(1, EC2, a_second_later - timedelta(milliseconds=1))
+
+
+def test_a_budget_smaller_than_a_gathering_is_asked_when_it_is_full() -> None:
+    tiny = Budget(burst=3, per_second=1)
+    spent = LaunchMemory().asking(3, tiny, EPOCH)
+    assert not spent.worth_asking(9, tiny, EPOCH + timedelta(seconds=2))
+    assert spent.worth_asking(9, tiny, EPOCH + timedelta(seconds=3))

@@ -22,6 +22,9 @@ LONGEST_PAUSE = timedelta(seconds=30)
 LOOK_AHEAD = timedelta(seconds=30)
 """Jobs are admitted that EC2's budget will grant within that time; more would only wait in our hands."""
 
+GATHERING = timedelta(seconds=5)
+"""When jobs wait for EC2's budget anyway, this much of what it grants is asked for in one request, not one by one."""
+
 BREAKER_FIRST = timedelta(seconds=60)
 BREAKER_LAST = timedelta(minutes=15)
 ACCOUNT = ClassName("*")
@@ -109,6 +112,13 @@ class LaunchMemory:
     def paused(self, now: datetime) -> bool:
         """Whether EC2 is left alone for a moment."""
         return self.pause is not None and now < self.pause.until
+
+    def worth_asking(self, count: int, budget: Budget, now: datetime) -> bool:
+        """Whether EC2 would grant all of so many VMs now, or enough of them for a request."""
+        if self.paused(now) or not self.requests_left(now):
+            return False
+        enough = max(1, int(min(budget.burst, budget.per_second * GATHERING.total_seconds())))
+        return self.granted(budget, now) >= min(count, enough)
 
     def throttled(self, now: datetime, jitter: float) -> Self:
         """EC2 said that there were too many requests, ours or others'.

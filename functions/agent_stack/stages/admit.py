@@ -49,16 +49,11 @@ class Admit:
                     self.telemetry.info("job_ignored", job_id=job.job_id, reason=match.reason)
         self._ignored = frozenset(ignored)
         admitted = self._cut(candidates, tick, tick.book) if self.policy.launch_enabled else []
-        if self.policy.launch_enabled and not self.policy.observe_only and (admitted or self._left_over(tick)):
-            self.launches.look()
+        if self.policy.launch_enabled and not self.policy.observe_only:
+            self.launches.look(len(admitted) + self.launches.wanted, tick.fence, tick.now)
         if len(admitted) < len(candidates):
             self.telemetry.info("jobs_waiting_for_capacity", count=len(candidates) - len(admitted))
         return replace(tick, admitted=tuple(admitted), refused=tuple(refused))
-
-    @staticmethod
-    def _left_over(tick: DispatcherTick) -> bool:
-        """Whether runs of earlier ticks may want a VM."""
-        return any(run.binding is None and run.give_up is None for run in tick.active)
 
     def _refuses(self, job: Job, tick: DispatcherTick) -> bool:
         match self.policy.unmatched_jobs:

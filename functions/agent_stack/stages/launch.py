@@ -47,14 +47,15 @@ class Launch:
         """Adds new VMs to `idle_vms`; fills `launching`."""
         if tick.book is None:
             raise BugError("launch needs the classes; resume reads them")
-        self.launches.at_work = bool(tick.ready)
         if not tick.ready and not self.launches.under_way:
             self.launches.forget_look()
+            self.launches.wanted = 0
             return tick
         memory = self.launches.memory(tick.fence)
         answers = self.launches.collect()
         learnt, idle, doubtful = self._taken_in(answers, memory, tick)
-        wanted = self._wanted(tick, idle, doubtful)
+        wanted = self._wanted(tick, idle, doubtful, learnt)
+        self.launches.wanted = sum(len(runs) for runs in wanted.values())
         if wanted and self.policy.launch_enabled and not self.tokens.down(tick.now):
             unsettled = tick.unsettled + sum(intent.count for intent in doubtful)
             learnt = self._ask(wanted, learnt, replace(tick, idle_vms=idle, unsettled=unsettled), tick.book)
@@ -97,7 +98,11 @@ class Launch:
     # --- what is asked for now ---
 
     def _wanted(
-        self, tick: DispatcherTick, idle: Mapping[ClassName, tuple[Vm, ...]], doubtful: Sequence[Intent]
+        self,
+        tick: DispatcherTick,
+        idle: Mapping[ClassName, tuple[Vm, ...]],
+        doubtful: Sequence[Intent],
+        memory: LaunchMemory,
     ) -> dict[ClassName, list[Run]]:
         """Runs that neither an idle VM nor one that may be coming will serve, by class, in order of their priority."""
         coming = Counter(tick.expected)
@@ -105,20 +110,22 @@ class Launch:
             coming[intent.class_name] += intent.count
         by_class: dict[ClassName, list[Run]] = defaultdict(list)
         for run in tick.ready:
-            by_class[run.class_name].append(run)
+            if memory.breaker(run.class_name, tick.now) is None:
+                by_class[run.class_name].append(run)
         missing = {name: runs[len(idle.get(name, ())) + coming[name] :] for name, runs in by_class.items()}
         return {name: runs for name, runs in missing.items() if runs}
 
     def _ask(
         self, wanted: Mapping[ClassName, list[Run]], memory: LaunchMemory, tick: DispatcherTick, book: ClassBook
     ) -> LaunchMemory:
-        if memory.paused(tick.now):
-            self.telemetry.info("launches_paused", count=sum(len(runs) for runs in wanted.values()))
+        if not memory.worth_asking(self.launches.wanted, self.policy.instance_budget, tick.now):
+            paused = "launches_paused" if memory.paused(tick.now) else "launches_held_back"
+            self.telemetry.info(paused, count=self.launches.wanted)
             return memory
         room = self._room(tick, memory)
         for name, runs in wanted.items():
             vm_class = book.find(name)
-            if vm_class is None or memory.breaker(name, tick.now) is not None:
+            if vm_class is None:
                 continue
             requests = memory.requests_left(tick.now)
             count = min(len(runs), room, requests * MAX_VMS_OF_A_LAUNCH)

@@ -6,13 +6,14 @@ after its answer collects it. What is under way dies with the process; its inten
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import IntentId
 from agent_stack.domain.launching import Intent, LaunchOutcome
+from agent_stack.domain.policy import Policy
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Fleet, Ledger, Task, Telemetry, Workers
 
@@ -29,13 +30,14 @@ class Launches:
     fleet: Fleet
     ledger: Ledger
     workers: Workers
+    policy: Policy
     telemetry: Telemetry
     _under_way: dict[IntentId, tuple[Intent, Task[LaunchOutcome]]] = field(default_factory=dict, init=False)
     _memory: tuple[int, LaunchMemory] | None = field(default=None, init=False)
     _look: Task[Sequence[Vm]] | None = field(default=None, init=False)
     _beside: list[Task[None]] = field(default_factory=list, init=False)
-    at_work: bool = field(default=False, init=False)
-    """The tick before had jobs that wanted VMs; this one will have some, too."""
+    wanted: int = field(default=0, init=False)
+    """How many VMs the tick before would have asked for; this one will want some, too."""
 
     @property
     def under_way(self) -> Sequence[Intent]:
@@ -58,9 +60,12 @@ class Launches:
         self._memory = (fence, memory)
         self._aside("launch_memory_not_written", partial(self.ledger.remember_launches, memory))
 
-    def look(self) -> None:
-        """Begin to ask EC2 what is up, unless that has begun: it takes as long as reserving, and goes on beside it."""
-        if self._look is None:
+    def look(self, wanted: int, fence: int, now: datetime) -> None:
+        """Begin to ask EC2 what is up, unless that has begun: it takes as long as reserving, and goes on beside it.
+
+        Only when so many VMs would be asked for now: to look at thousands of VMs takes several requests.
+        """
+        if self._look is None and wanted and self.memory(fence).worth_asking(wanted, self.policy.instance_budget, now):
             self._look = self.workers.submit(self.fleet.describe)
 
     def forget_look(self) -> None:

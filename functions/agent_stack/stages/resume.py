@@ -37,8 +37,8 @@ class Resume:
     def __call__(self, tick: DispatcherTick) -> DispatcherTick:
         """Fills `book`, `active`, `intents`, `unsettled`, `expected` and `idle_vms`."""
         self.launches.forget_look()  # of a tick that failed
-        if self.launches.at_work and self.policy.launch_enabled and not self.policy.observe_only:
-            self.launches.look()
+        if self.policy.launch_enabled and not self.policy.observe_only:
+            self.launches.look(self.launches.wanted, tick.fence, tick.now)
         book = self.classes.book()
         active = tuple(self.ledger.active_runs())
         waiting_queues = frozenset(run.queue_key for run in active)

@@ -53,9 +53,15 @@ class Ports:
     workers: Workers
 
 
-def launches_of(ports: Ports) -> Launches:
+def launches_of(ports: Ports, settings: Settings) -> Launches:
     """What a dispatcher's process has under way."""
-    return Launches(fleet=ports.fleet, ledger=ports.ledger, workers=ports.workers, telemetry=ports.telemetry)
+    return Launches(
+        fleet=ports.fleet,
+        ledger=ports.ledger,
+        workers=ports.workers,
+        policy=settings.policy,
+        telemetry=ports.telemetry,
+    )
 
 
 def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tuple[DispatcherStep, ...]:

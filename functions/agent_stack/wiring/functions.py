@@ -30,7 +30,7 @@ class Dispatcher:
 
     def __call__(self, *, scheduled: bool) -> None:
         """One invocation; see `Shift`. Who is woken has a job waiting, most likely, and looks what is up at once."""
-        self.launches.at_work = not scheduled
+        self.launches.wanted = int(not scheduled)
         self.shift(scheduled=scheduled)
 
     @classmethod
@@ -41,7 +41,7 @@ class Dispatcher:
             ConfigurationError: the first setting that is wrong.
         """
         deployment = Deployment(function="dispatcher", environment=environment)
-        launches = launches_of(deployment.ports)
+        launches = launches_of(deployment.ports, deployment.settings)
         steps = dispatcher_steps(deployment.ports, deployment.settings, launches)
 
         def work(now: datetime, fence: int) -> bool:

@@ -277,7 +277,7 @@ class Universe:
             ends_at=self.kernel.now() + INVOCATION,
         )
         if wired.launches is not None:
-            wired.launches.at_work = not scheduled
+            wired.launches.wanted = int(not scheduled)
         invocation.begin()
 
     def wired(self, function: str) -> Wired:
@@ -390,7 +390,7 @@ class Universe:
             ),
         )
         if function == "dispatcher":
-            launches = launches_of(ports)
+            launches = launches_of(ports, self.settings)
             steps = dispatcher_steps(ports, self.settings, launches)
             return Wired(
                 process=process,
