@@ -164,7 +164,7 @@ class Field:
                 per_request=PER_REQUEST,
                 cpu={
                     "ledger.record": calibration.write,
-                    "ledger.update": calibration.write,
+                    "ledger.update": calibration.update,
                     "ledger.bind": calibration.bind,
                 },
                 cpu_of_result={"ledger.active_runs": calibration.read, "fleet.describe": calibration.described},

@@ -25,6 +25,7 @@ from agent_stack.stages.launch import Launch
 from agent_stack.stages.launches import Launches
 from agent_stack.stages.observe import Observe
 from agent_stack.stages.poll import Poll
+from agent_stack.stages.quiet import Quiet
 from agent_stack.stages.record import Record
 from agent_stack.stages.register import Register
 from agent_stack.stages.renew import Renew
@@ -74,13 +75,14 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
         credential_kind=settings.agent_credential,
         deployment_tags=settings.agent_tags,
     )
-    tokens = TokenSupply()
+    tokens, quiet = TokenSupply(), Quiet()
     looking: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=settings.queues, telemetry=telemetry),
         Resume(
             ledger=ledger,
             fleet=fleet,
             launches=launches,
+            quiet=quiet,
             classes=ports.classes,
             policy=policy,
             telemetry=telemetry,
@@ -90,7 +92,7 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
         Admit(launches=launches, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (
-        Record(ledger=ledger, telemetry=telemetry),
+        Record(ledger=ledger, quiet=quiet, telemetry=telemetry),
         Reserve(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry),
         Launch(
             fleet=fleet,
