@@ -1,6 +1,7 @@
 """What the real adapters cost in CPU, measured on this machine: botocore and our own code around it, no network."""
 
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -12,11 +13,13 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
 from agent_stack.adapters.aws import AwsCalls
-from agent_stack.adapters.dynamodb import THROTTLES, DynamoLedger, Table, Transactions, items
+from agent_stack.adapters.dynamodb import THROTTLES, DynamoLedger, DynamoMailbox, Table, Transactions, items
+from agent_stack.adapters.dynamodb.table import KEYS_OF_A_BATCH
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate
 from agent_stack.domain.runs import Run
+from agent_stack.domain.states import Outcome
 from agent_stack.domain.vms import Letter
 from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds, VirtualClock
 from tests.simulator.cloud.front import _RawBody
@@ -37,6 +40,8 @@ class Calibration:
     read: float
     launched: float
     described: float
+    ended: float
+    mail: float
 
 
 def calibrate() -> Calibration:
@@ -51,6 +56,9 @@ def calibrate() -> Calibration:
     ]
     page = {"Items": [items.packed(values) for values in stored], "Count": len(stored)}
     ledger = _ledger(b"{}")
+    letters = [items.packed(items.letter_values(letter)) for _, letter in pairs[:KEYS_OF_A_BATCH]]
+    mailboxes = _ledger(_json({"Responses": {"mailboxes": letters}})).mailboxes
+    boxes, arns = DynamoMailbox(table=mailboxes, clock=VirtualClock()), [letter.instance_arn for _, letter in pairs]
     shown = _fleet("DescribeInstances", _described_answer())
     return Calibration(
         write=_cpu(lambda: ledger.record(runs)) / ITEMS,
@@ -58,7 +66,20 @@ def calibrate() -> Calibration:
         read=_cpu(lambda: _ledger(_json(page)).active_runs()) / (ITEMS * items.SHARDS),
         launched=_cpu(lambda: _fleet("CreateFleet", _fleet_answer()).launch(_REQUEST)) / ITEMS,
         described=_cpu(shown.describe) / ITEMS,
+        ended=_cpu(lambda: ledger.end([run.ended(Outcome.FINISHED, now=EPOCH) for run, _ in pairs])) / ITEMS,
+        mail=_cpu(lambda: boxes.read(arns)) / len(arns),
     )
+
+
+def parsing_mib() -> float:
+    """Python's peak while an answer with a thousand instances is read."""
+    fleet = _fleet("DescribeInstances", _described_answer())
+    fleet.describe()
+    tracemalloc.start()
+    fleet.describe()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return round(peak / 2**20 * 1_000 / ITEMS, 1)
 
 
 def _cpu(act: Callable[[], object]) -> float:
