@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from agent_stack.ports import ClassSource, Clock, Fleet, Ids, Ledger, Mailbox, StacksApi, Telemetry, Workers
 from agent_stack.settings import Settings
+from agent_stack.stages.absences import Absences
 from agent_stack.stages.admit import Admit
 from agent_stack.stages.bind import AgentIdentity, Bind
 from agent_stack.stages.claim import Claim
@@ -119,6 +120,7 @@ def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
             stacks=stacks,
             mailbox=mailbox,
             classes=ports.classes,
+            absences=Absences(telemetry=telemetry),
             policy=policy,
             telemetry=telemetry,
         ),

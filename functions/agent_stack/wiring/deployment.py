@@ -17,6 +17,7 @@ from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
+from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import LaunchTemplate
 from agent_stack.adapters.ec2.shapes import Ec2Shapes
 from agent_stack.adapters.powertools import PowertoolsTelemetry
@@ -75,7 +76,7 @@ class Deployment:
     @cached_property
     def ec2(self) -> "EC2Client":
         """See `dynamodb`."""
-        return self._session.client("ec2", config=AWS_CONFIG)
+        return read_lean(self._session.client("ec2", config=AWS_CONFIG))
 
     def ec2_client(self) -> "EC2Client":
         """The one client of EC2, whoever asks first: threads do, and making one is nothing for two at a time."""
