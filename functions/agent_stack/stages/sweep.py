@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP
 from agent_stack.domain.vms import Vm
@@ -58,7 +59,7 @@ class Sweep:
                 )
             else:
                 self.telemetry.warning("orphan_terminated", instance_id=vm.instance_id, reason=suspects[vm.instance_id])
-        self.telemetry.count("OrphansTerminated", len(orphans) - len(refused))
+        self.telemetry.count(Metric.ORPHANS_TERMINATED, len(orphans) - len(refused))
 
     def _read_again(self, instance_ids: list[InstanceId]) -> list[Vm]:
         try:
