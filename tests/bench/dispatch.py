@@ -87,7 +87,6 @@ class TimedTelemetry(RecordedTelemetry):
             logger=Logger(service="dispatcher", level="INFO", location=None, stream=io.StringIO()),
             namespace="AgentStackEc2",
             deployment="stack",
-            function="dispatcher",
         )
         self.on_bound: Callable[[str, str], None] = lambda _job_id, _instance_id: None
         self.asked: list[tuple[float, int]] = []

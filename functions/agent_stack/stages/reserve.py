@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome, RunState
@@ -59,6 +60,7 @@ class Reserve:
         lapsed = [run for run in runs if run.reserved_until is None or run.reserved_until <= tick.now]
         for run in self.ledger.end([run.ended(Outcome.RELEASED, now=tick.now) for run in lapsed]):
             self.telemetry.info("job_released", job_id=run.job_id, reason="queue_paused")
+            self.telemetry.count(Metric.RUNS_ENDED, of=Outcome.RELEASED)
 
     def _reserve(self, queue: QueueKey, runs: list[Run], tick: DispatcherTick) -> list[Run]:
         answer = self.stacks.reserve(queue, [run.job_id for run in runs], self.policy.reservation)
@@ -68,5 +70,6 @@ class Reserve:
         refused = [run for run in runs if run.job_id in answer.not_reserved]
         for run in self.ledger.end([run.ended(Outcome.RELEASED, now=tick.now) for run in refused]):
             self.telemetry.info("job_released", job_id=run.job_id, reason="not_reserved")
+            self.telemetry.count(Metric.RUNS_ENDED, of=Outcome.RELEASED)
         granted = [run.reserved(now=tick.now, until=until) for run in runs if run.job_id in answer.reserved]
         return list(self.ledger.update(granted))

@@ -75,6 +75,7 @@ class Shift:
         held = self._take_over(scheduled=scheduled)
         if held is None:
             return
+        self.telemetry.carry(fence=held.fence)
         try:
             self._until_relieved(held)
         except BaseException:
@@ -138,10 +139,7 @@ class Shift:
             raise
         except AgentStackError as error:
             self.telemetry.error("tick_failed", error=str(error))
-            self.telemetry.count("TickFailed")
             return True
-        finally:
-            self.telemetry.seconds("TickSeconds", (self.clock.now() - started).total_seconds())
 
     def _let_go(self, held: Held) -> None:
         """So that whoever comes next need not wait for the lease to run out."""

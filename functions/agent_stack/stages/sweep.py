@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP, VmState
 from agent_stack.domain.vms import Vm
@@ -102,7 +103,7 @@ class Sweep:
                 )
             else:
                 self.telemetry.warning("orphan_terminated", instance_id=vm.instance_id, reason=suspects[vm.instance_id])
-        self.telemetry.count("OrphansTerminated", len(going) - len(refused))
+        self.telemetry.count(Metric.ORPHANS_TERMINATED, len(going) - len(refused))
 
     def _read_again(self, instance_ids: list[InstanceId]) -> list[Vm]:
         if not instance_ids:

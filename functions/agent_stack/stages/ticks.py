@@ -29,6 +29,7 @@ class DispatcherTick:
         paused: poll → queues of which nothing may start.
         clogging: poll → queues of which only one page can be seen; a job nobody takes hides those behind it.
         listed: poll → scheduled jobs.
+        fitting: admit → listed jobs that a class fits and whose queue is not paused, admitted or not.
         admitted: admit → jobs to start, each with its class.
         refused: admit → jobs to finish, each with the reason.
         recorded: record → the runs that are ours by the ledger.
@@ -48,6 +49,7 @@ class DispatcherTick:
     paused: frozenset[QueueKey] = frozenset()
     clogging: frozenset[QueueKey] = frozenset()
     listed: tuple[Job, ...] = ()
+    fitting: tuple[Job, ...] = ()
     admitted: tuple[tuple[Job, ClassName], ...] = ()
     refused: tuple[tuple[Job, str], ...] = ()
     recorded: tuple[Run, ...] = ()

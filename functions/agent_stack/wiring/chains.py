@@ -1,11 +1,12 @@
 """The two chains: which step follows which, and what each is given.
 
-    dispatcher   register → resume → poll → inspect → admit → record → reserve → launch → bind
+    dispatcher   register → resume → poll → inspect → admit → record → reserve → launch → bind → measure
                                                                                     ↓ VM, mailbox
     tracker      observe → decide → claim → tell → extend → renew → terminate → hand back → finish → end → sweep
+                                                                                                     → measure
 
-A chain is a tuple of steps; each takes the tick and gives the next one. Observing only is the same chain cut off
-before its first effect.
+A chain is a tuple of steps; each takes the tick and gives the next one. Observing only is the same chain without
+its effects. Measuring changes nothing, and is what a tick ends with.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from agent_stack.stages.hand_back import HandBack
 from agent_stack.stages.inspect import Inspect
 from agent_stack.stages.launch import Launch
 from agent_stack.stages.launches import Launches
+from agent_stack.stages.measure_queues import MeasureQueues
+from agent_stack.stages.measure_runs import MeasureRuns
 from agent_stack.stages.observe import Observe
 from agent_stack.stages.poll import Poll
 from agent_stack.stages.quiet import Quiet
@@ -106,7 +109,8 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
         ),
         Bind(stacks=stacks, ledger=ledger, tokens=tokens, policy=policy, identity=identity, telemetry=telemetry),
     )
-    return looking if settings.observe_only else looking + acting
+    measure = MeasureQueues(launches=launches, policy=policy, clock=ports.clock, telemetry=telemetry)
+    return (*looking, *(() if settings.observe_only else acting), measure)
 
 
 def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
@@ -140,4 +144,5 @@ def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
         End(ledger=ledger, telemetry=telemetry),
         Sweep(fleet=fleet, ledger=ledger, policy=policy, telemetry=telemetry),
     )
-    return looking if settings.observe_only else looking + acting
+    measure = MeasureRuns(policy=policy, clock=ports.clock, telemetry=telemetry)
+    return (*looking, *(() if settings.observe_only else acting), measure)
