@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.measures import Metric
 from agent_stack.ports import Telemetry
 
 SELDOM = 32
@@ -38,7 +39,7 @@ class Absences:
             if count >= TELLING and _worth_a_question(count):
                 self.telemetry.warning("vm_absent", instance_id=instance_id, count=count)
         if counts:
-            self.telemetry.count("VmsAbsent", len(counts))
+            self.telemetry.count(Metric.VMS_ABSENT, len(counts))
         worth = [instance_id for instance_id, count in counts.items() if _worth_a_question(count)]
         worth.sort(key=counts.__getitem__)  # whose absence is new has most to tell
         for instance_id in worth[MOST_AT_ONCE:]:
