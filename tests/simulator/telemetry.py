@@ -41,6 +41,10 @@ class RecordedTelemetry:
         """See the port."""
         self.measured.append((metric, of, value))
 
+    def peak(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
+        """See the port."""
+        self.measured.append((metric, of, value))
+
     def seconds(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
         """See the port."""
         self.measured.append((metric, of, value))
