@@ -150,14 +150,18 @@ class Fleet(Protocol):
         """
 
     def describe(self) -> Sequence[Vm]:
-        """All VMs with our tag, terminated ones of the last hour included. Fresh ones may be missing.
+        """All VMs with our tag that have not ended. Fresh ones may be missing.
 
         Raises:
             RetryError: the answer is not whole; it proves nothing.
         """
 
     def describe_only(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
-        """Those of the given VMs that EC2 shows, read again."""
+        """Those of the given VMs that EC2 shows, read again; terminated ones too, for an hour or so.
+
+        Raises:
+            RetryError: the answer is not whole; it proves nothing.
+        """
 
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
         """Terminate them. The answer holds the ones whose termination was not accepted, and why."""

@@ -134,11 +134,13 @@ class Stream:
 
 def memory_mib() -> int:
     """What template.yaml gives the dispatcher."""
-    return int(
-        translated_template(region="eu-central-1", path=TEMPLATE)["Resources"]["DispatcherFunction"]["Properties"][
-            "MemorySize"
-        ]
-    )
+    return function_memory_mib("DispatcherFunction")
+
+
+def function_memory_mib(function: str) -> int:
+    """What template.yaml gives a function."""
+    resource = translated_template(region="eu-central-1", path=TEMPLATE)["Resources"][function]
+    return int(resource["Properties"]["MemorySize"])
 
 
 def cold_cpu_seconds() -> float:
@@ -163,7 +165,7 @@ class Field:
                 per_request=PER_REQUEST,
                 cpu={
                     "ledger.record": calibration.write,
-                    "ledger.update": calibration.write,
+                    "ledger.update": calibration.update,
                     "ledger.bind": calibration.bind,
                 },
                 cpu_of_result={"ledger.active_runs": calibration.read, "fleet.describe": calibration.described},

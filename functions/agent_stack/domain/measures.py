@@ -80,6 +80,7 @@ class Metric(StrEnum):
     ORPHANS_TERMINATED = "OrphansTerminated"
     VMS_PAST_LIFETIME = "VmsPastLifetime"
     SWEEP_BRAKED = "SweepBraked"
+    VMS_ABSENT = "VmsAbsent"  # of active runs, and EC2 does not show them
 
     @property
     def unit(self) -> str:

@@ -86,6 +86,7 @@ class TrackerTick:
         situations: observe → what is known of every active run.
         verdicts: decide, claim, and each acting step → what was decided, on the run as last recorded.
         going: terminate → VMs that EC2 agreed to terminate in this tick.
+        terminations: terminate → how many VMs EC2 was asked to terminate so far; the brake counts all of a tick's.
     """
 
     now: datetime
@@ -94,6 +95,7 @@ class TrackerTick:
     situations: tuple[Situation, ...] = ()
     verdicts: Mapping[JobId, Verdict] = field(default_factory=dict)
     going: frozenset[InstanceId] = frozenset()
+    terminations: int = 0
     extended: tuple[Run, ...] = ()
 
     @property

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from agent_stack.ports import ClassSource, Clock, Fleet, Ids, Ledger, Mailbox, StacksApi, Telemetry, Workers
 from agent_stack.settings import Settings
+from agent_stack.stages.absences import Absences
 from agent_stack.stages.admit import Admit
 from agent_stack.stages.bind import AgentIdentity, Bind
 from agent_stack.stages.claim import Claim
@@ -28,6 +29,7 @@ from agent_stack.stages.measure_queues import MeasureQueues
 from agent_stack.stages.measure_runs import MeasureRuns
 from agent_stack.stages.observe import Observe
 from agent_stack.stages.poll import Poll
+from agent_stack.stages.quiet import Quiet
 from agent_stack.stages.record import Record
 from agent_stack.stages.register import Register
 from agent_stack.stages.renew import Renew
@@ -77,13 +79,14 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
         credential_kind=settings.agent_credential,
         deployment_tags=settings.agent_tags,
     )
-    tokens = TokenSupply()
+    tokens, quiet = TokenSupply(), Quiet()
     looking: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=settings.queues, telemetry=telemetry),
         Resume(
             ledger=ledger,
             fleet=fleet,
             launches=launches,
+            quiet=quiet,
             classes=ports.classes,
             policy=policy,
             telemetry=telemetry,
@@ -93,7 +96,7 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
         Admit(launches=launches, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (
-        Record(ledger=ledger, telemetry=telemetry),
+        Record(ledger=ledger, quiet=quiet, telemetry=telemetry),
         Reserve(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry),
         Launch(
             fleet=fleet,
@@ -121,6 +124,7 @@ def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
             stacks=stacks,
             mailbox=mailbox,
             classes=ports.classes,
+            absences=Absences(telemetry=telemetry),
             policy=policy,
             telemetry=telemetry,
         ),

@@ -39,6 +39,7 @@ class Deployed:
     Attributes:
         environments: by function ("dispatcher", "tracker"), the variables that the template sets.
         timeouts: by function, in seconds.
+        memory_sizes: by function, in MiB.
         handlers: by function, `module.name`.
         user_data: what the launch template gives every VM, decoded.
         vm_policies: the policy documents of the VMs' role.
@@ -48,6 +49,7 @@ class Deployed:
     account_id: str
     environments: Mapping[str, Mapping[str, str]]
     timeouts: Mapping[str, int]
+    memory_sizes: Mapping[str, int]
     handlers: Mapping[str, str]
     user_data: bytes
     launch_template_id: str
@@ -109,6 +111,7 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
             for function, configuration in configurations.items()
         },
         timeouts={function: configuration["Timeout"] for function, configuration in configurations.items()},
+        memory_sizes={function: int(configuration["MemorySize"]) for function, configuration in configurations.items()},
         handlers={function: configuration["Handler"] for function, configuration in configurations.items()},
         user_data=base64.b64decode(version["LaunchTemplateData"]["UserData"]),
         launch_template_id=resources["LaunchTemplate"],
