@@ -3,7 +3,7 @@
 import contextlib
 import io
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -45,6 +45,13 @@ class WatchedUniverse(Universe):
                 logger=logger, namespace=NAMESPACE, deployment=self.settings.deployment
             )
         return self._by_function[function]
+
+    def run(self, seconds: float) -> None:
+        """Let time pass. Whether promises are kept is for others to see: to look each half second takes most of the time."""
+        end = self.kernel.now() + timedelta(seconds=seconds)
+        while (now := self.kernel.now()) < end:
+            self.kernel.run_until(min(end, now + timedelta(seconds=0.5)))
+            self._advance()
 
     def rest(self, function: str, wired: Wired) -> None:
         """An invocation is over, and writes what it measured."""
