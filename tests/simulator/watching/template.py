@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,17 @@ PARAMETERS = {
 }
 
 
+@cache
+def _read(text: str) -> dict[str, Any]:
+    template: dict[str, Any] = json.loads(json.dumps(loads(text)))
+    return template
+
+
 class Rendered:
     """The resources that are made."""
 
     def __init__(self, **parameters: str) -> None:
-        template: dict[str, Any] = json.loads(json.dumps(loads(TEMPLATE.read_text())))
+        template = _read(TEMPLATE.read_text())
         defaults = {name: one["Default"] for name, one in template["Parameters"].items() if "Default" in one}
         self._conditions: Mapping[str, Any] = template["Conditions"]
         self._values: dict[str, str] = {

@@ -47,7 +47,7 @@ class WatchedUniverse(Universe):
         return self._by_function[function]
 
     def run(self, seconds: float) -> None:
-        """Let time pass. Whether promises are kept is for others to see: to look each half second takes most of the time."""
+        """Let time pass. Whether promises are kept is for others to see: looking takes most of the time."""
         end = self.kernel.now() + timedelta(seconds=seconds)
         while (now := self.kernel.now()) < end:
             self.kernel.run_until(min(end, now + timedelta(seconds=0.5)))
