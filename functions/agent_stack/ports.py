@@ -354,6 +354,9 @@ class Telemetry(Protocol):
         """
 
     def level(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
+        """How much there is now. The last of an invocation is what is written."""
+
+    def peak(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
         """How much there is now. The highest of an invocation is what is written."""
 
     def seconds(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:

@@ -185,7 +185,7 @@ class Caller:
             ) from None
         with self._lock:
             self._rates.heard(request.stack, request.operation, reply.headers, self._clock.now())
-        self._telemetry.level(Metric.STACKS_API_USED_PERCENT, used_percent(reply.headers))
+        self._telemetry.peak(Metric.STACKS_API_USED_PERCENT, used_percent(reply.headers))
         return reply
 
     def _read(self, response: httpx.Response, request: Request, left: float) -> bytes:
