@@ -130,6 +130,7 @@ class Deployment:
                     template_id=settings.launch_template_id, version=settings.launch_template_version
                 ),
                 subnets=settings.subnet_ids,
+                volume_key=settings.volume_key_arn,
             ),
             ledger=DynamoLedger(
                 table=self._table(settings.ledger_table),

@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 
+from tests.simulator.deployment.resolve import Resolved
 from tests.simulator.deployment.transform import translated_template
 
 TEMPLATE_BUCKET = "templates"
@@ -64,12 +65,11 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
     for bucket in ("code", TEMPLATE_BUCKET):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
     s3.put_object(Bucket="code", Key="functions.zip", Body=_empty_archive())
+    template = translated_template(region=region)
+    parameters = {**_lists(template), **parameters}
     s3.put_object(
-        Bucket=TEMPLATE_BUCKET,
-        Key="template.json",
-        Body=json.dumps(_playable(translated_template(region=region))).encode(),
+        Bucket=TEMPLATE_BUCKET, Key="template.json", Body=json.dumps(_playable(template, parameters)).encode()
     )
-    parameters = {**_lists(translated_template(region=region)), **parameters}
     cloudformation = session.client("cloudformation", endpoint_url=endpoint)
     cloudformation.create_stack(
         StackName=name,
@@ -135,11 +135,22 @@ def _environment(variables: Mapping[str, Any], region: str) -> dict[str, str]:
     return {**{name: str(value) for name, value in variables.items()}, "AWS_REGION": region}
 
 
-def _playable(template: Mapping[str, Any]) -> Mapping[str, Any]:
+def _playable(template: Mapping[str, Any], parameters: Mapping[str, str]) -> Mapping[str, Any]:
+    """As much of the template as moto plays, its Fn::Ifs decided: moto leaves AWS::NoValue in lists."""
+    stack = Resolved(template, parameters)
     resources = {
-        name: resource for name, resource in template["Resources"].items() if resource["Type"] not in NOT_PLAYED
+        name: _taggable(stack.decided(resource))
+        for name, resource in template["Resources"].items()
+        if resource["Type"] not in NOT_PLAYED
     }
     return {**template, "Resources": resources}
+
+
+def _taggable(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An SSM parameter's tags are a map, which moto takes for a list."""
+    if resource["Type"] != "AWS::SSM::Parameter":
+        return resource
+    return {**resource, "Properties": {k: v for k, v in resource["Properties"].items() if k != "Tags"}}
 
 
 def _empty_archive() -> bytes:
