@@ -37,15 +37,25 @@ ensure_packages() {
     if command -v dnf >/dev/null; then
       dnf install -q -y "${missing[@]}" >/dev/null || fail "cannot install ${missing[*]}"
     else
-      export DEBIAN_FRONTEND=noninteractive
-      apt-get -qq update || fail "package lists cannot be had"
-      apt-get -qq install -y --no-install-recommends "${missing[@]/%docker/docker.io}" >/dev/null ||
-        fail "cannot install ${missing[*]}"
+      apt_get update || fail "package lists cannot be had"
+      apt_get install -y --no-install-recommends "${missing[@]/%docker/docker.io}" || fail "cannot install ${missing[*]}"
     fi
   fi
   if [[ ,$PACKAGES, == *,docker,* ]]; then
     systemctl start docker || fail "docker cannot be started"
   fi
+}
+
+# Tried for two minutes: on its first boot an image updates itself, and holds apt's locks meanwhile.
+apt_get() {
+  local until
+  tick
+  until=$((now + 120))
+  until DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >/dev/null; do
+    tick
+    ((now < until)) || return 1
+    sleep 2
+  done
 }
 
 # The image's own agent, else the pinned release, checked against its published checksum.

@@ -98,6 +98,8 @@ def _settings() -> Named:
     for name in ("DescribeImages", "DescribeInstances", "DescribeSubnets", "GetInstanceTypesFromInstanceRequirements"):
         yield name, ask(f"ec2:{name}")
     yield "failure kept", ask("sqs:SendMessage", f"arn:aws:sqs:{PLACE}:FailedEventsId")
+    for name in ("PutTelemetryRecords", "PutTraceSegments"):
+        yield name, ask(f"xray:{name}")
     yield "interfaces looked at", ask("ec2:DescribeNetworkInterfaces")
     for name in ("AssignPrivateIp", "UnassignPrivateIp"):
         yield f"{name} by Lambda", ask(f"ec2:{name}Addresses", f"{OURS}:network-interface/eni-1")

@@ -66,6 +66,7 @@ OF_LAMBDA: Mapping[str, Needed] = {
         BOTH, "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage", "kms:Decrypt"
     ),
     "destination on failure": _by(BOTH, "sqs:SendMessage", "kms:GenerateDataKey"),
+    "tracing": _by(BOTH, "xray:PutTelemetryRecords", "xray:PutTraceSegments", why="AWSXRayDaemonWriteAccess, in part"),
     "functions in a VPC": _by(
         BOTH,
         *("ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface"),

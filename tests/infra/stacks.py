@@ -28,6 +28,7 @@ EVERYTHING = {
     "FunctionSubnets": "subnet-0123456789abcdef2",
     "FunctionSecurityGroups": "sg-0123456789abcdef2",
     "KmsKeyArn": KEY,
+    "Tracing": "true",
     "BuildkiteEventBusName": "aws.partner/buildkite.com/ci/1",
 }
 """Whatever adds a permission."""

@@ -61,6 +61,7 @@ class Plan:
         endpoint: where the functions and agents look for Buildkite; None for where it is.
         schedule_seconds: how often each function is invoked; a minute on AWS.
         functions: the directory of the functions' code.
+        runtime: that of the runtime client, where `functions` holds all the rest; see `ExecutionEnvironment`.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Plan:
     shutting_down: timedelta = timedelta(seconds=1)
     buildkite: BuildkiteSettings = field(default_factory=BuildkiteSettings)
     functions: Path = FUNCTIONS
+    runtime: Path | None = None
 
 
 def system_now() -> datetime:
@@ -259,6 +261,8 @@ class World:
             },
             code_directory=self.plan.functions,
             timeout_seconds=self.deployed.timeouts[function],
+            memory_mib=self.deployed.memory_sizes[function],
+            runtime=self.plan.runtime,
             on_line=lambda line: self._on_line(function, line),
         )
         self._stack.callback(host.close)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulator.vm import process
 from tests.vm.yard import BUCKET, Yard, wait_for
 
 pytestmark = pytest.mark.e2e
+
+SHIMS = process.HERE / "shims"
 
 
 def put(yard: Yard, key: str, content: bytes) -> None:
@@ -83,6 +86,33 @@ def test_packages_whose_command_is_missing_are_installed(yard: Yard) -> None:
     assert "dnf install -q -y docker" in steps
     assert steps.index("dnf install -q -y docker") < steps.index("systemctl start docker")
     assert "dynamodb:UpdateItem preparing" in steps
+
+
+APT = """#!/bin/bash
+echo "apt-get $*" >>"${HOME%/*}/effects.log"
+[[ $(grep -c ' update' "${HOME%/*}/effects.log") -gt 1 ]] || { echo "E: Could not get lock" >&2; exit 100; }
+"""
+
+
+def test_on_ubuntu_an_update_of_the_images_own_is_waited_for(yard: Yard, tmp_path: Path) -> None:
+    """It holds apt's locks for the first seconds of a first boot."""
+    ubuntu = tmp_path / "ubuntu"
+    ubuntu.mkdir()
+    for shim in SHIMS.iterdir():
+        if shim.name != "dnf":
+            (ubuntu / shim.name).symlink_to(shim)
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0214", job_id, token)
+    path = f"{ubuntu}:{tmp_path / 'i-0214' / 'bin'}:/usr/bin:/bin"
+    files = {"bin/apt-get": APT}
+    vm = yard.boot("i-0214", header={"PACKAGES": "git,docker"}, files=files, environment={"PATH": path})
+    yard.ended(vm)
+    assert [step for step in yard.steps(vm) if step.startswith("apt-get")] == [
+        "apt-get -qq update",
+        "apt-get -qq update",
+        "apt-get -qq install -y --no-install-recommends docker.io",
+    ]
+    assert yard.buildkite.job(job_id).state == "finished"
 
 
 def test_hooks_of_the_operator_run_and_ours_beside_them(yard: Yard) -> None:

@@ -10,23 +10,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+from cfnlint.decode.cfn_yaml import loads
 
 from tests.simulator.deployment.resolve import Resolved
-from tests.simulator.deployment.transform import translated_template
+from tests.simulator.deployment.transform import TEMPLATE, translated_template
 
 TEMPLATE_BUCKET = "templates"
 
 NOT_PLAYED = frozenset(
     {
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
         "AWS::Events::Rule",
         "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::EventSourceMapping",
+        "AWS::Logs::QueryDefinition",
         "AWS::SQS::QueuePolicy",
         "AWS::Scheduler::Schedule",
         "Custom::BuildkiteRegistration",
     }
 )
-"""What invokes the functions; here the world does that itself."""
+"""What invokes the functions, which here the world does itself; and what people look at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,7 @@ class Deployed:
     Attributes:
         environments: by function ("dispatcher", "tracker"), the variables that the template sets.
         timeouts: by function, in seconds.
+        memory_sizes: by function, in MiB.
         handlers: by function, `module.name`.
         user_data: what the launch template gives every VM, decoded.
         vm_policies: the policy documents of the VMs' role.
@@ -45,6 +50,7 @@ class Deployed:
     account_id: str
     environments: Mapping[str, Mapping[str, str]]
     timeouts: Mapping[str, int]
+    memory_sizes: Mapping[str, int]
     handlers: Mapping[str, str]
     user_data: bytes
     launch_template_id: str
@@ -67,9 +73,12 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
     s3.put_object(Bucket="code", Key="functions.zip", Body=_empty_archive())
     template = translated_template(region=region)
     parameters = {**_lists(template), **parameters}
-    s3.put_object(
-        Bucket=TEMPLATE_BUCKET, Key="template.json", Body=json.dumps(_playable(template, parameters)).encode()
-    )
+    stack = Resolved(template, parameters, region=region, stack=name)
+    for bucket, key, body in (
+        (TEMPLATE_BUCKET, "template.json", playable(template, stack)),
+        *(("code", key, body) for key, body in _nested(stack)),
+    ):
+        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(body).encode())
     cloudformation = session.client("cloudformation", endpoint_url=endpoint)
     cloudformation.create_stack(
         StackName=name,
@@ -102,6 +111,7 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
             for function, configuration in configurations.items()
         },
         timeouts={function: configuration["Timeout"] for function, configuration in configurations.items()},
+        memory_sizes={function: int(configuration["MemorySize"]) for function, configuration in configurations.items()},
         handlers={function: configuration["Handler"] for function, configuration in configurations.items()},
         user_data=base64.b64decode(version["LaunchTemplateData"]["UserData"]),
         launch_template_id=resources["LaunchTemplate"],
@@ -135,15 +145,23 @@ def _environment(variables: Mapping[str, Any], region: str) -> dict[str, str]:
     return {**{name: str(value) for name, value in variables.items()}, "AWS_REGION": region}
 
 
-def _playable(template: Mapping[str, Any], parameters: Mapping[str, str]) -> Mapping[str, Any]:
-    """As much of the template as moto plays, its Fn::Ifs decided: moto leaves AWS::NoValue in lists."""
-    stack = Resolved(template, parameters)
+def playable(template: Mapping[str, Any], stack: Resolved) -> Mapping[str, Any]:
+    """As much of the template as moto plays, in its own words for what it does not compute: see `Resolved.decided`."""
     resources = {
         name: _taggable(stack.decided(resource))
         for name, resource in template["Resources"].items()
         if resource["Type"] not in NOT_PLAYED
     }
     return {**template, "Resources": resources}
+
+
+def _nested(stack: Resolved) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The templates of the stacks inside that stack, by file name."""
+    for resource in stack.resources.values():
+        if resource["Type"] == "AWS::CloudFormation::Stack":
+            name = resource["Properties"]["TemplateURL"].rpartition("/")[2]
+            template = loads((TEMPLATE.parent / "infra" / name).read_text())
+            yield name, playable(template, stack.inside(template, resource))
 
 
 def _taggable(resource: Mapping[str, Any]) -> Mapping[str, Any]:

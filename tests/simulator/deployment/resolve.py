@@ -38,7 +38,7 @@ class Resolved:
             ValueError: a parameter has no value, or one that the template does not allow.
         """
         self._template = template
-        self._pseudo = {
+        self._pseudo: dict[str, Any] = {
             "AWS::AccountId": ACCOUNT,
             "AWS::NoValue": _NOTHING,
             "AWS::Partition": partition,
@@ -89,7 +89,10 @@ class Resolved:
         return str(self._attribute(resource, "Arn"))
 
     def decided(self, value: Any) -> Any:  # noqa: ANN401  (JSON)
-        """A part of the template with every Fn::If decided, and all else as it is."""
+        """A part of the template with every Fn::If decided and every address range computed, and all else as it is.
+
+        moto leaves AWS::NoValue in lists, and does not know Fn::Cidr.
+        """
         if isinstance(value, list):
             return [item for item in map(self.decided, value) if item != {"Ref": "AWS::NoValue"}]
         if not isinstance(value, dict):
@@ -97,7 +100,19 @@ class Resolved:
         if set(value) == {"Fn::If"}:
             condition, yes, no = value["Fn::If"]
             return self.decided(yes if self._condition(condition) else no)
+        if set(value) == {"Fn::Select"} and "Fn::Cidr" in as_text(value):
+            return self._value(value)
         return {key: self.decided(item) for key, item in value.items()}
+
+    def inside(self, template: Mapping[str, Any], nested: Mapping[str, Any]) -> "Resolved":
+        """A stack in this one, of that template and with that resource's parameters."""
+        return Resolved(
+            template,
+            nested["Properties"]["Parameters"],
+            region=self._pseudo["AWS::Region"],
+            partition=self._pseudo["AWS::Partition"],
+            stack=self._pseudo["AWS::StackName"],
+        )
 
     def _condition(self, name: str) -> bool:
         return bool(self._value(self._template["Conditions"][name]))
@@ -148,9 +163,7 @@ class Resolved:
             "AWS::IAM::Role": ("iam", f"role/{name}Id"),
             "AWS::Lambda::Function": ("lambda", f"function:{name}Id"),
             "AWS::Logs::LogGroup": ("logs", f"log-group:{self._ref(name)}:*"),
-            "AWS::SQS::Queue": ("sqs", f"{name}Id"),
-            "AWS::Events::Rule": ("events", f"rule/{name}Id"),
-        }[kind]
+        }.get(kind, (kind.split("::")[1].lower(), f"{name}Id"))
         place = f":{ACCOUNT}" if service == "iam" else self._place
         return f"arn:{self._pseudo['AWS::Partition']}:{service}:{place}:{kind_and_id}"
 

@@ -4,6 +4,7 @@ Source: the runtime API of AWS Lambda's developer guide (paths, headers, order o
 """
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,17 @@ _VERSION = "/2018-06-01/runtime"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
-    """How one invocation ended. `error` is None when the handler returned."""
+    """How one invocation ended. `error` is None when the handler returned.
+
+    Attributes:
+        init_seconds: from the start of its process until it asked for work; None but for the first of a process.
+        peak_mib: the most that its process has had in memory so far; None where the machine does not tell.
+    """
 
     result: Any = None
     error: str | None = None
+    init_seconds: float | None = None
+    peak_mib: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,11 +55,23 @@ class ExecutionEnvironment:
         environment: Mapping[str, str],
         code_directory: Path,
         timeout_seconds: float,
+        memory_mib: int,
+        runtime: Path | None,
         on_line: Callable[[str], None],
     ) -> None:
-        """Start the runtime; it initialises while nobody waits."""
+        """Start the runtime; it initialises while nobody waits.
+
+        Args:
+            memory_mib: an invocation that has left the process larger than that fails, and the process goes.
+            runtime: the directory of the runtime client, where `code_directory` holds everything else and nothing
+                that is installed beside it may be found; None to use what is installed.
+        """
         self._timeout_seconds = timeout_seconds
+        self._memory_mib = memory_mib
         self._function = function
+        self._init_seconds: float | None = None
+        self._initialised = False
+        self._started = time.monotonic()
         self._work: queue.Queue[_Invocation | None] = queue.Queue()
         self._current: _Invocation | None = None
         self._init_error: str | None = None
@@ -59,18 +79,18 @@ class ExecutionEnvironment:
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "awslambdaric", handler],
+            [sys.executable, *(["-S"] if runtime else []), "-m", "awslambdaric", handler],
             cwd=code_directory,
             env={
                 **environment,
                 "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._server.server_port}",
                 "AWS_LAMBDA_FUNCTION_NAME": function,
                 "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory_mib),
                 "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
                 "LAMBDA_TASK_ROOT": str(code_directory),
                 "_HANDLER": handler,
-                "PYTHONPATH": str(code_directory),
+                "PYTHONPATH": os.pathsep.join(str(path) for path in (code_directory, runtime) if path),
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -101,10 +121,11 @@ class ExecutionEnvironment:
             return Completed(error=self._init_error or "Runtime.ExitError: the runtime ended before the invocation")
         self._work.put(invocation)
         try:
-            return invocation.answer.get(timeout=self._timeout_seconds)
+            completed = invocation.answer.get(timeout=self._timeout_seconds)
         except queue.Empty:
             self.close()
             return Completed(error=f"Task timed out after {self._timeout_seconds:.2f} seconds")
+        return self._reported(completed)
 
     def close(self) -> None:
         """End it."""
@@ -115,6 +136,20 @@ class ExecutionEnvironment:
         self._work.put(None)
         self._server.shutdown()
         self._server.server_close()
+
+    def _reported(self, completed: Completed) -> Completed:
+        """With what Lambda's own report of an invocation says, held to the function's memory.
+
+        Lambda ends a sandbox the moment it needs more. Limits on a process's address space would count what is only
+        reserved, so here the kernel's high-water mark of what was resident decides, after the invocation.
+        """
+        init_seconds, self._init_seconds = self._init_seconds, None
+        peak = _peak_mib(self._process.pid)
+        report = replace(completed, init_seconds=init_seconds, peak_mib=peak)
+        if peak is None or peak <= self._memory_mib:
+            return report
+        self.close()
+        return replace(report, error=f"Runtime.OutOfMemory: {peak:.0f} MiB of {self._memory_mib} MiB")
 
     def _read(self, on_line: Callable[[str], None]) -> None:
         assert self._process.stdout is not None
@@ -137,6 +172,7 @@ class ExecutionEnvironment:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
+                environment._asked_for_work()
                 invocation = environment._work.get()
                 if invocation is None:
                     self.close_connection = True  # whoever asked is gone
@@ -178,10 +214,26 @@ class ExecutionEnvironment:
 
         return RuntimeApi
 
+    def _asked_for_work(self) -> None:
+        """The runtime client's first question ends the initialisation."""
+        if not self._initialised:
+            self._initialised = True
+            self._init_seconds = time.monotonic() - self._started
+
     def _complete(self, completed: Completed) -> None:
         invocation, self._current = self._current, None
         if invocation is not None:
             invocation.answer.put(completed)
+
+
+def _peak_mib(pid: int) -> float | None:
+    """The high-water mark of a process's resident memory, where Linux tells it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return None
+    kib = next((line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")), None)
+    return None if kib is None else int(kib) / 1024
 
 
 def _said(body: bytes) -> str:

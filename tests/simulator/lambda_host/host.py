@@ -19,11 +19,14 @@ class LambdaHost:
         environment: Mapping[str, str],
         code_directory: Path,
         timeout_seconds: float,
+        memory_mib: int,
+        runtime: Path | None = None,
         on_line: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Start nothing yet.
 
         Args:
+            memory_mib, runtime: see `ExecutionEnvironment`.
             environment: all that the function's process is given.
             on_line: called with each line that the function writes.
         """
@@ -33,6 +36,8 @@ class LambdaHost:
             environment=environment,
             code_directory=code_directory,
             timeout_seconds=timeout_seconds,
+            memory_mib=memory_mib,
+            runtime=runtime,
             on_line=on_line,
         )
         self._lock = threading.Lock()

@@ -165,7 +165,7 @@ class Universe:
             with self.meter.excluded():
                 return carrier.handle_request(request)
 
-        self._http = httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
+        self.http = httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
         self.on_stack: set[str] = set()
         self._warm: dict[str, list[Wired]] = defaultdict(list)
         self.laws = Laws(universe=self)
@@ -196,7 +196,7 @@ class Universe:
             arn=InstanceArn(self.settings.instance_arn_prefix + instance.instance_id),
             kernel=self.kernel,
             store=self.store,
-            api=self._http,
+            api=self.http,
             chance=self.chance,
             temper=self._nature.temper if self.faulty else PEACEFUL,
             unassigned=self.settings.unassigned_timeout,
@@ -359,7 +359,7 @@ class Universe:
         stacks = HttpStacksApi(
             caller=Caller(
                 base_url="http://buildkite.invalid/v3",
-                http=self._http,
+                http=self.http,
                 secrets=Token(),
                 clock=self.kernel,
                 ids=self._ids,

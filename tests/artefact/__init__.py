@@ -1,0 +1,1 @@
+"""The built artefact, run as Lambda runs it: nothing else is on its path."""
