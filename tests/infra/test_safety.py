@@ -163,3 +163,14 @@ def test_user_data_fits_with_the_longest_values() -> None:
     }
     (launch,) = of_type("AWS::EC2::LaunchTemplate", deployed(long)).values()
     assert len(launch["LaunchTemplateData"]["UserData"]) * 3 / 4 <= user_data.MAX_BYTES
+
+
+def test_every_skipped_check_has_its_reason_beside_it() -> None:
+    skips = [
+        skip
+        for path in (user_data.TEMPLATE, *sorted((user_data.ROOT / "infra").glob("*.yaml")))
+        for resource in loads(path.read_text())["Resources"].values()
+        for skip in resource.get("Metadata", {}).get("checkov", {}).get("skip", ())
+    ]
+    assert skips
+    assert all(len(skip["comment"].split()) > 4 for skip in skips)
