@@ -26,6 +26,7 @@ from agent_stack.adapters.ssm import SsmClasses, SsmSecrets, parameters
 from agent_stack.adapters.stacks_api import Dialect, HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemIds, Threads
+from agent_stack.domain.fitness import misfits
 from agent_stack.domain.measures import Metric
 from agent_stack.settings import Settings
 from agent_stack.wiring.chains import Ports
@@ -134,6 +135,7 @@ class Deployment:
                     template_id=settings.launch_template_id, version=settings.launch_template_version
                 ),
                 subnets=settings.subnet_ids,
+                volume_key=settings.volume_key_arn,
             ),
             ledger=DynamoLedger(
                 table=self._table(settings.ledger_table),
@@ -187,10 +189,11 @@ class Deployment:
         """Read what the settings point to, so that a deployment fails at once and not at its first job.
 
         Raises:
-            ConfigurationError: the token or the classes are not there, or wrong.
+            ConfigurationError: the token or the classes are not there, or wrong, or do not fit the settings.
         """
         self._secrets.agent_token()
-        self.ports.classes.book()
+        for misfit in misfits(self.settings.policy, self.ports.classes.book()):
+            raise misfit
 
     @contextmanager
     def invocation(self, remaining: timedelta) -> Iterator[None]:

@@ -35,6 +35,7 @@ class Ec2Fleet:
     Attributes:
         client: makes or gives the EC2 client; called at the first use, for an idle poll needs none.
         arn_prefix: what an instance's ARN is but its id.
+        volume_key: ARN of the KMS key for the VMs' volumes; empty for the account's own.
     """
 
     client: Callable[[], "EC2Client"]
@@ -44,6 +45,7 @@ class Ec2Fleet:
     arn_prefix: str
     template: LaunchTemplate
     subnets: tuple[str, ...]
+    volume_key: str = ""
     _zones: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def pools(self, vm_class: VmClass, market: Market) -> Sequence[str]:
@@ -56,7 +58,11 @@ class Ec2Fleet:
     def render(self, order: LaunchOrder) -> str:
         """See the port."""
         return create_fleet(
-            order, deployment=self.deployment, template=self.template, subnets_by_zone=self._subnets_by_zone()
+            order,
+            deployment=self.deployment,
+            template=self.template,
+            subnets_by_zone=self._subnets_by_zone(),
+            volume_key=self.volume_key,
         )
 
     def launch(self, request: str) -> LaunchOutcome:
