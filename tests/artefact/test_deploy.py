@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from infra.user_data import ROOT
+from tests.simulator.deployment import translated_template
 
 STUB = """#!/usr/bin/env python3
 import json, os, sys
@@ -111,6 +113,17 @@ def test_parameters_reach_the_sam_cli_whole(desk: Desk) -> None:
         'AgentTokenParameter="/buildkite/agent-token"',
         'StackKey="ci"',
     ]
+
+
+def test_the_parameter_file_of_the_documentation_deploys(desk: Desk) -> None:
+    (block,) = re.findall(r"```\n(# ci\.parameters\n.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    (desk.directory / "ci.parameters").write_text(block)
+    done = desk.deploy("ci", "--parameters", "ci.parameters")
+    assert done.returncode == 0, done.stderr
+    given = {override.partition("=")[0] for override in desk.asked[-1] if override.endswith('"')}
+    declared = translated_template(region="eu-central-1")["Parameters"]
+    without_default = {name for name, parameter in declared.items() if "Default" not in parameter}
+    assert without_default <= given <= set(declared)
 
 
 def test_an_upgrade_needs_no_parameter_and_checks_the_token_that_is_in_use(desk: Desk) -> None:
