@@ -6,6 +6,7 @@ Every method raises errors of `agent_stack.domain.errors` only. Every method is 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from agent_stack.domain.capacity import LaunchMemory
@@ -20,6 +21,7 @@ from agent_stack.domain.identifiers import (
 )
 from agent_stack.domain.jobs import ScheduledPage
 from agent_stack.domain.launching import Intent, LaunchOrder, LaunchOutcome
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import JobState, Market
 from agent_stack.domain.vms import Letter, Mail, Vm
@@ -148,14 +150,18 @@ class Fleet(Protocol):
         """
 
     def describe(self) -> Sequence[Vm]:
-        """All VMs with our tag, terminated ones of the last hour included. Fresh ones may be missing.
+        """All VMs with our tag that have not ended. Fresh ones may be missing.
 
         Raises:
             RetryError: the answer is not whole; it proves nothing.
         """
 
     def describe_only(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
-        """Those of the given VMs that EC2 shows, read again."""
+        """Those of the given VMs that EC2 shows, read again; terminated ones too, for an hour or so.
+
+        Raises:
+            RetryError: the answer is not whole; it proves nothing.
+        """
 
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
         """Terminate them. The answer holds the ones whose termination was not accepted, and why."""
@@ -337,8 +343,21 @@ class Telemetry(Protocol):
     def error(self, message: str, **fields: Field) -> None:
         """Something failed that an operator must know of."""
 
-    def count(self, metric: str, value: int = 1, **dimensions: str) -> None:
-        """Add to a counter."""
+    def carry(self, **fields: Field) -> None:
+        """Every line from now on has these fields, too."""
 
-    def seconds(self, metric: str, value: float, **dimensions: str) -> None:
+    def count(self, metric: Metric, value: int = 1, *, of: StrEnum | None = None) -> None:
+        """Add to a counter.
+
+        Args:
+            of: which of the metric's parts, where `measures.SPLIT` names them.
+        """
+
+    def level(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
+        """How much there is now. The last of an invocation is what is written."""
+
+    def peak(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
+        """How much there is now. The highest of an invocation is what is written."""
+
+    def seconds(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
         """One duration."""

@@ -10,6 +10,7 @@ from agent_stack.domain.capacity import Budget
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
+from agent_stack.domain.measures import NAMESPACE
 from agent_stack.domain.policy import NotificationLevel, Policy, UnmatchedJobs
 
 MAX_STACK_KEY_BYTES = 80
@@ -83,7 +84,7 @@ class Settings(BaseModel):
     observe_only: bool = Field(default=False, alias="OBSERVE_ONLY")
 
     log_level: str = Field(default="INFO", alias="POWERTOOLS_LOG_LEVEL")
-    metrics_namespace: str = Field(default="AgentStackEc2", alias="POWERTOOLS_METRICS_NAMESPACE")
+    metrics_namespace: str = Field(default=NAMESPACE, alias="POWERTOOLS_METRICS_NAMESPACE")
 
     @model_validator(mode="after")
     def _they_fit_together(self) -> "Settings":

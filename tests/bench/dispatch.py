@@ -87,7 +87,6 @@ class TimedTelemetry(RecordedTelemetry):
             logger=Logger(service="dispatcher", level="INFO", location=None, stream=io.StringIO()),
             namespace="AgentStackEc2",
             deployment="stack",
-            function="dispatcher",
         )
         self.on_bound: Callable[[str, str], None] = lambda _job_id, _instance_id: None
         self.asked: list[tuple[float, int]] = []
@@ -135,11 +134,13 @@ class Stream:
 
 def memory_mib() -> int:
     """What template.yaml gives the dispatcher."""
-    return int(
-        translated_template(region="eu-central-1", path=TEMPLATE)["Resources"]["DispatcherFunction"]["Properties"][
-            "MemorySize"
-        ]
-    )
+    return function_memory_mib("DispatcherFunction")
+
+
+def function_memory_mib(function: str) -> int:
+    """What template.yaml gives a function."""
+    resource = translated_template(region="eu-central-1", path=TEMPLATE)["Resources"][function]
+    return int(resource["Properties"]["MemorySize"])
 
 
 def cold_cpu_seconds() -> float:
@@ -164,7 +165,7 @@ class Field:
                 per_request=PER_REQUEST,
                 cpu={
                     "ledger.record": calibration.write,
-                    "ledger.update": calibration.write,
+                    "ledger.update": calibration.update,
                     "ledger.bind": calibration.bind,
                 },
                 cpu_of_result={"ledger.active_runs": calibration.read, "fleet.describe": calibration.described},

@@ -10,7 +10,8 @@ from botocore.config import Config
 
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import Ec2Fleet, errors
-from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, LaunchTemplate
+from agent_stack.adapters.ec2.instances import read_lean
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import GiveUpError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName, InstanceId
@@ -55,7 +56,7 @@ def settings(**changes: object) -> Settings:
     return Settings(**{"subnets": SUBNETS, **changes})  # type: ignore[arg-type]  # Settings' own fields
 
 
-@pytest.fixture(params=["attached", "http"])
+@pytest.fixture(params=["attached", "http"], ids=["attached, parsed by botocore", "http, parsed as in production"])
 def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -81,6 +82,8 @@ def build(way: str) -> Iterator[Build]:
         )
         if way == "attached":
             attach(client, ec2)
+        else:
+            client = read_lean(client)
         fleet = Ec2Fleet(
             client=lambda: client,
             calls=AwsCalls(
@@ -200,7 +203,53 @@ def test_states_and_reasons_follow_the_vm(world: World) -> None:
         (VmState.SHUTTING_DOWN, "Client.UserInitiatedShutdown")
     ]
     world.clock.sleep(timedelta(seconds=40))
-    assert [vm.state for vm in world.fleet.describe()] == [VmState.TERMINATED]
+    assert [vm.state for vm in world.fleet.describe_only([instance_id])] == [VmState.TERMINATED]
+
+
+def test_those_that_ended_are_shown_only_to_who_asks_for_them(build: Build) -> None:
+    """At 1.5 jobs of three minutes a second, 5,000 VMs of the last hour would hide behind 270 live ones."""
+    world = build(settings(throttled=False))
+    ended, live = world.launch(450), world.launch(2)
+    world.fleet.terminate(ended)
+    world.clock.sleep(timedelta(seconds=60))
+    asked = len(world.ec2.calls())
+    assert [vm.instance_id for vm in world.fleet.describe()] == live
+    assert len(world.ec2.calls()) - asked == 1
+    again = world.fleet.describe_only(ended)
+    assert [vm.instance_id for vm in again] == ended
+    assert {vm.state for vm in again} == {VmState.TERMINATED}
+    assert len(world.ec2.calls()) - asked == 4  # EC2 takes 200 values of a filter
+
+
+def test_everything_that_becomes_a_vm_is_read(world: World) -> None:
+    (instance_id,) = world.launch(1, market=Market.SPOT, instance_types=("c7i.large",))
+    (instance,) = world.ec2.instances()
+    world.ec2.interrupt_spot(instance_id)
+    world.clock.sleep(timedelta(minutes=2))
+    (vm,) = world.fleet.describe()
+    assert (vm.instance_type, vm.zone, vm.market) == ("c7i.large", "eu-central-1a", Market.SPOT)
+    assert vm.launched_at == instance.launched_at
+    assert vm.intent_id == instance.tags[INTENT_TAG]
+    assert vm.arn.endswith(f":instance/{instance_id}")
+    assert (vm.state, vm.reason) == (VmState.SHUTTING_DOWN, "Server.SpotInstanceTermination")
+
+
+def test_a_page_that_fails_leaves_no_half_answer(build: Build) -> None:
+    world = build(settings(throttled=False))
+    world.launch(1_500)
+    world.ec2.faults.fail("DescribeInstances", "RequestLimitExceeded", status=503, times=10)
+    with pytest.raises(RetryError):
+        world.fleet.describe()
+
+
+def test_many_unknown_ids_do_not_spare_the_others_either(build: Build) -> None:
+    world = build(settings(throttled=False))
+    launched = world.launch(1_200)
+    unknown = [InstanceId(f"i-{number:017x}") for number in range(30)]
+    mixed = sorted([*launched, *unknown])
+    assert set(world.fleet.terminate(mixed)) == set(unknown)
+    assert {vm.state for vm in world.fleet.describe()} == {VmState.SHUTTING_DOWN}
+    assert sum(call.action == "TerminateInstances" for call in world.ec2.calls()) <= 4
 
 
 def test_one_unknown_id_does_not_spare_the_others(world: World) -> None:

@@ -1,5 +1,9 @@
 """Telemetry that a test can read."""
 
+from collections import deque
+from enum import StrEnum
+
+from agent_stack.domain.measures import Metric
 from agent_stack.ports import Field
 
 
@@ -8,7 +12,10 @@ class RecordedTelemetry:
 
     def __init__(self) -> None:
         self.records: list[tuple[str, str, dict[str, Field]]] = []
-        self.counts: dict[str, int] = {}
+        self.counts: dict[Metric, int] = {}
+        self.peaks: dict[Metric, float] = {}
+        self.carried: dict[str, Field] = {}
+        self.measured: deque[tuple[Metric, StrEnum | None, float]] = deque(maxlen=100_000)  # worlds live for hours
 
     def info(self, message: str, **fields: Field) -> None:
         """See the port."""
@@ -22,12 +29,27 @@ class RecordedTelemetry:
         """See the port."""
         self.records.append(("ERROR", message, fields))
 
-    def count(self, metric: str, value: int = 1, **dimensions: str) -> None:
+    def carry(self, **fields: Field) -> None:
+        """See the port."""
+        self.carried |= fields
+
+    def count(self, metric: Metric, value: int = 1, *, of: StrEnum | None = None) -> None:
         """See the port."""
         self.counts[metric] = self.counts.get(metric, 0) + value
+        self.measured.append((metric, of, value))
 
-    def seconds(self, metric: str, value: float, **dimensions: str) -> None:
+    def level(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
         """See the port."""
+        self.measured.append((metric, of, value))
+
+    def peak(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
+        """See the port."""
+        self.peaks[metric] = max(value, self.peaks.get(metric, 0))
+        self.measured.append((metric, of, value))
+
+    def seconds(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
+        """See the port."""
+        self.measured.append((metric, of, value))
 
     def messages(self, level: str | None = None) -> list[str]:
         """The messages of one level, or of all."""

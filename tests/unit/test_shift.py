@@ -1,12 +1,16 @@
 """One invocation under the lease."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from agent_stack.domain.errors import ConfigurationError, RetryError
-from agent_stack.stages.shift import RESERVE, Shift
+from agent_stack.ports import Held
+from agent_stack.stages.shift import LEASE, RESERVE, UNRENEWED, Shift
 from tests.contract.tables import AnyTables
 from tests.simulator.clock import VirtualClock
 
@@ -125,6 +129,65 @@ def test_a_dead_worker_is_followed_when_its_lease_has_run_out(tables: AnyTables)
     started = Ticks()
     shift(tables, started, idle_pause=None)(scheduled=True)
     assert timedelta(seconds=9) <= started[0] - began < timedelta(seconds=10)
+
+
+class Watched:
+    """A lease that notes when it was renewed."""
+
+    def __init__(self, tables: AnyTables) -> None:
+        self._tables = tables
+        self.renewed: list[datetime] = []
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (any method of the port)
+        return getattr(self._tables.dispatcher_lease, name)
+
+    def renew(self, held: Held, *, now: datetime, ttl: timedelta) -> Held | None:
+        self.renewed.append(now)
+        return self._tables.dispatcher_lease.renew(held, now=now, ttl=ttl)
+
+
+@pytest.mark.parametrize("poll", [0.5, 2, 3.9, 5, 8])
+def test_an_idle_worker_renews_seldom_and_loses_its_lease_to_nobody(tables: AnyTables, poll: float) -> None:
+    lease, taken, ticks = Watched(tables), [], []
+
+    def work(now: datetime, fence: int) -> bool:
+        ticks.append(now)
+        taken.append(tables.dispatcher_lease.acquire("thief", now=now, ttl=IDLE))
+        tables.clock.sleep(timedelta(milliseconds=300))
+        return False
+
+    worker = replace(shift(tables, work, idle_pause=timedelta(seconds=poll)), lease=lease)
+    worker(scheduled=True)
+    assert set(taken) == {None}
+    assert len(lease.renewed) <= (90 - 15) / max(poll, UNRENEWED.total_seconds() - poll) + 2
+    assert max(later - earlier for earlier, later in pairwise(lease.renewed)) < LEASE
+
+
+def test_a_tick_that_finds_work_renews_at_once(tables: AnyTables) -> None:
+    lease = Watched(tables)
+    ends: list[datetime] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        tables.clock.sleep(timedelta(seconds=1))
+        ends.append(tables.clock.now())
+        return len(ends) == 2
+
+    replace(shift(tables, work), lease=lease)(scheduled=True)
+    assert ends[1] in lease.renewed
+
+
+def test_a_successor_of_an_idle_worker_waits_a_few_seconds_at_most(tables: AnyTables) -> None:
+    for knocked_in in range(1, 6):
+        ticks: list[datetime] = []
+
+        def work(now: datetime, fence: int, ticks: list[datetime] = ticks, knocked_in: int = knocked_in) -> bool:
+            ticks.append(now)
+            if len(ticks) == knocked_in:
+                tables.dispatcher_lease.knock("successor", follow=True)
+            return False
+
+        shift(tables, work)(scheduled=True)
+        assert tables.clock.now() - ticks[knocked_in - 1] < UNRENEWED
 
 
 def test_a_failed_tick_is_said_and_the_next_one_tried(tables: AnyTables) -> None:

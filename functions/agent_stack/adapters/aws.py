@@ -45,6 +45,7 @@ class AwsCalls:
     Attributes:
         throttles: codes that say nothing was done.
         server_errors: codes that leave it open whether something was done.
+        throttled: told of each answer that says nothing was done for now.
     """
 
     clock: Clock
@@ -52,6 +53,7 @@ class AwsCalls:
     deadline: Deadline
     throttles: frozenset[str]
     server_errors: frozenset[str]
+    throttled: Callable[[], None] = lambda: None
 
     def call(self, name: str, send: Callable[[], ResultT]) -> ResultT:
         """Send, and again while it may help. `send` must be safe to repeat.
@@ -89,6 +91,7 @@ class AwsCalls:
         message = str(error.response.get("Error", {}).get("Message", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in self.throttles:
+            self.throttled()
             return RetryError(f"{name}: throttled: {code}: {message}")
         if code in self.server_errors or (status >= 500 and code.isdigit()):  # noqa: PLR2004  (a gateway's answer)
             return UnknownOutcomeError(f"{name}: {code}: {message}")

@@ -29,7 +29,7 @@ class Admit:
     _ignored: frozenset[JobId] = field(default=frozenset(), init=False)
 
     def __call__(self, tick: DispatcherTick) -> DispatcherTick:
-        """Fills `admitted` and `refused`."""
+        """Fills `fitting`, `admitted` and `refused`."""
         if tick.book is None:
             raise BugError("admit needs the classes; resume reads them")
         candidates: list[tuple[Job, ClassName]] = []
@@ -53,7 +53,9 @@ class Admit:
             self.launches.look(len(admitted) + self.launches.wanted, tick.fence, tick.now)
         if len(admitted) < len(candidates):
             self.telemetry.info("jobs_waiting_for_capacity", count=len(candidates) - len(admitted))
-        return replace(tick, admitted=tuple(admitted), refused=tuple(refused))
+        return replace(
+            tick, fitting=tuple(job for job, _ in candidates), admitted=tuple(admitted), refused=tuple(refused)
+        )
 
     def _refuses(self, job: Job, tick: DispatcherTick) -> bool:
         match self.policy.unmatched_jobs:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from agent_stack.domain.classes import base_name
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Letter, Vm
@@ -88,6 +89,7 @@ class Bind:
             credentials |= answer.tokens
             for error in answer.errors:
                 self.telemetry.error("tokens_not_issued", queue=queue, error=str(error))
+            self.telemetry.count(Metric.TOKENS_NOT_ISSUED, len(job_ids) - len(answer.tokens))
             for job_id in sorted(answer.not_issued):
                 self.telemetry.warning("token_not_issued", job_id=job_id)
         return credentials

@@ -16,6 +16,7 @@ from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.errors import AgentStackError, BugError, GiveUpError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, Intent, LaunchOrder, LaunchOutcome
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import UP, Market
@@ -205,6 +206,7 @@ class Launch:
             self.telemetry.warning("lease_lost_before_launch", class_name=intent.class_name, count=intent.count)
             return False
         self.launches.begin(intent)
+        self.telemetry.count(Metric.VMS_ASKED_FOR, intent.count)
         self.telemetry.info(
             "vms_asked_for", class_name=intent.class_name, count=intent.count, intent_id=intent.intent_id
         )
@@ -246,7 +248,6 @@ class Launch:
                 pool=partial.pool,
                 error=partial.message,
             )
-            self.telemetry.count("LaunchErrors", error_class=partial.error_class)
         self.telemetry.info(
             "vms_launched", class_name=intent.class_name, count=len(outcome.vms), intent_id=intent.intent_id
         )

@@ -13,6 +13,7 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import IntentId
 from agent_stack.domain.launching import Intent, LaunchOutcome
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Fleet, Ledger, Task, Telemetry, Workers
@@ -54,6 +55,11 @@ class Launches:
         if self._memory is None or self._memory[0] != fence:
             self._memory = (fence, self.ledger.launch_memory())
         return self._memory[1]
+
+    @property
+    def known(self) -> LaunchMemory:
+        """What this process knows, which may be of an earlier lease. Nothing is read for it."""
+        return LaunchMemory() if self._memory is None else self._memory[1]
 
     def remember(self, memory: LaunchMemory, fence: int) -> None:
         """Keep what was learnt, beside the tick: a lesson that is not written costs no job anything."""
@@ -111,9 +117,15 @@ class Launches:
         """Write down what came of launches. Until then an intent is open, and somebody would ask for it again."""
         for intent, answer in answers:
             if isinstance(answer, LaunchOutcome):
+                self._measure(answer)
                 self.ledger.spend_intent(replace(intent, spent=True, vms=answer.vms))
             elif not isinstance(answer, UnknownOutcomeError):
                 self.close(intent.intent_id)
+
+    def _measure(self, outcome: LaunchOutcome) -> None:
+        self.telemetry.count(Metric.VMS_LAUNCHED, len(outcome.vms))
+        for error in outcome.errors:
+            self.telemetry.count(Metric.LAUNCH_ERRORS, of=error.error_class)
 
     def drain(self) -> None:
         """Wait for what is under way and write it down, when the lease is another's already.

@@ -3,8 +3,12 @@
 The order is part of the design. EC2 first, ledger second: a VM whose run we cannot find was then certainly not
 bound when EC2 showed it. Job states before mailboxes: an agent can only have a job whose credential was taken
 before, so a job that shows an agent has a mailbox that shows who took it.
+
+EC2 is asked for what lives. A run's VM that is not among that is asked for by its id, for only EC2's word that it
+ended counts; while EC2 shows it in neither answer it is absent, which proves nothing (`absences`).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -17,6 +21,7 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import RunState
 from agent_stack.domain.vms import Mail, Vm
 from agent_stack.ports import ClassSource, Fleet, Ledger, Mailbox, StacksApi, Telemetry
+from agent_stack.stages.absences import Absences
 from agent_stack.stages.states import job_states
 from agent_stack.stages.ticks import TrackerTick
 
@@ -33,6 +38,7 @@ class Observe:
     stacks: StacksApi
     mailbox: Mailbox
     classes: ClassSource
+    absences: Absences
     policy: Policy
     telemetry: Telemetry
 
@@ -40,6 +46,10 @@ class Observe:
         """Fills `described`, `vms` and `situations`."""
         vms, described = self._vms()
         runs = self.ledger.active_runs()
+        unknown: frozenset[InstanceId] = frozenset()
+        if described:
+            ended, unknown = self._not_living(runs, vms)
+            vms |= ended
         states = job_states(runs, self.stacks, self.telemetry)
         mails = self._mails([run for run in runs if run.state is RunState.BOOTING])
         timeouts = self._boot_timeouts()
@@ -47,7 +57,7 @@ class Observe:
             Situation(
                 run=run,
                 vm=vms.get(run.binding.instance_id) if run.binding else None,
-                described=described,
+                described=described and (run.binding is None or run.binding.instance_id not in unknown),
                 job_state=states.get(run.job_id),
                 mail=mails.get(run.binding.arn) if run.binding else None,
                 boot_timeout=timeouts.get(base_name(run.class_name), DEFAULT_BOOT_TIMEOUT),
@@ -64,6 +74,21 @@ class Observe:
         except AgentStackError as error:
             self.telemetry.warning("vms_unknown", error=str(error))
             return {}, False
+
+    def _not_living(
+        self, runs: Sequence[Run], vms: Mapping[InstanceId, Vm]
+    ) -> tuple[dict[InstanceId, Vm], frozenset[InstanceId]]:
+        """The runs' VMs that EC2 did not show among the living: those it shows by their ids, and those not known."""
+        bound = {run.binding.instance_id for run in runs if run.binding is not None}
+        absent = sorted(bound - vms.keys())
+        wanted = self.absences.noted(absent)
+        try:
+            shown = {vm.instance_id: vm for vm in self.fleet.describe_only(wanted)} if wanted else {}
+        except AgentStackError as error:
+            self.telemetry.warning("absent_vms_unknown", count=len(wanted), error=str(error))
+            return {}, frozenset(absent)
+        self.absences.forget(shown)
+        return shown, frozenset(absent).difference(wanted)
 
     def _mails(self, booting: list[Run]) -> dict[InstanceArn, Mail]:
         arns = [run.binding.arn for run in booting if run.binding is not None]

@@ -11,12 +11,16 @@ from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.domain.jobs import Job, Queue, ScheduledPage
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.ports import StacksApi, Telemetry
 from agent_stack.stages.ticks import DispatcherTick
 
 MAX_PAGES = 10
 """Pages read from one queue in one tick: 10,000 jobs at the API's 1,000 a page, and the API's 10 listings a second."""
+
+FULL_PAGE = 1_000
+"""Jobs on a page behind which there may be more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +45,24 @@ class Poll:
                 paused.add(queue.key)  # unknown is treated as paused: nothing new starts on a guess
             if pages and not pages[0].pageable:
                 clogging.add(queue.key)
+            if self._hides_others(pages, known, tick.book):
+                self.telemetry.warning("queue_clogged", queue=queue.key, count=len(pages[-1].jobs))
+                self.telemetry.count(Metric.QUEUES_CLOGGED)
             listed += {job.job_id: job for page in pages for job in page.jobs if job.job_id not in known}.values()
         return replace(tick, listed=tuple(listed), paused=frozenset(paused), clogging=frozenset(clogging))
+
+    @staticmethod
+    def _hides_others(pages: list[ScheduledPage], known: Container[JobId], book: ClassBook | None) -> bool:
+        """Whether the last page that can be had is full of jobs that will not start: those behind it never will."""
+        if not pages or book is None:
+            return False
+        last = pages[-1]
+        at_the_end = len(pages) == MAX_PAGES and last.next_cursor is not None
+        if not at_the_end and (last.pageable or len(last.jobs) < FULL_PAGE):
+            return False
+        return all(
+            job.job_id in known or isinstance(book.match(job.rules, job.queue_key), Unmatched) for job in last.jobs
+        )
 
     def _read(
         self, queue: QueueKey, wanted: int, known: Container[JobId], book: ClassBook | None
@@ -59,7 +79,6 @@ class Poll:
                 page = self.stacks.list_scheduled(queue, cursor=cursor)
             except AgentStackError as error:
                 self.telemetry.error("queue_not_listed", queue=queue, page=len(pages) + 1, error=str(error))
-                self.telemetry.count("QueueListingFailed")
                 break
             pages.append(page)
             cursor = page.next_cursor

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.runs import Run
 from agent_stack.ports import Ledger, Telemetry
+from agent_stack.stages.quiet import Quiet
 from agent_stack.stages.ticks import DispatcherTick
 
 NO_CLASS = ClassName("")
@@ -19,6 +20,7 @@ class Record:
     """Writes RESERVED runs, conditional on absence. Refused jobs are recorded too, with what they are told."""
 
     ledger: Ledger
+    quiet: Quiet
     telemetry: Telemetry
 
     def __call__(self, tick: DispatcherTick) -> DispatcherTick:
@@ -33,6 +35,7 @@ class Record:
         ]
         if not wanted:
             return tick
+        self.quiet.broken()
         recorded = tuple(self.ledger.record(wanted))
         for run in recorded:
             self.telemetry.info("job_recorded", job_id=run.job_id, class_name=run.class_name)

@@ -39,7 +39,6 @@ class Register:
                 self.stacks.register(queue.key)
             except AgentStackError as error:
                 self.telemetry.error("stack_not_registered", queue=queue.key, error=str(error))
-                self.telemetry.count("StackNotRegistered")
                 failures.append(error)
                 continue
             self._done.add(queue.key)

@@ -16,6 +16,7 @@ from agent_stack.domain.states import UP
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import ClassSource, Fleet, Ledger, Telemetry
 from agent_stack.stages.launches import Launches
+from agent_stack.stages.quiet import Quiet
 from agent_stack.stages.ticks import DispatcherTick
 
 ANOTHERS = timedelta(seconds=12)
@@ -30,6 +31,7 @@ class Resume:
     ledger: Ledger
     fleet: Fleet
     launches: Launches
+    quiet: Quiet
     classes: ClassSource
     policy: Policy
     telemetry: Telemetry
@@ -40,6 +42,8 @@ class Resume:
         if self.policy.launch_enabled and not self.policy.observe_only:
             self.launches.look(self.launches.wanted, tick.fence, tick.now)
         book = self.classes.book()
+        if self.quiet.holds(tick.fence, tick.now):
+            return replace(tick, book=book)
         active = tuple(self.ledger.active_runs())
         waiting_queues = frozenset(run.queue_key for run in active)
         taken = {run.binding.instance_id for run in active if run.binding is not None}
@@ -48,7 +52,10 @@ class Resume:
         unsettled = 0
         expected = Counter[ClassName]()
         under_way = {intent.intent_id for intent in self.launches.under_way}
-        for intent in () if self.policy.observe_only else self.ledger.open_intents():
+        intents = () if self.policy.observe_only else self.ledger.open_intents()
+        if not active and not intents:
+            self.quiet.seen(tick.fence, tick.now)
+        for intent in intents:
             if intent.intent_id in under_way:
                 continue  # asked for by this process, and not answered yet
             settled = intent if intent.spent else self._settle(intent, tick, waiting_queues)

@@ -19,7 +19,12 @@ number and the ledger's conditions make harmless."""
 FOLLOW = timedelta(seconds=10)
 """How long a successor waits: just longer than a dead worker's lease."""
 
-LOOK_AGAIN = timedelta(milliseconds=250)
+UNRENEWED = timedelta(seconds=5)
+"""How old an idle worker's lease may be when a tick begins. That tick may find work; it has the rest of the lease for
+it. Each renewal is a write, and only there does the worker see who knocked: seldom enough to cost little, often enough
+that a successor, who is paid for while it waits, waits two seconds on average."""
+
+LOOK_AGAIN = timedelta(milliseconds=500)
 BUSY_PERIOD = timedelta(seconds=1)
 """From the beginning of one tick to that of the next while there is work."""
 
@@ -32,6 +37,11 @@ RESERVE = timedelta(seconds=15)
 def busy_pause(took: timedelta) -> timedelta:
     """What is left of the period after a tick that took so long."""
     return max(SHORTEST_PAUSE, BUSY_PERIOD - took)
+
+
+def may_go_unrenewed(age: timedelta, pause: timedelta) -> bool:
+    """Whether a lease of that age will do for the tick that begins after an idle pause."""
+    return age + pause < UNRENEWED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +75,7 @@ class Shift:
         held = self._take_over(scheduled=scheduled)
         if held is None:
             return
+        self.telemetry.carry(fence=held.fence)
         try:
             self._until_relieved(held)
         except BaseException:
@@ -95,6 +106,8 @@ class Shift:
         while True:
             began = self.clock.now()
             busy = self._tick(held)
+            if not busy and self._rests_on(held):
+                continue
             renewed = self.lease.renew(held, now=self.clock.now(), ttl=LEASE)
             if renewed is None:
                 self.telemetry.info("shift_overtaken", fence=held.fence)
@@ -109,6 +122,15 @@ class Shift:
             if not relieved and pause is not None and not news:
                 self.clock.sleep(pause)
 
+    def _rests_on(self, held: Held) -> bool:
+        """After an idle tick: wait for the next one on the lease as it is, if there is enough left of it."""
+        pause = self.idle_pause
+        age = self.clock.now() - (held.expires_at - LEASE)
+        if pause is None or not may_go_unrenewed(age, pause) or self.deadline.left() <= RESERVE + pause:
+            return False
+        self.clock.sleep(pause)
+        return True
+
     def _tick(self, held: Held) -> bool:
         started = self.clock.now()
         try:
@@ -117,10 +139,7 @@ class Shift:
             raise
         except AgentStackError as error:
             self.telemetry.error("tick_failed", error=str(error))
-            self.telemetry.count("TickFailed")
             return True
-        finally:
-            self.telemetry.seconds("TickSeconds", (self.clock.now() - started).total_seconds())
 
     def _let_go(self, held: Held) -> None:
         """So that whoever comes next need not wait for the lease to run out."""

@@ -2,17 +2,35 @@
 
 A VM without a run is normal for moments (launched, not yet bound), so only old ones are looked at, and each is
 looked at again right before it is ended. Nothing is swept on an answer that was not whole.
+
+A sweep that wants to end much of the fleet is more likely wrong than right: a ledger that was emptied or restored, or
+another deployment of our name. It stops, and an operator is told. What it would have ended costs little meanwhile: a
+VM without a job powers itself off, one with a job does after it, and none outlives its lifetime, which is swept on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.states import UP
+from agent_stack.domain.states import UP, VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Fleet, Ledger, Telemetry
 from agent_stack.stages.ticks import TrackerTick
+
+SHARE = 0.3
+"""Of the VMs that are up: a zone's worth of three. Whatever loses more than that at once is not everyday."""
+
+HANDFUL = 10
+"""So many are swept whatever their share: small fleets would be held for nothing."""
+
+TELL_AGAIN = timedelta(minutes=1)
+LIFETIME, ORPHAN = "past its lifetime", "no run is bound to it"
+
+SWEPT = UP | {VmState.STOPPED}
+"""A stopped VM runs nothing and can be started again; its disk is paid for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,46 +41,75 @@ class Sweep:
     ledger: Ledger
     policy: Policy
     telemetry: Telemetry
+    _told_at: list[datetime] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, tick: TrackerTick) -> TrackerTick:
         """Terminates; changes nothing of the tick."""
         if not tick.described:
             return tick
         owned = {s.run.binding.instance_id for s in tick.situations if s.run.binding is not None}
-        suspects: dict[InstanceId, str] = {}
-        for vm in tick.vms.values():
+        old: list[Vm] = []
+        strays: list[Vm] = []
+        for vm in sorted(tick.vms.values(), key=lambda vm: vm.launched_at):
             age = tick.now - vm.launched_at
-            if vm.state not in UP or vm.instance_id in tick.going:
+            if vm.state not in SWEPT or vm.instance_id in tick.going:
                 continue
             if age > self.policy.max_lifetime:
-                suspects[vm.instance_id] = "past its lifetime"
+                old.append(vm)
             elif vm.instance_id not in owned and age > self.policy.sweep_grace:
-                suspects[vm.instance_id] = "no run is bound to it"
-        if suspects:
-            self._end(suspects)
+                strays.append(vm)
+        if not old and not strays:
+            return tick
+        if strays:
+            bound = self.ledger.bound_instances()
+            strays = [vm for vm in strays if vm.instance_id not in bound]
+            if self._too_many(len(strays), tick):
+                strays = []
+        suspects = {vm.instance_id: ORPHAN for vm in strays} | {vm.instance_id: LIFETIME for vm in old}
+        self._end(suspects, self.policy.max_terminations_per_tick - tick.terminations)
         return tick
 
-    def _end(self, suspects: dict[InstanceId, str]) -> None:
-        still_up = self._read_again(sorted(suspects))
-        owned = self.ledger.bound_instances()
-        orphans = [
-            vm for vm in still_up if vm.instance_id not in owned or suspects[vm.instance_id] == "past its lifetime"
-        ][: self.policy.max_terminations_per_tick]
-        if not orphans:
+    def _too_many(self, strays: int, tick: TrackerTick) -> bool:
+        up = sum(vm.state in UP for vm in tick.vms.values())
+        if strays <= max(HANDFUL, SHARE * up):
+            self._told_at.clear()
+            return False
+        self.telemetry.peak(Metric.SWEEP_BRAKED, strays)
+        if not self._told_at or tick.now - self._told_at[-1] >= TELL_AGAIN:
+            self._told_at[:] = [tick.now]
+            self.telemetry.error(
+                "sweep_braked",
+                count=strays,
+                up=up,
+                reason="No run is bound to these VMs, and they are too many to be ended unseen: is the ledger whole?",
+                remedy="Terminate those you know to be idle; each ends by itself after its job, and at its lifetime.",
+            )
+        return True
+
+    def _end(self, suspects: dict[InstanceId, str], at_most: int) -> None:
+        """End those that EC2, and then the ledger, still show as they were: in that order, for see `observe`."""
+        still_up = self._read_again(list(suspects)[: max(0, at_most)])
+        if not still_up:
             return
-        refused = self.fleet.terminate([vm.instance_id for vm in orphans])
-        for vm in orphans:
+        owned = self.ledger.bound_instances()
+        going = [vm for vm in still_up if vm.instance_id not in owned or suspects[vm.instance_id] == LIFETIME]
+        if not going:
+            return
+        refused = self.fleet.terminate([vm.instance_id for vm in going])
+        for vm in going:
             if vm.instance_id in refused:
                 self.telemetry.warning(
                     "orphan_not_terminated", instance_id=vm.instance_id, error=str(refused[vm.instance_id])
                 )
             else:
                 self.telemetry.warning("orphan_terminated", instance_id=vm.instance_id, reason=suspects[vm.instance_id])
-        self.telemetry.count("OrphansTerminated", len(orphans) - len(refused))
+        self.telemetry.count(Metric.ORPHANS_TERMINATED, len(going) - len(refused))
 
     def _read_again(self, instance_ids: list[InstanceId]) -> list[Vm]:
+        if not instance_ids:
+            return []
         try:
-            return [vm for vm in self.fleet.describe_only(instance_ids) if vm.state in UP]
+            return [vm for vm in self.fleet.describe_only(instance_ids) if vm.state in SWEPT]
         except AgentStackError as error:
             self.telemetry.warning("orphans_unknown", count=len(instance_ids), error=str(error))
             return []

@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from agent_stack.domain.decisions import Action
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.states import GOING, RunState
+from agent_stack.domain.states import RunState, VmState
 from agent_stack.ports import Fleet, Telemetry
 from agent_stack.stages.ticks import TrackerTick, Verdict
 
 ENDS_THE_VM = frozenset({Action.TERMINATE, Action.HAND_BACK, Action.FINISH, Action.END})
+
+ENDING = frozenset({VmState.SHUTTING_DOWN, VmState.TERMINATED})
+"""Nothing is left to ask for. A VM that somebody stopped is not among them: it keeps its disk, and can be started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,20 +24,24 @@ class Terminate:
     telemetry: Telemetry
 
     def __call__(self, tick: TrackerTick) -> TrackerTick:
-        """Fills `going` with the VMs that are on their way out, and drops the verdicts of the others."""
+        """Fills `going` with the VMs that are on their way out and `terminations`; drops the verdicts of the others."""
         wanted: dict[InstanceId, Verdict] = {}
         going: set[InstanceId] = set()
         verdicts = dict(tick.verdicts)
+        held_back = 0
         for verdict in tick.verdicts.values():
             if verdict.decision.action not in ENDS_THE_VM or verdict.run.binding is None:
                 continue
             vm = verdict.situation.vm
-            if (vm is not None and vm.state in GOING) or verdict.run.state is RunState.RESERVED:
+            if (vm is not None and vm.state in ENDING) or verdict.run.state is RunState.RESERVED:
                 going.add(verdict.run.binding.instance_id)
             elif len(wanted) < self.policy.max_terminations_per_tick:
                 wanted[verdict.run.binding.instance_id] = verdict
             else:
+                held_back += 1
                 del verdicts[verdict.run.job_id]
+        if held_back:
+            self.telemetry.warning("terminations_held_back", count=held_back, reason="MaxTerminationsPerTick")
         refused = self.fleet.terminate(sorted(wanted)) if wanted else {}
         for instance_id, verdict in wanted.items():
             if instance_id in refused:
@@ -53,4 +60,4 @@ class Terminate:
                 instance_id=instance_id,
                 reason=verdict.decision.reason,
             )
-        return replace(tick, verdicts=verdicts, going=frozenset(going))
+        return replace(tick, verdicts=verdicts, going=frozenset(going), terminations=len(wanted))

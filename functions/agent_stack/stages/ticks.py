@@ -29,6 +29,7 @@ class DispatcherTick:
         paused: poll → queues of which nothing may start.
         clogging: poll → queues of which only one page can be seen; a job nobody takes hides those behind it.
         listed: poll → scheduled jobs.
+        fitting: admit → listed jobs that a class fits and whose queue is not paused, admitted or not.
         admitted: admit → jobs to start, each with its class.
         refused: admit → jobs to finish, each with the reason.
         recorded: record → the runs that are ours by the ledger.
@@ -48,6 +49,7 @@ class DispatcherTick:
     paused: frozenset[QueueKey] = frozenset()
     clogging: frozenset[QueueKey] = frozenset()
     listed: tuple[Job, ...] = ()
+    fitting: tuple[Job, ...] = ()
     admitted: tuple[tuple[Job, ClassName], ...] = ()
     refused: tuple[tuple[Job, str], ...] = ()
     recorded: tuple[Run, ...] = ()
@@ -84,6 +86,7 @@ class TrackerTick:
         situations: observe → what is known of every active run.
         verdicts: decide, claim, and each acting step → what was decided, on the run as last recorded.
         going: terminate → VMs that EC2 agreed to terminate in this tick.
+        terminations: terminate → how many VMs EC2 was asked to terminate so far; the brake counts all of a tick's.
     """
 
     now: datetime
@@ -92,6 +95,7 @@ class TrackerTick:
     situations: tuple[Situation, ...] = ()
     verdicts: Mapping[JobId, Verdict] = field(default_factory=dict)
     going: frozenset[InstanceId] = frozenset()
+    terminations: int = 0
     extended: tuple[Run, ...] = ()
 
     @property

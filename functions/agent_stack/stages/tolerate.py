@@ -27,5 +27,4 @@ class Tolerate(Generic[TickT]):
         except AgentStackError as error:
             name = type(self.step).__name__
             self.telemetry.error("step_failed", step=name, error=str(error))
-            self.telemetry.count("StepFailed")
             return tick

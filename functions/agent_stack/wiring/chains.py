@@ -1,17 +1,19 @@
 """The two chains: which step follows which, and what each is given.
 
-    dispatcher   register → resume → poll → inspect → admit → record → reserve → launch → bind
+    dispatcher   register → resume → poll → inspect → admit → record → reserve → launch → bind → measure
                                                                                     ↓ VM, mailbox
     tracker      observe → decide → claim → tell → extend → renew → terminate → hand back → finish → end → sweep
+                                                                                                     → measure
 
-A chain is a tuple of steps; each takes the tick and gives the next one. Observing only is the same chain cut off
-before its first effect.
+A chain is a tuple of steps; each takes the tick and gives the next one. Observing only is the same chain without
+its effects. Measuring changes nothing, and is what a tick ends with.
 """
 
 from dataclasses import dataclass
 
 from agent_stack.ports import ClassSource, Clock, Fleet, Ids, Ledger, Mailbox, StacksApi, Telemetry, Workers
 from agent_stack.settings import Settings
+from agent_stack.stages.absences import Absences
 from agent_stack.stages.admit import Admit
 from agent_stack.stages.bind import AgentIdentity, Bind
 from agent_stack.stages.claim import Claim
@@ -23,8 +25,11 @@ from agent_stack.stages.hand_back import HandBack
 from agent_stack.stages.inspect import Inspect
 from agent_stack.stages.launch import Launch
 from agent_stack.stages.launches import Launches
+from agent_stack.stages.measure_queues import MeasureQueues
+from agent_stack.stages.measure_runs import MeasureRuns
 from agent_stack.stages.observe import Observe
 from agent_stack.stages.poll import Poll
+from agent_stack.stages.quiet import Quiet
 from agent_stack.stages.record import Record
 from agent_stack.stages.register import Register
 from agent_stack.stages.renew import Renew
@@ -74,13 +79,14 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
         credential_kind=settings.agent_credential,
         deployment_tags=settings.agent_tags,
     )
-    tokens = TokenSupply()
+    tokens, quiet = TokenSupply(), Quiet()
     looking: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=settings.queues, telemetry=telemetry),
         Resume(
             ledger=ledger,
             fleet=fleet,
             launches=launches,
+            quiet=quiet,
             classes=ports.classes,
             policy=policy,
             telemetry=telemetry,
@@ -90,7 +96,7 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
         Admit(launches=launches, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (
-        Record(ledger=ledger, telemetry=telemetry),
+        Record(ledger=ledger, quiet=quiet, telemetry=telemetry),
         Reserve(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry),
         Launch(
             fleet=fleet,
@@ -103,7 +109,8 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
         ),
         Bind(stacks=stacks, ledger=ledger, tokens=tokens, policy=policy, identity=identity, telemetry=telemetry),
     )
-    return looking if settings.observe_only else looking + acting
+    measure = MeasureQueues(launches=launches, policy=policy, clock=ports.clock, telemetry=telemetry)
+    return (*looking, *(() if settings.observe_only else acting), measure)
 
 
 def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
@@ -117,6 +124,7 @@ def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
             stacks=stacks,
             mailbox=mailbox,
             classes=ports.classes,
+            absences=Absences(telemetry=telemetry),
             policy=policy,
             telemetry=telemetry,
         ),
@@ -136,4 +144,5 @@ def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
         End(ledger=ledger, telemetry=telemetry),
         Sweep(fleet=fleet, ledger=ledger, policy=policy, telemetry=telemetry),
     )
-    return looking if settings.observe_only else looking + acting
+    measure = MeasureRuns(policy=policy, clock=ports.clock, telemetry=telemetry)
+    return (*looking, *(() if settings.observe_only else acting), measure)

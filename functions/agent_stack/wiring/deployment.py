@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import boto3
@@ -17,6 +18,7 @@ from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
+from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import LaunchTemplate
 from agent_stack.adapters.ec2.shapes import Ec2Shapes
 from agent_stack.adapters.powertools import PowertoolsTelemetry
@@ -24,6 +26,7 @@ from agent_stack.adapters.ssm import SsmClasses, SsmSecrets, parameters
 from agent_stack.adapters.stacks_api import Dialect, HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemIds, Threads
+from agent_stack.domain.measures import Metric
 from agent_stack.settings import Settings
 from agent_stack.wiring.chains import Ports
 
@@ -39,6 +42,7 @@ AWS_CONFIG = Config(
     connect_timeout=2,
     read_timeout=12,  # a CreateFleet for hundreds of VMs takes seconds
     max_pool_connections=32,
+    parameter_validation=False,  # half of a write's CPU; the contract suites send the same requests with it on
 )
 HTTP_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=30)
 
@@ -61,8 +65,8 @@ class Deployment:
             logger=Logger(service=function, level=self.settings.log_level, location=None),
             namespace=self.settings.metrics_namespace,
             deployment=self.settings.deployment,
-            function=function,
         )
+        self.telemetry.carry(version=VERSION)
         self._making = threading.Lock()
         self._session = boto3.Session(region_name=self.settings.region)
 
@@ -74,7 +78,7 @@ class Deployment:
     @cached_property
     def ec2(self) -> "EC2Client":
         """See `dynamodb`."""
-        return self._session.client("ec2", config=AWS_CONFIG)
+        return read_lean(self._session.client("ec2", config=AWS_CONFIG))
 
     def ec2_client(self) -> "EC2Client":
         """The one client of EC2, whoever asks first: threads do, and making one is nothing for two at a time."""
@@ -122,7 +126,7 @@ class Deployment:
             stacks=self.stacks,
             fleet=Ec2Fleet(
                 client=self.ec2_client,
-                calls=self._calls(ec2_errors.NOTHING_DONE, ec2_errors.SERVER),
+                calls=self._ec2_calls(),
                 clock=self.clock,
                 deployment=settings.deployment,
                 arn_prefix=settings.instance_arn_prefix,
@@ -154,7 +158,7 @@ class Deployment:
                 deployment_tags=settings.agent_tags,
                 shapes=Ec2Shapes(
                     client=self.ec2_client,
-                    calls=self._calls(ec2_errors.NOTHING_DONE, ec2_errors.SERVER),
+                    calls=self._ec2_calls(),
                     parameter=lambda name: self._parameters.read(
                         name, setting="ClassesParameter", remedy="Name an image parameter that is there."
                     ),
@@ -209,6 +213,11 @@ class Deployment:
 
     def _table(self, name: str) -> Table:
         return Table(client=self.dynamodb, calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS), name=name)
+
+    def _ec2_calls(self) -> AwsCalls:
+        """With a count of its throttles: other deployments of the account spend of the same budget."""
+        calls = self._calls(ec2_errors.NOTHING_DONE, ec2_errors.SERVER)
+        return replace(calls, throttled=partial(self.telemetry.count, Metric.EC2_THROTTLED))
 
     def _calls(self, throttles: frozenset[str], server_errors: frozenset[str]) -> AwsCalls:
         return AwsCalls(

@@ -12,6 +12,7 @@ from aws_lambda_powertools import Logger
 from agent_stack.adapters.cloudformation import answer_stack_event
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.domain.errors import ConfigurationError
+from agent_stack.domain.measures import NAMESPACE
 from agent_stack.stages.launches import Launches
 from agent_stack.stages.shift import Shift
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
@@ -99,9 +100,8 @@ def _answer_that_it_is_wrong(deployment: str, event: Mapping[str, Any], error: C
 
     telemetry = PowertoolsTelemetry(
         logger=Logger(service="tracker", location=None),
-        namespace="AgentStackEc2",
+        namespace=NAMESPACE,
         deployment=deployment,
-        function="tracker",
     )
     with httpx.Client() as http:
         answer_stack_event(event, on_deploy=fail, on_delete=lambda: (str(error),), http=http, telemetry=telemetry)

@@ -133,6 +133,18 @@ class Ec2:
             self._region.shut_down(instance_id, BY_HOST, self._now())
         self._after()
 
+    def stop(self, instance_id: str) -> None:
+        """A person stops the instance."""
+        with self._lock:
+            self._region.stop(instance_id, self._now())
+        self._after()
+
+    def terminate_by_hand(self, instance_id: str) -> None:
+        """A person terminates the instance."""
+        with self._lock:
+            self._region.shut_down(instance_id, BY_USER, self._now())
+        self._after()
+
     def interrupt_spot(self, instance_id: str) -> datetime:
         """Take a spot instance back, after the notice; when."""
         with self._lock:

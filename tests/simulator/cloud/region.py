@@ -82,7 +82,7 @@ class Region:
     def shut_down(self, instance_id: str, reason: str, now: datetime) -> Instance:
         """Begin to end an instance; nothing changes for one that is going already."""
         instance = self.instances[instance_id]
-        if instance.state in UP:
+        if instance.state in {*UP, "stopping", "stopped"}:
             instance = replace(
                 instance, state="shutting-down", reason=reason, terminated_at=now + self.settings.shutting_down
             )
@@ -91,6 +91,15 @@ class Region:
             if machine is not None and reason != BY_ITSELF:
                 self.errands.append(machine.stop)
         return instance
+
+    def stop(self, instance_id: str, now: datetime) -> None:
+        """Stop an instance, as a person does in the console; its disk stays."""
+        instance = self.instances[instance_id]
+        if instance.state == "running":
+            self._set(replace(instance, state="stopped", reason=BY_USER), now)
+            machine = self._running.pop(instance_id, None)
+            if machine is not None:
+                self.errands.append(machine.stop)
 
     def interrupt(self, instance_id: str, now: datetime) -> datetime:
         """Announce that a spot instance is taken back; when that will be."""

@@ -10,22 +10,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+from cfnlint.decode.cfn_yaml import loads
 
-from tests.simulator.deployment.transform import translated_template
+from tests.simulator.deployment.transform import TEMPLATE, translated_template
 
 TEMPLATE_BUCKET = "templates"
 
 NOT_PLAYED = frozenset(
     {
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
         "AWS::Events::Rule",
         "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::EventSourceMapping",
         "AWS::SQS::QueuePolicy",
+        "AWS::Logs::QueryDefinition",
         "AWS::Scheduler::Schedule",
         "Custom::BuildkiteRegistration",
     }
 )
-"""What invokes the functions; here the world does that itself."""
+"""What invokes the functions, which here the world does itself; and what people look at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,9 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
         Key="template.json",
         Body=json.dumps(_playable(translated_template(region=region))).encode(),
     )
+    for nested in TEMPLATE.parent.glob("infra/*.yaml"):
+        body = json.dumps(_playable(loads(nested.read_text()))).encode()
+        s3.put_object(Bucket="code", Key=nested.name, Body=body)
     parameters = {**_lists(translated_template(region=region)), **parameters}
     cloudformation = session.client("cloudformation", endpoint_url=endpoint)
     cloudformation.create_stack(

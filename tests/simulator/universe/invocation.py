@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.ports import Held, Lease
 from agent_stack.stages.launches import DRAIN_SECONDS, Launches
-from agent_stack.stages.shift import LOOK_AGAIN, busy_pause
+from agent_stack.stages.shift import LEASE, LOOK_AGAIN, busy_pause, may_go_unrenewed
 from tests.simulator.universe.process import Died, Process
 
 if TYPE_CHECKING:
     from tests.simulator.universe.universe import Universe
 
 INVOCATION = timedelta(seconds=75)  # from its start to the last tick it may begin
-LEASE = timedelta(seconds=9)
 BUSY = timedelta(seconds=1)
 
 
@@ -85,6 +84,9 @@ class Invocation:
         began = kernel.now()
         with self.universe.meter.included():
             busy = self.wired.work(kernel.now(), self.held.fence)
+        idle_pause, age = self.wired.idle_pause, kernel.now() - (self.held.expires_at - LEASE)
+        if not busy and idle_pause is not None and may_go_unrenewed(age, idle_pause) and kernel.now() < self.ends_at:
+            return idle_pause
         renewed = self.lease.renew(self.held, now=kernel.now(), ttl=LEASE)
         if renewed is None:
             return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import httpx
@@ -20,6 +20,8 @@ from agent_stack.adapters.stacks_api import HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.domain.measures import Metric
+from agent_stack.ports import Telemetry
 from agent_stack.settings import Settings
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.wiring.chains import Ports, dispatcher_steps, launches_of, tracker_steps
@@ -165,7 +167,7 @@ class Universe:
             with self.meter.excluded():
                 return carrier.handle_request(request)
 
-        self._http = httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
+        self.http = httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
         self.on_stack: set[str] = set()
         self._warm: dict[str, list[Wired]] = defaultdict(list)
         self.laws = Laws(universe=self)
@@ -196,7 +198,7 @@ class Universe:
             arn=InstanceArn(self.settings.instance_arn_prefix + instance.instance_id),
             kernel=self.kernel,
             store=self.store,
-            api=self._http,
+            api=self.http,
             chance=self.chance,
             temper=self._nature.temper if self.faulty else PEACEFUL,
             unassigned=self.settings.unassigned_timeout,
@@ -285,6 +287,10 @@ class Universe:
         warm = self._warm[function]
         return warm.pop() if warm else self._work(function, self._process(function))
 
+    def telemetry_of(self, function: str) -> Telemetry:
+        """Where a new process of that function logs and measures."""
+        return self.telemetry
+
     def _process(self, function: str) -> Process:
         return Process(
             function,
@@ -338,12 +344,14 @@ class Universe:
     def _work(self, function: str, process: Process) -> Wired:
         """Production wiring over mortal ports; fresh, as a cold start is."""
         deadline = FixedDeadline()
+        telemetry = self.telemetry_of(function)
         calls = AwsCalls(
             clock=self.kernel,
             ids=self._ids,
             deadline=deadline,
             throttles=ec2_errors.NOTHING_DONE,
             server_errors=ec2_errors.SERVER,
+            throttled=partial(telemetry.count, Metric.EC2_THROTTLED),
         )
         fleet = Ec2Fleet(
             client=lambda: DirectClient(self.ec2),  # type: ignore[arg-type, return-value]  # looks like one
@@ -359,18 +367,18 @@ class Universe:
         stacks = HttpStacksApi(
             caller=Caller(
                 base_url="http://buildkite.invalid/v3",
-                http=self._http,
+                http=self.http,
                 secrets=Token(),
                 clock=self.kernel,
                 ids=self._ids,
                 deadline=deadline,
-                telemetry=self.telemetry,
+                telemetry=telemetry,
             ),
             queues=self.settings.queues,
             dialect=None,
             job_tokens=True,
             metadata={},
-            telemetry=self.telemetry,
+            telemetry=telemetry,
         )
         ports = Ports(
             stacks=process.mortal(stacks, f"{function} stacks"),
@@ -382,7 +390,7 @@ class Universe:
             classes=Classes(self._classes),
             clock=self.kernel,
             ids=self._ids,
-            telemetry=self.telemetry,
+            telemetry=telemetry,
             workers=KernelWorkers(
                 kernel=self.kernel,
                 process=process,

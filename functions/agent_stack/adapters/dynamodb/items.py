@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
+from agent_stack.adapters.dynamodb.wire import pack, unpack
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey
 from agent_stack.domain.launching import Intent
@@ -24,9 +23,6 @@ SHARDS = 8
 MAX_DETAIL_CHARACTERS = 300  # of a VM's own words, which a job on it can forge
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-_pack = TypeSerializer().serialize
-_unpack = TypeDeserializer().deserialize
 
 
 def shard(kind: str, job_id: JobId) -> str:
@@ -51,12 +47,12 @@ def moment(value: Decimal) -> datetime:
 
 def packed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values as DynamoDB's; None and empty ones are left out."""
-    return {name: _pack(value) for name, value in values.items() if value is not None and value not in ({}, set(), [])}
+    return {name: pack(value) for name, value in values.items() if value is not None and value not in ({}, set(), [])}
 
 
 def unpacked(item: Mapping[str, Any]) -> dict[str, Any]:
     """DynamoDB's values as plain ones."""
-    return {name: _unpack(value) for name, value in item.items()}
+    return {name: unpack(value) for name, value in item.items()}
 
 
 def run_values(run: Run) -> dict[str, Any]:

@@ -54,7 +54,6 @@ class SsmClasses:
             if last_good is None:
                 raise
             self._telemetry.error("classes_not_refreshed", error=str(error))
-            self._telemetry.count("ClassesNotRefreshed")
             return last_good
 
     def _read(self) -> ClassBook:

@@ -15,7 +15,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from agent_stack.adapters.stacks_api.limits import Operation, Safety
-from agent_stack.adapters.stacks_api.rates import Rates, retry_after
+from agent_stack.adapters.stacks_api.rates import Rates, retry_after, used_percent
 from agent_stack.adapters.stacks_api.redaction import redacted
 from agent_stack.adapters.stacks_api.shapes import problem
 from agent_stack.domain.errors import (
@@ -27,6 +27,7 @@ from agent_stack.domain.errors import (
     UnknownOutcomeError,
     WaitError,
 )
+from agent_stack.domain.measures import Metric
 from agent_stack.ports import Clock, Deadline, Ids, Secrets, Telemetry
 
 CONNECT_TIMEOUT = 3.0
@@ -137,6 +138,7 @@ class Caller:
                 return self._answered(request, fresh_token=fresh_token)
             except _TokenRefusedError as error:
                 if fresh_token:
+                    self._telemetry.count(Metric.TOKEN_REFUSED)
                     raise
                 fresh_token = True  # it may have been rotated under a warm process: read it anew, once
                 failure = error
@@ -183,6 +185,7 @@ class Caller:
             ) from None
         with self._lock:
             self._rates.heard(request.stack, request.operation, reply.headers, self._clock.now())
+        self._telemetry.peak(Metric.STACKS_API_USED_PERCENT, used_percent(reply.headers))
         return reply
 
     def _read(self, response: httpx.Response, request: Request, left: float) -> bytes:
@@ -210,6 +213,7 @@ class Caller:
             case 404:
                 error = StackNotFoundError(said) if _ABOUT_THE_STACK.search(said) else NotFoundError(said)
             case 429:
+                self._telemetry.count(Metric.STACKS_API_THROTTLED)
                 error = _RateLimitedError(said, retry_after(reply.headers))
             case status if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.REQUEST_TIMEOUT:
                 error = UnknownOutcomeError(said)
@@ -236,7 +240,7 @@ class Caller:
                 return
             if delay >= self._deadline.left():
                 raise RetryError(f"{request.operation.name}: no time left under Buildkite's rate limit")
-            self._telemetry.count("StacksApiDelayed", operation=request.operation.name)
+            self._telemetry.count(Metric.STACKS_API_DELAYED)
             self._clock.sleep(delay)
 
 

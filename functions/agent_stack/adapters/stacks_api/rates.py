@@ -56,6 +56,12 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
     return None
 
 
+def used_percent(headers: Mapping[str, str]) -> float:
+    """How much of an endpoint's limit is used up by now; 0 when the headers do not say."""
+    limit, remaining = _number(headers.get("RateLimit-Limit")), _number(headers.get("RateLimit-Remaining"))
+    return 100 * max(0.0, 1 - remaining / limit) if limit and remaining is not None else 0.0
+
+
 def _number(header: str | None) -> float | None:
     try:
         value = float(header) if header is not None else None

@@ -1,0 +1,112 @@
+"""What is measured: a closed set of names, for each combination of name and dimension is billed as a metric of its own.
+
+The unit is in the name: `…Seconds`, `…Percent`, else a count. Nothing is written while it is zero, so that what never
+happens costs nothing; the heartbeat says that somebody looked.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+
+from agent_stack.domain.launching import LaunchErrorClass
+from agent_stack.domain.states import Moment, Outcome
+
+NAMESPACE = "AgentStackEc2"
+
+
+class Function(StrEnum):
+    """Who measures."""
+
+    DISPATCHER = "dispatcher"
+    TRACKER = "tracker"
+
+
+class Step(StrEnum):
+    """The parts of a job's wait, in order; each ends with the moment of its name."""
+
+    RESERVED = Moment.RESERVED.value  # since it was scheduled: seen, admitted, recorded, reserved
+    LAUNCHED = Moment.LAUNCHED.value  # EC2 was asked for its VM, or it got one that was there
+    VM_RUNNING = Moment.VM_RUNNING.value  # EC2 shows the VM running
+    AGENT_STARTED = Moment.AGENT_STARTED.value  # the boot program has started the agent
+    JOB_RUNNING = Moment.JOB_RUNNING.value  # Buildkite shows an agent
+
+
+class Activity(StrEnum):
+    """What a VM that is up is doing."""
+
+    BOOTING = "booting"
+    WORKING = "working"
+    UNBOUND = "unbound"  # no run is bound to it: just launched, or left over
+
+
+class Metric(StrEnum):
+    """Every name that this deployment writes."""
+
+    # Is it alive?
+    TICKS_COMPLETED = "TicksCompleted"
+    TICK_SECONDS = "TickSeconds"
+    ERRORS = "Errors"  # lines of level ERROR
+
+    # How long do jobs wait, and where does the time go?
+    JOBS_WAITING = "JobsWaiting"
+    OLDEST_WAITING_SECONDS = "OldestWaitingSeconds"
+    WAIT_SECONDS = "WaitSeconds"
+    STEP_SECONDS = "StepSeconds"
+
+    # How many VMs?
+    VMS = "Vms"
+    MAXIMUM_USED_PERCENT = "MaximumUsedPercent"
+    VMS_ASKED_FOR = "VmsAskedFor"
+    VMS_LAUNCHED = "VmsLaunched"
+
+    # What fails, and why?
+    LAUNCH_ERRORS = "LaunchErrors"
+    POOLS_RESTING = "PoolsResting"
+    BREAKERS_OPEN = "BreakersOpen"
+    JOBS_HANDED_BACK = "JobsHandedBack"
+    JOBS_GIVEN_UP = "JobsGivenUp"
+    RUNS_ENDED = "RunsEnded"
+    TOKEN_REFUSED = "TokenRefused"  # noqa: S105  (a name)
+    TOKENS_NOT_ISSUED = "TokensNotIssued"
+    QUEUES_CLOGGED = "QueuesClogged"
+
+    # What is left of the budgets?
+    STACKS_API_THROTTLED = "StacksApiThrottled"
+    STACKS_API_DELAYED = "StacksApiDelayed"
+    STACKS_API_USED_PERCENT = "StacksApiUsedPercent"
+    EC2_THROTTLED = "Ec2Throttled"
+    EC2_BUDGET_USED_PERCENT = "Ec2BudgetUsedPercent"
+
+    # What was left over?
+    ORPHANS_TERMINATED = "OrphansTerminated"
+    VMS_PAST_LIFETIME = "VmsPastLifetime"
+    SWEEP_BRAKED = "SweepBraked"
+    VMS_ABSENT = "VmsAbsent"  # of active runs, and EC2 does not show them
+
+    @property
+    def unit(self) -> str:
+        """CloudWatch's word for it."""
+        return next((unit for unit in ("Seconds", "Percent") if self.endswith(unit)), "Count")
+
+
+SPLIT: Mapping[Metric, tuple[str, type[StrEnum]]] = {
+    Metric.TICKS_COMPLETED: ("Function", Function),
+    Metric.TICK_SECONDS: ("Function", Function),
+    Metric.STEP_SECONDS: ("Step", Step),
+    Metric.VMS: ("Activity", Activity),
+    Metric.LAUNCH_ERRORS: ("ErrorClass", LaunchErrorClass),
+    Metric.RUNS_ENDED: ("Outcome", Outcome),
+}
+"""The one dimension that a metric has besides Deployment, and the closed set of its values."""
+
+DEPLOYMENT = "Deployment"
+
+
+def dimensions(deployment: str) -> Iterator[tuple[Metric, Mapping[str, str]]]:
+    """Every metric that one deployment can be billed for."""
+    for metric in Metric:
+        if metric not in SPLIT:
+            yield metric, {DEPLOYMENT: deployment}
+            continue
+        name, values = SPLIT[metric]
+        for value in values:
+            yield metric, {DEPLOYMENT: deployment, name: value.value}

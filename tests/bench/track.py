@@ -1,0 +1,332 @@
+"""What following thousands of VMs takes: calls, CPU and memory of a tick, and how soon a cancelled job's VM is ended.
+
+Options: --json, --quick, --strict. On the same costs as the dispatcher's benchmark; the function's own CPU is measured
+here and charged at the share of a core that the template's memory size gives the tracker.
+"""
+
+import json
+import random
+import sys
+import time
+import tracemalloc
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from itertools import pairwise
+
+from agent_stack.adapters.dynamodb.items import SHARDS
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
+from agent_stack.domain.jobs import Job
+from agent_stack.domain.runs import Run
+from agent_stack.domain.states import VmState
+from tests.bench.calibration import Calibration, calibrate, parsing_mib
+from tests.bench.dispatch import LATENCY, PER_REQUEST, TimedTelemetry, function_memory_mib
+from tests.simulator.buildkite import AGENT_TOKEN, JobState, Step
+from tests.simulator.clock import EPOCH
+from tests.simulator.cloud import Settings as Ec2Settings
+from tests.simulator.cloud import Subnet
+from tests.simulator.memory.rates import WRITES_PER_SECOND
+from tests.simulator.memory.store import Box
+from tests.simulator.universe.costs import FULL_CORE_MIB, Costs
+from tests.simulator.universe.machine import Temper
+from tests.simulator.universe.universe import Nature, Universe
+from tests.unit.values import a_letter, a_vm
+
+BOOTING_SHARE = 0.2
+"""Of the VMs that live: jobs of ten minutes whose VMs boot for two."""
+
+PAGE = 1_000
+TRACKING = {
+    **LATENCY,
+    "fleet.terminate": (0.2, 0.6),
+    "stacks.job_states": (0.06, 0.2),
+    "stacks.notify": (0.06, 0.2),
+    "mailbox.read": (0.005, 0.02),
+    "mailbox.take_baton": (0.005, 0.02),
+    "ledger.bound_instances": (0.02, 0.06),
+    "ledger.end": (0.01, 0.03),
+}
+"""Seconds, as the dispatcher's; EC2's and Buildkite's are guesses here, too."""
+
+REQUESTS_OF = {"ledger.active_runs": SHARDS, "ledger.bound_instances": SHARDS}
+"""A shard's page holds a megabyte: a thousand runs of less than a kilobyte."""
+
+ONCE_A_PROCESS = "list_scheduled_jobs"
+"""How the client learns which dialect is spoken, before its first notice."""
+
+CANCELLED, WITHIN_SECONDS = 100, 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One tick over so many live VMs.
+
+    Attributes:
+        first: everything is news: each boot's notice is told and remembered.
+        dynamodb: requests.
+        cpu_seconds: of a whole core.
+        seconds: with everything that is waited for, at the template's memory.
+        peak_mib: Python's own, of the stages.
+    """
+
+    live: int
+    booting: int
+    first: bool
+    ec2: dict[str, int]
+    stacks: dict[str, int]
+    dynamodb: dict[str, int]
+    cpu_seconds: float
+    seconds: float
+    peak_mib: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancellations:
+    """From a job's cancellation while its VM boots to the request that ends the VM."""
+
+    live: int
+    cancelled: int
+    p50: float
+    p99: float
+    worst: float
+
+
+class Fleet:
+    """A world in which that many VMs live, a share of them booting, and nothing else happens."""
+
+    def __init__(self, live: int, calibration: Calibration, memory: int, *, scheduled: bool = False) -> None:
+        costs = Costs(
+            latency=TRACKING,
+            per_request={**PER_REQUEST, "mailbox.read": 100, "stacks.job_states": PAGE, "fleet.describe_only": 200},
+            cpu={
+                "ledger.update": calibration.write,
+                "ledger.end": calibration.ended,
+                "mailbox.read": calibration.mail,
+                "mailbox.take_baton": calibration.write,
+            },
+            cpu_of_result={"ledger.active_runs": calibration.read, "fleet.describe": calibration.described},
+            memory_mib=memory,
+        )
+        second = timedelta(seconds=1)
+        self.universe = Universe(
+            seed=1,
+            nature=Nature(
+                ec2=Ec2Settings(subnets={"subnet-a": Subnet(zone="eu-central-1a")}, pending=(second, second)),
+                temper=Temper(hangs=1.0),
+                costs=costs,
+                only=("tracker",) if scheduled else (),
+                watched=False,
+                invoke_seconds=(0.05, 1.0),
+                writes_per_second=WRITES_PER_SECOND,
+            ),
+            settings={"RESERVATION_SECONDS": "3600", "MAX_INSTANCES": "6000"},
+            classes=SLOW_CLASSES,
+        )
+        self.universe.telemetry = TimedTelemetry(self.universe.kernel)
+        self.live, self.booting = live, round(live * BOOTING_SHARE)
+        self._calibration = calibration
+        self._people()
+
+    def _people(self) -> None:
+        universe = self.universe
+        tags = {DEPLOYMENT_TAG: universe.settings.deployment, INTENT_TAG: "as-1"}
+        instances = [universe.ec2.launch_orphan(tags=tags, subnet_id="subnet-a") for _ in range(self.live)]
+        job_ids = universe.buildkite.create_build(steps=[Step()] * self.live).job_ids
+        self._reserve(job_ids)
+        now = EPOCH
+        for number, (job_id, instance) in enumerate(zip(job_ids, instances, strict=True)):
+            vm = a_vm(
+                instance_id=InstanceId(instance.instance_id),
+                arn=InstanceArn(universe.settings.instance_arn_prefix + instance.instance_id),
+                state=VmState.PENDING,
+            )
+            job = Job(job_id=JobId(job_id), queue_key=QueueKey("default"), scheduled_at=now)
+            run = Run.of(job, class_name=ClassName("default"), attempt=0, now=now, give_up=None)
+            run = run.reserved(now=now, until=now + timedelta(hours=1)).bound(vm, now=now)
+            letter = a_letter(run, vm)
+            universe.store.boxes[vm.arn] = Box(letter=letter, credential=letter.credential)
+            if number >= self.booting:
+                run = run.running(now=now)
+                universe.buildkite.disguise(job_id, JobState.RUNNING)
+            universe.store.runs[run.job_id] = run
+
+    def _reserve(self, job_ids: tuple[str, ...]) -> None:
+        """As the dispatcher did."""
+        universe = self.universe
+
+        def ask(method: str, path: str, body: object) -> None:
+            answer = universe.http.request(method, path, headers={"Authorization": f"Token {AGENT_TOKEN}"}, json=body)
+            answer.raise_for_status()
+
+        stack = {"key": "stack-default", "type": "custom", "queue_key": "default", "metadata": {}}
+        ask("POST", "/stacks/register", stack)
+        for start in range(0, len(job_ids), PAGE):
+            body = {"job_uuids": job_ids[start : start + PAGE], "reservation_expiry_seconds": 3600}
+            ask("PUT", "/stacks/stack-default/scheduled-jobs/batch-reserve", body)
+            universe.run(1)
+
+    def look(self, *, first: bool) -> Look:
+        """One tick, counted and measured; where all is to be news, before anything was told."""
+        universe = self.universe
+        wired = universe.wired("tracker")
+        universe.run(10)
+        for _ in range(0 if first else 2):
+            wired.work(universe.kernel.now(), 1)
+        universe.requests.clear()
+        calls, logged = len(universe.ec2.calls()), len(universe.buildkite.access_log())
+        before, began = universe.meter.total, universe.kernel.now()
+        with universe.meter.included():
+            wired.work(universe.kernel.now(), 1)
+        universe.meter.lap()
+        spent, took = universe.meter.total - before, universe.kernel.now() - began
+        ec2 = Counter(call.action for call in universe.ec2.calls()[calls:])
+        stacks = Counter(str(call.operation) for call in universe.buildkite.access_log()[logged:])
+        asked = {
+            call: count * REQUESTS_OF.get(call, 1)
+            for call, count in universe.requests.items()
+            if call.startswith(("ledger.", "mailbox."))
+        }
+        spent += self.live * (self._calibration.read + self._calibration.described)
+        spent += self.booting * (self._calibration.mail + (self._calibration.write if first else 0))
+        tracemalloc.start()
+        wired.work(universe.kernel.now(), 1)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return Look(
+            live=self.live,
+            booting=self.booting,
+            first=first,
+            ec2=dict(ec2),
+            stacks=dict(stacks),
+            dynamodb=asked,
+            cpu_seconds=round(spent, 3),
+            seconds=round(took.total_seconds(), 2),
+            peak_mib=round(peak / 2**20, 1),
+        )
+
+    def cancel(self, count: int) -> Cancellations:
+        """Cancel booting jobs one after the other, at any moment of ticks and shifts."""
+        universe = self.universe
+        universe.run(31.3)
+        booting = [run for run in universe.store.runs.values() if run.binding and str(run.state) == "booting"][:count]
+        chance = random.Random(1)
+        came: dict[str, float] = {}
+
+        def cancel(run: Run) -> None:
+            assert run.binding is not None
+            came[run.binding.instance_id] = self._seconds()
+            universe.buildkite.cancel_job(run.job_id)
+
+        for run in booting:
+            moment = timedelta(seconds=chance.uniform(0, 2 * count))
+            universe.kernel.after(moment, "", lambda run=run: cancel(run))  # type: ignore[misc]  # its own run
+        logged = len(universe.ec2.calls())
+        universe.run(2 * count + 30)
+        waits: list[float] = []
+        for call in universe.ec2.calls()[logged:]:
+            if call.action == "TerminateInstances":
+                at = (call.at - EPOCH).total_seconds()
+                waits += [at - came.pop(i) for i in call.request["InstanceIds"] if i in came]
+        if came:
+            raise AssertionError(f"{len(came)} VMs were not ended")
+        waits.sort()
+        return Cancellations(
+            live=self.live,
+            cancelled=len(waits),
+            p50=round(waits[len(waits) // 2], 2),
+            p99=round(waits[int(len(waits) * 0.99)], 2),
+            worst=round(waits[-1], 2),
+        )
+
+    def _seconds(self) -> float:
+        return (self.universe.kernel.now() - EPOCH).total_seconds()
+
+
+SLOW_CLASSES = """
+{"classes": {"default": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0",
+                         "boot_timeout_seconds": 3000}}, "default_class": "default"}
+"""
+"""Nobody boots and nobody times out: what is measured is looking."""
+
+
+def grows_linearly(looks: list[Look]) -> dict[str, float]:
+    """CPU for each VM at the largest fleet over that at the one before; 1 is linear."""
+    steady = [look for look in looks if not look.first]
+    return {
+        f"{less.live} → {more.live}": round((more.cpu_seconds / more.live) / (less.cpu_seconds / less.live), 2)
+        for less, more in pairwise(steady)
+    }
+
+
+def bars_of(looks: list[Look], cancelled: Cancellations, ratios: dict[str, float]) -> dict[str, bool]:
+    """What must hold."""
+    bars = {
+        f"{cancelled.live} VMs live: a cancelled boot's VM is ended within {WITHIN_SECONDS:.0f} s at p99": (
+            cancelled.p99 <= WITHIN_SECONDS
+        )
+    }
+    for look in looks:
+        pages = -(-look.live // PAGE)
+        name = f"{look.live} VMs, {'all news' if look.first else 'steady'}"
+        bars[f"{name}: EC2 is asked {pages} times"] = look.ec2 == {"DescribeInstances": pages}
+        told = {"notify": 1} if look.first else {}
+        bars[f"{name}: Buildkite is asked for states {pages} times, told once"] = {
+            operation: count for operation, count in look.stacks.items() if operation != ONCE_A_PROCESS
+        } == {"get_job_states": pages, **told}
+        bars[f"{name}: only booting VMs' mailboxes are read"] = look.dynamodb.get("mailbox.read", 0) == -(
+            -look.booting // 100
+        )
+    return bars | {f"CPU of a VM, {name}: at most half as much again": ratio <= 1.5 for name, ratio in ratios.items()}
+
+
+def main() -> int:
+    """Measure; the exit status, which is 1 with --strict when a bar is missed (CPU is this machine's, and wobbles)."""
+    began = time.monotonic()
+    calibration, memory = calibrate(), function_memory_mib("TrackerFunction")
+    page_mib = parsing_mib()
+    sizes = (100, 1_000) if "--quick" in sys.argv[1:] else (100, 1_000, 5_000)
+    looks = [Fleet(live, calibration, memory).look(first=first) for live in sizes for first in (True, False)]
+    cancelled = Fleet(2_000, calibration, memory, scheduled=True).cancel(CANCELLED)
+    ratios = grows_linearly(looks)
+    bars = bars_of(looks, cancelled, ratios)
+    if "--json" in sys.argv[1:]:
+        document = {
+            "memory_mib": memory,
+            "calibration": asdict(calibration),
+            "page_of_1000_instances_mib": page_mib,
+            "looks": [asdict(look) for look in looks],
+            "cancelled": asdict(cancelled),
+            "growth": ratios,
+            "bars": bars,
+        }
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        _print(memory, looks, cancelled, ratios, bars)
+        sys.stdout.write(f"to read a page of 1,000 instances takes {page_mib} MiB while it lasts\n")
+        sys.stdout.write(f"measured in {time.monotonic() - began:.0f} s\n")
+    return 1 if "--strict" in sys.argv[1:] and not all(bars.values()) else 0
+
+
+def _print(
+    memory: int, looks: list[Look], cancelled: Cancellations, ratios: dict[str, float], bars: dict[str, bool]
+) -> None:
+    say = sys.stdout.write
+    say(f"at {memory} MiB, {memory / FULL_CORE_MIB:.2f} of a core\n")
+    say("  live  booting            EC2  Stacks API  DynamoDB   CPU s  seconds  peak MiB\n")
+    for look in looks:
+        news = "all news" if look.first else "steady"
+        say(
+            f"{look.live:>6}{look.booting:>9} {news:<9}{sum(look.ec2.values()):>5}{sum(look.stacks.values()):>12}"
+            f"{sum(look.dynamodb.values()):>10}{look.cpu_seconds:>8}{look.seconds:>9}{look.peak_mib:>10}\n"
+        )
+        say(f"{'':16}{look.ec2} {look.stacks} {look.dynamodb}\n")
+    say(f"CPU for each VM, against the size before: {ratios}\n")
+    times = f"p50 {cancelled.p50} s, p99 {cancelled.p99} s, worst {cancelled.worst} s"
+    say(f"{cancelled.cancelled} boots cancelled with {cancelled.live} VMs live, until TerminateInstances: {times}\n")
+    for name, kept in bars.items():
+        say(f"{'kept  ' if kept else 'MISSED'}  {name}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
