@@ -58,6 +58,7 @@ class Invocation:
             return
         except AgentStackError as error:
             universe.kernel.note(f"{self.function} tick failed: {error}"[:160])
+            universe.telemetry_of(self.function).error("tick_failed", error=str(error))  # as `Shift` says it
             pause = BUSY
         finally:
             universe.on_stack.discard(self.function)

@@ -54,14 +54,15 @@ class WatchedUniverse(Universe):
             self._advance()
 
     def rest(self, function: str, wired: Wired) -> None:
-        """An invocation is over, and writes what it measured."""
+        """An invocation is over, and writes what it measured. Its process serves a later one."""
+        if not wired.process.alive:
+            return
         out = io.StringIO()
-        if wired.process.alive:
-            with contextlib.redirect_stdout(out):
-                self._by_function[function].flush()
+        with contextlib.redirect_stdout(out):
+            self._by_function[function].flush()
         for line in out.getvalue().splitlines():
             self.metrics.take(line, self.kernel.now())
-        super().rest(function, wired)
+        self._warm[function].append(wired)
 
     def written(self) -> Mapping[tuple[str, str, frozenset[tuple[str, str]]], list[tuple[datetime, float]]]:
         """Every metric that has a value."""
