@@ -11,11 +11,12 @@ Items of the ledger table, by partition key:
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.known_runs import SIGNATURE, KnownRuns
 from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
@@ -48,16 +49,25 @@ class DynamoLedger:
     clock: Clock
     ids: Ids
     telemetry: Telemetry
+    _known: KnownRuns = field(default_factory=KnownRuns, init=False, repr=False, compare=False)
 
     def active_runs(self) -> Sequence[Run]:
-        """See the port."""
-        return [run for item in self._run_items() if (run := self._read(items.read_run, item)) is not None]
+        """See the port. A run that nobody wrote since this process saw it is not read in full again."""
+        runs: list[Run] = []
+        stored = self._run_items() if not self._known else self.table.get_many(self._unknown(runs))
+        for item in stored:
+            run = self._read(items.read_run, item)
+            if run is not None:
+                self._known.learn(run, item.get("write_id", {}).get("S"))
+                runs.append(run)
+        self._known.forget_others(runs)
+        return runs
 
     def bound_instances(self) -> frozenset[InstanceId]:
         """See the port. Reads one attribute, so that a run no version of ours can read still owns its VM."""
         return frozenset(
             InstanceId(item["instance_id"]["S"])
-            for item in self._run_items(only="instance_id")
+            for item in self._run_items(only=("instance_id",))
             if "instance_id" in item
         )
 
@@ -68,11 +78,11 @@ class DynamoLedger:
 
     def record(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
-        return self.transactions.write([self._group(run, lambda run, by: [self._put_run(run, by)]) for run in runs])
+        return self._write([self._group(run, lambda run, by: [self._put_run(run, by)]) for run in runs])
 
     def update(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
-        return self.transactions.write([self._group(run, lambda run, by: [self._update_run(run, by)]) for run in runs])
+        return self._write([self._group(run, lambda run, by: [self._update_run(run, by)]) for run in runs])
 
     def end(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
@@ -81,7 +91,7 @@ class DynamoLedger:
     def bind(self, pairs: Sequence[tuple[Run, Letter]]) -> Sequence[Run]:
         """See the port."""
         letters = {run.job_id: letter for run, letter in pairs}
-        return self.transactions.write(
+        return self._write(
             [
                 self._group(run, lambda run, by: [self._bind_run(run, by), self._put_letter(letters[run.job_id])])
                 for run, _ in pairs
@@ -139,7 +149,25 @@ class DynamoLedger:
         values = {name: value for name, value in memory_values(memory).items() if value is not None}
         self.table.put(items.packed({"pk": "launching", "sk": "memory", **values}))
 
-    def _run_items(self, *, only: str | None = None) -> Iterator[Item]:
+    def _write(self, groups: Sequence[Group[Run]]) -> Sequence[Run]:
+        won = self.transactions.write(groups)
+        signatures = {group.subject.job_id: group.write_id for group in groups}
+        for run in won:
+            self._known.learn(run, signatures[run.job_id])
+        return won
+
+    def _unknown(self, known: list[Run]) -> list[Item]:
+        """The keys of active runs that are to be read in full; adds the others to `known`."""
+        keys: list[Item] = []
+        for item in self._run_items(only=SIGNATURE):
+            run = self._known.of(item)
+            if run is None:
+                keys.append({"pk": item["pk"], "sk": item["sk"]})
+            else:
+                known.append(run)
+        return keys
+
+    def _run_items(self, *, only: Sequence[str] = ()) -> Iterator[Item]:
         for number in range(items.SHARDS):
             yield from self.table.query(f"run#{number}", only=only)
 
@@ -160,8 +188,11 @@ class DynamoLedger:
         return self._put(values, condition="attribute_not_exists(pk)")
 
     def _update_run(self, run: Run, write_id: str, condition: str = "version = :before") -> Mapping[str, Any]:
-        """Attribute by attribute, so that what another version of this code wrote there survives."""
-        values = {**items.run_values(run), "write_id": write_id}
+        """Attribute by attribute, so that what another version of this code wrote survives; only those that changed."""
+        before = self._known.before(run)
+        old = {} if before is None else items.run_values(before)
+        changed = {name: value for name, value in items.run_values(run).items() if before is None or value != old[name]}
+        values = {**changed, "write_id": write_id}
         present = items.packed(values)
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)
         absent = [name for name in values if name not in present]
