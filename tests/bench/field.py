@@ -189,7 +189,7 @@ class Field:
             universe.run(1)
         calls = [call.action for call in universe.ec2.calls()]
         stacks = sum(
-            call.operation is not Operation.LIST_SCHEDULED_JOBS for call in universe.buildkite.access_log()[logged:]
+            call.operation != Operation.LIST_SCHEDULED_JOBS for call in universe.buildkite.access_log()[logged:]
         )
         one_calls, one_seconds = one_by_one(jobs)
         return Burst(
