@@ -1,4 +1,4 @@
-"""How soon and in how few calls jobs become VMs, in virtual time. Options: --json, --quick, --strict.
+"""How soon and in how few calls jobs become VMs, in virtual time. Options: --json, --quick, --strict, --memory=512.
 
 The services take the time that others measured of them and grant what EC2 publishes; DynamoDB's partitions take a
 thousand write units a second. The function's own CPU is measured here and charged at the share of a core that the
@@ -40,8 +40,11 @@ POLL_PHASES = (31.3, 31.8, 32.3, 32.8)
 """When jobs come, between two polls of an idle queue: luck is not to be measured."""
 
 
-def memory_mib() -> int:
-    """What template.yaml gives the dispatcher by default."""
+def memory_mib(options: Sequence[str]) -> int:
+    """What the options say, or what template.yaml gives the dispatcher by default."""
+    for option in options:
+        if option.startswith("--memory="):
+            return int(option.partition("=")[2])
     return int(translated_template(region="eu-central-1", path=TEMPLATE)["Parameters"]["DispatcherMemory"]["Default"])
 
 
@@ -125,7 +128,7 @@ def main() -> int:
     """Measure; the exit status, which is 1 with --strict when a bar is missed (CPU is this machine's, and wobbles)."""
     began = time.monotonic()
     calibration, cold = calibrate(), cold_cpu_seconds()
-    field = Field(calibration, cold, memory_mib())
+    field = Field(calibration, cold, memory_mib(sys.argv[1:]))
     quick = "--quick" in sys.argv[1:]
     sizes = {1: 60, 100: 60, 1_000: 120} if quick else {1: 60, 100: 60, 1_000: 120, 5_000: 3_000}
     bursts = [
@@ -143,6 +146,7 @@ def main() -> int:
     if not quick:
         streams.append(field.stream("1.5 jobs/s for 30 min", per_second=1.5, seconds=1_800))
     idle = idle_minute(field.world(), field.memory)
+    idle_with_push = idle_minute(field.world(push=True), field.memory)
     ratio = import_ratio()
     heavy = heavy_tick(field, calibration, scheduled=10_000, active=5_000)
     limit = (5_000 - 1_000) / 2
@@ -172,6 +176,7 @@ def main() -> int:
             "bursts": [asdict(row) for row in bursts],
             "streams": [asdict(row) for row in (*streams, pushed)],
             "idle_minute": asdict(idle),
+            "idle_minute_with_push": asdict(idle_with_push),
             "import_ratio": ratio,
             "heavy_tick": asdict(heavy),
             "bars": bars,
@@ -179,7 +184,8 @@ def main() -> int:
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         _print(field, calibration, cold, bursts, [*streams, pushed], bars, limit)
-        _print_idle(idle)
+        _print_idle("an idle minute", idle)
+        _print_idle("with push", idle_with_push)
         sys.stdout.write(f"cold import: {ratio} times bare boto3 with a DynamoDB client\n")
         sys.stdout.write(
             f"a tick with {heavy.scheduled} scheduled and {heavy.active} active jobs: "
@@ -221,9 +227,9 @@ def _print(
         say(f"{'kept  ' if kept else 'MISSED'}  {name}\n")
 
 
-def _print_idle(idle: IdleMinute) -> None:
+def _print_idle(name: str, idle: IdleMinute) -> None:
     sys.stdout.write(
-        f"an idle minute: {idle.invocations} invocations, {idle.billed_seconds} s billed, "
+        f"{name}: {idle.invocations} invocations, {idle.billed_seconds} s billed, "
         f"{idle.buildkite_requests} requests to Buildkite, {idle.dynamodb_requests} to DynamoDB "
         f"({idle.read_units} read and {idle.write_units} write units): {idle.usd_a_month} USD a month\n"
     )

@@ -13,11 +13,13 @@ Items of the ledger table, by partition key:
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE, KnownRuns
 from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
+from agent_stack.adapters.dynamodb.run_writes import RunWrites, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
 from agent_stack.domain.capacity import LaunchMemory
@@ -27,9 +29,6 @@ from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Letter
 from agent_stack.ports import Clock, Ids, Telemetry
-
-TOMBSTONE_LIFE = timedelta(days=2)
-"""Attempts count for longer than Buildkite keeps a job scheduled by default."""
 
 ValueT = TypeVar("ValueT")
 
@@ -78,24 +77,22 @@ class DynamoLedger:
 
     def record(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
-        return self._write([self._group(run, lambda run, by: [self._put_run(run, by)]) for run in runs])
+        return self._write([self._group(run, self._writes.record) for run in runs])
 
     def update(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
-        return self._write([self._group(run, lambda run, by: [self._update_run(run, by)]) for run in runs])
+        return self._write([self._group(run, self._writes.update) for run in runs])
 
     def end(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
-        return self.transactions.write([self._group(run, self._end_writes) for run in runs])
+        end = partial(self._writes.end, now=self.clock.now(), history=self.history)
+        return self.transactions.write([self._group(run, end) for run in runs])
 
     def bind(self, pairs: Sequence[tuple[Run, Letter]]) -> Sequence[Run]:
         """See the port."""
         letters = {run.job_id: letter for run, letter in pairs}
         return self._write(
-            [
-                self._group(run, lambda run, by: [self._bind_run(run, by), self._put_letter(letters[run.job_id])])
-                for run, _ in pairs
-            ]
+            [self._group(run, partial(self._writes.bind, letter=letters[run.job_id])) for run, _ in pairs]
         )
 
     def open_intents(self) -> Sequence[Intent]:
@@ -119,7 +116,7 @@ class DynamoLedger:
                         "ExpressionAttributeValues": items.packed({":fence": fence}),
                     }
                 },
-                self._put(values, condition="attribute_not_exists(pk)"),
+                put(self.table.name, values, condition="attribute_not_exists(pk)"),
             ),
         )
         if not self.transactions.write([group]):
@@ -179,83 +176,10 @@ class DynamoLedger:
             self.telemetry.error("ledger_item_unreadable", error=str(error))
             return None
 
+    @property
+    def _writes(self) -> RunWrites:
+        return RunWrites(table=self.table.name, mailboxes=self.mailboxes.name, known=self._known)
+
     def _group(self, run: Run, writes: Callable[[Run, str], list[Mapping[str, Any]]]) -> Group[Run]:
         write_id = self.ids.holder()
         return Group(subject=run, write_id=write_id, writes=tuple(writes(run, write_id)))
-
-    def _put_run(self, run: Run, write_id: str) -> Mapping[str, Any]:
-        values = {"pk": items.shard("run", run.job_id), "sk": run.job_id, "write_id": write_id, **items.run_values(run)}
-        return self._put(values, condition="attribute_not_exists(pk)")
-
-    def _update_run(self, run: Run, write_id: str, condition: str = "version = :before") -> Mapping[str, Any]:
-        """Attribute by attribute, so that what another version of this code wrote survives; only those that changed."""
-        before = self._known.before(run)
-        old = {} if before is None else items.run_values(before)
-        changed = {name: value for name, value in items.run_values(run).items() if before is None or value != old[name]}
-        values = {**changed, "write_id": write_id}
-        present = items.packed(values)
-        expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)
-        absent = [name for name in values if name not in present]
-        if absent:
-            expression += " REMOVE " + ", ".join(f"#{name}" for name in absent)
-        return {
-            "Update": {
-                "TableName": self.table.name,
-                "Key": items.key(items.shard("run", run.job_id), run.job_id),
-                "UpdateExpression": expression,
-                "ConditionExpression": condition,
-                "ExpressionAttributeNames": {f"#{name}": name for name in values},
-                "ExpressionAttributeValues": {
-                    **{f":{name}": value for name, value in present.items()},
-                    **items.packed({":before": run.version - 1}),
-                },
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-
-    def _bind_run(self, run: Run, write_id: str) -> Mapping[str, Any]:
-        return self._update_run(run, write_id, "version = :before AND attribute_not_exists(instance_id)")
-
-    def _put_letter(self, letter: Letter) -> Mapping[str, Any]:
-        return {
-            "Put": {
-                "TableName": self.mailboxes.name,
-                "Item": items.packed(items.letter_values(letter)),
-                "ConditionExpression": "attribute_not_exists(instance_arn)",
-            }
-        }
-
-    def _end_writes(self, run: Run, write_id: str) -> list[Mapping[str, Any]]:
-        """History is put first: after a lost answer it is the item that tells that the write took effect."""
-        now = self.clock.now()
-        history = {
-            "pk": items.shard("history", run.job_id),
-            "sk": f"{run.job_id}#{run.state_entered_at.isoformat()}",
-            "expires_at": int(items.seconds(now + self.history)),
-            "write_id": write_id,
-            **items.run_values(run),
-        }
-        tombstone = {
-            "pk": items.shard("tombstone", run.job_id),
-            "sk": run.job_id,
-            "attempts": run.attempt,
-            "expires_at": int(items.seconds(now + TOMBSTONE_LIFE)),
-        }
-        writes: list[Mapping[str, Any]] = [
-            self._put(history, condition="attribute_not_exists(pk)"),
-            {
-                "Delete": {
-                    "TableName": self.table.name,
-                    "Key": items.key(items.shard("run", run.job_id), run.job_id),
-                    "ConditionExpression": "version = :before",
-                    "ExpressionAttributeValues": items.packed({":before": run.version - 1}),
-                }
-            },
-        ]
-        return [*writes, self._put(tombstone)] if run.attempt else writes
-
-    def _put(self, values: Mapping[str, Any], *, condition: str | None = None) -> Mapping[str, Any]:
-        put: dict[str, Any] = {"TableName": self.table.name, "Item": items.packed(values)}
-        if condition is not None:
-            put |= {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        return {"Put": put}
