@@ -131,6 +131,15 @@ def test_a_run_recorded_anew_under_the_same_version_is_not_taken_for_the_old_one
     assert dynamo.ledger.active_runs() == [anew]
 
 
+def test_what_only_has_the_version_of_the_predecessor_is_not_written_on(dynamo: Tables) -> None:
+    (run,) = dynamo.ledger.record([a_run()])
+    other = another_process(dynamo)
+    other.end([run.ended(Outcome.RELEASED, now=EPOCH)])
+    (anew,) = other.record([replace(a_run(), priority=7)])
+    assert dynamo.ledger.update([run.giving_up("why not")]) == []
+    assert dynamo.ledger.active_runs() == [anew]
+
+
 def test_a_write_that_was_refused_teaches_nothing(dynamo: Tables) -> None:
     (run,) = dynamo.ledger.record([a_run()])
     (ours,) = another_process(dynamo).update([run.giving_up("theirs")])

@@ -30,10 +30,10 @@ class KnownRuns:
         write_id, run = self._runs.get(JobId(item["sk"]["S"]), ("", None))
         return run if write_id and item.get("write_id", {}).get("S") == write_id else None
 
-    def before(self, run: Run) -> Run | None:
-        """The version that this one follows, if it is the one we know."""
-        _, known = self._runs.get(run.job_id, ("", None))
-        return known if known is not None and known.version == run.version - 1 else None
+    def before(self, run: Run) -> tuple[str, Run] | None:
+        """The version that this one follows, with its signature, if it is the one we know."""
+        known = self._runs.get(run.job_id)
+        return known if known is not None and known[1].version == run.version - 1 else None
 
     def learn(self, run: Run, write_id: str | None) -> None:
         """The run as that write left it, or as it was read with that signature."""

@@ -85,11 +85,20 @@ class RunWrites:
         return [*writes, put(self.table, tombstone)] if run.attempt else writes
 
     def _update(self, run: Run, write_id: str, condition: str) -> Write:
-        """Attribute by attribute, so that what another version of this code wrote survives; only those that changed."""
-        before = self.known.before(run)
-        old = {} if before is None else items.run_values(before)
-        changed = {name: value for name, value in items.run_values(run).items() if before is None or value != old[name]}
-        values = {**changed, "write_id": write_id}
+        """Attribute by attribute, so that what another version of this code wrote survives; only those that changed.
+
+        What changed is told from the predecessor that we know; so the item must be that one, by its signature.
+        """
+        values = items.run_values(run)
+        follows: dict[str, Any] = {":before": run.version - 1}
+        known = self.known.before(run)
+        if known is not None:
+            signature, before = known
+            old = items.run_values(before)
+            values = {name: value for name, value in values.items() if value != old[name]}
+            follows[":signature"] = signature
+            condition += " AND write_id = :signature"
+        values["write_id"] = write_id
         present = items.packed(values)
         expression = "SET " + ", ".join(f"#{name} = :{name}" for name in present)
         absent = [name for name in values if name not in present]
@@ -104,7 +113,7 @@ class RunWrites:
                 "ExpressionAttributeNames": {f"#{name}": name for name in values},
                 "ExpressionAttributeValues": {
                     **{f":{name}": value for name, value in present.items()},
-                    **items.packed({":before": run.version - 1}),
+                    **items.packed(follows),
                 },
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }
