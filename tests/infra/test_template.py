@@ -54,6 +54,11 @@ def test_a_nested_template_is_valid_and_takes_what_it_is_given(name: str) -> Non
     assert {name for name, parameter in declared.items() if "Default" not in parameter} <= given
 
 
+@pytest.mark.parametrize("function", ["Dispatcher", "Tracker"])
+def test_each_function_has_the_memory_of_its_parameter(function: str) -> None:
+    assert resources()[f"{function}Function"]["Properties"]["MemorySize"] == {"Ref": f"{function}Memory"}
+
+
 def test_the_user_data_is_the_boot_program() -> None:
     template = TEMPLATE.read_text()
     assert generated(template) == template

@@ -37,9 +37,14 @@ class Invocation:
     wired: Wired
     lease: Lease
     holder: str
-    ends_at: datetime
+    began_at: datetime
     scheduled: bool
     held: Held | None = None
+
+    @property
+    def ends_at(self) -> datetime:
+        """No tick begins later."""
+        return self.began_at + INVOCATION
 
     def begin(self) -> None:
         self._guarded(self._take)
@@ -76,7 +81,7 @@ class Invocation:
         self.lease.knock(self.holder, follow=self.scheduled)
         if not self.scheduled:
             return None
-        waited = now - (self.ends_at - INVOCATION)
+        waited = now - self.began_at
         return LOOK_AGAIN if waited < timedelta(seconds=10) else None
 
     def _tick(self) -> timedelta | None:
@@ -111,6 +116,6 @@ class Invocation:
             except AgentStackError as error:
                 universe.kernel.note(f"not drained: {error}"[:160])
         if answered:
-            universe.rest(self.function, self.wired)
+            universe.rest(self)
         else:
             universe.kernel.after(LOOK_AGAIN, "", lambda: self._drain(until))

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,8 +19,9 @@ from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.adapters.stacks_api import HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.domain.classes import ClassBook
-from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.domain.identifiers import InstanceArn, JobId
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.runs import Run
 from agent_stack.ports import Telemetry
 from agent_stack.settings import Settings
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
@@ -35,7 +36,7 @@ from tests.simulator.shapes import NoShapes
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.simulator.universe.costs import Costs, Meter
 from tests.simulator.universe.direct import DirectClient
-from tests.simulator.universe.invocation import INVOCATION, Invocation, Wired
+from tests.simulator.universe.invocation import Invocation, Wired
 from tests.simulator.universe.kernel import Kernel
 from tests.simulator.universe.laws import Laws
 from tests.simulator.universe.machine import Temper, VirtualVm
@@ -152,6 +153,8 @@ class Universe:
         self.crashes = 0
         self.requests: Counter[str] = Counter()
         """Requests by call, where they are counted (`Nature.costs`)."""
+        self.billed: dict[str, list[float]] = defaultdict(list)
+        """Seconds of every invocation that is over, by function."""
         self.hinted = False
         self._nature = nature
         quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
@@ -276,7 +279,7 @@ class Universe:
             lease=wired.process.mortal(MemoryLease(store=self.store, function=function), f"{function} lease"),
             holder=self._ids.holder(),
             scheduled=scheduled,
-            ends_at=self.kernel.now() + INVOCATION,
+            began_at=self.kernel.now(),
         )
         if wired.launches is not None:
             wired.launches.wanted = int(not scheduled)
@@ -298,13 +301,14 @@ class Universe:
             pass_time=self._pass_time,
             note=self.kernel.note,
             around=self._around,
-            take_in=self._take_in,
+            take_in=self._taker(),
         )
 
-    def rest(self, function: str, wired: Wired) -> None:
+    def rest(self, invocation: Invocation) -> None:
         """An invocation is over. Where time is what matters, its process serves a later one; else each is a new one."""
-        if self._nature.costs is not None and wired.process.alive:
-            self._warm[function].append(wired)
+        self.billed[invocation.function].append((self.kernel.now() - invocation.began_at).total_seconds())
+        if self._nature.costs is not None and invocation.wired.process.alive:
+            self._warm[invocation.function].append(invocation.wired)
 
     def _fate(self, point: str) -> Fate:
         self.points.append(point)
@@ -331,11 +335,23 @@ class Universe:
         with self.meter.excluded():
             self.kernel.sleep(timedelta(seconds=seconds))
 
-    def _take_in(self, point: str, size: int) -> None:
-        costs = self._nature.costs
-        if costs is not None and (seconds := costs.reading(point.partition(" ")[2], size)):
-            with self.meter.excluded():
-                self.kernel.sleep(timedelta(seconds=seconds))
+    def _taker(self) -> Callable[[str, Sequence[object]], None]:
+        """What takes in one process's answers. It parses each version of a run once, as the real ledger does."""
+        parsed: dict[JobId, Run] = {}
+
+        def take_in(point: str, answer: Sequence[object]) -> None:
+            costs, call = self._nature.costs, point.partition(" ")[2]
+            if costs is None:
+                return
+            runs = {run.job_id: run for run in answer if isinstance(run, Run)}
+            known = sum(parsed.get(job_id) is run for job_id, run in runs.items())
+            parsed.update(runs)
+            seconds = costs.reading(call, len(answer) - known) + costs.reading(f"{call} known", known)
+            if seconds:
+                with self.meter.excluded():
+                    self.kernel.sleep(timedelta(seconds=seconds))
+
+        return take_in
 
     def _around(self, point: str) -> AbstractContextManager[None]:
         """Adapters that are simulated are charged for by `Costs.cpu`, not by what the simulation takes."""
