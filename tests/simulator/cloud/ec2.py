@@ -57,6 +57,8 @@ class Ec2:
         self._region = Region(settings=settings, seed=seed, machines=machines)
         self._budgets = Budgets(enforced=settings.throttled)
         self.faults = Faults()
+        self.touched_by_hand: set[str] = set()
+        """Instances that a person stopped or terminated."""
         self._fleets = Fleets(
             region=self._region, budgets=self._budgets, faults=self.faults, launch_templates=launch_templates
         )
@@ -136,14 +138,21 @@ class Ec2:
     def stop(self, instance_id: str) -> None:
         """A person stops the instance."""
         with self._lock:
+            self.touched_by_hand.add(instance_id)
             self._region.stop(instance_id, self._now())
         self._after()
 
     def terminate_by_hand(self, instance_id: str) -> None:
         """A person terminates the instance."""
         with self._lock:
+            self.touched_by_hand.add(instance_id)
             self._region.shut_down(instance_id, BY_USER, self._now())
         self._after()
+
+    def hide_zone(self, zone: str, *, hidden: bool) -> None:
+        """Leave a zone's instances out of answers, or show them again."""
+        with self._lock:
+            (self._region.hidden_zones.add if hidden else self._region.hidden_zones.discard)(zone)
 
     def interrupt_spot(self, instance_id: str) -> datetime:
         """Take a spot instance back, after the notice; when."""

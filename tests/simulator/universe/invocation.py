@@ -84,7 +84,7 @@ class Invocation:
         assert self.held is not None
         began = kernel.now()
         with self.universe.meter.included():
-            busy = self.wired.work(kernel.now(), self.held.fence)
+            busy = self.wired.work(kernel.now() + self.universe.skew.get(self.function, timedelta()), self.held.fence)
         renewed = self.lease.renew(self.held, now=kernel.now(), ttl=LEASE)
         if renewed is None:
             return None

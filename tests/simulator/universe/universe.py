@@ -151,6 +151,8 @@ class Universe:
         self.requests: Counter[str] = Counter()
         """Requests by call, where they are counted (`Nature.costs`)."""
         self.hinted = False
+        self.skew: dict[str, timedelta] = {}
+        """How far a function's clock is from the true time."""
         self._nature = nature
         quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
         self.rates = Rates(
@@ -242,8 +244,7 @@ class Universe:
 
         def hint(change: StateChange) -> None:
             for _ in range(self.chance.choice([0, 1, 1, 2])):
-                delay = timedelta(seconds=self.chance.uniform(0.2, 20))
-                self.kernel.after(delay, "", lambda: self._invoke("tracker", scheduled=False))
+                self.wake("tracker", self.chance.uniform(0.2, 20))
 
         self.ec2.on_event(hint)
 
@@ -252,10 +253,13 @@ class Universe:
 
         def wake(event: Event) -> None:
             if isinstance(event, JobStateChanged) and event.after is JobState.SCHEDULED:
-                delay = timedelta(seconds=self.chance.uniform(*seconds))
-                self.kernel.after(delay, "", lambda: self._invoke("dispatcher", scheduled=False))
+                self.wake("dispatcher", self.chance.uniform(*seconds))
 
         self.buildkite.on_event(wake)
+
+    def wake(self, function: str, seconds: float) -> None:
+        """News reach a function, after that long."""
+        self.kernel.after(timedelta(seconds=seconds), "", lambda: self._invoke(function, scheduled=False))
 
     def _schedule(self, function: str) -> None:
         late = timedelta()
