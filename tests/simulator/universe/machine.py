@@ -47,6 +47,7 @@ class VirtualVm:
         unassigned: timedelta,
         lifetime: timedelta,
         power_off: Callable[[str], None],
+        hit: Callable[[str], None],
     ) -> None:
         self.instance_id = instance.instance_id
         self.alive = True
@@ -62,6 +63,7 @@ class VirtualVm:
         self._chance = chance
         self._temper = temper
         self._power_off = power_off
+        self._hit = hit
         self._gives_up_at = kernel.now() + unassigned
         self._session = ""
         self._token = ""
@@ -70,6 +72,7 @@ class VirtualVm:
         self._lost = random.Random(instance.instance_id)  # a stream of its own, so that it moves no other draw
         if chance.random() < temper.hangs:
             kernel.note(f"{self.instance_id} hangs")
+            self._hit("VM hangs")
             return
         if chance.random() >= temper.loses_timer:
             kernel.after(lifetime, "", self._lifetime_over)
@@ -97,6 +100,7 @@ class VirtualVm:
 
     def _prepare(self, letter: Letter) -> None:
         if self._chance.random() < self._temper.fails_booting:
+            self._hit("boot program fails")
             self._report(BootStage.FAILED, "disk is on fire")
             self._then(SECOND, "boot program failed", self._off)
             return
@@ -109,11 +113,13 @@ class VirtualVm:
             self._then(SECOND * 0.2, "came too late for the credential", self._off)
             return
         if self._lost.random() < self._temper.loses_credential:
+            self._hit("credential lost on its way")
             self._report(BootStage.CREDENTIAL_LOST)
             self._then(SECOND * 5, "asks for another credential", lambda: self._take(letter))
             return
         self.job_id = letter.job_id
         if self._chance.random() < self._temper.fails_starting:
+            self._hit("agent cannot start")
             self._report(BootStage.FAILED, "agent cannot be started")
             self._then(SECOND, "agent cannot be started", self._off)
             return
@@ -184,6 +190,7 @@ class VirtualVm:
                 self._said.append(what)
             if self._chance.random() < self._temper.dies_anywhere:
                 self._kernel.note(f"{self.instance_id} dies")
+                self._hit("VM dies")
                 self._off()
             else:
                 action()
