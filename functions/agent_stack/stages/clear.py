@@ -26,6 +26,9 @@ LATE_VMS = timedelta(seconds=15)
 """A CreateFleet that was under way has been answered by then, and EC2 shows what it brought."""
 
 LOOK_AGAIN = timedelta(seconds=2)
+TRY_AGAIN = timedelta(milliseconds=200)
+"""More often than a shift that waits does, or it would be first each time."""
+
 RESERVE = timedelta(seconds=20)
 """For what is left to do: the keys are withdrawn, and CloudFormation is answered."""
 
@@ -60,17 +63,17 @@ class Clear:
         """Whether nobody else works under it any more."""
         holder = self.ids.holder()
         until = self.clock.now() + HANDED_OVER_WITHIN
-        knocked = False
+        knock_at = self.clock.now()
         while True:
             now = self.clock.now()
             if lease.acquire(holder, now=now, ttl=HELD_FOR) is not None:
                 return True
             if now >= until or self.deadline.left() <= RESERVE:
                 return False
-            if not knocked:
+            if now >= knock_at:  # again and again: the lease may go to another who was waiting before us
                 lease.knock(holder, follow=True)
-                knocked = True
-            self.clock.sleep(LOOK_AGAIN)
+                knock_at = now + LOOK_AGAIN
+            self.clock.sleep(TRY_AGAIN)
 
     def _end_all(self) -> list[InstanceId]:
         """The VMs that are not gone when there is no more time."""
