@@ -269,6 +269,23 @@ def test_spot_capacity_taken_back_in_boot_is_replaced_within_the_attempts() -> N
     all_is_over(universe)
 
 
+def test_a_dead_machine_is_told_of_and_left_to_buildkite() -> None:
+    universe = world()
+    (job_id,) = push(universe, seconds=1_200)
+    until(universe, lambda: running(universe, job_id))
+    universe.ec2.impaired[vm_of(universe, job_id)] = "system-status.status"
+    universe.run(400)
+    assert "VmsImpaired" not in universe.telemetry.counts  # young ones fail checks on their way up
+    universe.run(600)
+    assert 3 <= universe.telemetry.counts["VmsImpaired"] <= 15
+    asked = sum(call.action == "DescribeInstanceStatus" for call in universe.ec2.calls())
+    assert asked <= 30  # two requests a minute for each of two processes
+    assert (running(universe, job_id), ended_by_us(universe)) == (True, [])
+    universe.run(300)
+    assert ends(universe) == {"finished 0": 1}
+    all_is_over(universe)
+
+
 # --- records ---
 
 

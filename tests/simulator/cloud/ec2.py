@@ -57,6 +57,8 @@ class Ec2:
         self._region = Region(settings=settings, seed=seed, machines=machines)
         self._budgets = Budgets(enforced=settings.throttled)
         self.faults = Faults()
+        self.impaired: dict[str, str] = {}
+        """Instances that fail a status check, and which: `system-status.status` or `instance-status.status`."""
         self.touched_by_hand: set[str] = set()
         """Instances that a person stopped or terminated."""
         self._fleets = Fleets(
@@ -69,6 +71,7 @@ class Ec2:
             "CreateTags": self._create_tags,
             "DescribeImages": self._describe_images,
             "DescribeInstances": self._describe_instances,
+            "DescribeInstanceStatus": self._describe_status,
             "DescribeSubnets": self._describe_subnets,
             "GetConsoleOutput": self._console_output,
             "GetInstanceTypesFromInstanceRequirements": self._types_with,
@@ -225,6 +228,17 @@ class Ec2:
         if start + size < len(shown):
             answer["NextToken"] = str(start + size)
         return answer
+
+    def _describe_status(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        (wanted,) = request["Filters"]
+        failing = {instance_id for instance_id, check in self.impaired.items() if check == wanted["Name"]}
+        return {
+            "InstanceStatuses": [
+                {"InstanceId": instance.instance_id, "AvailabilityZone": instance.zone}
+                for instance in self._region.instances.values()
+                if instance.state == "running" and instance.instance_id in failing
+            ]
+        }
 
     def _terminate(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         ids = list(dict.fromkeys(request["InstanceIds"]))
