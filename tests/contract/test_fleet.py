@@ -297,6 +297,15 @@ def test_a_page_that_fails_leaves_no_half_answer(build: Build) -> None:
         world.fleet.describe()
 
 
+def test_machines_that_fail_either_check_are_found(world: World) -> None:
+    first, second, third = world.launch(3)
+    world.clock.sleep(timedelta(seconds=20))
+    world.ec2.impaired |= {first: "system-status.status", second: "instance-status.status"}
+    assert world.fleet.impaired() == {first, second}
+    world.fleet.terminate([first, third])
+    assert world.fleet.impaired() == {second}
+
+
 def test_many_unknown_ids_do_not_spare_the_others_either(build: Build) -> None:
     world = build(settings(throttled=False))
     launched = world.launch(1_200)

@@ -184,7 +184,11 @@ class Deployment:
     @cached_property
     def lease(self) -> DynamoLease:
         """This function's lease."""
-        return DynamoLease(table=self._table(self.settings.ledger_table), function=self.function)
+        return self.lease_of(self.function)
+
+    def lease_of(self, function: str) -> DynamoLease:
+        """A function's lease, also the other one's."""
+        return DynamoLease(table=self._table(self.settings.ledger_table), function=function)
 
     @cached_property
     def http(self) -> httpx.Client:

@@ -89,7 +89,7 @@ class Invocation:
         assert self.held is not None
         began = kernel.now()
         with self.universe.meter.included():
-            busy = self.wired.work(kernel.now(), self.held.fence)
+            busy = self.wired.work(kernel.now() + self.universe.skew.get(self.function, timedelta()), self.held.fence)
         idle_pause, age = self.wired.idle_pause, kernel.now() - (self.held.expires_at - LEASE)
         if not busy and idle_pause is not None and may_go_unrenewed(age, idle_pause) and kernel.now() < self.ends_at:
             return idle_pause

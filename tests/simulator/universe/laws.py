@@ -133,6 +133,8 @@ class Laws:
         vm = universe.vms.get(instance.instance_id)
         if vm is None or vm.job_id is None or not vm.agent_has_job:
             return
+        if instance.instance_id in universe.ec2.touched_by_hand:
+            return  # by a person, or after one had stopped it
         young = universe.kernel.now() - instance.launched_at <= universe.settings.policy.max_lifetime
         runs = universe.buildkite.job(vm.job_id).state in LIVE and young
         self._hold(not runs, f"I7: VM {instance.instance_id} was terminated under the agent of job {vm.job_id}")
