@@ -7,10 +7,15 @@ HIDDEN = "<hidden>"
 _SHOWN = 300
 
 
-def redacted(text: str, *secrets: str) -> str:
-    """The text on one line, cropped, with everything that looks like a credential, and each given one, hidden."""
+def without_credentials(text: str, *secrets: str) -> str:
+    """The text with everything that looks like a credential, and each given one, hidden."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, HIDDEN)
-    one_line = " ".join(_TOKEN.sub(HIDDEN, text).split())
+    return _TOKEN.sub(HIDDEN, text)
+
+
+def redacted(text: str, *secrets: str) -> str:
+    """The same on one line, cropped: for the log."""
+    one_line = " ".join(without_credentials(text, *secrets).split())
     return one_line if len(one_line) <= _SHOWN else one_line[: _SHOWN - 1] + "…"
