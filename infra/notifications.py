@@ -68,7 +68,7 @@ def page() -> str:
     ]
     titles = {NoticeKind.WAITING: f"While it waits for a VM, from {PATIENCE.seconds} s on"}
     told: list[str] = []
-    for example in _examples():
+    for example in examples():
         title = titles.get(example.notice.kind, "Once it has a VM")
         if title not in told:
             told.append(title)
@@ -118,7 +118,8 @@ def _finishing() -> list[str]:
     ]
 
 
-def _examples() -> Iterator[Example]:
+def examples() -> Iterator[Example]:
+    """Every notice, in the order in which a job could meet them."""
     for reason in WaitReason:
         waiting = Waiting(
             job_id=JobId("job"),

@@ -114,6 +114,12 @@ def test_only_our_own_vms_can_be_terminated() -> None:
     assert "aws:ResourceTag/agent-stack:deployment" in statement["Condition"]["StringEquals"]
 
 
+def test_only_our_own_vms_consoles_can_be_read() -> None:
+    (policy,) = resources()["TrackerRole"]["Properties"]["Policies"]
+    (statement,) = (s for s in policy["PolicyDocument"]["Statement"] if s["Action"] == "ec2:GetConsoleOutput")
+    assert "aws:ResourceTag/agent-stack:deployment" in statement["Condition"]["StringEquals"]
+
+
 def test_vms_answer_to_imdsv2_only_and_terminate_when_they_shut_down() -> None:
     data = resources()["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
     assert data["MetadataOptions"]["HttpTokens"] == "required"
