@@ -9,9 +9,8 @@ import pytest
 
 from agent_stack.domain.capacity import Breaker, Budget, LaunchMemory, Level
 from agent_stack.domain.classes import ClassBook, VmClass
-from agent_stack.domain.decisions import Action
 from agent_stack.domain.errors import AgentStackError, RetryError
-from agent_stack.domain.identifiers import ClassName, InstanceArn, JobId, QueueKey
+from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
 from agent_stack.domain.policy import NotificationLevel, Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
@@ -20,7 +19,6 @@ from agent_stack.domain.vms import Mail, Vm
 from agent_stack.domain.waiting import MAX_NOTICES_A_TICK, Waiting, WaitingList, WaitReason
 from agent_stack.ports import JobStates, Notification
 from agent_stack.stages.admit import Admit
-from agent_stack.stages.claim import FAILURES_A_TICK, Claim
 from agent_stack.stages.decide import Decide
 from agent_stack.stages.explain import LOOK_EVERY, Explain
 from agent_stack.stages.launches import Launches
@@ -323,7 +321,7 @@ def test_a_job_that_is_not_admitted_has_a_reason(policy: dict[str, object], admi
     assert [(w.job_id, w.reason) for w in after.waiting] == [(job_id(n), reason) for n in range(admitted + 1, 5)]
 
 
-# --- decide, claim ---
+# --- decide ---
 
 
 def test_what_is_odd_is_said_once() -> None:
@@ -333,30 +331,3 @@ def test_what_is_odd_is_said_once() -> None:
     for _ in range(3):
         step(TrackerTick(now=EPOCH, situations=(situation(run, JobState.RESERVED),)))
     assert telemetry.messages() == ["run_decided"]
-
-
-class Boxes:
-    """Mailboxes of which none can be reached, or all give the baton."""
-
-    def __init__(self, *, reachable: bool) -> None:
-        self.asked: list[InstanceArn] = []
-        self._reachable = reachable
-
-    def take_baton(self, arn: InstanceArn) -> bool:
-        self.asked.append(arn)
-        if not self._reachable:
-            raise RetryError("throttled")
-        return True
-
-
-@pytest.mark.parametrize("reachable", [False, True])
-def test_a_table_that_cannot_be_reached_holds_up_no_tick(reachable: bool) -> None:  # noqa: FBT001  (which of the two)
-    ledger = MemoryLedger(store=Store())
-    runs = [booting(ledger, number) for number in range(1, 9)]
-    boxes: Any = Boxes(reachable=reachable)
-    pages: Any = Pages({run.job_id: JobState.CANCELED for run in runs})
-    claim = Claim(mailbox=boxes, ledger=ledger, stacks=pages, telemetry=RecordedTelemetry())
-    after = claim(tick_of(*(situation(run, JobState.CANCELED, mail=None) for run in runs)))
-    assert len(boxes.asked) == (len(runs) if reachable else FAILURES_A_TICK)
-    ended = [verdict for verdict in after.verdicts.values() if verdict.decision.action is Action.END]
-    assert len(ended) == (len(runs) if reachable else 0)

@@ -89,12 +89,15 @@ class Admit:
         admitted: list[tuple[Job, ClassName]] = []
         kept: list[Waiting] = []
         for job, name in _in_turn(candidates):
+            if len(admitted) >= bounds[tightest]:
+                if len(kept) >= MAX_LISTED:
+                    break
+                kept += waits(job, name, tightest, tick.now)
+                continue
             base = base_name(name)
             bound = book.classes[base].max_instances
             breaker = memory.breaker(name, tick.now)
-            if len(admitted) >= bounds[tightest]:
-                kept += waits(job, name, tightest, tick.now)
-            elif bound is not None and by_class[base] >= bound:
+            if bound is not None and by_class[base] >= bound:
                 kept += waits(job, name, WaitReason.CLASS_MAXIMUM, tick.now, str(bound))
             elif self.policy.max_vcpus is not None and vcpus + _vcpus(book, name) > self.policy.max_vcpus:
                 kept += waits(job, name, WaitReason.MAX_VCPUS, tick.now)
@@ -104,7 +107,7 @@ class Admit:
                 by_class[base] += 1
                 vcpus += _vcpus(book, name)
                 admitted.append((job, name))
-        return admitted, kept[:MAX_LISTED]
+        return admitted, kept
 
 
 def _switched_off(candidates: list[tuple[Job, ClassName]], now: datetime) -> list[Waiting]:

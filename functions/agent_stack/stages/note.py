@@ -11,8 +11,8 @@ from functools import partial
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.runs import Run
 from agent_stack.domain.waiting import MAX_LISTED, PATIENCE, Waiting, WaitingList, WaitReason
 from agent_stack.ports import Ledger, Telemetry, Workers
 from agent_stack.stages.launches import Launches
@@ -58,9 +58,11 @@ class Note:
         if not late or tick.book is None:
             return []
         memory = self.launches.memory(tick.fence)
+        names = {run.class_name for run in late}
+        reasons = {name: self._why(name, memory, tick.book, tick.now) for name in names}
         waiting: list[Waiting] = []
-        for run in late:
-            reason, words = self._why(run, memory, tick.book, tick.now)
+        for run in late[:MAX_LISTED]:
+            reason, words = reasons[run.class_name]
             if reason is not None:
                 waiting.append(
                     Waiting(
@@ -73,15 +75,17 @@ class Note:
                 )
         return waiting
 
-    def _why(self, run: Run, memory: LaunchMemory, book: ClassBook, now: datetime) -> tuple[WaitReason | None, str]:
-        """What keeps EC2 from giving it a VM, as far as is known, and EC2's words."""
+    def _why(
+        self, name: ClassName, memory: LaunchMemory, book: ClassBook, now: datetime
+    ) -> tuple[WaitReason | None, str]:
+        """What keeps EC2 from giving a VM of that class, as far as is known, and EC2's words."""
         if not self.policy.launch_enabled:
             return WaitReason.LAUNCH_DISABLED, ""
-        breaker = memory.breaker(run.class_name, now)
+        breaker = memory.breaker(name, now)
         if breaker is not None:
             return WaitReason.BROKEN, breaker.message
-        words = memory.last_words.get(run.class_name, "")
-        vm_class = book.find(run.class_name)
+        words = memory.last_words.get(name, "")
+        vm_class = book.find(name)
         resting = memory.resting(now)
         if vm_class is not None and vm_class.market in resting:
             return WaitReason.QUOTA, words
