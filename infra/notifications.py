@@ -111,7 +111,7 @@ def _finishing() -> list[str]:
             given_up,
             f"No VM of class “large” could be had within {deadline} s. EC2 said last: {WORDS[WaitReason.DRY]}",
             None,
-            "",
+            None,
         ),
         "```",
         "",

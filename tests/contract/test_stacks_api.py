@@ -177,10 +177,10 @@ def test_a_job_is_finished_once_with_its_exit_status_and_reason(desk: Desk) -> N
 
 def test_what_looks_like_a_credential_reaches_no_build_page(desk: Desk) -> None:
     one, two = desk.reserved(Step(), Step())
-    said = "the script said:\nAuthorization: Bearer abcdefgh12345678 and bkjat_abc.def-1"
+    said = "The security token included is invalid:\nAuthorization: Bearer abcdefgh12345678 and bkjat_abc.def-1"
     desk.client.finish(QUEUE, one, exit_status=-1, detail=said)
     desk.client.notify(QUEUE, [Notification(job_id=two, text=said, at=desk.clock.now())])
-    hidden = "the script said:\nAuthorization: <hidden> and <hidden>"
+    hidden = "The security token included is invalid:\nAuthorization: <hidden> and <hidden>"
     assert desk.buildkite.job(one).end_detail == hidden
     assert [n.detail for n in desk.buildkite.job(two).notifications] == [hidden]
 

@@ -176,6 +176,7 @@ def test_a_vm_that_said_nothing_is_asked_for_its_console_and_one_that_did_is_not
     said = Mail(baton=Baton.TRACKER, detail="disk is full")
     finish(ends, ledger, tick_of(lost_run(ledger, 2, attempt=3), mail=said))
     assert ends.read == [InstanceId("i-12")]
+    assert not any("console" in text for job, text in ends.details.items() if not text.endswith("i-12 was here"))
 
 
 def test_consoles_are_bounded_and_their_failure_costs_only_themselves() -> None:
@@ -221,6 +222,17 @@ def test_the_intention_is_recorded_and_the_answer_tells_how_it_ended(
         assert (later.action, later.failure is not None) == (Action.FINISH, True)
     else:
         assert [run.outcome for run in store.history] == [outcome]
+
+
+def test_a_job_given_up_after_vms_that_failed_lists_them_too() -> None:
+    ledger, ends = MemoryLedger(store=Store()), Ends()
+    spot = Failure(kind=FailureKind.SPOT, words="")
+    run = a_run(class_name=BIG).bound(SPOT_VM, now=EPOCH).handed_back(spot, now=EPOCH).giving_up("Nothing to be had.")
+    (run,) = ledger.record([replace(run, version=1)])
+    finish(ends, ledger, tick_of(run, vm=None, mail=None))
+    (detail,) = ends.details.values()
+    assert "1. i-00000000000000001 (m7i.large, spot, eu-central-1a), 0 s: EC2 took it back (spot)" in detail
+    assert "console" not in detail
 
 
 def test_a_run_that_another_has_changed_meanwhile_is_not_finished() -> None:

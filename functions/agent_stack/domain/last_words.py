@@ -15,41 +15,39 @@ MAX_CONSOLE_BYTES = 2048
 MAX_REASON_BYTES = 700  # of what came from EC2, a VM or a pipeline
 
 
-def last_words(s: Situation, reason: str, failure: Failure | None, console: str) -> str:
+def last_words(s: Situation, reason: str, failure: Failure | None, console: str | None) -> str:
     """The detail that the job is finished with.
 
     Args:
         reason: why, in one sentence.
         failure: how its VM failed; None for a job that never had one, or whose story is known by its record only.
-        console: what the VM wrote to its console, unread and untrusted; empty where nobody looked.
+        console: what the VM wrote to its console, unread and untrusted; None where nobody looked, or could.
     """
     parts = [crop_bytes(reason or "No VM could run this job.", MAX_REASON_BYTES)]
     if failure is not None:
-        parts += _stood(s)
-        parts += _tried(s, failure)
+        parts.append(_stood(s))
+    parts += _tried(s, failure)
     parts.append(f"What an operator can change: {_remedy(s, failure)}")
     text = "\n\n".join(parts)
     room = MAX_DETAIL_BYTES - len(text.encode()) - 100
-    said = printable(console).strip()
-    if said:
-        text += "\n\nThe end of the VM's console:\n" + last_bytes(said, max(0, min(room, MAX_CONSOLE_BYTES)))
-    elif s.run.binding is not None:
-        text += "\n\nThe VM's console shows nothing."
+    if console is not None:
+        said = last_bytes(printable(console).strip(), max(0, min(room, MAX_CONSOLE_BYTES)))
+        text += f"\n\nThe end of the VM's console:\n{said}" if said else "\n\nThe VM's console shows nothing."
     return crop_bytes(text, MAX_DETAIL_BYTES)
 
 
-def _stood(s: Situation) -> list[str]:
+def _stood(s: Situation) -> str:
     """How far the last VM came."""
     mail, vm = s.mail, s.vm
     said = f"“{mail.stage.replace('_', ' ')}”" if mail is not None and mail.stage is not None else "nothing"
     since = f", {round(mail.stage_seconds)} s after it started" if mail is not None and mail.stage_seconds else ""
     shown = str(vm.state) + (f" ({vm.reason})" if vm.reason else "") if vm is not None else "nothing"
     booting = f"Booting for {duration(s.booting_for)} of {duration(s.boot_timeout)}."
-    return [f"Last said by the VM: {said}{since}. Shown by EC2: {shown}. {booting}"]
+    return f"Last said by the VM: {said}{since}. Shown by EC2: {shown}. {booting}"
 
 
-def _tried(s: Situation, failure: Failure) -> list[str]:
-    attempts = s.run.attempts_with(failure, s.now)
+def _tried(s: Situation, failure: Failure | None) -> list[str]:
+    attempts = s.run.tried if failure is None else s.run.attempts_with(failure, s.now)
     earlier = s.run.attempt - len(attempts)
     lines = [f"{earlier} earlier, not listed"] if earlier > 0 else []
     lines += [f"{earlier + n}. {_attempt(attempt)}" for n, attempt in enumerate(attempts, start=1)]

@@ -43,7 +43,7 @@ class Finish:
         for run in intended:
             verdict = tick.verdicts[run.job_id]
             decision = verdict.decision
-            detail = last_words(verdict.situation, decision.reason, decision.failure, consoles.get(run.job_id, ""))
+            detail = last_words(verdict.situation, decision.reason, decision.failure, consoles.get(run.job_id))
             outcome = self._finish(run, detail)
             if outcome is not None:
                 ended.append(run.ended(outcome, now=tick.now))
