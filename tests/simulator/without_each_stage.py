@@ -18,6 +18,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CHAINS = Path("agent_stack/wiring/chains.py")
 OUTCOME_TEST = "tests/scenario/test_end_to_end.py"
+TOLD_TEST = "tests/scenario/test_told.py"
+OUTCOME_OF = {"Note": TOLD_TEST, "Explain": TOLD_TEST}
+"""Who waits is told after half a minute; for these the outcome is looked at on the virtual clock."""
+
 TEST_FAILED = 1  # pytest's exit code when tests ran and some failed
 AT_ONCE = 2  # worlds; with more on two cores even the whole chain would come too late
 NOTHING = "(nothing)"  # what the control leaves out
@@ -73,7 +77,11 @@ def outcome_without(stage: str) -> tuple[str, bool, str]:
         source = (functions / CHAINS).read_text()
         (functions / CHAINS).write_text(ast.unparse(_Chains(stage).visit(ast.parse(source))))
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", OUTCOME_TEST],
+            [
+                *(sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"),
+                *("-o", f"pythonpath={functions} {ROOT}"),
+                OUTCOME_OF.get(stage, OUTCOME_TEST),
+            ],
             cwd=ROOT,
             env={**os.environ, "AGENT_STACK_FUNCTIONS": str(functions), "AGENT_STACK_PATIENCE_SECONDS": "32"},
             capture_output=True,
