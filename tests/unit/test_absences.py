@@ -1,6 +1,7 @@
 """How often EC2 is asked for what it does not show."""
 
 from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.measures import Metric
 from agent_stack.stages.absences import MOST_AT_ONCE, SELDOM, TELLING, Absences
 from tests.simulator.telemetry import RecordedTelemetry
 
@@ -35,7 +36,7 @@ def test_a_long_row_is_told_now_and_then() -> None:
     for _ in range(40):
         absences.noted([ONE])
     assert [fields["count"] for _, _, fields in telemetry.records] == [TELLING, 16, 32]
-    assert telemetry.counts == {"VmsAbsent": 40}
+    assert telemetry.peaks == {Metric.VMS_ABSENT: 1}
 
 
 def test_a_tick_asks_for_a_bounded_number_and_the_next_for_the_rest() -> None:

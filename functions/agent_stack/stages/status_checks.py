@@ -44,5 +44,4 @@ class StatusChecks:
         jobs = {run.binding.instance_id: run.job_id for run in runs if run.binding is not None}
         for instance_id in sorted(dead):
             self.telemetry.warning("vm_impaired", instance_id=instance_id, job_id=jobs.get(instance_id))
-        if dead:
-            self.telemetry.count(Metric.VMS_IMPAIRED, len(dead))
+        self.telemetry.peak(Metric.VMS_IMPAIRED, len(dead))
