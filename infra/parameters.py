@@ -38,6 +38,8 @@ def _row(name: str, parameter: dict[str, Any]) -> str:
 def _allowed(parameter: dict[str, Any]) -> str:
     if "AllowedValues" in parameter:
         return ", ".join(f"`{value}`" for value in parameter["AllowedValues"])
+    if "ConstraintDescription" in parameter:
+        return str(parameter["ConstraintDescription"])
     lowest, highest = parameter.get("MinValue"), parameter.get("MaxValue")
     if lowest is not None and highest is not None:
         return f"{lowest} to {highest}"

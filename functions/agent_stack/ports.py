@@ -163,6 +163,13 @@ class Fleet(Protocol):
             RetryError: the answer is not whole; it proves nothing.
         """
 
+    def impaired(self) -> frozenset[InstanceId]:
+        """Running instances that fail EC2's status checks, of the whole account.
+
+        Raises:
+            RetryError: the answer is not whole.
+        """
+
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
         """Terminate them. The answer holds the ones whose termination was not accepted, and why."""
 

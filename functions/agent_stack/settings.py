@@ -19,6 +19,7 @@ _PARAMETER_OF = {
     "BUILDKITE_TOKEN_PARAMETER": "AgentTokenParameter",
     "POWERTOOLS_LOG_LEVEL": "LogLevel",
     "SUBNET_IDS": "Subnets",
+    "VOLUME_KEY_ARN": "KmsKeyArn",
 }
 """Where the template's parameter is not the variable in another spelling."""
 
@@ -47,6 +48,7 @@ class Settings(BaseModel):
     launch_template_id: str = Field(alias="LAUNCH_TEMPLATE_ID", pattern=r"^lt-[0-9a-f]+$")
     launch_template_version: str = Field(alias="LAUNCH_TEMPLATE_VERSION", pattern=r"^[1-9][0-9]*$")
     subnet_ids: Annotated[tuple[str, ...], Commas] = Field(alias="SUBNET_IDS", min_length=1)
+    volume_key_arn: str = Field(default="", alias="VOLUME_KEY_ARN")
 
     token_parameter: str = Field(alias="BUILDKITE_TOKEN_PARAMETER", min_length=1)
     endpoint: str = Field(alias="BUILDKITE_ENDPOINT", pattern=r"^https?://[^\s?#]+$")
@@ -80,6 +82,7 @@ class Settings(BaseModel):
     idle_poll: Seconds = Field(alias="IDLE_POLL_SECONDS", ge=timedelta(seconds=0.2), le=timedelta(seconds=60))
     woken_by_jobs: bool = Field(default=False, alias="WOKEN_BY_JOBS")
     history_days: int = Field(alias="HISTORY_DAYS", ge=1, le=3650)
+    terminate_on_delete: bool = Field(default=True, alias="TERMINATE_ON_DELETE")
     launch_enabled: bool = Field(default=True, alias="LAUNCH_ENABLED")
     observe_only: bool = Field(default=False, alias="OBSERVE_ONLY")
 

@@ -6,24 +6,24 @@ The same seed gives the same count on every machine: what this machine's CPU tak
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import BootStage
 from agent_stack.domain.vms import Letter
-from tests.bench.dispatch import LATENCY
+from tests.bench.field import LATENCY
 from tests.cost.units import Units, Weights
 from tests.simulator.buildkite import JobState, Step
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud import Subnet
 from tests.simulator.memory import Store
 from tests.simulator.universe.costs import FULL_CORE_MIB, Costs
-from tests.simulator.universe.invocation import Wired
 from tests.simulator.universe.universe import Nature, Universe
 
 WARM_SECONDS = 150.0
 IDLE_MINUTES = 60
 JOBS = 20
+FUNCTIONS = ("dispatcher", "tracker")
 JOB_EVERY = timedelta(seconds=30)
 
 BY_ITEM = ("ledger.record", "ledger.update", "ledger.end", "ledger.bind", "ledger.attempts", "mailbox.read")
@@ -78,7 +78,7 @@ class _NotedStore(Store):
 
 
 class _Played(Universe):
-    """Notes how long each invocation takes, and how much each read finds."""
+    """Notes how much each read finds."""
 
     def __init__(self, *, settings: Mapping[str, str], weights: Weights) -> None:
         ec2 = Ec2Settings(
@@ -94,21 +94,10 @@ class _Played(Universe):
             memory_mib=FULL_CORE_MIB,
         )
         nature = Nature(ec2=ec2, watched=False, costs=costs, launch_latency=(1.5, 3.0), invoke_seconds=(0.05, 1.0))
-        self.lasted: dict[str, list[float]] = {"dispatcher": [], "tracker": []}
         self.read: Units = Units()
         self._weights = weights
-        self._began: dict[int, datetime] = {}
         super().__init__(seed=1, nature=nature, settings=settings)
         self.store: _NotedStore = _NotedStore()
-
-    def wired(self, function: str) -> Wired:
-        wired = super().wired(function)
-        self._began[id(wired)] = self.kernel.now()
-        return wired
-
-    def rest(self, function: str, wired: Wired) -> None:
-        self.lasted[function].append((self.kernel.now() - self._began.pop(id(wired))).total_seconds())
-        super().rest(function, wired)
 
     def _take_in(self, point: str, size: int) -> None:
         self.read += self._weights.of_answer(point.partition(" ")[2], size)
@@ -125,8 +114,8 @@ class _Played(Universe):
             units += self._weights.of_call[call] * times
         return Usage(
             minutes=minutes,
-            invocations={function: len(lasted) for function, lasted in self.lasted.items()},
-            function_seconds={function: sum(lasted) for function, lasted in self.lasted.items()},
+            invocations={function: len(self.billed[function]) for function in FUNCTIONS},
+            function_seconds={function: sum(self.billed[function]) for function in FUNCTIONS},
             units=units,
             log_lines=len(self.telemetry.records),
             metrics=len({(metric, of) for metric, of, value in self.telemetry.measured if value}),
@@ -141,8 +130,7 @@ class _Played(Universe):
         self.telemetry.measured.clear()
         self.read = Units()
         self._logged = len(self.buildkite.access_log())
-        for lasted in self.lasted.values():
-            lasted.clear()
+        self.billed.clear()
 
 
 def idle(settings: Mapping[str, str], weights: Weights) -> Usage:

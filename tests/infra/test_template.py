@@ -41,12 +41,22 @@ def test_it_is_valid(translated: bool) -> None:  # noqa: FBT001  (which of the t
     assert findings == []
 
 
-def test_the_nested_template_is_valid_and_takes_what_it_is_given() -> None:
-    nested = user_data.ROOT / loads(TEMPLATE.read_text())["Resources"]["Image"]["Properties"]["TemplateURL"]
+NESTED = {name: resource for name, resource in resources().items() if resource["Type"] == "AWS::CloudFormation::Stack"}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_a_nested_template_is_valid_and_takes_what_it_is_given(name: str) -> None:
+    nested = user_data.ROOT / loads(TEMPLATE.read_text())["Resources"][name]["Properties"]["TemplateURL"]
     assert [str(match) for match in lint(nested.read_text(), config=ManualArgs(regions=[REGION]))] == []
-    parameters = loads(nested.read_text())["Parameters"]
-    given = set(resources()["Image"]["Properties"]["Parameters"])
-    assert given == set(parameters)
+    declared = loads(nested.read_text())["Parameters"]
+    given = set(NESTED[name]["Properties"]["Parameters"])
+    assert given <= set(declared)
+    assert {name for name, parameter in declared.items() if "Default" not in parameter} <= given
+
+
+@pytest.mark.parametrize("function", ["Dispatcher", "Tracker"])
+def test_each_function_has_the_memory_of_its_parameter(function: str) -> None:
+    assert resources()[f"{function}Function"]["Properties"]["MemorySize"] == {"Ref": f"{function}Memory"}
 
 
 def test_the_user_data_is_the_boot_program() -> None:
@@ -97,23 +107,6 @@ def test_functions_run_the_runtime_they_are_built_for() -> None:
         assert (properties["Runtime"], properties["Architectures"]) == ("python3.13", ["arm64"])
 
 
-def test_a_vm_reaches_its_own_mailbox_and_nothing_else() -> None:
-    (policy,) = resources()["InstanceRole"]["Properties"]["Policies"]
-    for statement in policy["PolicyDocument"]["Statement"]:
-        assert statement["Action"] in {"dynamodb:GetItem", "dynamodb:UpdateItem"}
-        condition = statement["Condition"]
-        assert condition["ForAllValues:StringEquals"]["dynamodb:LeadingKeys"] == ["${ec2:SourceInstanceARN}"]
-        assert condition["Null"] == {"dynamodb:LeadingKeys": "false", "dynamodb:Attributes": "false"}
-        if statement["Action"] == "dynamodb:GetItem":
-            assert "credential" not in condition["ForAllValues:StringEquals"]["dynamodb:Attributes"]
-
-
-def test_only_our_own_vms_can_be_terminated() -> None:
-    (policy,) = resources()["TrackerRole"]["Properties"]["Policies"]
-    (statement,) = (s for s in policy["PolicyDocument"]["Statement"] if s["Action"] == "ec2:TerminateInstances")
-    assert "aws:ResourceTag/agent-stack:deployment" in statement["Condition"]["StringEquals"]
-
-
 def test_vms_answer_to_imdsv2_only_and_terminate_when_they_shut_down() -> None:
     data = resources()["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
     assert data["MetadataOptions"]["HttpTokens"] == "required"
@@ -138,3 +131,38 @@ def test_instances_news_reach_the_tracker_in_batches_only() -> None:
     assert target["Arn"] == {"Fn::GetAtt": ["Wakes", "Arn"]}
     timeout = resources()["TrackerFunction"]["Properties"]["Timeout"]
     assert resources()["Wakes"]["Properties"]["VisibilityTimeout"] >= timeout
+
+
+def depends_on(name: str, made: dict[str, Any]) -> set[str]:
+    """Every resource that is made before this one, and so goes after it."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        resource = made[waiting.pop()]
+        stated = resource.get("DependsOn", [])
+        named = {stated} if isinstance(stated, str) else set(stated)
+        text = json.dumps(resource)
+        named |= {other for other in made if f'"{other}"' in text or f"${{{other}}}" in text or f"${{{other}." in text}
+        waiting += named - found
+        found |= named
+    return found - {name}
+
+
+def test_at_a_removal_nothing_invokes_a_function_once_the_vms_are_ended() -> None:
+    made = resources()
+    invokers = {
+        name
+        for name, resource in made.items()
+        if resource["Type"] in {"AWS::Scheduler::Schedule", "AWS::Lambda::EventSourceMapping"}
+    }
+    assert {"DispatcherSchedule", "TrackerSchedule", "DispatcherWakes", "TrackerWakes"} <= invokers
+    for name in invokers:
+        assert "Registration" in depends_on(name, made), name
+    assert not invokers & depends_on("Registration", made)
+    assert {"LedgerTable", "TrackerRole", "SecurityGroup"} <= depends_on("Registration", made)
+
+
+def test_an_invocation_has_time_to_end_vms_before_cloudformation_gives_up() -> None:
+    made = resources()
+    waits = int(made["Registration"]["Properties"]["ServiceTimeout"])
+    assert waits > made["TrackerFunction"]["Properties"]["Timeout"]

@@ -127,6 +127,7 @@ def an_environment(**changes: str) -> dict[str, str]:
         "IDLE_POLL_SECONDS": "2",
         "WOKEN_BY_JOBS": "false",
         "HISTORY_DAYS": "30",
+        "TERMINATE_ON_DELETE": "true",
         "LAUNCH_ENABLED": "true",
         "OBSERVE_ONLY": "false",
         "POWERTOOLS_LOG_LEVEL": "INFO",

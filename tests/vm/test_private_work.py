@@ -92,8 +92,8 @@ def test_packages_whose_command_is_missing_are_installed(yard: Yard) -> None:
 
 
 APT = """#!/bin/bash
-echo "apt-get $*" >>"${HOME%/*}/effects.log"
-[[ $(grep -c ' update' "${HOME%/*}/effects.log") -gt 1 ]] || { echo "E: Could not get lock" >&2; exit 100; }
+echo "apt-get $*" >>"$LOCAL_VM_ROOT/effects.log"
+[[ $(grep -c ' update' "$LOCAL_VM_ROOT/effects.log") -gt 1 ]] || { echo "E: Could not get lock" >&2; exit 100; }
 """
 
 

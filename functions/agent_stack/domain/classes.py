@@ -30,7 +30,8 @@ class VmClass:
         instance_types: in the operator's order of preference; never empty.
         ordered: the order of types is the operator's; otherwise the cheapest is asked first.
         image: an AMI id or `resolve:ssm:<parameter>`.
-        root_device: the image's root device name; needed when `volume_gib` is given.
+        root_device: the image's root device name; without it the volume is left as the image has it.
+        volume_gib: size of the root volume; None for the image's own.
         max_instances: of this class at once; None for no bound but the deployment's.
         fallback: whether on-demand may be asked where spot has nothing.
         vcpus: of one VM, for the deployment's maximum of them; None where nobody counts.

@@ -35,6 +35,7 @@ from agent_stack.stages.register import Register
 from agent_stack.stages.renew import Renew
 from agent_stack.stages.reserve import Reserve
 from agent_stack.stages.resume import Resume
+from agent_stack.stages.status_checks import StatusChecks
 from agent_stack.stages.sweep import Sweep
 from agent_stack.stages.tell import Tell
 from agent_stack.stages.terminate import Terminate
@@ -125,6 +126,7 @@ def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
             mailbox=mailbox,
             classes=ports.classes,
             absences=Absences(telemetry=telemetry),
+            checks=StatusChecks(fleet=fleet, telemetry=telemetry),
             policy=policy,
             telemetry=telemetry,
         ),

@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 from cfnlint.decode.cfn_yaml import loads
 
+from tests.simulator.deployment.resolve import Resolved
 from tests.simulator.deployment.transform import TEMPLATE, translated_template
 
 TEMPLATE_BUCKET = "templates"
@@ -23,8 +24,8 @@ NOT_PLAYED = frozenset(
         "AWS::Events::Rule",
         "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::EventSourceMapping",
-        "AWS::SQS::QueuePolicy",
         "AWS::Logs::QueryDefinition",
+        "AWS::SQS::QueuePolicy",
         "AWS::Scheduler::Schedule",
         "Custom::BuildkiteRegistration",
     }
@@ -70,15 +71,14 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
     for bucket in ("code", TEMPLATE_BUCKET):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
     s3.put_object(Bucket="code", Key="functions.zip", Body=_empty_archive())
-    s3.put_object(
-        Bucket=TEMPLATE_BUCKET,
-        Key="template.json",
-        Body=json.dumps(_playable(translated_template(region=region))).encode(),
-    )
-    for nested in TEMPLATE.parent.glob("infra/*.yaml"):
-        body = json.dumps(_playable(loads(nested.read_text()))).encode()
-        s3.put_object(Bucket="code", Key=nested.name, Body=body)
-    parameters = {**_lists(translated_template(region=region)), **parameters}
+    template = translated_template(region=region)
+    parameters = {**_lists(template), **parameters}
+    stack = Resolved(template, parameters, region=region, stack=name)
+    for bucket, key, body in (
+        (TEMPLATE_BUCKET, "template.json", playable(template, stack)),
+        *(("code", key, body) for key, body in _nested(stack)),
+    ):
+        s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(body).encode())
     cloudformation = session.client("cloudformation", endpoint_url=endpoint)
     cloudformation.create_stack(
         StackName=name,
@@ -145,11 +145,30 @@ def _environment(variables: Mapping[str, Any], region: str) -> dict[str, str]:
     return {**{name: str(value) for name, value in variables.items()}, "AWS_REGION": region}
 
 
-def _playable(template: Mapping[str, Any]) -> Mapping[str, Any]:
+def playable(template: Mapping[str, Any], stack: Resolved) -> Mapping[str, Any]:
+    """As much of the template as moto plays, in its own words for what it does not compute: see `Resolved.decided`."""
     resources = {
-        name: resource for name, resource in template["Resources"].items() if resource["Type"] not in NOT_PLAYED
+        name: _taggable(stack.decided(resource))
+        for name, resource in template["Resources"].items()
+        if resource["Type"] not in NOT_PLAYED
     }
     return {**template, "Resources": resources}
+
+
+def _nested(stack: Resolved) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The templates of the stacks inside that stack, by file name."""
+    for resource in stack.resources.values():
+        if resource["Type"] == "AWS::CloudFormation::Stack":
+            name = resource["Properties"]["TemplateURL"].rpartition("/")[2]
+            template = loads((TEMPLATE.parent / "infra" / name).read_text())
+            yield name, playable(template, stack.inside(template, resource))
+
+
+def _taggable(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An SSM parameter's tags are a map, which moto takes for a list."""
+    if resource["Type"] != "AWS::SSM::Parameter":
+        return resource
+    return {**resource, "Properties": {k: v for k, v in resource["Properties"].items() if k != "Tags"}}
 
 
 def _empty_archive() -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.simulator.clock import EPOCH
 from tests.simulator.watching.day import HOURS, Day
-from tests.simulator.watching.pictures import DashboardPicture, draw_burst, pyplot
+from tests.simulator.watching.pictures import DashboardPicture, draw_burst
 from tests.simulator.watching.template import Rendered
 
 IMAGES = Path(__file__).resolve().parents[3] / "docs" / "images"
@@ -19,7 +19,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--into", type=Path, default=IMAGES, help="the directory for the pictures")
     arguments = parser.parse_args()
-    pyplot()  # says what is missing before anything takes time
     arguments.into.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     day = Day(arguments.seed)

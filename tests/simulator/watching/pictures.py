@@ -1,13 +1,13 @@
-"""Pictures: the dashboard's own widgets with what the functions wrote, and one burst's jobs on their way to an agent.
+"""Pictures: the dashboard's own widgets with what the functions wrote, and one burst's jobs on their way to agents."""
 
-Needs matplotlib, which nothing else does.
-"""
-
-import importlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Moment
@@ -29,21 +29,6 @@ STEPS = (
 AWS_OWN = "AWS's own metrics,\nwhich the simulation has not"
 
 
-def pyplot() -> Any:  # noqa: ANN401  (a module that is not there in every environment)
-    """Matplotlib without a screen.
-
-    Raises:
-        SystemExit: it is not installed; says how.
-    """
-    try:
-        importlib.import_module("matplotlib").use("Agg")
-        plot = importlib.import_module("matplotlib.pyplot")
-    except ImportError:
-        raise SystemExit("matplotlib is not installed. Install it beside the checkout's tools and try again.") from None
-    plot.rcParams.update({"font.family": "DejaVu Sans", "svg.hashsalt": "fixed", "text.parse_math": False})
-    return plot
-
-
 class DashboardPicture:
     """Draws each widget where the dashboard has it."""
 
@@ -51,13 +36,12 @@ class DashboardPicture:
         self._rendered = rendered
         self._store = store
         self._start, self._end = start, end
-        self._plot = pyplot()
 
     def save(self, path: Path) -> None:
         """Write the picture."""
         widgets = self._rendered.widgets
         rows = max(widget["y"] + widget["height"] for widget in widgets)
-        figure = self._plot.figure(figsize=(COLUMNS * UNIT_INCHES * 1.7, rows * UNIT_INCHES), facecolor=PAPER)
+        figure = Figure(figsize=(COLUMNS * UNIT_INCHES * 1.7, rows * UNIT_INCHES), facecolor=PAPER)
         for widget in widgets:
             left, top = widget["x"] / COLUMNS, 1 - widget["y"] / rows
             width, height = widget["width"] / COLUMNS, widget["height"] / rows
@@ -70,9 +54,8 @@ class DashboardPicture:
                     inset = (left + 0.036, top - height + 1.25 / rows, width - 0.066, height - 2.25 / rows)
                     self._graph(figure.add_axes(inset), widget["properties"])
         figure.savefig(path, dpi=80, metadata={"Software": None}, facecolor=PAPER)
-        self._plot.close(figure)
 
-    def _alarms(self, axes: Any, properties: Mapping[str, Any]) -> None:  # noqa: ANN401  (matplotlib's)
+    def _alarms(self, axes: Axes, properties: Mapping[str, Any]) -> None:
         axes.set_axis_off()
         axes.set_xlim(0, 6)
         axes.set_ylim(0, 4)
@@ -87,16 +70,14 @@ class DashboardPicture:
             minutes = len(rings(alarm, self._store, start=self._start, end=self._end)) if seen else 0
             minutes *= int(alarm["Period"]) // 60 if seen else 0
             colour = FAINT if not seen else RINGING if minutes else CALM
-            axes.add_patch(
-                self._plot.Rectangle((column + 0.02, 2.42 - row * 1.12), 0.96, 0.95, facecolor=colour, alpha=0.92)
-            )
+            axes.add_patch(Rectangle((column + 0.02, 2.42 - row * 1.12), 0.96, 0.95, facecolor=colour, alpha=0.92))
             name = alarm["AlarmName"].removeprefix("stack-")
             state = f"{minutes} min" if minutes else "calm" if seen else "not simulated"
             at = 2.9 - row * 1.12
             axes.text(column + 0.06, at, name, color="white", fontsize=9, va="center", weight="bold")
             axes.text(column + 0.94, at, state, color="white", fontsize=8, va="center", ha="right")
 
-    def _graph(self, axes: Any, properties: Mapping[str, Any]) -> None:  # noqa: ANN401  (matplotlib's)
+    def _graph(self, axes: Axes, properties: Mapping[str, Any]) -> None:
         axes.set_facecolor("white")
         axes.set_title(properties["title"], loc="left", fontsize=10, color=INK, pad=5)
         shown = [one for one in _shown(properties["metrics"]) if one[1][0].startswith("AgentStack")]
@@ -138,7 +119,7 @@ class DashboardPicture:
                 borderaxespad=0,
             )
 
-    def _dress(self, axes: Any, right: Any, sides: Mapping[str, Any]) -> None:  # noqa: ANN401  (matplotlib's)
+    def _dress(self, axes: Axes, right: Axes | None, sides: Mapping[str, Any]) -> None:
         whole = (self._end - self._start).total_seconds() / 60
         ticks = list(range(0, int(whole) + 1, 30))
         axes.set_xlim(0, whole)
@@ -170,10 +151,10 @@ class DashboardPicture:
 
 def draw_burst(runs: Sequence[Run], path: Path) -> None:
     """Bars from each job's scheduling to its agent, step by step; nothing is shown of what the job then did."""
-    plot = pyplot()
     began = min(run.timeline[Moment.SCHEDULED] for run in runs)
     rows = sorted(runs, key=lambda run: run.timeline.get(Moment.JOB_RUNNING, run.timeline[Moment.ENDED]))
-    figure, axes = plot.subplots(figsize=(12, 0.5 + 0.17 * len(rows)), facecolor="white")
+    figure = Figure(figsize=(12, 0.5 + 0.17 * len(rows)), facecolor="white")
+    axes = figure.add_subplot()
     for row, run in enumerate(rows):
         before = (run.timeline[Moment.SCHEDULED] - began).total_seconds()
         for moment, _, colour in STEPS:
@@ -189,12 +170,17 @@ def draw_burst(runs: Sequence[Run], path: Path) -> None:
     axes.set_yticks([])
     axes.set_xlim(left=0)
     axes.set_xlabel("seconds since the build was pushed", fontsize=9, color=INK)
-    axes.set_title(
-        f"{len(rows)} jobs at once, each from scheduled to its agent", loc="left", fontsize=11, color=INK, pad=8
-    )
+    waits = [
+        (run.timeline[Moment.JOB_RUNNING] - began).total_seconds()
+        for run in rows
+        if run.timeline.get(Moment.JOB_RUNNING)
+    ]
+    half = f"half of them within {waits[len(waits) // 2]:.0f} s"
+    title = f"{len(rows)} jobs at once, each from scheduled to its agent: {half}"
+    axes.set_title(title, loc="left", fontsize=11, color=INK, pad=8)
     known = [(name, colour) for moment, name, colour in STEPS if any(moment in run.timeline for run in rows)]
     axes.legend(
-        [plot.Rectangle((0, 0), 1, 1, color=colour) for _, colour in known],
+        [Rectangle((0, 0), 1, 1, color=colour) for _, colour in known],
         [name for name, _ in known],
         loc="upper right",
         fontsize=9,
@@ -207,10 +193,9 @@ def draw_burst(runs: Sequence[Run], path: Path) -> None:
     axes.grid(axis="x", color="#e6eaee", linewidth=0.8)
     axes.set_axisbelow(True)
     figure.savefig(path, dpi=110, metadata={"Software": None}, bbox_inches="tight")
-    plot.close(figure)
 
 
-def _say(figure: Any, markdown: str, top: float, line: float) -> None:  # noqa: ANN401  (matplotlib's)
+def _say(figure: Figure, markdown: str, top: float, line: float) -> None:
     heading, _, rest = markdown.partition("\n")
     size = 17 if heading.startswith("# ") else 13
     figure.text(0.012, top - 0.75 * line, heading.lstrip("# "), fontsize=size, color=INK, weight="bold", va="center")

@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.domain.measures import NAMESPACE
 from agent_stack.ports import Telemetry
-from tests.simulator.universe.invocation import Wired
+from tests.simulator.universe.invocation import Invocation
 from tests.simulator.universe.universe import Universe
 from tests.simulator.watching.metrics import MetricStore
 
@@ -53,15 +53,16 @@ class WatchedUniverse(Universe):
             self.kernel.run_until(min(end, now + timedelta(seconds=0.5)))
             self._advance()
 
-    def rest(self, function: str, wired: Wired) -> None:
-        """An invocation is over, and writes what it measured."""
+    def rest(self, invocation: Invocation) -> None:
+        """An invocation is over, and writes what it measured. Its process serves a later one."""
+        if not invocation.wired.process.alive:
+            return
         out = io.StringIO()
-        if wired.process.alive:
-            with contextlib.redirect_stdout(out):
-                self._by_function[function].flush()
+        with contextlib.redirect_stdout(out):
+            self._by_function[invocation.function].flush()
         for line in out.getvalue().splitlines():
             self.metrics.take(line, self.kernel.now())
-        super().rest(function, wired)
+        self._warm[invocation.function].append(invocation.wired)
 
     def written(self) -> Mapping[tuple[str, str, frozenset[tuple[str, str]]], list[tuple[datetime, float]]]:
         """Every metric that has a value."""

@@ -35,6 +35,7 @@ class Ec2Fleet:
     Attributes:
         client: makes or gives the EC2 client; called at the first use, for an idle poll needs none.
         arn_prefix: what an instance's ARN is but its id.
+        volume_key: ARN of the KMS key for the VMs' volumes; empty for the account's own.
     """
 
     client: Callable[[], "EC2Client"]
@@ -44,6 +45,7 @@ class Ec2Fleet:
     arn_prefix: str
     template: LaunchTemplate
     subnets: tuple[str, ...]
+    volume_key: str = ""
     _zones: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def pools(self, vm_class: VmClass, market: Market) -> Sequence[str]:
@@ -56,7 +58,11 @@ class Ec2Fleet:
     def render(self, order: LaunchOrder) -> str:
         """See the port."""
         return create_fleet(
-            order, deployment=self.deployment, template=self.template, subnets_by_zone=self._subnets_by_zone()
+            order,
+            deployment=self.deployment,
+            template=self.template,
+            subnets_by_zone=self._subnets_by_zone(),
+            volume_key=self.volume_key,
         )
 
     def launch(self, request: str) -> LaunchOutcome:
@@ -90,6 +96,19 @@ class Ec2Fleet:
             by_id = {"Name": "instance-id", "Values": list(instance_ids[start : start + MAX_FILTER_VALUES])}
             shown += self._described({"Filters": [self._our_tag(), by_id], "MaxResults": PAGE})
         return shown
+
+    def impaired(self) -> frozenset[InstanceId]:
+        """See the port. No filter knows our tag; of what is impaired there is little, in any account."""
+        found: set[InstanceId] = set()
+        for check in ("system-status.status", "instance-status.status"):
+            asked: dict[str, Any] = {"Filters": [{"Name": check, "Values": ["impaired"]}], "MaxResults": PAGE}
+            send = partial(self.client().describe_instance_status, **asked)
+            try:
+                page = self.calls.call("DescribeInstanceStatus", send)
+            except RefusedError as error:
+                raise WaitError(f"DescribeInstanceStatus: {error}") from None
+            found |= {InstanceId(status["InstanceId"]) for status in page["InstanceStatuses"]}
+        return frozenset(found)
 
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
         """See the port."""

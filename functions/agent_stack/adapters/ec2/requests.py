@@ -23,9 +23,18 @@ class LaunchTemplate:
 
 
 def create_fleet(
-    order: LaunchOrder, *, deployment: str, template: LaunchTemplate, subnets_by_zone: Mapping[str, str]
+    order: LaunchOrder,
+    *,
+    deployment: str,
+    template: LaunchTemplate,
+    subnets_by_zone: Mapping[str, str],
+    volume_key: str = "",
 ) -> str:
-    """The request as JSON: `instant`, one override for each pool of the order."""
+    """The request as JSON: `instant`, one override for each pool of the order.
+
+    Args:
+        volume_key: ARN of the KMS key for the root volume; empty for the account's own.
+    """
     vm_class = order.vm_class
     spot = order.market is Market.SPOT
     prioritized = not spot and vm_class.ordered
@@ -39,7 +48,7 @@ def create_fleet(
                 "SubnetId": subnets_by_zone[zone],
                 "ImageId": vm_class.image,
                 **({"Priority": ranks[instance_type]} if prioritized else {}),
-                **_root_volume(vm_class.root_device, vm_class.volume_gib),
+                **_root_volume(vm_class.root_device, vm_class.volume_gib, volume_key),
             }
         )
     tags = [
@@ -74,8 +83,14 @@ def create_fleet(
     return json.dumps(request, separators=(",", ":"), sort_keys=True)
 
 
-def _root_volume(device: str | None, gib: int | None) -> dict[str, Any]:
-    if device is None or gib is None:
+def _root_volume(device: str | None, gib: int | None, key: str) -> dict[str, Any]:
+    """The root volume, encrypted whatever the image says: the dispatcher's role may launch no other."""
+    if device is None:
         return {}
-    ebs = {"VolumeSize": gib, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
+    ebs = {
+        "Encrypted": True,
+        "DeleteOnTermination": True,
+        **({"KmsKeyId": key} if key else {}),
+        **({"VolumeSize": gib, "VolumeType": "gp3"} if gib is not None else {}),
+    }
     return {"BlockDeviceMappings": [{"DeviceName": device, "Ebs": ebs}]}

@@ -71,9 +71,6 @@ class ClassEntry(BaseModel):
             types = shapes.types(self.instance_requirements, self.market)
         else:
             types = tuple(dict.fromkeys(self.instance_types or ()))
-        device = self.root_device
-        if self.volume_gib is not None and device is None:
-            device = shapes.root_device(self.image)
         return VmClass(
             name=ClassName(name),
             instance_types=types,
@@ -82,7 +79,7 @@ class ClassEntry(BaseModel):
             market=self.market,
             fallback=self.fallback_to_on_demand,
             vcpus=self.vcpus,
-            root_device=device,
+            root_device=self.root_device or self._looked_up(shapes),
             volume_gib=self.volume_gib,
             max_instances=self.max_instances,
             boot_timeout=timedelta(seconds=self.boot_timeout_seconds),
@@ -90,6 +87,18 @@ class ClassEntry(BaseModel):
             allowed_markets=frozenset(self.allow_markets),
             agent_tags=tuple(self.agent_tags),
         )
+
+    def _looked_up(self, shapes: Shapes) -> str | None:
+        """The image's root device, needed whatever the volume's size, for it is encrypted under that name.
+
+        Where the size is the image's own, an image that is not there is left to the launch: it breaks only this class.
+        """
+        try:
+            return shapes.root_device(self.image)
+        except ConfigurationError:
+            if self.volume_gib is not None:
+                raise
+            return None
 
 
 class ClassDocument(BaseModel):

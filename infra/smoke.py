@@ -1,0 +1,173 @@
+"""Proves on a real account what no simulation can: that AWS itself judges, launches and ends as this stack expects.
+
+Changes nothing but by the one job that you run. Needs credentials that may read the stack, simulate its roles' policies
+(iam:SimulatePrincipalPolicy) and look at EC2 and SQS.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from infra.expectations import TAG, Expectation, Names, expectations
+
+IMAGE = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+STEP = """    steps:
+      - command: "%s"
+        agents: { queue: %s }"""
+BLOCKED = "! curl -s -m 5 http://169.254.169.254/"  # fails when a job reaches the metadata service, with any answer
+LOOK_SECONDS = 5
+NOT_PROVED = (
+    "service control policies are not simulated: the job's launch is what meets them",
+    "spot, a second class, and what you added to the VMs' role are not tried",
+)
+
+
+class Smoke:
+    """One run over one stack. Each step yields what it saw: whether it is as it should be, and in which words."""
+
+    def __init__(
+        self, stack: str, *, client: Callable[[str], Any], minutes: float, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._client = {name: client(name) for name in ("cloudformation", "ec2", "iam", "sqs")}
+        self._pause = pause
+        (self._stack,) = self._client["cloudformation"].describe_stacks(StackName=stack)["Stacks"]
+        self._outputs = {output["OutputKey"]: output["OutputValue"] for output in self._stack["Outputs"]}
+        self._parameters = {p["ParameterKey"]: p["ParameterValue"] for p in self._stack["Parameters"]}
+        self._minutes = minutes
+
+    def stack(self) -> Iterator[tuple[bool, str]]:
+        """The stack's own state."""
+        status = self._stack["StackStatus"]
+        yield status.endswith("_COMPLETE") and "ROLLBACK" not in status, f"{self._stack['StackId']} is {status}"
+
+    def permissions(self) -> Iterator[tuple[bool, str]]:
+        """IAM's simulator on the roles as they are deployed, boundaries included."""
+        names = self._names()
+        for expected in expectations(names):
+            allowed = self._simulated(names.roles[expected.role], expected)
+            verdict = "allowed" if allowed else "denied"
+            yield allowed is expected.allowed, f"{expected.role}: {expected.action}, {expected.what}: {verdict}"
+
+    def template(self) -> Iterator[tuple[bool, str]]:
+        """EC2's dry run of a launch from the template."""
+        try:
+            self._client["ec2"].run_instances(
+                DryRun=True,
+                LaunchTemplate={"LaunchTemplateId": self._outputs["LaunchTemplate"], "Version": "$Latest"},
+                ImageId=IMAGE,
+                InstanceType="m7i.large",
+                SubnetId=self._outputs["Subnets"].split(",")[0],
+                MinCount=1,
+                MaxCount=1,
+            )
+        except ClientError as error:
+            yield error.response["Error"]["Code"] == "DryRunOperation", f"dry run of a launch: {error}"
+
+    def job(self) -> Iterator[tuple[bool, str]]:
+        """One job on its way through a VM, and the VM as EC2 made it."""
+        before = set(self._vms())
+        print(f"\nRun this within {self._minutes:g} minutes. It has to pass:")
+        command = BLOCKED if self._parameters["JobMetadata"] == "blocked" else "true"
+        print(STEP % (command, self._parameters["Queues"].split(",")[0]), flush=True)
+        running = self._waited_for(
+            lambda: {vm_id: vm for vm_id, vm in self._vms("running").items() if vm_id not in before}, "a VM runs"
+        )
+        if not running:
+            yield False, "no VM came: look at the dispatcher's log"
+            return
+        vm_id, vm = next(iter(running.items()))
+        yield True, f"{vm_id} runs, an {vm['InstanceType']} in {vm['Placement']['AvailabilityZone']}"
+        yield vm["MetadataOptions"]["HttpTokens"] == "required", f"{vm_id} answers to IMDSv2 only"
+        volumes = self._client["ec2"].describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [vm_id]}])[
+            "Volumes"
+        ]
+        tagged = [any(tag["Key"] == TAG for tag in volume.get("Tags", [])) for volume in volumes]
+        yield bool(volumes) and all(v["Encrypted"] for v in volumes), f"{len(volumes)} volumes of {vm_id} are encrypted"
+        yield bool(volumes) and all(tagged), f"volumes of {vm_id} carry {TAG}"
+        gone = self._waited_for(lambda: {vm_id} & set(self._vms("terminated")), "it ends")
+        yield bool(gone), f"{vm_id} ended: {self._vms().get(vm_id, {}).get('StateReason', {}).get('Code', 'not yet')}"
+        yield self._failed_events() == 0, f"{self._failed_events()} failed events are kept"
+
+    def _names(self) -> Names:
+        _, partition, _, region, account, _ = self._stack["StackId"].split(":", 5)
+        role = self._client["iam"].get_role(RoleName=self._outputs["InstanceRole"])["Role"]["Arn"]
+        return Names(
+            stack=self._stack["StackName"],
+            partition=partition,
+            place=f"{region}:{account}",
+            roles={"dispatcher": self._outputs["DispatcherRole"], "tracker": self._outputs["TrackerRole"], "vm": role},
+            ledger=self._outputs["LedgerTable"],
+            mailbox=self._outputs["MailboxTable"],
+            template=self._outputs["LaunchTemplate"],
+            vpc=self._outputs["VpcId"],
+            token_parameter=self._parameters["AgentTokenParameter"],
+        )
+
+    def _simulated(self, role: str, expected: Expectation) -> bool:
+        answer = self._client["iam"].simulate_principal_policy(
+            PolicySourceArn=role,
+            ActionNames=[expected.action],
+            ResourceArns=[expected.resource],
+            ContextEntries=[
+                {
+                    "ContextKeyName": key,
+                    "ContextKeyType": "stringList" if key.startswith("dynamodb:") else "string",
+                    "ContextKeyValues": list(values),
+                }
+                for key, values in expected.context.items()
+            ],
+        )
+        return bool(answer["EvaluationResults"][0]["EvalDecision"] == "allowed")
+
+    def _vms(self, *states: str) -> Mapping[str, Any]:
+        filters = [{"Name": f"tag:{TAG}", "Values": [self._stack["StackName"]]}]
+        if states:
+            filters.append({"Name": "instance-state-name", "Values": list(states)})
+        pages = self._client["ec2"].get_paginator("describe_instances").paginate(Filters=filters)
+        return {vm["InstanceId"]: vm for page in pages for r in page["Reservations"] for vm in r["Instances"]}
+
+    def _failed_events(self) -> int:
+        attribute = "ApproximateNumberOfMessages"
+        answer = self._client["sqs"].get_queue_attributes(
+            QueueUrl=self._outputs["FailedEvents"], AttributeNames=[attribute]
+        )
+        return int(answer["Attributes"][attribute])
+
+    def _waited_for(self, look: Callable[[], Any], what: str) -> Any:  # noqa: ANN401  (whatever `look` finds)
+        found = look()
+        for _ in range(round(self._minutes * 60 / LOOK_SECONDS)):
+            if found:
+                break
+            self._pause(LOOK_SECONDS)
+            found = look()
+        print(f"{'…' if found else 'gave up waiting:'} {what}", flush=True)
+        return found
+
+
+def main() -> int:
+    """Run every step; the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/smoke", description=__doc__)
+    parser.add_argument("stack", help="the stack's name")
+    parser.add_argument("--region", help="where it is; as the AWS CLI finds it when not given")
+    parser.add_argument("--minutes", type=float, default=8, help="how long to wait for the job's VM, and for its end")
+    parser.add_argument("--no-job", action="store_true", help="only what needs no job")
+    given = parser.parse_args()
+    session: Any = boto3.Session(region_name=given.region)  # its stubs know services by name only
+    smoke = Smoke(given.stack, client=session.client, minutes=given.minutes)
+    failed = 0
+    for step in (smoke.stack, smoke.permissions, smoke.template, *(() if given.no_job else (smoke.job,))):
+        for good, said in step():
+            failed += not good
+            print(f"{'ok     ' if good else 'FAILED '} {said}", flush=True)
+    print("Not proved:", *NOT_PROVED, sep="\n  ")
+    print(f"{failed} failed" if failed else "All is as it should be.")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

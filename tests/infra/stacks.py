@@ -1,0 +1,47 @@
+"""Deployments of template.yaml, resolved: what a test says of a stack, it says of one of these."""
+
+from functools import cache
+from typing import Any
+
+from tests.simulator.deployment import Resolved, translated_template
+
+REGION = "eu-central-1"
+REQUIRED = {"AgentTokenParameter": "/buildkite/agent-token", "StackKey": "ci"}
+OWN_NETWORK = {"VpcId": "vpc-0123456789abcdef0", "Subnets": "subnet-0123456789abcdef0,subnet-0123456789abcdef1"}
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/0123-4567"
+
+EVERYTHING = {
+    **OWN_NETWORK,
+    "AgentCredential": "agent-token",
+    "ClassesParameter": "ci/classes",
+    "GitSshKeyParameter": "/ci/{queue}/ssh-key",
+    "GitCredentialsParameter": "/aws/reference/secretsmanager/git-credentials",
+    "JobEnvironmentParameter": "/ci/environment",
+    "SigningKeyParameter": "/ci/signing-key",
+    "BootstrapUrl": "s3://ci-files/bootstrap.sh",
+    "HooksUrl": "s3://ci-files/hooks.tar.gz",
+    "EcrLogin": "account",
+    "ArtifactBucket": "ci-artifacts",
+    "JobMetadata": "allowed",
+    "VmLogs": "cloudwatch",
+    "SessionManager": "true",
+    "FunctionSubnets": "subnet-0123456789abcdef2",
+    "FunctionSecurityGroups": "sg-0123456789abcdef2",
+    "KmsKeyArn": KEY,
+    "Tracing": "true",
+    "BuildkiteEventBusName": "aws.partner/buildkite.com/ci/1",
+}
+"""Whatever adds a permission."""
+
+
+def template() -> dict[str, Any]:
+    return dict(translated_template(region=REGION))
+
+
+def deployed(parameters: dict[str, str] | None = None, **place: str) -> Resolved:
+    return _deployed(tuple(sorted((parameters or {}).items())), tuple(sorted(place.items())))
+
+
+@cache
+def _deployed(parameters: tuple[tuple[str, str], ...], place: tuple[tuple[str, str], ...]) -> Resolved:
+    return Resolved(template(), {**REQUIRED, **dict(parameters)}, **dict(place))

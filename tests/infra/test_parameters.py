@@ -1,0 +1,150 @@
+"""The template's parameters: each is explained, bounded, and changes what is deployed."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from cfnlint.decode.cfn_yaml import loads
+
+from agent_stack.settings import Settings
+from infra import parameters, user_data
+from tests.infra.stacks import EVERYTHING, OWN_NETWORK, REGION, REQUIRED, deployed, template
+from tests.simulator.deployment import Resolved, as_text
+
+DECLARED: Mapping[str, Any] = template()["Parameters"]
+
+TEXTS = (
+    *("/ci/other", "other", "other=value", "OTHER=value", "https://example.com/other", "s3://bucket/other"),
+    *("vpc-0fffffffffffffff0", "subnet-0fffffffffffffff0", "sg-0fffffffffffffff0", "10.99.0.0/16", "1.2.3", "f" * 64),
+    *(
+        "arn:aws:iam::123456789012:policy/other",
+        "arn:aws:kms:eu-central-1:123456789012:key/other",
+        "/other/",
+        "7",
+        "git",
+    ),
+    *("docker", "someone@example.com", "arn:aws:sns:eu-central-1:123456789012:other"),
+)
+"""One of these fits any pattern; a new kind of parameter adds its kind of text."""
+
+TAKES_EFFECT_WITH = {
+    "BakeImageArchitecture": {"BakeImage": "amazon-linux-2023"},
+    "BuildkiteDialect": {"AgentCredential": "agent-token"},
+    "FunctionSecurityGroups": {"FunctionSubnets": "subnet-0123456789abcdef2"},
+    "Subnets": OWN_NETWORK,
+    "VpcId": {"Subnets": OWN_NETWORK["Subnets"]},
+}
+"""What else must be set for a parameter to matter, as its description says."""
+
+
+def another_value(name: str) -> str:
+    """A value that the template allows and that is not the default."""
+    declared = DECLARED[name]
+    default = str(declared.get("Default", REQUIRED.get(name)))
+    if "AllowedValues" in declared:
+        return next(str(value) for value in declared["AllowedValues"] if str(value) != default)
+    if declared["Type"] == "Number":
+        larger = float(default) + 1
+        return f"{larger if larger <= float(declared.get('MaxValue', 'inf')) else float(default) - 1:g}"
+    pattern = declared.get("AllowedPattern", ".*")
+    return next(text for text in TEXTS if re.fullmatch(pattern, text) and text != default)
+
+
+def settings_of(stack: Resolved) -> list[Settings]:
+    functions = ("DispatcherFunction", "TrackerFunction")
+    environments = [stack.resources[name]["Properties"]["Environment"]["Variables"] for name in functions]
+    return [Settings.from_environment({**environment, "AWS_REGION": REGION}) for environment in environments]
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_every_parameter_changes_what_is_deployed(name: str) -> None:
+    """A function's variable that changes, changes a setting: nothing is handed to code that does not read it."""
+    others = TAKES_EFFECT_WITH.get(name, {})
+    before, after = deployed(others), deployed({**others, name: another_value(name)})
+    assert as_text(before.resources) != as_text(after.resources)
+    for function, was, became in zip(
+        ("DispatcherFunction", "TrackerFunction"), settings_of(before), settings_of(after), strict=True
+    ):
+        variables = [stack.resources[function]["Properties"]["Environment"] for stack in (before, after)]
+        assert (variables[0] != variables[1]) == (was != became)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_every_parameter_says_what_it_is_for_and_what_it_may_be(name: str) -> None:
+    declared = DECLARED[name]
+    assert declared.get("Description", "").endswith((".", "spot.amazonaws.com")), (
+        "a sentence, for the page and the form"
+    )
+    if declared["Type"] == "Number":
+        assert "AllowedValues" in declared or {"MinValue", "MaxValue"} <= set(declared)
+    else:
+        assert "AllowedValues" in declared or {"AllowedPattern", "ConstraintDescription"} <= set(declared)
+
+
+def test_the_form_shows_every_parameter_once_under_a_label() -> None:
+    interface = loads(user_data.TEMPLATE.read_text())["Metadata"]["AWS::CloudFormation::Interface"]
+    grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+    assert sorted(grouped) == sorted(DECLARED)
+    assert set(interface["ParameterLabels"]) == set(DECLARED)
+    labels = [label["default"] for label in interface["ParameterLabels"].values()]
+    assert len(set(labels)) == len(labels)
+
+
+def test_the_page_is_the_templates() -> None:
+    page = parameters.page(user_data.TEMPLATE.read_text())
+    assert page == parameters.PAGE.read_text()
+    assert all(f"`{name}`" in page for name in DECLARED)
+
+
+def test_only_what_nobody_can_know_is_required() -> None:
+    assert {name for name, declared in DECLARED.items() if "Default" not in declared} == set(REQUIRED)
+    assert deployed().refused_by() == []
+    assert deployed(EVERYTHING).refused_by() == []
+
+
+@pytest.mark.parametrize(
+    ("parameters_", "named"),
+    [
+        ({"BuildkiteDialect": "preview"}, ["BuildkiteDialect", "AgentCredential"]),
+        ({"ArtifactBucket": "ci-artifacts"}, ["ArtifactBucket", "JobMetadata"]),
+        ({"VpcId": OWN_NETWORK["VpcId"]}, ["VpcId", "Subnets"]),
+        ({"Subnets": OWN_NETWORK["Subnets"]}, ["Subnets", "VpcId"]),
+        ({"FunctionSubnets": "subnet-0123456789abcdef2"}, ["FunctionSubnets", "FunctionSecurityGroups"]),
+        ({"FunctionSecurityGroups": "sg-0123456789abcdef2"}, ["FunctionSecurityGroups", "FunctionSubnets"]),
+        (
+            {"InstanceRoleName": "ours", "InstanceManagedPolicies": "arn:aws:iam::aws:policy/ReadOnlyAccess"},
+            ["InstanceRoleName", "InstanceManagedPolicies"],
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_with_its_remedy(parameters_: dict[str, str], named: list[str]) -> None:
+    (said,) = deployed(parameters_).refused_by()
+    assert all(name in said for name in named)
+    assert re.search(r"\b(Set|set|Name|Attach) ", said)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ReservedConcurrency", "1"),
+        ("StackKey", "my stack"),
+        ("AgentEnvironment", "A='b'"),
+        ("BootstrapUrl", "http://example.com/x"),
+        ("InstanceManagedPolicies", "ReadOnlyAccess"),
+        ("BuildkiteEndpoint", "https://example.com/'; rm -rf /; '"),
+        ("MaxInstances", "0"),
+    ],
+)
+def test_what_a_pattern_forbids_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        deployed({name: value})
+
+
+@pytest.mark.parametrize("name", sorted(user_data.SETTINGS.values()))
+def test_no_value_can_break_out_of_the_user_datas_quotes(name: str) -> None:
+    """The user data is a script, and each setting a single-quoted word in it."""
+    declared = DECLARED.get(name)
+    if declared is not None and "AllowedPattern" in declared:
+        for value in ("'", "a'b", "=a'", "https://a'b", "A=b'c"):
+            assert not re.fullmatch(declared["AllowedPattern"], value)
