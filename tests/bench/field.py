@@ -38,7 +38,7 @@ LATENCY = {
     "stacks.issue_tokens": (0.08, 0.2),
     "ledger.active_runs": (0.03, 0.1),
     "ledger.open_intents": (0.004, 0.015),
-    "ledger.attempts": (0.005, 0.02),
+    "ledger.earlier": (0.005, 0.02),
     "ledger.launch_memory": (0.004, 0.015),
     "ledger.write_intent": (0.01, 0.03),
     "ledger.spend_intent": (0.005, 0.02),

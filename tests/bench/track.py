@@ -142,12 +142,12 @@ class Fleet:
                 state=VmState.PENDING,
             )
             job = Job(job_id=JobId(job_id), queue_key=QueueKey("default"), scheduled_at=now)
-            run = Run.of(job, class_name=ClassName("default"), attempt=0, now=now, give_up=None)
+            run = Run.of(job, class_name=ClassName("default"), now=now, give_up=None)
             run = run.reserved(now=now, until=now + timedelta(hours=1)).bound(vm, now=now)
             letter = a_letter(run, vm)
             universe.store.boxes[vm.arn] = Box(letter=letter, credential=letter.credential)
             if number >= self.booting:
-                run = run.running(now=now)
+                run = run.running(now=now, learnt={})
                 universe.buildkite.disguise(job_id, JobState.RUNNING)
             universe.store.runs[run.job_id] = run
 

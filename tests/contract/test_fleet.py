@@ -20,9 +20,26 @@ from agent_stack.domain.identifiers import ClassName, InstanceId
 from agent_stack.domain.launching import LaunchErrorClass, LaunchOrder
 from agent_stack.domain.states import Market, VmState
 from tests.simulator.clock import FixedDeadline, SeededIds, VirtualClock
-from tests.simulator.cloud import Ec2, Ec2Server, LaunchTemplateData, Settings, Subnet, attach
+from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Settings, Subnet, attach
 
 SUBNETS = {"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")}
+
+
+class Computer:
+    """What an instance runs."""
+
+    def stop(self) -> None:
+        """The power is cut."""
+
+    def console(self) -> str:
+        return "héllo\r\nfrom the console"
+
+
+class Computers:
+    """Boots instances."""
+
+    def boot(self, instance: Instance) -> Computer:
+        return Computer()
 
 
 @dataclass
@@ -101,7 +118,8 @@ def build(way: str) -> Iterator[Build]:
     servers: list[Ec2Server] = []
 
     def make(ec2_settings: Settings | None = None) -> World:
-        ec2 = Ec2(now=(clock := VirtualClock()).now, settings=ec2_settings or settings(), launch_templates=templates)
+        clock = VirtualClock()
+        ec2 = Ec2(now=clock.now, settings=ec2_settings or settings(), launch_templates=templates, machines=Computers())
         url = None
         if way == "http":
             servers.append(Ec2Server(ec2))
@@ -322,3 +340,23 @@ def test_one_unknown_id_does_not_spare_the_others(world: World) -> None:
     refused = world.fleet.terminate([*launched, unknown])
     assert {instance_id: type(error) for instance_id, error in refused.items()} == {unknown: GiveUpError}
     assert {vm.state for vm in world.fleet.describe()} == {VmState.SHUTTING_DOWN}
+
+
+def test_a_console_can_be_read_while_it_is_up_and_after_its_end(world: World) -> None:
+    (instance_id,) = world.launch(1)
+    assert world.fleet.console_output(instance_id) == ""
+    world.clock.sleep(timedelta(seconds=20))
+    world.ec2.advance()
+    assert world.fleet.console_output(instance_id) == "héllo\r\nfrom the console"
+    world.fleet.terminate([instance_id])
+    world.clock.sleep(timedelta(seconds=60))
+    assert world.fleet.console_output(instance_id) == "héllo\r\nfrom the console"
+
+
+def test_the_console_of_an_unknown_vm_is_a_refusal_and_a_throttle_may_pass(world: World) -> None:
+    with pytest.raises(GiveUpError):
+        world.fleet.console_output(InstanceId("i-0000000000000dead"))
+    (instance_id,) = world.launch(1)
+    world.ec2.faults.fail("GetConsoleOutput", "RequestLimitExceeded", status=503, times=10)
+    with pytest.raises(RetryError):
+        world.fleet.console_output(instance_id)

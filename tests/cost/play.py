@@ -26,7 +26,7 @@ JOBS = 20
 FUNCTIONS = ("dispatcher", "tracker")
 JOB_EVERY = timedelta(seconds=30)
 
-BY_ITEM = ("ledger.record", "ledger.update", "ledger.end", "ledger.bind", "ledger.attempts", "mailbox.read")
+BY_ITEM = ("ledger.record", "ledger.update", "ledger.end", "ledger.bind", "ledger.earlier", "mailbox.read")
 """Calls that are billed by what they are about, and not by themselves."""
 
 

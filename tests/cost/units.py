@@ -18,6 +18,7 @@ from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome
 from agent_stack.domain.vms import Vm
+from agent_stack.domain.waiting import WaitingList
 from tests.contract.tables import Tables
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_letter, a_run, a_vm, job_id
@@ -70,7 +71,7 @@ def weigh() -> Weights:
         calls: dict[str, Callable[[], object]] = {
             "lease.knock": lambda: lease.knock("i", follow=True),
             "lease.renew": lambda: lease.renew(held, now=EPOCH, ttl=TTL),
-            "ledger.attempts": lambda: ledger.attempts([job_id(1)]),
+            "ledger.earlier": lambda: ledger.earlier([job_id(1)]),
             "ledger.record": lambda: ledger.record([run]),
             "ledger.active_runs": ledger.active_runs,
             "ledger.bound_instances": ledger.bound_instances,
@@ -79,6 +80,8 @@ def weigh() -> Weights:
             "ledger.close_intent": lambda: ledger.close_intent(_intent().intent_id),
             "ledger.open_intents": ledger.open_intents,
             "ledger.launch_memory": ledger.launch_memory,
+            "ledger.list_waiting": lambda: ledger.list_waiting(WaitingList(at=EPOCH)),
+            "ledger.waiting": ledger.waiting,
             "ledger.remember_launches": lambda: ledger.remember_launches(LaunchMemory()),
             "ledger.bind": lambda: bound.extend(_bind(tables, ledger.active_runs()[0], vm)),
             "ledger.update": lambda: bound.extend(ledger.update([bound[-1].noted(told=frozenset({"x"}))])),

@@ -136,7 +136,7 @@ def test_an_image_that_is_gone_breaks_its_class_and_tells_its_jobs() -> None:
     told = [job.stack_finish.detail for job in universe.buildkite.jobs() if job.stack_finish]
     assert len(told) >= 3
     assert all("InvalidAMIID.NotFound" in detail for detail in told)
-    assert len(fleets(universe)) <= 3
+    assert len(fleets(universe)) <= 4  # one of them a replay, where a shift ends before the answer
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ import pytest
 
 from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.domain.capacity import Breaker, LaunchMemory, Level
-from agent_stack.domain.decisions import Action, Decision, Situation
+from agent_stack.domain.decisions import Action, Decision
 from agent_stack.domain.identifiers import ClassName, QueueKey, StackKey
 from agent_stack.domain.jobs import Queue, ScheduledPage
 from agent_stack.domain.measures import Activity, Function, Metric, Step
 from agent_stack.domain.runs import Run
+from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import JobState, Moment, Outcome, RunState, VmState
 from agent_stack.stages.measure_queues import MeasureQueues
 from agent_stack.stages.measure_runs import OVERDUE, MeasureRuns, steps

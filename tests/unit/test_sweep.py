@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from agent_stack.domain.decisions import Situation
 from agent_stack.domain.errors import AgentStackError, RetryError
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.runs import Run
+from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.stages.sweep import HANDFUL, SHARE, Sweep

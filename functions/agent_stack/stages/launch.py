@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from agent_stack.domain.attempts import elsewhere
 from agent_stack.domain.capacity import LaunchMemory, choose_market
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.errors import AgentStackError, BugError, GiveUpError, UnknownOutcomeError
@@ -182,7 +183,9 @@ class Launch:
         if market is None:
             self.telemetry.info("pools_resting", class_name=vm_class.name, count=len(runs))
             return 0
-        pools_open = tuple(pool for pool in pools[market] if pool not in resting)
+        pools_open = elsewhere(
+            [pool for pool in pools[market] if pool not in resting], (run.tried[-1].pool for run in runs if run.tried)
+        )
         asked = 0
         for start in range(0, len(runs), MAX_VMS_OF_A_LAUNCH):
             chunk = runs[start : start + MAX_VMS_OF_A_LAUNCH]

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from agent_stack.domain.classes import base_name
-from agent_stack.domain.decisions import Situation
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
+from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import RunState
 from agent_stack.domain.vms import Mail, Vm
 from agent_stack.ports import ClassSource, Fleet, Ledger, Mailbox, StacksApi, Telemetry

@@ -311,6 +311,8 @@ class Ec2:
     def _console_output(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         if request["InstanceId"] not in self._region.instances:
             raise _unknown([request["InstanceId"]])
+        if request.get("Latest") and self._known(request["InstanceId"]).state != "running":
+            raise Ec2Error("UnsupportedOperation", "This instance does not support retrieving the latest console logs")
         said = base64.b64encode(self._region.console(request["InstanceId"]).encode()).decode()
         return {"InstanceId": request["InstanceId"], "Timestamp": now, "Output": said}
 

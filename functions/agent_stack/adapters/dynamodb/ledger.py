@@ -4,7 +4,9 @@ Items of the ledger table, by partition key:
 
     run#<shard>        sort key job id      an active run
     history#<shard>    job id # when        a run that ended; expires
-    tombstone#<shard>  job id               how often an ended run's job was bound; expires
+    tombstone#<shard>  job id               how often an ended run's job was bound, and told of it; expires
+    told#<shard>       job id               what a job was told while it waited; expires
+    waiting            list                 who waits for a VM and why, see `waiting`
     intent             intent id            an open launch
     launching          memory               what EC2 taught us, see `launch_memory`
     lease              function             see `lease`
@@ -19,15 +21,18 @@ from typing import Any, TypeVar
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE, KnownRuns
 from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
-from agent_stack.adapters.dynamodb.run_writes import RunWrites, put
+from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
+from agent_stack.adapters.dynamodb.waiting import list_values, mark, read_list
+from agent_stack.domain.attempts import Earlier
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
 from agent_stack.domain.identifiers import InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Letter
+from agent_stack.domain.waiting import Waiting, WaitingList
 from agent_stack.ports import Clock, Ids, Telemetry
 
 ValueT = TypeVar("ValueT")
@@ -70,10 +75,15 @@ class DynamoLedger:
             if "instance_id" in item
         )
 
-    def attempts(self, job_ids: Sequence[JobId]) -> Mapping[JobId, int]:
+    def earlier(self, job_ids: Sequence[JobId]) -> Mapping[JobId, Earlier]:
         """See the port."""
         keys = [items.key(items.shard("tombstone", job_id), job_id) for job_id in dict.fromkeys(job_ids)]
-        return {JobId(item["sk"]["S"]): int(item["attempts"]["N"]) for item in self.table.get_many(keys)}
+        return {
+            JobId(item["sk"]["S"]): Earlier(
+                attempts=int(item["attempts"]["N"]), told=int(item.get("told", {}).get("N", 0))
+            )
+            for item in self.table.get_many(keys)
+        }
 
     def record(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
@@ -145,6 +155,26 @@ class DynamoLedger:
         """See the port."""
         values = {name: value for name, value in memory_values(memory).items() if value is not None}
         self.table.put(items.packed({"pk": "launching", "sk": "memory", **values}))
+
+    def list_waiting(self, waiting: WaitingList) -> None:
+        """See the port."""
+        self.table.put(items.packed({"pk": "waiting", "sk": "list", **list_values(waiting)}))
+
+    def waiting(self) -> WaitingList | None:
+        """See the port."""
+        stored = next(iter(self.table.query("waiting")), None)
+        return None if stored is None else read_list(stored)
+
+    def mark_told(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+        """See the port. One item a job, changed on its own condition, so that of two trackers one may tell."""
+        expires_at = int(items.seconds(self.clock.now() + TOMBSTONE_LIFE))
+        groups = []
+        for job in waiting:
+            write_id = self.ids.holder()
+            key = items.key(items.shard("told", job.job_id), job.job_id)
+            update = {"TableName": self.table.name, "Key": key, **mark(job, write_id=write_id, expires_at=expires_at)}
+            groups.append(Group(subject=job, write_id=write_id, writes=({"Update": update},)))
+        return self.transactions.write(groups)
 
     def _write(self, groups: Sequence[Group[Run]]) -> Sequence[Run]:
         won = self.transactions.write(groups)

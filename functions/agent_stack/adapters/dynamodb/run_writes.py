@@ -73,6 +73,7 @@ class RunWrites:
             "pk": items.shard("tombstone", run.job_id),
             "sk": run.job_id,
             "attempts": run.attempt,
+            "told": run.told_so_far,
             "expires_at": int(items.seconds(now + TOMBSTONE_LIFE)),
         }
         removed = {
@@ -82,7 +83,7 @@ class RunWrites:
             "ExpressionAttributeValues": items.packed({":before": run.version - 1}),
         }
         writes = [put(self.table, ended, condition="attribute_not_exists(pk)"), {"Delete": removed}]
-        return [*writes, put(self.table, tombstone)] if run.attempt else writes
+        return [*writes, put(self.table, tombstone)] if run.attempt or run.told_so_far else writes
 
     def _update(self, run: Run, write_id: str, condition: str) -> Write:
         """Attribute by attribute, so that what another version of this code wrote survives; only those that changed.

@@ -110,6 +110,20 @@ class Ec2Fleet:
             found |= {InstanceId(status["InstanceId"]) for status in page["InstanceStatuses"]}
         return frozenset(found)
 
+    def console_output(self, instance_id: InstanceId) -> str:
+        """See the port. What it says right now where the hypervisor can tell, else what EC2 kept of its end."""
+        for latest in (True, False):
+            send = partial(self.client().get_console_output, InstanceId=instance_id, Latest=latest)
+            try:
+                answer = self.calls.call("GetConsoleOutput", send)  # botocore decodes the text
+            except RefusedError as error:
+                if latest:
+                    continue  # only Nitro instances have it, and only while they are there
+                raise GiveUpError(f"GetConsoleOutput: {error}") from None
+            if said := answer.get("Output", ""):
+                return said
+        return ""
+
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
         """See the port."""
         refused: dict[InstanceId, AgentStackError] = {}
