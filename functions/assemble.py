@@ -1,8 +1,9 @@
 """Fills a directory with what runs on Lambda; the same files each time. Run by the Makefile; itself it does not ship.
 
-Knows the standard library only, from Python 3.9 up, for it runs under whatever Python builds: `sam build` copies this
-directory to a place of its own and calls make there. Packages come from uv or pip, whichever is there, held to the
-hashes of requirements.txt; what installers leave behind that differs from one machine to the next is taken out.
+Knows the standard library only, for it runs under whatever Python builds (3.11 or later, as it reads our code; older
+ones are told so): `sam build` copies this directory to a place of its own and calls make there. Packages come from uv
+or pip, whichever is there, held to the hashes of requirements.txt; what installers leave behind that differs from one
+machine to the next is taken out.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main() -> int:
     arguments = parser.parse_args()
     directory: Path = arguments.directory.resolve()
     try:
+        check_python()
         directory.mkdir(parents=True, exist_ok=True)
         install(directory, arguments.installer, arguments.python_version, arguments.architecture)
         for package in OURS:
@@ -60,6 +62,17 @@ class UnbuildableError(Exception):
 def say(text: str) -> None:
     """To whoever runs the build; `sam build` shows what comes on standard error."""
     sys.stderr.write(f"artefact: {text}\n")
+
+
+def check_python() -> None:
+    """Of what runs this.
+
+    Raises:
+        UnbuildableError: it is too old.
+    """
+    if sys.version_info < (3, 11):  # noqa: UP036  (whoever builds may have an older one)
+        is_ = f"Python {sys.version.split()[0]} ({sys.executable})"
+        raise UnbuildableError(f"{is_} is too old to build it. Let python3 be 3.11 or later")
 
 
 def install(directory: Path, installer: str, version: str, architecture: str) -> None:

@@ -61,7 +61,7 @@ class Smoke:
                 LaunchTemplate={"LaunchTemplateId": self._outputs["LaunchTemplate"], "Version": "$Latest"},
                 ImageId=IMAGE,
                 InstanceType="m7i.large",
-                SubnetId=self._outputs["Subnets"].split(",")[0],
+                SubnetId=self._outputs["VmSubnets"].split(",")[0],
                 MinCount=1,
                 MaxCount=1,
             )
@@ -104,7 +104,7 @@ class Smoke:
             ledger=self._outputs["LedgerTable"],
             mailbox=self._outputs["MailboxTable"],
             template=self._outputs["LaunchTemplate"],
-            vpc=self._outputs["VpcId"],
+            vpc=self._outputs["VmVpc"],
             token_parameter=self._parameters["AgentTokenParameter"],
         )
 

@@ -5,8 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+from cfnlint.decode.cfn_yaml import loads
 
 from assemble import UnbuildableError, keep_models, services_used, settle, tidy
+from infra.user_data import ROOT, TEMPLATE
 
 
 def a_model(data: Path, service: str, version: str) -> Path:
@@ -73,6 +75,13 @@ def test_what_installers_leave_goes_and_what_scanners_read_stays(tmp_path: Path)
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == [
         "httpx-0.28.1.dist-info/METADATA"
     ]
+
+
+@pytest.mark.parametrize("path", [TEMPLATE, *sorted((ROOT / "infra").glob("*.yaml"))], ids=lambda path: path.name)
+def test_no_output_is_named_like_a_parameter(path: Path) -> None:
+    """`sam build` puts the parameter's value in the place of such a name, and falls over a list."""
+    template = loads(path.read_text())
+    assert set(template.get("Outputs", {})) & set(template.get("Parameters", {})) == set()
 
 
 def test_all_files_are_of_one_time_and_mode(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Costs:
         """A month without a job."""
         deployed, usage = mode.stack, _idle(mode)
         months = MINUTES_OF_A_MONTH / usage.minutes
-        return self._bill(usage, memory_mib or deployed.memory_mib, months, self._standing(deployed))
+        return self._bill(usage, memory_mib or deployed.memory_mib, months, self._standing(deployed, usage.metrics))
 
     def thousand_jobs(self, mode: Mode) -> Bill:
         """The stack's own part of a thousand jobs, over what it costs idle."""
@@ -151,6 +151,10 @@ class Costs:
             "a NAT gateway's data, in private subnets": 1_000 * assumed["gb_through_nat_per_job"] * usd["nat_gb"],
         }
 
+    def all_metrics_month(self) -> float:
+        """Every metric that the code may write, written in every hour."""
+        return custom_metrics() * self.prices.usd["custom_metric_month"]
+
     def nat_month(self) -> float:
         """One NAT gateway that stands there."""
         return self.prices.usd["nat_hour"] * HOURS_OF_A_MONTH
@@ -179,14 +183,14 @@ class Costs:
         lines = log_lines * self.prices.assumed["log_line_bytes"] / 1e9 * usd["logs_stored_gb_month"]
         return (records * deployed.history_days + lines * deployed.log_retention_days) * months
 
-    def _standing(self, deployed: Stack) -> Mapping[str, float]:
+    def _standing(self, deployed: Stack, metrics: int) -> Mapping[str, float]:
         """What a month costs whatever happens."""
         usd, assumed, things = self.prices.usd, self.prices.assumed, deployed.things
         polled = things.get("AWS::Lambda::EventSourceMapping", 0) * assumed["long_polls_per_minute"]
         return {
             "schedules": deployed.schedules_per_minute * MINUTES_OF_A_MONTH * usd["scheduler_invocation"],
             "queues, polled while empty": polled * MINUTES_OF_A_MONTH * usd["sqs_request"],
-            "custom metrics, at most": custom_metrics() * usd["custom_metric_month"],
+            "custom metrics": metrics * usd["custom_metric_month"],
             "alarms": things.get("AWS::CloudWatch::Alarm", 0) * usd["alarm_month"],
             "dashboards": things.get("AWS::CloudWatch::Dashboard", 0) * usd["dashboard_month"],
             "KMS": things.get("AWS::KMS::Key", 0) * usd["kms_key_month"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from tests.cost.model import JOB_MINUTES, MEMORY_MIB, PLAYED_JOB_MINUTES, Bill, Costs, bars, modes
 from tests.cost.play import JOB_EVERY, JOBS
 from tests.cost.prices import REGIONS, prices_of
-from tests.cost.template import FUNCTIONS, stack
+from tests.cost.template import FUNCTIONS, custom_metrics, stack
 
 TAILS = (1, 5, 20)
 
@@ -87,6 +87,12 @@ def _beside(costs: Costs) -> Iterator[str]:
     yield (
         f"A NAT gateway costs {_usd(costs.nat_month())} a month before it carries anything, in each zone that has one. "
         "Public subnets need none: no port of a VM is open."
+    )
+    yield ""
+    yield (
+        f"CloudWatch bills a metric in hours in which it is written, and while nothing happens few are. All "
+        f"{custom_metrics()} that the code may write, in every hour of a month, would cost "
+        f"{_usd(costs.all_metrics_month())}."
     )
     yield from ("", "### Beside the Elastic CI Stack", "")
     scaler = costs.elastic_month()

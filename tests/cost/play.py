@@ -37,6 +37,7 @@ class Usage:
     Attributes:
         invocations, function_seconds: by function. Seconds are what was waited for; CPU comes on top.
         log_lines: written by the functions themselves.
+        metrics: how many different ones were written.
         buildkite_requests: not billed, but bounded.
     """
 
@@ -45,6 +46,7 @@ class Usage:
     function_seconds: Mapping[str, float]
     units: Units
     log_lines: int
+    metrics: int
     buildkite_requests: int
 
 
@@ -116,6 +118,7 @@ class _Played(Universe):
             function_seconds={function: sum(self.billed[function]) for function in FUNCTIONS},
             units=units,
             log_lines=len(self.telemetry.records),
+            metrics=len({(metric, of) for metric, of, value in self.telemetry.measured if value}),
             buildkite_requests=len(self.buildkite.access_log()) - self._logged,
         )
 
@@ -124,6 +127,7 @@ class _Played(Universe):
         self.requests.clear()
         self.store.asked.clear()
         self.telemetry.records.clear()
+        self.telemetry.measured.clear()
         self.read = Units()
         self._logged = len(self.buildkite.access_log())
         self.billed.clear()

@@ -22,7 +22,7 @@ NAMES = Names(
     ledger=STACK.outputs["LedgerTable"],
     mailbox=STACK.outputs["MailboxTable"],
     template=STACK.outputs["LaunchTemplate"],
-    vpc=STACK.outputs["VpcId"],
+    vpc=STACK.outputs["VmVpc"],
     token_parameter="/buildkite/agent-token",
 )
 
@@ -39,7 +39,7 @@ def test_there_are_both_for_every_role() -> None:
 
 def test_the_stack_puts_out_what_the_script_reads() -> None:
     wanted = {"DispatcherRole", "TrackerRole", "InstanceRole", "LedgerTable", "MailboxTable", "LaunchTemplate"}
-    assert wanted | {"VpcId", "Subnets", "FailedEvents"} <= set(STACK.outputs)
+    assert wanted | {"VmVpc", "VmSubnets", "FailedEvents"} <= set(STACK.outputs)
 
 
 class FakeAccount:
