@@ -64,14 +64,15 @@ def say(text: str) -> None:
 
 def install(directory: Path, installer: str, version: str, architecture: str) -> None:
     """The packages, for the target and not for the Python that runs this."""
-    requirements = ["--only-binary", ":all:", "--require-hashes", "--target", str(directory), "-r", "requirements.txt"]
+    requirements = ["--only-binary", ":all:", "--require-hashes", "--no-deps"]  # the lock names all there is to have
+    requirements += ["--target", str(directory), "-r", "requirements.txt"]
     if installer in ("any", "uv") and (uv := shutil.which("uv")):
         command = [uv, "pip", "install", "--quiet", "--no-config", "--link-mode", "copy", "--python-version", version]
         if architecture != "native":  # copied, for a link would let us write into uv's own store
             command += ["--python-platform", f"{architecture}-manylinux_2_28"]
     elif installer in ("any", "pip") and _works([sys.executable, "-m", "pip", "--version"]):
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-        command += ["--implementation", "cp", "--python-version", version]
+        command += ["--implementation", "cp", "--python-version", version, "--ignore-requires-python"]  # of pip's own
         if architecture != "native":
             for platform in ("manylinux_2_28", "manylinux_2_17", "manylinux2014"):
                 command += ["--platform", f"{platform}_{architecture}"]

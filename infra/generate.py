@@ -1,4 +1,4 @@
-"""Writes what is generated: the user data in template.yaml, docs/parameters.md, docs/classes.schema.json.
+"""Writes what is generated: user data in template.yaml; in docs/ parameters, decisions, notifications, classes' schema.
 
 With `--check` it only says whether that is needed.
 """
@@ -8,7 +8,7 @@ import json
 import sys
 
 from agent_stack.adapters.ssm.class_document import ClassDocument
-from infra import parameters, user_data
+from infra import decisions, notifications, parameters, user_data
 
 CLASSES_SCHEMA = user_data.ROOT / "docs" / "classes.schema.json"
 
@@ -22,6 +22,8 @@ def main() -> int:
     wanted = {
         user_data.TEMPLATE: template,
         parameters.PAGE: parameters.page(template),
+        decisions.PAGE: decisions.page(),
+        notifications.PAGE: notifications.page(),
         CLASSES_SCHEMA: json.dumps(ClassDocument.model_json_schema(), indent=2) + "\n",
     }
     if missing := parameters.ungrouped(template):

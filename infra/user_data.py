@@ -51,7 +51,10 @@ VARIABLES = {
 
 
 def boot_program() -> str:
-    """The boot program in one piece: what it sources, and the hook that it installs, in their places; no comments."""
+    """The boot program in one piece: what it sources, and the hook that it installs, in their places.
+
+    Without comments and indentation, for lack of room.
+    """
     lines = (VM / "boot.sh").read_text().splitlines()
     packed: list[str] = []
     for line in lines:
@@ -61,7 +64,7 @@ def boot_program() -> str:
         else:
             packed.append(line)
     whole = _with_hooks("\n".join(packed) + "\n").splitlines(keepends=True)
-    return "".join(line for line in whole if not _COMMENT.match(line))
+    return "".join(line.lstrip(" ") for line in whole if not _COMMENT.match(line))
 
 
 def user_data(settings: dict[str, str]) -> str:
@@ -112,8 +115,7 @@ def generated(template: str) -> str:
 
 
 def _head(values: dict[str, str]) -> str:
-    assignments = [f"{name}='{value}'" for name, value in values.items()]
-    return "\n".join(["#!/usr/bin/env bash", *assignments, f"SETTINGS='{' '.join(values)}'"])
+    return "\n".join(["#!/usr/bin/env bash", "SETTINGS='", *(f"{name}={value}" for name, value in values.items()), "'"])
 
 
 def _packed(program: str) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
+from agent_stack.domain.attempts import Earlier
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.errors import AgentStackError
@@ -25,6 +26,7 @@ from agent_stack.domain.measures import Metric
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import JobState, Market
 from agent_stack.domain.vms import Letter, Mail, Vm
+from agent_stack.domain.waiting import Waiting, WaitingList
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 ResultT = TypeVar("ResultT")
@@ -163,6 +165,16 @@ class Fleet(Protocol):
             RetryError: the answer is not whole; it proves nothing.
         """
 
+    def impaired(self) -> frozenset[InstanceId]:
+        """Running instances that fail EC2's status checks, of the whole account.
+
+        Raises:
+            RetryError: the answer is not whole.
+        """
+
+    def console_output(self, instance_id: InstanceId) -> str:
+        """What the VM wrote to its console, as far as EC2 has it; empty when it has nothing. Untrusted."""
+
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
         """Terminate them. The answer holds the ones whose termination was not accepted, and why."""
 
@@ -176,8 +188,8 @@ class Ledger(Protocol):
     def bound_instances(self) -> frozenset[InstanceId]:
         """The VMs of all active runs, even of those that this version of the code cannot read. Consistent."""
 
-    def attempts(self, job_ids: Sequence[JobId]) -> Mapping[JobId, int]:
-        """Bindings counted over earlier runs of these jobs; jobs without any are left out."""
+    def earlier(self, job_ids: Sequence[JobId]) -> Mapping[JobId, Earlier]:
+        """What earlier runs of these jobs used up; jobs without any are left out."""
 
     def record(self, runs: Sequence[Run]) -> Sequence[Run]:
         """Write first versions, each only if its job has no active run. The answer holds those that won."""
@@ -212,6 +224,18 @@ class Ledger(Protocol):
 
     def remember_launches(self, memory: LaunchMemory) -> None:
         """Keep it. The last writer's stands: losing some of it costs a lesson."""
+
+    def list_waiting(self, waiting: WaitingList) -> None:
+        """Leave the list of who waits, in place of the one before. The dispatcher's to write."""
+
+    def waiting(self) -> WaitingList | None:
+        """The latest list; None when there was none yet."""
+
+    def mark_told(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+        """Mark that these jobs are told these reasons. The answer holds those that were not, and may be told now.
+
+        Each job and reason once, and at most `MAX_NOTICES_OF_A_JOB` reasons a job.
+        """
 
 
 class Mailbox(Protocol):
@@ -354,6 +378,9 @@ class Telemetry(Protocol):
         """
 
     def level(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
+        """How much there is now. The last of an invocation is what is written."""
+
+    def peak(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
         """How much there is now. The highest of an invocation is what is written."""
 
     def seconds(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:

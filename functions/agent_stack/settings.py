@@ -82,6 +82,7 @@ class Settings(BaseModel):
     idle_poll: Seconds = Field(alias="IDLE_POLL_SECONDS", ge=timedelta(seconds=0.2), le=timedelta(seconds=60))
     woken_by_jobs: bool = Field(default=False, alias="WOKEN_BY_JOBS")
     history_days: int = Field(alias="HISTORY_DAYS", ge=1, le=3650)
+    terminate_on_delete: bool = Field(default=True, alias="TERMINATE_ON_DELETE")
     launch_enabled: bool = Field(default=True, alias="LAUNCH_ENABLED")
     observe_only: bool = Field(default=False, alias="OBSERVE_ONLY")
 

@@ -18,11 +18,10 @@ def _tracker() -> Tracker:
 
 def handle(event: dict[str, Any], context: LambdaContext) -> None:
     """One invocation: by the schedule, a wake-up, or a change of the CloudFormation stack."""
-    trigger = Trigger.of(event)
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
-    if trigger is Trigger.STACK_EVENT:
+    if Trigger.of(event) is Trigger.STACK_EVENT:
         answer_for_stack(os.environ, event, remaining)
         return
     tracker = _tracker()
     with tracker.deployment.invocation(remaining):
-        tracker.shift(scheduled=trigger is Trigger.SCHEDULE)
+        tracker(event)

@@ -1,12 +1,14 @@
 # shellcheck shell=bash
 # The agent: one process under its own user, configured by environment only, watched until it ends.
 
-# By environment only: flags differ between agent versions.
+# By environment only: flags differ between agent versions. The credential in a file, for a process shows its first
+# environment for as long as it lives; our hook removes the file before the job's first command.
 write_environment() {
   local tags=${mail[queue_key]:+queue=${mail[queue_key]}}
   tags+=${mail[agent_tags]:+${tags:+,}${mail[agent_tags]}}
+  printf '%s' "$credential" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"
   cat >"$ENVIRONMENT" <<TEXT
-BUILDKITE_AGENT_TOKEN=$credential
+BUILDKITE_AGENT_TOKEN=file://$PRIVATE/token
 BUILDKITE_AGENT_ACQUIRE_JOB=${mail[job_id]}
 BUILDKITE_AGENT_ENDPOINT=${mail[endpoint]}
 BUILDKITE_AGENT_NAME=${mail[agent_name]:-${arn##*/}}
@@ -31,7 +33,7 @@ start_agent() {
   fi
   write_environment
   systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_USER" \
-    -p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=90 \
+    -p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=90 -p OOMPolicy=continue \
     -p After="network-online.target $BOOT_UNIT.service" \
     -p StandardOutput=append:"$LOG" -p StandardError=append:"$LOG" "${isolated[@]}" "$agent" start &
   waiter=$!
@@ -39,6 +41,7 @@ start_agent() {
   until systemctl is-active --quiet "$AGENT_UNIT" || ! kill -0 "$waiter" 2>/dev/null; do sleep 0.1; done
   rm -f "$ENVIRONMENT"
   systemctl is-active --quiet "$AGENT_UNIT" || return 0 # ended already, or never began: report_exit tells which
+  ran=1
   say "agent started"
   report agent_started "" 3
 }
@@ -70,7 +73,7 @@ report_exit() {
   local code=0 tail=
   wait "$waiter" || code=$?
   trap '' HUP INT TERM
-  if ((code)) && [[ ! -s $LOG ]]; then
+  if ((code && !ran)) && [[ ! -s $LOG ]]; then
     waiter='' # it never ran
     fail "agent cannot be started: code $code"
   fi

@@ -20,6 +20,7 @@ LOG=$STATE/agent.log
 
 bound=0   # 1: the mailbox holds a job, reports may be written
 waiter='' # the process that waits for the agent; until then a failure is this program's to tell
+ran=0     # 1: the agent was seen running
 reason='' imds_token='' keys_at=-1000 clock_set=0
 curl_signs=1 # 0: this curl is too old to sign
 declare -A mail endpoint sent signing version=([dynamodb]=1.0 [ssm]=1.1 [logs]=1.1 [ecr]=1.1)
@@ -92,10 +93,12 @@ main() {
   await_mailbox
   read_mailbox
   report booting "" 3
+  spare_units
+  ensure_user
   run_bootstrap
   ensure_packages
   ensure_agent
-  ensure_user
+  confine_job
   install_hooks
   fetch_private
   take_credential

@@ -15,14 +15,31 @@ fetch() {
   [[ ${actual%% *} == "$2" ]] || fail "checksum of $1 does not match"
 }
 
-# The operator's script, as root, before anything of the job's is on the VM.
+# Ubuntu restarts what runs with an outdated library after each installation, a job's own included: not our units. Nor
+# does it upgrade itself while a job runs.
+spare_units() {
+  command -v apt-get >/dev/null || return 0
+  install -D -m 0644 /dev/stdin /etc/needrestart/conf.d/agent-stack.conf \
+    <<<"\$nrconf{override_rc}{qr(^agent-stack-)} = 0;"
+  systemctl stop apt-daily.timer apt-daily-upgrade.timer || true # an image may lack them
+}
+
+# The job's user, and its directories. Before the operator's script, which may want to give it things.
+ensure_user() {
+  id "$AGENT_USER" >/dev/null 2>&1 ||
+    useradd --system --user-group --create-home --home-dir /var/lib/buildkite-agent --shell /bin/bash "$AGENT_USER"
+  install -d -m 0755 -o "$AGENT_USER" -g "$AGENT_USER" "$STATE/builds" "$STATE/plugins"
+}
+
+# The operator's script, as root and with what root usually has.
 run_bootstrap() {
   local code=0
   [[ -n ${BOOTSTRAP_URL:-} ]] || return 0
   report preparing "bootstrap script" 3
   fetch "$BOOTSTRAP_URL" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
   chmod 0700 "$STATE/bootstrap"
-  timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null || code=$?
+  (umask 022 && HOME=/root exec timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null) ||
+    code=$?
   ((code == 0)) || fail "bootstrap script ended with code $code"
 }
 
@@ -35,7 +52,7 @@ ensure_packages() {
   if ((${#missing[@]})); then
     report preparing "installing ${missing[*]}" 3
     if command -v dnf >/dev/null; then
-      dnf install -q -y "${missing[@]}" >/dev/null || fail "cannot install ${missing[*]}"
+      timeout 300 dnf install -q -y "${missing[@]}" >/dev/null || fail "cannot install ${missing[*]}"
     else
       apt_get update || fail "package lists cannot be had"
       apt_get install -y --no-install-recommends "${missing[@]/%docker/docker.io}" || fail "cannot install ${missing[*]}"
@@ -51,7 +68,7 @@ apt_get() {
   local until
   tick
   until=$((now + 120))
-  until DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" >/dev/null; do
+  until DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 timeout 300 apt-get -qq "$@" >/dev/null; do
     tick
     ((now < until)) || return 1
     sleep 2
@@ -80,17 +97,21 @@ ensure_agent() {
   mv "$agent.new" "$agent"
 }
 
-# The job's user, and what it may do on the VM.
-ensure_user() {
-  id "$AGENT_USER" >/dev/null 2>&1 ||
-    useradd --system --user-group --create-home --home-dir /var/lib/buildkite-agent --shell /bin/bash "$AGENT_USER"
-  install -d -m 0755 -o "$AGENT_USER" -g "$AGENT_USER" "$STATE/builds" "$STATE/plugins"
+# What the job's user may do on the VM. The agent's unit is kept from the metadata service by its control group; the
+# user is, too, for it finds ways out of that: a login over ssh to itself, a lingering session, cron.
+confine_job() {
+  local uid
   if [[ ${JOB_SUDO:-} == allowed ]]; then
     install -m 0440 /dev/stdin /etc/sudoers.d/agent-stack <<<"$AGENT_USER ALL=(ALL) NOPASSWD: ALL"
   fi
   if [[ ${JOB_DOCKER:-} == allowed ]] && command -v docker >/dev/null; then
-    usermod --append --groups docker "$AGENT_USER"
+    usermod --append --groups docker "$AGENT_USER" || say "there is a docker command, and no group of that name"
   fi
+  [[ ${JOB_METADATA:-blocked} == blocked ]] || return 0
+  uid=$(id -u "$AGENT_USER") && ip rule add prohibit to 169.254.169.254/32 uidrange "$uid-$uid" ||
+    fail "metadata cannot be kept from the job's user"
+  [[ ! -d /proc/sys/net/ipv6 ]] || ip -6 rule add prohibit to fd00:ec2::254/128 uidrange "$uid-$uid" ||
+    fail "metadata cannot be kept from the job's user over IPv6"
 }
 
 # The operator's agent hooks, and ours, which gives way to none: it runs the operator's hook of the same name.

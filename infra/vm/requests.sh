@@ -24,7 +24,7 @@ json() {
   [[ $1 =~ $pattern ]] || return 1
   field=${BASH_REMATCH[2]//'\/'/\/}
   field=${field//'\"'/\"}
-  [[ $field != *\\* ]] || printf -v field '%b' "$field" # what is left of JSON's escapes means the same to printf
+  [[ $field != *\\* ]] || LC_ALL=C.UTF-8 printf -v field '%b' "$field" # what is left of JSON's escapes printf knows, too
 }
 
 # IMDSv2: fills answer with what stands at $1; fails on anything but 200.
@@ -97,6 +97,7 @@ hmac() { printf '%s' "$2" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$1" |
 # Object $1 (bucket/key) into file $2. Fails with error.
 s3_get() {
   refresh_keys || { error='no role keys from instance metadata' && return 1; }
+  status='' trouble='no room for the request'
   request <<CONFIG
 url = "${endpoint[s3]}/$1"
 aws-sigv4 = "aws:amz:$DEPLOYMENT_REGION:s3"
@@ -121,6 +122,7 @@ aws() {
     tries=$((tries + 1))
     if refresh_keys; then
       sign "$1" "$2" "$3" "${endpoint[$1]}"
+      status='' trouble='no room for the request' # where the shell cannot write it down, request never begins
       request <<CONFIG
 url = "${endpoint[$1]}/"
 $signature

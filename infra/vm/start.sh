@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What cloud-init runs: arms the timer that ends the VM, unpacks the boot program and hands it to systemd.
-# User data is a generated header of assignments, the packed boot program (BOOT_PROGRAM), and this file.
+# User data is a generated header of settings (SETTINGS), the packed boot program (BOOT_PROGRAM), and this file.
 set -euo pipefail
 umask 077
 export LC_ALL=C
@@ -19,16 +19,19 @@ fail() {
 }
 
 # First of all, before anything can hang.
-[[ ${MAX_LIFETIME_SECONDS:-} =~ ^[1-9][0-9]*$ ]] || fail 'MAX_LIFETIME_SECONDS is not a number of seconds'
-systemd-run -q -u agent-stack-lifetime --on-active="${MAX_LIFETIME_SECONDS}s" --timer-property=AccuracySec=1s \
+[[ $'\n'$SETTINGS$'\n' =~ $'\n'MAX_LIFETIME_SECONDS=([1-9][0-9]*)$'\n' ]] ||
+  fail 'MAX_LIFETIME_SECONDS is not a number of seconds'
+systemd-run -q -u agent-stack-lifetime --on-active="${BASH_REMATCH[1]}s" --timer-property=AccuracySec=1s \
   systemctl poweroff || fail 'lifetime timer cannot be armed'
+
+# After a reboot there would be no timer, and no job: cloud-init ends the VM instead.
+install -D -m 0755 /dev/stdin /var/lib/cloud/scripts/per-boot/agent-stack <<<$'#!/bin/sh\nsystemctl poweroff' ||
+  fail 'a reboot cannot be guarded against'
 
 # Into memory: a full disk must not keep the program from saying so.
 program=$(mktemp -d "${TMPDIR:-/run}/agent-stack-program-XXXXXX") || fail 'no room for the boot program'
 base64 -d <<<"${BOOT_PROGRAM:-}" | gzip -d >"$program/boot.sh" || fail 'boot program cannot be unpacked'
-for name in $SETTINGS; do
-  printf '%s=%s\n' "$name" "${!name:-}"
-done >"$program/settings" || fail 'settings cannot be written'
+printf '%s\n' "$SETTINGS" >"$program/settings" || fail 'settings cannot be written'
 
 # A unit whose end powers off: systemd sees to it even when the program is killed.
 systemd-run -q -u agent-stack-boot -p SuccessAction=poweroff -p FailureAction=poweroff -p KillMode=mixed \

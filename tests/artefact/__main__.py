@@ -18,6 +18,7 @@ from tests.artefact.shares import ColdStart, cold_start
 from tests.simulator.buildkite import Step
 from tests.simulator.demo.judgement import problems, settled, unsettled
 from tests.simulator.demo.pipeline import Demo
+from tests.simulator.deployment import translated_template
 from tests.simulator.lambda_host import Completed
 from tests.simulator.world import Plan, World
 from tests.unit.values import an_environment
@@ -49,7 +50,19 @@ def _built_twice(directory: Path) -> list[str]:
     installers = ("any", "pip" if shutil.which("uv") else "any")
     one, other = (build(directory / f"build-{n}", installer=name) for n, name in enumerate(installers))
     _say(f"for Lambda: {_size(one)}, sha256 {one.sha256}")
-    return [] if one.sha256 == other.sha256 else [f"built again, by {installers[1]}, it is {other.sha256}"]
+    found = [] if one.sha256 == other.sha256 else [f"built again, by {installers[1]}, it is {other.sha256}"]
+    return found + _of_another_platform(one)
+
+
+def _of_another_platform(built: Built) -> list[str]:
+    """Machine code that the template's runtime could not load."""
+    properties = translated_template(region="eu-central-1")["Resources"]["DispatcherFunction"]["Properties"]
+    version = properties["Runtime"].removeprefix("python").replace(".", "")
+    machine = {"arm64": "aarch64", "x86_64": "x86_64"}[properties["Architectures"][0]]
+    wanted = f".cpython-{version}-{machine}-linux-gnu.so"
+    libraries = [path.name for path in built.directory.rglob("*.so*")]
+    found = [f"{name} is not for the template's {wanted}" for name in libraries if not name.endswith(wanted)]
+    return found or ([] if libraries else ["there is no machine code in it, where pydantic has some"])
 
 
 def _job(functions: Path, runtime: Path) -> list[str]:

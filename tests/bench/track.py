@@ -21,7 +21,7 @@ from agent_stack.domain.jobs import Job
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import VmState
 from tests.bench.calibration import Calibration, calibrate, parsing_mib
-from tests.bench.dispatch import LATENCY, PER_REQUEST, TimedTelemetry, function_memory_mib
+from tests.bench.field import LATENCY, PER_REQUEST, TimedTelemetry, memory_mib
 from tests.simulator.buildkite import AGENT_TOKEN, JobState, Step
 from tests.simulator.clock import EPOCH
 from tests.simulator.cloud import Settings as Ec2Settings
@@ -100,7 +100,7 @@ class Fleet:
             latency=TRACKING,
             per_request={**PER_REQUEST, "mailbox.read": 100, "stacks.job_states": PAGE, "fleet.describe_only": 200},
             cpu={
-                "ledger.update": calibration.write,
+                "ledger.update": calibration.update,
                 "ledger.end": calibration.ended,
                 "mailbox.read": calibration.mail,
                 "mailbox.take_baton": calibration.write,
@@ -142,12 +142,12 @@ class Fleet:
                 state=VmState.PENDING,
             )
             job = Job(job_id=JobId(job_id), queue_key=QueueKey("default"), scheduled_at=now)
-            run = Run.of(job, class_name=ClassName("default"), attempt=0, now=now, give_up=None)
+            run = Run.of(job, class_name=ClassName("default"), now=now, give_up=None)
             run = run.reserved(now=now, until=now + timedelta(hours=1)).bound(vm, now=now)
             letter = a_letter(run, vm)
             universe.store.boxes[vm.arn] = Box(letter=letter, credential=letter.credential)
             if number >= self.booting:
-                run = run.running(now=now)
+                run = run.running(now=now, learnt={})
                 universe.buildkite.disguise(job_id, JobState.RUNNING)
             universe.store.runs[run.job_id] = run
 
@@ -283,7 +283,7 @@ def bars_of(looks: list[Look], cancelled: Cancellations, ratios: dict[str, float
 def main() -> int:
     """Measure; the exit status, which is 1 with --strict when a bar is missed (CPU is this machine's, and wobbles)."""
     began = time.monotonic()
-    calibration, memory = calibrate(), function_memory_mib("TrackerFunction")
+    calibration, memory = calibrate(), memory_mib(sys.argv[1:], "TrackerMemory")
     page_mib = parsing_mib()
     sizes = (100, 1_000) if "--quick" in sys.argv[1:] else (100, 1_000, 5_000)
     looks = [Fleet(live, calibration, memory).look(first=first) for live in sizes for first in (True, False)]

@@ -1,12 +1,19 @@
 """What is DynamoDB's own in the ledger: items of other versions, lost answers, sizes."""
 
+from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ConnectionClosedError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from moto import mock_aws
 
+from agent_stack.adapters.dynamodb import DynamoLedger
+from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.errors import RetryError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, QueueKey
 from agent_stack.domain.runs import Run
@@ -15,6 +22,8 @@ from agent_stack.domain.vms import Vm
 from tests.contract.tables import Tables
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_letter, a_run, a_vm, job_id
+
+OF_THE_FUTURE = {"state": {"S": "a state of the future"}, "write_id": {"S": "another version's"}}
 
 
 def pair(number: int) -> tuple[Run, Vm]:
@@ -57,7 +66,7 @@ def test_a_run_that_cannot_be_read_hides_no_other_and_still_owns_its_vm(dynamo: 
         (run,) = dynamo.ledger.record([run])
         bind(dynamo, run, vm)
     stored = next(item for item in dynamo.items() if item["sk"]["S"] == job_id(1))
-    dynamo.client.put_item(TableName="LedgerTable", Item={**stored, "state": {"S": "a state of the future"}})
+    dynamo.client.put_item(TableName="LedgerTable", Item={**stored, **OF_THE_FUTURE})
     assert [run.job_id for run in dynamo.ledger.active_runs()] == [job_id(2)]
     assert dynamo.ledger.bound_instances() == {a_vm(1).instance_id, a_vm(2).instance_id}
     assert "ledger_item_unreadable" in dynamo.telemetry.messages("ERROR")
@@ -84,11 +93,93 @@ def test_when_the_table_cannot_be_reached_the_caller_learns_it(dynamo: Tables) -
         dynamo.ledger.active_runs()
 
 
+def another_process(dynamo: Tables) -> DynamoLedger:
+    """The ledger as a process sees it that has seen nothing yet."""
+    assert isinstance(dynamo.ledger, DynamoLedger)
+    return replace(dynamo.ledger)
+
+
+def requests(dynamo: Tables) -> list[str]:
+    """The operations asked for from here on."""
+    asked: list[str] = []
+    dynamo.client.meta.events.register("before-call.dynamodb", lambda model, **_: asked.append(model.name))
+    return asked
+
+
+def test_a_run_that_nobody_wrote_since_is_not_read_in_full_again(dynamo: Tables) -> None:
+    dynamo.ledger.record([a_run(1), a_run(2)])
+    asked = requests(dynamo)
+    known = dynamo.ledger.active_runs()
+    assert Counter(asked) == {"Query": 8}
+    assert sorted(known, key=str) == sorted(another_process(dynamo).active_runs(), key=str)
+
+
+def test_what_another_process_wrote_ended_or_added_is_seen(dynamo: Tables) -> None:
+    first, second = dynamo.ledger.record([a_run(1), a_run(2)])
+    other = another_process(dynamo)
+    (changed,) = other.update([first.giving_up("why not")])
+    other.end([second.ended(Outcome.RELEASED, now=EPOCH)])
+    (added,) = other.record([a_run(3)])
+    assert {run.job_id: run for run in dynamo.ledger.active_runs()} == {run.job_id: run for run in (changed, added)}
+
+
+def test_a_run_recorded_anew_under_the_same_version_is_not_taken_for_the_old_one(dynamo: Tables) -> None:
+    (run,) = dynamo.ledger.record([a_run()])
+    other = another_process(dynamo)
+    other.end([run.ended(Outcome.RELEASED, now=EPOCH)])
+    (anew,) = other.record([replace(a_run(), priority=7)])
+    assert anew.version == run.version
+    assert dynamo.ledger.active_runs() == [anew]
+
+
+def test_what_only_has_the_version_of_the_predecessor_is_not_written_on(dynamo: Tables) -> None:
+    (run,) = dynamo.ledger.record([a_run()])
+    other = another_process(dynamo)
+    other.end([run.ended(Outcome.RELEASED, now=EPOCH)])
+    (anew,) = other.record([replace(a_run(), priority=7)])
+    assert dynamo.ledger.update([run.giving_up("why not")]) == []
+    assert dynamo.ledger.active_runs() == [anew]
+
+
+def test_a_write_that_was_refused_teaches_nothing(dynamo: Tables) -> None:
+    (run,) = dynamo.ledger.record([a_run()])
+    (ours,) = another_process(dynamo).update([run.giving_up("theirs")])
+    assert dynamo.ledger.update([run.giving_up("ours")]) == []
+    assert dynamo.ledger.active_runs() == [ours]
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.sampled_from(["reserve", "bind", "tell", "hand back", "give up"]), max_size=6), st.booleans())
+def test_whoever_reads_it_finds_what_was_written_step_by_step(steps: list[str], fresh: bool) -> None:  # noqa: FBT001  (drawn)
+    """Only what changed is written, where the predecessor is known; the whole of it where it is not."""
+    with mock_aws():
+        dynamo = Tables()
+        (run,) = dynamo.ledger.record([a_run()])
+        for number, step in enumerate(steps):
+            at = EPOCH + timedelta(seconds=number)
+            ledger = another_process(dynamo) if fresh else dynamo.ledger
+            match step:
+                case "reserve":
+                    (run,) = ledger.update([run.reserved(now=at, until=at)])
+                case "bind" if run.binding is None:
+                    bound = run.bound(a_vm(number), now=at)
+                    (run,) = ledger.bind([(bound, a_letter(bound, a_vm(number)))])
+                case "tell":
+                    (run,) = ledger.update([run.noted(told=run.told | {f"slow_{number}"}, job_over_at=at)])
+                case "hand back":
+                    (run,) = ledger.update([run.handed_back(Failure(kind=FailureKind.TIMEOUT, words="late"), now=at)])
+                case "give up":
+                    (run,) = ledger.update([run.giving_up("why not")])
+                case _:
+                    pass
+        assert list(dynamo.ledger.active_runs()) == list(another_process(dynamo).active_runs()) == [run]
+
+
 def test_the_largest_run_stays_under_a_kilobyte(dynamo: Tables) -> None:
     run = replace(
         a_run(),
         queue_key=QueueKey("q" * 60),
-        class_name=ClassName("c" * 63 + "/u-24tb1.112xlarge/on-demand"),
+        class_name=ClassName("c" * 63 + "/u-24tb1.112xlarge/fallback"),
         give_up=None,
     )
     vm = replace(
@@ -99,11 +190,15 @@ def test_the_largest_run_stays_under_a_kilobyte(dynamo: Tables) -> None:
         zone="us-gov-west-1a",
         market=Market.SPOT,
     )
-    run = run.reserved(now=EPOCH, until=EPOCH).bound(vm, now=EPOCH).running(now=EPOCH)
+    for _ in range(3):
+        run = run.reserved(now=EPOCH, until=EPOCH).bound(vm, now=EPOCH).noted(told=frozenset({"x"}))
+        run = run.handed_back(Failure(kind=FailureKind.BOOT_PROGRAM, words="é" * 500), now=EPOCH + timedelta(days=1))
+    run = run.reserved(now=EPOCH, until=EPOCH).bound(vm, now=EPOCH)
+    run = run.running(now=EPOCH, learnt={Moment.AGENT_STARTED: EPOCH, Moment.JOB_RUNNING: EPOCH})
     run = run.noted(job_over_at=EPOCH, moments={Moment.VM_RUNNING: EPOCH}).finishing("é" * 5000, now=EPOCH)
     dynamo.ledger.record([replace(run, told=frozenset({"vm_requested", "vm_running", "slow_boot_480", "relaunch_2"}))])
     (stored,) = dynamo.items()
-    assert sum(len(name.encode()) + _size(value) for name, value in stored.items()) <= 1024
+    assert sum(len(name.encode()) + _size(value) for name, value in stored.items()) <= 1024  # a write's unit
 
 
 def _size(value: dict[str, Any]) -> int:
@@ -118,5 +213,7 @@ def _size(value: dict[str, Any]) -> int:
             return 3 + sum(len(name) + _size(part) + 1 for name, part in content.items())
         case "SS":
             return sum(len(text.encode()) for text in content)
+        case "L":
+            return 3 + sum(_size(part) + 1 for part in content)
         case _:
             return 1

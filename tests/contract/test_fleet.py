@@ -1,8 +1,10 @@
 """What the stages may expect of a fleet: real botocore, over both ways to the fake EC2."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import boto3
 import pytest
@@ -11,16 +13,33 @@ from botocore.config import Config
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import Ec2Fleet, errors
 from agent_stack.adapters.ec2.instances import read_lean
-from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, MAX_OVERRIDES, LaunchTemplate
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import GiveUpError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName, InstanceId
 from agent_stack.domain.launching import LaunchErrorClass, LaunchOrder
 from agent_stack.domain.states import Market, VmState
 from tests.simulator.clock import FixedDeadline, SeededIds, VirtualClock
-from tests.simulator.cloud import Ec2, Ec2Server, LaunchTemplateData, Settings, Subnet, attach
+from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Settings, Subnet, attach
 
 SUBNETS = {"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")}
+
+
+class Computer:
+    """What an instance runs."""
+
+    def stop(self) -> None:
+        """The power is cut."""
+
+    def console(self) -> str:
+        return "héllo\r\nfrom the console"
+
+
+class Computers:
+    """Boots instances."""
+
+    def boot(self, instance: Instance) -> Computer:
+        return Computer()
 
 
 @dataclass
@@ -61,45 +80,51 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+def made(ec2: Ec2, clock: VirtualClock, url: str | None, subnets: tuple[str, ...] = tuple(SUBNETS)) -> World:
+    """A fleet that reaches that EC2 there, or without sockets."""
+    ids = SeededIds()
+    client = boto3.client(
+        "ec2",
+        region_name="eu-central-1",
+        aws_access_key_id="AKID",
+        aws_secret_access_key="secret",
+        endpoint_url=url,
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    if url is None:
+        attach(client, ec2)
+    else:
+        client = read_lean(client)
+    fleet = Ec2Fleet(
+        client=lambda: client,
+        calls=AwsCalls(
+            clock=clock,
+            ids=ids,
+            deadline=FixedDeadline(),
+            throttles=errors.NOTHING_DONE,
+            server_errors=errors.SERVER,
+        ),
+        clock=clock,
+        deployment="stack",
+        arn_prefix="arn:aws:ec2:eu-central-1:123456789012:instance/",
+        template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
+        subnets=subnets,
+    )
+    return World(fleet=fleet, ec2=ec2, clock=clock, ids=ids)
+
+
 @pytest.fixture
 def build(way: str) -> Iterator[Build]:
     servers: list[Ec2Server] = []
 
     def make(ec2_settings: Settings | None = None) -> World:
-        clock, ids = VirtualClock(), SeededIds()
-        ec2 = Ec2(now=clock.now, settings=ec2_settings or settings(), launch_templates=templates)
+        clock = VirtualClock()
+        ec2 = Ec2(now=clock.now, settings=ec2_settings or settings(), launch_templates=templates, machines=Computers())
         url = None
         if way == "http":
             servers.append(Ec2Server(ec2))
             url = servers[-1].origin
-        client = boto3.client(
-            "ec2",
-            region_name="eu-central-1",
-            aws_access_key_id="AKID",
-            aws_secret_access_key="secret",
-            endpoint_url=url,
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-        if way == "attached":
-            attach(client, ec2)
-        else:
-            client = read_lean(client)
-        fleet = Ec2Fleet(
-            client=lambda: client,
-            calls=AwsCalls(
-                clock=clock,
-                ids=ids,
-                deadline=FixedDeadline(),
-                throttles=errors.NOTHING_DONE,
-                server_errors=errors.SERVER,
-            ),
-            clock=clock,
-            deployment="stack",
-            arn_prefix="arn:aws:ec2:eu-central-1:123456789012:instance/",
-            template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
-            subnets=tuple(SUBNETS),
-        )
-        return World(fleet=fleet, ec2=ec2, clock=clock, ids=ids)
+        return made(ec2, clock, url)
 
     yield make
     for server in servers:
@@ -173,6 +198,54 @@ def test_spot_is_asked_for_where_the_class_says_so(world: World) -> None:
     assert [vm.market for vm in world.fleet.describe()] == [Market.SPOT]
 
 
+def overrides(world: World, **vm_class: object) -> list[dict[str, Any]]:
+    request = json.loads(world.fleet.render(world.order(1, **vm_class)))
+    named: list[dict[str, Any]] = request["LaunchTemplateConfigs"][0]["Overrides"]
+    return named
+
+
+def test_a_request_names_as_many_pools_as_ec2_takes_and_the_operators_first(world: World) -> None:
+    types = tuple(f"m{number}.large" for number in range(200))
+    named = overrides(world, instance_types=types)
+    assert len(named) == MAX_OVERRIDES == 300
+    assert [one["InstanceType"] for one in named] == [name for name in types[:150] for _ in SUBNETS]
+    assert {one["SubnetId"] for one in named} == set(SUBNETS)
+
+
+def test_an_image_by_parameter_is_left_to_ec2_and_its_root_volume_goes_by_its_own_name(world: World) -> None:
+    image = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+    named = overrides(world, image=image, root_device="/dev/sda1", volume_gib=80)
+    assert {one["ImageId"] for one in named} == {image}
+    (mapping,) = named[0]["BlockDeviceMappings"]
+    assert mapping["DeviceName"] == "/dev/sda1"
+    assert (mapping["Ebs"]["VolumeSize"], mapping["Ebs"]["Encrypted"]) == (80, True)
+
+
+def test_two_subnets_of_one_zone_are_one_pool() -> None:
+    subnets = {**SUBNETS, "subnet-c": Subnet(zone="eu-central-1a")}
+    clock = VirtualClock()
+    ec2 = Ec2(now=clock.now, settings=settings(subnets=subnets), launch_templates=templates)
+    world = made(ec2, clock, None, subnets=tuple(reversed(subnets)))
+    assert {one["SubnetId"] for one in overrides(world)} == {"subnet-c", "subnet-b"}
+
+
+@pytest.mark.parametrize(
+    ("vm_class", "option", "strategy"),
+    [
+        ({"market": Market.SPOT}, "SpotOptions", "price-capacity-optimized"),
+        ({}, "OnDemandOptions", "prioritized"),
+        ({"ordered": False}, "OnDemandOptions", "lowest-price"),
+    ],
+)
+def test_ec2_chooses_among_pools_as_the_market_and_the_operators_order_want(
+    world: World, vm_class: dict[str, object], option: str, strategy: str
+) -> None:
+    request = json.loads(world.fleet.render(world.order(1, **vm_class)))
+    assert request[option] == {"AllocationStrategy": strategy}
+    assert request["Type"] == "instant"
+    assert {kind["ResourceType"] for kind in request["TagSpecifications"]} == {"instance", "volume"}
+
+
 def test_only_our_own_vms_are_shown(world: World) -> None:
     ours = world.launch(2)
     world.ec2.launch_orphan(tags={DEPLOYMENT_TAG: "another"}, subnet_id="subnet-a")
@@ -242,6 +315,15 @@ def test_a_page_that_fails_leaves_no_half_answer(build: Build) -> None:
         world.fleet.describe()
 
 
+def test_machines_that_fail_either_check_are_found(world: World) -> None:
+    first, second, third = world.launch(3)
+    world.clock.sleep(timedelta(seconds=20))
+    world.ec2.impaired |= {first: "system-status.status", second: "instance-status.status"}
+    assert world.fleet.impaired() == {first, second}
+    world.fleet.terminate([first, third])
+    assert world.fleet.impaired() == {second}
+
+
 def test_many_unknown_ids_do_not_spare_the_others_either(build: Build) -> None:
     world = build(settings(throttled=False))
     launched = world.launch(1_200)
@@ -258,3 +340,23 @@ def test_one_unknown_id_does_not_spare_the_others(world: World) -> None:
     refused = world.fleet.terminate([*launched, unknown])
     assert {instance_id: type(error) for instance_id, error in refused.items()} == {unknown: GiveUpError}
     assert {vm.state for vm in world.fleet.describe()} == {VmState.SHUTTING_DOWN}
+
+
+def test_a_console_can_be_read_while_it_is_up_and_after_its_end(world: World) -> None:
+    (instance_id,) = world.launch(1)
+    assert world.fleet.console_output(instance_id) == ""
+    world.clock.sleep(timedelta(seconds=20))
+    world.ec2.advance()
+    assert world.fleet.console_output(instance_id) == "héllo\r\nfrom the console"
+    world.fleet.terminate([instance_id])
+    world.clock.sleep(timedelta(seconds=60))
+    assert world.fleet.console_output(instance_id) == "héllo\r\nfrom the console"
+
+
+def test_the_console_of_an_unknown_vm_is_a_refusal_and_a_throttle_may_pass(world: World) -> None:
+    with pytest.raises(GiveUpError):
+        world.fleet.console_output(InstanceId("i-0000000000000dead"))
+    (instance_id,) = world.launch(1)
+    world.ec2.faults.fail("GetConsoleOutput", "RequestLimitExceeded", status=503, times=10)
+    with pytest.raises(RetryError):
+        world.fleet.console_output(instance_id)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agent_stack.domain.attempts import Earlier, Failure, FailureKind
 from agent_stack.domain.capacity import Budget, LaunchMemory
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
@@ -12,9 +13,12 @@ from agent_stack.domain.launching import Intent, LaunchError, LaunchErrorClass
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Baton, Moment, Outcome
 from agent_stack.domain.vms import Vm
+from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
 from tests.contract.tables import AnyTables
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_letter, a_run, a_vm, job_id
+
+TIMED_OUT = Failure(kind=FailureKind.TIMEOUT, words="no agent after 300 s")
 
 
 def pair(number: int) -> tuple[Run, Vm]:
@@ -102,17 +106,20 @@ def test_a_job_is_bound_to_one_vm_only(tables: AnyTables) -> None:
 def test_a_handed_back_run_can_be_bound_again(tables: AnyTables) -> None:
     (run,) = tables.ledger.record([a_run()])
     (run,) = bind(tables, run, a_vm(1))
-    (run,) = tables.ledger.update([run.handed_back(now=EPOCH)])
+    (run,) = tables.ledger.update([run.handed_back(TIMED_OUT, now=EPOCH)])
     (run,) = bind(tables, run, a_vm(2))
     assert run.attempt == 2
+    assert [attempt.instance_id for attempt in run.tried] == [a_vm(1).instance_id]
+    assert tables.ledger.active_runs() == [run]
 
 
-def test_an_ended_run_is_history_and_its_attempts_are_remembered(tables: AnyTables) -> None:
+def test_an_ended_run_is_history_and_what_it_used_up_is_remembered(tables: AnyTables) -> None:
     (run,) = tables.ledger.record([a_run()])
     (run,) = bind(tables, run, a_vm())
+    (run,) = tables.ledger.update([run.noted(told=frozenset({"vm_requested"}))])
     (ended,) = tables.ledger.end([run.ended(Outcome.RELEASED, now=EPOCH)])
     assert tables.ledger.active_runs() == []
-    assert tables.ledger.attempts([run.job_id, job_id(2)]) == {run.job_id: 1}
+    assert tables.ledger.earlier([run.job_id, job_id(2)]) == {run.job_id: Earlier(attempts=1, told=1)}
     assert tables.ledger.end([run.ended(Outcome.LOST, now=EPOCH)]) == []
     assert tables.ledger.record([a_run(attempt=1)]) != []
     assert ended.outcome is Outcome.RELEASED
@@ -150,3 +157,39 @@ def test_what_ec2_taught_comes_back_as_it_was_kept(tables: AnyTables) -> None:
     assert tables.ledger.launch_memory() == memory
     tables.ledger.remember_launches(LaunchMemory())
     assert tables.ledger.launch_memory() == LaunchMemory()
+
+
+def waits(number: int, reason: WaitReason, words: str = "") -> Waiting:
+    return Waiting(
+        job_id=job_id(number),
+        queue_key=QueueKey("default"),
+        class_name=ClassName("default"),
+        reason=reason,
+        words=words,
+    )
+
+
+def test_the_list_of_those_who_wait_comes_back_in_its_order(tables: AnyTables) -> None:
+    assert tables.ledger.waiting() is None
+    jobs = (
+        waits(3, WaitReason.MAX_INSTANCES),
+        waits(1, WaitReason.BROKEN, "InvalidAMIID.NotFound: no such"),
+        waits(2, WaitReason.MAX_INSTANCES),
+    )
+    tables.ledger.list_waiting(WaitingList(at=EPOCH, jobs=jobs))
+    assert tables.ledger.waiting() == WaitingList(at=EPOCH, jobs=jobs)
+    tables.ledger.list_waiting(WaitingList(at=EPOCH))
+    assert tables.ledger.waiting() == WaitingList(at=EPOCH)
+
+
+def test_each_job_is_told_each_reason_once(tables: AnyTables) -> None:
+    first = [waits(1, WaitReason.DRY), waits(2, WaitReason.DRY)]
+    assert tables.ledger.mark_told(first) == first
+    again = [waits(1, WaitReason.DRY), waits(1, WaitReason.QUOTA), waits(3, WaitReason.DRY)]
+    assert tables.ledger.mark_told(again) == again[1:]
+    assert tables.ledger.mark_told([*first, *again]) == []
+
+
+def test_no_job_is_told_too_many_reasons(tables: AnyTables) -> None:
+    told = [reason for reason in WaitReason if tables.ledger.mark_told([waits(1, reason)])]
+    assert len(told) == MAX_NOTICES_OF_A_JOB < len(WaitReason)

@@ -175,6 +175,16 @@ def test_a_job_is_finished_once_with_its_exit_status_and_reason(desk: Desk) -> N
         desk.client.finish(QUEUE, job_id, exit_status=-1, detail="again")
 
 
+def test_what_looks_like_a_credential_reaches_no_build_page(desk: Desk) -> None:
+    one, two = desk.reserved(Step(), Step())
+    said = "The security token included is invalid:\nAuthorization: Bearer abcdefgh12345678 and bkjat_abc.def-1"
+    desk.client.finish(QUEUE, one, exit_status=-1, detail=said)
+    desk.client.notify(QUEUE, [Notification(job_id=two, text=said, at=desk.clock.now())])
+    hidden = "The security token included is invalid:\nAuthorization: <hidden> and <hidden>"
+    assert desk.buildkite.job(one).end_detail == hidden
+    assert [n.detail for n in desk.buildkite.job(two).notifications] == [hidden]
+
+
 def test_exit_status_zero_is_sent_as_zero(desk: Desk) -> None:
     (job_id,) = desk.reserved()
     desk.client.finish(QUEUE, job_id, exit_status=0, detail="nothing to do")

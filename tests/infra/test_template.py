@@ -54,6 +54,11 @@ def test_a_nested_template_is_valid_and_takes_what_it_is_given(name: str) -> Non
     assert {name for name, parameter in declared.items() if "Default" not in parameter} <= given
 
 
+@pytest.mark.parametrize("function", ["Dispatcher", "Tracker"])
+def test_each_function_has_the_memory_of_its_parameter(function: str) -> None:
+    assert resources()[f"{function}Function"]["Properties"]["MemorySize"] == {"Ref": f"{function}Memory"}
+
+
 def test_the_user_data_is_the_boot_program() -> None:
     template = TEMPLATE.read_text()
     assert generated(template) == template
@@ -126,3 +131,38 @@ def test_instances_news_reach_the_tracker_in_batches_only() -> None:
     assert target["Arn"] == {"Fn::GetAtt": ["Wakes", "Arn"]}
     timeout = resources()["TrackerFunction"]["Properties"]["Timeout"]
     assert resources()["Wakes"]["Properties"]["VisibilityTimeout"] >= timeout
+
+
+def depends_on(name: str, made: dict[str, Any]) -> set[str]:
+    """Every resource that is made before this one, and so goes after it."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        resource = made[waiting.pop()]
+        stated = resource.get("DependsOn", [])
+        named = {stated} if isinstance(stated, str) else set(stated)
+        text = json.dumps(resource)
+        named |= {other for other in made if f'"{other}"' in text or f"${{{other}}}" in text or f"${{{other}." in text}
+        waiting += named - found
+        found |= named
+    return found - {name}
+
+
+def test_at_a_removal_nothing_invokes_a_function_once_the_vms_are_ended() -> None:
+    made = resources()
+    invokers = {
+        name
+        for name, resource in made.items()
+        if resource["Type"] in {"AWS::Scheduler::Schedule", "AWS::Lambda::EventSourceMapping"}
+    }
+    assert {"DispatcherSchedule", "TrackerSchedule", "DispatcherWakes", "TrackerWakes"} <= invokers
+    for name in invokers:
+        assert "Registration" in depends_on(name, made), name
+    assert not invokers & depends_on("Registration", made)
+    assert {"LedgerTable", "TrackerRole", "SecurityGroup"} <= depends_on("Registration", made)
+
+
+def test_an_invocation_has_time_to_end_vms_before_cloudformation_gives_up() -> None:
+    made = resources()
+    waits = int(made["Registration"]["Properties"]["ServiceTimeout"])
+    assert waits > made["TrackerFunction"]["Properties"]["Timeout"]

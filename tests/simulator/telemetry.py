@@ -13,6 +13,7 @@ class RecordedTelemetry:
     def __init__(self) -> None:
         self.records: list[tuple[str, str, dict[str, Field]]] = []
         self.counts: dict[Metric, int] = {}
+        self.peaks: dict[Metric, float] = {}
         self.carried: dict[str, Field] = {}
         self.measured: deque[tuple[Metric, StrEnum | None, float]] = deque(maxlen=100_000)  # worlds live for hours
 
@@ -39,6 +40,11 @@ class RecordedTelemetry:
 
     def level(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
         """See the port."""
+        self.measured.append((metric, of, value))
+
+    def peak(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
+        """See the port."""
+        self.peaks[metric] = max(value, self.peaks.get(metric, 0))
         self.measured.append((metric, of, value))
 
     def seconds(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:

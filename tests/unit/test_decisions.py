@@ -1,46 +1,288 @@
-"""The decision table: what becomes of a run, row by row of docs and design."""
+"""The decision table: what becomes of a run, row by row. The first row that fits decides; every combination is tried.
 
+`docs/decisions.md` says the same, written from the function. Here it stands as it was meant, over every state that
+Buildkite, EC2 and a VM can name.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import Enum
 from itertools import product
 from typing import Any
 
 import pytest
 
-from agent_stack.domain.decisions import ABSENCE_GRACE, FINISH_SETTLES_AFTER, Action, Decision, Situation, decide
+from agent_stack.domain.attempts import Failure, FailureKind
+from agent_stack.domain.decisions import Action, Decision, decide
+from agent_stack.domain.errors import BugError
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import AGENTS, CANCELLED, OURS, OVER, Baton, BootStage, JobState, Outcome, VmState
-from agent_stack.domain.vms import Mail
+from agent_stack.domain.situations import ABSENCE_GRACE, FINISH_SETTLES_AFTER, Situation
+from agent_stack.domain.states import AGENTS, Baton, BootStage, JobState, Moment, Outcome, VmState
+from agent_stack.domain.vms import Mail, Vm
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_policy, a_run, a_vm
 
-BOOT_TIMEOUT = timedelta(seconds=300)
-A_WHILE = timedelta(seconds=30)
-UNTIL = EPOCH + timedelta(seconds=900)
+BOOT_TIMEOUT = timedelta(seconds=3_000)
+"""Longer than EC2 may hide a fresh VM, so that a VM can be missing at every age of its boot."""
+
+POLICY = a_policy()
+
+
+class Sight(Enum):
+    """What EC2 shows of the VM: one of its states, or nothing."""
+
+    PENDING = VmState.PENDING
+    RUNNING = VmState.RUNNING
+    SHUTTING_DOWN = VmState.SHUTTING_DOWN
+    STOPPING = VmState.STOPPING
+    STOPPED = VmState.STOPPED
+    TERMINATED = VmState.TERMINATED
+    UNRECOGNISED = VmState.UNRECOGNISED
+    NOT_DESCRIBED = "EC2 did not answer in full"
+    MISSING = "EC2 answered in full and did not show it"
+
+
+class Boot(Enum):
+    """How long ago the VM was bound."""
+
+    IN_TIME = timedelta(seconds=700)
+    LATE = BOOT_TIMEOUT
+    TWICE_LATE = 2 * BOOT_TIMEOUT
+    PAST_LIFETIME = 2 * POLICY.max_lifetime
+
+
+class Hold(Enum):
+    """The reservation."""
+
+    OVER_HALF = 0.6
+    UNDER_HALF = 0.4
+    LOST = None
+
+
+class Tries(Enum):
+    """Attempts."""
+
+    LEFT = 1
+    LAST = 3
+
+
+class Over(Enum):
+    """When the job was first seen over, or cancelling, with its VM up."""
+
+    JUST_SEEN = None
+    RECENTLY = timedelta()
+    LONG_AGO = POLICY.cancel_grace + POLICY.finish_grace
+
+
+class Asked(Enum):
+    """How long ago Buildkite was asked to finish the job."""
+
+    JUST = FINISH_SETTLES_AFTER / 2
+    BEFORE = FINISH_SETTLES_AFTER
+
+
+JOBS = frozenset({None, *JobState})
+WAITS = frozenset({JobState.RESERVED, JobState.SCHEDULED})
+AGENT = frozenset({JobState.ASSIGNED, JobState.ACCEPTED, JobState.RUNNING, JobState.TIMING_OUT})
+CANCELLED = frozenset({JobState.CANCELING, JobState.CANCELED})
+NEVER_RAN = frozenset({JobState.EXPIRED, JobState.SKIPPED, JobState.BROKEN})
+RAN = frozenset({JobState.FINISHED, JobState.TIMED_OUT})
+OVER = frozenset({JobState.CANCELED}) | NEVER_RAN | RAN
+MOVED_ON = AGENT | CANCELLED | OVER
+NOT_KNOWN = JOBS - WAITS - MOVED_ON
+
+UP = frozenset({Sight.PENDING, Sight.RUNNING})
+GOING = frozenset({Sight.SHUTTING_DOWN, Sight.STOPPING})
+GONE = frozenset({Sight.STOPPED, Sight.TERMINATED})
+HIDDEN = frozenset({Sight.NOT_DESCRIBED, Sight.UNRECOGNISED})
+MISSING = frozenset({Sight.MISSING})
+UNSEEN = HIDDEN | MISSING
+
+STAGES = frozenset({None, *BootStage})
+NO_AGENT = frozenset({BootStage.FAILED, BootStage.AGENT_EXITED})
+LOST_CREDENTIAL = frozenset({BootStage.CREDENTIAL_LOST})
+
+UNTAKEN = frozenset({Baton.IN_BOX, Baton.UNKNOWN})
+"""Taking it is a conditional write that decides by itself: it need not be read before."""
+
+KEEP = Action.KEEP
+NOTE_OVER, RUN, EXTEND, REISSUE = Action.NOTE_OVER, Action.RUN, Action.EXTEND, Action.REISSUE
+TAKE_BATON, TERMINATE = Action.TAKE_BATON, Action.TERMINATE
+HAND_BACK = Action.HAND_BACK
+FINISH = (Action.FINISH, Outcome.FAILED)
+RELEASED = (Action.END, Outcome.RELEASED)
+CANCEL = (Action.END, Outcome.CANCELLED)
+FAILED = (Action.END, Outcome.FAILED)
+FINISHED = (Action.END, Outcome.FINISHED)
+LOST = (Action.END, Outcome.LOST)
+
+Then = Action | tuple[Action, Outcome]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: what it says, when it fits (what is not named is any), and what is decided then."""
+
+    says: str
+    then: Then
+    when: dict[str, frozenset[Any]]
+
+    def fits(self, cell: dict[str, Any]) -> bool:
+        return all(cell[name] in values for name, values in self.when.items())
+
+
+def row(says: str, then: Then, **when: frozenset[Any] | Enum) -> Row:
+    return Row(says, then, {name: v if isinstance(v, frozenset) else frozenset({v}) for name, v in when.items()})
+
+
+# --- No VM: the dispatcher's ---
+
+NO_VM = {"job": JOBS, "given_up": (False, True), "boot": (Boot.IN_TIME, Boot.PAST_LIFETIME)}
+NO_VM_TABLE = (
+    row("cancelled: nothing was started for it", CANCEL, job=CANCELLED),
+    row("over", RELEASED, job=OVER),
+    row("taken elsewhere", RELEASED, job=AGENT),
+    row("the dispatcher gave it up: finish it with the reason", FINISH, job=WAITS, given_up=frozenset({True})),
+    row("the dispatcher's: handed back, or waiting", KEEP, job=WAITS),
+    row("nothing was heard of the job for longer than a VM lives", RELEASED, job=NOT_KNOWN, boot=Boot.PAST_LIFETIME),
+    row("not known: look again", KEEP, job=NOT_KNOWN),
+)
+
+# --- A VM on its way up ---
+
+BOOTING = {
+    "job": JOBS,
+    "baton_and_stage": (
+        (Baton.UNKNOWN, None),  # what was not read says nothing
+        *product((Baton.IN_BOX, Baton.VM, Baton.TRACKER), STAGES),
+    ),
+    "vm": tuple(Sight),
+    "boot": tuple(Boot),
+    "hold": tuple(Hold),
+    "tries": tuple(Tries),
+}
+AFTER_THE_VM = (
+    row("no agent can come from it, and the job is not ours any more", RELEASED, hold=Hold.LOST),
+    row("no agent can come from it: another VM", HAND_BACK, tries=Tries.LEFT),
+    row("no agent can come from it, and that was the last: finish with the reason", FINISH, tries=Tries.LAST),
+)
+
+
+def try_again(**when: frozenset[Any] | Enum) -> Iterator[Row]:
+    """The three rows of `AFTER_THE_VM`, where that holds."""
+    for last in AFTER_THE_VM:
+        yield replace(last, when={**last.when, **row("", KEEP, **when).when})
+
+
+COMING_UP: dict[str, Any] = {
+    "job": WAITS,
+    "vm": UP | UNSEEN,
+    "boot": Boot.IN_TIME,
+    "stage": STAGES - NO_AGENT,
+}
+BOOTING_TABLE = (
+    row("not known", KEEP, job=NOT_KNOWN, vm=UP),
+    row("not known for longer than a VM lives, and it is not up", RELEASED, job=NOT_KNOWN, boot=Boot.PAST_LIFETIME),
+    row("not known: look again", KEEP, job=NOT_KNOWN),
+    row("the VM has the credential, so the agent may be its own", RUN, job=MOVED_ON, baton=Baton.VM),
+    row("nobody has the credential: settle that first", TAKE_BATON, job=MOVED_ON, baton=UNTAKEN),
+    row("cancelled before an agent had it: terminate now", CANCEL, job=CANCELLED, baton=Baton.TRACKER),
+    row("taken elsewhere, or over", RELEASED, job=MOVED_ON, baton=Baton.TRACKER),
+    *try_again(job=WAITS, baton=Baton.TRACKER),
+    row("lost, and the VM may still acquire it", KEEP, hold=Hold.LOST, baton=Baton.VM, **COMING_UP),
+    row("lost: take the baton before anything else", TAKE_BATON, hold=Hold.LOST, **COMING_UP),
+    row("lapsed: reserve again", EXTEND, **{**COMING_UP, "job": JobState.SCHEDULED}),
+    row("under half of the reservation is left", EXTEND, hold=Hold.UNDER_HALF, **COMING_UP),
+    row("it lost the credential", REISSUE, **{**COMING_UP, "stage": LOST_CREDENTIAL, "baton": Baton.VM}),
+    row("coming up", KEEP, **COMING_UP),
+    row("late, gone, or by its own word without an agent", TAKE_BATON, job=WAITS, baton=UNTAKEN),
+    *try_again(job=WAITS, stage=NO_AGENT),
+    *try_again(job=WAITS, vm=GONE),
+    *try_again(job=WAITS, vm=UNSEEN, boot=Boot.PAST_LIFETIME),
+    row(
+        "its second time-out: terminate, and wait for the end",
+        TERMINATE,
+        job=WAITS,
+        vm=UP | HIDDEN,
+        boot=frozenset({Boot.TWICE_LATE, Boot.PAST_LIFETIME}),
+    ),
+    row("it has the credential: wait for its word or its end", KEEP, job=WAITS, baton=Baton.VM),
+)
+
+# --- An agent of ours had the job ---
+
+RUNNING = {"job": JOBS, "vm": tuple(Sight), "boot": tuple(Boot), "over": tuple(Over)}
+RUNNING_TABLE = (
+    row("not known", KEEP, job=NOT_KNOWN, vm=UP),
+    row("not known for longer than a VM lives, and it is not up", RELEASED, job=NOT_KNOWN, boot=Boot.PAST_LIFETIME),
+    row("not known: look again", KEEP, job=NOT_KNOWN),
+    row("cancelled", CANCEL, job=JobState.CANCELED, vm=GOING | GONE),
+    row("never ran", RELEASED, job=NEVER_RAN, vm=GOING | GONE),
+    row("finished", FINISHED, job=RAN, vm=GOING | GONE),
+    row("cancelled, and its VM long missing", CANCEL, job=JobState.CANCELED, vm=MISSING, over=Over.LONG_AGO),
+    row("never ran, and its VM long missing", RELEASED, job=NEVER_RAN, vm=MISSING, over=Over.LONG_AGO),
+    row("finished, and its VM long missing", FINISHED, job=RAN, vm=MISSING, over=Over.LONG_AGO),
+    row("over: its VM has a while to end itself", NOTE_OVER, job=OVER, over=Over.JUST_SEEN),
+    row("still up after its job", TERMINATE, job=OVER, vm=UP, over=Over.LONG_AGO),
+    row("over: about to end itself", KEEP, job=OVER),
+    row("its VM went away while it was cancelled", CANCEL, job=JobState.CANCELING, vm=GONE),
+    row("or is past its lifetime", CANCEL, job=JobState.CANCELING, vm=UNSEEN, boot=Boot.PAST_LIFETIME),
+    row("cancelling: the agent's to end", NOTE_OVER, job=JobState.CANCELING, over=Over.JUST_SEEN),
+    row("the agent does not end it", TERMINATE, job=JobState.CANCELING, vm=UP, over=Over.LONG_AGO),
+    row("the agent ends it", KEEP, job=JobState.CANCELING),
+    row("its VM went away: Buildkite notices the lost agent; never finish", LOST, vm=GONE),
+    row("absent past its lifetime", LOST, vm=UNSEEN, boot=Boot.PAST_LIFETIME),
+    row("the agent's; reserved again is odd, and left alone", KEEP, job=AGENT | WAITS),
+)
+
+# --- Finishing ---
+
+FINISHING = {"job": JOBS, "vm": tuple(Sight), "boot": (Boot.IN_TIME, Boot.PAST_LIFETIME), "asked": tuple(Asked)}
+FINISHING_TABLE = (
+    row("it was finished", FAILED, job=OVER),
+    row("an agent elsewhere has it", RELEASED, job=AGENT | {JobState.CANCELING}),
+    row("the request never arrived", FINISH, job=WAITS, asked=Asked.BEFORE),
+    row("it may be under way", KEEP, job=WAITS),
+    row("nobody will ever know", RELEASED, job=NOT_KNOWN, vm=GOING | GONE | UNSEEN, boot=Boot.PAST_LIFETIME),
+    row("not known: look again", KEEP, job=NOT_KNOWN),
+)
+
+
+# --- how such situations come about ---
 
 
 def reserved_run() -> Run:
-    return a_run().reserved(now=EPOCH, until=UNTIL)
+    return a_run().reserved(now=EPOCH, until=EPOCH + POLICY.reservation)
 
 
-def booting_run(baton: Baton = Baton.IN_BOX) -> Run:
-    return reserved_run().bound(a_vm(), now=EPOCH).noted(baton=baton)
+def booting_run(baton: Baton = Baton.IN_BOX, attempt: int = 1) -> Run:
+    return replace(reserved_run(), attempt=attempt - 1).bound(a_vm(), now=EPOCH).noted(baton=baton)
 
 
 def running_run() -> Run:
-    return booting_run().running(now=EPOCH)
+    return booting_run().running(now=EPOCH, learnt={})
+
+
+RESERVED_RUN, GIVEN_UP_RUN, RUNNING_RUN = reserved_run(), reserved_run().giving_up("no VM"), running_run()
+BOOTING_RUNS = {(baton, tries): booting_run(baton, tries.value) for baton, tries in product(Baton, Tries)}
+MAILS = {
+    (baton, stage): None if baton is Baton.UNKNOWN else Mail(baton=baton, stage=stage)
+    for baton, stage in product(Baton, STAGES)
+}
+VMS = {sight: a_vm(state=sight.value) for sight in Sight if isinstance(sight.value, VmState)}
 
 
 def situation(run: Run, job_state: JobState | None, **changes: object) -> Situation:
-    mail = Mail(baton=run.baton if run.baton is not Baton.UNKNOWN else Baton.IN_BOX)
     values: dict[str, Any] = {
         "run": run,
         "vm": a_vm(state=VmState.RUNNING) if run.binding else None,
         "described": True,
         "job_state": job_state,
-        "mail": mail if run.binding else None,
+        "mail": Mail(baton=run.baton) if run.binding else None,
         "boot_timeout": BOOT_TIMEOUT,
-        "policy": a_policy(),
-        "now": EPOCH + A_WHILE,
+        "policy": POLICY,
+        "now": EPOCH + Boot.IN_TIME.value,
         **changes,
     }
     return Situation(**values)
@@ -50,166 +292,168 @@ def decision(run: Run, job_state: JobState | None, **changes: object) -> Decisio
     return decide(situation(run, job_state, **changes))
 
 
-@pytest.mark.parametrize("state", sorted(OURS))
-def test_a_reserved_run_without_a_vm_is_the_dispatchers(state: JobState) -> None:
-    assert decision(reserved_run(), state).action is Action.KEEP
+def no_vm(cell: dict[str, Any]) -> Situation:
+    run = GIVEN_UP_RUN if cell["given_up"] else RESERVED_RUN
+    return situation(run, cell["job"], described=True, now=EPOCH + cell["boot"].value)
 
 
-@pytest.mark.parametrize("state", sorted(OVER))
-def test_a_job_that_is_over_ends_a_run_without_a_vm(state: JobState) -> None:
-    decided = decision(reserved_run(), state)
-    outcome = Outcome.CANCELLED if state in CANCELLED else Outcome.RELEASED
-    assert (decided.action, decided.outcome) == (Action.END, outcome)
+def seen(cell: dict[str, Any]) -> dict[str, Any]:
+    vm: Vm | None = VMS.get(cell["vm"])
+    return {"vm": vm, "described": cell["vm"] is not Sight.NOT_DESCRIBED, "now": EPOCH + cell["boot"].value}
 
 
-@pytest.mark.parametrize("state", sorted(AGENTS))
-def test_a_job_that_another_agent_has_is_released(state: JobState) -> None:
-    assert decision(reserved_run(), state).outcome is Outcome.RELEASED
+def booting(cell: dict[str, Any]) -> Situation:
+    now = EPOCH + cell["boot"].value
+    share = cell["hold"].value
+    run = replace(
+        BOOTING_RUNS[cell["baton"] if cell["baton"] is not Baton.UNKNOWN else Baton.IN_BOX, cell["tries"]],
+        reserved_until=now + POLICY.reservation * (0.9 if share is None else share),
+        reservation_lost=share is None,
+    )
+    return situation(run, cell["job"], mail=MAILS[cell["baton"], cell["stage"]], **seen(cell))
 
 
-def test_a_run_given_up_is_finished_with_its_reason() -> None:
-    decided = decision(reserved_run().giving_up("no VM"), JobState.RESERVED)
-    assert (decided.action, decided.reason) == (Action.FINISH, "no VM")
+def running(cell: dict[str, Any]) -> Situation:
+    now = EPOCH + cell["boot"].value
+    noted = cell["over"].value
+    run = RUNNING_RUN if noted is None else RUNNING_RUN.noted(job_over_at=now - noted)
+    return situation(run, cell["job"], mail=None, **seen(cell))
 
 
-def test_a_boot_is_told_once_it_is_under_way() -> None:
-    decided = decision(booting_run(), JobState.RESERVED)
-    assert decided.action is Action.KEEP
-    assert [notice.kind for notice in decided.notices] == ["vm_requested", "vm_running"]
+def finishing(cell: dict[str, Any]) -> Situation:
+    asked_at = EPOCH + cell["boot"].value - cell["asked"].value
+    return situation(booting_run(Baton.TRACKER).finishing("because", now=asked_at), cell["job"], **seen(cell))
 
 
-def test_a_reservation_is_extended_when_under_half_is_left() -> None:
-    late = UNTIL - timedelta(seconds=449)
-    assert decision(booting_run(), JobState.RESERVED, now=late, boot_timeout=timedelta(hours=1)).action is Action.EXTEND
-    early = UNTIL - timedelta(seconds=451)
-    assert decision(booting_run(), JobState.RESERVED, now=early, boot_timeout=timedelta(hours=1)).action is Action.KEEP
+TABLES = {
+    "no VM": (NO_VM, NO_VM_TABLE, no_vm),
+    "booting": (BOOTING, BOOTING_TABLE, booting),
+    "running": (RUNNING, RUNNING_TABLE, running),
+    "finishing": (FINISHING, FINISHING_TABLE, finishing),
+}
 
 
-def test_a_lapsed_reservation_is_asked_for_again() -> None:
-    assert decision(booting_run(), JobState.SCHEDULED).action is Action.EXTEND
+def cells(space: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for values in product(*space.values()):
+        cell = dict(zip(space, values, strict=True))
+        if "baton_and_stage" in cell:
+            cell["baton"], cell["stage"] = cell["baton_and_stage"]
+        yield cell
 
 
-def test_a_reservation_lost_for_good_takes_the_baton_and_then_releases() -> None:
-    lost = booting_run().noted(reservation_lost=True)
-    assert decision(lost, JobState.SCHEDULED).action is Action.TAKE_BATON
-    held = lost.noted(baton=Baton.TRACKER)
-    assert decision(held, JobState.SCHEDULED).outcome is Outcome.RELEASED
-    assert decision(lost.noted(baton=Baton.VM), JobState.SCHEDULED).action is Action.KEEP
+def what(decided: Decision) -> Then:
+    return decided.action if decided.outcome is None else (decided.action, decided.outcome)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_combination_is_decided_as_its_row_says(name: str) -> None:
+    space, table, make = TABLES[name]
+    left = list(range(len(table)))
+    for cell in cells(space):
+        number = next((n for n, candidate in enumerate(table) if candidate.fits(cell)), None)
+        assert number is not None, f"no row for {cell}"
+        decided = decide(make(cell))
+        assert what(decided) == table[number].then, f"{table[number].says}: {cell}"
+        if decided.action is Action.HAND_BACK:
+            assert decided.failure is not None
+        if number in left:
+            left.remove(number)
+    assert [table[number].says for number in left] == []
+
+
+def test_every_state_has_its_place() -> None:
+    assert WAITS | MOVED_ON | NOT_KNOWN == JOBS
+    assert len(WAITS) + len(AGENT) + len(CANCELLED | OVER) + len(NOT_KNOWN) == len(JOBS)
+    assert set(Sight) == UP | GOING | GONE | UNSEEN
+    assert AGENT == AGENTS
+
+
+def test_an_ended_run_is_not_decided_again() -> None:
+    with pytest.raises(BugError):
+        decision(running_run().ended(Outcome.FINISHED, now=EPOCH), JobState.FINISHED)
+
+
+# --- laws that are about more than one cell ---
+
+
+def test_a_fresh_vm_that_is_not_shown_is_not_missing() -> None:
+    over = running_run().noted(job_over_at=EPOCH)
+    fresh, old = EPOCH + ABSENCE_GRACE, EPOCH + ABSENCE_GRACE + timedelta(seconds=1)
+    assert decision(over, JobState.FINISHED, vm=None, now=fresh).action is Action.KEEP
+    assert decision(over, JobState.FINISHED, vm=None, now=old).outcome is Outcome.FINISHED
+
+
+def test_a_running_job_does_not_end_on_absence_before_the_vms_lifetime_is_over() -> None:
+    last = EPOCH + POLICY.max_lifetime + ABSENCE_GRACE
+    assert decision(running_run(), JobState.RUNNING, vm=None, now=last).action is Action.KEEP
+    after = last + timedelta(seconds=1)
+    assert decision(running_run(), JobState.RUNNING, vm=None, now=after).outcome is Outcome.LOST
+
+
+def test_time_outs_are_reached_to_the_second() -> None:
+    run, almost = booting_run(), timedelta(seconds=1)
+    extended = replace(run, reserved_until=EPOCH + timedelta(days=1))
+    assert decision(extended, JobState.RESERVED, now=EPOCH + BOOT_TIMEOUT - almost).action is Action.KEEP
+    assert decision(extended, JobState.RESERVED, now=EPOCH + BOOT_TIMEOUT).action is Action.TAKE_BATON
+    held = replace(extended, baton=Baton.VM)
+    assert decision(held, JobState.RESERVED, now=EPOCH + 2 * BOOT_TIMEOUT - almost).action is Action.KEEP
+    assert decision(held, JobState.RESERVED, now=EPOCH + 2 * BOOT_TIMEOUT).action is Action.TERMINATE
+
+
+def test_an_agent_that_exits_27_because_the_job_was_taken_elsewhere_costs_no_second_vm() -> None:
+    """The job's state is the truth: with an agent it is not ours to try again, whatever our own agent said."""
+    said = Mail(baton=Baton.VM, stage=BootStage.AGENT_EXITED, detail="27")
+    assert decision(booting_run(Baton.VM), JobState.RUNNING, mail=said).action is Action.RUN
+    assert decision(booting_run(Baton.VM), JobState.RESERVED, mail=said).action is Action.HAND_BACK
+
+
+def test_a_job_that_writes_into_its_mailbox_changes_nothing() -> None:
+    for stage in STAGES:
+        lie = Mail(baton=Baton.VM, stage=stage, detail="rm -rf")
+        assert decision(booting_run(Baton.VM), JobState.RUNNING, mail=lie).action is Action.RUN
+        assert decision(running_run(), JobState.RUNNING, mail=lie).action is Action.KEEP
+
+
+def test_a_job_reserved_again_after_its_agent_is_said_aloud_and_left_alone() -> None:
+    decided = decision(running_run(), JobState.RESERVED)
+    assert (decided.action, decided.odd) == (Action.KEEP, True)
+    assert not decision(running_run(), JobState.RUNNING).odd
 
 
 @pytest.mark.parametrize(
-    "failure",
+    ("vm", "mail", "kind"),
     [
-        {"now": EPOCH + BOOT_TIMEOUT},
-        {"vm": a_vm(state=VmState.TERMINATED, reason="Server.SpotInstanceTermination")},
-        {"vm": a_vm(state=VmState.STOPPING)},
-        {"mail": Mail(baton=Baton.IN_BOX, stage=BootStage.FAILED, detail="no network")},
+        (a_vm(state=VmState.TERMINATED, reason="Server.SpotInstanceTermination"), None, FailureKind.SPOT),
+        (a_vm(state=VmState.SHUTTING_DOWN, reason="Server.InsufficientInstanceCapacity"), None, FailureKind.CAPACITY),
+        (a_vm(state=VmState.STOPPED, reason="Client.UserInitiatedShutdown"), None, FailureKind.EC2),
+        (a_vm(), Mail(baton=Baton.TRACKER, stage=BootStage.FAILED), FailureKind.BOOT_PROGRAM),
+        (a_vm(), Mail(baton=Baton.TRACKER, stage=BootStage.AGENT_EXITED), FailureKind.AGENT),
+        (a_vm(), None, FailureKind.TAKEN_BACK),
     ],
 )
-def test_a_failed_boot_takes_the_baton_first(failure: dict[str, object]) -> None:
-    assert decision(booting_run(), JobState.RESERVED, **failure).action is Action.TAKE_BATON
+def test_a_failure_has_a_kind(vm: Vm, mail: Mail | None, kind: FailureKind) -> None:
+    decided = decision(booting_run(Baton.TRACKER), JobState.RESERVED, vm=vm, mail=mail)
+    assert decided.failure is not None
+    assert decided.failure.kind is kind
 
 
-def test_with_the_baton_a_failed_boot_is_handed_back_until_the_attempts_are_used_up() -> None:
-    run = booting_run(Baton.TRACKER)
-    late = EPOCH + BOOT_TIMEOUT
-    assert decision(run, JobState.RESERVED, now=late).action is Action.HAND_BACK
-    decided = decision(run, JobState.RESERVED, now=late, policy=a_policy(max_launch_attempts=1))
-    assert (decided.action, decided.outcome) == (Action.FINISH, Outcome.FAILED)
-    assert "i-" in decided.reason
-
-
-def test_without_the_baton_a_failed_boot_waits_for_the_vms_word_or_its_end() -> None:
+def test_what_a_look_teaches_is_told_once() -> None:
     run = booting_run(Baton.VM)
-    assert decision(run, JobState.RESERVED, now=EPOCH + BOOT_TIMEOUT).action is Action.KEEP
-    assert decision(run, JobState.RESERVED, now=EPOCH + 2 * BOOT_TIMEOUT).action is Action.TERMINATE
-    exited = Mail(baton=Baton.VM, stage=BootStage.AGENT_EXITED, detail="27")
-    assert decision(run, JobState.RESERVED, mail=exited).action is Action.HAND_BACK
-    going = a_vm(state=VmState.SHUTTING_DOWN)
-    assert decision(run, JobState.RESERVED, vm=going).action is Action.KEEP
-    assert decision(run, JobState.RESERVED, vm=a_vm(state=VmState.TERMINATED)).action is Action.HAND_BACK
+    assert set(situation(run, JobState.RESERVED).learnt) == {Moment.VM_RUNNING}
+    started = Mail(baton=Baton.VM, stage=BootStage.AGENT_STARTED)
+    assert set(situation(run, JobState.RESERVED, mail=started).learnt) == {Moment.VM_RUNNING, Moment.AGENT_STARTED}
+    learnt = situation(run, JobState.RUNNING).learnt
+    assert set(learnt) == {Moment.VM_RUNNING, Moment.AGENT_STARTED, Moment.JOB_RUNNING}
+    assert situation(run.running(now=EPOCH, learnt=learnt), JobState.RUNNING).learnt == {}
+    assert Moment.JOB_RUNNING not in situation(run, JobState.FINISHED).learnt
+    elsewhere = booting_run(Baton.TRACKER)
+    assert set(situation(elsewhere, JobState.RUNNING).learnt) == {Moment.VM_RUNNING}
 
 
-def test_an_absent_vm_is_not_a_dead_one() -> None:
-    assert decision(booting_run(), JobState.RESERVED, vm=None).action is Action.KEEP
-    assert decision(running_run(), JobState.RUNNING, vm=None, now=EPOCH + ABSENCE_GRACE * 3).action is Action.KEEP
-
-
-@pytest.mark.parametrize("state", sorted(AGENTS))
-def test_an_agent_that_has_the_job_makes_the_run_running(state: JobState) -> None:
-    assert decision(booting_run(Baton.VM), state).action is Action.RUN
-
-
-@pytest.mark.parametrize("state", sorted(CANCELLED | OVER))
-def test_a_job_over_before_its_agent_takes_the_baton_and_ends_the_vm(state: JobState) -> None:
-    assert decision(booting_run(), state).action is Action.TAKE_BATON
-    decided = decision(booting_run(Baton.TRACKER), state)
-    assert decided.action is Action.END
-    assert decided.outcome is (Outcome.CANCELLED if state in CANCELLED else Outcome.RELEASED)
-
-
-def test_a_running_job_is_left_alone() -> None:
-    assert decision(running_run(), JobState.RUNNING).action is Action.KEEP
-    assert decision(running_run(), JobState.RESERVED).action is Action.KEEP
-
-
-def test_a_vm_gone_under_its_agent_is_lost_and_never_finished() -> None:
-    decided = decision(running_run(), JobState.RUNNING, vm=a_vm(state=VmState.TERMINATED))
-    assert (decided.action, decided.outcome) == (Action.END, Outcome.LOST)
-
-
-def test_a_cancelled_job_has_its_grace_and_then_no_vm() -> None:
-    assert decision(running_run(), JobState.CANCELING).action is Action.NOTE_OVER
-    noted = running_run().noted(job_over_at=EPOCH)
-    assert decision(noted, JobState.CANCELING, now=EPOCH + timedelta(seconds=119)).action is Action.KEEP
-    assert decision(noted, JobState.CANCELING, now=EPOCH + timedelta(seconds=120)).action is Action.TERMINATE
-
-
-@pytest.mark.parametrize("state", sorted(OVER))
-def test_a_vm_still_up_after_its_job_has_its_grace(state: JobState) -> None:
-    assert decision(running_run(), state).action is Action.NOTE_OVER
-    noted = running_run().noted(job_over_at=EPOCH)
-    assert decision(noted, state, now=EPOCH + timedelta(seconds=60)).action is Action.TERMINATE
-    assert decision(noted, state, vm=a_vm(state=VmState.TERMINATED)).action is Action.END
-
-
-def test_a_finish_without_an_answer_is_settled_by_the_jobs_state() -> None:
-    asked = booting_run(Baton.TRACKER).finishing("because", now=EPOCH)
-    assert decision(asked, JobState.FINISHED).outcome is Outcome.FAILED
-    assert decision(asked, JobState.RUNNING).outcome is Outcome.RELEASED
-    soon, later = EPOCH + FINISH_SETTLES_AFTER / 2, EPOCH + FINISH_SETTLES_AFTER
-    assert decision(asked, JobState.RESERVED, now=soon).action is Action.KEEP
-    assert decision(asked, JobState.RESERVED, now=later).action is Action.FINISH
-    assert decision(asked, None, now=later).action is Action.KEEP
-
-
-@pytest.mark.parametrize("state", [None, JobState.UNRECOGNISED])
-def test_what_is_not_known_decides_nothing(state: JobState | None) -> None:
-    for run in (reserved_run(), booting_run(), running_run()):
-        assert decision(run, state).action is Action.KEEP
-
-
-def test_there_is_a_decision_for_everything() -> None:
-    """And never one that finishes or hands back a job whose agent may have it."""
-    runs = [reserved_run(), *(booting_run(baton) for baton in (Baton.IN_BOX, Baton.VM, Baton.TRACKER)), running_run()]
-    vms = [None, *(a_vm(state=state) for state in VmState)]
-    mails = [None, *(Mail(baton=baton, stage=stage) for baton in Baton for stage in (None, *BootStage))]
-    ages = [timedelta(), BOOT_TIMEOUT, 2 * BOOT_TIMEOUT, timedelta(days=2)]
-    count = 0
-    for run, state, vm, mail, age in product(runs, (None, *JobState), vms, mails, ages):
-        decided = decision(run, state, vm=vm if run.binding else None, mail=mail, now=EPOCH + age)
-        count += 1
-        if state in AGENTS:
-            assert decided.action not in {Action.FINISH, Action.HAND_BACK}
-            assert not (decided.action is Action.END and decided.outcome is Outcome.FAILED)
-        if decided.action is Action.END:
-            assert decided.outcome is not None
-    assert count > 10_000
-
-
-def test_a_vm_that_lost_its_credential_is_given_another() -> None:
-    lost = Mail(baton=Baton.VM, stage=BootStage.CREDENTIAL_LOST)
-    assert decision(booting_run(), JobState.RESERVED, mail=lost).action is Action.REISSUE
-    late = decision(booting_run(), JobState.RESERVED, mail=lost, now=EPOCH + BOOT_TIMEOUT)
-    assert late.action is Action.KEEP
-    assert decision(booting_run(), JobState.RUNNING, mail=lost).action is Action.RUN
+def test_a_run_remembers_where_it_failed_and_counts_what_it_was_told() -> None:
+    failure = Failure(kind=FailureKind.SPOT, words="EC2 shows it terminated")
+    run = booting_run().noted(told=frozenset({"vm_requested", "relaunch_1"}))
+    back = run.handed_back(failure, now=EPOCH + timedelta(seconds=48))
+    assert [(attempt.pool, attempt.seconds) for attempt in back.tried] == [("on-demand:m7i.large:eu-central-1a", 48)]
+    assert (back.told, back.told_so_far, back.attempt) == (frozenset(), 2, 1)
+    assert set(back.timeline) == {Moment.SCHEDULED, Moment.RECORDED}

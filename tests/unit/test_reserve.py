@@ -34,9 +34,7 @@ class Room:
         """Runs of new jobs, nothing asked of Buildkite yet."""
         jobs = [a_job(job_id=job_id) for job_id in self.desk.push(*[Step()] * count)]
         run = a_run()
-        wanted = [
-            Run.of(job, class_name=run.class_name, attempt=0, now=self.desk.clock.now(), give_up=None) for job in jobs
-        ]
+        wanted = [Run.of(job, class_name=run.class_name, now=self.desk.clock.now(), give_up=None) for job in jobs]
         return tuple(self.tables.ledger.record(wanted))
 
     def tick(self, **found: object) -> DispatcherTick:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from agent_stack.domain.attempts import Earlier
 from agent_stack.domain.capacity import Budget
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
@@ -30,7 +31,8 @@ def a_job(number: int = 1, **changes: object) -> Job:
 
 
 def a_run(number: int = 1, *, now: datetime = EPOCH, **changes: object) -> Run:
-    values: dict[str, Any] = {"class_name": ClassName("default"), "attempt": 0, "give_up": None, **changes}
+    earlier = Earlier(attempts=changes.pop("attempt", 0))  # type: ignore[arg-type]  # as the tests give it
+    values: dict[str, Any] = {"class_name": ClassName("default"), "give_up": None, "earlier": earlier, **changes}
     return Run.of(a_job(number), now=now, **values)
 
 
@@ -127,6 +129,7 @@ def an_environment(**changes: str) -> dict[str, str]:
         "IDLE_POLL_SECONDS": "2",
         "WOKEN_BY_JOBS": "false",
         "HISTORY_DAYS": "30",
+        "TERMINATE_ON_DELETE": "true",
         "LAUNCH_ENABLED": "true",
         "OBSERVE_ONLY": "false",
         "POWERTOOLS_LOG_LEVEL": "INFO",

@@ -115,6 +115,33 @@ def test_an_agents_end_is_told_whatever_it_was(yard: Yard, command: str, detail:
     assert yard.mail("i-0106")["detail"].replace(" x", "").startswith(detail)
 
 
+def test_an_agent_that_ran_and_said_nothing_is_no_boot_that_failed(yard: Yard) -> None:
+    """Its job may have begun: it must not be handed to another VM by the VM's own word alone."""
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0116", job_id, token)
+    vm = yard.boot("i-0116", agent=None, files={"bin/buildkite-agent": "#!/bin/bash\nsleep 1; exit 1"})
+    yard.ended(vm)
+    assert yard.mail("i-0116")["stage"] == "agent_exited"
+
+
+def test_after_a_reboot_the_vm_ends(yard: Yard) -> None:
+    """Neither timer nor boot program would be there: cloud-init runs user data at an instance's first boot only."""
+    vm = yard.boot("i-0117", header={"UNASSIGNED_TIMEOUT_SECONDS": "1"})
+    yard.ended(vm)
+    at_each_boot = vm.directory / "var/lib/cloud/scripts/per-boot/agent-stack"
+    assert at_each_boot.read_text() == "#!/bin/sh\nsystemctl poweroff\n"
+    assert at_each_boot.stat().st_mode & 0o111
+
+
+def test_memory_that_runs_out_ends_what_took_it_and_not_the_agent(yard: Yard) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0118", job_id, token)
+    vm = yard.boot("i-0118")
+    yard.ended(vm)
+    (started,) = (line for line in vm.effects() if " agent-stack-agent " in line)
+    assert "-p OOMPolicy=continue" in started
+
+
 def test_a_skewed_clock_is_set_once_from_the_answer(yard: Yard) -> None:
     yard.aws.front.skew = timedelta(minutes=9)
     job_id, token = yard.reserve("true")

@@ -126,10 +126,10 @@ def test_metadata_is_for_jobs_only_where_the_operator_says_so(yard: Yard, settin
 
 
 def test_the_credential_is_in_no_file_while_the_job_runs(yard: Yard) -> None:
-    job_id, token = yard.reserve("sleep 3")
+    job_id, token = yard.reserve("echo begun; sleep 3")
     yard.fill("i-0304", job_id, token)
     vm = yard.boot("i-0304")
-    wait_for(lambda: "agent started" in vm.console())
+    wait_for(lambda: yard.buildkite.job(job_id).log == "begun\n")
     left = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())
     assert token not in left
     assert "credential" not in yard.mail("i-0304")

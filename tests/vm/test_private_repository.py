@@ -1,4 +1,4 @@
-"""A private repository, checked out over SSH on loopback with the key that the VM fetched for its job."""
+"""A private repository, checked out by the agent over SSH on loopback with the key that the VM fetched for its job."""
 
 import getpass
 import shutil
@@ -11,21 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulator.buildkite import Step
 from tests.vm.yard import Yard
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SSHD is None, reason="there is no sshd here")]
-
-AGENT = """#!/usr/bin/env bash
-set -eu
-source "$BUILDKITE_HOOKS_PATH/environment"
-ls "$AGENT_STACK_PRIVATE"
-git clone -q "$PRIVATE_REPOSITORY" "$BUILDKITE_BUILD_PATH/checkout" 2>/dev/null
-cat "$BUILDKITE_BUILD_PATH/checkout/secret"
-ssh-agent -k >/dev/null
-exit 3
-"""
 
 
 def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(yard: Yard, tmp_path: Path) -> None:
@@ -34,22 +25,20 @@ def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(yard: Yard, tmp_path
         yard.aws.client("ssm").put_parameter(
             Name="/private/default/ssh-key", Value=key.read_text(), Type="SecureString", Overwrite=True
         )
-        job_id, token = yard.reserve("true")
+        environment = {
+            "BUILDKITE_REPO": f"ssh://{getpass.getuser()}@127.0.0.1:{port}{repository}",
+            "BUILDKITE_SKIP_CHECKOUT": "false",
+            "GIT_SSH_COMMAND": f"ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile={tmp_path}/known"
+            " -o IdentityFile=none",
+        }
+        command = 'cat secret; ls -A "$AGENT_STACK_PRIVATE"; ssh-agent -k >/dev/null'
+        job_id, token = yard.reserve(Step(command=command, env=environment))
         yard.fill("i-0501", job_id, token)
-        url = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{repository}"
-        vm = yard.boot(
-            "i-0501",
-            agent=None,
-            files={"bin/buildkite-agent": AGENT},
-            header={
-                "GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key",
-                "AGENT_ENVIRONMENT": f"PRIVATE_REPOSITORY={url},GIT_SSH_COMMAND=ssh -o StrictHostKeyChecking=no"
-                f" -o UserKnownHostsFile={tmp_path}/known -o IdentityFile=none",
-            },
-        )
+        vm = yard.boot("i-0501", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key"})
         yard.ended(vm)
-    said = (vm.directory / "var/lib/agent-stack/agent.log").read_text()
-    assert said.splitlines() == ["the plan"]
+    assert "the plan\n" in yard.buildkite.job(job_id).log
+    assert yard.buildkite.job(job_id).exit_status == 0
+    assert "git-ssh-key" not in yard.buildkite.job(job_id).log
 
 
 def _run(*command: str | Path, cwd: Path) -> None:

@@ -36,13 +36,16 @@ def keep(yard: Yard, name: str, value: str) -> None:
 
 
 def test_the_operators_script_runs_before_the_agent(yard: Yard) -> None:
-    put(yard, "bootstrap", b"#!/bin/sh\necho prepared >$HOME/prepared; echo said by the script\n")
-    job_id, token = yard.reserve('cat "$HOME/prepared"')
+    """With what root usually has: what it makes is for everybody, and the job's user is there to be given things."""
+    put(yard, "bootstrap", b"#!/bin/sh\ncd $STATE_DIRECTORY; mkdir tools; echo prepared >tools/it; echo at $HOME\n")
+    job_id, token = yard.reserve("stat -c %a ../../../../tools/it; cat ../../../../tools/it")
     yard.fill("i-0201", job_id, token)
     vm = yard.boot("i-0201", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap"})
     yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == "prepared\n"
-    assert "said by the script" in vm.console()
+    assert yard.buildkite.job(job_id).log == "644\nprepared\n"
+    assert "at /root" in vm.console()
+    steps = [step.split()[0] for step in yard.steps(vm)]
+    assert steps.index("useradd") < steps.index("s3:GetObject")
 
 
 @pytest.mark.parametrize(
@@ -89,8 +92,8 @@ def test_packages_whose_command_is_missing_are_installed(yard: Yard) -> None:
 
 
 APT = """#!/bin/bash
-echo "apt-get $*" >>"${HOME%/*}/effects.log"
-[[ $(grep -c ' update' "${HOME%/*}/effects.log") -gt 1 ]] || { echo "E: Could not get lock" >&2; exit 100; }
+echo "apt-get $*" >>"$LOCAL_VM_ROOT/effects.log"
+[[ $(grep -c ' update' "$LOCAL_VM_ROOT/effects.log") -gt 1 ]] || { echo "E: Could not get lock" >&2; exit 100; }
 """
 
 
@@ -113,6 +116,17 @@ def test_on_ubuntu_an_update_of_the_images_own_is_waited_for(yard: Yard, tmp_pat
         "apt-get -qq install -y --no-install-recommends docker.io",
     ]
     assert yard.buildkite.job(job_id).state == "finished"
+
+
+def test_ubuntu_neither_restarts_the_agent_nor_upgrades_itself_under_a_job(yard: Yard) -> None:
+    """Its needrestart would, after any installation, a job's own included."""
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0215", job_id, token)
+    vm = yard.boot("i-0215", files={"bin/apt-get": "#!/bin/sh\n"})
+    yard.ended(vm)
+    spared = (vm.directory / "etc/needrestart/conf.d/agent-stack.conf").read_text()
+    assert spared == "$nrconf{override_rc}{qr(^agent-stack-)} = 0;\n"
+    assert "systemctl stop apt-daily.timer apt-daily-upgrade.timer" in yard.steps(vm)
 
 
 def test_hooks_of_the_operator_run_and_ours_beside_them(yard: Yard) -> None:
@@ -210,7 +224,8 @@ def test_logs_go_to_cloudwatch_without_the_credential(yard: Yard) -> None:
     job_id, token = yard.reserve("true")
     yard.fill("i-0208", job_id, token)
     probe = """#!/bin/bash
-for n in {1..450}; do echo "line $n \\"quoted\\" \\\\ $BUILDKITE_AGENT_TOKEN"; done
+token=$(cat "${BUILDKITE_AGENT_TOKEN#file://}")
+for n in {1..450}; do echo "line $n \\"quoted\\" \\\\ $token"; done
 sleep 1
 exit 3
 """

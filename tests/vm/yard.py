@@ -189,12 +189,13 @@ class Yard:
             Launched(instance_id=instance_id, user_data=changed(self._aws.deployed.user_data, changes))
         )
 
-    def reserve(self, command: str, *, seconds: int = 600) -> tuple[str, str]:
+    def reserve(self, command: str | Step, *, seconds: int = 600) -> tuple[str, str]:
         """A reserved job and its acquisition token."""
+        step = Step(command=command) if isinstance(command, str) else command
         with httpx.Client(base_url=self._url, headers={"Authorization": f"Token {AGENT_TOKEN}"}) as api:
             stack = {"key": "stack", "type": "custom", "queue_key": "default", "metadata": {}}
             api.post("/stacks/register", json=stack).raise_for_status()
-            (job_id,) = self.buildkite.create_build(steps=[Step(command=command)]).job_ids
+            (job_id,) = self.buildkite.create_build(steps=[step]).job_ids
             body = {"job_uuids": [job_id], "reservation_expiry_seconds": seconds}
             api.put("/stacks/stack/scheduled-jobs/batch-reserve", json=body).raise_for_status()
             issued = api.post("/stacks/stack/job-acquisition-tokens", json={"job_uuids": [job_id]}).json()
@@ -277,13 +278,13 @@ def _step(line: str) -> str:
 
 def changed(user_data: bytes, changes: Mapping[str, str | None]) -> bytes:
     """User data with other settings; None leaves one out."""
-    lines = []
+    lines: list[str] = []
     for line in user_data.decode().splitlines():
         name = line.partition("=")[0]
         if name not in changes:
             lines.append(line)
         elif changes[name] is not None:
-            lines.append(f"{name}='{changes[name]}'")
+            lines.append(f"{name}={changes[name]}")
     return "\n".join(lines).encode()
 
 

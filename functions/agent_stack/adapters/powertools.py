@@ -7,7 +7,6 @@ second.
 
 import threading
 from collections import defaultdict
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -29,7 +28,7 @@ class PowertoolsTelemetry:
         self._deployment = deployment
         self._lock = threading.Lock()
         self._sums: dict[_Key, int] = defaultdict(int)
-        self._highest: dict[_Key, float] = {}
+        self._levels: dict[_Key, float] = {}
         self._each: dict[_Key, list[float]] = defaultdict(list)
 
     def info(self, message: str, **fields: Field) -> None:
@@ -57,44 +56,41 @@ class PowertoolsTelemetry:
     def level(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
         """See the port."""
         with self._lock:
-            self._highest[metric, of] = max(value, self._highest.get((metric, of), 0.0))
+            self._levels[metric, of] = value
+
+    def peak(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
+        """See the port."""
+        with self._lock:
+            self._levels[metric, of] = max(value, self._levels.get((metric, of), 0.0))
 
     def seconds(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
         """See the port."""
         with self._lock:
             self._each[metric, of].append(round(value, 3))
 
-    def flush(self, now: datetime | None = None) -> None:
-        """Write what was collected; to be called at the end of each invocation.
-
-        Args:
-            now: what the measurements are dated; by this machine's clock if not given.
-        """
+    def flush(self) -> None:
+        """Write what was collected; to be called at the end of each invocation."""
         with self._lock:
             measured = [
                 *((key, [float(value)]) for key, value in self._sums.items() if value),
-                *((key, [round(value, 3)]) for key, value in self._highest.items() if value),
+                *((key, [round(value, 3)]) for key, value in self._levels.items() if value),
                 *self._each.items(),
             ]
-            self._sums, self._highest, self._each = defaultdict(int), {}, defaultdict(list)
+            self._sums, self._levels, self._each = defaultdict(int), {}, defaultdict(list)
         by_dimensions: dict[tuple[tuple[str, str], ...], list[tuple[Metric, list[float]]]] = defaultdict(list)
         for (metric, of), values in measured:
             by_dimensions[self._dimensions(metric, of)].append((metric, values))
         for dimensions, metrics in by_dimensions.items():
-            self._write(dict(dimensions), metrics, now)
+            self._write(dict(dimensions), metrics)
 
     def _dimensions(self, metric: Metric, of: StrEnum | None) -> tuple[tuple[str, str], ...]:
         own = (DEPLOYMENT, self._deployment)
         return (own,) if of is None else (own, (SPLIT[metric][0], of.value))
 
-    def _write(
-        self, dimensions: dict[str, str], metrics: list[tuple[Metric, list[float]]], now: datetime | None
-    ) -> None:
+    def _write(self, dimensions: dict[str, str], metrics: list[tuple[Metric, list[float]]]) -> None:
         """One line; of a metric with more than a hundred values, which is as many as a line may have, several."""
         provider = AmazonCloudWatchEMFProvider(namespace=self._namespace, dimension_set=dimensions)
         provider.service = ""  # else POWERTOOLS_SERVICE_NAME would become a dimension, and no alarm would find it
-        if now is not None:
-            provider.set_timestamp(now)
         for metric, values in metrics:
             for value in values:
                 provider.add_metric(name=metric.value, unit=metric.unit, value=value)

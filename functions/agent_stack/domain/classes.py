@@ -17,6 +17,9 @@ TYPE_RULE = "instance-type"
 MARKET_RULE = "market"
 QUEUE_RULE = "queue"
 _MARKETS = frozenset(market.value for market in Market)
+_FALLBACK = "fallback"
+"""Ends the name of a class that is asked for on-demand in place of spot. No rule of a job can say it."""
+
 _TYPE = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
 _SHOWN_CLASSES = 8  # keeps a message on one line of the build page
 _SHOWN_RULE_CHARACTERS = 60
@@ -134,17 +137,23 @@ class ClassBook:
         return _as_wanted(vm_class, dict(wanted))
 
     def find(self, name: ClassName) -> VmClass | None:
-        """The class of that name, as a job chose it if the name says so; None when it is not, or no longer, offered."""
+        """The class of that name, as a job chose it if the name says so; None when it is not, or no longer, offered.
+
+        Under a name of `on_demand_name` it is asked for on-demand, as long as the operator lets it fall back.
+        """
         base, *choices = name.split("/")
         vm_class = self.classes.get(ClassName(base))
         if vm_class is None or not choices:
             return vm_class
         markets = [choice for choice in choices if choice in _MARKETS]
-        types = [choice for choice in choices if choice not in _MARKETS]
+        types = [choice for choice in choices if choice not in (*_MARKETS, _FALLBACK)]
         shaped = vm_class.chosen(
             instance_type=types[0] if types else None, market=Market(markets[0]) if markets else None
         )
-        return None if isinstance(shaped, Unmatched) else shaped
+        if isinstance(shaped, Unmatched) or _FALLBACK not in choices:
+            return None if isinstance(shaped, Unmatched) else shaped
+        market = Market.ON_DEMAND if shaped.fallback else shaped.market
+        return replace(shaped, name=name, market=market, fallback=False)
 
     def _offer(self) -> str:
         names = sorted(self.classes)
@@ -159,6 +168,11 @@ class ClassBook:
 def base_name(name: ClassName) -> ClassName:
     """The operator's name of a class that a job may have chosen more of."""
     return ClassName(name.partition("/")[0])
+
+
+def on_demand_name(name: ClassName) -> ClassName:
+    """What a class that spot has failed is asked for as: on-demand, if it may fall back."""
+    return name if name.endswith(f"/{_FALLBACK}") else ClassName(f"{name}/{_FALLBACK}")
 
 
 def _as_wanted(vm_class: VmClass, wanted: dict[str, str]) -> VmClass | Unmatched:

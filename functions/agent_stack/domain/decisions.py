@@ -1,10 +1,11 @@
-"""What becomes of a run: one pure function from facts to a decision.
+"""What becomes of a run: one pure function from enumerations to a decision.
 
-Facts may be missing. A job state, VM or mailbox that could not be read is None (or `Baton.UNKNOWN`), and
-absence never proves anything: the decision then is to keep the run and look again.
+`docs/decisions.md` is written from this function, by trying every combination.
 
-The baton decides who owns the job, so two-step decisions come as two calls: the first says TAKE_BATON, and
-once it is known who got it, the function is asked again.
+Facts may be missing; each enumeration of a `Situation` has a value for that, and it never proves anything. The baton
+decides who owns the job, so two-step decisions come as two calls: the first says TAKE_BATON, and once it is known who
+got it, the function is asked again. Taking it is a conditional write that decides by itself, so a mailbox that could
+not be read is as good as one that still holds the credential.
 """
 
 from dataclasses import dataclass
@@ -12,42 +13,20 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from agent_stack.domain import notices
+from agent_stack.domain.attempts import Failure, FailureKind, failure_kind
 from agent_stack.domain.errors import BugError
-from agent_stack.domain.notices import Notice
-from agent_stack.domain.policy import Policy
-from agent_stack.domain.runs import Run
-from agent_stack.domain.states import (
-    AGENTS,
-    BOOT_FAILED,
-    CANCELLED,
-    GOING,
-    GONE,
-    OURS,
-    OVER,
-    Baton,
-    BootStage,
-    JobState,
-    Outcome,
-    RunState,
-    VmState,
-)
-from agent_stack.domain.vms import Mail, Vm
+from agent_stack.domain.notices import Notice, duration
+from agent_stack.domain.situations import FINISH_SETTLES_AFTER, UNSEEN, Age, Sight, Situation, Standing, Word
+from agent_stack.domain.states import Baton, BootStage, JobState, Outcome, RunState, VmState
 
-FINISH_SETTLES_AFTER = timedelta(seconds=30)
-"""How long after asking Buildkite to finish a job a state that is still ours means the request never arrived.
-
-Longer than the client's total time-out, so no request of ours can still be under way.
-"""
-
-ABSENCE_GRACE = timedelta(minutes=10)
-"""A fresh instance may be missing from EC2's answers for minutes. Source: EC2's eventual-consistency page."""
+_TAKEN_BACK = Failure(kind=FailureKind.TAKEN_BACK, words="its credential had to be taken back")
 
 
 class Action(StrEnum):
     """What to do with a run in this tick."""
 
     KEEP = "keep"
-    RUN = "run"  # record that the agent has the job
+    RUN = "run"  # record that the job is our VM's agent's
     NOTE_OVER = "note_over"  # record when the job was over while its VM is up
     EXTEND = "extend"  # reserve again
     REISSUE = "reissue"  # put another credential into the mailbox
@@ -59,63 +38,21 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
-    """All that is known of one run at one moment.
+class Decision:
+    """What to do, why, and what to tell the build page.
 
     Attributes:
-        vm: the run's VM; None when EC2 did not show it.
-        described: EC2 answered in full; without that a missing VM means nothing at all.
-        job_state: None when it could not be had.
-        mail: None when the mailbox was not, or could not be, read.
+        outcome: how the run ends, where it does.
+        failure: why no agent came from its VM, where that is the reason.
+        odd: nothing is done, and an operator may want to know.
     """
-
-    run: Run
-    vm: Vm | None
-    described: bool
-    job_state: JobState | None
-    mail: Mail | None
-    boot_timeout: timedelta
-    policy: Policy
-    now: datetime
-
-    @property
-    def baton(self) -> Baton:
-        """Who holds the credential, by the freshest word we have."""
-        if self.run.baton is not Baton.IN_BOX:
-            return self.run.baton  # once taken it never goes back
-        return Baton.UNKNOWN if self.mail is None else self.mail.baton
-
-    @property
-    def vm_going(self) -> bool:
-        """EC2 says that the VM will not run a job any more."""
-        return self.vm is not None and self.vm.state in GOING
-
-    @property
-    def vm_gone(self) -> bool:
-        """EC2 says that nothing runs there any more."""
-        return self.vm is not None and self.vm.state in GONE
-
-    @property
-    def vm_long_absent(self) -> bool:
-        """EC2 answered in full and did not show the VM, long after every fresh VM is shown."""
-        launched = self.run.binding.launched_at if self.run.binding else self.run.state_entered_at
-        return self.vm is None and self.described and self.now - launched > ABSENCE_GRACE
-
-    @property
-    def past_lifetime(self) -> bool:
-        """The VM's own timer has ended it by now, whatever we can see."""
-        launched = self.run.binding.launched_at if self.run.binding else self.run.state_entered_at
-        return self.now - launched > self.policy.max_lifetime + ABSENCE_GRACE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What to do, why, and what to tell the build page."""
 
     action: Action
     reason: str = ""
     outcome: Outcome | None = None
+    failure: Failure | None = None
     notices: tuple[Notice, ...] = ()
+    odd: bool = False
 
 
 def decide(s: Situation) -> Decision:
@@ -133,178 +70,241 @@ def decide(s: Situation) -> Decision:
             raise BugError(f"an ended run is not decided again: {s.run.job_id}")
 
 
+# --- no VM ---
+
+
 def _decide_reserved(s: Situation) -> Decision:
     """No VM is bound: the dispatcher's, unless the job moved on or we gave it up."""
-    if s.job_state in CANCELLED or s.job_state in OVER:
-        outcome = Outcome.CANCELLED if s.job_state in CANCELLED else Outcome.RELEASED
-        return Decision(action=Action.END, outcome=outcome, reason=f"the job is {s.job_state}")
-    if s.job_state in AGENTS:
-        return Decision(action=Action.END, outcome=Outcome.RELEASED, reason="an agent elsewhere has the job")
-    if s.job_state in OURS and s.run.give_up is not None:
-        return Decision(action=Action.FINISH, outcome=Outcome.FAILED, reason=s.run.give_up)
-    return Decision(action=Action.KEEP)
+    match s.standing:
+        case Standing.CANCELING | Standing.CANCELED:
+            return _end(Outcome.CANCELLED, f"the job is {s.job_state}")
+        case Standing.NEVER_RAN | Standing.OVER:
+            return _end(Outcome.RELEASED, f"the job is {s.job_state}")
+        case Standing.AGENT:
+            return _end(Outcome.RELEASED, "an agent elsewhere has the job")
+        case Standing.RESERVED | Standing.LAPSED:
+            if s.run.give_up is not None:
+                return Decision(action=Action.FINISH, outcome=Outcome.FAILED, reason=s.run.give_up)
+            return Decision(action=Action.KEEP, reason="the dispatcher finds it a VM")
+        case Standing.UNKNOWN:
+            return _unknown(s)
 
 
 def _settle_finish(s: Situation, asked_at: datetime) -> Decision:
     """Buildkite was asked to finish the job and we never learnt the answer: only the job's state tells."""
-    if s.job_state in OVER:
-        return Decision(action=Action.END, outcome=Outcome.FAILED, reason=s.run.give_up or "")
-    if s.job_state in AGENTS or s.job_state is JobState.CANCELING:
-        return Decision(action=Action.END, outcome=Outcome.RELEASED, reason=f"the job is {s.job_state}")
-    if s.job_state in OURS and s.now - asked_at >= FINISH_SETTLES_AFTER:
-        return Decision(action=Action.FINISH, outcome=Outcome.FAILED, reason=s.run.give_up or "")
-    return Decision(action=Action.KEEP, reason="waiting to learn whether the job was finished")
+    match s.standing:
+        case Standing.CANCELED | Standing.NEVER_RAN | Standing.OVER:
+            return _end(Outcome.FAILED, s.run.give_up or "")
+        case Standing.AGENT | Standing.CANCELING:
+            return _end(Outcome.RELEASED, f"the job is {s.job_state}")
+        case Standing.RESERVED | Standing.LAPSED if s.now - asked_at >= FINISH_SETTLES_AFTER:
+            return Decision(
+                action=Action.FINISH, outcome=Outcome.FAILED, reason=s.run.give_up or "", failure=_known_failure(s)
+            )
+        case Standing.UNKNOWN if s.age is Age.BEYOND:
+            return _unknown(s)
+        case _:
+            return Decision(action=Action.KEEP, reason="waiting to learn whether the job was finished")
+
+
+def _known_failure(s: Situation) -> Failure | None:
+    """How the VM of a run that is being finished failed; None when there is none."""
+    return None if s.run.binding is None else _boot_failure(s) or _TAKEN_BACK
+
+
+def _unknown(s: Situation) -> Decision:
+    """Buildkite does not tell, or names a state that is inert; not for longer than a VM can live."""
+    if s.age is Age.BEYOND and s.sight is not Sight.UP:
+        return _end(Outcome.RELEASED, "nothing was heard of the job for longer than a VM lives")
+    return Decision(action=Action.KEEP, reason="the job's state is not known")
+
+
+# --- a VM, and no agent seen ---
 
 
 def _decide_booting(s: Situation) -> Decision:
-    if s.job_state is None or (s.job_state not in OURS | AGENTS | OVER | CANCELLED):
-        return Decision(action=Action.KEEP, reason="the job's state is not known")
-    if s.job_state in OURS:
+    if s.standing is Standing.UNKNOWN:
+        return _unknown(s)
+    if s.standing in (Standing.RESERVED, Standing.LAPSED):
         return _booting_for_a_waiting_job(s)
     match s.baton:
         case Baton.VM:
             return Decision(action=Action.RUN, reason=f"the job is {s.job_state}")
-        case Baton.IN_BOX:
+        case Baton.IN_BOX | Baton.UNKNOWN:
             return Decision(action=Action.TAKE_BATON, reason=f"the job is {s.job_state}")
         case Baton.TRACKER:
             return _retire_unused(s)
-        case Baton.UNKNOWN:
-            return Decision(action=Action.KEEP, reason="the mailbox could not be read")
 
 
 def _retire_unused(s: Situation) -> Decision:
     """The job needs no VM of ours any more, and no agent of ours can get it: save the cost."""
-    if s.job_state in CANCELLED:
-        return Decision(
-            action=Action.END,
-            outcome=Outcome.CANCELLED,
-            reason=f"the job is {s.job_state}",
-            notices=(notices.cancelled(s.run),),
-        )
-    elsewhere = s.job_state in AGENTS
-    reason = "an agent elsewhere has the job" if elsewhere else f"the job is {s.job_state}"
-    return Decision(action=Action.END, outcome=Outcome.RELEASED, reason=reason)
+    match s.standing:
+        case Standing.CANCELING | Standing.CANCELED:
+            return Decision(
+                action=Action.END,
+                outcome=Outcome.CANCELLED,
+                reason=f"the job is {s.job_state}",
+                notices=(notices.cancelled(s),),
+            )
+        case Standing.AGENT:
+            return _end(Outcome.RELEASED, "an agent elsewhere has the job")
+        case _:
+            return _end(Outcome.RELEASED, f"the job is {s.job_state}")
 
 
 def _booting_for_a_waiting_job(s: Situation) -> Decision:
-    age = s.now - s.run.state_entered_at
-    failure = _boot_failure(s, age)
-    if failure is not None:
-        return _boot_failed(s, failure, age)
-    if s.run.reservation_lost:
-        return _reservation_lost(s)
-    told = _boot_notices(s)
-    if s.job_state is JobState.SCHEDULED:
-        return Decision(action=Action.EXTEND, reason="the reservation lapsed", notices=told)
-    until = s.run.reserved_until
-    if until is None or until - s.now < s.policy.reservation / 2:
-        return Decision(action=Action.EXTEND, reason="under half of the reservation is left", notices=told)
-    if s.baton is Baton.VM and s.mail is not None and s.mail.stage is BootStage.CREDENTIAL_LOST:
-        return Decision(action=Action.REISSUE, reason="the VM lost the credential", notices=told)
-    return Decision(action=Action.KEEP, notices=told)
+    failure = _boot_failure(s)
+    if s.baton is Baton.TRACKER:
+        return _try_again(s, failure or _TAKEN_BACK)
+    if failure is None and not s.run.reservation_lost:
+        return _coming_up(s)
+    if s.baton is not Baton.VM:
+        reason = failure.words if failure is not None else "the reservation could not be regained"
+        return Decision(action=Action.TAKE_BATON, reason=reason)
+    if failure is None:
+        return Decision(action=Action.KEEP, reason="the reservation is lost; the VM may still acquire the job")
+    return _left_to_the_vm(s, failure)
 
 
-def _boot_failure(s: Situation, age: timedelta) -> str | None:
+def _boot_failure(s: Situation) -> Failure | None:
     """Why no agent will come from this boot, or None while one still may."""
-    if s.mail is not None and s.mail.stage in BOOT_FAILED:
+    if s.word is Word.NO_AGENT and s.mail is not None:
         said = f": {s.mail.detail}" if s.mail.detail else ""
         if s.mail.stage is BootStage.AGENT_EXITED:
-            return f"its agent ended without taking the job{said}"
-        return f"its boot program failed{said}"
-    if s.vm_going and s.vm is not None:
-        return f"EC2 shows it {s.vm.state}" + (f" ({s.vm.reason})" if s.vm.reason else "")
-    if age >= s.boot_timeout:
-        return f"no agent after {round(age.total_seconds())} s"
+            return Failure(kind=FailureKind.AGENT, words=f"its agent ended without taking the job{said}")
+        return Failure(kind=FailureKind.BOOT_PROGRAM, words=f"its boot program failed{said}")
+    if s.sight in (Sight.GOING, Sight.GONE) and s.vm is not None:
+        because = f" ({s.vm.reason})" if s.vm.reason else ""
+        return Failure(kind=failure_kind(s.vm.reason), words=f"EC2 shows it {s.vm.state}{because}")
+    if s.age is not Age.EARLY:
+        return Failure(kind=FailureKind.TIMEOUT, words=f"no agent after {duration(s.booting_for)}")
     return None
 
 
-def _boot_failed(s: Situation, failure: str, age: timedelta) -> Decision:
-    match s.baton:
-        case Baton.IN_BOX:
-            return Decision(action=Action.TAKE_BATON, reason=failure)
-        case Baton.UNKNOWN:
-            return Decision(action=Action.KEEP, reason="the mailbox could not be read")
-        case Baton.TRACKER:
-            return _try_again(s, failure)
-        case Baton.VM:
-            # The VM has the credential, so an agent may still register. Its own word that the agent exited, or
-            # EC2's that nothing runs there, ends that; Buildkite's state, read after both, showed no agent.
-            exited = s.mail is not None and s.mail.stage in BOOT_FAILED
-            if s.vm_gone or exited or (s.vm is None and s.past_lifetime):
-                return _try_again(s, failure)
-            if age >= 2 * s.boot_timeout and not s.vm_going:
-                return Decision(action=Action.TERMINATE, reason=failure)
-            return Decision(action=Action.KEEP, reason="the VM has the credential; waiting for its word or its end")
+def _left_to_the_vm(s: Situation, failure: Failure) -> Decision:
+    """The VM has the credential, so an agent may still register.
 
-
-def _try_again(s: Situation, failure: str) -> Decision:
-    if s.run.attempt < s.policy.max_launch_attempts:
-        return Decision(
-            action=Action.HAND_BACK,
-            reason=failure,
-            notices=(notices.relaunch(s.run, failure, s.policy.max_launch_attempts),),
-        )
-    where = f" Last VM: {s.run.binding.instance_id}." if s.run.binding else ""
+    Its own word that there is none, or EC2's that nothing runs there, ends that; Buildkite's state, read after both,
+    showed no agent.
+    """
+    if s.word is Word.NO_AGENT or s.sight is Sight.GONE or (s.sight in UNSEEN and s.age is Age.BEYOND):
+        return _try_again(s, failure)
+    if s.age in (Age.OVERDUE, Age.BEYOND) and s.sight in (Sight.UP, Sight.HIDDEN):
+        return Decision(action=Action.TERMINATE, reason=failure.words)
+    told = (notices.overdue(s),) if s.age is Age.LATE and s.sight in (Sight.UP, Sight.HIDDEN) else ()
     return Decision(
-        action=Action.FINISH,
-        outcome=Outcome.FAILED,
-        reason=f"No agent could be started in {s.run.attempt} attempts: {failure}.{where}",
+        action=Action.KEEP, reason="the VM has the credential; waiting for its word or its end", notices=told
     )
 
 
-def _reservation_lost(s: Situation) -> Decision:
-    match s.baton:
-        case Baton.IN_BOX:
-            return Decision(action=Action.TAKE_BATON, reason="the reservation could not be regained")
-        case Baton.TRACKER:
-            return Decision(action=Action.END, outcome=Outcome.RELEASED, reason="the reservation could not be regained")
-        case Baton.VM | Baton.UNKNOWN:
-            return Decision(action=Action.KEEP, reason="the VM may still acquire the job")
+def _try_again(s: Situation, failure: Failure) -> Decision:
+    """No agent of ours can get the job from that VM any more."""
+    if s.run.reservation_lost:
+        return _end(Outcome.RELEASED, "the reservation could not be regained")
+    if s.run.attempt < s.policy.max_launch_attempts:
+        return Decision(
+            action=Action.HAND_BACK, reason=failure.words, failure=failure, notices=(notices.relaunch(s, failure),)
+        )
+    tries = f"{s.run.attempt} attempts" if s.run.attempt > 1 else "one attempt"
+    return Decision(
+        action=Action.FINISH,
+        outcome=Outcome.FAILED,
+        reason=f"No agent could be started in {tries}: {failure.words}.",
+        failure=failure,
+    )
+
+
+def _coming_up(s: Situation) -> Decision:
+    told = _boot_notices(s)
+    if s.standing is Standing.LAPSED:
+        return Decision(action=Action.EXTEND, reason="the reservation lapsed", notices=told)
+    if _under_half_is_left(s):
+        return Decision(action=Action.EXTEND, reason="under half of the reservation is left", notices=told)
+    if s.baton is Baton.VM and s.word is Word.LOST_CREDENTIAL:
+        return Decision(action=Action.REISSUE, reason="the VM lost the credential", notices=told)
+    return Decision(action=Action.KEEP, reason="the VM is coming up", notices=told)
+
+
+def _under_half_is_left(s: Situation) -> bool:
+    until = s.run.reserved_until
+    left = timedelta() if until is None else until - s.now
+    return left < s.policy.reservation / 2
 
 
 def _boot_notices(s: Situation) -> tuple[Notice, ...]:
-    told = [notices.vm_requested(s.run)]
+    told = [notices.vm_requested(s)]
     if s.vm is not None and s.vm.state is VmState.RUNNING:
-        told.append(notices.vm_running(s.run, s.now))
-    slow = notices.slow_boot(s.run, s.now, s.boot_timeout)
+        told.append(notices.vm_running(s))
+    slow = notices.slow_boot(s)
     if slow is not None:
         told.append(slow)
     return tuple(told)
 
 
+# --- an agent of ours had the job ---
+
+
 def _decide_running(s: Situation) -> Decision:
-    """An agent of ours had the job. Silence of the mailbox means nothing from here on."""
-    if s.job_state in OVER:
-        return _after_the_job(s)
-    if s.vm_gone:
-        why = s.vm.reason if s.vm is not None else ""
-        return Decision(
-            action=Action.END,
-            outcome=Outcome.LOST,
-            reason=f"the VM went away under its agent: {why}",
-            notices=(notices.vm_lost(s.run, why),),
-        )
-    if s.vm is None and s.past_lifetime:
-        return Decision(action=Action.END, outcome=Outcome.LOST, reason="absent past its lifetime")
-    if s.job_state is JobState.CANCELING:
-        return _cancelling(s)
-    return Decision(action=Action.KEEP)
+    """Silence of the mailbox means nothing from here on."""
+    match s.standing:
+        case Standing.UNKNOWN:
+            return _unknown(s)
+        case Standing.CANCELED | Standing.NEVER_RAN | Standing.OVER:
+            return _after_the_job(s)
+        case Standing.CANCELING:
+            return _cancelling(s)
+        case _ if _is_lost(s):
+            return Decision(
+                action=Action.END,
+                outcome=Outcome.LOST,
+                reason="the VM went away under its agent" + (f": {s.vm.reason}" if s.vm and s.vm.reason else ""),
+                notices=(notices.vm_lost(s),) if s.standing is Standing.AGENT else (),
+            )
+        case Standing.AGENT:
+            return Decision(action=Action.KEEP, reason="the job is the agent's")
+        case _:
+            # Buildkite's own retry is a new job with a new id, so nobody has an explanation for this one.
+            return Decision(
+                action=Action.KEEP, reason=f"the job is {s.job_state} again after an agent had it", odd=True
+            )
+
+
+def _is_lost(s: Situation) -> bool:
+    return s.sight is Sight.GONE or (s.sight in UNSEEN and s.age is Age.BEYOND)
 
 
 def _cancelling(s: Situation) -> Decision:
+    if _is_lost(s):
+        return _end(Outcome.CANCELLED, "the VM went away while its agent was cancelling the job")
     if s.run.job_over_at is None:
         return Decision(action=Action.NOTE_OVER, reason="the agent is cancelling the job")
-    if s.now - s.run.job_over_at >= s.policy.cancel_grace and not s.vm_going and s.vm is not None:
-        return Decision(action=Action.TERMINATE, reason="the agent did not end the cancelled job in time")
-    return Decision(action=Action.KEEP)
+    if s.now - s.run.job_over_at >= s.policy.cancel_grace and s.sight is Sight.UP:
+        return Decision(
+            action=Action.TERMINATE,
+            reason="the agent did not end the cancelled job in time",
+            notices=(notices.cancel_forced(s),),
+        )
+    return Decision(action=Action.KEEP, reason="the agent is cancelling the job")
 
 
 def _after_the_job(s: Situation) -> Decision:
-    if s.vm_going or s.vm_long_absent:
-        outcome = Outcome.CANCELLED if s.job_state is JobState.CANCELED else Outcome.FINISHED
-        return Decision(action=Action.END, outcome=outcome, reason=f"the job is {s.job_state}")
-    if s.run.job_over_at is None:
+    """The VM ends itself after its agent; one that does not is ended."""
+    over_at = s.run.job_over_at
+    past_grace = over_at is not None and s.now - over_at >= s.policy.finish_grace
+    if s.sight in (Sight.GOING, Sight.GONE) or (s.sight is Sight.MISSING and past_grace):
+        return _end(_outcome_of(s.job_state), f"the job is {s.job_state}")
+    if over_at is None:
         return Decision(action=Action.NOTE_OVER, reason=f"the job is {s.job_state}")
-    if s.now - s.run.job_over_at >= s.policy.finish_grace:
+    if past_grace and s.sight is Sight.UP:
         return Decision(action=Action.TERMINATE, reason="still up after its job")
-    return Decision(action=Action.KEEP)
+    return Decision(action=Action.KEEP, reason="the VM is about to end itself")
+
+
+def _outcome_of(state: JobState | None) -> Outcome:
+    if state is JobState.CANCELED:
+        return Outcome.CANCELLED
+    return Outcome.RELEASED if state in (JobState.EXPIRED, JobState.SKIPPED, JobState.BROKEN) else Outcome.FINISHED
+
+
+def _end(outcome: Outcome, reason: str) -> Decision:
+    return Decision(action=Action.END, outcome=outcome, reason=reason)

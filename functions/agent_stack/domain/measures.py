@@ -81,6 +81,7 @@ class Metric(StrEnum):
     VMS_PAST_LIFETIME = "VmsPastLifetime"
     SWEEP_BRAKED = "SweepBraked"
     VMS_ABSENT = "VmsAbsent"  # of active runs, and EC2 does not show them
+    VMS_IMPAIRED = "VmsImpaired"  # they fail EC2's status checks
 
     @property
     def unit(self) -> str:

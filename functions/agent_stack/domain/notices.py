@@ -7,33 +7,45 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from agent_stack.domain.attempts import SPOT_LOSSES_BEFORE_ON_DEMAND, Failure, FailureKind, spot_losses
 from agent_stack.domain.policy import NotificationLevel
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import Moment
+from agent_stack.domain.situations import Situation
+from agent_stack.domain.states import Market, Moment
+from agent_stack.domain.texts import crop_characters
 
 MAX_CHARACTERS = 255
+MAX_FACT_CHARACTERS = 90  # of what a VM or EC2 says, so that what comes next still fits
 SLOW_BOOT_MINUTES = (1, 2, 4, 8)
 
 
 class NoticeKind(StrEnum):
     """One transition worth telling."""
 
+    WAITING = "waiting"
     VM_REQUESTED = "vm_requested"
     VM_RUNNING = "vm_running"
     SLOW_BOOT = "slow_boot"
+    OVERDUE = "overdue"
     RELAUNCH = "relaunch"
     CANCELLED = "cancelled"
+    CANCEL_FORCED = "cancel_forced"
     VM_LOST = "vm_lost"
 
 
-_FROM_LEVEL = {
+FROM_LEVEL = {
+    NoticeKind.WAITING: NotificationLevel.NORMAL,
     NoticeKind.VM_REQUESTED: NotificationLevel.NORMAL,
     NoticeKind.VM_RUNNING: NotificationLevel.VERBOSE,
     NoticeKind.SLOW_BOOT: NotificationLevel.NORMAL,
+    NoticeKind.OVERDUE: NotificationLevel.QUIET,
     NoticeKind.RELAUNCH: NotificationLevel.QUIET,
     NoticeKind.CANCELLED: NotificationLevel.NORMAL,
+    NoticeKind.CANCEL_FORCED: NotificationLevel.QUIET,
     NoticeKind.VM_LOST: NotificationLevel.QUIET,
 }
+"""The least level at which each is told."""
+
 _RANK = {NotificationLevel.QUIET: 0, NotificationLevel.NORMAL: 1, NotificationLevel.VERBOSE: 2}
 
 
@@ -51,71 +63,123 @@ class Notice:
 
     def shown_at(self, level: NotificationLevel) -> bool:
         """Whether an operator who chose that level wants it."""
-        return _RANK[_FROM_LEVEL[self.kind]] <= _RANK[level]
+        return told_from(self.kind, level)
 
 
-def vm_requested(run: Run) -> Notice:
+def told_from(kind: NoticeKind, level: NotificationLevel) -> bool:
+    """Whether notices of that kind are told at that level."""
+    return _RANK[FROM_LEVEL[kind]] <= _RANK[level]
+
+
+def notice(kind: NoticeKind, text: str, *, suffix: str = "") -> Notice:
+    """A notice of that kind, its text in what the page takes."""
+    return Notice(kind=kind, key=kind + suffix, text=crop_characters(text, MAX_CHARACTERS))
+
+
+def vm_requested(s: Situation) -> Notice:
     """A VM is bound to the job and on its way up."""
-    waited = _since(run.timeline.get(Moment.SCHEDULED), run.timeline.get(Moment.BOUND))
-    return _notice(
+    waited = _since(s.run.timeline.get(Moment.SCHEDULED), s.run.timeline.get(Moment.BOUND))
+    after = f" {waited} after the job was scheduled" if waited and s.run.attempt == 1 else ""
+    again = f" (attempt {s.run.attempt} of {s.policy.max_launch_attempts})" if s.run.attempt > 1 else ""
+    spot = spot_losses(s.run.tried)
+    instead = f", on-demand after {spot} spot losses" if spot >= SPOT_LOSSES_BEFORE_ON_DEMAND and _on_demand(s) else ""
+    return notice(
         NoticeKind.VM_REQUESTED,
-        f"Starting VM {_vm(run)}{waited}. Next: it boots and its agent takes this job.",
+        f"Starting VM {_vm(s.run)}{after}{again}{instead}. Next: it boots and its agent takes this job.",
     )
 
 
-def vm_running(run: Run, now: datetime) -> Notice:
+def vm_running(s: Situation) -> Notice:
     """EC2 shows the VM running."""
-    return _notice(
-        NoticeKind.VM_RUNNING,
-        f"VM {_vm(run)} is running{_since(run.timeline.get(Moment.BOUND), now)}. Next: its agent takes this job.",
-    )
+    since = _since(s.run.timeline.get(Moment.BOUND), s.now)
+    after = f" {since} after it was given this job" if since else ""
+    return notice(NoticeKind.VM_RUNNING, f"VM {_vm(s.run)} is running{after}. Next: its agent takes this job.")
 
 
-def slow_boot(run: Run, now: datetime, boot_timeout: timedelta) -> Notice | None:
+def slow_boot(s: Situation) -> Notice | None:
     """The boot takes long; told at one, two, four and eight minutes, None in between."""
-    age = now - run.state_entered_at
-    passed = [minutes for minutes in SLOW_BOOT_MINUTES if age >= timedelta(minutes=minutes)]
+    passed = [minutes for minutes in SLOW_BOOT_MINUTES if s.booting_for >= timedelta(minutes=minutes)]
     if not passed:
         return None
-    left = max(timedelta(), boot_timeout - age)
-    return _notice(
+    stage = s.mail.stage if s.mail is not None else None
+    at = f" and says “{stage.replace('_', ' ')}”" if stage is not None else " and has said nothing yet"
+    left = duration(max(timedelta(), s.boot_timeout - s.booting_for))
+    return notice(
         NoticeKind.SLOW_BOOT,
-        f"VM {_vm(run)} has been booting for {_seconds(age)}. "
-        f"Next: if no agent has started in {_seconds(left)}, another VM is tried.",
+        f"VM {_vm(s.run)} has been booting for {duration(s.booting_for)}{at}. "
+        f"Next: if no agent has started in {left}, {_or_else(s)}.",
         suffix=f"_{passed[-1]}",
     )
 
 
-def relaunch(run: Run, reason: str, max_attempts: int) -> Notice:
+def overdue(s: Situation) -> Notice:
+    """The VM has the credential, and no agent shows in time."""
+    left = duration(max(timedelta(), 2 * s.boot_timeout - s.booting_for))
+    return notice(
+        NoticeKind.OVERDUE,
+        f"VM {_vm(s.run)} has this job, but no agent shows after {duration(s.booting_for)}. "
+        f"Next: if none shows in {left}, the VM is terminated and {_or_else(s)}.",
+    )
+
+
+def relaunch(s: Situation, failure: Failure) -> Notice:
     """The VM failed before its agent had the job; there will be another."""
-    return _notice(
+    happened = (
+        "was taken back by EC2 (spot) before its agent had this job"
+        if failure.kind is FailureKind.SPOT
+        else f"could not run this job: {crop_characters(failure.words, MAX_FACT_CHARACTERS)}"
+    )
+    losses = spot_losses(s.run.attempts_with(failure, s.now))
+    market = ", on-demand if its class allows it" if losses >= SPOT_LOSSES_BEFORE_ON_DEMAND else ""
+    return notice(
         NoticeKind.RELAUNCH,
-        f"VM {_vm(run)} failed before its agent had this job: {reason}. "
-        f"Next: another VM (attempt {run.attempt + 1} of {max_attempts}).",
-        suffix=f"_{run.attempt}",
+        f"VM {_vm(s.run)} {happened}. "
+        f"Next: another VM{market} (attempt {s.run.attempt + 1} of {s.policy.max_launch_attempts}).",
+        suffix=f"_{s.run.attempt}",
     )
 
 
-def cancelled(run: Run) -> Notice:
+def cancelled(s: Situation) -> Notice:
     """The job was cancelled before an agent had it."""
-    return _notice(
+    return notice(
         NoticeKind.CANCELLED,
-        f"Cancelled before an agent had this job: VM {_vm(run)} is being terminated.",
+        f"Cancelled before an agent had this job. Next: VM {_vm(s.run)} is terminated.",
     )
 
 
-def vm_lost(run: Run, reason: str) -> Notice:
+def cancel_forced(s: Situation) -> Notice:
+    """The agent had its grace to end the cancelled job, and did not."""
+    return notice(
+        NoticeKind.CANCEL_FORCED,
+        f"The agent did not end this cancelled job within {duration(s.policy.cancel_grace)}. "
+        f"Next: VM {_vm(s.run)} is terminated, and Buildkite notices the lost agent within minutes.",
+    )
+
+
+def vm_lost(s: Situation) -> Notice:
     """The VM went away under a running agent."""
-    because = f" ({reason})" if reason else ""
-    return _notice(
+    reason = s.vm.reason if s.vm is not None else ""
+    because = f" ({crop_characters(reason, MAX_FACT_CHARACTERS)})" if reason else ""
+    return notice(
         NoticeKind.VM_LOST,
-        f"VM {_vm(run)} went away while its agent ran this job{because}. Next: Buildkite notices the lost agent "
-        "and retries the job if the pipeline says so.",
+        f"VM {_vm(s.run)} went away while an agent had this job{because}. Next: Buildkite notices the lost agent "
+        "within minutes and retries the job if the pipeline says so.",
     )
 
 
-def _notice(kind: NoticeKind, text: str, *, suffix: str = "") -> Notice:
-    return Notice(kind=kind, key=kind + suffix, text=_crop(text))
+def duration(span: timedelta) -> str:
+    """As people say it: seconds below two minutes, then minutes and seconds."""
+    seconds = round(span.total_seconds())
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min {seconds % 60} s"  # noqa: PLR2004  (below two minutes people count seconds)
+
+
+def _or_else(s: Situation) -> str:
+    last = s.run.attempt >= s.policy.max_launch_attempts
+    return "this job is finished with the reason" if last else "another VM is tried"
+
+
+def _on_demand(s: Situation) -> bool:
+    return s.run.binding is not None and s.run.binding.market is Market.ON_DEMAND
 
 
 def _vm(run: Run) -> str:
@@ -126,15 +190,4 @@ def _vm(run: Run) -> str:
 
 
 def _since(start: datetime | None, end: datetime | None) -> str:
-    if start is None or end is None or end < start:
-        return ""
-    return f", {_seconds(end - start)} so far"
-
-
-def _seconds(duration: timedelta) -> str:
-    seconds = round(duration.total_seconds())
-    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min {seconds % 60} s"  # noqa: PLR2004  (below two minutes people count seconds)
-
-
-def _crop(text: str) -> str:
-    return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
+    return "" if start is None or end is None or end < start else duration(end - start)

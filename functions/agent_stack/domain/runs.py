@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
+from agent_stack.domain.attempts import BYTES_OF_ONE, KEPT, Attempt, Earlier, Failure, seconds_between
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.states import Baton, Market, Moment, Outcome, RunState
+from agent_stack.domain.texts import crop_bytes
 from agent_stack.domain.vms import Vm
 
 _FROM_BEFORE_THE_VM = frozenset({Moment.SCHEDULED, Moment.RECORDED})
@@ -53,7 +55,9 @@ class Run:
         reservation_lost: another stack or nobody holds the job now; it must not be started.
         finishing_at: we are about to finish the job, or have, with `give_up` as the reason.
         job_over_at: when we first saw the job over while its VM was still up.
-        told: the transitions already told on the build page.
+        tried: the latest VMs that failed before an agent had the job, oldest first.
+        told: the transitions already told on the build page, of the attempt that it is in.
+        told_before: how many were told in earlier attempts and runs of this job.
         timeline: when each moment happened first.
     """
 
@@ -73,21 +77,33 @@ class Run:
     finishing_at: datetime | None = None
     job_over_at: datetime | None = None
     outcome: Outcome | None = None
+    tried: tuple[Attempt, ...] = ()
     told: frozenset[str] = frozenset()
+    told_before: int = 0
     timeline: Mapping[Moment, datetime] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, job: Job, *, class_name: ClassName, attempt: int, now: datetime, give_up: str | None) -> Self:
+    def of(
+        cls,
+        job: Job,
+        *,
+        class_name: ClassName,
+        now: datetime,
+        give_up: str | None,
+        earlier: Earlier | None = None,
+    ) -> Self:
         """A first record of that job, before anything is asked of anyone."""
+        used = earlier or Earlier()
         return cls(
             job_id=job.job_id,
             queue_key=job.queue_key,
             class_name=class_name,
             state=RunState.RESERVED,
             state_entered_at=now,
-            attempt=attempt,
+            attempt=used.attempts,
             priority=job.priority,
-            give_up=cropped(give_up),
+            give_up=None if give_up is None else crop_bytes(give_up, MAX_REASON_BYTES),
+            told_before=used.told,
             timeline={Moment.SCHEDULED: job.scheduled_at, Moment.RECORDED: now},
         )
 
@@ -106,17 +122,20 @@ class Run:
             moments={Moment.LAUNCHED: vm.launched_at, Moment.BOUND: now},
         )
 
-    def running(self, *, now: datetime) -> Self:
-        """Buildkite shows an agent and the VM has the credential: from here the job is the agent's."""
-        return self._next(
-            state=RunState.RUNNING,
-            state_entered_at=now,
-            baton=Baton.VM,
-            moments={Moment.AGENT_STARTED: now, Moment.JOB_RUNNING: now},
-        )
+    def running(self, *, now: datetime, learnt: Mapping[Moment, datetime]) -> Self:
+        """The VM has the credential and the job moved on: from here it is the agent's.
 
-    def handed_back(self, *, now: datetime) -> Self:
-        """Its VM will never run it; the dispatcher finds it another one. The attempt stays counted."""
+        Args:
+            learnt: what the look that showed it adds to the time line.
+        """
+        return self._next(state=RunState.RUNNING, state_entered_at=now, baton=Baton.VM, moments=learnt)
+
+    def handed_back(self, failure: Failure, *, now: datetime, class_name: ClassName | None = None) -> Self:
+        """Its VM will never run it; the dispatcher finds it another one. The attempt stays counted.
+
+        Args:
+            class_name: of which it will be asked for from now on; None for the same.
+        """
         fresh: Mapping[Moment, datetime] = {m: at for m, at in self.timeline.items() if m in _FROM_BEFORE_THE_VM}
         later = self._next(
             state=RunState.RESERVED,
@@ -124,17 +143,39 @@ class Run:
             binding=None,
             baton=Baton.IN_BOX,
             job_over_at=None,
+            class_name=class_name or self.class_name,
+            tried=self.attempts_with(failure, now)[-KEPT:],
             told=frozenset(),
+            told_before=self.told_so_far,
         )
         return replace(later, timeline=fresh)
 
+    @property
+    def told_so_far(self) -> int:
+        """How many notices the job's page has had of its runs."""
+        return self.told_before + len(self.told)
+
+    def attempts_with(self, failure: Failure, now: datetime) -> tuple[Attempt, ...]:
+        """What was tried, with the VM that it has now, which failed."""
+        if self.binding is None:
+            return self.tried
+        latest = Attempt(
+            instance_id=self.binding.instance_id,
+            instance_type=self.binding.instance_type,
+            zone=self.binding.zone,
+            market=self.binding.market,
+            kind=failure.kind,
+            seconds=seconds_between(self.state_entered_at, now),
+        )
+        return (*self.tried, latest)
+
     def giving_up(self, reason: str) -> Self:
         """It cannot be run, for that reason; the tracker will finish the job."""
-        return self._next(give_up=cropped(reason))
+        return self._next(give_up=self._kept(reason))
 
     def finishing(self, reason: str, *, now: datetime) -> Self:
         """Recorded before Buildkite is asked to finish the job, so that it is never asked blindly again."""
-        return self._next(give_up=cropped(reason), finishing_at=now)
+        return self._next(give_up=self._kept(reason), finishing_at=now)
 
     def ended(self, outcome: Outcome, *, now: datetime) -> Self:
         """Nothing will happen to it any more."""
@@ -158,13 +199,10 @@ class Run:
             moments=moments,
         )
 
+    def _kept(self, reason: str) -> str:
+        """A reason short enough for the ledger, beside what was tried."""
+        return crop_bytes(reason, MAX_REASON_BYTES - BYTES_OF_ONE * len(self.tried))
+
     def _next(self, *, moments: Mapping[Moment, datetime] | None = None, **changes: object) -> Self:
         timeline = {**(moments or {}), **self.timeline}  # a moment is when it happened first
         return replace(self, version=self.version + 1, timeline=timeline, **changes)  # type: ignore[arg-type]  # each method above names fields and values of its own
-
-
-def cropped(reason: str | None) -> str | None:
-    """A reason short enough for the ledger; None stays None."""
-    if reason is None or len(reason.encode()) <= MAX_REASON_BYTES:
-        return reason
-    return reason.encode()[: MAX_REASON_BYTES - 3].decode(errors="ignore") + "…"

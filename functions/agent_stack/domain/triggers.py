@@ -1,7 +1,12 @@
 """Why an invocation happens. Events are hints: none of them says what is true, only that it is time to look."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from typing import Any
+
+_ID = re.compile(r"\bi-[0-9a-f]{8,17}\b|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+"""Of an instance, also as the end of our agents' names, or of a job. What else is written so is nobody's of ours."""
 
 
 class Trigger(StrEnum):
@@ -19,3 +24,9 @@ class Trigger(StrEnum):
         if "Records" in event:
             return cls.WAKE_UP
         return cls.SCHEDULE
+
+
+def mentioned(event: Mapping[str, Any]) -> Iterator[frozenset[str]]:
+    """The ids of instances and jobs that each event of a batch mentions, wherever it does."""
+    for record in event.get("Records", ()):
+        yield frozenset(_ID.findall(str(record.get("body", ""))))

@@ -38,8 +38,7 @@ class Absences:
         for instance_id, count in counts.items():
             if count >= TELLING and _worth_a_question(count):
                 self.telemetry.warning("vm_absent", instance_id=instance_id, count=count)
-        if counts:
-            self.telemetry.count(Metric.VMS_ABSENT, len(counts))
+        self.telemetry.peak(Metric.VMS_ABSENT, len(counts))
         worth = [instance_id for instance_id, count in counts.items() if _worth_a_question(count)]
         worth.sort(key=counts.__getitem__)  # whose absence is new has most to tell
         for instance_id in worth[MOST_AT_ONCE:]:

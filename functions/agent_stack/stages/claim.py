@@ -16,6 +16,9 @@ from agent_stack.ports import Ledger, Mailbox, StacksApi, Telemetry
 from agent_stack.stages.states import job_states
 from agent_stack.stages.ticks import TrackerTick, Verdict
 
+FAILURES_A_TICK = 3
+"""Batons that cannot be taken before the others are left for the next tick: the table is not to be reached."""
+
 DESTRUCTIVE = frozenset({Action.TERMINATE, Action.HAND_BACK, Action.FINISH, Action.END})
 
 
@@ -32,11 +35,13 @@ class Claim:
         """Rewrites the `verdicts` concerned."""
         verdicts = dict(tick.verdicts)
         held: list[Run] = []
+        failures = 0
         for verdict in tick.verdicts.values():
-            if verdict.decision.action is Action.TAKE_BATON:
+            if verdict.decision.action is Action.TAKE_BATON and failures < FAILURES_A_TICK:
                 baton = self._take(verdict.run)
                 if baton is not None:
                     held.append(verdict.run.noted(baton=baton))
+                failures += baton is None
         known = {run.job_id: run for run in self.ledger.update(held)}
         doubtful = [
             replace(verdict.situation, run=known.get(job_id, verdict.run))

@@ -1,6 +1,6 @@
 """Decide: what becomes of every run, by the pure function of `domain.decisions`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent_stack.domain.decisions import Action, decide
 from agent_stack.domain.errors import BugError
@@ -9,11 +9,13 @@ from agent_stack.ports import Telemetry
 from agent_stack.stages.ticks import TrackerTick, Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Decide:
     """Decides run by run; a run that cannot be decided does not stop the others."""
 
     telemetry: Telemetry
+    _odd: frozenset[JobId] = field(default=frozenset(), init=False)
+    """Runs of which something odd was said already: they are looked at again every tick."""
 
     def __call__(self, tick: TrackerTick) -> TrackerTick:
         """Fills `verdicts`."""
@@ -25,7 +27,8 @@ class Decide:
                 self.telemetry.error("run_undecidable", job_id=situation.run.job_id, error=str(error))
                 continue
             verdicts[situation.run.job_id] = Verdict(situation=situation, decision=decision)
-            if decision.action is not Action.KEEP:
+            news = decision.odd and situation.run.job_id not in self._odd
+            if decision.action is not Action.KEEP or news:
                 self.telemetry.info(
                     "run_decided",
                     job_id=situation.run.job_id,
@@ -35,4 +38,5 @@ class Decide:
                     action=decision.action,
                     reason=decision.reason,
                 )
+        self._odd = frozenset(job_id for job_id, verdict in verdicts.items() if verdict.decision.odd)
         return replace(tick, verdicts=verdicts)

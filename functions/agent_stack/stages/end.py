@@ -25,7 +25,7 @@ class End:
             run = verdict.run
             match verdict.decision.action:
                 case Action.RUN:
-                    changed.append(run.running(now=tick.now))
+                    changed.append(run.running(now=tick.now, learnt=verdict.situation.learnt))
                 case Action.NOTE_OVER:
                     changed.append(run.noted(job_over_at=tick.now))
                 case Action.END:

@@ -4,17 +4,24 @@ The intention is recorded before the request. When the answer is lost, the job's
 what came of it; the request is never blindly repeated.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from agent_stack.domain.decisions import Action
 from agent_stack.domain.errors import AgentStackError, GiveUpError, UnknownOutcomeError
+from agent_stack.domain.identifiers import JobId
+from agent_stack.domain.last_words import last_words
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome
-from agent_stack.ports import Ledger, StacksApi, Telemetry
-from agent_stack.stages.ticks import TrackerTick
+from agent_stack.ports import Fleet, Ledger, StacksApi, Telemetry
+from agent_stack.stages.ticks import TrackerTick, Verdict
 
 EXIT_STATUS = -1
 """What Buildkite itself shows for a job whose agent was lost; a pipeline's retry rules can match it."""
+
+CONSOLES_A_TICK = 10
+"""At some 100 ms each, a second of a tick; and half of what EC2 grants for reading in that time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,39 +29,46 @@ class Finish:
     """Finishes jobs one by one; one failure does not stop the others."""
 
     stacks: StacksApi
+    fleet: Fleet
     ledger: Ledger
     telemetry: Telemetry
 
     def __call__(self, tick: TrackerTick) -> TrackerTick:
         """Updates the runs in `verdicts`; ends those whose outcome is known."""
-        intended = self.ledger.update(
-            [
-                verdict.run.finishing(verdict.decision.reason, now=tick.now)
-                for verdict in tick.verdicts.values()
-                if verdict.decision.action is Action.FINISH
-            ]
-        )
+        wanted = [verdict for verdict in tick.verdicts.values() if verdict.decision.action is Action.FINISH]
+        consoles = self._consoles(wanted)
+        # Dying after this leaves a run that says it is being finished; the job's own state tells the next tick.
+        intended = self.ledger.update([v.run.finishing(v.decision.reason, now=tick.now) for v in wanted])
         ended: list[Run] = []
         for run in intended:
-            outcome = self._finish(run, tick.verdicts[run.job_id].decision.reason)
+            verdict = tick.verdicts[run.job_id]
+            decision = verdict.decision
+            detail = last_words(verdict.situation, decision.reason, decision.failure, consoles.get(run.job_id))
+            outcome = self._finish(run, detail)
             if outcome is not None:
                 ended.append(run.ended(outcome, now=tick.now))
         recorded = self.ledger.end(ended)
         return replace(tick, verdicts=tick.with_runs(recorded))
 
-    def _finish(self, run: Run, reason: str) -> Outcome | None:
-        """How the run ended; None when that must be learnt from the job's state.
+    def _consoles(self, finishing: Sequence[Verdict]) -> Mapping[JobId, str]:
+        """What the VMs wrote that did not say themselves why they failed. Read first, for it may take a while."""
+        silent = {
+            v.run.job_id: v.run.binding.instance_id
+            for v in finishing
+            if v.run.binding is not None and (v.situation.mail is None or not v.situation.mail.detail)
+        }
+        consoles: dict[JobId, str] = {}
+        for job_id, instance_id in islice(silent.items(), CONSOLES_A_TICK):
+            try:
+                consoles[job_id] = self.fleet.console_output(instance_id)
+            except AgentStackError as error:
+                self.telemetry.warning("console_unread", job_id=job_id, instance_id=instance_id, error=str(error))
+        return consoles
 
-        Args:
-            reason: in full; the run keeps a cropped one.
-        """
+    def _finish(self, run: Run, detail: str) -> Outcome | None:
+        """How the run ended; None when that must be learnt from the job's state."""
         try:
-            self.stacks.finish(
-                run.queue_key,
-                run.job_id,
-                exit_status=EXIT_STATUS,
-                detail=reason or "No VM could run this job.",
-            )
+            self.stacks.finish(run.queue_key, run.job_id, exit_status=EXIT_STATUS, detail=detail)
         except GiveUpError as error:
             # Buildkite knows better: the job is over, or somebody else's. There is nothing left to do for it.
             self.telemetry.warning("job_not_finished", job_id=run.job_id, error=str(error))

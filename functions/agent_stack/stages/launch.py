@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from agent_stack.domain.attempts import elsewhere
 from agent_stack.domain.capacity import LaunchMemory, choose_market
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.errors import AgentStackError, BugError, GiveUpError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName
-from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, Intent, LaunchOrder, LaunchOutcome
+from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, Intent, LaunchErrorClass, LaunchOrder, LaunchOutcome
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
@@ -30,6 +31,9 @@ MINUTE = timedelta(minutes=1)
 
 BROKEN_GRACE = timedelta(seconds=60)
 """How long jobs wait for an operator to mend what EC2 calls wrong before they are finished with EC2's message."""
+
+FOR_AN_OPERATOR = frozenset({LaunchErrorClass.ACCOUNT, LaunchErrorClass.CONFIGURATION, LaunchErrorClass.UNRECOGNISED})
+"""Errors that waiting does not mend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +183,9 @@ class Launch:
         if market is None:
             self.telemetry.info("pools_resting", class_name=vm_class.name, count=len(runs))
             return 0
-        pools_open = tuple(pool for pool in pools[market] if pool not in resting)
+        pools_open = elsewhere(
+            [pool for pool in pools[market] if pool not in resting], (run.tried[-1].pool for run in runs if run.tried)
+        )
         asked = 0
         for start in range(0, len(runs), MAX_VMS_OF_A_LAUNCH):
             chunk = runs[start : start + MAX_VMS_OF_A_LAUNCH]
@@ -240,7 +246,8 @@ class Launch:
 
     def _say(self, intent: Intent, outcome: LaunchOutcome) -> None:
         for partial in outcome.errors:
-            self.telemetry.warning(
+            say = self.telemetry.error if partial.error_class in FOR_AN_OPERATOR else self.telemetry.warning
+            say(
                 "launch_partial",
                 class_name=intent.class_name,
                 error_class=partial.error_class,

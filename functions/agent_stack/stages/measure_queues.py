@@ -26,14 +26,14 @@ class MeasureQueues:
         """Changes nothing of the tick."""
         measure = self.telemetry
         measure.count(Metric.TICKS_COMPLETED, of=Function.DISPATCHER)
-        measure.level(Metric.TICK_SECONDS, (self.clock.now() - tick.now).total_seconds(), of=Function.DISPATCHER)
+        measure.peak(Metric.TICK_SECONDS, (self.clock.now() - tick.now).total_seconds(), of=Function.DISPATCHER)
         self._measure_waiting(tick)
         memory = self.launches.known
-        measure.level(Metric.POOLS_RESTING, len(memory.resting(tick.now)))
-        measure.level(Metric.BREAKERS_OPEN, sum(breaker.until > tick.now for breaker in memory.breakers.values()))
+        measure.peak(Metric.POOLS_RESTING, len(memory.resting(tick.now)))
+        measure.peak(Metric.BREAKERS_OPEN, sum(breaker.until > tick.now for breaker in memory.breakers.values()))
         budget = self.policy.instance_budget
         used = 100 * (1 - memory.granted(budget, tick.now) / budget.burst)
-        measure.level(Metric.EC2_BUDGET_USED_PERCENT, used)
+        measure.peak(Metric.EC2_BUDGET_USED_PERCENT, used)
         return tick
 
     def _measure_waiting(self, tick: DispatcherTick) -> None:
@@ -43,6 +43,6 @@ class MeasureQueues:
             for run in tick.active
             if run.state is RunState.RESERVED and run.give_up is None and run.queue_key not in tick.paused
         ]
-        self.telemetry.level(Metric.JOBS_WAITING, len(tick.fitting) + len(without_vm))
+        self.telemetry.peak(Metric.JOBS_WAITING, len(tick.fitting) + len(without_vm))
         since = min([*(job.scheduled_at for job in tick.fitting), *without_vm], default=tick.now)
-        self.telemetry.level(Metric.OLDEST_WAITING_SECONDS, (tick.now - since).total_seconds())
+        self.telemetry.peak(Metric.OLDEST_WAITING_SECONDS, (tick.now - since).total_seconds())

@@ -45,7 +45,7 @@ class MeasureRuns:
         """Changes nothing of the tick."""
         measure = self.telemetry
         measure.count(Metric.TICKS_COMPLETED, of=Function.TRACKER)
-        measure.level(Metric.TICK_SECONDS, (self.clock.now() - tick.now).total_seconds(), of=Function.TRACKER)
+        measure.peak(Metric.TICK_SECONDS, (self.clock.now() - tick.now).total_seconds(), of=Function.TRACKER)
         for verdict in tick.verdicts.values():
             self._measure_run(verdict)
         if tick.described:
@@ -92,8 +92,9 @@ class MeasureRuns:
             if s.run.binding is not None
         }
         up = [vm for vm in tick.vms.values() if vm.state in UP]
-        for activity, count in Counter(doing.get(vm.instance_id, Activity.UNBOUND) for vm in up).items():
-            self.telemetry.level(Metric.VMS, count, of=activity)
-        self.telemetry.level(Metric.MAXIMUM_USED_PERCENT, 100 * len(up) / self.policy.max_instances)
+        counts = Counter(doing.get(vm.instance_id, Activity.UNBOUND) for vm in up)
+        for activity in Activity:
+            self.telemetry.level(Metric.VMS, counts[activity], of=activity)
+        self.telemetry.peak(Metric.MAXIMUM_USED_PERCENT, 100 * len(up) / self.policy.max_instances)
         oldest: datetime = tick.now - self.policy.max_lifetime - OVERDUE
-        self.telemetry.level(Metric.VMS_PAST_LIFETIME, sum(vm.launched_at < oldest for vm in up))
+        self.telemetry.peak(Metric.VMS_PAST_LIFETIME, sum(vm.launched_at < oldest for vm in up))

@@ -13,16 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from agent_stack.domain.classes import base_name
-from agent_stack.domain.decisions import Situation
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
+from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import RunState
 from agent_stack.domain.vms import Mail, Vm
 from agent_stack.ports import ClassSource, Fleet, Ledger, Mailbox, StacksApi, Telemetry
 from agent_stack.stages.absences import Absences
 from agent_stack.stages.states import job_states
+from agent_stack.stages.status_checks import StatusChecks
 from agent_stack.stages.ticks import TrackerTick
 
 DEFAULT_BOOT_TIMEOUT = timedelta(minutes=5)
@@ -39,6 +40,7 @@ class Observe:
     mailbox: Mailbox
     classes: ClassSource
     absences: Absences
+    checks: StatusChecks
     policy: Policy
     telemetry: Telemetry
 
@@ -50,6 +52,7 @@ class Observe:
         if described:
             ended, unknown = self._not_living(runs, vms)
             vms |= ended
+            self.checks.looked_at(vms.values(), runs, tick.now)
         states = job_states(runs, self.stacks, self.telemetry)
         mails = self._mails([run for run in runs if run.state is RunState.BOOTING])
         timeouts = self._boot_timeouts()

@@ -25,14 +25,12 @@ class Record:
 
     def __call__(self, tick: DispatcherTick) -> DispatcherTick:
         """Fills `recorded`."""
-        attempts = self.ledger.attempts([job.job_id for job, _ in tick.admitted]) if tick.admitted else {}
+        known = self.ledger.earlier([job.job_id for job, _ in tick.admitted]) if tick.admitted else {}
         wanted = [
-            Run.of(job, class_name=name, attempt=attempts.get(job.job_id, 0), now=tick.now, give_up=None)
+            Run.of(job, class_name=name, earlier=known.get(job.job_id), now=tick.now, give_up=None)
             for job, name in tick.admitted
         ]
-        wanted += [
-            Run.of(job, class_name=NO_CLASS, attempt=0, now=tick.now, give_up=reason) for job, reason in tick.refused
-        ]
+        wanted += [Run.of(job, class_name=NO_CLASS, now=tick.now, give_up=reason) for job, reason in tick.refused]
         if not wanted:
             return tick
         self.quiet.broken()

@@ -74,7 +74,7 @@ class Sweep:
         if strays <= max(HANDFUL, SHARE * up):
             self._told_at.clear()
             return False
-        self.telemetry.count(Metric.SWEEP_BRAKED, strays)
+        self.telemetry.peak(Metric.SWEEP_BRAKED, strays)
         if not self._told_at or tick.now - self._told_at[-1] >= TELL_AGAIN:
             self._told_at[:] = [tick.now]
             self.telemetry.error(

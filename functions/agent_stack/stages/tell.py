@@ -4,22 +4,29 @@ What is told is remembered before it is sent. A crash between the two loses one 
 would repeat it at every crash.
 """
 
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.decisions import Action
 from agent_stack.domain.notices import Notice
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.states import Moment, RunState
 from agent_stack.ports import Ledger, Notification, StacksApi, Telemetry
+from agent_stack.stages.build_page import tell_pages
 from agent_stack.stages.ticks import TrackerTick, Verdict
 
-MAX_NOTICES_A_RUN = 20
-"""Of the 50 notifications Buildkite's stricter dialect allows a job; later runs of the job want some too."""
+MAX_NOTICES_OF_RUNS = 15
+"""Told to one job of all its attempts and runs. With what it is told while it waits that is 20, of the 50 that
+Buildkite's stricter dialect allows."""
+
+MOVED_ON = frozenset({Action.RUN, Action.HAND_BACK, Action.FINISH, Action.END})
+"""What is decided then is written anyway, with what was learnt where that matters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tell:
-    """Sends each run's untold notices, all of a queue in one request."""
+    """Sends each run's untold notices, all of a queue in one request; writes down what was learnt of its boot."""
 
     stacks: StacksApi
     ledger: Ledger
@@ -31,22 +38,27 @@ class Tell:
         news = {job_id: self._untold(verdict) for job_id, verdict in tick.verdicts.items()}
         remembered = self.ledger.update(
             [
-                tick.verdicts[job_id].run.noted(told=tick.verdicts[job_id].run.told | {notice.key for notice in told})
+                tick.verdicts[job_id].run.noted(
+                    told=tick.verdicts[job_id].run.told | {notice.key for notice in told},
+                    moments=_learnt(tick.verdicts[job_id]),
+                )
                 for job_id, told in news.items()
-                if told
+                if told or _learnt(tick.verdicts[job_id])
             ]
         )
-        by_queue: dict[QueueKey, list[Notification]] = defaultdict(list)
-        for run in remembered:
-            by_queue[run.queue_key] += [
-                Notification(job_id=run.job_id, text=notice.text, at=tick.now) for notice in news[run.job_id]
-            ]
-        for queue, notifications in by_queue.items():
-            self._send(queue, notifications)
+        tell_pages(
+            [
+                (run.queue_key, Notification(job_id=run.job_id, text=notice.text, at=tick.now))
+                for run in remembered
+                for notice in news[run.job_id]
+            ],
+            self.stacks,
+            self.telemetry,
+        )
         return replace(tick, verdicts=tick.with_runs(remembered))
 
     def _untold(self, verdict: Verdict) -> list[Notice]:
-        room = MAX_NOTICES_A_RUN - len(verdict.run.told)
+        room = MAX_NOTICES_OF_RUNS - verdict.run.told_so_far
         wanted = [
             notice
             for notice in verdict.decision.notices
@@ -54,8 +66,8 @@ class Tell:
         ]
         return wanted[: max(0, room)]
 
-    def _send(self, queue: QueueKey, notifications: list[Notification]) -> None:
-        untold = self.stacks.notify(queue, notifications)
-        self.telemetry.info("build_pages_told", queue=queue, count=len(notifications) - len(untold))
-        for job_id, error in untold.items():
-            self.telemetry.warning("build_page_not_told", job_id=job_id, error=str(error))
+
+def _learnt(verdict: Verdict) -> Mapping[Moment, datetime]:
+    """What this look adds to the time line of a boot."""
+    booting = verdict.run.state is RunState.BOOTING and verdict.decision.action not in MOVED_ON
+    return verdict.situation.learnt if booting else {}

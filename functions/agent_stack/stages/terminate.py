@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from agent_stack.domain.decisions import Action
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.situations import Sight
 from agent_stack.domain.states import RunState, VmState
 from agent_stack.ports import Fleet, Telemetry
 from agent_stack.stages.ticks import TrackerTick, Verdict
@@ -33,7 +34,8 @@ class Terminate:
             if verdict.decision.action not in ENDS_THE_VM or verdict.run.binding is None:
                 continue
             vm = verdict.situation.vm
-            if (vm is not None and vm.state in ENDING) or verdict.run.state is RunState.RESERVED:
+            missing = verdict.situation.sight is Sight.MISSING  # there is nothing to end; the sweep finds what shows up
+            if missing or (vm is not None and vm.state in ENDING) or verdict.run.state is RunState.RESERVED:
                 going.add(verdict.run.binding.instance_id)
             elif len(wanted) < self.policy.max_terminations_per_tick:
                 wanted[verdict.run.binding.instance_id] = verdict

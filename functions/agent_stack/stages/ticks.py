@@ -5,13 +5,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from agent_stack.domain.classes import ClassBook
-from agent_stack.domain.decisions import Decision, Situation
+from agent_stack.domain.decisions import Decision
 from agent_stack.domain.identifiers import ClassName, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
+from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import UP
 from agent_stack.domain.vms import Vm
+from agent_stack.domain.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class DispatcherTick:
         fitting: admit → listed jobs that a class fits and whose queue is not paused, admitted or not.
         admitted: admit → jobs to start, each with its class.
         refused: admit → jobs to finish, each with the reason.
+        waiting: admit → jobs that are kept waiting for long, those first in line, each with the reason.
         recorded: record → the runs that are ours by the ledger.
         ready: reserve → the runs that are ours by Buildkite too and want a VM now.
         launching: launch → VMs asked for, of which EC2 has not told yet.
@@ -52,6 +55,7 @@ class DispatcherTick:
     fitting: tuple[Job, ...] = ()
     admitted: tuple[tuple[Job, ClassName], ...] = ()
     refused: tuple[tuple[Job, str], ...] = ()
+    waiting: tuple[Waiting, ...] = ()
     recorded: tuple[Run, ...] = ()
     ready: tuple[Run, ...] = ()
     launching: int = 0

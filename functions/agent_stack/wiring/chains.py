@@ -1,9 +1,9 @@
 """The two chains: which step follows which, and what each is given.
 
-    dispatcher   register → resume → poll → inspect → admit → record → reserve → launch → bind → measure
+    dispatcher   register → resume → poll → inspect → admit → record → reserve → launch → bind → note → measure
                                                                                     ↓ VM, mailbox
-    tracker      observe → decide → claim → tell → extend → renew → terminate → hand back → finish → end → sweep
-                                                                                                     → measure
+    tracker      observe → decide → claim → tell → explain → extend → renew → terminate
+                 → hand back → finish → end → sweep → measure
 
 A chain is a tuple of steps; each takes the tick and gives the next one. Observing only is the same chain without
 its effects. Measuring changes nothing, and is what a tick ends with.
@@ -19,6 +19,7 @@ from agent_stack.stages.bind import AgentIdentity, Bind
 from agent_stack.stages.claim import Claim
 from agent_stack.stages.decide import Decide
 from agent_stack.stages.end import End
+from agent_stack.stages.explain import Explain
 from agent_stack.stages.extend import Extend
 from agent_stack.stages.finish import Finish
 from agent_stack.stages.hand_back import HandBack
@@ -27,6 +28,7 @@ from agent_stack.stages.launch import Launch
 from agent_stack.stages.launches import Launches
 from agent_stack.stages.measure_queues import MeasureQueues
 from agent_stack.stages.measure_runs import MeasureRuns
+from agent_stack.stages.note import Note
 from agent_stack.stages.observe import Observe
 from agent_stack.stages.poll import Poll
 from agent_stack.stages.quiet import Quiet
@@ -35,6 +37,7 @@ from agent_stack.stages.register import Register
 from agent_stack.stages.renew import Renew
 from agent_stack.stages.reserve import Reserve
 from agent_stack.stages.resume import Resume
+from agent_stack.stages.status_checks import StatusChecks
 from agent_stack.stages.sweep import Sweep
 from agent_stack.stages.tell import Tell
 from agent_stack.stages.terminate import Terminate
@@ -108,6 +111,7 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
             telemetry=telemetry,
         ),
         Bind(stacks=stacks, ledger=ledger, tokens=tokens, policy=policy, identity=identity, telemetry=telemetry),
+        Note(launches=launches, ledger=ledger, workers=ports.workers, policy=policy, telemetry=telemetry),
     )
     measure = MeasureQueues(launches=launches, policy=policy, clock=ports.clock, telemetry=telemetry)
     return (*looking, *(() if settings.observe_only else acting), measure)
@@ -125,22 +129,25 @@ def tracker_steps(ports: Ports, settings: Settings) -> tuple[TrackerStep, ...]:
             mailbox=mailbox,
             classes=ports.classes,
             absences=Absences(telemetry=telemetry),
+            checks=StatusChecks(fleet=fleet, telemetry=telemetry),
             policy=policy,
             telemetry=telemetry,
         ),
         Decide(telemetry=telemetry),
     )
     tell = Tell(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
+    explain = Explain(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
     extend = Extend(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
     renew = Renew(stacks=stacks, mailbox=mailbox, policy=policy, telemetry=telemetry)
     acting: tuple[TrackerStep, ...] = (
         Claim(mailbox=mailbox, ledger=ledger, stacks=stacks, telemetry=telemetry),
         Tolerate(step=tell, telemetry=telemetry),
+        Tolerate(step=explain, telemetry=telemetry),
         Tolerate(step=extend, telemetry=telemetry),
         *((Tolerate(step=renew, telemetry=telemetry),) if settings.agent_credential == "job-token" else ()),
         Terminate(fleet=fleet, policy=policy, telemetry=telemetry),
-        HandBack(ledger=ledger, telemetry=telemetry),
-        Finish(stacks=stacks, ledger=ledger, telemetry=telemetry),
+        HandBack(ledger=ledger, classes=ports.classes, telemetry=telemetry),
+        Finish(stacks=stacks, fleet=fleet, ledger=ledger, telemetry=telemetry),
         End(ledger=ledger, telemetry=telemetry),
         Sweep(fleet=fleet, ledger=ledger, policy=policy, telemetry=telemetry),
     )

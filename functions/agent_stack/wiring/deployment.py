@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import boto3
+import botocore.session
 import httpx
 from aws_lambda_powertools import Logger
 from botocore.config import Config
@@ -69,17 +69,22 @@ class Deployment:
         )
         self.telemetry.carry(version=VERSION)
         self._making = threading.Lock()
-        self._session = boto3.Session(region_name=self.settings.region)
+        self._session = botocore.session.Session()  # boto3's brings S3's transfers into every cold start
+
+    def _client(self, service: str) -> Any:  # noqa: ANN401  (a client of any service; the properties say which)
+        return self._session.create_client(service, region_name=self.settings.region, config=AWS_CONFIG)
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
         """Made at first use, as every client is: an import of a service's model costs tens of milliseconds."""
-        return self._session.client("dynamodb", config=AWS_CONFIG)
+        made: DynamoDBClient = self._client("dynamodb")
+        return made
 
     @cached_property
     def ec2(self) -> "EC2Client":
         """See `dynamodb`."""
-        return read_lean(self._session.client("ec2", config=AWS_CONFIG))
+        made: EC2Client = read_lean(self._client("ec2"))
+        return made
 
     def ec2_client(self) -> "EC2Client":
         """The one client of EC2, whoever asks first: threads do, and making one is nothing for two at a time."""
@@ -89,7 +94,8 @@ class Deployment:
     @cached_property
     def ssm(self) -> "SSMClient":
         """See `dynamodb`."""
-        return self._session.client("ssm", config=AWS_CONFIG)
+        made: SSMClient = self._client("ssm")
+        return made
 
     @cached_property
     def stacks(self) -> HttpStacksApi:
@@ -178,7 +184,11 @@ class Deployment:
     @cached_property
     def lease(self) -> DynamoLease:
         """This function's lease."""
-        return DynamoLease(table=self._table(self.settings.ledger_table), function=self.function)
+        return self.lease_of(self.function)
+
+    def lease_of(self, function: str) -> DynamoLease:
+        """A function's lease, also the other one's."""
+        return DynamoLease(table=self._table(self.settings.ledger_table), function=function)
 
     @cached_property
     def http(self) -> httpx.Client:

@@ -13,7 +13,10 @@ from agent_stack.adapters.cloudformation import answer_stack_event
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.measures import NAMESPACE
+from agent_stack.domain.triggers import Trigger, mentioned
+from agent_stack.stages.clear import Clear
 from agent_stack.stages.launches import Launches
+from agent_stack.stages.news import News
 from agent_stack.stages.shift import Shift
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.stages.withdraw import Withdraw
@@ -60,17 +63,28 @@ class Tracker:
 
     deployment: Deployment
     shift: Shift
+    news: News
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """One invocation; see `Shift`. News of others end here, before anything is asked."""
+        scheduled = Trigger.of(event) is Trigger.SCHEDULE
+        if scheduled or self.news.concern_us(mentioned(event)):
+            self.shift(scheduled=scheduled)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
         """See `Dispatcher.of`."""
         deployment = Deployment(function="tracker", environment=environment)
-        steps = tracker_steps(deployment.ports, deployment.settings)
+        ports = deployment.ports
+        steps = tracker_steps(ports, deployment.settings)
+        news = News(ledger=ports.ledger, clock=ports.clock, telemetry=ports.telemetry)
 
         def work(now: datetime, fence: int) -> bool:  # noqa: ARG001  (its effects need no fencing number)
-            return reduce(lambda tick, step: step(tick), steps, TrackerTick(now=now)).busy
+            tick = reduce(lambda tick, step: step(tick), steps, TrackerTick(now=now))
+            news.learn(tick)
+            return tick.busy
 
-        return cls(deployment=deployment, shift=_shift(deployment, work, None, lambda: None))
+        return cls(deployment=deployment, shift=_shift(deployment, work, None, lambda: None), news=news)
 
 
 def answer_for_stack(environment: Mapping[str, str], event: Mapping[str, Any], remaining: timedelta) -> None:
@@ -83,15 +97,32 @@ def answer_for_stack(environment: Mapping[str, str], event: Mapping[str, Any], r
     except ConfigurationError as error:
         _answer_that_it_is_wrong(environment.get("DEPLOYMENT") or "unknown", event, error)
         return
-    withdraw = Withdraw(stacks=deployment.stacks, queues=deployment.settings.queues, telemetry=deployment.telemetry)
     with deployment.invocation(remaining):
         answer_stack_event(
             event,
             on_deploy=deployment.check,
-            on_delete=withdraw,
+            on_delete=lambda: _removed(deployment),
             http=deployment.http,
             telemetry=deployment.telemetry,
         )
+
+
+def _removed(deployment: Deployment) -> tuple[str, ...]:
+    """Everything that a removal does; what of it failed."""
+    ports, settings = deployment.ports, deployment.settings
+    problems: tuple[str, ...] = ()
+    if settings.terminate_on_delete and not settings.observe_only:
+        clear = Clear(
+            fleet=ports.fleet,
+            leases=[deployment.lease_of("dispatcher"), deployment.lease_of("tracker")],
+            clock=deployment.clock,
+            deadline=deployment.deadline,
+            ids=deployment.ids,
+            telemetry=deployment.telemetry,
+        )
+        problems = clear()
+    withdraw = Withdraw(stacks=deployment.stacks, queues=settings.queues, telemetry=deployment.telemetry)
+    return (*problems, *withdraw())
 
 
 def _answer_that_it_is_wrong(deployment: str, event: Mapping[str, Any], error: ConfigurationError) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from werkzeug import Request
 
@@ -11,6 +12,7 @@ from tests.simulator.buildkite.rules import Refusal, Rule
 _JSON = "application/json"
 
 
+@lru_cache(maxsize=10_000)  # a long queue is listed every second
 def iso(at: datetime) -> str:
     """A time as the service writes it: UTC with milliseconds and a Z."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

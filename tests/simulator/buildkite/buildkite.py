@@ -126,6 +126,11 @@ class Buildkite:
         with self._locked():
             self._model.jobs[job_id].disguise = state
 
+    def withhold(self, job_id: str, *, withheld: bool) -> None:
+        """Leave a job out of answers about states, or name it again."""
+        with self._locked():
+            self._model.jobs[job_id].withheld = withheld
+
     # --- what people see ---
 
     def job(self, job_id: str) -> JobView:

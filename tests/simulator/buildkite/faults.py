@@ -1,7 +1,7 @@
 """Scripted faults: what goes wrong between a client and the service, and how often."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -35,6 +35,8 @@ class Faults:
 
     def __init__(self) -> None:
         self._scripted: dict[Operation, deque[Fault]] = {}
+        self.on_hit: Callable[[Fault], None] = lambda _: None
+        """Told of each fault as it happens."""
 
     def fail(
         self,
@@ -72,7 +74,10 @@ class Faults:
     def next(self, operation: Operation) -> Fault | None:
         """The fault that this request of the operation meets; None when it meets none."""
         waiting = self._scripted.get(operation)
-        return waiting.popleft() if waiting else None
+        if not waiting:
+            return None
+        self.on_hit(waiting[0])
+        return waiting.popleft()
 
     def _script(self, operation: Operation, fault: Fault, times: int) -> None:
         self._scripted.setdefault(operation, deque()).extend([fault] * times)

@@ -100,6 +100,8 @@ class Job:
     retry_count: int = 0
     disguise: str | None = None
     """A state of the future to show on the wire in place of the real one."""
+    withheld: bool = False
+    """Whether answers about states leave it out."""
 
     @property
     def wire_state(self) -> str:

@@ -147,7 +147,9 @@ class StacksApi:
         job_ids = Fields.of(call.request).job_ids("job_uuids", maximum=self._limits.ids_per_request)
         call.trace.about(job_ids)
         found = (self._model.jobs.find(job_id) for job_id in job_ids)
-        return Answer(body={"states": {job.id: job.wire_state for job in found if job is not None}})
+        return Answer(
+            body={"states": {job.id: job.wire_state for job in found if job is not None and not job.withheld}}
+        )
 
     def _finish(self, call: Call) -> Answer:
         stack = self._stack(call)

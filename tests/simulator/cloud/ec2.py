@@ -57,6 +57,10 @@ class Ec2:
         self._region = Region(settings=settings, seed=seed, machines=machines)
         self._budgets = Budgets(enforced=settings.throttled)
         self.faults = Faults()
+        self.impaired: dict[str, str] = {}
+        """Instances that fail a status check, and which: `system-status.status` or `instance-status.status`."""
+        self.touched_by_hand: set[str] = set()
+        """Instances that a person stopped or terminated."""
         self._fleets = Fleets(
             region=self._region, budgets=self._budgets, faults=self.faults, launch_templates=launch_templates
         )
@@ -67,6 +71,7 @@ class Ec2:
             "CreateTags": self._create_tags,
             "DescribeImages": self._describe_images,
             "DescribeInstances": self._describe_instances,
+            "DescribeInstanceStatus": self._describe_status,
             "DescribeSubnets": self._describe_subnets,
             "GetConsoleOutput": self._console_output,
             "GetInstanceTypesFromInstanceRequirements": self._types_with,
@@ -136,14 +141,21 @@ class Ec2:
     def stop(self, instance_id: str) -> None:
         """A person stops the instance."""
         with self._lock:
+            self.touched_by_hand.add(instance_id)
             self._region.stop(instance_id, self._now())
         self._after()
 
     def terminate_by_hand(self, instance_id: str) -> None:
         """A person terminates the instance."""
         with self._lock:
+            self.touched_by_hand.add(instance_id)
             self._region.shut_down(instance_id, BY_USER, self._now())
         self._after()
+
+    def hide_zone(self, zone: str, *, hidden: bool) -> None:
+        """Leave a zone's instances out of answers, or show them again."""
+        with self._lock:
+            (self._region.hidden_zones.add if hidden else self._region.hidden_zones.discard)(zone)
 
     def interrupt_spot(self, instance_id: str) -> datetime:
         """Take a spot instance back, after the notice; when."""
@@ -217,6 +229,17 @@ class Ec2:
             answer["NextToken"] = str(start + size)
         return answer
 
+    def _describe_status(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        (wanted,) = request["Filters"]
+        failing = {instance_id for instance_id, check in self.impaired.items() if check == wanted["Name"]}
+        return {
+            "InstanceStatuses": [
+                {"InstanceId": instance.instance_id, "AvailabilityZone": instance.zone}
+                for instance in self._region.instances.values()
+                if instance.state == "running" and instance.instance_id in failing
+            ]
+        }
+
     def _terminate(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         ids = list(dict.fromkeys(request["InstanceIds"]))
         if len(ids) > MAX_TERMINATIONS:
@@ -288,6 +311,8 @@ class Ec2:
     def _console_output(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         if request["InstanceId"] not in self._region.instances:
             raise _unknown([request["InstanceId"]])
+        if request.get("Latest") and self._known(request["InstanceId"]).state != "running":
+            raise Ec2Error("UnsupportedOperation", "This instance does not support retrieving the latest console logs")
         said = base64.b64encode(self._region.console(request["InstanceId"]).encode()).decode()
         return {"InstanceId": request["InstanceId"], "Timestamp": now, "Output": said}
 

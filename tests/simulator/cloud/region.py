@@ -52,6 +52,8 @@ class Region:
         self.addresses = {subnet_id: subnet.free_addresses for subnet_id, subnet in settings.subnets.items()}
         self.events: deque[StateChange] = deque()
         self.errands: deque[Callable[[], None]] = deque()
+        self.hidden_zones: set[str] = set()
+        """Zones whose instances are missing from answers, as when a part of EC2 is ill."""
         self._random = random.Random(seed)
         self._machines = machines
         self._running: dict[str, Machine] = {}
@@ -121,7 +123,8 @@ class Region:
         """Whether answers contain it by now, and still."""
         ended = instance.terminated_at
         forgotten = instance.state == "terminated" and ended and now > ended + self.settings.terminated_shown
-        return now >= instance.launched_at + self.settings.describe_lag and not forgotten
+        hidden = instance.zone in self.hidden_zones
+        return now >= instance.launched_at + self.settings.describe_lag and not forgotten and not hidden
 
     def console(self, instance_id: str) -> str:
         """The end of what the instance's computer has said, also after its end."""

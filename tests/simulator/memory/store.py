@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from agent_stack.adapters.dynamodb.items import shard
 from agent_stack.adapters.dynamodb.transactions import CONFLICT_PAUSE, MAX_ROUNDS
+from agent_stack.domain.attempts import Earlier
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import GiveUpError, RetryError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
@@ -13,6 +14,7 @@ from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import MAX_REISSUES, Baton, BootStage
 from agent_stack.domain.vms import Letter, Mail
+from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
 from agent_stack.ports import Held
 from tests.simulator.memory.rates import Rates
 
@@ -54,7 +56,9 @@ class Store:
 
     runs: dict[JobId, Run] = field(default_factory=dict)
     history: list[Run] = field(default_factory=list)
-    attempts: dict[JobId, int] = field(default_factory=dict)
+    earlier: dict[JobId, Earlier] = field(default_factory=dict)
+    waiting: WaitingList | None = None
+    told: dict[JobId, set[WaitReason]] = field(default_factory=dict)
     intents: dict[IntentId, Intent] = field(default_factory=dict)
     boxes: dict[InstanceArn, Box] = field(default_factory=dict)
     leases: dict[str, LeaseItem] = field(default_factory=dict)
@@ -104,9 +108,9 @@ class MemoryLedger:
         """See the port."""
         return frozenset(run.binding.instance_id for run in self.store.runs.values() if run.binding is not None)
 
-    def attempts(self, job_ids: Sequence[JobId]) -> Mapping[JobId, int]:
+    def earlier(self, job_ids: Sequence[JobId]) -> Mapping[JobId, Earlier]:
         """See the port."""
-        return {job_id: self.store.attempts[job_id] for job_id in job_ids if job_id in self.store.attempts}
+        return {job_id: self.store.earlier[job_id] for job_id in job_ids if job_id in self.store.earlier}
 
     def record(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""
@@ -131,8 +135,8 @@ class MemoryLedger:
             if follows:
                 del self.store.runs[run.job_id]
                 self.store.history.append(run)
-                if run.attempt:
-                    self.store.attempts[run.job_id] = run.attempt
+                if run.attempt or run.told_so_far:
+                    self.store.earlier[run.job_id] = Earlier(attempts=run.attempt, told=run.told_so_far)
             return follows
 
         return self._write(runs, move, ("run", "history", "tombstone"))
@@ -178,6 +182,24 @@ class MemoryLedger:
     def remember_launches(self, memory: LaunchMemory) -> None:
         """See the port."""
         self.store.launching = memory
+
+    def list_waiting(self, waiting: WaitingList) -> None:
+        """See the port."""
+        self.store.waiting = waiting
+
+    def waiting(self) -> WaitingList | None:
+        """See the port."""
+        return self.store.waiting
+
+    def mark_told(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+        """See the port."""
+        fresh: list[Waiting] = []
+        for job in waiting:
+            told = self.store.told.setdefault(job.job_id, set())
+            if job.reason not in told and len(told) < MAX_NOTICES_OF_A_JOB:
+                told.add(job.reason)
+                fresh.append(job)
+        return fresh
 
     def _write(self, runs: Sequence[Run], write: Callable[[Run], bool], kinds: tuple[str, ...]) -> list[Run]:
         """Write each run for itself; what is throttled or in conflict again and again, as `Transactions` does."""

@@ -3,10 +3,12 @@
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from tests.simulator.universe.coverage import empty_cells, table, wrongly_unreachable
 from tests.simulator.universe.crashes import die_everywhere
 from tests.simulator.universe.scenario import Report, play
 from tests.simulator.universe.shrink import shrink
@@ -25,6 +27,7 @@ def main() -> int:
     parser.add_argument("--as-found", action="store_true", help="do not look for the least of a world that fails")
     parser.add_argument("--until", default="", help="stop as soon as this promise is broken, as in I6")
     parser.add_argument("--every-crash", action="store_true", help="the pipeline, dying once at every call of a port")
+    parser.add_argument("--coverage", action="store_true", help="print which fault hit runs in which state")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     if arguments.seed is not None:
@@ -48,8 +51,24 @@ def main() -> int:
             if arguments.until and (report.broken or "").startswith(f"{arguments.until}:"):
                 break
     status = _say(reports, minimise=not arguments.as_found)
+    if arguments.coverage:
+        status |= _covered(reports)
     sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
     return status
+
+
+def _covered(reports: Iterable[Report]) -> int:
+    """Print the matrix; 1 when a cell that can be reached was not, or one out of reach was."""
+    hits: Counter[tuple[str, str]] = Counter()
+    for report in reports:
+        hits.update(report.hits)
+    sys.stdout.write("".join(f"{line}\n" for line in table(hits)))
+    empty, wrong = empty_cells(hits), wrongly_unreachable(hits)
+    for fault, state in empty:
+        sys.stdout.write(f"EMPTY: {fault} in {state}\n")
+    for fault, state in wrong:
+        sys.stdout.write(f"REACHED, though said to be out of reach: {fault} in {state}\n")
+    return 1 if empty or wrong else 0
 
 
 def _say(reports: Iterable[Report], *, minimise: bool = True) -> int:

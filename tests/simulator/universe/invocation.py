@@ -37,9 +37,14 @@ class Invocation:
     wired: Wired
     lease: Lease
     holder: str
-    ends_at: datetime
+    began_at: datetime
     scheduled: bool
     held: Held | None = None
+
+    @property
+    def ends_at(self) -> datetime:
+        """No tick begins later."""
+        return self.began_at + INVOCATION
 
     def begin(self) -> None:
         self._guarded(self._take)
@@ -58,6 +63,7 @@ class Invocation:
             return
         except AgentStackError as error:
             universe.kernel.note(f"{self.function} tick failed: {error}"[:160])
+            universe.telemetry_of(self.function).error("tick_failed", error=str(error))  # as `Shift` says it
             pause = BUSY
         finally:
             universe.on_stack.discard(self.function)
@@ -75,7 +81,7 @@ class Invocation:
         self.lease.knock(self.holder, follow=self.scheduled)
         if not self.scheduled:
             return None
-        waited = now - (self.ends_at - INVOCATION)
+        waited = now - self.began_at
         return LOOK_AGAIN if waited < timedelta(seconds=10) else None
 
     def _tick(self) -> timedelta | None:
@@ -83,7 +89,7 @@ class Invocation:
         assert self.held is not None
         began = kernel.now()
         with self.universe.meter.included():
-            busy = self.wired.work(kernel.now(), self.held.fence)
+            busy = self.wired.work(kernel.now() + self.universe.skew.get(self.function, timedelta()), self.held.fence)
         idle_pause, age = self.wired.idle_pause, kernel.now() - (self.held.expires_at - LEASE)
         if not busy and idle_pause is not None and may_go_unrenewed(age, idle_pause) and kernel.now() < self.ends_at:
             return idle_pause
@@ -110,6 +116,6 @@ class Invocation:
             except AgentStackError as error:
                 universe.kernel.note(f"not drained: {error}"[:160])
         if answered:
-            universe.rest(self.function, self.wired)
+            universe.rest(self)
         else:
             universe.kernel.after(LOOK_AGAIN, "", lambda: self._drain(until))

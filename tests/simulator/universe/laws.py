@@ -77,13 +77,13 @@ class Laws:
             self._hold("finished at most once" not in latest.rule, f"I8: {latest.detail}")
         owned = {run.binding.instance_id for run in universe.store.runs.values() if run.binding is not None}
         intended = set(universe.store.intents)
+        policy = universe.settings.policy
+        peace = universe.peace_since is not None and now - universe.peace_since > SLACK
         for instance in universe.ec2.instances():
             if instance.state not in UP or instance.tags.get(DEPLOYMENT_TAG) != universe.settings.deployment:
                 continue
             age = now - instance.launched_at
-            policy = universe.settings.policy
             claimed = instance.instance_id in owned or instance.tags.get(INTENT_TAG) in intended
-            peace = universe.peace_since is not None and now - universe.peace_since > SLACK
             self._hold(
                 claimed or age <= policy.sweep_grace + SLACK or not peace,
                 f"I3: VM {instance.instance_id} belongs to nobody since {age}",
@@ -91,7 +91,7 @@ class Laws:
             old = age > policy.max_lifetime + SLACK and peace
             self._hold(not old, f"I4: VM {instance.instance_id} is {age} old")
         for run in universe.store.runs.values():
-            bound = run.attempt <= universe.settings.policy.max_launch_attempts
+            bound = run.attempt <= policy.max_launch_attempts
             self._hold(bound, f"I6: job {run.job_id} was bound {run.attempt} times")
 
     def at_the_end(self) -> None:
@@ -133,6 +133,8 @@ class Laws:
         vm = universe.vms.get(instance.instance_id)
         if vm is None or vm.job_id is None or not vm.agent_has_job:
             return
+        if instance.instance_id in universe.ec2.touched_by_hand:
+            return  # by a person, or after one had stopped it
         young = universe.kernel.now() - instance.launched_at <= universe.settings.policy.max_lifetime
         runs = universe.buildkite.job(vm.job_id).state in LIVE and young
         self._hold(not runs, f"I7: VM {instance.instance_id} was terminated under the agent of job {vm.job_id}")

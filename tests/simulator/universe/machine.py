@@ -47,12 +47,15 @@ class VirtualVm:
         unassigned: timedelta,
         lifetime: timedelta,
         power_off: Callable[[str], None],
+        hit: Callable[[str], None],
     ) -> None:
         self.instance_id = instance.instance_id
         self.alive = True
         self.job_id: str | None = None
         """The job whose credential this VM took."""
         self.agent_has_job = False
+        self.mute = False
+        """Its records are out of its reach: what it reports never arrives. The job goes on."""
         self._arn = arn
         self._kernel = kernel
         self._store = store
@@ -60,6 +63,7 @@ class VirtualVm:
         self._chance = chance
         self._temper = temper
         self._power_off = power_off
+        self._hit = hit
         self._gives_up_at = kernel.now() + unassigned
         self._session = ""
         self._token = ""
@@ -68,6 +72,7 @@ class VirtualVm:
         self._lost = random.Random(instance.instance_id)  # a stream of its own, so that it moves no other draw
         if chance.random() < temper.hangs:
             kernel.note(f"{self.instance_id} hangs")
+            self._hit("VM hangs")
             return
         if chance.random() >= temper.loses_timer:
             kernel.after(lifetime, "", self._lifetime_over)
@@ -86,7 +91,7 @@ class VirtualVm:
     def _look(self) -> None:
         letter = self._store.find_letter(self._arn)
         if letter is not None:
-            self._store.report(self._arn, BootStage.BOOTING)
+            self._report(BootStage.BOOTING)
             self._then(SECOND * 0.3, "prepares", lambda: self._prepare(letter))
         elif self._kernel.now() >= self._gives_up_at:
             self._then(SECOND, "found no job", self._off)
@@ -95,10 +100,11 @@ class VirtualVm:
 
     def _prepare(self, letter: Letter) -> None:
         if self._chance.random() < self._temper.fails_booting:
-            self._store.report(self._arn, BootStage.FAILED, "disk is on fire")
+            self._hit("boot program fails")
+            self._report(BootStage.FAILED, "disk is on fire")
             self._then(SECOND, "boot program failed", self._off)
             return
-        self._store.report(self._arn, BootStage.PREPARING)
+        self._report(BootStage.PREPARING)
         self._then(SECOND * self._chance.uniform(0.5, 3), "takes the credential", lambda: self._take(letter))
 
     def _take(self, letter: Letter) -> None:
@@ -107,12 +113,14 @@ class VirtualVm:
             self._then(SECOND * 0.2, "came too late for the credential", self._off)
             return
         if self._lost.random() < self._temper.loses_credential:
-            self._store.report(self._arn, BootStage.CREDENTIAL_LOST)
+            self._hit("credential lost on its way")
+            self._report(BootStage.CREDENTIAL_LOST)
             self._then(SECOND * 5, "asks for another credential", lambda: self._take(letter))
             return
         self.job_id = letter.job_id
         if self._chance.random() < self._temper.fails_starting:
-            self._store.report(self._arn, BootStage.FAILED, "agent cannot be started")
+            self._hit("agent cannot start")
+            self._report(BootStage.FAILED, "agent cannot be started")
             self._then(SECOND, "agent cannot be started", self._off)
             return
         self._then(SECOND * 0.3, "starts the agent", lambda: self._register(letter, credential))
@@ -138,7 +146,7 @@ class VirtualVm:
         self.agent_has_job = True
         self._token = answer["token"]
         self._ask("PUT", f"/jobs/{letter.job_id}/start", self._token, {"started_at": "now"})
-        self._store.report(self._arn, BootStage.AGENT_STARTED)
+        self._report(BootStage.AGENT_STARTED)
         self._ends_at = self._kernel.now() + SECOND * float(answer["env"].get("SIM_SECONDS", "5"))
         exit_status = answer["env"].get("SIM_EXIT", "0")
         self._then(SECOND, "", lambda: self._run(letter, exit_status))
@@ -156,7 +164,7 @@ class VirtualVm:
             self._then(SECOND, "", lambda: self._run(letter, exit_status))
 
     def _exit(self, detail: str) -> None:
-        self._store.report(self._arn, BootStage.AGENT_EXITED, detail)
+        self._report(BootStage.AGENT_EXITED, detail)
         self._then(SECOND * 0.5, f"agent exited: {detail}", self._off)
 
     def _lifetime_over(self) -> None:
@@ -168,6 +176,10 @@ class VirtualVm:
         self.stop()
         self._power_off(self.instance_id)
 
+    def _report(self, stage: BootStage, detail: str = "") -> None:
+        if not self.mute:
+            self._store.report(self._arn, stage, detail)
+
     def _then(self, delay: timedelta, what: str, action: Callable[[], None]) -> None:
         """The next stage, unless the power is cut before."""
 
@@ -178,6 +190,7 @@ class VirtualVm:
                 self._said.append(what)
             if self._chance.random() < self._temper.dies_anywhere:
                 self._kernel.note(f"{self.instance_id} dies")
+                self._hit("VM dies")
                 self._off()
             else:
                 action()

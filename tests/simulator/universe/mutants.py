@@ -38,8 +38,8 @@ MUTANTS = (
         changes=(
             (
                 "agent_stack/domain/decisions.py",
-                "            return Decision(action=Action.TAKE_BATON, reason=failure)",
-                "            return _try_again(s, failure)",
+                "        return Decision(action=Action.TAKE_BATON, reason=reason)",
+                "        return _try_again(s, failure or _TAKEN_BACK)",
             ),
             (
                 "agent_stack/domain/decisions.py",
@@ -81,8 +81,8 @@ MUTANTS = (
         changes=(
             (
                 "agent_stack/domain/decisions.py",
-                "        return _cancelling(s)\n    return Decision(action=Action.KEEP)",
-                "        return _cancelling(s)\n    return Decision(action=Action.TERMINATE)",
+                'return Decision(action=Action.KEEP, reason="the job is the agent\'s")',
+                'return Decision(action=Action.TERMINATE, reason="the job is the agent\'s")',
             ),
         ),
     ),

@@ -1,6 +1,6 @@
 """One invocation of a function: production stages over ports that can kill it before and after every effect."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from typing import Any
@@ -56,14 +56,14 @@ class Process:
         pass_time: Callable[[str, int], None],
         note: Callable[[str], None],
         around: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
-        take_in: Callable[[str, int], None] = lambda _point, _size: None,
+        take_in: Callable[[str, Sequence[object]], None] = lambda _point, _answer: None,
     ) -> None:
         """A process.
 
         Args:
             pass_time: lets the time of a call pass, by its point and how many things it is about.
             around: what each call's performance is done within.
-            take_in: lets the time pass that an answer with that many things takes.
+            take_in: lets the time pass that an answer of several things takes.
         """
         self.name = name
         self.alive = True
@@ -107,7 +107,7 @@ class Process:
         with self._around(point):
             answer = perform()
         if isinstance(answer, list | tuple) and not self._hurried:
-            self._take_in(point, len(answer))
+            self._take_in(point, answer)
         if fate is Fate.DIES_AFTER:
             self._die()
         if fate is Fate.ANSWER_LOST:

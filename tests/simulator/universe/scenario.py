@@ -1,11 +1,12 @@
 """A world's story from its seed: which jobs come, what people do, and what goes wrong until everything goes well."""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from tests.simulator.memory.rates import WRITES_PER_SECOND
+from tests.simulator.universe.ambush import doomed, lie_in_wait
 from tests.simulator.universe.laws import BrokenPromise
 from tests.simulator.universe.machine import Temper
 from tests.simulator.universe.process import Fate
@@ -39,6 +40,8 @@ class Report:
     broken: str | None = None
     parts: tuple[str, ...] = ()
     """What the story is made of, and can do without."""
+    hits: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Which fault hit runs in which state, and how often."""
 
 
 class Malice:
@@ -97,6 +100,7 @@ def play(seed: int, without: frozenset[str] = frozenset()) -> Report:
     )
     records = random.Random(f"{seed} nature of the records")  # a stream of its own, so that it moves no other draw
     writes_per_second, conflicts = records.choice([WRITES_PER_SECOND, 4.0]), records.choice([0.0, 0.1])
+    temper = replace(temper, fails_booting=1.0) if doomed(seed) else temper
     nature = Nature(
         ec2=ec2,
         temper=replace(temper, loses_credential=records.choice([0.0, 0.0, 0.3])),
@@ -104,9 +108,10 @@ def play(seed: int, without: frozenset[str] = frozenset()) -> Report:
         conflicts=conflicts,
     )
     universe = Universe(seed=seed, nature=nature, judge=malice)
-    events = write(universe, chance, without)
+    story = write(universe, chance, without)
+    lie_in_wait(story, seed)
     report = tell(universe, seed=seed, faults=lambda: malice.injected)
-    parts = (*(f"s{n}" for n in range(1, events + 1)), *(f"f{n}" for n in range(1, report.faults + 1)))
+    parts = (*(f"s{n}" for n in range(1, story.events + 1)), *(f"f{n}" for n in range(1, report.faults + 1)))
     return replace(report, parts=tuple(part for part in parts if part not in without))
 
 
@@ -129,6 +134,7 @@ def tell(universe: Universe, *, seed: int, faults: Callable[[], int], seconds: f
         settled_seconds=settled,
         trace=tuple(universe.kernel.trace),
         broken=broken,
+        hits=dict(universe.coverage.hits),
     )
 
 

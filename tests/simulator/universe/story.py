@@ -8,6 +8,7 @@ from functools import partial
 
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
 from tests.simulator.buildkite import JobState, Operation, Step
+from tests.simulator.cloud import Instance
 from tests.simulator.universe.universe import Universe
 
 STORY_SECONDS = 150.0
@@ -52,8 +53,8 @@ class Story:
         self.universe.kernel.after(timedelta(seconds=seconds), name, lambda: action() if self.universe.faulty else None)
 
 
-def write(universe: Universe, chance: random.Random, without: frozenset[str]) -> int:
-    """Write one; how many events it has."""
+def write(universe: Universe, chance: random.Random, without: frozenset[str]) -> Story:
+    """Write one."""
     story = Story(universe=universe, without=without)
     kernel = universe.kernel
     story.at(chance.uniform(0, 5), "a build is pushed", lambda: push_pipeline(universe))
@@ -86,7 +87,7 @@ def write(universe: Universe, chance: random.Random, without: frozenset[str]) ->
         story.at(chance.uniform(0, STORY_SECONDS), f"ec2 fails {action}", partial(_ec2_fault, universe, action, chance))
     for _ in range(chance.choice([0, 1, 3])):
         story.at(chance.uniform(10, STORY_SECONDS), "", lambda: _take_a_vm(universe, chance))
-    return story.events
+    return story
 
 
 def push_pipeline(universe: Universe) -> None:
@@ -96,13 +97,13 @@ def push_pipeline(universe: Universe) -> None:
 
     def cancel_early() -> None:
         if early in universe.store.runs and universe.store.runs[early].binding is not None:  # type: ignore[index]  # a JobId is text
-            universe.buildkite.cancel_job(early)
+            cancel(universe, early)
         elif universe.faulty:
             universe.kernel.after(timedelta(seconds=0.5), "", cancel_early)
 
     def cancel_late() -> None:
         if universe.buildkite.job(late).state is JobState.RUNNING:
-            universe.buildkite.cancel_job(late)
+            cancel(universe, late)
         elif universe.faulty:
             universe.kernel.after(timedelta(seconds=1), "", cancel_late)
 
@@ -114,7 +115,13 @@ def _push(universe: Universe, step: Step, chance: random.Random) -> None:
     (job_id,) = universe.buildkite.create_build(steps=[step]).job_ids
     if chance.random() < 0.2:
         delay = timedelta(seconds=chance.uniform(0, 40))
-        universe.kernel.after(delay, "a job is cancelled", partial(universe.buildkite.cancel_job, job_id))
+        universe.kernel.after(delay, "a job is cancelled", partial(cancel, universe, job_id))
+
+
+def cancel(universe: Universe, job_id: str) -> None:
+    """Somebody presses the job's Cancel button."""
+    universe.coverage.at_job("job cancelled", job_id, universe.store)
+    universe.buildkite.cancel_job(job_id)
 
 
 def _stray(universe: Universe) -> None:
@@ -150,8 +157,14 @@ def _take_a_vm(universe: Universe, chance: random.Random) -> None:
     up = [instance for instance in universe.ec2.instances() if instance.state in {"pending", "running"}]
     if not up:
         return
-    victim = chance.choice(up)
-    if victim.market == "spot":
+    take(universe, chance.choice(up))
+
+
+def take(universe: Universe, victim: Instance) -> None:
+    """Take that VM away, by spot's ways or by a failing host."""
+    spot = victim.market == "spot"
+    universe.coverage.at_vm("spot taken back" if spot else "host lost", victim.instance_id, universe.store)
+    if spot:
         universe.kernel.note(f"{victim.instance_id} spot notice")
         universe.ec2.interrupt_spot(victim.instance_id)
     else:

@@ -2,11 +2,11 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import httpx
@@ -19,7 +19,10 @@ from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.adapters.stacks_api import HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.domain.classes import ClassBook
-from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.domain.identifiers import InstanceArn, JobId
+from agent_stack.domain.measures import Metric
+from agent_stack.domain.runs import Run
+from agent_stack.ports import Telemetry
 from agent_stack.settings import Settings
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.wiring.chains import Ports, dispatcher_steps, launches_of, tracker_steps
@@ -32,8 +35,9 @@ from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.shapes import NoShapes
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.simulator.universe.costs import Costs, Meter
+from tests.simulator.universe.coverage import Coverage
 from tests.simulator.universe.direct import DirectClient
-from tests.simulator.universe.invocation import INVOCATION, Invocation, Wired
+from tests.simulator.universe.invocation import Invocation, Wired
 from tests.simulator.universe.kernel import Kernel
 from tests.simulator.universe.laws import Laws
 from tests.simulator.universe.machine import Temper, VirtualVm
@@ -41,6 +45,13 @@ from tests.simulator.universe.process import Fate, Process
 from tests.simulator.universe.workers import KernelWorkers
 from tests.unit.values import an_environment
 
+EC2_WORDS = {"RequestLimitExceeded": "throttled", "InternalError": "server error"}
+FATE_WORDS = {
+    Fate.DIES_BEFORE: " dies",
+    Fate.DIES_AFTER: " dies",
+    Fate.REFUSED: "'s records are refused",
+    Fate.ANSWER_LOST: "'s record: answer lost",
+}
 PERIOD = timedelta(seconds=60)  # of the schedules
 CLASSES = """
 {"classes": {
@@ -150,13 +161,18 @@ class Universe:
         self.crashes = 0
         self.requests: Counter[str] = Counter()
         """Requests by call, where they are counted (`Nature.costs`)."""
+        self.billed: dict[str, list[float]] = defaultdict(list)
+        """Seconds of every invocation that is over, by function."""
         self.hinted = False
+        self.skew: dict[str, timedelta] = {}
+        """How far a function's clock is from the true time."""
+        self.coverage = Coverage()
         self._nature = nature
         quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
         self.rates = Rates(
             now=self.kernel.now,
             per_second=nature.writes_per_second,
-            conflicts=lambda: self.faulty and quarrel.random() < nature.conflicts,
+            conflicts=lambda: self._in_conflict(quarrel),
         )
         self._ids = SeededIds(seed)
         carrier = transport(self.buildkite)
@@ -171,6 +187,8 @@ class Universe:
         self.laws = Laws(universe=self)
         self.buildkite.on_event(self.laws.on_buildkite)
         self.ec2.on_event(self.laws.on_ec2)
+        self.buildkite.faults.on_hit = lambda fault: self.hits(f"Buildkite: {fault.kind}")
+        self.ec2.faults.on_hit = lambda what: self.hits(f"EC2: {EC2_WORDS.get(what, what)}")
         self.ec2.on_event(lambda change: self.kernel.note(f"{change.instance.instance_id} {change.instance.state}"))
         self.kernel.after_each += [self._advance, self.laws.after_each] if nature.watched else []
         for function in nature.only:
@@ -180,6 +198,16 @@ class Universe:
     def faulty(self) -> bool:
         """Things go wrong still."""
         return self.peace_since is None
+
+    def hits(self, fault: str) -> None:
+        """A fault of a service or a process happens."""
+        self.coverage.everywhere(fault, self.store)
+
+    def _in_conflict(self, quarrel: random.Random) -> bool:
+        conflict = self.faulty and quarrel.random() < self._nature.conflicts
+        if conflict:
+            self.hits("records in conflict")
+        return conflict
 
     def make_peace(self) -> None:
         """Nothing goes wrong from here on, not even what was scripted already."""
@@ -202,6 +230,7 @@ class Universe:
             unassigned=self.settings.unassigned_timeout,
             lifetime=self.settings.max_lifetime,
             power_off=self.ec2.powered_off,
+            hit=lambda fault: self.coverage.at_vm(fault, instance.instance_id, self.store),
         )
         self.vms[instance.instance_id] = vm
         return vm
@@ -228,6 +257,8 @@ class Universe:
         return (self.kernel.now() - began).total_seconds()
 
     def _advance(self) -> None:
+        if self.laws.paused_since is not None:
+            self.hits("queue paused")
         self.buildkite.advance()
         self.ec2.advance()
 
@@ -241,9 +272,12 @@ class Universe:
         self.hinted = True
 
         def hint(change: StateChange) -> None:
-            for _ in range(self.chance.choice([0, 1, 1, 2])):
-                delay = timedelta(seconds=self.chance.uniform(0.2, 20))
-                self.kernel.after(delay, "", lambda: self._invoke("tracker", scheduled=False))
+            times = self.chance.choice([0, 1, 1, 2])
+            if times != 1:
+                happened = "news doubled" if times else "news lost"
+                self.coverage.at_vm(happened, change.instance.instance_id, self.store)
+            for _ in range(times):
+                self.wake("tracker", self.chance.uniform(0.2, 20))
 
         self.ec2.on_event(hint)
 
@@ -252,10 +286,13 @@ class Universe:
 
         def wake(event: Event) -> None:
             if isinstance(event, JobStateChanged) and event.after is JobState.SCHEDULED:
-                delay = timedelta(seconds=self.chance.uniform(*seconds))
-                self.kernel.after(delay, "", lambda: self._invoke("dispatcher", scheduled=False))
+                self.wake("dispatcher", self.chance.uniform(*seconds))
 
         self.buildkite.on_event(wake)
+
+    def wake(self, function: str, seconds: float) -> None:
+        """News reach a function, after that long."""
+        self.kernel.after(timedelta(seconds=seconds), "", lambda: self._invoke(function, scheduled=False))
 
     def _schedule(self, function: str) -> None:
         late = timedelta()
@@ -274,7 +311,7 @@ class Universe:
             lease=wired.process.mortal(MemoryLease(store=self.store, function=function), f"{function} lease"),
             holder=self._ids.holder(),
             scheduled=scheduled,
-            ends_at=self.kernel.now() + INVOCATION,
+            began_at=self.kernel.now(),
         )
         if wired.launches is not None:
             wired.launches.wanted = int(not scheduled)
@@ -285,6 +322,10 @@ class Universe:
         warm = self._warm[function]
         return warm.pop() if warm else self._work(function, self._process(function))
 
+    def telemetry_of(self, function: str) -> Telemetry:
+        """Where a new process of that function logs and measures."""
+        return self.telemetry
+
     def _process(self, function: str) -> Process:
         return Process(
             function,
@@ -292,17 +333,21 @@ class Universe:
             pass_time=self._pass_time,
             note=self.kernel.note,
             around=self._around,
-            take_in=self._take_in,
+            take_in=self._taker(),
         )
 
-    def rest(self, function: str, wired: Wired) -> None:
+    def rest(self, invocation: Invocation) -> None:
         """An invocation is over. Where time is what matters, its process serves a later one; else each is a new one."""
-        if self._nature.costs is not None and wired.process.alive:
-            self._warm[function].append(wired)
+        self.billed[invocation.function].append((self.kernel.now() - invocation.began_at).total_seconds())
+        if self._nature.costs is not None and invocation.wired.process.alive:
+            self._warm[invocation.function].append(invocation.wired)
 
     def _fate(self, point: str) -> Fate:
         self.points.append(point)
-        return self.judge(point) if self.faulty else Fate.GOES_ON
+        fate = self.judge(point) if self.faulty else Fate.GOES_ON
+        if fate is not Fate.GOES_ON:
+            self.hits(f"{point.partition(' ')[0]}{FATE_WORDS[fate]}")
+        return fate
 
     def _task_seconds(self, call: str) -> timedelta:
         """How long after it was begun a task beside the tick takes effect."""
@@ -325,11 +370,23 @@ class Universe:
         with self.meter.excluded():
             self.kernel.sleep(timedelta(seconds=seconds))
 
-    def _take_in(self, point: str, size: int) -> None:
-        costs = self._nature.costs
-        if costs is not None and (seconds := costs.reading(point.partition(" ")[2], size)):
-            with self.meter.excluded():
-                self.kernel.sleep(timedelta(seconds=seconds))
+    def _taker(self) -> Callable[[str, Sequence[object]], None]:
+        """What takes in one process's answers. It parses each version of a run once, as the real ledger does."""
+        parsed: dict[JobId, Run] = {}
+
+        def take_in(point: str, answer: Sequence[object]) -> None:
+            costs, call = self._nature.costs, point.partition(" ")[2]
+            if costs is None:
+                return
+            runs = {run.job_id: run for run in answer if isinstance(run, Run)}
+            known = sum(parsed.get(job_id) is run for job_id, run in runs.items())
+            parsed.update(runs)
+            seconds = costs.reading(call, len(answer) - known) + costs.reading(f"{call} known", known)
+            if seconds:
+                with self.meter.excluded():
+                    self.kernel.sleep(timedelta(seconds=seconds))
+
+        return take_in
 
     def _around(self, point: str) -> AbstractContextManager[None]:
         """Adapters that are simulated are charged for by `Costs.cpu`, not by what the simulation takes."""
@@ -338,12 +395,14 @@ class Universe:
     def _work(self, function: str, process: Process) -> Wired:
         """Production wiring over mortal ports; fresh, as a cold start is."""
         deadline = FixedDeadline()
+        telemetry = self.telemetry_of(function)
         calls = AwsCalls(
             clock=self.kernel,
             ids=self._ids,
             deadline=deadline,
             throttles=ec2_errors.NOTHING_DONE,
             server_errors=ec2_errors.SERVER,
+            throttled=partial(telemetry.count, Metric.EC2_THROTTLED),
         )
         fleet = Ec2Fleet(
             client=lambda: DirectClient(self.ec2),  # type: ignore[arg-type, return-value]  # looks like one
@@ -364,13 +423,13 @@ class Universe:
                 clock=self.kernel,
                 ids=self._ids,
                 deadline=deadline,
-                telemetry=self.telemetry,
+                telemetry=telemetry,
             ),
             queues=self.settings.queues,
             dialect=None,
             job_tokens=True,
             metadata={},
-            telemetry=self.telemetry,
+            telemetry=telemetry,
         )
         ports = Ports(
             stacks=process.mortal(stacks, f"{function} stacks"),
@@ -382,7 +441,7 @@ class Universe:
             classes=Classes(self._classes),
             clock=self.kernel,
             ids=self._ids,
-            telemetry=self.telemetry,
+            telemetry=telemetry,
             workers=KernelWorkers(
                 kernel=self.kernel,
                 process=process,

@@ -137,6 +137,15 @@ def seconds(names, default):
     return float(given[0].removesuffix("s")) if given else default
 
 
+JOB = """
+hook=${BUILDKITE_HOOKS_PATH:-}/environment
+if [[ -f $hook ]]; then source "$hook"; fi
+if [[ ${BUILDKITE_SKIP_CHECKOUT:-} != true ]]; then git clone -q "$BUILDKITE_REPO" . || exit 94; fi
+eval "$BUILDKITE_COMMAND"
+"""
+"""What becomes of a job in order: the environment hook, the checkout, the command; all in one shell."""
+
+
 def registration_token():
     token = setting("BUILDKITE_AGENT_TOKEN")
     if not token.startswith("file://"):
@@ -271,7 +280,7 @@ class Run:
         checkout.mkdir(parents=True, exist_ok=True)
         env["BUILDKITE_BUILD_CHECKOUT_PATH"] = str(checkout)
         return subprocess.Popen(
-            ["bash", "-c", env.get("BUILDKITE_COMMAND", "")],
+            ["bash", "-c", JOB],
             cwd=checkout,
             env=env,
             stdin=subprocess.DEVNULL,

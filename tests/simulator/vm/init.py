@@ -103,8 +103,11 @@ class Init:
                 if unit is None or unit.ended.is_set():
                     raise RefusedError(f"Failed to kill unit {name}.service: Unit {name}.service not loaded.")
                 os.kill(unit.pid, signal.Signals[option.removeprefix("--signal=")])
-            case ("systemctl", ["set-time", *_] | ["start", "docker"]) | ("useradd" | "usermod" | "dnf", _):
-                pass  # recorded, and that is all: the host keeps its clock, its users and its packages
+            case ("systemctl", ["set-time" | "stop", *_] | ["start", "docker"]) | (
+                "useradd" | "usermod" | "dnf" | "ip",
+                _,
+            ):
+                pass  # recorded, and that is all: the host keeps its clock, its users, its packages and its routes
             case _:
                 raise RefusedError(f"{program} {' '.join(arguments)}: no such thing on a local VM")
         return 0
@@ -135,6 +138,8 @@ class Init:
                 path = self._directory / parent / name
                 path.mkdir(mode=0o755, parents=True, exist_ok=True)
                 environment[variable] = str(path)
+        if "User" not in request.properties:
+            environment.pop("HOME", None)  # systemd sets it with a user only
         if file := request.properties.get("EnvironmentFile"):
             try:
                 environment |= parse_environment_file(Path(file).read_text())

@@ -109,6 +109,7 @@ class LocalVm:
                 env={
                     "PATH": f"{HERE / 'shims'}:{directory / 'bin'}:{os.defpath}:/usr/sbin:/sbin",
                     "HOME": str(directory / "home"),
+                    "LOCAL_VM_ROOT": str(directory),
                     "TMPDIR": str(directory / "tmp"),
                     "CONFIGURATION_DIRECTORY": str(directory / "etc" / "buildkite-agent"),
                     "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds_url,

@@ -8,7 +8,9 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_IGNORED = frozenset({"After", "Type", "User"})  # the order is the newest first; all run as one user
+_IGNORED = frozenset({"After", "OOMPolicy", "Type", "User"})
+"""The order is the newest first; all run as one user; nobody is short of memory."""
+
 _ACTED_UPON = frozenset(
     {
         "EnvironmentFile",

@@ -4,12 +4,13 @@ One attribute a fact, so that versions of this code can read each other's items:
 what is unknown is left alone. Points in time are seconds since 1970, so that a person can compare them with a TTL.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from agent_stack.adapters.dynamodb.wire import pack, unpack
+from agent_stack.domain.attempts import Attempt, FailureKind
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey
 from agent_stack.domain.launching import Intent
@@ -79,7 +80,9 @@ def run_values(run: Run) -> dict[str, Any]:
         "finishing_at": _seconds(run.finishing_at),
         "job_over_at": _seconds(run.job_over_at),
         "outcome": run.outcome.value if run.outcome else None,
+        "tried": [_attempt_values(attempt) for attempt in run.tried] or None,
         "told": set(run.told) or None,
+        "told_before": run.told_before or None,
         "timeline": {point.value: seconds(at) for point, at in run.timeline.items()} or None,
     }
 
@@ -109,7 +112,9 @@ def read_run(item: Mapping[str, Any]) -> Run:
             finishing_at=_moment(values.get("finishing_at")),
             job_over_at=_moment(values.get("job_over_at")),
             outcome=Outcome(values["outcome"]) if "outcome" in values else None,
+            tried=tuple(_attempts(values.get("tried", ()))),
             told=frozenset(values.get("told", ())),
+            told_before=int(values.get("told_before", 0)),
             timeline={Moment(name): moment(at) for name, at in values.get("timeline", {}).items() if name in _MOMENTS},
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -209,6 +214,29 @@ def _binding(values: Mapping[str, Any]) -> Binding | None:
         market=Market(values["market"]),
         launched_at=moment(values["launched_at"]),
     )
+
+
+def _attempt_values(attempt: Attempt) -> str:
+    """In one text: names of attributes would take as much room again."""
+    parts = (attempt.instance_id, attempt.instance_type, attempt.zone, attempt.market, attempt.kind, attempt.seconds)
+    return "|".join(map(str, parts))
+
+
+def _attempts(stored: Sequence[str]) -> Iterator[Attempt]:
+    """Those that this version understands; the others are a story, not a state."""
+    for text in stored:
+        try:
+            vm, instance_type, zone, market, kind, spent, *_ = text.split("|")
+            yield Attempt(
+                instance_id=InstanceId(vm),
+                instance_type=instance_type,
+                zone=zone,
+                market=Market(market),
+                kind=FailureKind(kind),
+                seconds=int(spent),
+            )
+        except ValueError:
+            continue
 
 
 def _vm_values(vm: Vm) -> dict[str, Any]:

@@ -50,11 +50,11 @@ class Table:
     calls: AwsCalls
     name: str
 
-    def query(self, partition: str, *, only: str | None = None) -> Iterator[Item]:
+    def query(self, partition: str, *, only: Sequence[str] = ()) -> Iterator[Item]:
         """Every item of a partition, consistently read.
 
         Args:
-            only: the one attribute wanted; all when None.
+            only: the attributes wanted; all when empty.
         """
         asked: dict[str, Any] = {
             "TableName": self.name,
@@ -62,8 +62,9 @@ class Table:
             "KeyConditionExpression": "pk = :pk",
             "ExpressionAttributeValues": {":pk": {"S": partition}},
         }
-        if only is not None:
-            asked |= {"ProjectionExpression": "#only", "ExpressionAttributeNames": {"#only": only}}
+        if only:
+            asked["ProjectionExpression"] = ", ".join(f"#{name}" for name in only)
+            asked["ExpressionAttributeNames"] = {f"#{name}": name for name in only}
         while True:
             page = self._call("Query", partial(self.client.query, **asked))
             yield from page["Items"]

@@ -97,6 +97,33 @@ class Ec2Fleet:
             shown += self._described({"Filters": [self._our_tag(), by_id], "MaxResults": PAGE})
         return shown
 
+    def impaired(self) -> frozenset[InstanceId]:
+        """See the port. No filter knows our tag; of what is impaired there is little, in any account."""
+        found: set[InstanceId] = set()
+        for check in ("system-status.status", "instance-status.status"):
+            asked: dict[str, Any] = {"Filters": [{"Name": check, "Values": ["impaired"]}], "MaxResults": PAGE}
+            send = partial(self.client().describe_instance_status, **asked)
+            try:
+                page = self.calls.call("DescribeInstanceStatus", send)
+            except RefusedError as error:
+                raise WaitError(f"DescribeInstanceStatus: {error}") from None
+            found |= {InstanceId(status["InstanceId"]) for status in page["InstanceStatuses"]}
+        return frozenset(found)
+
+    def console_output(self, instance_id: InstanceId) -> str:
+        """See the port. What it says right now where the hypervisor can tell, else what EC2 kept of its end."""
+        for latest in (True, False):
+            send = partial(self.client().get_console_output, InstanceId=instance_id, Latest=latest)
+            try:
+                answer = self.calls.call("GetConsoleOutput", send)  # botocore decodes the text
+            except RefusedError as error:
+                if latest:
+                    continue  # only Nitro instances have it, and only while they are there
+                raise GiveUpError(f"GetConsoleOutput: {error}") from None
+            if said := answer.get("Output", ""):
+                return said
+        return ""
+
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
         """See the port."""
         refused: dict[InstanceId, AgentStackError] = {}

@@ -185,7 +185,7 @@ class Caller:
             ) from None
         with self._lock:
             self._rates.heard(request.stack, request.operation, reply.headers, self._clock.now())
-        self._telemetry.level(Metric.STACKS_API_USED_PERCENT, used_percent(reply.headers))
+        self._telemetry.peak(Metric.STACKS_API_USED_PERCENT, used_percent(reply.headers))
         return reply
 
     def _read(self, response: httpx.Response, request: Request, left: float) -> bytes:
@@ -204,10 +204,12 @@ class Caller:
 
     def _refusal(self, request: Request, reply: _Reply) -> AgentStackError | None:
         """The error an answer stands for; None for any 2xx."""
+        if httpx.codes.is_success(reply.status):
+            return None
         said = f"{request.operation.name}: Buildkite answered {reply.status}: {_message(reply.content)}"
         match reply.status:
             case 401:
-                error: AgentStackError | None = _TokenRefusedError(f"{said}. {REFUSED_REMEDY}")
+                error: AgentStackError = _TokenRefusedError(f"{said}. {REFUSED_REMEDY}")
             case 403:
                 error = WaitError(f"{said}. {FORBIDDEN_REMEDY}")
             case 404:
@@ -217,8 +219,8 @@ class Caller:
                 error = _RateLimitedError(said, retry_after(reply.headers))
             case status if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.REQUEST_TIMEOUT:
                 error = UnknownOutcomeError(said)
-            case status:
-                error = None if httpx.codes.is_success(status) else GiveUpError(said)
+            case _:
+                error = GiveUpError(said)
         return error
 
     def _pause(self, attempt: int, failure: AgentStackError | None) -> bool:

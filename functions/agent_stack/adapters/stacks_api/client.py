@@ -8,8 +8,7 @@ from typing import Any, TypeVar
 from agent_stack.adapters.stacks_api import limits, shapes
 from agent_stack.adapters.stacks_api.caller import Caller, Request
 from agent_stack.adapters.stacks_api.dialect import Dialect, Paths
-from agent_stack.adapters.stacks_api.redaction import redacted
-from agent_stack.adapters.stacks_api.texts import crop_bytes, crop_characters
+from agent_stack.adapters.stacks_api.redaction import redacted, without_credentials
 from agent_stack.domain.errors import (
     AgentStackError,
     BugError,
@@ -21,6 +20,7 @@ from agent_stack.domain.errors import (
 from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.domain.jobs import Queue, ScheduledPage
 from agent_stack.domain.states import JobState
+from agent_stack.domain.texts import crop_bytes, crop_characters
 from agent_stack.ports import (
     JobDetails,
     JobStates,
@@ -231,7 +231,7 @@ class HttpStacksApi:
 
     def finish(self, queue: QueueKey, job_id: JobId, *, exit_status: int, detail: str) -> None:
         """See the port."""
-        body = {"exit_status": exit_status, "detail": crop_bytes(detail, limits.MAX_DETAIL_BYTES)}
+        body = {"exit_status": exit_status, "detail": crop_bytes(without_credentials(detail), limits.MAX_DETAIL_BYTES)}
         self._tell(self._request(limits.FINISH, queue, "POST", self._paths(queue).finishing(job_id), body=body), queue)
 
     def notify(self, queue: QueueKey, notifications: Sequence[Notification]) -> Mapping[JobId, AgentStackError]:
@@ -250,7 +250,7 @@ class HttpStacksApi:
         untold: dict[JobId, AgentStackError] = {}
         for notification in notifications:
             path = self._paths(queue).notifying_one(notification.job_id)
-            body = {"detail": crop_characters(notification.text, limits.MAX_NOTICE_CHARACTERS)}
+            body = {"detail": _shown(notification)}
             try:
                 self._tell(self._request(limits.NOTIFY, queue, "POST", path, body=body), queue)
             except AgentStackError as error:
@@ -265,7 +265,7 @@ class HttpStacksApi:
                 "notifications": [
                     {
                         "job_uuid": notification.job_id,
-                        "detail": crop_characters(notification.text, limits.MAX_NOTICE_CHARACTERS),
+                        "detail": _shown(notification),
                     }
                     for notification in chunk
                 ]
@@ -320,6 +320,11 @@ class HttpStacksApi:
             params=params or {},
             body=body,
         )
+
+
+def _shown(notification: Notification) -> str:
+    """Its text as the page takes it; parts of it may be a VM's own words."""
+    return crop_characters(without_credentials(notification.text), limits.MAX_NOTICE_CHARACTERS)
 
 
 def _each_chunk(items: Sequence[ItemT], one: Callable[[Sequence[ItemT]], None]) -> tuple[AgentStackError, ...]:

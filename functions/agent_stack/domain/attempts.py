@@ -1,0 +1,114 @@
+"""Attempts: the VMs that a job has had and lost before an agent took it, and how each was lost.
+
+A run keeps the latest few, so that the next VM comes from elsewhere, spot is not asked for ever, and whoever reads the
+end of the story learns what was tried.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.states import Market
+
+KEPT = 2
+"""Attempts that a run remembers besides the one that it is in; a run's item stays under one kilobyte."""
+
+BYTES_OF_ONE = 76
+"""What one takes of the room that a run has for texts."""
+
+SPOT_LOSSES_BEFORE_ON_DEMAND = 2
+
+SPOT_REASONS = frozenset({"Server.SpotInstanceTermination", "Server.SpotInstanceShutdown"})
+CAPACITY_REASONS = frozenset({"Server.InsufficientInstanceCapacity"})
+"""EC2's state reasons for a VM that went because others wanted its place. Source: EC2's state reason codes."""
+
+
+class FailureKind(StrEnum):
+    """How a VM was lost to its job."""
+
+    SPOT = "spot"
+    CAPACITY = "capacity"
+    EC2 = "ec2"
+    BOOT_PROGRAM = "boot"
+    AGENT = "agent"
+    TIMEOUT = "timeout"
+    TAKEN_BACK = "taken"
+
+
+_MEANS = {
+    FailureKind.SPOT: "EC2 took it back (spot)",
+    FailureKind.CAPACITY: "EC2 had no room for it in the end",
+    FailureKind.EC2: "EC2 showed that it had ended",
+    FailureKind.BOOT_PROGRAM: "its boot program failed",
+    FailureKind.AGENT: "its agent ended without taking the job",
+    FailureKind.TIMEOUT: "no agent in time",
+    FailureKind.TAKEN_BACK: "its credential had to be taken back",
+}
+
+
+def failure_kind(reason: str) -> FailureKind:
+    """What EC2's state reason of a VM that went means."""
+    if reason in SPOT_REASONS:
+        return FailureKind.SPOT
+    return FailureKind.CAPACITY if reason in CAPACITY_REASONS else FailureKind.EC2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why no agent will come from a VM, in words for people."""
+
+    kind: FailureKind
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One VM that failed.
+
+    Attributes:
+        seconds: from its binding to its failure.
+    """
+
+    instance_id: InstanceId
+    instance_type: str
+    zone: str
+    market: Market
+    kind: FailureKind
+    seconds: int
+
+    @property
+    def words(self) -> str:
+        """How it failed, for people."""
+        return _MEANS[self.kind]
+
+    @property
+    def pool(self) -> str:
+        """Where it came from, as `Fleet.pools` names it."""
+        return f"{self.market}:{self.instance_type}:{self.zone}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What earlier runs of a job used up of its attempts and notices."""
+
+    attempts: int = 0
+    told: int = 0
+
+
+def spot_losses(tried: Iterable[Attempt]) -> int:
+    """How many of them spot has cost."""
+    costs = {FailureKind.SPOT, FailureKind.CAPACITY}
+    return sum(attempt.market is Market.SPOT and attempt.kind in costs for attempt in tried)
+
+
+def elsewhere(pools: Sequence[str], failed: Iterable[str]) -> tuple[str, ...]:
+    """The pools without those where a VM has just failed; all of them when there is no other."""
+    avoided = frozenset(failed)
+    return tuple(pool for pool in pools if pool not in avoided) or tuple(pools)
+
+
+def seconds_between(begin: datetime, end: datetime) -> int:
+    """Whole seconds; never negative, whatever the clocks say."""
+    return max(0, round((end - begin).total_seconds()))

@@ -1,0 +1,178 @@
+"""Situations: all that is known of one run at one moment, and the few things that matter in it.
+
+A decision looks at enumerations only: where the job stands, what EC2 shows of the VM, what the VM says of itself, who
+holds the baton, and how long the boot has taken. Each is total: what could not be read has a value of its own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.runs import Run
+from agent_stack.domain.states import AGENTS, BOOT_FAILED, Baton, BootStage, JobState, Moment, VmState
+from agent_stack.domain.vms import Mail, Vm
+
+FINISH_SETTLES_AFTER = timedelta(seconds=30)
+"""How long after asking Buildkite to finish a job a state that is still ours means the request never arrived.
+
+Longer than the client's total time-out, so no request of ours can still be under way.
+"""
+
+ABSENCE_GRACE = timedelta(minutes=10)
+"""A fresh instance may be missing from EC2's answers for minutes. Source: EC2's eventual-consistency page."""
+
+
+class Standing(StrEnum):
+    """Where a job stands with Buildkite, as far as that matters here."""
+
+    RESERVED = "reserved"  # ours
+    LAPSED = "lapsed"  # scheduled: nobody's, and ours to ask for
+    AGENT = "agent"  # an agent has it
+    CANCELING = "canceling"
+    CANCELED = "canceled"
+    NEVER_RAN = "never_ran"  # over, and no agent will have had it
+    OVER = "over"
+    UNKNOWN = "unknown"  # not told, or not a state that a job of ours can be in: inert
+
+
+_STANDINGS = {
+    JobState.RESERVED: Standing.RESERVED,
+    JobState.SCHEDULED: Standing.LAPSED,
+    **dict.fromkeys(AGENTS, Standing.AGENT),
+    JobState.CANCELING: Standing.CANCELING,
+    JobState.CANCELED: Standing.CANCELED,
+    JobState.EXPIRED: Standing.NEVER_RAN,
+    JobState.SKIPPED: Standing.NEVER_RAN,
+    JobState.BROKEN: Standing.NEVER_RAN,
+    JobState.FINISHED: Standing.OVER,
+    JobState.TIMED_OUT: Standing.OVER,
+}
+
+
+def standing_of(state: JobState | None) -> Standing:
+    """Where a job in that state stands; None is one that could not be had."""
+    return Standing.UNKNOWN if state is None else _STANDINGS.get(state, Standing.UNKNOWN)
+
+
+class Sight(StrEnum):
+    """What EC2 shows of a VM."""
+
+    UP = "up"  # pending or running
+    GOING = "going"  # it will not run a job any more, but its agent may still speak
+    GONE = "gone"  # nothing runs there any more
+    HIDDEN = "hidden"  # EC2 did not answer in full, or the VM is so fresh that it may not be shown yet
+    MISSING = "missing"  # EC2 answered in full and did not show it, long after every fresh VM is shown
+
+
+_SIGHTS = {
+    VmState.PENDING: Sight.UP,
+    VmState.RUNNING: Sight.UP,
+    VmState.SHUTTING_DOWN: Sight.GOING,
+    VmState.STOPPING: Sight.GOING,
+    VmState.STOPPED: Sight.GONE,
+    VmState.TERMINATED: Sight.GONE,
+    VmState.UNRECOGNISED: Sight.HIDDEN,
+}
+UNSEEN = frozenset({Sight.HIDDEN, Sight.MISSING})
+
+
+class Word(StrEnum):
+    """What a VM says of itself, where that matters."""
+
+    NOTHING = "nothing"  # it is silent, or on its way
+    LOST_CREDENTIAL = "lost_credential"  # it took the credential, and the answer never arrived
+    NO_AGENT = "no_agent"  # its boot program failed, or its agent ended
+
+
+class Age(StrEnum):
+    """How long the boot has taken."""
+
+    EARLY = "early"
+    LATE = "late"  # past the boot timeout
+    OVERDUE = "overdue"  # past twice that
+    BEYOND = "beyond"  # past the VM's lifetime: its own timer has ended it, whatever we can see
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """All that is known of one run at one moment.
+
+    Attributes:
+        vm: the run's VM; None when EC2 did not show it.
+        described: EC2 answered in full; without that a missing VM means nothing at all.
+        job_state: None when it could not be had.
+        mail: None when the mailbox was not, or could not be, read.
+    """
+
+    run: Run
+    vm: Vm | None
+    described: bool
+    job_state: JobState | None
+    mail: Mail | None
+    boot_timeout: timedelta
+    policy: Policy
+    now: datetime
+
+    @property
+    def standing(self) -> Standing:
+        """Where the job stands."""
+        return standing_of(self.job_state)
+
+    @property
+    def sight(self) -> Sight:
+        """What EC2 shows of the VM."""
+        if self.vm is not None:
+            return _SIGHTS[self.vm.state]
+        fresh = self.now - self._launched_at <= ABSENCE_GRACE
+        return Sight.HIDDEN if fresh or not self.described else Sight.MISSING
+
+    @property
+    def baton(self) -> Baton:
+        """Who holds the credential, by the freshest word we have."""
+        if self.run.baton is not Baton.IN_BOX:
+            return self.run.baton  # once taken it never goes back
+        return Baton.UNKNOWN if self.mail is None else self.mail.baton
+
+    @property
+    def word(self) -> Word:
+        """What the VM says of itself."""
+        stage = None if self.mail is None else self.mail.stage
+        if stage in BOOT_FAILED:
+            return Word.NO_AGENT
+        return Word.LOST_CREDENTIAL if stage is BootStage.CREDENTIAL_LOST else Word.NOTHING
+
+    @property
+    def booting_for(self) -> timedelta:
+        """Since the run was bound to its VM, or came into the state that it is in."""
+        return self.now - self.run.state_entered_at
+
+    @property
+    def age(self) -> Age:
+        """How long the boot has taken."""
+        if self.now - self._launched_at > self.policy.max_lifetime + ABSENCE_GRACE:
+            return Age.BEYOND
+        if self.booting_for >= 2 * self.boot_timeout:
+            return Age.OVERDUE
+        return Age.LATE if self.booting_for >= self.boot_timeout else Age.EARLY
+
+    @property
+    def learnt(self) -> Mapping[Moment, datetime]:
+        """The moments of the run's time line that this look shows for the first time."""
+        stage = None if self.mail is None else self.mail.stage
+        ours = self.baton is Baton.VM
+        on_an_agent = ours and self.standing is Standing.AGENT
+        shown = {
+            Moment.VM_RUNNING: self.vm is not None and self.vm.state is VmState.RUNNING,
+            Moment.AGENT_STARTED: on_an_agent or (ours and stage in _AGENT_STARTED),
+            Moment.JOB_RUNNING: on_an_agent,
+        }
+        return {moment: self.now for moment, seen in shown.items() if seen and moment not in self.run.timeline}
+
+    @property
+    def _launched_at(self) -> datetime:
+        return self.run.binding.launched_at if self.run.binding else self.run.state_entered_at
+
+
+_AGENT_STARTED = frozenset({BootStage.AGENT_STARTED, BootStage.SPOT_NOTICE, BootStage.AGENT_EXITED})

@@ -1,0 +1,112 @@
+"""Waiting: why a job has no VM yet, in words for its build page.
+
+The dispatcher knows why; the tracker is the only one that tells. Between them stands a list, bounded and short-lived.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from agent_stack.domain.classes import base_name
+from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
+from agent_stack.domain.jobs import Job
+from agent_stack.domain.notices import MAX_FACT_CHARACTERS, Notice, NoticeKind, notice
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.texts import crop_characters
+
+PATIENCE = timedelta(seconds=30)
+"""A job that has waited for less wants no explanation: most VMs are launched by then."""
+
+MAX_LISTED = 500
+"""Jobs on the list: the first in line. Those behind them are told when they come closer."""
+
+STALE_AFTER = timedelta(seconds=150)
+"""A list that old is of a dispatcher that does not run any more. It is written again each minute while jobs wait."""
+
+MAX_NOTICES_OF_A_JOB = 5
+"""Different reasons told to one job, of the notices that it may have in all; see `tell`."""
+
+MAX_NOTICES_A_TICK = 100
+
+
+class WaitReason(StrEnum):
+    """Why a job has no VM yet. What a paused queue holds back is Buildkite's own to tell."""
+
+    LAUNCH_DISABLED = "launch_disabled"
+    MAX_INSTANCES = "max_instances"
+    MAX_VCPUS = "max_vcpus"
+    CLASS_MAXIMUM = "class_maximum"
+    LAUNCH_RATE = "launch_rate"
+    EC2_BUDGET = "ec2_budget"
+    BROKEN = "broken"  # EC2 calls the class, or the account, wrong
+    DRY = "dry"  # EC2 has none of its types in its zones
+    QUOTA = "quota"  # the account may not have more of its market
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """One job that waits.
+
+    Attributes:
+        words: EC2's own, or the figure that the bound has.
+    """
+
+    job_id: JobId
+    queue_key: QueueKey
+    class_name: ClassName
+    reason: WaitReason
+    words: str = ""
+
+
+def waits(job: Job, class_name: ClassName, reason: WaitReason, now: datetime, words: str = "") -> list[Waiting]:
+    """That job on the list, if it has waited long enough to matter."""
+    if now - job.scheduled_at < PATIENCE:
+        return []
+    return [Waiting(job_id=job.job_id, queue_key=job.queue_key, class_name=class_name, reason=reason, words=words)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingList:
+    """Who waits for a VM, first in line first, as the dispatcher saw it then."""
+
+    at: datetime
+    jobs: tuple[Waiting, ...] = ()
+
+    def current(self, now: datetime) -> Sequence[Waiting]:
+        """Those of it, unless it is out of date."""
+        return self.jobs if now - self.at < STALE_AFTER else ()
+
+
+_WHY = {
+    WaitReason.LAUNCH_DISABLED: "the operator has switched launches off (LaunchEnabled). "
+    "Next: it starts when they are on again.",
+    WaitReason.MAX_INSTANCES: "all {max_instances} VMs of this stack are taken (MaxInstances). "
+    "Next: one that ends makes room.",
+    WaitReason.MAX_VCPUS: "the stack's {max_vcpus} vCPUs are taken (MaxVcpus). Next: a VM that ends makes room.",
+    WaitReason.CLASS_MAXIMUM: "all {words} VMs of class “{vm_class}” are taken (its max_instances). "
+    "Next: one that ends makes room.",
+    WaitReason.LAUNCH_RATE: "the stack starts at most {rate} VMs a minute (MaxLaunchesPerMinute). "
+    "Next: its turn comes within minutes.",
+    WaitReason.EC2_BUDGET: "EC2 grants this account about {budget:g} new VMs a second, and other jobs are first. "
+    "Next: its turn comes as EC2 grants more.",
+    WaitReason.BROKEN: "no VM of class “{vm_class}” can be launched{said}. "
+    "Next: it is tried again within minutes; an operator has to mend it.",
+    WaitReason.DRY: "EC2 has no VM of class “{vm_class}” free{said}. Next: it is asked again within 3 minutes.",
+    WaitReason.QUOTA: "the account's EC2 quota for class “{vm_class}” is used up{said}. "
+    "Next: EC2 is asked again within 3 minutes.",
+}
+
+
+def waiting_notice(waiting: Waiting, policy: Policy) -> Notice:
+    """What its build page is told."""
+    why = _WHY[waiting.reason].format(
+        max_instances=policy.max_instances,
+        max_vcpus=policy.max_vcpus,
+        rate=policy.max_launches_per_minute,
+        budget=policy.instance_budget.per_second,
+        vm_class=base_name(waiting.class_name),
+        words=waiting.words,
+        said=f": {crop_characters(waiting.words, MAX_FACT_CHARACTERS)}" if waiting.words else "",
+    )
+    return notice(NoticeKind.WAITING, f"Waiting: {why}", suffix=f"_{waiting.reason}")

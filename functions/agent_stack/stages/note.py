@@ -1,0 +1,106 @@
+"""Note: leave a list of who waits for a VM, and why. The tracker tells them.
+
+Written beside the tick, when it changed and not too often: it is news, and losing one costs a line on a build page.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import ClassBook
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.waiting import MAX_LISTED, PATIENCE, Waiting, WaitingList, WaitReason
+from agent_stack.ports import Ledger, Telemetry, Workers
+from agent_stack.stages.launches import Launches
+from agent_stack.stages.ticks import DispatcherTick
+
+LEAST_BETWEEN = timedelta(seconds=10)
+"""Five hundred jobs are some twenty kilobytes, each of them a unit of DynamoDB's writing."""
+
+AGAIN_AFTER = timedelta(seconds=60)
+"""An unchanged list is written again, so that one of a dispatcher that is gone can be told by its age."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Note:
+    """Lists the runs without a VM and the jobs that were not admitted, those first in line first."""
+
+    launches: Launches
+    ledger: Ledger
+    workers: Workers
+    policy: Policy
+    telemetry: Telemetry
+    _left: WaitingList | None = field(default=None, init=False)
+
+    def __call__(self, tick: DispatcherTick) -> DispatcherTick:
+        """Changes nothing of the tick."""
+        jobs = (*self._without_vm(tick), *tick.waiting)[:MAX_LISTED]
+        if self._is_news(jobs, tick.now):
+            self._left = WaitingList(at=tick.now, jobs=jobs)
+            self.workers.submit(partial(self._write, self._left))
+        return tick
+
+    def _is_news(self, jobs: Sequence[Waiting], now: datetime) -> bool:
+        before = self._left
+        if before is None:
+            return bool(jobs)
+        since = now - before.at
+        return since >= LEAST_BETWEEN and (jobs != before.jobs or (bool(jobs) and since >= AGAIN_AFTER))
+
+    def _without_vm(self, tick: DispatcherTick) -> list[Waiting]:
+        """Jobs that are ours and for which EC2 has given nothing yet."""
+        bound = {run.job_id for run in tick.bound}
+        late = [run for run in tick.ready if run.job_id not in bound and tick.now - run.state_entered_at >= PATIENCE]
+        if not late or tick.book is None:
+            return []
+        memory = self.launches.memory(tick.fence)
+        names = {run.class_name for run in late}
+        reasons = {name: self._why(name, memory, tick.book, tick.now) for name in names}
+        waiting: list[Waiting] = []
+        for run in late[:MAX_LISTED]:
+            reason, words = reasons[run.class_name]
+            if reason is not None:
+                waiting.append(
+                    Waiting(
+                        job_id=run.job_id,
+                        queue_key=run.queue_key,
+                        class_name=run.class_name,
+                        reason=reason,
+                        words=words,
+                    )
+                )
+        return waiting
+
+    def _why(
+        self, name: ClassName, memory: LaunchMemory, book: ClassBook, now: datetime
+    ) -> tuple[WaitReason | None, str]:
+        """What keeps EC2 from giving a VM of that class, as far as is known, and EC2's words."""
+        if not self.policy.launch_enabled:
+            return WaitReason.LAUNCH_DISABLED, ""
+        breaker = memory.breaker(name, now)
+        if breaker is not None:
+            return WaitReason.BROKEN, breaker.message
+        words = memory.last_words.get(name, "")
+        vm_class = book.find(name)
+        resting = memory.resting(now)
+        if vm_class is not None and vm_class.market in resting:
+            return WaitReason.QUOTA, words
+        if vm_class is not None and any(
+            pool.startswith(f"{vm_class.market}:{instance_type}:")
+            for pool in resting
+            for instance_type in vm_class.instance_types
+        ):
+            return WaitReason.DRY, words
+        if not memory.worth_asking(max(1, self.launches.wanted), self.policy.instance_budget, now):
+            return WaitReason.EC2_BUDGET, ""
+        return None, ""
+
+    def _write(self, waiting: WaitingList) -> None:
+        try:
+            self.ledger.list_waiting(waiting)
+        except AgentStackError as error:
+            self.telemetry.warning("waiting_jobs_not_listed", count=len(waiting.jobs), error=str(error))

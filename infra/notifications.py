@@ -1,0 +1,228 @@
+"""docs/notifications.md, from the functions that write the texts: every notice, told of one example job."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from agent_stack.domain import notices
+from agent_stack.domain.attempts import Failure, FailureKind
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
+from agent_stack.domain.jobs import Job
+from agent_stack.domain.last_words import MAX_CONSOLE_BYTES, MAX_DETAIL_BYTES, last_words
+from agent_stack.domain.notices import FROM_LEVEL, MAX_CHARACTERS, SLOW_BOOT_MINUTES, Notice, NoticeKind
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.runs import Run
+from agent_stack.domain.situations import Situation
+from agent_stack.domain.states import Baton, BootStage, JobState, Market, Moment, VmState
+from agent_stack.domain.vms import Mail, Vm
+from agent_stack.domain.waiting import (
+    MAX_LISTED,
+    MAX_NOTICES_A_TICK,
+    MAX_NOTICES_OF_A_JOB,
+    PATIENCE,
+    Waiting,
+    WaitReason,
+    waiting_notice,
+)
+from agent_stack.stages.finish import EXIT_STATUS
+from agent_stack.stages.tell import MAX_NOTICES_OF_RUNS
+from infra.examples import POLICY
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "notifications.md"
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+BOOT_TIMEOUT = timedelta(seconds=300)
+SPOT_LOSS = Failure(kind=FailureKind.SPOT, words="EC2 shows it terminated (Server.SpotInstanceTermination)")
+TOO_SLOW = Failure(kind=FailureKind.TIMEOUT, words="no agent after 5 min 0 s")
+WITH_VCPUS: Policy = replace(POLICY, max_vcpus=200)
+
+WORDS = {
+    WaitReason.CLASS_MAXIMUM: "50",
+    WaitReason.BROKEN: "InvalidAMIID.NotFound: The image id '[ami-0123456789abcdef0]' does not exist",
+    WaitReason.DRY: "InsufficientInstanceCapacity: There is no Spot capacity available that matches your request.",
+    WaitReason.QUOTA: "MaxSpotInstanceCountExceeded: Max spot instance count exceeded",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A notice, and when it is told."""
+
+    when: str
+    notice: Notice
+
+
+def page() -> str:
+    """The page's text."""
+    shown = [
+        "# What build pages are told",
+        "",
+        "Written by scripts/generate from the functions that write the texts.",
+        "",
+        f"Each notice is at most {MAX_CHARACTERS} characters, is told once, and says what happened, where, and what",
+        f"comes next. A job is told at most {MAX_NOTICES_OF_RUNS + MAX_NOTICES_OF_A_JOB} of them, over all its VMs.",
+        "`NotificationLevel` says from which level on each is told: `quiet`, `normal` or `verbose`. What is told is",
+        "remembered before it is sent, so a crash can lose a line and never repeats one.",
+        "",
+    ]
+    titles = {NoticeKind.WAITING: f"While it waits for a VM, from {PATIENCE.seconds} s on"}
+    told: list[str] = []
+    for example in examples():
+        title = titles.get(example.notice.kind, "Once it has a VM")
+        if title not in told:
+            told.append(title)
+            shown += ["", f"## {title}", ""] if told[1:] else [f"## {title}", ""]
+            if example.notice.kind is NoticeKind.WAITING:
+                shown += [
+                    f"Each reason once, at most {MAX_NOTICES_OF_A_JOB} of them; the first {MAX_LISTED} jobs in line,",
+                    f"{MAX_NOTICES_A_TICK} a second. A paused queue is Buildkite's own to show.",
+                    "",
+                ]
+            shown += ["| When | From level | Text |", "|---|---|---|"]
+        text = example.notice.text.replace("|", "\\|")
+        shown.append(f"| {example.when} | `{FROM_LEVEL[example.notice.kind]}` | {text} |")
+    return "\n".join([*shown, "", *_finishing()])
+
+
+def _finishing() -> list[str]:
+    s = _situation(seconds=300, attempt=3, stage=None, tried=(TOO_SLOW, SPOT_LOSS))
+    reason = "No agent could be started in 3 attempts: no agent after 5 min 0 s."
+    console = (
+        "cloud-init[812]: installing packages\ncurl: (28) Failed to connect to dynamodb.eu-central-1.amazonaws.com"
+    )
+    deadline = round(POLICY.launch_deadline.total_seconds())
+    given_up = replace(s, run=_run(), vm=None)
+    return [
+        "## When no VM could run it",
+        "",
+        f"The job is finished with exit status {EXIT_STATUS} and a detail of at most {MAX_DETAIL_BYTES} bytes: what",
+        "happened, what was tried, what an operator can change, and the VM's last words. Of a VM that gave no reason",
+        f"itself, the last {MAX_CONSOLE_BYTES} bytes of its console are shown. Where VMs were tried:",
+        "",
+        "```text",
+        last_words(s, reason, TOO_SLOW, console),
+        "```",
+        "",
+        "EC2 never gave one:",
+        "",
+        "```text",
+        last_words(
+            given_up,
+            f"No VM of class “large” could be had within {deadline} s. EC2 said last: {WORDS[WaitReason.DRY]}",
+            None,
+            None,
+        ),
+        "```",
+        "",
+    ]
+
+
+def examples() -> Iterator[Example]:
+    """Every notice, in the order in which a job could meet them."""
+    for reason in WaitReason:
+        waiting = Waiting(
+            job_id=JobId("job"),
+            queue_key=QueueKey("default"),
+            class_name=ClassName("large"),
+            reason=reason,
+            words=WORDS.get(reason, ""),
+        )
+        yield Example(when=_WAITS[reason], notice=waiting_notice(waiting, WITH_VCPUS))
+    lost = _situation(seconds=48, attempt=1, market=Market.SPOT)
+    again = _situation(seconds=0, attempt=2, tried=(TOO_SLOW,))
+    on_demand = _situation(seconds=0, attempt=3, tried=(SPOT_LOSS, SPOT_LOSS))
+    minutes = ", ".join(map(str, SLOW_BOOT_MINUTES))
+    yield Example(when="a VM is bound to it", notice=notices.vm_requested(_situation(seconds=0)))
+    yield Example(when="another VM is bound to it", notice=notices.vm_requested(again))
+    yield Example(when="spot was lost twice, and the class may fall back", notice=notices.vm_requested(on_demand))
+    yield Example(when="EC2 shows the VM running", notice=notices.vm_running(_situation(seconds=11)))
+    slow = notices.slow_boot(_situation(seconds=121))
+    last = notices.slow_boot(_situation(seconds=240, attempt=3))
+    yield from (
+        Example(when=f"no agent after {minutes} minutes{of}", notice=notice)
+        for of, notice in (("", slow), (", at the last attempt", last))
+        if notice is not None
+    )
+    taken = _situation(seconds=301, stage=BootStage.CREDENTIAL_TAKEN, baton=Baton.VM)
+    yield Example(when="the VM took the job's credential and no agent shows in time", notice=notices.overdue(taken))
+    failed = Failure(kind=FailureKind.BOOT_PROGRAM, words="its boot program failed: BootstrapUrl ended with 7")
+    yield Example(when="the VM failed", notice=notices.relaunch(_situation(seconds=48), failed))
+    yield Example(when="EC2 took the spot VM back", notice=notices.relaunch(lost, SPOT_LOSS))
+    yield Example(
+        when="that was the second time",
+        notice=notices.relaunch(
+            _situation(seconds=48, attempt=2, market=Market.SPOT, tried=(SPOT_LOSS,), tried_in=Market.SPOT), SPOT_LOSS
+        ),
+    )
+    yield Example(when="it is cancelled before an agent had it", notice=notices.cancelled(_situation(seconds=20)))
+    yield Example(
+        when="its agent does not end it when cancelled", notice=notices.cancel_forced(_situation(seconds=500))
+    )
+    yield Example(
+        when="its VM goes away under its agent",
+        notice=notices.vm_lost(_situation(seconds=500, state=VmState.TERMINATED, market=Market.SPOT)),
+    )
+
+
+_WAITS = {
+    WaitReason.LAUNCH_DISABLED: "`LaunchEnabled=false`",
+    WaitReason.MAX_INSTANCES: "`MaxInstances` VMs are taken",
+    WaitReason.MAX_VCPUS: "`MaxVcpus` are taken",
+    WaitReason.CLASS_MAXIMUM: "the class's `max_instances` are taken",
+    WaitReason.LAUNCH_RATE: "`MaxLaunchesPerMinute` were launched",
+    WaitReason.EC2_BUDGET: "EC2's own rate is used up",
+    WaitReason.BROKEN: "EC2 refuses the class, or the account",
+    WaitReason.DRY: "EC2 has no capacity",
+    WaitReason.QUOTA: "the account's quota is full",
+}
+
+
+def _run() -> Run:
+    job = Job(job_id=JobId("job"), queue_key=QueueKey("default"), scheduled_at=NOW - timedelta(seconds=4))
+    return Run.of(job, class_name=ClassName("large"), now=NOW, give_up=None)
+
+
+def _situation(
+    *,
+    seconds: int,
+    attempt: int = 1,
+    stage: BootStage | None = BootStage.PREPARING,
+    baton: Baton = Baton.IN_BOX,
+    market: Market = Market.ON_DEMAND,
+    state: VmState = VmState.RUNNING,
+    tried: Sequence[Failure] = (),
+    tried_in: Market = Market.SPOT,
+) -> Situation:
+    """The example job that long after it got that VM."""
+    run = _run()
+    for number, failure in enumerate(tried, start=1):
+        run = run.bound(_vm(number, market=tried_in, state=VmState.TERMINATED), now=NOW)
+        run = run.handed_back(failure, now=NOW + timedelta(seconds=48))
+    vm = _vm(attempt, market=market, state=state)
+    run = replace(run, attempt=attempt - 1).bound(vm, now=NOW)
+    changes: dict[str, Any] = {"mail": None if stage is None else Mail(baton=baton, stage=stage)}
+    return Situation(
+        run=replace(run, timeline={**run.timeline, Moment.BOUND: NOW}),
+        vm=vm,
+        described=True,
+        job_state=JobState.RESERVED,
+        boot_timeout=BOOT_TIMEOUT,
+        policy=POLICY,
+        now=NOW + timedelta(seconds=seconds),
+        **changes,
+    )
+
+
+def _vm(number: int, *, market: Market, state: VmState) -> Vm:
+    reason = "Server.SpotInstanceTermination" if state is VmState.TERMINATED else ""
+    return Vm(
+        instance_id=InstanceId(f"i-0{number}23456789abcdef0"),
+        arn=InstanceArn(f"arn:aws:ec2:eu-central-1:123456789012:instance/i-0{number}23456789abcdef0"),
+        state=state,
+        launched_at=NOW,
+        instance_type="m7i.large",
+        zone="eu-central-1a",
+        market=market,
+        reason=reason,
+    )

@@ -1,0 +1,278 @@
+"""A field of worlds for the benchmark: jobs come, and it is counted what they cost until each has its VM, and how long.
+
+The services take the time that others measured of them and grant what EC2 publishes; DynamoDB's partitions take a
+thousand write units a second. The function's own CPU is measured and charged at its share of a core.
+"""
+
+import gc
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from agent_stack.adapters.powertools import PowertoolsTelemetry
+from agent_stack.domain.identifiers import JobId
+from infra.user_data import TEMPLATE
+from tests.bench.calibration import Calibration
+from tests.simulator.buildkite import Operation, Step
+from tests.simulator.clock import EPOCH, VirtualClock
+from tests.simulator.cloud import Ec2, LaunchTemplateData, Subnet
+from tests.simulator.cloud import Settings as Ec2Settings
+from tests.simulator.cloud.errors import Ec2Error
+from tests.simulator.deployment import translated_template
+from tests.simulator.memory.rates import WRITES_PER_SECOND
+from tests.simulator.telemetry import RecordedTelemetry
+from tests.simulator.universe.costs import FULL_CORE_MIB, Costs
+from tests.simulator.universe.kernel import Kernel
+from tests.simulator.universe.universe import Nature, Universe
+
+CREATE_FLEET = (1.5, 3.0)
+LATENCY = {
+    "fleet.describe": (0.2, 0.5),
+    "fleet.describe_only": (0.15, 0.4),
+    "stacks.list_scheduled": (0.06, 0.16),
+    "stacks.reserve": (0.08, 0.2),
+    "stacks.issue_tokens": (0.08, 0.2),
+    "ledger.active_runs": (0.03, 0.1),
+    "ledger.open_intents": (0.004, 0.015),
+    "ledger.earlier": (0.005, 0.02),
+    "ledger.launch_memory": (0.004, 0.015),
+    "ledger.write_intent": (0.01, 0.03),
+    "ledger.spend_intent": (0.005, 0.02),
+    "ledger.record": (0.01, 0.03),
+    "ledger.update": (0.01, 0.03),
+    "ledger.bind": (0.01, 0.03),
+    "lease.acquire": (0.005, 0.02),
+    "lease.knock": (0.005, 0.02),
+    "lease.renew": (0.005, 0.02),
+    "lease.release": (0.005, 0.02),
+}
+"""Shortest and longest seconds of one request. DynamoDB's are what it takes from within its region (the active runs are
+eight queries); those of Buildkite's API and of EC2's reads are guesses. CreateFleet's, above, others have measured."""
+
+PER_REQUEST = {
+    "ledger.record": 100,
+    "ledger.update": 100,
+    "ledger.bind": 50,
+    "stacks.reserve": 1_000,
+    "stacks.issue_tokens": 1_000,
+}
+RUN_INSTANCES_SECONDS = 1.5
+PUSH = (0.2, 0.6)
+"""From a job's scheduling to the dispatcher's code: EventBridge, the queue, and Lambda's own time."""
+
+JOB_TAKES = timedelta(minutes=3)
+
+
+def memory_mib(options: Sequence[str], parameter: str = "DispatcherMemory") -> int:
+    """What the options say, or what template.yaml gives the function by default."""
+    for option in options:
+        if option.startswith("--memory="):
+            return int(option.partition("=")[2])
+    return int(translated_template(region="eu-central-1", path=TEMPLATE)["Parameters"][parameter]["Default"])
+
+
+class TimedTelemetry(RecordedTelemetry):
+    """Knows when each line was written, and writes it as in production: that takes CPU, too."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        self._kernel = kernel
+        self._real = PowertoolsTelemetry(
+            logger=Logger(service="dispatcher", level="INFO", location=None, stream=io.StringIO()),
+            namespace="AgentStackEc2",
+            deployment="stack",
+        )
+        self.on_bound: Callable[[str, str], None] = lambda _job_id, _instance_id: None
+        self.asked: list[tuple[float, int]] = []
+        self.bound: list[float] = []
+
+    def info(self, message: str, **fields: Any) -> None:  # noqa: ANN401  (whatever is logged)
+        """See the port."""
+        self._real.info(message, **fields)
+        at = (self._kernel.now() - EPOCH).total_seconds()
+        if message == "vms_asked_for":
+            self.asked.append((at, int(str(fields["count"]))))
+        elif message == "job_bound":
+            self.bound.append(at)
+            self.on_bound(str(fields["job_id"]), str(fields["instance_id"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """So many jobs at once."""
+
+    jobs: int
+    fleet_calls: int
+    ec2_reads: int
+    stacks_calls: int
+    dynamodb_writes: int
+    seconds_until_asked: float
+    seconds_until_bound: float
+    finished: int
+    cpu_seconds: float
+    one_by_one_calls: int
+    one_by_one_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """Jobs one after the other, and the seconds from each to the request of its VM."""
+
+    name: str
+    jobs: int
+    p50: float
+    p99: float
+    worst: float
+    fleet_calls: int
+
+
+class Field:
+    """Makes worlds that differ only in their jobs."""
+
+    def __init__(self, calibration: Calibration, cold: float, memory_mib: int) -> None:
+        self.memory = memory_mib
+        slower = FULL_CORE_MIB / self.memory
+        parsing = calibration.launched * 500 * slower
+        self._nature = {
+            "costs": Costs(
+                latency=LATENCY,
+                per_request=PER_REQUEST,
+                cpu={
+                    "ledger.record": calibration.write,
+                    "ledger.update": calibration.update,
+                    "ledger.bind": calibration.bind,
+                },
+                cpu_of_result={
+                    "ledger.active_runs": calibration.read,
+                    "ledger.active_runs known": calibration.seen,
+                    "fleet.describe": calibration.described,
+                },
+                memory_mib=self.memory,
+            ),
+            "watched": False,
+            "launch_latency": (CREATE_FLEET[0], CREATE_FLEET[1] + parsing),
+            "invoke_seconds": (0.05, 1.0),
+            "cold_seconds": cold * slower,
+            "writes_per_second": WRITES_PER_SECOND,
+        }
+
+    def world(self, *, push: bool = False, only: tuple[str, ...] = ("dispatcher",), **settings: str) -> Universe:
+        """One, in which VMs stay pending for ever: what comes after their request is not looked at."""
+        ec2 = Ec2Settings(
+            subnets={"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")},
+            pending=(timedelta(days=1), timedelta(days=1)),
+        )
+        settings = {
+            "IDLE_POLL_SECONDS": "2",
+            "MAX_INSTANCES": "6000",
+            "MAX_LAUNCHES_PER_MINUTE": "2000",
+            "RESERVATION_SECONDS": "3600",
+            "UNASSIGNED_TIMEOUT_SECONDS": "7200",
+            "SWEEP_GRACE_SECONDS": "7200",
+            "WOKEN_BY_JOBS": "true" if push else "false",
+            **settings,
+        }
+        universe = Universe(seed=1, nature=Nature(ec2=ec2, only=only, **self._nature), settings=settings)  # type: ignore[arg-type]  # as above
+        universe.telemetry = TimedTelemetry(universe.kernel)
+        if push:
+            universe.send_jobs(PUSH)
+        return universe
+
+    def burst(self, jobs: int, *, at_most_seconds: float, after: float) -> Burst:
+        """Let that many jobs come at one moment of a queue that was quiet for so many seconds."""
+        universe = self.world()
+        telemetry = universe.telemetry
+        assert isinstance(telemetry, TimedTelemetry)
+        universe.run(after)
+        universe.requests.clear()
+        before = universe.meter.total
+        began = (universe.kernel.now() - EPOCH).total_seconds()
+        logged = len(universe.buildkite.access_log())
+        universe.buildkite.create_build(steps=[Step()] * jobs)
+        gc.freeze()  # a collection would walk the simulation's memory in the product's time
+        while len(telemetry.bound) < jobs and (universe.kernel.now() - EPOCH).total_seconds() - began < at_most_seconds:
+            universe.run(1)
+        calls = [call.action for call in universe.ec2.calls()]
+        stacks = sum(
+            call.operation != Operation.LIST_SCHEDULED_JOBS for call in universe.buildkite.access_log()[logged:]
+        )
+        one_calls, one_seconds = one_by_one(jobs)
+        return Burst(
+            jobs=jobs,
+            fleet_calls=calls.count("CreateFleet"),
+            ec2_reads=sum(action.startswith("Describe") for action in calls),
+            stacks_calls=stacks,
+            dynamodb_writes=universe.rates.written,
+            seconds_until_asked=round(telemetry.asked[-1][0] - began, 1),
+            seconds_until_bound=round(telemetry.bound[-1] - began, 1),
+            finished=sum(job.stack_finish is not None for job in universe.buildkite.jobs()),
+            cpu_seconds=round(universe.meter.total - before, 2),
+            one_by_one_calls=one_calls,
+            one_by_one_seconds=one_seconds,
+        )
+
+    def stream(self, name: str, *, per_second: float, seconds: float, push: bool = False) -> Stream:
+        """Let jobs come evenly, and look at how long each waits for its request."""
+        universe = self.world(push=push)
+        telemetry = universe.telemetry
+        assert isinstance(telemetry, TimedTelemetry)
+        universe.run(20.7)
+        came: list[float] = []
+
+        def come() -> None:
+            came.append((universe.kernel.now() - EPOCH).total_seconds())
+            universe.buildkite.create_build(steps=[Step()])
+
+        def end(job_id: str, instance_id: str) -> None:
+            universe.store.runs.pop(JobId(job_id), None)
+            universe.ec2.powered_off(instance_id)
+
+        telemetry.on_bound = lambda job_id, instance_id: universe.kernel.after(
+            JOB_TAKES, "", lambda: end(job_id, instance_id)
+        )
+        jobs = round(per_second * seconds)
+        for number in range(jobs):
+            universe.kernel.after(timedelta(seconds=number / per_second), "", come)
+        universe.run(seconds + 30)
+        waited = sorted(_waits(came, telemetry.asked))
+        return Stream(
+            name=name,
+            jobs=jobs,
+            p50=round(waited[len(waited) // 2], 2),
+            p99=round(waited[int(len(waited) * 0.99)], 2),
+            worst=round(waited[-1], 2),
+            fleet_calls=sum(call.action == "CreateFleet" for call in universe.ec2.calls()),
+        )
+
+
+def _waits(came: Sequence[float], asked: Sequence[tuple[float, int]]) -> list[float]:
+    """Who comes first is asked for first."""
+    requested = [at for at, count in asked for _ in range(count)]
+    assert len(requested) == len(came), f"{len(requested)} VMs for {len(came)} jobs"
+    return [at - came for at, came in zip(requested, came, strict=True)]
+
+
+def one_by_one(jobs: int) -> tuple[int, float]:
+    """Calls and seconds until as many RunInstances as jobs have been granted, tried again each half second."""
+    clock = VirtualClock()
+    ec2 = Ec2(
+        now=clock.now,
+        settings=Ec2Settings(subnets={"subnet-a": Subnet(zone="a")}, pending=(timedelta(days=1), timedelta(days=1))),
+        launch_templates=lambda _id, _version: LaunchTemplateData(),
+    )
+    request = {"ImageId": "ami-1", "InstanceType": "m7i.large", "SubnetId": "subnet-a", "MinCount": 1, "MaxCount": 1}
+    began, calls = clock.now(), 0
+    for _ in range(jobs):
+        while True:
+            calls += 1
+            try:
+                ec2.request("RunInstances", request)
+            except Ec2Error:
+                clock.sleep(timedelta(seconds=0.5))
+            else:
+                break
+    return calls, round((clock.now() - began).total_seconds() + RUN_INSTANCES_SECONDS, 1)

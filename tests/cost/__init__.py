@@ -1,0 +1,1 @@
+"""What a deployment costs: counted in a played world, priced by dated list prices."""
