@@ -13,6 +13,8 @@ def _terminate(deployment: str | None) -> Asked:
 
 def allowed() -> Named:
     yield "our VM ended", _terminate("ci")
+    yield "our VM's console", ask("ec2:GetConsoleOutput", ANOTHER_VM, **{f"aws__ResourceTag/{TAG}": "ci"})
+    yield "status of VMs", ask("ec2:DescribeInstanceStatus")
     yield "mailboxes read", ask("dynamodb:BatchGetItem", MAILBOX)
     yield "credential taken", ask("dynamodb:UpdateItem", MAILBOX)
     for action in ("CreateLogStream", "PutLogEvents"):
@@ -24,6 +26,9 @@ def allowed() -> Named:
 def denied() -> Named:
     yield "another's VM ended", _terminate("another")
     yield "a VM without a tag ended", _terminate(None)
+    yield "another's console", ask("ec2:GetConsoleOutput", ANOTHER_VM, **{f"aws__ResourceTag/{TAG}": "another"})
+    yield "a console without a tag", ask("ec2:GetConsoleOutput", ANOTHER_VM)
+    yield "a volume's console", ask("ec2:GetConsoleOutput", f"{OURS}:volume/x", **{f"aws__ResourceTag/{TAG}": "ci"})
     yield "a volume ended", ask("ec2:TerminateInstances", f"{OURS}:volume/x", **{f"aws__ResourceTag/{TAG}": "ci"})
     yield "a VM stopped", ask("ec2:StopInstances", ANOTHER_VM, **{f"aws__ResourceTag/{TAG}": "ci"})
     yield "mailbox filled", ask("dynamodb:PutItem", MAILBOX)

@@ -33,6 +33,10 @@ def allowed() -> Named:
     yield "credential taken", _item("UpdateItem", _TAKE)
     yield "stage told", _item("UpdateItem", _REPORT)
     yield "stage told, no values asked for", _item("UpdateItem", {**_REPORT, "ReturnValues": "NONE"})
+    yield from _what_the_parameters_name()
+
+
+def _what_the_parameters_name() -> Named:
     for name in ("/buildkite/agent-token", "/ci/default/ssh-key", "/ci/environment", "/ci/signing-key"):
         yield f"parameter {name}", ask("ssm:GetParameter", f"{PARAMETERS}{name}")
     reference = "/aws/reference/secretsmanager/git-credentials"
@@ -43,6 +47,12 @@ def allowed() -> Named:
         yield name, ask("s3:GetObject", f"arn:aws:s3:::ci-files/{name}")
     for action in ("GetObject", "PutObject"):
         yield f"artifact {action}", ask(f"s3:{action}", "arn:aws:s3:::ci-artifacts/a/b")
+    for acl in ("bucket-owner-full-control", "private"):
+        yield f"artifact {acl}", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/a/b", **{"s3__x-amz-acl": acl})
+    yield from _what_else_is_turned_on()
+
+
+def _what_else_is_turned_on() -> Named:
     yield "registry login", ask("ecr:GetAuthorizationToken")
     for action in ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer"):
         yield f"image {action}", ask(f"ecr:{action}", f"arn:aws:ecr:{PLACE}:repository/app")
@@ -83,6 +93,9 @@ def denied() -> Named:
     yield "another secret", ask("secretsmanager:GetSecretValue", f"{SECRETS}prod-AbCdEf")
     yield "parameters listed", ask("ssm:DescribeParameters")
     yield "another object", ask("s3:GetObject", "arn:aws:s3:::ci-files/other")
+    yield "a public artifact", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/x", **{"s3__x-amz-acl": "public-read"})
+    yield "an artifact's ACL by grants", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/x")
+    yield "another's ACL", ask("s3:PutObjectAcl", "arn:aws:s3:::prod/x", **{"s3__x-amz-acl": "private"})
     yield "another bucket written", ask("s3:PutObject", "arn:aws:s3:::prod/x")
     yield "bucket listed", ask("s3:ListBucket", "arn:aws:s3:::ci-artifacts")
     yield "image of another account", ask("ecr:BatchGetImage", "arn:aws:ecr:eu-central-1:999999999999:repository/app")
