@@ -1,6 +1,6 @@
 """What a deployed stack's roles must be allowed and denied, in the terms of IAM's own simulator.
 
-A choice of those that tests/infra/requests.py lists; a test holds both to the same verdicts.
+A choice of those that tests/infra/requests/ lists; a test holds both to the same verdicts.
 """
 
 from collections.abc import Iterator, Mapping

@@ -2,7 +2,7 @@
 
 Source: the Service Authorization Reference on CreateFleet and RunInstances: their resources, and which condition keys
 each of them knows. An instant fleet runs its instances in its caller's name, so RunInstances is judged besides
-CreateFleet.
+CreateFleet. Of CreateFleet more is asked here than the reference lists: all that a launch touches.
 """
 
 import json
@@ -55,10 +55,12 @@ class Launch:
         template = self.template or f"{OURS}:launch-template/{self._data('LaunchTemplateId')}"
         (volume,) = request["LaunchTemplateConfigs"][0]["Overrides"][0]["BlockDeviceMappings"]
         encrypted = {"ec2:Encrypted": [str(volume["Ebs"]["Encrypted"] if self.encrypted is None else self.encrypted)]}
-        made = {"instance": {}, "volume": encrypted}
+        made = {"instance": {}, "volume": encrypted, "network-interface": {"ec2:Vpc": [self.vpc]}}
         used = {
             "launch-template": (template, {}),
             "image": (self.image, {}),
+            "security-group": (f"{OURS}:security-group/{self.group}", {"ec2:Vpc": [self.vpc]}),
+            "snapshot": (f"{EC2}::snapshot/snap-0123456789abcdef0", {}),
             "subnet": (f"{OURS}:subnet/subnet-0123456789abcdef0", {"ec2:Vpc": [self.vpc]}),
         }
         if "CreateFleet" in self.apis:
@@ -69,10 +71,7 @@ class Launch:
                 yield Asked(action="ec2:CreateFleet", resource=f"{OURS}:{kind}/*", context={**tagged, **context})
         if "RunInstances" in self.apis:
             from_template = {"ec2:LaunchTemplate": [template]}
-            used["security-group"] = (f"{OURS}:security-group/{self.group}", {"ec2:Vpc": [self.vpc]})
-            used["snapshot"] = (f"{EC2}::snapshot/snap-0123456789abcdef0", {})
             made["instance"] = {"ec2:MetadataHttpTokens": [self.http_tokens]}
-            made["network-interface"] = {"ec2:Vpc": [self.vpc]}
             for resource, context in used.values():
                 yield Asked(action="ec2:RunInstances", resource=resource, context={**from_template, **context})
             for kind, context in made.items():

@@ -52,9 +52,11 @@ OF_THE_CODE: Mapping[str, Needed] = {
         "“Service-linked role for Spot Instance requests”, “Requirements for Amazon EBS encryption”",
     ),
     "ec2.describe_images": _by(BOTH, "ec2:DescribeImages"),
+    "ec2.describe_instance_status": _by(TRACKER, "ec2:DescribeInstanceStatus"),
     "ec2.describe_instances": _by(BOTH, "ec2:DescribeInstances"),
     "ec2.describe_subnets": _by(BOTH, "ec2:DescribeSubnets"),
     "ec2.get_instance_types_from_instance_requirements": _by(BOTH, "ec2:GetInstanceTypesFromInstanceRequirements"),
+    "ec2.get_console_output": _by(TRACKER, "ec2:GetConsoleOutput"),
     "ec2.terminate_instances": _by(TRACKER, "ec2:TerminateInstances"),
     "ssm.get_parameter": _by(BOTH, "ssm:GetParameter", "kms:Decrypt"),
 }
@@ -94,7 +96,11 @@ OF_THE_BOOT_PROGRAM: Mapping[str, Needed] = {
 """By service and operation in infra/vm."""
 
 OF_OTHERS_ON_A_VM: Mapping[str, Needed] = {
-    "artifacts of the agent": _by(VM, "s3:GetObject", "s3:PutObject"),
+    "artifacts of the agent": _by(
+        VM,
+        *("s3:GetObject", "s3:PutObject", "s3:PutObjectAcl"),
+        why="S3 API reference, PutObject: a stated ACL needs s3:PutObjectAcl",
+    ),
     "docker pull from ECR": _by(
         VM, "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"
     ),

@@ -94,18 +94,23 @@ def test_a_region_with_two_zones_gets_two_subnets() -> None:
     ]
 
 
+MADE_UP = {"LEDGER_TABLE", "MAILBOX_TABLE", "LAUNCH_TEMPLATE_ID"}
+"""Variables that hold an id, which moto and our own resolving each make up."""
+
+
 def test_a_stack_is_made_of_everything_that_its_conditions_ask_for(aws: AwsServer) -> None:
-    """What moto does not play is asserted where it matters: in test_template, in test_safety."""
+    """As our own resolving says. What moto does not play is asserted in test_template and test_safety."""
     network = make_network(aws, "public")
     parameters = {"AgentTokenParameter": "/buildkite/agent-token", "StackKey": "ci", **network, "VmLogs": "cloudwatch"}
     deployed = deploy(endpoint=aws.url, region=REGION, name="ci", parameters=parameters)
-    wanted = {
-        name: resource["Type"]
-        for name, resource in Resolved(template(), parameters).resources.items()
-        if resource["Type"] not in NOT_PLAYED
-    }
-    assert set(stack_resources(aws, "ci")) - {""} == set(wanted)
-    assert deployed.environments["dispatcher"]["SUBNET_IDS"] == network["Subnets"]
+    resolved = Resolved(template(), parameters)
+    wanted = {name for name, resource in resolved.resources.items() if resource["Type"] not in NOT_PLAYED}
+    assert set(stack_resources(aws, "ci")) - {""} == wanted
+    for function, logical in (("dispatcher", "DispatcherFunction"), ("tracker", "TrackerFunction")):
+        ours = resolved.resources[logical]["Properties"]["Environment"]["Variables"]
+        theirs = {name: value for name, value in deployed.environments[function].items() if name != "AWS_REGION"}
+        assert {name for name in ours if str(ours[name]) != theirs.get(name)} == MADE_UP
+        assert set(theirs) == set(ours)
     (group,) = client("ec2", aws).describe_security_groups(
         Filters=[{"Name": "tag:agent-stack:deployment", "Values": ["ci"]}]
     )["SecurityGroups"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from cfnlint.decode.cfn_yaml import loads
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from agent_stack.settings import Settings
 from infra import parameters, user_data
@@ -68,6 +69,33 @@ def test_every_parameter_changes_what_is_deployed(name: str) -> None:
     ):
         variables = [stack.resources[function]["Properties"]["Environment"] for stack in (before, after)]
         assert (variables[0] != variables[1]) == (was != became)
+
+
+def replaced(before: Resolved, after: Resolved) -> set[str]:
+    """Resources that go, or that CloudFormation makes anew because of what the provider says cannot be changed."""
+    gone = set(before.resources) - set(after.resources)
+    for name in set(before.resources) & set(after.resources):
+        was, becomes = before.resources[name], after.resources[name]
+        if was["Type"].startswith("Custom::"):
+            continue
+        schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, was["Type"]).schema
+        fixed = {path.split("/")[2] for path in schema.get("createOnlyProperties", ())}
+        if any(was["Properties"].get(part) != becomes["Properties"].get(part) for part in fixed):
+            gone.add(name)
+    return gone
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_parameter_whose_change_replaces_something_says_so(name: str) -> None:
+    others = TAKES_EFFECT_WITH.get(name, {})
+    if replaced(deployed(others), deployed({**others, name: another_value(name)})):
+        assert re.search(r"change (replaces|removes)", DECLARED[name]["Description"])
+    else:
+        assert name in IN_THE_NESTED_NETWORK or "change replaces" not in DECLARED[name]["Description"]
+
+
+IN_THE_NESTED_NETWORK = {"NetworkCidr", "NetworkEgress"}
+"""What they replace is in infra/network.yaml."""
 
 
 @pytest.mark.parametrize("name", DECLARED)

@@ -22,7 +22,13 @@ GENERATED = {"BOOT_PROGRAM", "SETTINGS"}
 WITH_A_DEFAULT = {"AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "SPOT_POLL_SECONDS"}
 FROM_THE_AGENT = {
     *("AGENT_STACK_PRIVATE", "AGENT_STACK_ARTIFACT_BUCKET", "GIT_SSH_COMMAND"),
-    *("BUILDKITE_PIPELINE_ID", "BUILDKITE_BUILD_ID", "BUILDKITE_JOB_ID", "BUILDKITE_ARTIFACT_UPLOAD_DESTINATION"),
+    *(
+        "BUILDKITE_S3_ACL",
+        "BUILDKITE_PIPELINE_ID",
+        "BUILDKITE_BUILD_ID",
+        "BUILDKITE_JOB_ID",
+        "BUILDKITE_ARTIFACT_UPLOAD_DESTINATION",
+    ),
 }
 
 
@@ -83,7 +89,8 @@ def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_boot_program_is_one_file_without_what_only_its_readers_need() -> None:
     program = boot_program()
-    assert "source " not in program.replace("  source ", "")
+    sourced = re.findall(r"^\s*source (.*)", program, re.MULTILINE)
+    assert sourced == ['"${BASH_SOURCE%/*}/environment.operator"'], "the operator's hook, by ours"
     assert not re.search(r"^\s*#[^!]", program, re.MULTILINE)
     assert "@hooks" not in program
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.simulator.deployment.values import checked
+
 ACCOUNT = "123456789012"
 _NOTHING = object()
 _OUTPUTS = {
@@ -49,7 +51,7 @@ class Resolved:
         }
         self._place = f"{region}:{ACCOUNT}"
         self._parameters = {
-            name: _checked(name, declared, parameters.get(name, declared.get("Default")))
+            name: checked(name, declared, parameters.get(name, declared.get("Default")))
             for name, declared in template["Parameters"].items()
         }
         self.resources: Mapping[str, Any] = {
@@ -226,23 +228,6 @@ class Resolved:
         block, count, bits = map(self._value, argument)
         subnets = ipaddress.ip_network(block).subnets(new_prefix=32 - int(bits))
         return [str(subnet) for subnet, _ in zip(subnets, range(int(count)), strict=False)]
-
-
-def _checked(name: str, declared: Mapping[str, Any], value: Any) -> Any:  # noqa: ANN401
-    if value is None:
-        raise ValueError(f"{name} has no value")
-    is_list = declared["Type"] == "CommaDelimitedList"
-    values = [part.strip() for part in str(value).split(",")] if is_list else [str(value)]
-    for each in values:
-        if "AllowedValues" in declared and each not in map(str, declared["AllowedValues"]):
-            raise ValueError(f"{name}: {each!r} is not allowed")
-        if "AllowedPattern" in declared and not re.fullmatch(declared["AllowedPattern"], each):
-            raise ValueError(f"{name}: {each!r} is not {declared.get('ConstraintDescription')}")
-        if declared["Type"] == "Number" and not (
-            float(declared.get("MinValue", "-inf")) <= float(each) <= float(declared.get("MaxValue", "inf"))
-        ):
-            raise ValueError(f"{name}: {each} is out of bounds")
-    return values if is_list else values[0]
 
 
 def as_text(value: Any) -> str:  # noqa: ANN401  (JSON)

@@ -1,0 +1,108 @@
+"""What a VM may and may not: its own mailbox, and what the operator's parameters name."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tests.infra.requests.asking import ANOTHER_VM, ME, PARAMETERS, PLACE, SECRETS, TABLES, Named, ask, key, log
+from tests.infra.stacks import KEY
+from tests.simulator.deployment import ACCOUNT
+from tests.simulator.iam import Asked, asked_of_dynamodb
+
+_READ = "job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"
+_TAKE = {
+    "UpdateExpression": "REMOVE credential SET stage = :stage, stage_seconds = :seconds",
+    "ConditionExpression": "attribute_exists(credential)",
+    "ReturnValues": "UPDATED_OLD",
+}
+_REPORT = {
+    "UpdateExpression": "SET stage = :stage, stage_seconds = :seconds, detail = :detail",
+    "ConditionExpression": "attribute_exists(instance_arn)",
+    "ReturnValues": "NONE",
+}
+
+
+def _item(action: str, body: Mapping[str, Any], arn: str | None = ME, table: str = "MailboxTableId") -> Asked:
+    key = {} if arn is None else {"Key": {"instance_arn": {"S": arn}}}
+    asked = asked_of_dynamodb(action, {"TableName": table, **key, **body}, table_arn_prefix=TABLES, key="instance_arn")
+    return replace(asked, context={**asked.context, "ec2:SourceInstanceARN": [ME]})
+
+
+def allowed() -> Named:
+    yield "own mailbox read", _item("GetItem", {"ProjectionExpression": _READ})
+    yield "credential taken", _item("UpdateItem", _TAKE)
+    yield "stage told", _item("UpdateItem", _REPORT)
+    yield "stage told, no values asked for", _item("UpdateItem", {**_REPORT, "ReturnValues": "NONE"})
+    yield from _what_the_parameters_name()
+
+
+def _what_the_parameters_name() -> Named:
+    for name in ("/buildkite/agent-token", "/ci/default/ssh-key", "/ci/environment", "/ci/signing-key"):
+        yield f"parameter {name}", ask("ssm:GetParameter", f"{PARAMETERS}{name}")
+    reference = "/aws/reference/secretsmanager/git-credentials"
+    yield "parameter that names a secret", ask("ssm:GetParameter", f"{PARAMETERS}{reference}")
+    for name in ("git-credentials", "/ci/default/ssh-key", "/ci/environment", "/ci/signing-key"):
+        yield f"secret {name}", ask("secretsmanager:GetSecretValue", f"{SECRETS}{name}-AbCdEf")
+    for name in ("bootstrap.sh", "hooks.tar.gz"):
+        yield name, ask("s3:GetObject", f"arn:aws:s3:::ci-files/{name}")
+    for action in ("GetObject", "PutObject"):
+        yield f"artifact {action}", ask(f"s3:{action}", "arn:aws:s3:::ci-artifacts/a/b")
+    for acl in ("bucket-owner-full-control", "private"):
+        yield f"artifact {acl}", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/a/b", **{"s3__x-amz-acl": acl})
+    yield from _what_else_is_turned_on()
+
+
+def _what_else_is_turned_on() -> Named:
+    yield "registry login", ask("ecr:GetAuthorizationToken")
+    for action in ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer"):
+        yield f"image {action}", ask(f"ecr:{action}", f"arn:aws:ecr:{PLACE}:repository/app")
+    for action in ("CreateLogStream", "PutLogEvents"):
+        yield f"log {action}", ask(f"logs:{action}", log("/agent-stack/ci/vms"))
+    yield "session: instance", ask("ssm:UpdateInstanceInformation")
+    for action in ("CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"):
+        yield f"session: {action}", ask(f"ssmmessages:{action}")
+    for service in ("dynamodb", "ssm"):
+        yield f"key through {service}", key("Decrypt", service)
+    for action in ("Encrypt", "GenerateDataKey"):
+        yield f"key {action}", key(action, "dynamodb")
+
+
+def denied() -> Named:
+    yield "another's mailbox read", _item("GetItem", {"ProjectionExpression": _READ}, ANOTHER_VM)
+    yield "credential read", _item("GetItem", {"ProjectionExpression": f"{_READ}, credential"})
+    yield "whole mailbox read", _item("GetItem", {"ProjectionExpression": _READ, "Key": {}})
+    whole = _item("GetItem", {"ProjectionExpression": _READ})
+    nameless = {key: value for key, value in whole.context.items() if key != "dynamodb:Attributes"}
+    yield "everything in the mailbox read", replace(whole, context=nameless)
+    yield "a read by no key", _item("GetItem", {"ProjectionExpression": _READ}, None)
+    yield "another table read", _item("GetItem", {"ProjectionExpression": _READ}, table="LedgerTableId")
+    yield "another's credential taken", _item("UpdateItem", _TAKE, ANOTHER_VM)
+    yield "a write by no key", _item("UpdateItem", _TAKE, None)
+    update = _item("UpdateItem", _TAKE)
+    nameless = {key: value for key, value in update.context.items() if key != "dynamodb:Attributes"}
+    yield "a write of anything", replace(update, context=nameless)
+    yield "job changed", _item("UpdateItem", {**_REPORT, "UpdateExpression": "SET job_id = :stage"})
+    yield "endpoint changed", _item("UpdateItem", {**_REPORT, "UpdateExpression": "SET endpoint = :stage"})
+    yield "credential guessed", _item("UpdateItem", {**_REPORT, "ConditionExpression": "begins_with(revoked, :stage)"})
+    for values in ("ALL_OLD", "ALL_NEW", "UPDATED_NEW"):
+        yield f"{values} returned", _item("UpdateItem", {**_TAKE, "ReturnValues": values})
+    yield "another table written", _item("UpdateItem", _REPORT, table="LedgerTableId")
+    for action in ("PutItem", "DeleteItem", "Query", "Scan", "BatchGetItem"):
+        yield f"mailbox {action}", _item(action, {"ProjectionExpression": _READ})
+    yield "another parameter", ask("ssm:GetParameter", f"{PARAMETERS}/prod/database-password")
+    yield "another secret", ask("secretsmanager:GetSecretValue", f"{SECRETS}prod-AbCdEf")
+    yield "parameters listed", ask("ssm:DescribeParameters")
+    yield "another object", ask("s3:GetObject", "arn:aws:s3:::ci-files/other")
+    yield "a public artifact", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/x", **{"s3__x-amz-acl": "public-read"})
+    yield "an artifact's ACL by grants", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/x")
+    yield "another's ACL", ask("s3:PutObjectAcl", "arn:aws:s3:::prod/x", **{"s3__x-amz-acl": "private"})
+    yield "another bucket written", ask("s3:PutObject", "arn:aws:s3:::prod/x")
+    yield "bucket listed", ask("s3:ListBucket", "arn:aws:s3:::ci-artifacts")
+    yield "image of another account", ask("ecr:BatchGetImage", "arn:aws:ecr:eu-central-1:999999999999:repository/app")
+    yield "image pushed", ask("ecr:PutImage", f"arn:aws:ecr:{PLACE}:repository/app")
+    yield "a log of others", ask("logs:PutLogEvents", log("/aws/lambda/other"))
+    yield "key by hand", ask("kms:Decrypt", KEY)
+    yield "another key", key("Decrypt", "dynamodb", KEY.replace("0123", "9999"))
+    yield "a VM ended", ask("ec2:TerminateInstances", ME)
+    yield "a role taken", ask("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/admin")
+    yield "the agent's bus", ask("events:PutEvents")
