@@ -152,6 +152,13 @@ def test_what_is_not_gone_in_time_is_named(world: World) -> None:
     assert world.states()[vm] == "shutting-down"
 
 
+def test_a_throttled_look_is_one_look_less(world: World) -> None:
+    vm = world.vm()
+    world.ec2.faults.fail("DescribeInstances", "RequestLimitExceeded", status=503, times=6)
+    assert world.clear() == ()
+    assert world.states()[vm] == "terminated"
+
+
 def test_a_removal_is_not_stopped_by_ec2(world: World) -> None:
     world.ec2.faults.fail("DescribeInstances", "RequestLimitExceeded", status=503, times=1_000)
     (problem,) = world.clear()

@@ -46,13 +46,12 @@ class Clear:
 
     def __call__(self) -> tuple[str, ...]:
         """End them; the answer says what is left. Never raises for what AWS refuses: a removal goes on."""
+        problems = () if sum(map(self._take, self.leases)) == len(self.leases) else ("a shift is still at work",)
         try:
-            held = sum(self._take(lease) for lease in self.leases)
             left = self._end_all()
         except AgentStackError as error:
             self.telemetry.error("vms_not_cleared", error=str(error))
-            return (f"VMs may be left: {error}",)
-        problems = () if held == len(self.leases) else ("a shift is still at work",)
+            return (*problems, f"VMs may be left: {error}")
         if left:
             self.telemetry.warning("vms_left", count=len(left), instance_ids=",".join(left[:20]))
             return (*problems, f"{len(left)} VMs were not gone in time: {', '.join(left[:20])}")
@@ -66,28 +65,39 @@ class Clear:
         knock_at = self.clock.now()
         while True:
             now = self.clock.now()
-            if lease.acquire(holder, now=now, ttl=HELD_FOR) is not None:
-                return True
+            try:
+                if lease.acquire(holder, now=now, ttl=HELD_FOR) is not None:
+                    return True
+                if now >= knock_at:  # again and again: the lease may go to another who was waiting before us
+                    lease.knock(holder, follow=True)
+                    knock_at = now + LOOK_AGAIN
+            except AgentStackError as error:
+                self.telemetry.warning("lease_not_taken", error=str(error))
             if now >= until or self.deadline.left() <= RESERVE:
                 return False
-            if now >= knock_at:  # again and again: the lease may go to another who was waiting before us
-                lease.knock(holder, follow=True)
-                knock_at = now + LOOK_AGAIN
             self.clock.sleep(TRY_AGAIN)
 
     def _end_all(self) -> list[InstanceId]:
-        """The VMs that are not gone when there is no more time."""
+        """The VMs that are not gone when there is no more time; raises if EC2 did not even say by then."""
         quiet_since = self.clock.now()
         while True:
-            living = sorted(self.fleet.describe(), key=lambda vm: vm.instance_id)
+            no_more_time = self.deadline.left() <= RESERVE
+            try:
+                living = sorted(self.fleet.describe(), key=lambda vm: vm.instance_id)
+            except AgentStackError as error:
+                if no_more_time:
+                    raise
+                self.telemetry.warning("vms_unknown", error=str(error))
+                self.clock.sleep(LOOK_AGAIN)
+                continue
             up = [vm.instance_id for vm in living if vm.state is not VmState.SHUTTING_DOWN]
             refused = self.fleet.terminate(up) if up else {}
             if up:
                 self.telemetry.info("vms_terminated", count=len(up) - len(refused))
-            for instance_id, error in refused.items():
-                self.telemetry.warning("vm_not_terminated", instance_id=instance_id, error=str(error))
+            for instance_id, refusal in refused.items():
+                self.telemetry.warning("vm_not_terminated", instance_id=instance_id, error=str(refusal))
             if not living and self.clock.now() - quiet_since >= LATE_VMS:
                 return []
-            if self.deadline.left() <= RESERVE:
+            if no_more_time:
                 return [vm.instance_id for vm in living]
             self.clock.sleep(LOOK_AGAIN)

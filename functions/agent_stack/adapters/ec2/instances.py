@@ -1,7 +1,7 @@
 """DescribeInstances' answers, read for what we want of them and no more.
 
 Botocore walks every field of every instance by its model of the service, most of a tick's CPU once thousands of VMs
-live. This walks the same XML for the nine fields that become a `Vm`, and gives them in botocore's own shape, so that
+live. This walks the same XML for the eight fields that become a `Vm`, and gives them in botocore's own shape, so that
 whoever reads the answer need not know by whom it was parsed; the contract suite holds both to the same.
 """
 
@@ -51,17 +51,17 @@ def _instances(root: ET.Element) -> Iterator[dict[str, Any]]:
     for item in root.iterfind(f"{_NS}reservationSet/{_NS}item/{_NS}instancesSet/{_NS}item"):
         shown: dict[str, Any] = {}
         for part in item:
-            tag = part.tag
-            if tag in _PLAIN:
-                shown[_PLAIN[tag]] = part.text
-            elif tag == _STATE:
+            name = part.tag
+            if name in _PLAIN:
+                shown[_PLAIN[name]] = part.text
+            elif name == _STATE:
                 shown["State"] = {"Name": part.findtext(_NAME)}
-            elif tag == _LAUNCHED:
+            elif name == _LAUNCHED:
                 shown["LaunchTime"] = datetime.fromisoformat(part.text or "")
-            elif tag == _PLACEMENT:
+            elif name == _PLACEMENT:
                 shown["Placement"] = {"AvailabilityZone": part.findtext(_ZONE, "")}
-            elif tag == _TAGS:
+            elif name == _TAGS:
                 shown["Tags"] = [{"Key": tag.findtext(_KEY), "Value": tag.findtext(_VALUE, "")} for tag in part]
-            elif tag == _REASON:
+            elif name == _REASON:
                 shown["StateReason"] = {"Code": part.findtext(_CODE, "")}
         yield shown
