@@ -19,7 +19,8 @@ fail() {
 }
 
 # First of all, before anything can hang.
-[[ $'\n'$SETTINGS$'\n' =~ $'\n'MAX_LIFETIME_SECONDS=([1-9][0-9]*)$'\n' ]] ||
+lifetime=$'\nMAX_LIFETIME_SECONDS=([1-9][0-9]*)\n'
+[[ $SETTINGS =~ $lifetime ]] ||
   fail 'MAX_LIFETIME_SECONDS is not a number of seconds'
 systemd-run -q -u agent-stack-lifetime --on-active="${BASH_REMATCH[1]}s" --timer-property=AccuracySec=1s \
   systemctl poweroff || fail 'lifetime timer cannot be armed'
