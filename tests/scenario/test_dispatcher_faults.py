@@ -9,6 +9,7 @@ import pytest
 from tests.simulator.buildkite import JobState, Operation, Step
 from tests.simulator.cloud import Subnet
 from tests.simulator.universe.process import Fate
+from tests.simulator.universe.scenario import play
 from tests.simulator.universe.universe import QUICK, Nature, Universe, plain_ec2
 
 ZONES = {f"subnet-{letter}": Subnet(zone=f"eu-central-1{letter}") for letter in "abc"}
@@ -181,6 +182,26 @@ def test_while_tokens_cannot_be_issued_no_vm_is_launched_for_nothing() -> None:
     assert len(universe.ec2.instances()) <= 4
     universe.run(200)
     assert ends(universe) == {"finished 0": 6}
+
+
+def test_a_request_that_died_with_its_dispatcher_is_not_sent_for_a_queue_that_was_paused_since() -> None:
+    universe = world()
+    universe.judge = lambda at: Fate.DIES_AFTER if at == "dispatcher ledger.write_intent" else Fate.GOES_ON
+    universe.run(40)  # the next shift comes soon enough to send it still
+    push(universe, 2)
+    while not universe.crashes:
+        universe.run(1)
+    universe.judge = lambda _: Fate.GOES_ON
+    universe.buildkite.pause_queue("default")
+    universe.run(100)
+    assert not universe.ec2.instances()
+    universe.buildkite.resume_queue("default")
+    universe.run(250)
+    assert ends(universe) == {"finished 0": 2}
+
+
+def test_nor_in_the_world_that_showed_it() -> None:
+    assert play(554).broken is None
 
 
 POINTS = 40

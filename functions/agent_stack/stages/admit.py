@@ -34,6 +34,7 @@ class Admit:
         """Fills `fitting`, `admitted` and `refused`."""
         if tick.book is None:
             raise BugError("admit needs the classes; resume reads them")
+        self.launches.polled(tick.paused, tick.fence)
         candidates: list[tuple[Job, ClassName]] = []
         refused: list[tuple[Job, str]] = []
         ignored: set[JobId] = set()

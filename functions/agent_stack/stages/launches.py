@@ -11,7 +11,7 @@ from functools import partial
 
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError
-from agent_stack.domain.identifiers import IntentId
+from agent_stack.domain.identifiers import IntentId, QueueKey
 from agent_stack.domain.launching import Intent, LaunchOutcome
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
@@ -37,6 +37,7 @@ class Launches:
     _memory: tuple[int, LaunchMemory] | None = field(default=None, init=False)
     _look: Task[Sequence[Vm]] | None = field(default=None, init=False)
     _beside: list[Task[None]] = field(default_factory=list, init=False)
+    _paused: tuple[int, frozenset[QueueKey]] | None = field(default=None, init=False)
     wanted: int = field(default=0, init=False)
     """How many VMs the tick before would have asked for; this one will want some, too."""
 
@@ -49,6 +50,14 @@ class Launches:
     def answered(self) -> bool:
         """Whether there is something to collect."""
         return any(task.done() for _, task in self._under_way.values())
+
+    def polled(self, paused: frozenset[QueueKey], fence: int) -> None:
+        """The queues were looked at under that lease, and these are paused."""
+        self._paused = (fence, paused)
+
+    def paused(self, fence: int) -> frozenset[QueueKey] | None:
+        """Queues that were paused at the last look under that lease; None before the first."""
+        return self._paused[1] if self._paused is not None and self._paused[0] == fence else None
 
     def memory(self, fence: int) -> LaunchMemory:
         """What is known; read once under each lease, for nobody else writes it meanwhile."""

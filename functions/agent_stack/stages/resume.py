@@ -87,13 +87,17 @@ class Resume:
 
         Replaying the stored request is safe at any time: EC2 gives one answer to one client token. It is not
         done when the VMs would be too old to be bound, nor for queues that want nothing any more: then the
-        launch tag finds what exists.
+        launch tag finds what exists. Whether a queue is paused only the poll tells, which comes later in a tick: so
+        under a new lease the first tick asks nothing of EC2 again.
         """
         if tick.now - intent.created_at < ANOTHERS:
             return None
-        replayable = tick.now - intent.created_at < self.policy.bindable_age and bool(set(intent.queues) & queues)
+        replayable = self.policy.launch_enabled and tick.now - intent.created_at < self.policy.bindable_age
+        paused = self.launches.paused(tick.fence)
+        if replayable and paused is None:
+            return None
         try:
-            if replayable and self.policy.launch_enabled:
+            if replayable and paused is not None and set(intent.queues) & (queues - paused):
                 vms = self.fleet.launch(intent.request).vms or self._tagged(intent)
             else:
                 vms = self._tagged(intent)
