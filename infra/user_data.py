@@ -33,6 +33,7 @@ SETTINGS = {
     "GIT_CREDENTIALS_PARAMETER": "GitCredentialsParameter",
     "JOB_ENVIRONMENT_PARAMETER": "JobEnvironmentParameter",
     "SIGNING_KEY_PARAMETER": "SigningKeyParameter",
+    "VERIFICATION_KEY_PARAMETER": "VerificationKeyParameter",
     "ECR_LOGIN": "EcrLogin",
     "ARTIFACT_BUCKET": "ArtifactBucket",
     "JOB_METADATA": "JobMetadata",

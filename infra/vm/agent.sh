@@ -4,7 +4,7 @@
 # By environment only: flags differ between agent versions. The credential in a file, for a process shows its first
 # environment for as long as it lives; our hook removes the file before the job's first command.
 write_environment() {
-  local tags=${mail[queue_key]:+queue=${mail[queue_key]}}
+  local use tags=${mail[queue_key]:+queue=${mail[queue_key]}}
   tags+=${mail[agent_tags]:+${tags:+,}${mail[agent_tags]}}
   printf '%s' "$credential" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"
   cat >"$ENVIRONMENT" <<TEXT
@@ -20,8 +20,10 @@ BUILDKITE_PLUGINS_PATH=$STATE/plugins
 AGENT_STACK_PRIVATE=$PRIVATE
 AGENT_STACK_ARTIFACT_BUCKET=${ARTIFACT_BUCKET:-}
 TEXT
-  [[ ! -f $PRIVATE/signing-key.json ]] ||
-    printf 'BUILDKITE_AGENT_VERIFICATION_JWKS_FILE=%s\n' "$PRIVATE/signing-key.json" >>"$ENVIRONMENT"
+  for use in SIGNING VERIFICATION; do
+    [[ ! -f $PRIVATE/${use,,}-key.json ]] ||
+      printf 'BUILDKITE_AGENT_%s_JWKS_FILE=%s\n' "$use" "$PRIVATE/${use,,}-key.json" >>"$ENVIRONMENT"
+  done
   [[ -z ${AGENT_ENVIRONMENT:-} ]] || printf '%s\n' "${AGENT_ENVIRONMENT//,/$'\n'}" >>"$ENVIRONMENT"
 }
 

@@ -21,6 +21,7 @@ fetch_private() {
   keep_parameter "${GIT_CREDENTIALS_PARAMETER:-}" git-credentials
   keep_parameter "${JOB_ENVIRONMENT_PARAMETER:-}" environment
   keep_parameter "${SIGNING_KEY_PARAMETER:-}" signing-key.json
+  keep_parameter "${VERIFICATION_KEY_PARAMETER:-}" verification-key.json
   [[ ${ECR_LOGIN:-} != account ]] || log_in_to_ecr
 }
 

@@ -98,8 +98,8 @@ OF_THE_BOOT_PROGRAM: Mapping[str, Needed] = {
 OF_OTHERS_ON_A_VM: Mapping[str, Needed] = {
     "artifacts of the agent": _by(
         VM,
-        *("s3:GetObject", "s3:PutObject", "s3:PutObjectAcl"),
-        why="S3 API reference, PutObject: a stated ACL needs s3:PutObjectAcl",
+        *("s3:GetBucketLocation", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:PutObjectAcl"),
+        why="S3 API reference: a stated ACL needs s3:PutObjectAcl; the agent's source: it lists the bucket first",
     ),
     "docker pull from ECR": _by(
         VM, "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"

@@ -18,6 +18,7 @@ EVERYTHING = {
     "GitCredentialsParameter": "/aws/reference/secretsmanager/git-credentials",
     "JobEnvironmentParameter": "/ci/environment",
     "SigningKeyParameter": "/ci/signing-key",
+    "VerificationKeyParameter": "/ci/verification-key",
     "BootstrapUrl": "s3://ci-files/bootstrap.sh",
     "HooksUrl": "s3://ci-files/hooks.tar.gz",
     "EcrLogin": "account",

@@ -152,11 +152,13 @@ def test_keys_are_read_for_the_jobs_queue_and_end_with_the_agent(yard: Yard) -> 
     key = yard_key(Path(os.environ.get("TMPDIR", "/tmp")) / "never-written")
     keep(yard, "/private/default/ssh-key", key)
     keep(yard, "/private/git-credentials", "https://x-token:s3cr3t@git.example")
-    keep(yard, "/private/signing-key", '{"keys": []}')
+    keep(yard, "/private/signing-key", '{"keys": ["private"]}')
+    keep(yard, "/private/verification-key", '{"keys": ["public"]}')
     header = {
         "GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key",
         "GIT_CREDENTIALS_PARAMETER": "/private/git-credentials",
         "SIGNING_KEY_PARAMETER": "/private/signing-key",
+        "VERIFICATION_KEY_PARAMETER": "/private/verification-key",
         "ECR_LOGIN": "account",
         "ARTIFACT_BUCKET": "artifacts",
         "AGENT_ENVIRONMENT": "BUILDKITE_GIT_CLONE_FLAGS=--depth=1,OTHER=x y",
@@ -167,7 +169,7 @@ source "$BUILDKITE_HOOKS_PATH/environment"
 ssh-add -l | cut -d' ' -f3
 ls "$AGENT_STACK_PRIVATE"
 printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill | grep password
-cat "$BUILDKITE_AGENT_VERIFICATION_JWKS_FILE"
+cat "$BUILDKITE_AGENT_VERIFICATION_JWKS_FILE" "$BUILDKITE_AGENT_SIGNING_JWKS_FILE"
 grep -c auth "$DOCKER_CONFIG/config.json"
 echo "$BUILDKITE_ARTIFACT_UPLOAD_DESTINATION"
 echo "$BUILDKITE_GIT_CLONE_FLAGS, $OTHER"
@@ -183,8 +185,10 @@ exit 3
         "docker",
         "git-credentials",
         "signing-key.json",
+        "verification-key.json",
         "password=s3cr3t",
-        '{"keys": []}',
+        '{"keys": ["public"]}',
+        '{"keys": ["private"]}',
         "1",
         "s3://artifacts/p/b/j",
         "--depth=1, x y",

@@ -9,6 +9,7 @@ from tests.infra.stacks import KEY
 from tests.simulator.deployment import ACCOUNT
 from tests.simulator.iam import Asked, asked_of_dynamodb
 
+KEPT = ("/ci/environment", "/ci/signing-key", "/ci/verification-key")
 _READ = "job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"
 _TAKE = {
     "UpdateExpression": "REMOVE credential SET stage = :stage, stage_seconds = :seconds",
@@ -37,16 +38,18 @@ def allowed() -> Named:
 
 
 def _what_the_parameters_name() -> Named:
-    for name in ("/buildkite/agent-token", "/ci/default/ssh-key", "/ci/environment", "/ci/signing-key"):
+    for name in ("/buildkite/agent-token", "/ci/default/ssh-key", *KEPT):
         yield f"parameter {name}", ask("ssm:GetParameter", f"{PARAMETERS}{name}")
     reference = "/aws/reference/secretsmanager/git-credentials"
     yield "parameter that names a secret", ask("ssm:GetParameter", f"{PARAMETERS}{reference}")
-    for name in ("git-credentials", "/ci/default/ssh-key", "/ci/environment", "/ci/signing-key"):
+    for name in ("git-credentials", "/ci/default/ssh-key", *KEPT):
         yield f"secret {name}", ask("secretsmanager:GetSecretValue", f"{SECRETS}{name}-AbCdEf")
     for name in ("bootstrap.sh", "hooks.tar.gz"):
         yield name, ask("s3:GetObject", f"arn:aws:s3:::ci-files/{name}")
     for action in ("GetObject", "PutObject"):
         yield f"artifact {action}", ask(f"s3:{action}", "arn:aws:s3:::ci-artifacts/a/b")
+    for action in ("GetBucketLocation", "ListBucket"):
+        yield f"artifacts' bucket {action}", ask(f"s3:{action}", "arn:aws:s3:::ci-artifacts")
     for acl in ("bucket-owner-full-control", "private"):
         yield f"artifact {acl}", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/a/b", **{"s3__x-amz-acl": acl})
     yield from _what_else_is_turned_on()
@@ -71,6 +74,7 @@ def denied() -> Named:
     yield "another's mailbox read", _item("GetItem", {"ProjectionExpression": _READ}, ANOTHER_VM)
     yield "credential read", _item("GetItem", {"ProjectionExpression": f"{_READ}, credential"})
     yield "whole mailbox read", _item("GetItem", {"ProjectionExpression": _READ, "Key": {}})
+    yield "mailbox read without a projection", _item("GetItem", {})
     whole = _item("GetItem", {"ProjectionExpression": _READ})
     nameless = {key: value for key, value in whole.context.items() if key != "dynamodb:Attributes"}
     yield "everything in the mailbox read", replace(whole, context=nameless)
@@ -97,7 +101,8 @@ def denied() -> Named:
     yield "an artifact's ACL by grants", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/x")
     yield "another's ACL", ask("s3:PutObjectAcl", "arn:aws:s3:::prod/x", **{"s3__x-amz-acl": "private"})
     yield "another bucket written", ask("s3:PutObject", "arn:aws:s3:::prod/x")
-    yield "bucket listed", ask("s3:ListBucket", "arn:aws:s3:::ci-artifacts")
+    for bucket in ("ci-files", "prod"):
+        yield f"{bucket} listed", ask("s3:ListBucket", f"arn:aws:s3:::{bucket}")
     yield "image of another account", ask("ecr:BatchGetImage", "arn:aws:ecr:eu-central-1:999999999999:repository/app")
     yield "image pushed", ask("ecr:PutImage", f"arn:aws:ecr:{PLACE}:repository/app")
     yield "a log of others", ask("logs:PutLogEvents", log("/aws/lambda/other"))

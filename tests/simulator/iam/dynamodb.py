@@ -17,6 +17,9 @@ _KEYWORDS = frozenset(
         *("if_not_exists", "list_append"),
     }
 )
+_READS = frozenset({"BatchGetItem", "GetItem", "Query", "Scan"})
+"""Without a projection they give every attribute, whatever attributes a request names."""
+
 _EXPRESSIONS = (
     "ProjectionExpression",
     "UpdateExpression",
@@ -40,9 +43,11 @@ def asked_of_dynamodb(action: str, body: Mapping[str, Any], *, table_arn_prefix:
         context["dynamodb:LeadingKeys"] = leading
     if attributes:
         context["dynamodb:Attributes"] = attributes
-    for name in ("ReturnValues", "Select"):
-        if name in body:
-            context[f"dynamodb:{name}"] = [body[name]]
+    if "ReturnValues" in body:
+        context["dynamodb:ReturnValues"] = [body["ReturnValues"]]
+    if action in _READS:
+        chosen = any(name in body for name in ("ProjectionExpression", "AttributesToGet"))
+        context["dynamodb:Select"] = [body.get("Select", "SPECIFIC_ATTRIBUTES" if chosen else "ALL_ATTRIBUTES")]
     return Asked(
         action=f"dynamodb:{action}", resource=f"{table_arn_prefix}{body.get('TableName', '')}", context=context
     )
