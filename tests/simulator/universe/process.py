@@ -95,6 +95,8 @@ class Process:
         """
         if not self.alive:
             raise Died
+        if not size:
+            return perform()  # about nothing: no request is made, and there is nothing to die at
         if not self._hurried:
             self._pass_time(point, size)
         fate = self._judge(point)
