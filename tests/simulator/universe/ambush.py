@@ -10,12 +10,14 @@ from itertools import product
 from tests.simulator.buildkite import Operation, Step
 from tests.simulator.cloud.instance import UP
 from tests.simulator.universe.coverage import FINISHING, RESERVED, STATES, standing
+from tests.simulator.universe.process import WRITES, Fate
 from tests.simulator.universe.story import Story, cancel, take
 from tests.simulator.universe.universe import Universe
 
 LOOK = timedelta(seconds=0.2)
 TAKEN_VM, TAKEN_SPOT, CANCELLED = "a VM is taken", "a spot VM is taken", "a job is cancelled"
-AMBUSHES = tuple(product(STATES, (TAKEN_VM, TAKEN_SPOT, CANCELLED)))
+UNANSWERED = {f"an answer to the {function}'s record is lost": function for function in ("dispatcher", "tracker")}
+AMBUSHES = tuple(product(STATES, (TAKEN_VM, TAKEN_SPOT, CANCELLED, *UNANSWERED)))
 
 
 def ambushed(seed: int) -> bool:
@@ -50,6 +52,20 @@ def lie_in_wait(story: Story, seed: int) -> None:
         story.at(chance.uniform(0, 60), "", lambda state=state, deed=deed: _wait(universe, state, deed))  # type: ignore[misc]  # its own two
 
 
+def _lose_an_answer(universe: Universe, function: str) -> None:
+    """To the next thing that it writes; a job comes, so that there will be something."""
+    others = universe.judge
+
+    def once(point: str) -> Fate:
+        if not (point.startswith(f"{function} ledger.") and point.rpartition(".")[2] in WRITES):
+            return others(point)
+        universe.judge = others
+        return Fate.ANSWER_LOST
+
+    universe.judge = once
+    _push(universe, [Step()])
+
+
 def _push(universe: Universe, steps: list[Step]) -> None:
     universe.buildkite.create_build(steps=steps)
 
@@ -62,6 +78,9 @@ def _wait(universe: Universe, state: str, deed: str) -> None:
             continue
         if deed == CANCELLED:
             cancel(universe, run.job_id)
+            return
+        if deed in UNANSWERED:
+            _lose_an_answer(universe, UNANSWERED[deed])
             return
         markets = {"spot"} if deed == TAKEN_SPOT else {"spot", "on-demand"}
         up = {i.instance_id: i for i in universe.ec2.instances() if i.state in UP and i.market in markets}

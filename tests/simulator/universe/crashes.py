@@ -4,8 +4,8 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from tests.simulator.universe.process import Fate
-from tests.simulator.universe.scenario import PIPELINE_SECONDS, WRITES, Report, die_at, undisturbed
+from tests.simulator.universe.process import WRITES, Fate
+from tests.simulator.universe.scenario import PIPELINE_SECONDS, Report, die_at, undisturbed
 
 
 def ways(point: str) -> list[Fate]:

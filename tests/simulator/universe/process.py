@@ -18,6 +18,10 @@ class Fate(StrEnum):
     ANSWER_LOST = "loses the answer"  # it happened
 
 
+WRITES = frozenset({"record", "update", "end", "bind", "write_intent", "spend_intent", "close_intent"})
+"""The ledger's methods whose answer can be lost."""
+
+
 class Died(BaseException):
     """The process is gone. Not an Exception: nothing in it may catch this and go on."""
 

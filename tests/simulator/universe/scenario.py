@@ -9,7 +9,7 @@ from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.universe.ambush import doomed, lie_in_wait
 from tests.simulator.universe.laws import BrokenPromise
 from tests.simulator.universe.machine import Temper
-from tests.simulator.universe.process import Fate
+from tests.simulator.universe.process import WRITES, Fate
 from tests.simulator.universe.story import STORY_SECONDS, push_pipeline, write
 from tests.simulator.universe.universe import Nature, Universe, plain_ec2
 
@@ -22,8 +22,6 @@ PIPELINE_SECONDS = 140.0
 
 DRY = {"on-demand:m7i.large:eu-central-1a": 1, "on-demand:m6i.large:eu-central-1a": 0}
 """One zone has next to nothing."""
-
-WRITES = frozenset({"record", "update", "end", "bind", "write_intent", "spend_intent", "close_intent"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
