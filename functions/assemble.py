@@ -108,13 +108,15 @@ def services_used(directory: Path) -> set[str]:
         for node in ast.walk(ast.parse(path.read_bytes())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
                 continue
-            if node.func.attr not in ("client", "resource"):
+            if node.func.attr not in ("client", "create_client", "resource"):
                 continue
             service = node.args[0]
             if not (isinstance(service, ast.Constant) and isinstance(service.value, str)):
                 place = f"{path.relative_to(directory)}:{node.lineno}"
                 raise UnbuildableError(f"{place} makes a client of a service that it does not name; name it there")
             found.add(service.value)
+    if not found:
+        raise UnbuildableError("the code makes no client of any service, as far as can be seen; that cannot be right")
     return found
 
 

@@ -20,6 +20,9 @@ def a_model(data: Path, service: str, version: str) -> Path:
     return path
 
 
+FUNCTIONS = ROOT / "functions"
+
+
 def a_package(directory: Path, code: str) -> Path:
     for name in ("agent_stack", "dispatcher", "tracker"):
         (directory / name).mkdir()
@@ -28,8 +31,19 @@ def a_package(directory: Path, code: str) -> Path:
 
 
 def test_the_services_are_those_whose_clients_the_code_makes(tmp_path: Path) -> None:
-    directory = a_package(tmp_path, "a = session.client('sqs', config=c)\nb = self.client().describe()\n")
-    assert services_used(directory) == {"sqs"}
+    code = "a = session.client('sqs', config=c)\nb = self.client().describe()\nd = low.create_client('ec2', **e)\n"
+    assert services_used(a_package(tmp_path, code)) == {"ec2", "sqs"}
+
+
+def test_the_functions_ask_three_services() -> None:
+    """What ships holds the models of these; a client that is made otherwise would find none."""
+    assert services_used(FUNCTIONS) == {"dynamodb", "ec2", "ssm"}
+
+
+def test_code_without_any_client_is_not_built(tmp_path: Path) -> None:
+    """It would ship without a model, and fail at its first call."""
+    with pytest.raises(UnbuildableError, match="no client of any service"):
+        services_used(a_package(tmp_path, "x = 1\n"))
 
 
 def test_a_client_of_an_unnamed_service_is_not_built(tmp_path: Path) -> None:

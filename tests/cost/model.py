@@ -191,7 +191,7 @@ class Costs:
             "schedules": deployed.schedules_per_minute * MINUTES_OF_A_MONTH * usd["scheduler_invocation"],
             "queues, polled while empty": polled * MINUTES_OF_A_MONTH * usd["sqs_request"],
             "custom metrics": metrics * usd["custom_metric_month"],
-            "alarms": things.get("AWS::CloudWatch::Alarm", 0) * usd["alarm_month"],
+            "alarms": deployed.alarm_metrics * usd["alarm_month"],
             "dashboards": things.get("AWS::CloudWatch::Dashboard", 0) * usd["dashboard_month"],
             "KMS": things.get("AWS::KMS::Key", 0) * usd["kms_key_month"]
             + assumed["kms_requests_per_minute"] * MINUTES_OF_A_MONTH * usd["kms_request"],

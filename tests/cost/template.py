@@ -27,6 +27,7 @@ class Stack:
         history_days: how long records of ended runs are kept.
         ledger_is_recoverable: whether its storage is billed for point-in-time recovery, too.
         things: how many of each type of resource are deployed, nested stacks included.
+        alarm_metrics: the metrics that alarms look at, each of which is billed.
     """
 
     memory_mib: Mapping[str, int]
@@ -36,6 +37,7 @@ class Stack:
     history_days: int
     ledger_is_recoverable: bool
     things: Mapping[str, int]
+    alarm_metrics: int
 
 
 def stack(**parameters: str) -> Stack:
@@ -58,6 +60,7 @@ def stack(**parameters: str) -> Stack:
         history_days=int(values["HistoryDays"]),
         ledger_is_recoverable=_recoverable(resources["LedgerTable"]),
         things=Counter(resource["Type"] for resource in _all(resources, values)),
+        alarm_metrics=sum(_metrics_of(resource) for resource in _all(resources, values)),
     )
 
 
@@ -128,6 +131,13 @@ def _reference(node: Any) -> str | None:  # noqa: ANN401  (JSON)
 def _recoverable(table: Mapping[str, Any]) -> bool:
     specified = table["Properties"].get("PointInTimeRecoverySpecification", {})
     return bool(specified.get("PointInTimeRecoveryEnabled"))
+
+
+def _metrics_of(resource: Mapping[str, Any]) -> int:
+    """Of an alarm; nothing of what is none."""
+    if resource["Type"] != "AWS::CloudWatch::Alarm":
+        return 0
+    return sum("MetricStat" in metric for metric in resource["Properties"].get("Metrics", ())) or 1
 
 
 def _per_minute(resource: Mapping[str, Any]) -> int:

@@ -30,7 +30,7 @@ def clients() -> set[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "_client"
+        and node.func.attr == "create_client"
         and node.args
     }
 

@@ -18,7 +18,7 @@ from tests.simulator.buildkite import JobState, Step
 from tests.simulator.demo.__main__ import PIPELINE
 from tests.simulator.demo.judgement import problems, settled
 from tests.simulator.demo.pipeline import Cancel, Demo, read_pipeline
-from tests.simulator.world import FUNCTIONS, NAME, Plan, World
+from tests.simulator.world import FUNCTIONS, NAME, Plan, World, log_record
 
 pytestmark = pytest.mark.e2e
 
@@ -36,22 +36,34 @@ CLASSES = json.dumps(
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def lines() -> list[str]:
+    """What the functions logged."""
+    return []
+
+
+@pytest.fixture
+def world(lines: list[str]) -> Iterator[World]:
     """Reservations are so short that a slow boot outlives one."""
     plan = Plan(
         parameters={
             "UnmatchedJobs": "fail",
             "ReadJobEnvironment": "true",
-            "ReservationSeconds": "10",
+            "ReservationSeconds": "14",
             "SweepGraceSeconds": "8",
         },
         classes=CLASSES,
-        pending_of={SLOW_TYPE: timedelta(seconds=13)},
+        pending_of={SLOW_TYPE: timedelta(seconds=17)},
         functions=Path(os.environ.get("AGENT_STACK_FUNCTIONS", FUNCTIONS)),
     )
-    with World(plan) as made:
+    with World(plan, on_line=lambda _, line: lines.append(line)) as made:
         yield made
     assert made.processes_left() == []
+
+
+def told_of(lines: list[str], message: str) -> set[str]:
+    """The VMs of which the functions logged that."""
+    records = [record for line in lines if (record := log_record(line)) is not None]
+    return {str(record["instance_id"]) for record in records if record.get("message") == message}
 
 
 def register_as_an_older_version(world: World) -> None:
@@ -79,7 +91,7 @@ def until_settled(world: World, demos: dict[str, Demo], dying: str, strangers: f
         time.sleep(0.2)
 
 
-def test_every_job_ends_as_it_should_and_nothing_is_left(world: World) -> None:
+def test_every_job_ends_as_it_should_and_nothing_is_left(world: World, lines: list[str]) -> None:
     steps = read_pipeline(PIPELINE)
     build = world.buildkite.create_build(
         "demo",
@@ -112,4 +124,5 @@ def test_every_job_ends_as_it_should_and_nothing_is_left(world: World) -> None:
     ends = {instance.instance_id: (instance.state, instance.reason) for instance in world.ec2.instances()}
     assert ends[orphan.instance_id] == ("terminated", "Client.UserInitiatedShutdown")
     assert ends[stranger.instance_id] == ("running", "")
+    assert told_of(lines, "orphan_terminated") == {orphan.instance_id}, "a job's VM was left for the sweep to find"
     assert len(world.ledger_items("history")) == len(build.job_ids)

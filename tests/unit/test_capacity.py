@@ -93,6 +93,14 @@ def test_some_vms_and_an_error_open_no_breaker() -> None:
     assert told(LaunchMemory(), error(LaunchErrorClass.CONFIGURATION), launched=1).breakers == {}
 
 
+def test_an_error_beside_a_dry_pool_opens_no_breaker() -> None:
+    """The pool may have some tomorrow; the class is not known to be wrong."""
+    pool = "on-demand:m7i.large:eu-central-1a"
+    memory = told(LaunchMemory(), error(LaunchErrorClass.UNRECOGNISED), error(LaunchErrorClass.CAPACITY, pool))
+    assert memory.breakers == {}
+    assert memory.resting(EPOCH) == {pool}
+
+
 def test_what_is_asked_for_comes_out_of_the_bucket_and_grows_back() -> None:
     memory = LaunchMemory().asking(900, EC2, EPOCH)
     assert memory.granted(EC2, EPOCH) == 100

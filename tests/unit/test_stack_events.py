@@ -81,11 +81,15 @@ def test_a_deployment_with_a_wrong_setting_fails_with_its_message(kind: str) -> 
     assert (answer["Status"], answer["Reason"]) == ("FAILED", "Queues='': no queue. Name one.")
 
 
-def test_a_deployment_is_not_stopped_by_bad_weather() -> None:
+@pytest.mark.parametrize(("kind", "status"), [("Create", "FAILED"), ("Update", "SUCCESS")])
+def test_bad_weather_stops_a_new_stack_and_no_change(kind: str, status: str) -> None:
+    """A change may be the way back to what worked; a new stack that nobody could look at is not called good."""
+
     def check() -> None:
         raise RetryError("SSM is throttled")
 
-    assert answered(an_event("Create"), list, check)["Status"] == "SUCCESS"
+    answer = answered(an_event(kind), list, check)
+    assert (answer["Status"], answer["Reason"]) == (status, "SSM is throttled")
 
 
 @pytest.mark.parametrize(("kind", "status"), [("Create", "FAILED"), ("Delete", "SUCCESS")])

@@ -21,7 +21,7 @@ OUT_OF_SPACE = Path("/dev/full")
 def kill_boot_program(vm: LocalVm, number: signal.Signals = signal.SIGKILL) -> None:
     for process in vm.processes():
         with contextlib.suppress(psutil.Error):
-            if [*process.cmdline(), ""][-2].endswith("/boot.sh"):
+            if (process.cmdline() or [""])[-1].endswith("/boot.sh"):
                 process.send_signal(number)
 
 

@@ -24,7 +24,8 @@ def answer_stack_event(
     """Do the resource's part and answer.
 
     Args:
-        on_deploy: run when the stack is made or changed; a ConfigurationError fails the deployment with its message.
+        on_deploy: run when the stack is made or changed; what it raises fails a new stack with its message, and a
+            ConfigurationError fails a change.
         on_delete: run when the resource goes; what it returns is said in the answer, and stops nothing.
 
     Source: the request and response objects of CloudFormation's custom resources.
@@ -39,7 +40,10 @@ def answer_stack_event(
     except Exception as error:  # noqa: BLE001  (an unanswered stack hangs for an hour)
         telemetry.error("stack_event_failed", error=str(error))
         problems = (str(error),)
-        if isinstance(error, ConfigurationError) and event["RequestType"] != "Delete":
+        # A new stack that could not be looked at is not called good. A change is stopped by a wrong setting only: going
+        # back to what worked is a change, too, and must not hang on a service that is out for a minute.
+        wrong = event["RequestType"] == "Update" and isinstance(error, ConfigurationError)
+        if wrong or event["RequestType"] == "Create":
             status = "FAILED"
     answer = {
         "Status": status,

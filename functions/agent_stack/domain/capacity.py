@@ -168,8 +168,10 @@ class LaunchMemory:
         if launched:
             kept = {key: breaker for key, breaker in self.breakers.items() if key not in (ACCOUNT, name)}
             learnt = replace(learnt, breakers=kept, pause=None)
+        # What is dry today may have some tomorrow: beside it, another error is no proof that the class never will.
+        dry = any(error.error_class in (LaunchErrorClass.CAPACITY, LaunchErrorClass.QUOTA) for error in errors)
         for error in errors:
-            learnt = learnt._told(name, error, launched=launched, now=now)
+            learnt = learnt._told(name, error, hopeful=bool(launched) or dry, now=now)
         if any(error.error_class is LaunchErrorClass.THROTTLE for error in errors):
             learnt = replace(learnt, instances=Level(tokens=0.0, at=now)).throttled(now, jitter)
         if errors:
@@ -177,7 +179,7 @@ class LaunchMemory:
             learnt = replace(learnt, last_words={**learnt.last_words, name: words})
         return learnt
 
-    def _told(self, name: ClassName, error: LaunchError, *, launched: int, now: datetime) -> Self:
+    def _told(self, name: ClassName, error: LaunchError, *, hopeful: bool, now: datetime) -> Self:
         learnt = self
         match error.error_class:
             case LaunchErrorClass.CAPACITY if error.pool:
@@ -186,8 +188,8 @@ class LaunchMemory:
                 learnt = self._cooled((error.pool.partition(":")[0],), now)
             case LaunchErrorClass.THROTTLE | LaunchErrorClass.CAPACITY | LaunchErrorClass.QUOTA:
                 pass  # the first is `throttled`; of the others EC2 does not say where
-            case _ if launched:
-                pass  # some came, so it is neither the class nor the account
+            case _ if hopeful:
+                pass  # some came, or may come later: it is neither the class nor the account
             case LaunchErrorClass.ACCOUNT:
                 learnt = self._broken(ACCOUNT, error, now)
             case _:

@@ -49,5 +49,9 @@ class ConfigurationError(GiveUpError):
         self.remedy = remedy
 
 
+class NotPermittedError(ConfigurationError):
+    """AWS says that our role may not. Within seconds of a change of the role that may pass by itself."""
+
+
 class BugError(AgentStackError):
     """An invariant of ours does not hold. Stop this item and tell us."""

@@ -29,6 +29,7 @@ from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemI
 from agent_stack.domain.fitness import misfits
 from agent_stack.domain.measures import Metric
 from agent_stack.settings import Settings
+from agent_stack.stages.settle import Settle
 from agent_stack.wiring.chains import Ports
 
 if TYPE_CHECKING:
@@ -69,21 +70,19 @@ class Deployment:
         )
         self.telemetry.carry(version=VERSION)
         self._making = threading.Lock()
-        self._session = botocore.session.Session()  # boto3's brings S3's transfers into every cold start
-
-    def _client(self, service: str) -> Any:  # noqa: ANN401  (a client of any service; the properties say which)
-        return self._session.create_client(service, region_name=self.settings.region, config=AWS_CONFIG)
+        self._session: Any = botocore.session.Session()  # boto3's brings S3's transfers into every cold start
+        self._at: dict[str, Any] = {"region_name": self.settings.region, "config": AWS_CONFIG}
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
         """Made at first use, as every client is: an import of a service's model costs tens of milliseconds."""
-        made: DynamoDBClient = self._client("dynamodb")
+        made: DynamoDBClient = self._session.create_client("dynamodb", **self._at)
         return made
 
     @cached_property
     def ec2(self) -> "EC2Client":
         """See `dynamodb`."""
-        made: EC2Client = read_lean(self._client("ec2"))
+        made: EC2Client = read_lean(self._session.create_client("ec2", **self._at))
         return made
 
     def ec2_client(self) -> "EC2Client":
@@ -94,7 +93,7 @@ class Deployment:
     @cached_property
     def ssm(self) -> "SSMClient":
         """See `dynamodb`."""
-        made: SSMClient = self._client("ssm")
+        made: SSMClient = self._session.create_client("ssm", **self._at)
         return made
 
     @cached_property
@@ -201,8 +200,9 @@ class Deployment:
         Raises:
             ConfigurationError: the token or the classes are not there, or wrong, or do not fit the settings.
         """
-        self._secrets.agent_token()
-        for misfit in misfits(self.settings.policy, self.ports.classes.book()):
+        settled = Settle(clock=self.clock, deadline=self.deadline)
+        settled(self._secrets.agent_token)
+        for misfit in misfits(self.settings.policy, settled(self.ports.classes.book)):
             raise misfit
 
     @contextmanager

@@ -64,7 +64,7 @@ def _what_else_is_turned_on() -> Named:
     yield "session: instance", ask("ssm:UpdateInstanceInformation")
     for action in ("CreateControlChannel", "CreateDataChannel", "OpenControlChannel", "OpenDataChannel"):
         yield f"session: {action}", ask(f"ssmmessages:{action}")
-    for service in ("dynamodb", "ssm"):
+    for service in ("dynamodb", "s3", "secretsmanager", "ssm"):
         yield f"key through {service}", key("Decrypt", service)
     for action in ("Encrypt", "GenerateDataKey"):
         yield f"key {action}", key(action, "dynamodb")

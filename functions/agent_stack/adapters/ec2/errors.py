@@ -67,8 +67,15 @@ _BY_CLASS = {
 }
 
 
-def classify(code: str) -> LaunchErrorClass:
+NOT_IN_THAT_ZONE = ("InvalidFleetConfiguration", "Availability Zone")
+"""A type that a zone does not have is `Unsupported`, or this code with these words; else that code is our mistake."""
+
+
+def classify(code: str, message: str = "") -> LaunchErrorClass:
     """What to do about an error code of EC2; a code never heard of is UNRECOGNISED."""
+    if code == NOT_IN_THAT_ZONE[0]:
+        absent = NOT_IN_THAT_ZONE[1] in message
+        return LaunchErrorClass.CAPACITY if absent else LaunchErrorClass.CONFIGURATION
     for error_class, codes in _BY_CLASS.items():
         if code in codes:
             return error_class

@@ -72,7 +72,8 @@ class Ec2Fleet:
         try:
             answer = self.calls.call("CreateFleet", lambda: self.client().create_fleet(**parameters))
         except RefusedError as error:
-            refusal = LaunchError(error_class=classify(error.code), code=error.code, message=error.message)
+            error_class = classify(error.code, error.message)
+            refusal = LaunchError(error_class=error_class, code=error.code, message=error.message)
             return LaunchOutcome(vms=(), errors=(refusal,))
         intent_id = IntentId(parameters["ClientToken"])
         market = Market(parameters["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
@@ -214,7 +215,7 @@ class Ec2Fleet:
         overrides = error.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
         parts = (market, overrides.get("InstanceType", ""), self._zone(overrides))
         return LaunchError(
-            error_class=classify(code),
+            error_class=classify(code, error.get("ErrorMessage", "")),
             code=code,
             message=error.get("ErrorMessage", ""),
             pool=":".join(parts) if all(parts) else "",

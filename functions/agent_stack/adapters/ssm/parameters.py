@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError
-from agent_stack.domain.errors import ConfigurationError
+from agent_stack.domain.errors import ConfigurationError, NotPermittedError
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -57,5 +57,6 @@ class Parameters:
             if error.code == "ParameterNotFound":
                 return None
             problem = _PROBLEMS.get(error.code, f"{error.code}: {error.message}")
-            raise ConfigurationError(setting=setting, value=name, problem=problem, remedy=remedy) from None
+            kind = NotPermittedError if error.code == "AccessDeniedException" else ConfigurationError
+            raise kind(setting=setting, value=name, problem=problem, remedy=remedy) from None
         return answer["Parameter"].get("Value", "")
