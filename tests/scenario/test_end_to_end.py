@@ -23,8 +23,8 @@ from tests.simulator.world import FUNCTIONS, NAME, Plan, World, log_record
 pytestmark = pytest.mark.e2e
 
 PATIENCE_SECONDS = float(os.environ.get("AGENT_STACK_PATIENCE_SECONDS", "45"))
-STUCK_SECONDS = 15.0
-"""Longer than a reservation lasts here, or anything else that is waited for while no VM comes or goes."""
+STUCK_SECONDS = 10.0
+"""Longer than anything takes here while no VM comes or goes: the jobs' commands, and the graces after them."""
 
 SLOW_TYPE = "t3.nano"
 CLASSES = json.dumps(
