@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -107,7 +107,7 @@ def main() -> int:
     )
     try:
         return 0 if drain(at_most_seconds=arguments.minutes * 60) else 1
-    except ClientError as error:
+    except (ClientError, WaiterError) as error:
         sys.stderr.write(f"{arguments.stack} cannot be drained: {error}\n")
         return 1
 
