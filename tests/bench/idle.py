@@ -9,6 +9,7 @@ from botocore.model import OperationModel
 
 from agent_stack.adapters.dynamodb import DynamoLease
 from tests.bench.calibration import canned_ledger
+from tests.cost.prices import REGIONS, prices_of
 from tests.simulator.clock import EPOCH
 from tests.simulator.universe.universe import Universe
 
@@ -24,11 +25,6 @@ WRITE_UNITS = {"UpdateItem": 1.0}
 and write units."""
 
 MINUTES_OF_A_MONTH = 730 * 60
-USD_OF_A_GIB_SECOND = 0.0000133334
-USD_OF_A_REQUEST = 0.20 / 1e6
-USD_OF_A_WRITE_UNIT = 0.625 / 1e6
-USD_OF_A_READ_UNIT = 0.125 / 1e6
-"""List prices of us-east-1, Lambda on arm64 and DynamoDB on demand, as of 2026-11."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +57,12 @@ def idle_minute(universe: Universe, memory_mib: int) -> IdleMinute:
     billed = universe.billed["dispatcher"]
     reads = sum(count * READ_UNITS.get(operation, 0) for operation, count in requests.items())
     writes = sum(count * WRITE_UNITS.get(operation, 0) for operation, count in requests.items())
+    price = prices_of(REGIONS[0]).usd
     usd = (
-        sum(billed) * memory_mib / 1024 * USD_OF_A_GIB_SECOND
-        + len(billed) * USD_OF_A_REQUEST
-        + reads * USD_OF_A_READ_UNIT
-        + writes * USD_OF_A_WRITE_UNIT
+        sum(billed) * memory_mib / 1024 * price["lambda_arm_gb_second"]
+        + len(billed) * price["lambda_request"]
+        + reads * price["dynamodb_read_unit"]
+        + writes * price["dynamodb_write_unit"]
     )
     return IdleMinute(
         invocations=round(len(billed) / MINUTES, 2),
