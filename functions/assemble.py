@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-OURS = ("agent_stack", "dispatcher", "tracker")
+OURS = ("agent_stack", "handlers")
 TASK_ROOT = "/var/task"  # where Lambda unpacks it: the paths in tracebacks
 MOMENT = 315_532_800  # 1980-01-01, the oldest that a zip can say
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from agent_stack.domain.attempts import SPOT_LOSSES_BEFORE_ON_DEMAND
 from agent_stack.domain.decisions import Action, decide
-from agent_stack.domain.situations import Age, Sight, Situation, Standing, Word, standing_of
-from agent_stack.domain.states import Baton, JobState, Outcome, RunState
+from agent_stack.domain.situations import BootAge, BootReport, JobPhase, Situation, VmVisibility, job_phase_of
+from agent_stack.domain.states import CredentialHolder, JobState, Outcome, RunState
 from infra.decision_rows import Cell, rows
 from infra.decision_situations import (
     Asked,
@@ -26,39 +26,39 @@ from infra.decision_situations import (
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "decisions.md"
 LABELS: Mapping[type[Enum], Mapping[Enum, str]] = {
-    Standing: {
-        Standing.RESERVED: "reserved",
-        Standing.LAPSED: "scheduled",
-        Standing.AGENT: "with an agent",
-        Standing.CANCELING: "canceling",
-        Standing.CANCELED: "canceled",
-        Standing.NEVER_RAN: "over unrun",
-        Standing.OVER: "over",
-        Standing.UNKNOWN: "not known",
+    JobPhase: {
+        JobPhase.RESERVED: "reserved",
+        JobPhase.LAPSED: "scheduled",
+        JobPhase.AGENT: "with an agent",
+        JobPhase.CANCELING: "canceling",
+        JobPhase.CANCELED: "canceled",
+        JobPhase.NEVER_RAN: "over unrun",
+        JobPhase.OVER: "over",
+        JobPhase.UNKNOWN: "not known",
     },
-    Sight: {
-        Sight.UP: "up",
-        Sight.GOING: "going",
-        Sight.GONE: "gone",
-        Sight.HIDDEN: "not shown yet",
-        Sight.MISSING: "missing",
+    VmVisibility: {
+        VmVisibility.UP: "up",
+        VmVisibility.GOING: "going",
+        VmVisibility.GONE: "gone",
+        VmVisibility.HIDDEN: "not shown yet",
+        VmVisibility.MISSING: "missing",
     },
-    Baton: {
-        Baton.IN_BOX: "in the mailbox",
-        Baton.VM: "the VM",
-        Baton.TRACKER: "the tracker",
-        Baton.UNKNOWN: "not read",
+    CredentialHolder: {
+        CredentialHolder.MAILBOX: "in the mailbox",
+        CredentialHolder.VM: "the VM",
+        CredentialHolder.TRACKER: "the tracker",
+        CredentialHolder.UNKNOWN: "not read",
     },
-    Word: {
-        Word.NOTHING: "nothing of note",
-        Word.LOST_CREDENTIAL: "credential lost",
-        Word.NO_AGENT: "no agent will come",
+    BootReport: {
+        BootReport.NOTHING: "nothing of note",
+        BootReport.LOST_CREDENTIAL: "credential lost",
+        BootReport.NO_AGENT: "no agent will come",
     },
-    Age: {
-        Age.EARLY: "in time",
-        Age.LATE: "late",
-        Age.OVERDUE: "twice late",
-        Age.BEYOND: "past its lifetime",
+    BootAge: {
+        BootAge.EARLY: "in time",
+        BootAge.LATE: "late",
+        BootAge.OVERDUE: "twice late",
+        BootAge.BEYOND: "past its lifetime",
     },
 }
 """By type first: members of two enumerations may be equal."""
@@ -66,24 +66,24 @@ LABELS: Mapping[type[Enum], Mapping[Enum, str]] = {
 ACTIONS = {
     Action.KEEP: "keep, look again",
     Action.RUN: "**running**: the agent's from here",
-    Action.NOTE_OVER: "note the time",
+    Action.RECORD_JOB_OVER: "note the time",
     Action.EXTEND: "reserve again",
     Action.REISSUE: "issue another credential",
-    Action.TAKE_BATON: "**take the baton**, decide again",
+    Action.REVOKE: "**take the baton**, decide again",
     Action.TERMINATE: "**terminate** the VM, look again",
-    Action.HAND_BACK: "**hand back**",
+    Action.REQUEUE: "**hand back**",
     Action.FINISH: "**finish** the job",
     Action.END: "**end**",
 }
 
 ENDS_OF_JOBS = {
-    Standing.CANCELED: Outcome.CANCELLED,
-    Standing.NEVER_RAN: Outcome.RELEASED,
-    Standing.OVER: Outcome.FINISHED,
+    JobPhase.CANCELED: Outcome.CANCELLED,
+    JobPhase.NEVER_RAN: Outcome.RELEASED,
+    JobPhase.OVER: Outcome.FINISHED,
 }
 """How a run ends whose agent's job is over, where the VM gives no other reason."""
 
-TRY_AGAIN = "**try again** (below)"
+LEASE_RETRY = "**try again** (below)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +102,7 @@ def page() -> str:
         "# Decisions",
         "",
         "Written by scripts/generate from `domain/decisions.py`, by trying every combination. What decides alike is",
-        "one row; an empty cell is any. `tests/unit/test_decisions.py` holds the same tables, written by hand.",
+        "one row; an empty cell is any. `tests/unit/domain/test_decisions.py` holds the same tables, written by hand.",
         "",
         "A baton is the credential in the VM's mailbox: whoever takes it owns the job. To take it is one conditional",
         "write, after which the job's state is read once more and the function is asked again.",
@@ -122,34 +122,34 @@ def page() -> str:
 def _words() -> list[str]:
     states: dict[Enum, list[str]] = {}
     for state in JobState:
-        states.setdefault(standing_of(state), []).append(f"`{state}`" if state.islower() else "any other")
-    rows = [f"| Job | {_label(standing)} | {', '.join(states[standing])} |" for standing in Standing]
+        states.setdefault(job_phase_of(state), []).append(f"`{state}`" if state.islower() else "any other")
+    rows = [f"| Job | {_label(job_phase)} | {', '.join(states[job_phase])} |" for job_phase in JobPhase]
     rows[-1] = rows[-1].removesuffix(" |") + "; or Buildkite did not tell |"
     rows += [
-        f"| VM | {_label(sight)} | {meaning} |"
-        for sight, meaning in (
-            (Sight.UP, "`pending`, `running`"),
-            (Sight.GOING, "`shutting-down`, `stopping`: its agent may still speak"),
-            (Sight.GONE, "`terminated`, `stopped`"),
-            (Sight.HIDDEN, "EC2 did not answer in full, or the VM is under 10 minutes old"),
-            (Sight.MISSING, "EC2 answered in full and did not show it, at least 10 minutes after its launch"),
+        f"| VM | {_label(visibility)} | {meaning} |"
+        for visibility, meaning in (
+            (VmVisibility.UP, "`pending`, `running`"),
+            (VmVisibility.GOING, "`shutting-down`, `stopping`: its agent may still speak"),
+            (VmVisibility.GONE, "`terminated`, `stopped`"),
+            (VmVisibility.HIDDEN, "EC2 did not answer in full, or the VM is under 10 minutes old"),
+            (VmVisibility.MISSING, "EC2 answered in full and did not show it, at least 10 minutes after its launch"),
         )
     ]
     rows += [
-        f"| VM says | {_label(word)} | {meaning} |"
-        for word, meaning in (
-            (Word.NOTHING, "silence, or any stage of a boot"),
-            (Word.LOST_CREDENTIAL, "`credential_lost`"),
-            (Word.NO_AGENT, "`failed`, `agent_exited`"),
+        f"| VM says | {_label(boot_report)} | {meaning} |"
+        for boot_report, meaning in (
+            (BootReport.NOTHING, "silence, or any stage of a boot"),
+            (BootReport.LOST_CREDENTIAL, "`credential_lost`"),
+            (BootReport.NO_AGENT, "`failed`, `agent_exited`"),
         )
     ]
     rows += [
-        f"| Boot | {_label(age)} | {meaning} |"
-        for age, meaning in (
-            (Age.EARLY, "before the class's `boot_timeout_seconds`, from the binding"),
-            (Age.LATE, "past it"),
-            (Age.OVERDUE, "past twice that"),
-            (Age.BEYOND, "past `MaxLifetimeSeconds`: the VM's own timer has ended it, whatever EC2 shows"),
+        f"| Boot | {_label(boot_age)} | {meaning} |"
+        for boot_age, meaning in (
+            (BootAge.EARLY, "before the class's `boot_timeout_seconds`, from the binding"),
+            (BootAge.LATE, "past it"),
+            (BootAge.OVERDUE, "past twice that"),
+            (BootAge.BEYOND, "past `MaxLifetimeSeconds`: the VM's own timer has ended it, whatever EC2 shows"),
         )
     ]
     return rows
@@ -163,7 +163,7 @@ def decided(section: Section) -> Mapping[Cell, str]:
 
 def _table(section: Section) -> list[str]:
     values = list(section.columns.values())
-    found = rows(values, decided(section), TRIED_AGAIN, TRY_AGAIN)
+    found = rows(values, decided(section), TRIED_AGAIN, LEASE_RETRY)
     telling = [n for n, every in enumerate(values) if any(len(row[n]) < len(every) for row, _ in found)]
     head = [list(section.columns)[n] for n in telling]
     lines = ["| " + " | ".join([*head, "Decision"]) + " |", "|---" * (len(head) + 1) + "|"]
@@ -188,21 +188,28 @@ def _said(s: Situation) -> str:
     decision = decide(s)
     if decision.action is not Action.END:
         return ACTIONS[decision.action] + (", say so in the log" if decision.odd else "")
-    as_it_did = s.run.state is RunState.RUNNING and ENDS_OF_JOBS.get(s.standing) is decision.outcome
+    as_it_did = s.run.state is RunState.RUNNING and ENDS_OF_JOBS.get(s.job_phase) is decision.outcome
     return f"{ACTIONS[Action.END]} {'as the job did' if as_it_did else f'as {decision.outcome}'}"
 
 
 # --- tables ---
 
-WAITING = (Standing.RESERVED, Standing.LAPSED)
-MOVED_ON = tuple(standing for standing in Standing if standing not in WAITING)
-BEYOND_OR_NOT = (Age.EARLY, Age.BEYOND)
+WAITING = (JobPhase.RESERVED, JobPhase.LAPSED)
+MOVED_ON = tuple(job_phase for job_phase in JobPhase if job_phase not in WAITING)
+BEYOND_OR_NOT = (BootAge.EARLY, BootAge.BEYOND)
 AGAIN = {"Reservation": tuple(Hold), "Attempts": tuple(Tries)}
-BOOT = {"Baton": tuple(Baton), "Boot": tuple(Age), "VM says": tuple(Word), "VM": tuple(Sight)}
+BOOT = {
+    "Baton": tuple(CredentialHolder),
+    "Boot": tuple(BootAge),
+    "VM says": tuple(BootReport),
+    "VM": tuple(VmVisibility),
+}
 
 
 def _failed(hold: Hold, tries: Tries) -> Situation | None:
-    return booting(Baton.TRACKER, Age.LATE, Word.NO_AGENT, Sight.GONE, Standing.RESERVED, hold, tries)
+    return booting(
+        CredentialHolder.TRACKER, BootAge.LATE, BootReport.NO_AGENT, VmVisibility.GONE, JobPhase.RESERVED, hold, tries
+    )
 
 
 TRIED_AGAIN: Mapping[Cell, str] = {
@@ -215,7 +222,7 @@ SECTIONS = (
         title="No VM",
         about="The run is `RESERVED`. Finding it a VM is the dispatcher's work; what it waits for is told "
         "([notifications](notifications.md)).",
-        columns={"Job": tuple(Standing), "Dispatcher": tuple(GivenUp), "Age": BEYOND_OR_NOT},
+        columns={"Job": tuple(JobPhase), "Dispatcher": tuple(GivenUp), "Age": BEYOND_OR_NOT},
         situation=reserved,
     ),
     Section(
@@ -241,17 +248,17 @@ SECTIONS = (
         title="An agent had the job",
         about="The run is `RUNNING`. Silence of the VM means nothing. The grace of a job that is over is "
         "`FinishGraceSeconds`, of one that is cancelling `CancelGraceSeconds`. As the job did: "
-        + ", ".join(f"{_label(standing)} is `{outcome}`" for standing, outcome in ENDS_OF_JOBS.items())
+        + ", ".join(f"{_label(job_phase)} is `{outcome}`" for job_phase, outcome in ENDS_OF_JOBS.items())
         + ".",
-        columns={"Job": tuple(Standing), "VM": tuple(Sight), "Age": BEYOND_OR_NOT, "Over": tuple(Noted)},
+        columns={"Job": tuple(JobPhase), "VM": tuple(VmVisibility), "Age": BEYOND_OR_NOT, "Over": tuple(Noted)},
         situation=running,
     ),
     Section(
         title="Finishing, and Buildkite's answer was lost",
         about="The intention was recorded before the request, which is never repeated blindly: the job's state tells.",
         columns={
-            "Job": tuple(Standing),
-            "VM": tuple(Sight),
+            "Job": tuple(JobPhase),
+            "VM": tuple(VmVisibility),
             "Age": BEYOND_OR_NOT,
             "Asked": tuple(Asked),
         },

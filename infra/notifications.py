@@ -8,26 +8,26 @@ from typing import Any
 
 from agent_stack.domain import notices
 from agent_stack.domain.attempts import Failure, FailureKind
+from agent_stack.domain.failure_report import MAX_CONSOLE_BYTES, MAX_DETAIL_BYTES, failure_report
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
-from agent_stack.domain.last_words import MAX_CONSOLE_BYTES, MAX_DETAIL_BYTES, last_words
 from agent_stack.domain.notices import FROM_LEVEL, MAX_CHARACTERS, SLOW_BOOT_MINUTES, Notice, NoticeKind
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
-from agent_stack.domain.states import Baton, BootStage, JobState, Market, Moment, VmState
-from agent_stack.domain.vms import Mail, Vm
+from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, JobState, Moment, VmState
+from agent_stack.domain.vms import MailboxStatus, Vm
 from agent_stack.domain.waiting import (
     MAX_LISTED,
-    MAX_NOTICES_A_TICK,
     MAX_NOTICES_OF_A_JOB,
+    MAX_NOTICES_PER_CYCLE,
     PATIENCE,
     Waiting,
     WaitReason,
     waiting_notice,
 )
-from agent_stack.stages.finish import EXIT_STATUS
-from agent_stack.stages.tell import MAX_NOTICES_OF_RUNS
+from agent_stack.tracker.finish import EXIT_STATUS
+from agent_stack.tracker.notify_progress import MAX_NOTICES_OF_RUNS
 from infra.examples import POLICY
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "notifications.md"
@@ -40,7 +40,8 @@ WITH_VCPUS: Policy = replace(POLICY, max_vcpus=200)
 WORDS = {
     WaitReason.CLASS_MAXIMUM: "50",
     WaitReason.BROKEN: "InvalidAMIID.NotFound: The image id '[ami-0123456789abcdef0]' does not exist",
-    WaitReason.DRY: "InsufficientInstanceCapacity: There is no Spot capacity available that matches your request.",
+    WaitReason.NO_CAPACITY: "InsufficientInstanceCapacity: There is no Spot capacity available that matches your "
+    "request.",
     WaitReason.QUOTA: "MaxSpotInstanceCountExceeded: Max spot instance count exceeded",
 }
 
@@ -67,16 +68,16 @@ def page() -> str:
         "",
     ]
     titles = {NoticeKind.WAITING: f"While it waits for a VM, from {PATIENCE.seconds} s on"}
-    told: list[str] = []
+    notices_sent: list[str] = []
     for example in examples():
         title = titles.get(example.notice.kind, "Once it has a VM")
-        if title not in told:
-            told.append(title)
-            shown += ["", f"## {title}", ""] if told[1:] else [f"## {title}", ""]
+        if title not in notices_sent:
+            notices_sent.append(title)
+            shown += ["", f"## {title}", ""] if notices_sent[1:] else [f"## {title}", ""]
             if example.notice.kind is NoticeKind.WAITING:
                 shown += [
                     f"Each reason once, at most {MAX_NOTICES_OF_A_JOB} of them; the first {MAX_LISTED} jobs in line,",
-                    f"{MAX_NOTICES_A_TICK} a second. A paused queue is Buildkite's own to show.",
+                    f"{MAX_NOTICES_PER_CYCLE} a second. A paused queue is Buildkite's own to show.",
                     "",
                 ]
             shown += ["| When | From level | Text |", "|---|---|---|"]
@@ -101,15 +102,15 @@ def _finishing() -> list[str]:
         f"itself, the last {MAX_CONSOLE_BYTES} bytes of its console are shown. Where VMs were tried:",
         "",
         "```text",
-        last_words(s, reason, TOO_SLOW, console),
+        failure_report(s, reason, TOO_SLOW, console),
         "```",
         "",
         "EC2 never gave one:",
         "",
         "```text",
-        last_words(
+        failure_report(
             given_up,
-            f"No VM of class “large” could be had within {deadline} s. EC2 said last: {WORDS[WaitReason.DRY]}",
+            f"No VM of class “large” could be had within {deadline} s. EC2 said last: {WORDS[WaitReason.NO_CAPACITY]}",
             None,
             None,
         ),
@@ -129,7 +130,7 @@ def examples() -> Iterator[Example]:
             words=WORDS.get(reason, ""),
         )
         yield Example(when=_WAITS[reason], notice=waiting_notice(waiting, WITH_VCPUS))
-    lost = _situation(seconds=48, attempt=1, market=Market.SPOT)
+    lost = _situation(seconds=48, attempt=1, capacity_type=CapacityType.SPOT)
     again = _situation(seconds=0, attempt=2, tried=(TOO_SLOW,))
     on_demand = _situation(seconds=0, attempt=3, tried=(SPOT_LOSS, SPOT_LOSS))
     minutes = ", ".join(map(str, SLOW_BOOT_MINUTES))
@@ -144,7 +145,7 @@ def examples() -> Iterator[Example]:
         for of, notice in (("", slow), (", at the last attempt", last))
         if notice is not None
     )
-    taken = _situation(seconds=301, stage=BootStage.CREDENTIAL_TAKEN, baton=Baton.VM)
+    taken = _situation(seconds=301, stage=BootStage.CREDENTIAL_TAKEN, credential_holder=CredentialHolder.VM)
     yield Example(when="the VM took the job's credential and no agent shows in time", notice=notices.overdue(taken))
     failed = Failure(kind=FailureKind.BOOT_PROGRAM, words="its boot program failed: BootstrapUrl ended with 7")
     yield Example(when="the VM failed", notice=notices.relaunch(_situation(seconds=48), failed))
@@ -152,7 +153,10 @@ def examples() -> Iterator[Example]:
     yield Example(
         when="that was the second time",
         notice=notices.relaunch(
-            _situation(seconds=48, attempt=2, market=Market.SPOT, tried=(SPOT_LOSS,), tried_in=Market.SPOT), SPOT_LOSS
+            _situation(
+                seconds=48, attempt=2, capacity_type=CapacityType.SPOT, tried=(SPOT_LOSS,), tried_in=CapacityType.SPOT
+            ),
+            SPOT_LOSS,
         ),
     )
     yield Example(when="it is cancelled before an agent had it", notice=notices.cancelled(_situation(seconds=20)))
@@ -161,7 +165,7 @@ def examples() -> Iterator[Example]:
     )
     yield Example(
         when="its VM goes away under its agent",
-        notice=notices.vm_lost(_situation(seconds=500, state=VmState.TERMINATED, market=Market.SPOT)),
+        notice=notices.vm_lost(_situation(seconds=500, state=VmState.TERMINATED, capacity_type=CapacityType.SPOT)),
     )
 
 
@@ -173,14 +177,14 @@ _WAITS = {
     WaitReason.LAUNCH_RATE: "`MaxLaunchesPerMinute` were launched",
     WaitReason.EC2_BUDGET: "EC2's own rate is used up",
     WaitReason.BROKEN: "EC2 refuses the class, or the account",
-    WaitReason.DRY: "EC2 has no capacity",
+    WaitReason.NO_CAPACITY: "EC2 has no capacity",
     WaitReason.QUOTA: "the account's quota is full",
 }
 
 
 def _run() -> Run:
     job = Job(job_id=JobId("job"), queue_key=QueueKey("default"), scheduled_at=NOW - timedelta(seconds=4))
-    return Run.of(job, class_name=ClassName("large"), now=NOW, give_up=None)
+    return Run.of(job, class_name=ClassName("large"), now=NOW, failure_reason=None)
 
 
 def _situation(
@@ -188,20 +192,22 @@ def _situation(
     seconds: int,
     attempt: int = 1,
     stage: BootStage | None = BootStage.PREPARING,
-    baton: Baton = Baton.IN_BOX,
-    market: Market = Market.ON_DEMAND,
+    credential_holder: CredentialHolder = CredentialHolder.MAILBOX,
+    capacity_type: CapacityType = CapacityType.ON_DEMAND,
     state: VmState = VmState.RUNNING,
     tried: Sequence[Failure] = (),
-    tried_in: Market = Market.SPOT,
+    tried_in: CapacityType = CapacityType.SPOT,
 ) -> Situation:
     """The example job that long after it got that VM."""
     run = _run()
     for number, failure in enumerate(tried, start=1):
-        run = run.bound(_vm(number, market=tried_in, state=VmState.TERMINATED), now=NOW)
-        run = run.handed_back(failure, now=NOW + timedelta(seconds=48))
-    vm = _vm(attempt, market=market, state=state)
+        run = run.bound(_vm(number, capacity_type=tried_in, state=VmState.TERMINATED), now=NOW)
+        run = run.requeued(failure, now=NOW + timedelta(seconds=48))
+    vm = _vm(attempt, capacity_type=capacity_type, state=state)
     run = replace(run, attempt=attempt - 1).bound(vm, now=NOW)
-    changes: dict[str, Any] = {"mail": None if stage is None else Mail(baton=baton, stage=stage)}
+    changes: dict[str, Any] = {
+        "mailbox_status": None if stage is None else MailboxStatus(credential_holder=credential_holder, stage=stage)
+    }
     return Situation(
         run=replace(run, timeline={**run.timeline, Moment.BOUND: NOW}),
         vm=vm,
@@ -214,7 +220,7 @@ def _situation(
     )
 
 
-def _vm(number: int, *, market: Market, state: VmState) -> Vm:
+def _vm(number: int, *, capacity_type: CapacityType, state: VmState) -> Vm:
     reason = "Server.SpotInstanceTermination" if state is VmState.TERMINATED else ""
     return Vm(
         instance_id=InstanceId(f"i-0{number}23456789abcdef0"),
@@ -223,6 +229,6 @@ def _vm(number: int, *, market: Market, state: VmState) -> Vm:
         launched_at=NOW,
         instance_type="m7i.large",
         zone="eu-central-1a",
-        market=market,
+        capacity_type=capacity_type,
         reason=reason,
     )

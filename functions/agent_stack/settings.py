@@ -70,7 +70,7 @@ class Settings(BaseModel):
     instance_burst: int = Field(alias="INSTANCE_BURST", ge=1)
     instances_per_second: float = Field(alias="INSTANCES_PER_SECOND", gt=0)
     max_launches_per_minute: int = Field(alias="MAX_LAUNCHES_PER_MINUTE", ge=1)
-    max_terminations_per_tick: int = Field(alias="MAX_TERMINATIONS_PER_TICK", ge=1)
+    max_terminations_per_cycle: int = Field(alias="MAX_TERMINATIONS_PER_TICK", ge=1)
     max_launch_attempts: int = Field(alias="MAX_LAUNCH_ATTEMPTS", ge=1, le=20)
     reservation: Seconds = Field(alias="RESERVATION_SECONDS", ge=timedelta(seconds=10), le=timedelta(hours=1))
     launch_deadline: Seconds = Field(alias="LAUNCH_DEADLINE_SECONDS", gt=timedelta())
@@ -78,7 +78,7 @@ class Settings(BaseModel):
     max_lifetime: Seconds = Field(alias="MAX_LIFETIME_SECONDS", ge=timedelta(seconds=60))
     cancel_grace: Seconds = Field(alias="CANCEL_GRACE_SECONDS", ge=timedelta())
     finish_grace: Seconds = Field(alias="FINISH_GRACE_SECONDS", ge=timedelta())
-    sweep_grace: Seconds = Field(alias="SWEEP_GRACE_SECONDS", gt=timedelta())
+    orphan_grace: Seconds = Field(alias="SWEEP_GRACE_SECONDS", gt=timedelta())
     idle_poll: Seconds = Field(alias="IDLE_POLL_SECONDS", ge=timedelta(seconds=0.2), le=timedelta(seconds=60))
     woken_by_jobs: bool = Field(default=False, alias="WOKEN_BY_JOBS")
     history_days: int = Field(alias="HISTORY_DAYS", ge=1, le=3650)
@@ -98,7 +98,7 @@ class Settings(BaseModel):
                 )
         if len({queue.stack_key for queue in self.queues}) < len(self.queues):
             raise ValueError("Queues holds two queues whose stack keys are the same")
-        if self.sweep_grace < self.unassigned_timeout - timedelta(seconds=60):
+        if self.orphan_grace < self.unassigned_timeout - timedelta(seconds=60):
             raise ValueError(
                 "SweepGraceSeconds is so short that VMs would be swept that can still be given a job; "
                 "make it at least UnassignedTimeoutSeconds - 60"
@@ -138,6 +138,11 @@ class Settings(BaseModel):
         )
 
     @property
+    def uses_job_tokens(self) -> bool:
+        """Whether agents register with job acquisition tokens."""
+        return self.agent_credential == "job-token"
+
+    @property
     def instance_arn_prefix(self) -> str:
         """An instance's ARN but for its id."""
         return f"arn:{self.partition}:ec2:{self.region}:{self.account_id}:instance/"
@@ -152,13 +157,13 @@ class Settings(BaseModel):
             max_lifetime=self.max_lifetime,
             cancel_grace=self.cancel_grace,
             finish_grace=self.finish_grace,
-            sweep_grace=self.sweep_grace,
+            orphan_grace=self.orphan_grace,
             max_instances=self.max_instances,
             max_vcpus=self.max_vcpus or None,
             instance_budget=Budget(burst=self.instance_burst, per_second=self.instances_per_second),
             max_launches_per_minute=self.max_launches_per_minute,
             max_launch_attempts=self.max_launch_attempts,
-            max_terminations_per_tick=self.max_terminations_per_tick,
+            max_terminations_per_cycle=self.max_terminations_per_cycle,
             unmatched_jobs=self.unmatched_jobs,
             notification_level=self.notification_level,
             launch_enabled=self.launch_enabled,

@@ -74,8 +74,8 @@ def _job(functions: Path, runtime: Path) -> list[str]:
         memory = world.deployed.memory_sizes
         world.start()
         build_ = world.buildkite.create_build("artefact", steps=[Step(label="Runs", command="true")])
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < give_up_at and not (settled(world) and set(reports) == set(memory)):
+        retry_until = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < retry_until and not (settled(world) and set(reports) == set(memory)):
             time.sleep(0.2)
         found = [*unsettled(world), *problems(world, {job_id: Demo() for job_id in build_.job_ids})]
         ended = {function: tuple(reports[function]) for function in memory}  # the end of the world cuts others off

@@ -15,7 +15,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "httpx": ("httpx", "httpcore", "h11", "anyio", "idna", "certifi"),
     "pydantic": ("pydantic", "pydantic_core", "annotated_types", "typing_inspection", "typing_extensions"),
     "Powertools": ("aws_lambda_powertools",),
-    "our own, with its models": ("agent_stack", "dispatcher", "tracker"),
+    "our own, with its models": ("agent_stack", "handlers"),
 }
 OTHERS = "Python itself"
 _GROUP_OF = {package: group for group, packages in GROUPS.items() for package in packages}
@@ -23,7 +23,7 @@ _GROUP_OF = {package: group for group, packages in GROUPS.items() for package in
 _PROBE = """
 import json, os, sys, time
 began = time.process_time()
-import dispatcher.handler, tracker.handler
+import handlers.dispatcher, handlers.tracker
 steps = {"import": time.process_time() - began}
 from agent_stack.wiring.deployment import Deployment
 environment = json.loads(sys.argv[1])

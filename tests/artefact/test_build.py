@@ -24,7 +24,7 @@ FUNCTIONS = ROOT / "functions"
 
 
 def a_package(directory: Path, code: str) -> Path:
-    for name in ("agent_stack", "dispatcher", "tracker"):
+    for name in ("agent_stack", "handlers"):
         (directory / name).mkdir()
     (directory / "agent_stack" / "wiring.py").write_text(code)
     return directory

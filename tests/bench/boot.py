@@ -20,7 +20,7 @@ from pathlib import Path
 from infra.user_data import VM
 from tests.simulator.buildkite import Buildkite, BuildkiteServer
 from tests.simulator.vm import AGENT_STUB, FakeImds, LocalVm
-from tests.vm.yard import Aws, Yard, download_server
+from tests.vm.harness import Aws, VmHarness, download_server
 
 ROUNDS = 5
 COUNTING = """#!/bin/bash
@@ -49,11 +49,11 @@ class Measured:
 def main() -> int:
     """Measure both ways; the exit status."""
     measured = []
-    with _yard() as yard, download_server(AGENT_STUB.read_bytes()) as downloads:
+    with _yard() as harness, download_server(AGENT_STUB.read_bytes()) as downloads:
         header = {"AGENT_DOWNLOAD_URL": downloads.origin}
         for way in ("stock", "baked"):
-            seconds = sorted(_seconds(yard, f"i-{way}{n}", way, header) for n in range(ROUNDS))
-            started, requests = _counts(yard, f"i-{way}c", way, header)
+            seconds = sorted(_seconds(harness, f"i-{way}{n}", way, header) for n in range(ROUNDS))
+            started, requests = _counts(harness, f"i-{way}c", way, header)
             measured.append(
                 Measured(
                     way=way,
@@ -70,21 +70,21 @@ def main() -> int:
     return 0
 
 
-def _seconds(yard: Yard, instance_id: str, way: str, header: Mapping[str, str | None]) -> float:
-    vm, at = _boot(yard, instance_id, way, header, {})
+def _seconds(harness: VmHarness, instance_id: str, way: str, header: Mapping[str, str | None]) -> float:
+    vm, at = _boot(harness, instance_id, way, header, {})
     vm.stop()
     return at
 
 
 def _counts(
-    yard: Yard, instance_id: str, way: str, header: Mapping[str, str | None]
+    harness: VmHarness, instance_id: str, way: str, header: Mapping[str, str | None]
 ) -> tuple[Counter[str], Counter[str]]:
     with tempfile.NamedTemporaryFile("r", suffix=".started") as started:
-        vm, _ = _boot(yard, instance_id, way, header, {"LOCAL_VM_STARTED": started.name})
+        vm, _ = _boot(harness, instance_id, way, header, {"LOCAL_VM_STARTED": started.name})
         names = Counter(started.read().split())
         effects = [line.split()[0] for line in vm.effects()]
-        requests = Counter(step.partition(" ")[0] for step in yard.steps(vm) if ":" in step)
-        requests["metadata"] = len([r for r in yard.imds.requests_of(instance_id) if "spot" not in r])
+        requests = Counter(step.partition(" ")[0] for step in harness.steps(vm) if ":" in step)
+        requests["metadata"] = len([r for r in harness.imds.requests_of(instance_id) if "spot" not in r])
         requests["download"] = 2 if way == "stock" else 0
         vm.stop()
     names.update(effect for effect in effects if effect in {"systemd-run", "systemctl", "useradd"})
@@ -92,21 +92,21 @@ def _counts(
 
 
 def _boot(
-    yard: Yard, instance_id: str, way: str, header: Mapping[str, str | None], environment: dict[str, str]
+    harness: VmHarness, instance_id: str, way: str, header: Mapping[str, str | None], environment: dict[str, str]
 ) -> tuple[LocalVm, float]:
     """A booted VM with its agent just started, and the seconds that took since its user data began."""
-    job_id, token = yard.reserve("sleep 60")
-    yard.fill(instance_id, job_id, token)
+    job_id, token = harness.reserve("sleep 60")
+    harness.fill(instance_id, job_id, token)
     files = {f"bin/{name}": COUNTING.format(name=name, path=path) for name, path in _programs()} if environment else {}
     began = time.monotonic()
-    vm = yard.boot(
+    vm = harness.boot(
         instance_id,
         agent=AGENT_STUB if way == "baked" else None,
         header=header,
         environment=environment,
         files=files,
     )
-    while not any(step == "agent-stack-agent" for step in yard.steps(vm)):
+    while not any(step == "agent-stack-agent" for step in harness.steps(vm)):
         time.sleep(0.005)
     return vm, time.monotonic() - began
 
@@ -139,7 +139,7 @@ def _table(measured: Sequence[Measured]) -> str:
 
 
 @contextmanager
-def _yard() -> Iterator[Yard]:
+def _yard() -> Iterator[VmHarness]:
     aws = Aws()
     buildkite = Buildkite(now=lambda: datetime.now(UTC))
     expire_at = datetime.now(UTC) + timedelta(hours=6)
@@ -149,11 +149,11 @@ def _yard() -> Iterator[Yard]:
             FakeImds(credentials_expire_at=expire_at) as imds,
             BuildkiteServer(buildkite) as server,
         ):
-            yard = Yard(aws=aws, directory=Path(directory), imds=imds, server=server, buildkite=buildkite)
+            harness = VmHarness(aws=aws, directory=Path(directory), imds=imds, server=server, buildkite=buildkite)
             try:
-                yield yard
+                yield harness
             finally:
-                yard.close()
+                harness.close()
     finally:
         aws.close()
 

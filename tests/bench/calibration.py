@@ -22,7 +22,7 @@ from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome
-from agent_stack.domain.vms import Letter
+from agent_stack.domain.vms import Assignment
 from agent_stack.wiring.deployment import AWS_CONFIG
 from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds, VirtualClock
 from tests.simulator.cloud.front import _RawBody
@@ -47,23 +47,26 @@ class Calibration:
     launched: float
     described: float
     ended: float
-    mail: float
+    mailbox_status: float
 
 
 def calibrate() -> Calibration:
     """Measure; a second or two."""
     runs = [replace(a_run(n), reserved_until=EPOCH) for n in range(ITEMS)]
     reserved = [run.reserved(now=EPOCH, until=EPOCH + timedelta(hours=1)) for run in runs]
-    pairs: list[tuple[Run, Letter]] = [
+    pairs: list[tuple[Run, Assignment]] = [
         (run.bound(a_vm(n), now=EPOCH), a_letter(run, a_vm(n))) for n, run in enumerate(runs)
     ]
     page = _page(ITEMS)
     knowing = canned_ledger(page, signatures=_page(ITEMS, only=SIGNATURE))
     knowing.active_runs()
     ledger = canned_ledger(b"{}")
-    letters = [items.packed(items.letter_values(letter)) for _, letter in pairs[:KEYS_OF_A_BATCH]]
-    mailboxes = canned_ledger(_json({"Responses": {"mailboxes": letters}})).mailboxes
-    boxes, arns = DynamoMailbox(table=mailboxes, clock=VirtualClock()), [letter.instance_arn for _, letter in pairs]
+    assignments = [items.packed(items.assignment_values(assignment)) for _, assignment in pairs[:KEYS_OF_A_BATCH]]
+    mailboxes = canned_ledger(_json({"Responses": {"mailboxes": assignments}})).mailboxes
+    boxes, arns = (
+        DynamoMailbox(table=mailboxes, clock=VirtualClock()),
+        [assignment.instance_arn for _, assignment in pairs],
+    )
     shown = _fleet("DescribeInstances", _described_answer())
     return Calibration(
         write=_cpu(lambda: ledger.record(runs)) / ITEMS,
@@ -74,7 +77,7 @@ def calibrate() -> Calibration:
         launched=_cpu(lambda: _fleet("CreateFleet", _fleet_answer()).launch(_REQUEST)) / ITEMS,
         described=_cpu(shown.describe) / ITEMS,
         ended=_cpu(lambda: ledger.end([run.ended(Outcome.FINISHED, now=EPOCH) for run, _ in pairs])) / ITEMS,
-        mail=_cpu(lambda: boxes.read(arns)) / len(arns),
+        mailbox_status=_cpu(lambda: boxes.read(arns)) / len(arns),
     )
 
 
@@ -200,7 +203,7 @@ def _described_answer() -> dict[str, Any]:
             instance_type="m7i.large",
             zone="eu-central-1a",
             subnet_id="subnet-a",
-            market="on-demand",
+            capacity_type="on-demand",
             image_id="ami-1",
             user_data=b"",
             tags={DEPLOYMENT_TAG: "stack", INTENT_TAG: "as-1", "Name": "x", "agent-stack:class": "default"},

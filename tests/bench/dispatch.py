@@ -18,7 +18,7 @@ from tests.bench.calibration import Calibration, calibrate, read_active_runs
 from tests.bench.field import Burst, Field, Stream, memory_mib
 from tests.bench.idle import IdleMinute, idle_minute
 from tests.simulator.buildkite import Step
-from tests.simulator.universe.costs import FULL_CORE_MIB
+from tests.simulator.simulation.costs import FULL_CORE_MIB
 from tests.unit.values import a_run, a_vm
 
 AS_SHIPPED = "import sys; sys.modules.update(click=None, rich=None)"
@@ -27,7 +27,7 @@ AS_SHIPPED = "import sys; sys.modules.update(click=None, rich=None)"
 KEYS = "region_name='eu-central-1', aws_access_key_id='a', aws_secret_access_key='b'"
 BARE = f"import boto3; boto3.Session().client('dynamodb', {KEYS})"
 OURS = (
-    "import dispatcher.handler, botocore.session; make = botocore.session.Session().create_client; "
+    "import handlers.dispatcher, botocore.session; make = botocore.session.Session().create_client; "
     f"make('dynamodb', {KEYS})"
 )
 
@@ -39,13 +39,13 @@ POLL_PHASES = (31.3, 31.8, 32.3, 32.8)
 
 
 def cold_cpu_seconds() -> float:
-    """CPU that a process needs before its first tick: interpreter, imports, the clients of an idle poll."""
+    """CPU that a process needs before its first cycle: interpreter, imports, the clients of an idle poll."""
     return _cpu_of(OURS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heavy:
-    """One tick with much to look at and nothing to do."""
+    """One cycle with much to look at and nothing to do."""
 
     scheduled: int
     active: int
@@ -55,30 +55,30 @@ class Heavy:
 
 
 def heavy_tick(field: Field, calibration: Calibration, *, scheduled: int, active: int) -> Heavy:
-    """A tick of a full deployment: ten pages of jobs that may not start, and as many runs as there may be.
+    """A cycle of a full deployment: ten pages of jobs that may not start, and as many runs as there may be.
 
-    CPU is the stages' own and the real adapters' by calibration. Memory is Python's own peak, for the tick and for what
+    CPU is the steps' own and the real adapters' by calibration. Memory is Python's own peak, for the cycle and for what
     the real adapter reads before it, beside what a process takes that has loaded everything.
     """
-    universe = field.world(only=(), MAX_INSTANCES="20000", LAUNCH_ENABLED="false")
+    simulation = field.world(only=(), MAX_INSTANCES="20000", LAUNCH_ENABLED="false")
     for number in range(active):
-        run = a_run(number).bound(a_vm(number), now=universe.kernel.now())
-        universe.store.runs[run.job_id] = run
-    universe.buildkite.create_build(steps=[Step()] * scheduled)
-    wired = universe.wired("dispatcher")
+        run = a_run(number).bound(a_vm(number), now=simulation.kernel.now())
+        simulation.store.runs[run.job_id] = run
+    simulation.buildkite.create_build(steps=[Step()] * scheduled)
+    wired = simulation.wired("dispatcher")
     fence = 1
-    wired.work(universe.kernel.now(), fence)  # what is learnt once is not a tick's
+    wired.work(simulation.kernel.now(), fence)  # what is learnt once is not a cycle's
     tracemalloc.start()
     read_active_runs(active)  # in full, as a process does once
-    wired.work(universe.kernel.now(), fence)
+    wired.work(simulation.kernel.now(), fence)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    universe.meter.lap()
-    before = universe.meter.total
-    with universe.meter.included():  # once more, for tracing memory takes CPU
-        wired.work(universe.kernel.now(), fence)
-    universe.meter.lap()
-    spent = universe.meter.total - before + active * calibration.seen
+    simulation.meter.lap()
+    before = simulation.meter.total
+    with simulation.meter.included():  # once more, for tracing memory takes CPU
+        wired.work(simulation.kernel.now(), fence)
+    simulation.meter.lap()
+    spent = simulation.meter.total - before + active * calibration.seen
     loaded = _said_by(
         f"{OURS}; make('ec2', {KEYS}); make('ssm', {KEYS})\n"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"

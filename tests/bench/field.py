@@ -24,10 +24,10 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.deployment import translated_template
 from tests.simulator.memory.rates import WRITES_PER_SECOND
+from tests.simulator.simulation.costs import FULL_CORE_MIB, Costs
+from tests.simulator.simulation.kernel import Kernel
+from tests.simulator.simulation.simulation import Nature, Simulation
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.simulator.universe.costs import FULL_CORE_MIB, Costs
-from tests.simulator.universe.kernel import Kernel
-from tests.simulator.universe.universe import Nature, Universe
 
 CREATE_FLEET = (1.5, 3.0)
 LATENCY = {
@@ -160,7 +160,7 @@ class Field:
             "writes_per_second": WRITES_PER_SECOND,
         }
 
-    def world(self, *, push: bool = False, only: tuple[str, ...] = ("dispatcher",), **settings: str) -> Universe:
+    def world(self, *, push: bool = False, only: tuple[str, ...] = ("dispatcher",), **settings: str) -> Simulation:
         """One, in which VMs stay pending for ever: what comes after their request is not looked at."""
         ec2 = Ec2Settings(
             subnets={"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")},
@@ -176,29 +176,31 @@ class Field:
             "WOKEN_BY_JOBS": "true" if push else "false",
             **settings,
         }
-        universe = Universe(seed=1, nature=Nature(ec2=ec2, only=only, **self._nature), settings=settings)  # type: ignore[arg-type]  # as above
-        universe.telemetry = TimedTelemetry(universe.kernel)
+        simulation = Simulation(seed=1, nature=Nature(ec2=ec2, only=only, **self._nature), settings=settings)  # type: ignore[arg-type]  # as above
+        simulation.telemetry = TimedTelemetry(simulation.kernel)
         if push:
-            universe.send_jobs(PUSH)
-        return universe
+            simulation.send_jobs(PUSH)
+        return simulation
 
     def burst(self, jobs: int, *, at_most_seconds: float, after: float) -> Burst:
         """Let that many jobs come at one moment of a queue that was quiet for so many seconds."""
-        universe = self.world()
-        telemetry = universe.telemetry
+        simulation = self.world()
+        telemetry = simulation.telemetry
         assert isinstance(telemetry, TimedTelemetry)
-        universe.run(after)
-        universe.requests.clear()
-        before = universe.meter.total
-        began = (universe.kernel.now() - EPOCH).total_seconds()
-        logged = len(universe.buildkite.access_log())
-        universe.buildkite.create_build(steps=[Step()] * jobs)
+        simulation.run(after)
+        simulation.requests.clear()
+        before = simulation.meter.total
+        began = (simulation.kernel.now() - EPOCH).total_seconds()
+        logged = len(simulation.buildkite.access_log())
+        simulation.buildkite.create_build(steps=[Step()] * jobs)
         gc.freeze()  # a collection would walk the simulation's memory in the product's time
-        while len(telemetry.bound) < jobs and (universe.kernel.now() - EPOCH).total_seconds() - began < at_most_seconds:
-            universe.run(1)
-        calls = [call.action for call in universe.ec2.calls()]
+        while (
+            len(telemetry.bound) < jobs and (simulation.kernel.now() - EPOCH).total_seconds() - began < at_most_seconds
+        ):
+            simulation.run(1)
+        calls = [call.action for call in simulation.ec2.calls()]
         stacks = sum(
-            call.operation != Operation.LIST_SCHEDULED_JOBS for call in universe.buildkite.access_log()[logged:]
+            call.operation != Operation.LIST_SCHEDULED_JOBS for call in simulation.buildkite.access_log()[logged:]
         )
         one_calls, one_seconds = one_by_one(jobs)
         return Burst(
@@ -206,38 +208,38 @@ class Field:
             fleet_calls=calls.count("CreateFleet"),
             ec2_reads=sum(action.startswith("Describe") for action in calls),
             stacks_calls=stacks,
-            dynamodb_writes=universe.rates.written,
+            dynamodb_writes=simulation.rates.written,
             seconds_until_asked=round(telemetry.asked[-1][0] - began, 1),
             seconds_until_bound=round(telemetry.bound[-1] - began, 1),
-            finished=sum(job.stack_finish is not None for job in universe.buildkite.jobs()),
-            cpu_seconds=round(universe.meter.total - before, 2),
+            finished=sum(job.stack_finish is not None for job in simulation.buildkite.jobs()),
+            cpu_seconds=round(simulation.meter.total - before, 2),
             one_by_one_calls=one_calls,
             one_by_one_seconds=one_seconds,
         )
 
     def stream(self, name: str, *, per_second: float, seconds: float, push: bool = False) -> Stream:
         """Let jobs come evenly, and look at how long each waits for its request."""
-        universe = self.world(push=push)
-        telemetry = universe.telemetry
+        simulation = self.world(push=push)
+        telemetry = simulation.telemetry
         assert isinstance(telemetry, TimedTelemetry)
-        universe.run(20.7)
+        simulation.run(20.7)
         came: list[float] = []
 
         def come() -> None:
-            came.append((universe.kernel.now() - EPOCH).total_seconds())
-            universe.buildkite.create_build(steps=[Step()])
+            came.append((simulation.kernel.now() - EPOCH).total_seconds())
+            simulation.buildkite.create_build(steps=[Step()])
 
         def end(job_id: str, instance_id: str) -> None:
-            universe.store.runs.pop(JobId(job_id), None)
-            universe.ec2.powered_off(instance_id)
+            simulation.store.runs.pop(JobId(job_id), None)
+            simulation.ec2.powered_off(instance_id)
 
-        telemetry.on_bound = lambda job_id, instance_id: universe.kernel.after(
+        telemetry.on_bound = lambda job_id, instance_id: simulation.kernel.after(
             JOB_TAKES, "", lambda: end(job_id, instance_id)
         )
         jobs = round(per_second * seconds)
         for number in range(jobs):
-            universe.kernel.after(timedelta(seconds=number / per_second), "", come)
-        universe.run(seconds + 30)
+            simulation.kernel.after(timedelta(seconds=number / per_second), "", come)
+        simulation.run(seconds + 30)
         waited = sorted(_waits(came, telemetry.asked))
         return Stream(
             name=name,
@@ -245,7 +247,7 @@ class Field:
             p50=round(waited[len(waited) // 2], 2),
             p99=round(waited[int(len(waited) * 0.99)], 2),
             worst=round(waited[-1], 2),
-            fleet_calls=sum(call.action == "CreateFleet" for call in universe.ec2.calls()),
+            fleet_calls=sum(call.action == "CreateFleet" for call in simulation.ec2.calls()),
         )
 
 

@@ -11,7 +11,7 @@ from agent_stack.adapters.dynamodb import DynamoLease
 from tests.bench.calibration import canned_ledger
 from tests.cost.prices import REGIONS, prices_of
 from tests.simulator.clock import EPOCH
-from tests.simulator.universe.universe import Universe
+from tests.simulator.simulation.simulation import Simulation
 
 MINUTES = 60
 TTL = timedelta(seconds=9)
@@ -40,21 +40,21 @@ class IdleMinute:
     usd_a_month: float
 
 
-def idle_minute(universe: Universe, memory_mib: int) -> IdleMinute:
+def idle_minute(simulation: Simulation, memory_mib: int) -> IdleMinute:
     """Let a world without jobs go on for an hour, and count."""
-    universe.run(150)  # processes are warm, and what is learnt once is learnt
-    universe.requests.clear()
-    universe.billed.clear()
-    logged = len(universe.buildkite.access_log())
-    universe.run(MINUTES * 60)
-    asked = +universe.requests  # calls about nothing make no request
+    simulation.run(150)  # processes are warm, and what is learnt once is learnt
+    simulation.requests.clear()
+    simulation.billed.clear()
+    logged = len(simulation.buildkite.access_log())
+    simulation.run(MINUTES * 60)
+    asked = +simulation.requests  # calls about nothing make no request
     requests = Counter[str]()
     for call, operations in _operations().items():
         for operation, count in operations.items():
             requests[operation] += count * asked.pop(call, 0)
     unknown = [call for call in asked if call.startswith(("ledger.", "lease.", "mailbox.", "fleet."))]
     assert not unknown, f"an idle minute asks more than is counted: {unknown}"
-    billed = universe.billed["dispatcher"]
+    billed = simulation.billed["dispatcher"]
     reads = sum(count * READ_UNITS.get(operation, 0) for operation, count in requests.items())
     writes = sum(count * WRITE_UNITS.get(operation, 0) for operation, count in requests.items())
     price = prices_of(REGIONS[0]).usd
@@ -67,7 +67,7 @@ def idle_minute(universe: Universe, memory_mib: int) -> IdleMinute:
     return IdleMinute(
         invocations=round(len(billed) / MINUTES, 2),
         billed_seconds=round(sum(billed) / MINUTES, 2),
-        buildkite_requests=round((len(universe.buildkite.access_log()) - logged) / MINUTES, 2),
+        buildkite_requests=round((len(simulation.buildkite.access_log()) - logged) / MINUTES, 2),
         dynamodb_requests=round(sum(requests.values()) / MINUTES, 2),
         read_units=round(reads / MINUTES, 2),
         write_units=round(writes / MINUTES, 2),
@@ -92,7 +92,7 @@ def _operations() -> dict[str, Counter[str]]:
         "ledger.active_runs": ledger.active_runs,
         "ledger.open_intents": ledger.open_intents,
         "lease.acquire": lambda: lease.acquire("h", now=EPOCH, ttl=TTL),
-        "lease.knock": lambda: lease.knock("h", follow=True),
+        "lease.knock": lambda: lease.signal("h", handover=True),
         "lease.renew": lambda: lease.renew(held, now=EPOCH, ttl=TTL),
         "lease.release": lambda: lease.release(held),
     }

@@ -1,4 +1,4 @@
-"""What following thousands of VMs takes: calls, CPU and memory of a tick, and how soon a cancelled job's VM is ended.
+"""What following thousands of VMs takes: calls, CPU and memory of a cycle, and how soon a cancelled job's VM is ended.
 
 Options: --json, --quick, --strict. On the same costs as the dispatcher's benchmark; the function's own CPU is measured
 here and charged at the share of a core that the template's memory size gives the tracker.
@@ -28,9 +28,9 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud import Subnet
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.memory.store import Box
-from tests.simulator.universe.costs import FULL_CORE_MIB, Costs
-from tests.simulator.universe.machine import Temper
-from tests.simulator.universe.universe import Nature, Universe
+from tests.simulator.simulation.costs import FULL_CORE_MIB, Costs
+from tests.simulator.simulation.machine import Temper
+from tests.simulator.simulation.simulation import Nature, Simulation
 from tests.unit.values import a_letter, a_vm
 
 BOOTING_SHARE = 0.2
@@ -60,7 +60,7 @@ CANCELLED, WITHIN_SECONDS = 100, 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One tick over so many live VMs.
+    """One cycle over so many live VMs.
 
     Attributes:
         first: everything is news: each boot's notice is told and remembered.
@@ -102,14 +102,14 @@ class Fleet:
             cpu={
                 "ledger.update": calibration.update,
                 "ledger.end": calibration.ended,
-                "mailbox.read": calibration.mail,
+                "mailbox.read": calibration.mailbox_status,
                 "mailbox.take_baton": calibration.write,
             },
             cpu_of_result={"ledger.active_runs": calibration.read, "fleet.describe": calibration.described},
             memory_mib=memory,
         )
         second = timedelta(seconds=1)
-        self.universe = Universe(
+        self.simulation = Simulation(
             seed=1,
             nature=Nature(
                 ec2=Ec2Settings(subnets={"subnet-a": Subnet(zone="eu-central-1a")}, pending=(second, second)),
@@ -123,40 +123,40 @@ class Fleet:
             settings={"RESERVATION_SECONDS": "3600", "MAX_INSTANCES": "6000"},
             classes=SLOW_CLASSES,
         )
-        self.universe.telemetry = TimedTelemetry(self.universe.kernel)
+        self.simulation.telemetry = TimedTelemetry(self.simulation.kernel)
         self.live, self.booting = live, round(live * BOOTING_SHARE)
         self._calibration = calibration
         self._people()
 
     def _people(self) -> None:
-        universe = self.universe
-        tags = {DEPLOYMENT_TAG: universe.settings.deployment, INTENT_TAG: "as-1"}
-        instances = [universe.ec2.launch_orphan(tags=tags, subnet_id="subnet-a") for _ in range(self.live)]
-        job_ids = universe.buildkite.create_build(steps=[Step()] * self.live).job_ids
+        simulation = self.simulation
+        tags = {DEPLOYMENT_TAG: simulation.settings.deployment, INTENT_TAG: "as-1"}
+        instances = [simulation.ec2.launch_orphan(tags=tags, subnet_id="subnet-a") for _ in range(self.live)]
+        job_ids = simulation.buildkite.create_build(steps=[Step()] * self.live).job_ids
         self._reserve(job_ids)
         now = EPOCH
         for number, (job_id, instance) in enumerate(zip(job_ids, instances, strict=True)):
             vm = a_vm(
                 instance_id=InstanceId(instance.instance_id),
-                arn=InstanceArn(universe.settings.instance_arn_prefix + instance.instance_id),
+                arn=InstanceArn(simulation.settings.instance_arn_prefix + instance.instance_id),
                 state=VmState.PENDING,
             )
             job = Job(job_id=JobId(job_id), queue_key=QueueKey("default"), scheduled_at=now)
-            run = Run.of(job, class_name=ClassName("default"), now=now, give_up=None)
+            run = Run.of(job, class_name=ClassName("default"), now=now, failure_reason=None)
             run = run.reserved(now=now, until=now + timedelta(hours=1)).bound(vm, now=now)
-            letter = a_letter(run, vm)
-            universe.store.boxes[vm.arn] = Box(letter=letter, credential=letter.credential)
+            assignment = a_letter(run, vm)
+            simulation.store.boxes[vm.arn] = Box(assignment=assignment, credential=assignment.credential)
             if number >= self.booting:
-                run = run.running(now=now, learnt={})
-                universe.buildkite.disguise(job_id, JobState.RUNNING)
-            universe.store.runs[run.job_id] = run
+                run = run.running(now=now, observed_moments={})
+                simulation.buildkite.disguise(job_id, JobState.RUNNING)
+            simulation.store.runs[run.job_id] = run
 
     def _reserve(self, job_ids: tuple[str, ...]) -> None:
         """As the dispatcher did."""
-        universe = self.universe
+        simulation = self.simulation
 
         def ask(method: str, path: str, body: object) -> None:
-            answer = universe.http.request(method, path, headers={"Authorization": f"Token {AGENT_TOKEN}"}, json=body)
+            answer = simulation.http.request(method, path, headers={"Authorization": f"Token {AGENT_TOKEN}"}, json=body)
             answer.raise_for_status()
 
         stack = {"key": "stack-default", "type": "custom", "queue_key": "default", "metadata": {}}
@@ -164,33 +164,33 @@ class Fleet:
         for start in range(0, len(job_ids), PAGE):
             body = {"job_uuids": job_ids[start : start + PAGE], "reservation_expiry_seconds": 3600}
             ask("PUT", "/stacks/stack-default/scheduled-jobs/batch-reserve", body)
-            universe.run(1)
+            simulation.run(1)
 
     def look(self, *, first: bool) -> Look:
-        """One tick, counted and measured; where all is to be news, before anything was told."""
-        universe = self.universe
-        wired = universe.wired("tracker")
-        universe.run(10)
+        """One cycle, counted and measured; where all is to be news, before anything was told."""
+        simulation = self.simulation
+        wired = simulation.wired("tracker")
+        simulation.run(10)
         for _ in range(0 if first else 2):
-            wired.work(universe.kernel.now(), 1)
-        universe.requests.clear()
-        calls, logged = len(universe.ec2.calls()), len(universe.buildkite.access_log())
-        before, began = universe.meter.total, universe.kernel.now()
-        with universe.meter.included():
-            wired.work(universe.kernel.now(), 1)
-        universe.meter.lap()
-        spent, took = universe.meter.total - before, universe.kernel.now() - began
-        ec2 = Counter(call.action for call in universe.ec2.calls()[calls:])
-        stacks = Counter(str(call.operation) for call in universe.buildkite.access_log()[logged:])
+            wired.work(simulation.kernel.now(), 1)
+        simulation.requests.clear()
+        calls, logged = len(simulation.ec2.calls()), len(simulation.buildkite.access_log())
+        before, began = simulation.meter.total, simulation.kernel.now()
+        with simulation.meter.included():
+            wired.work(simulation.kernel.now(), 1)
+        simulation.meter.lap()
+        spent, took = simulation.meter.total - before, simulation.kernel.now() - began
+        ec2 = Counter(call.action for call in simulation.ec2.calls()[calls:])
+        stacks = Counter(str(call.operation) for call in simulation.buildkite.access_log()[logged:])
         asked = {
             call: count * REQUESTS_OF.get(call, 1)
-            for call, count in universe.requests.items()
+            for call, count in simulation.requests.items()
             if call.startswith(("ledger.", "mailbox."))
         }
         spent += self.live * (self._calibration.read + self._calibration.described)
-        spent += self.booting * (self._calibration.mail + (self._calibration.write if first else 0))
+        spent += self.booting * (self._calibration.mailbox_status + (self._calibration.write if first else 0))
         tracemalloc.start()
-        wired.work(universe.kernel.now(), 1)
+        wired.work(simulation.kernel.now(), 1)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return Look(
@@ -206,25 +206,25 @@ class Fleet:
         )
 
     def cancel(self, count: int) -> Cancellations:
-        """Cancel booting jobs one after the other, at any moment of ticks and shifts."""
-        universe = self.universe
-        universe.run(31.3)
-        booting = [run for run in universe.store.runs.values() if run.binding and str(run.state) == "booting"][:count]
+        """Cancel booting jobs one after the other, at any moment of cycles and shifts."""
+        simulation = self.simulation
+        simulation.run(31.3)
+        booting = [run for run in simulation.store.runs.values() if run.binding and str(run.state) == "booting"][:count]
         chance = random.Random(1)
         came: dict[str, float] = {}
 
         def cancel(run: Run) -> None:
             assert run.binding is not None
             came[run.binding.instance_id] = self._seconds()
-            universe.buildkite.cancel_job(run.job_id)
+            simulation.buildkite.cancel_job(run.job_id)
 
         for run in booting:
             moment = timedelta(seconds=chance.uniform(0, 2 * count))
-            universe.kernel.after(moment, "", lambda run=run: cancel(run))  # type: ignore[misc]  # its own run
-        logged = len(universe.ec2.calls())
-        universe.run(2 * count + 30)
+            simulation.kernel.after(moment, "", lambda run=run: cancel(run))  # type: ignore[misc]  # its own run
+        logged = len(simulation.ec2.calls())
+        simulation.run(2 * count + 30)
         waits: list[float] = []
-        for call in universe.ec2.calls()[logged:]:
+        for call in simulation.ec2.calls()[logged:]:
             if call.action == "TerminateInstances":
                 at = (call.at - EPOCH).total_seconds()
                 waits += [at - came.pop(i) for i in call.request["InstanceIds"] if i in came]
@@ -240,7 +240,7 @@ class Fleet:
         )
 
     def _seconds(self) -> float:
-        return (self.universe.kernel.now() - EPOCH).total_seconds()
+        return (self.simulation.kernel.now() - EPOCH).total_seconds()
 
 
 SLOW_CLASSES = """

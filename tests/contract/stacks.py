@@ -26,15 +26,15 @@ class Token:
 
     def __init__(self, buildkite: Buildkite) -> None:
         self._buildkite = buildkite
-        self._kept = buildkite.agent_token
+        self._stored_reason = buildkite.agent_token
         self.reads = 0
 
     def agent_token(self, *, fresh: bool = False) -> str:
         """See the port."""
         if fresh:
             self.reads += 1
-            self._kept = self._buildkite.agent_token
-        return self._kept
+            self._stored_reason = self._buildkite.agent_token
+        return self._stored_reason
 
 
 @dataclass(kw_only=True)

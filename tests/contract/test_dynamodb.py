@@ -17,7 +17,7 @@ from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.errors import RetryError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, QueueKey
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import Market, Moment, Outcome
+from agent_stack.domain.states import CapacityType, Moment, Outcome
 from agent_stack.domain.vms import Vm
 from tests.contract.tables import Tables
 from tests.simulator.clock import EPOCH
@@ -56,7 +56,7 @@ def test_what_another_version_wrote_into_a_run_survives(dynamo: Tables) -> None:
         UpdateExpression="SET invented_later = :x",
         ExpressionAttributeValues={":x": {"S": "kept"}},
     )
-    dynamo.ledger.update([run.giving_up("why not")])
+    dynamo.ledger.update([run.failing("why not")])
     assert dynamo.items()[0]["invented_later"] == {"S": "kept"}
 
 
@@ -117,7 +117,7 @@ def test_a_run_that_nobody_wrote_since_is_not_read_in_full_again(dynamo: Tables)
 def test_what_another_process_wrote_ended_or_added_is_seen(dynamo: Tables) -> None:
     first, second = dynamo.ledger.record([a_run(1), a_run(2)])
     other = another_process(dynamo)
-    (changed,) = other.update([first.giving_up("why not")])
+    (changed,) = other.update([first.failing("why not")])
     other.end([second.ended(Outcome.RELEASED, now=EPOCH)])
     (added,) = other.record([a_run(3)])
     assert {run.job_id: run for run in dynamo.ledger.active_runs()} == {run.job_id: run for run in (changed, added)}
@@ -137,14 +137,14 @@ def test_what_only_has_the_version_of_the_predecessor_is_not_written_on(dynamo: 
     other = another_process(dynamo)
     other.end([run.ended(Outcome.RELEASED, now=EPOCH)])
     (anew,) = other.record([replace(a_run(), priority=7)])
-    assert dynamo.ledger.update([run.giving_up("why not")]) == []
+    assert dynamo.ledger.update([run.failing("why not")]) == []
     assert dynamo.ledger.active_runs() == [anew]
 
 
 def test_a_write_that_was_refused_teaches_nothing(dynamo: Tables) -> None:
     (run,) = dynamo.ledger.record([a_run()])
-    (ours,) = another_process(dynamo).update([run.giving_up("theirs")])
-    assert dynamo.ledger.update([run.giving_up("ours")]) == []
+    (ours,) = another_process(dynamo).update([run.failing("theirs")])
+    assert dynamo.ledger.update([run.failing("ours")]) == []
     assert dynamo.ledger.active_runs() == [ours]
 
 
@@ -165,11 +165,13 @@ def test_whoever_reads_it_finds_what_was_written_step_by_step(steps: list[str], 
                     bound = run.bound(a_vm(number), now=at)
                     (run,) = ledger.bind([(bound, a_letter(bound, a_vm(number)))])
                 case "tell":
-                    (run,) = ledger.update([run.noted(told=run.told | {f"slow_{number}"}, job_over_at=at)])
+                    (run,) = ledger.update(
+                        [run.with_facts(notices_sent=run.notices_sent | {f"slow_{number}"}, job_over_at=at)]
+                    )
                 case "hand back":
-                    (run,) = ledger.update([run.handed_back(Failure(kind=FailureKind.TIMEOUT, words="late"), now=at)])
+                    (run,) = ledger.update([run.requeued(Failure(kind=FailureKind.TIMEOUT, words="late"), now=at)])
                 case "give up":
-                    (run,) = ledger.update([run.giving_up("why not")])
+                    (run,) = ledger.update([run.failing("why not")])
                 case _:
                     pass
         assert list(dynamo.ledger.active_runs()) == list(another_process(dynamo).active_runs()) == [run]
@@ -180,7 +182,7 @@ def test_the_largest_run_stays_under_a_kilobyte(dynamo: Tables) -> None:
         a_run(),
         queue_key=QueueKey("q" * 60),
         class_name=ClassName("c" * 63 + "/u-24tb1.112xlarge/fallback"),
-        give_up=None,
+        failure_reason=None,
     )
     vm = replace(
         a_vm(),
@@ -188,15 +190,17 @@ def test_the_largest_run_stays_under_a_kilobyte(dynamo: Tables) -> None:
         arn=InstanceArn("arn:aws-us-gov:ec2:us-gov-west-1:123456789012:instance/i-0123456789abcdef0"),
         instance_type="u-24tb1.112xlarge",
         zone="us-gov-west-1a",
-        market=Market.SPOT,
+        capacity_type=CapacityType.SPOT,
     )
     for _ in range(3):
-        run = run.reserved(now=EPOCH, until=EPOCH).bound(vm, now=EPOCH).noted(told=frozenset({"x"}))
-        run = run.handed_back(Failure(kind=FailureKind.BOOT_PROGRAM, words="é" * 500), now=EPOCH + timedelta(days=1))
+        run = run.reserved(now=EPOCH, until=EPOCH).bound(vm, now=EPOCH).with_facts(notices_sent=frozenset({"x"}))
+        run = run.requeued(Failure(kind=FailureKind.BOOT_PROGRAM, words="é" * 500), now=EPOCH + timedelta(days=1))
     run = run.reserved(now=EPOCH, until=EPOCH).bound(vm, now=EPOCH)
-    run = run.running(now=EPOCH, learnt={Moment.AGENT_STARTED: EPOCH, Moment.JOB_RUNNING: EPOCH})
-    run = run.noted(job_over_at=EPOCH, moments={Moment.VM_RUNNING: EPOCH}).finishing("é" * 5000, now=EPOCH)
-    dynamo.ledger.record([replace(run, told=frozenset({"vm_requested", "vm_running", "slow_boot_480", "relaunch_2"}))])
+    run = run.running(now=EPOCH, observed_moments={Moment.AGENT_STARTED: EPOCH, Moment.JOB_RUNNING: EPOCH})
+    run = run.with_facts(job_over_at=EPOCH, moments={Moment.VM_RUNNING: EPOCH}).finishing("é" * 5000, now=EPOCH)
+    dynamo.ledger.record(
+        [replace(run, notices_sent=frozenset({"vm_requested", "vm_running", "slow_boot_480", "relaunch_2"}))]
+    )
     (stored,) = dynamo.items()
     assert sum(len(name.encode()) + _size(value) for name, value in stored.items()) <= 1024  # a write's unit
 

@@ -18,7 +18,7 @@ from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import GiveUpError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName, InstanceId
 from agent_stack.domain.launching import LaunchErrorClass, LaunchOrder
-from agent_stack.domain.states import Market, VmState
+from agent_stack.domain.states import CapacityType, VmState
 from tests.simulator.clock import FixedDeadline, SeededIds, VirtualClock
 from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Settings, Subnet, attach
 
@@ -54,9 +54,13 @@ class World:
     def order(self, count: int, **vm_class: object) -> LaunchOrder:
         shape = {"instance_types": ("m7i.large",), "image": "ami-0123456789abcdef0", **vm_class}
         wanted = VmClass(name=ClassName("default"), **shape)  # type: ignore[arg-type]  # a class's own fields
-        pools = tuple(self.fleet.pools(wanted, wanted.market))
+        pools = tuple(self.fleet.pools(wanted, wanted.capacity_type))
         return LaunchOrder(
-            intent_id=self.ids.intent_id(), vm_class=wanted, count=count, market=wanted.market, pools=pools
+            intent_id=self.ids.intent_id(),
+            vm_class=wanted,
+            count=count,
+            capacity_type=wanted.capacity_type,
+            pools=pools,
         )
 
     def launch(self, count: int, **vm_class: object) -> list[InstanceId]:
@@ -140,8 +144,8 @@ def test_one_request_launches_them_all_and_tells_where(world: World) -> None:
     outcome = world.fleet.launch(world.fleet.render(world.order(300)))
     assert len(outcome.vms) == 300
     assert outcome.errors == ()
-    assert {(vm.state, vm.zone, vm.instance_type, vm.market) for vm in outcome.vms} == {
-        (VmState.PENDING, "eu-central-1a", "m7i.large", Market.ON_DEMAND)
+    assert {(vm.state, vm.zone, vm.instance_type, vm.capacity_type) for vm in outcome.vms} == {
+        (VmState.PENDING, "eu-central-1a", "m7i.large", CapacityType.ON_DEMAND)
     }
     assert [call.action for call in world.ec2.calls()].count("CreateFleet") == 1
 
@@ -194,8 +198,8 @@ def test_the_operators_order_of_types_is_kept(world: World) -> None:
 
 
 def test_spot_is_asked_for_where_the_class_says_so(world: World) -> None:
-    world.launch(1, market=Market.SPOT)
-    assert [vm.market for vm in world.fleet.describe()] == [Market.SPOT]
+    world.launch(1, capacity_type=CapacityType.SPOT)
+    assert [vm.capacity_type for vm in world.fleet.describe()] == [CapacityType.SPOT]
 
 
 def overrides(world: World, **vm_class: object) -> list[dict[str, Any]]:
@@ -232,7 +236,7 @@ def test_two_subnets_of_one_zone_are_one_pool() -> None:
 @pytest.mark.parametrize(
     ("vm_class", "option", "strategy"),
     [
-        ({"market": Market.SPOT}, "SpotOptions", "price-capacity-optimized"),
+        ({"capacity_type": CapacityType.SPOT}, "SpotOptions", "price-capacity-optimized"),
         ({}, "OnDemandOptions", "prioritized"),
         ({"ordered": False}, "OnDemandOptions", "lowest-price"),
     ],
@@ -250,7 +254,7 @@ def test_only_our_own_vms_are_shown(world: World) -> None:
     ours = world.launch(2)
     world.ec2.launch_orphan(tags={DEPLOYMENT_TAG: "another"}, subnet_id="subnet-a")
     assert [vm.instance_id for vm in world.fleet.describe()] == ours
-    assert [vm.instance_id for vm in world.fleet.describe_only(ours[:1])] == ours[:1]
+    assert [vm.instance_id for vm in world.fleet.describe_by_id(ours[:1])] == ours[:1]
 
 
 def test_every_page_is_read(build: Build) -> None:
@@ -262,7 +266,7 @@ def test_every_page_is_read(build: Build) -> None:
 def test_a_fresh_vm_may_be_missing_without_an_error(build: Build) -> None:
     world = build(settings(describe_lag=timedelta(seconds=10)))
     launched = world.launch(1)
-    assert world.fleet.describe() == world.fleet.describe_only(launched) == []
+    assert world.fleet.describe() == world.fleet.describe_by_id(launched) == []
     world.clock.sleep(timedelta(seconds=10))
     assert [vm.instance_id for vm in world.fleet.describe()] == launched
 
@@ -276,7 +280,7 @@ def test_states_and_reasons_follow_the_vm(world: World) -> None:
         (VmState.SHUTTING_DOWN, "Client.UserInitiatedShutdown")
     ]
     world.clock.sleep(timedelta(seconds=40))
-    assert [vm.state for vm in world.fleet.describe_only([instance_id])] == [VmState.TERMINATED]
+    assert [vm.state for vm in world.fleet.describe_by_id([instance_id])] == [VmState.TERMINATED]
 
 
 def test_those_that_ended_are_shown_only_to_who_asks_for_them(build: Build) -> None:
@@ -288,19 +292,19 @@ def test_those_that_ended_are_shown_only_to_who_asks_for_them(build: Build) -> N
     asked = len(world.ec2.calls())
     assert [vm.instance_id for vm in world.fleet.describe()] == live
     assert len(world.ec2.calls()) - asked == 1
-    again = world.fleet.describe_only(ended)
+    again = world.fleet.describe_by_id(ended)
     assert [vm.instance_id for vm in again] == ended
     assert {vm.state for vm in again} == {VmState.TERMINATED}
     assert len(world.ec2.calls()) - asked == 4  # EC2 takes 200 values of a filter
 
 
 def test_everything_that_becomes_a_vm_is_read(world: World) -> None:
-    (instance_id,) = world.launch(1, market=Market.SPOT, instance_types=("c7i.large",))
+    (instance_id,) = world.launch(1, capacity_type=CapacityType.SPOT, instance_types=("c7i.large",))
     (instance,) = world.ec2.instances()
     world.ec2.interrupt_spot(instance_id)
     world.clock.sleep(timedelta(minutes=2))
     (vm,) = world.fleet.describe()
-    assert (vm.instance_type, vm.zone, vm.market) == ("c7i.large", "eu-central-1a", Market.SPOT)
+    assert (vm.instance_type, vm.zone, vm.capacity_type) == ("c7i.large", "eu-central-1a", CapacityType.SPOT)
     assert vm.launched_at == instance.launched_at
     assert vm.intent_id == instance.tags[INTENT_TAG]
     assert vm.arn.endswith(f":instance/{instance_id}")

@@ -36,11 +36,11 @@ def test_a_knock_is_never_lost(tables: AnyTables) -> None:
     lease = tables.dispatcher_lease
     held = lease.acquire("first", now=EPOCH, ttl=TTL)
     assert held is not None
-    lease.knock("second", follow=False)
+    lease.signal("second", handover=False)
     assert not lease.release(held)
     again = lease.renew(held, now=EPOCH, ttl=TTL)
     assert again is not None
-    assert again.wakes == held.wakes + 1
+    assert again.signals == held.signals + 1
     assert again.successor is None
     assert lease.release(again)
 
@@ -49,7 +49,7 @@ def test_a_successor_is_seen_and_forgotten_when_it_took_over(tables: AnyTables) 
     lease = tables.dispatcher_lease
     held = lease.acquire("first", now=EPOCH, ttl=TTL)
     assert held is not None
-    lease.knock("second", follow=True)
+    lease.signal("second", handover=True)
     seen = lease.renew(held, now=EPOCH, ttl=TTL)
     assert seen is not None
     assert seen.successor == "second"
@@ -69,5 +69,5 @@ def test_releasing_what_another_holds_changes_nothing(tables: AnyTables) -> None
 
 
 def test_a_knock_before_anybody_ever_worked_does_no_harm(tables: AnyTables) -> None:
-    tables.dispatcher_lease.knock("early", follow=False)
+    tables.dispatcher_lease.signal("early", handover=False)
     assert tables.dispatcher_lease.acquire("first", now=EPOCH, ttl=TTL) is not None

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from agent_stack.domain.attempts import Earlier, Failure, FailureKind
+from agent_stack.domain.attempts import Failure, FailureKind, PriorUsage
 from agent_stack.domain.capacity import Budget, LaunchMemory
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
 from agent_stack.domain.launching import Intent, LaunchError, LaunchErrorClass
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import Baton, Moment, Outcome
+from agent_stack.domain.states import CredentialHolder, Moment, Outcome
 from agent_stack.domain.vms import Vm
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
 from tests.contract.tables import AnyTables
@@ -61,7 +61,9 @@ def test_a_run_comes_back_as_it_was_written(tables: AnyTables) -> None:
     (run,) = tables.ledger.record([run])
     (run,) = tables.ledger.update([run.reserved(now=EPOCH, until=EPOCH + timedelta(seconds=900))])
     (run,) = bind(tables, run, vm)
-    (run,) = tables.ledger.update([run.noted(told=frozenset({"vm_requested"}), baton=Baton.VM)])
+    (run,) = tables.ledger.update(
+        [run.with_facts(notices_sent=frozenset({"vm_requested"}), credential_holder=CredentialHolder.VM)]
+    )
     (run,) = tables.ledger.update([run.finishing("because", now=EPOCH)])
     assert tables.ledger.active_runs() == [run]
     assert run.timeline[Moment.BOUND] == EPOCH
@@ -71,7 +73,7 @@ def test_an_update_wins_only_on_top_of_its_predecessor(tables: AnyTables) -> Non
     (run,) = tables.ledger.record([a_run()])
     later = run.reserved(now=EPOCH, until=EPOCH)
     assert tables.ledger.update([later]) == [later]
-    assert tables.ledger.update([run.giving_up("too late")]) == []
+    assert tables.ledger.update([run.failing("too late")]) == []
     assert tables.ledger.active_runs() == [later]
 
 
@@ -79,7 +81,7 @@ def test_binding_fills_the_mailbox_with_it(tables: AnyTables) -> None:
     run, vm = pair(1)
     (run,) = tables.ledger.record([run])
     assert len(bind(tables, run, vm)) == 1
-    assert tables.mailbox.read([vm.arn])[vm.arn].baton is Baton.IN_BOX
+    assert tables.mailbox.read([vm.arn])[vm.arn].credential_holder is CredentialHolder.MAILBOX
 
 
 def test_a_vm_is_bound_to_one_job_only_and_a_conflict_costs_its_own_pair(tables: AnyTables) -> None:
@@ -106,7 +108,7 @@ def test_a_job_is_bound_to_one_vm_only(tables: AnyTables) -> None:
 def test_a_handed_back_run_can_be_bound_again(tables: AnyTables) -> None:
     (run,) = tables.ledger.record([a_run()])
     (run,) = bind(tables, run, a_vm(1))
-    (run,) = tables.ledger.update([run.handed_back(TIMED_OUT, now=EPOCH)])
+    (run,) = tables.ledger.update([run.requeued(TIMED_OUT, now=EPOCH)])
     (run,) = bind(tables, run, a_vm(2))
     assert run.attempt == 2
     assert [attempt.instance_id for attempt in run.tried] == [a_vm(1).instance_id]
@@ -116,10 +118,10 @@ def test_a_handed_back_run_can_be_bound_again(tables: AnyTables) -> None:
 def test_an_ended_run_is_history_and_what_it_used_up_is_remembered(tables: AnyTables) -> None:
     (run,) = tables.ledger.record([a_run()])
     (run,) = bind(tables, run, a_vm())
-    (run,) = tables.ledger.update([run.noted(told=frozenset({"vm_requested"}))])
+    (run,) = tables.ledger.update([run.with_facts(notices_sent=frozenset({"vm_requested"}))])
     (ended,) = tables.ledger.end([run.ended(Outcome.RELEASED, now=EPOCH)])
     assert tables.ledger.active_runs() == []
-    assert tables.ledger.earlier([run.job_id, job_id(2)]) == {run.job_id: Earlier(attempts=1, told=1)}
+    assert tables.ledger.earlier([run.job_id, job_id(2)]) == {run.job_id: PriorUsage(attempts=1, notices_sent=1)}
     assert tables.ledger.end([run.ended(Outcome.LOST, now=EPOCH)]) == []
     assert tables.ledger.record([a_run(attempt=1)]) != []
     assert ended.outcome is Outcome.RELEASED
@@ -183,13 +185,13 @@ def test_the_list_of_those_who_wait_comes_back_in_its_order(tables: AnyTables) -
 
 
 def test_each_job_is_told_each_reason_once(tables: AnyTables) -> None:
-    first = [waits(1, WaitReason.DRY), waits(2, WaitReason.DRY)]
-    assert tables.ledger.mark_told(first) == first
-    again = [waits(1, WaitReason.DRY), waits(1, WaitReason.QUOTA), waits(3, WaitReason.DRY)]
-    assert tables.ledger.mark_told(again) == again[1:]
-    assert tables.ledger.mark_told([*first, *again]) == []
+    first = [waits(1, WaitReason.NO_CAPACITY), waits(2, WaitReason.NO_CAPACITY)]
+    assert tables.ledger.claim_notices(first) == first
+    again = [waits(1, WaitReason.NO_CAPACITY), waits(1, WaitReason.QUOTA), waits(3, WaitReason.NO_CAPACITY)]
+    assert tables.ledger.claim_notices(again) == again[1:]
+    assert tables.ledger.claim_notices([*first, *again]) == []
 
 
 def test_no_job_is_told_too_many_reasons(tables: AnyTables) -> None:
-    told = [reason for reason in WaitReason if tables.ledger.mark_told([waits(1, reason)])]
-    assert len(told) == MAX_NOTICES_OF_A_JOB < len(WaitReason)
+    notices_sent = [reason for reason in WaitReason if tables.ledger.claim_notices([waits(1, reason)])]
+    assert len(notices_sent) == MAX_NOTICES_OF_A_JOB < len(WaitReason)

@@ -3,7 +3,7 @@
 import pytest
 
 from agent_stack.domain.identifiers import InstanceArn
-from agent_stack.domain.states import Baton, BootStage
+from agent_stack.domain.states import BootStage, CredentialHolder
 from tests.contract.tables import AnyTables
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_letter, a_run, a_vm
@@ -20,20 +20,20 @@ def filled(tables: AnyTables) -> AnyTables:
 
 
 def test_who_takes_the_baton_first_has_it(filled: AnyTables) -> None:
-    assert filled.mailbox.take_baton(ARN)
+    assert filled.mailbox.revoke_credential(ARN)
     assert filled.vm_takes(ARN) is None
-    assert filled.mailbox.read([ARN])[ARN].baton is Baton.TRACKER
+    assert filled.mailbox.read([ARN])[ARN].credential_holder is CredentialHolder.TRACKER
 
 
 def test_taking_it_again_is_having_it(filled: AnyTables) -> None:
-    assert filled.mailbox.take_baton(ARN)
-    assert filled.mailbox.take_baton(ARN)
+    assert filled.mailbox.revoke_credential(ARN)
+    assert filled.mailbox.revoke_credential(ARN)
 
 
 def test_a_vm_that_has_it_keeps_it(filled: AnyTables) -> None:
     assert filled.vm_takes(ARN) is not None
-    assert not filled.mailbox.take_baton(ARN)
-    assert filled.mailbox.read([ARN])[ARN].baton is Baton.VM
+    assert not filled.mailbox.revoke_credential(ARN)
+    assert filled.mailbox.read([ARN])[ARN].credential_holder is CredentialHolder.VM
 
 
 def test_a_credential_is_renewed_until_somebody_takes_it(filled: AnyTables) -> None:
@@ -46,16 +46,16 @@ def test_a_credential_is_renewed_until_somebody_takes_it(filled: AnyTables) -> N
 def test_the_vms_own_words_are_cropped_and_printable(filled: AnyTables) -> None:
     assert filled.vm_takes(ARN) == "bkjat_secret"
     filled.vm_reports(ARN, "credential_taken", "line one\nline two" + "x" * 1000, 12.5)
-    mail = filled.mailbox.read([ARN])[ARN]
-    assert (mail.stage, mail.stage_seconds) == (BootStage.CREDENTIAL_TAKEN, 12.5)
-    assert len(mail.detail) == 300
-    assert mail.detail.startswith("line one line two")
+    mailbox_status = filled.mailbox.read([ARN])[ARN]
+    assert (mailbox_status.stage, mailbox_status.stage_seconds) == (BootStage.CREDENTIAL_TAKEN, 12.5)
+    assert len(mailbox_status.detail) == 300
+    assert mailbox_status.detail.startswith("line one line two")
 
 
 def test_a_mailbox_that_is_not_there_is_left_out(filled: AnyTables) -> None:
     other = InstanceArn("arn:aws:ec2:eu-central-1:123456789012:instance/i-none")
     assert set(filled.mailbox.read([ARN, other])) == {ARN}
-    assert not filled.mailbox.take_baton(other)
+    assert not filled.mailbox.revoke_credential(other)
     assert set(filled.mailbox.read([ARN, other])) == {ARN}
 
 
@@ -76,6 +76,6 @@ def test_a_vm_that_lost_its_credential_gets_another_three_times_at_most(filled: 
 
 
 def test_what_we_took_back_is_never_given_again(filled: AnyTables) -> None:
-    filled.mailbox.take_baton(ARN)
+    filled.mailbox.revoke_credential(ARN)
     filled.vm_reports(ARN, "credential_lost", "", 1.0)
     assert not filled.mailbox.reissue(ARN, "bkjat_again")

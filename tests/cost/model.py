@@ -8,7 +8,7 @@ from tests.cost.play import Usage, Worked, idle, work
 from tests.cost.prices import Prices
 from tests.cost.template import Stack, custom_metrics, stack, volume_gb
 from tests.cost.units import Weights, weigh
-from tests.simulator.universe.costs import FULL_CORE_MIB
+from tests.simulator.simulation.costs import FULL_CORE_MIB
 
 HOURS_OF_A_MONTH = 730
 MINUTES_OF_A_MONTH = HOURS_OF_A_MONTH * 60
@@ -116,7 +116,7 @@ class Costs:
             tables=(busy.tables - resting.tables) * times,
             others={
                 **{name: (usd - resting.others[name]) * times for name, usd in busy.others.items()},
-                "records and logs kept": self._kept(deployed, worked.usage.log_lines * times),
+                "records and logs kept": self._stored_reason(deployed, worked.usage.log_lines * times),
             },
         )
 
@@ -175,7 +175,7 @@ class Costs:
             functions=functions * times, tables=tables * times, others={"log ingestion": logs * times, **standing}
         )
 
-    def _kept(self, deployed: Stack, log_lines: float) -> float:
+    def _stored_reason(self, deployed: Stack, log_lines: float) -> float:
         """What a thousand jobs leave behind until it expires: a record and a count each, and their lines."""
         usd, months = self.prices.usd, 1 / 30
         recovery = usd["dynamodb_recovery_gb_month"] if deployed.ledger_is_recoverable else 0.0

@@ -10,15 +10,15 @@ from datetime import timedelta
 
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import BootStage
-from agent_stack.domain.vms import Letter
+from agent_stack.domain.vms import Assignment
 from tests.bench.field import LATENCY
 from tests.cost.units import Units, Weights
 from tests.simulator.buildkite import JobState, Step
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud import Subnet
 from tests.simulator.memory import Store
-from tests.simulator.universe.costs import FULL_CORE_MIB, Costs
-from tests.simulator.universe.universe import Nature, Universe
+from tests.simulator.simulation.costs import FULL_CORE_MIB, Costs
+from tests.simulator.simulation.simulation import Nature, Simulation
 
 WARM_SECONDS = 150.0
 IDLE_MINUTES = 60
@@ -64,7 +64,7 @@ class _NotedStore(Store):
         super().__init__()
         self.asked: Counter[str] = Counter()
 
-    def find_letter(self, arn: InstanceArn) -> Letter | None:
+    def find_letter(self, arn: InstanceArn) -> Assignment | None:
         self.asked["vm.find_letter"] += 1
         return super().find_letter(arn)
 
@@ -77,7 +77,7 @@ class _NotedStore(Store):
         super().report(arn, stage, detail, seconds)
 
 
-class _Played(Universe):
+class _Played(Simulation):
     """Notes how much each read finds."""
 
     def __init__(self, *, settings: Mapping[str, str], weights: Weights) -> None:
@@ -135,11 +135,11 @@ class _Played(Universe):
 
 def idle(settings: Mapping[str, str], weights: Weights) -> Usage:
     """An hour without a job."""
-    universe = _Played(settings=settings, weights=weights)
-    universe.run(WARM_SECONDS)
-    universe.forget()
-    universe.run(IDLE_MINUTES * 60)
-    return universe.usage(IDLE_MINUTES)
+    simulation = _Played(settings=settings, weights=weights)
+    simulation.run(WARM_SECONDS)
+    simulation.forget()
+    simulation.run(IDLE_MINUTES * 60)
+    return simulation.usage(IDLE_MINUTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,37 +158,39 @@ class Worked:
 
 def work(settings: Mapping[str, str], weights: Weights, *, job_minutes: float) -> Worked:
     """Jobs of that length, one each half minute, until the last VM is gone."""
-    universe = _Played(settings=settings, weights=weights)
+    simulation = _Played(settings=settings, weights=weights)
     if settings.get("WOKEN_BY_JOBS") == "true":
-        universe.send_jobs((0.2, 0.6))
-    universe.send_hints()
-    universe.run(WARM_SECONDS)
-    universe.forget()
+        simulation.send_jobs((0.2, 0.6))
+    simulation.send_hints()
+    simulation.run(WARM_SECONDS)
+    simulation.forget()
     step = Step(env={"SIM_SECONDS": str(round(job_minutes * 60))})
     for number in range(JOBS):
-        universe.kernel.after(JOB_EVERY * number, "", lambda: _come(universe, step))
+        simulation.kernel.after(JOB_EVERY * number, "", lambda: _come(simulation, step))
     minutes = 0
     while (
-        minutes < 5 or any(job.state is not JobState.FINISHED for job in universe.buildkite.jobs()) or _any_vm(universe)
+        minutes < 5
+        or any(job.state is not JobState.FINISHED for job in simulation.buildkite.jobs())
+        or _any_vm(simulation)
     ):
-        universe.run(60)
+        simulation.run(60)
         minutes += 1
         assert minutes < 24 * 60, "the jobs never end"
-    vms = universe.ec2.instances()
-    assert len(universe.buildkite.jobs()) == JOBS
+    vms = simulation.ec2.instances()
+    assert len(simulation.buildkite.jobs()) == JOBS
     return Worked(
-        usage=universe.usage(minutes),
+        usage=simulation.usage(minutes),
         jobs=JOBS,
         vm_seconds=tuple(
             (vm.terminated_at - vm.running_at).total_seconds() for vm in vms if vm.terminated_at is not None
         ),
-        fleet_calls=sum(call.action == "CreateFleet" for call in universe.ec2.calls()),
+        fleet_calls=sum(call.action == "CreateFleet" for call in simulation.ec2.calls()),
     )
 
 
-def _come(universe: Universe, step: Step) -> None:
-    universe.buildkite.create_build(steps=[step])
+def _come(simulation: Simulation, step: Step) -> None:
+    simulation.buildkite.create_build(steps=[step])
 
 
-def _any_vm(universe: Universe) -> bool:
-    return any(vm.state != "terminated" for vm in universe.ec2.instances())
+def _any_vm(simulation: Simulation) -> bool:
+    return any(vm.state != "terminated" for vm in simulation.ec2.instances())

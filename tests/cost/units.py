@@ -69,7 +69,7 @@ def weigh() -> Weights:
         weights = {"lease.acquire": sum(sent, Units())}
         bound: list[Run] = []
         calls: dict[str, Callable[[], object]] = {
-            "lease.knock": lambda: lease.knock("i", follow=True),
+            "lease.knock": lambda: lease.signal("i", handover=True),
             "lease.renew": lambda: lease.renew(held, now=EPOCH, ttl=TTL),
             "ledger.earlier": lambda: ledger.earlier([job_id(1)]),
             "ledger.record": lambda: ledger.record([run]),
@@ -84,11 +84,11 @@ def weigh() -> Weights:
             "ledger.waiting": ledger.waiting,
             "ledger.remember_launches": lambda: ledger.remember_launches(LaunchMemory()),
             "ledger.bind": lambda: bound.extend(_bind(tables, ledger.active_runs()[0], vm)),
-            "ledger.update": lambda: bound.extend(ledger.update([bound[-1].noted(told=frozenset({"x"}))])),
+            "ledger.update": lambda: bound.extend(ledger.update([bound[-1].with_facts(notices_sent=frozenset({"x"}))])),
             "mailbox.read": lambda: mailbox.read([vm.arn]),
             "mailbox.renew": lambda: mailbox.renew(vm.arn, "c"),
             "mailbox.reissue": lambda: mailbox.reissue(vm.arn, "c"),
-            "mailbox.take_baton": lambda: mailbox.take_baton(vm.arn),
+            "mailbox.take_baton": lambda: mailbox.revoke_credential(vm.arn),
             "vm.report": lambda: tables.vm_reports(vm.arn, "booting", "", 1.0),
             "vm.take_credential": lambda: tables.vm_takes(vm.arn),
             "ledger.end": lambda: ledger.end([bound[-1].ended(Outcome.FINISHED, now=EPOCH)]),

@@ -14,7 +14,7 @@ from agent_stack.adapters.ec2.requests import LaunchTemplate, create_fleet
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.identifiers import ClassName, IntentId
 from agent_stack.domain.launching import LaunchOrder
-from agent_stack.domain.states import Market
+from agent_stack.domain.states import CapacityType
 from tests.infra.stacks import OWN_NETWORK
 from tests.simulator.deployment import ACCOUNT, Resolved
 from tests.simulator.iam import Asked
@@ -44,7 +44,7 @@ class Launch:
     encrypted: bool | None = None
     tags: Mapping[str, str] | None = None
     image: str = f"{EC2}::image/ami-0123456789abcdef0"
-    market: Market = Market.ON_DEMAND
+    capacity_type: CapacityType = CapacityType.ON_DEMAND
 
     def asked(self) -> Iterator[Asked]:
         """Everything that IAM is asked for it; one denial denies the launch."""
@@ -77,7 +77,7 @@ class Launch:
             for kind, context in made.items():
                 told = {**from_template, **tagged, **context}
                 yield Asked(action="ec2:RunInstances", resource=f"{OURS}:{kind}/*", context=told)
-            if self.market is Market.SPOT:
+            if self.capacity_type is CapacityType.SPOT:
                 yield Asked(action="ec2:RunInstances", resource=f"{OURS}:spot-instances-request/*")
             yield Asked(
                 action="iam:PassRole",
@@ -98,9 +98,9 @@ class Launch:
             vm_class=VmClass(
                 name=ClassName("default"), instance_types=("m7i.large",), image="ami-1", root_device="/dev/xvda"
             ),
-            market=self.market,
+            capacity_type=self.capacity_type,
             count=1,
-            pools=(f"{self.market}:m7i.large:eu-central-1a",),
+            pools=(f"{self.capacity_type}:m7i.large:eu-central-1a",),
         )
         text = create_fleet(
             order,

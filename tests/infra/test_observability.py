@@ -17,7 +17,7 @@ from moto import mock_aws
 from agent_stack.domain.measures import NAMESPACE, SPLIT, Metric, dimensions
 from infra.user_data import ROOT
 from tests.simulator.deployment import translated_template
-from tests.simulator.universe.universe import Nature, plain_ec2
+from tests.simulator.simulation.simulation import Nature, plain_ec2
 from tests.simulator.watching.metrics import Identity, identity, named
 from tests.simulator.watching.template import REGION, TEMPLATE, Rendered
 from tests.simulator.watching.world import WatchedUniverse
@@ -162,7 +162,7 @@ def test_every_name_of_the_closed_set_is_written_somewhere_and_every_dimension_i
     calls = [
         node
         for path, tree in sources().items()
-        if "stages" in path or "adapters/stacks_api" in path
+        if any(room in path for room in ("/dispatcher/", "/tracker/", "adapters/stacks_api"))
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and node.args
@@ -206,12 +206,12 @@ def test_how_many_metrics_are_billed_is_known() -> None:
 
 def test_an_idle_minute_costs_little() -> None:
     nature = Nature(ec2=plain_ec2(), watched=False)
-    universe = WatchedUniverse(seed=1, nature=nature, settings={"IDLE_POLL_SECONDS": "2"})
-    universe.run(120)
-    before = universe.metrics.bytes_written + universe.logs.bytes_written
-    universe.run(300)
-    assert (universe.metrics.bytes_written + universe.logs.bytes_written - before) / 5 < 2_000
-    assert len(universe.written()) == 5
+    simulation = WatchedUniverse(seed=1, nature=nature, settings={"IDLE_POLL_SECONDS": "2"})
+    simulation.run(120)
+    before = simulation.metrics.bytes_written + simulation.logs.bytes_written
+    simulation.run(300)
+    assert (simulation.metrics.bytes_written + simulation.logs.bytes_written - before) / 5 < 2_000
+    assert len(simulation.written()) == 5
     assert "an idle deployment has 5" in " ".join(PAGE.split())
     assert "idle minute writes less than 2 KB" in " ".join(PAGE.split())
 

@@ -58,11 +58,11 @@ def test_each_table_says_every_combination_once_and_as_it_is_decided(section: de
     values = list(section.columns.values())
     decided = decisions.decided(section)
     covered: Counter[Cell] = Counter()
-    for row, text in rows(values, decided, decisions.TRIED_AGAIN, decisions.TRY_AGAIN):
+    for row, text in rows(values, decided, decisions.TRIED_AGAIN, decisions.LEASE_RETRY):
         for cell in product(*row):
             if cell in decided:
                 covered[cell] += 1
-                meant = decisions.TRIED_AGAIN[cell[-2:]] if text == decisions.TRY_AGAIN else text
+                meant = decisions.TRIED_AGAIN[cell[-2:]] if text == decisions.LEASE_RETRY else text
                 assert decided[cell] == meant
     assert covered == Counter(decided.keys())
 

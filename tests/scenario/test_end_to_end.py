@@ -79,7 +79,7 @@ def register_as_an_older_version(world: World) -> None:
 def seen_of(world: World) -> object:
     """What a person who looks on would see change."""
     jobs = tuple((job.id, job.state, job.agent_id, len(job.notifications)) for job in world.buildkite.jobs())
-    return jobs, tuple((i.instance_id, i.state) for i in world.ec2.instances()), frozenset(world.letters())
+    return jobs, tuple((i.instance_id, i.state) for i in world.ec2.instances()), frozenset(world.assignments())
 
 
 MOVING = frozenset({"pending", "shutting-down"})
@@ -89,14 +89,14 @@ def until_settled(world: World, demos: dict[str, Demo], dying: str, strangers: f
     """Press Cancel where it is due, take one job's first VM away, and wait until nothing happens any more."""
     to_cancel = {job_id: demo.cancel for job_id, demo in demos.items() if demo.cancel is not None}
     to_lose = {dying}
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    retry_until = time.monotonic() + PATIENCE_SECONDS
     seen, since = seen_of(world), time.monotonic()
-    while time.monotonic() < give_up_at and (to_cancel or to_lose or not settled(world, strangers=strangers)):
+    while time.monotonic() < retry_until and (to_cancel or to_lose or not settled(world, strangers=strangers)):
         if (now := seen_of(world)) != seen or any(i.state in MOVING for i in world.ec2.instances()):
             seen, since = now, time.monotonic()
         elif time.monotonic() - since > STUCK_SECONDS:
             return  # and what is wrong will be found
-        bound = set(world.letters().values())
+        bound = set(world.assignments().values())
         for job_id, when in tuple(to_cancel.items()):
             running = world.buildkite.job(job_id).state is JobState.RUNNING
             if (when is Cancel.BOOTING and job_id in bound) or (when is Cancel.RUNNING and running):

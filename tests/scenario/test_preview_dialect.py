@@ -27,8 +27,8 @@ def test_jobs_run_with_the_agent_token_and_what_fits_nowhere_is_told_so() -> Non
                 Step(key="failing", command="exit 3"),
             ]
         )
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < give_up_at and not settled(world):
+        retry_until = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < retry_until and not settled(world):
             time.sleep(0.2)
         assert list(unsettled(world)) == []
         ends = {key: world.buildkite.job(build.job_id(key)) for key in ("hello", "nowhere", "failing")}

@@ -52,9 +52,9 @@ def removed(world: World) -> dict[str, Any]:
 def test_nothing_lives_and_nothing_is_launched_once_cloudformation_is_answered(world: World) -> None:
     build = world.buildkite.create_build("long", steps=[Step(label="Runs for long", command="sleep 600")] * 2)
     world.start()
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    retry_until = time.monotonic() + PATIENCE_SECONDS
     while any(world.buildkite.job(job_id).state is not JobState.RUNNING for job_id in build.job_ids):
-        assert time.monotonic() < give_up_at, "the jobs never ran"
+        assert time.monotonic() < retry_until, "the jobs never ran"
         time.sleep(0.2)
 
     answer = removed(world)

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CHAINS = Path("agent_stack/wiring/chains.py")
 OUTCOME_TEST = "tests/scenario/test_end_to_end.py"
-TOLD_TEST = "tests/scenario/test_told.py"
+TOLD_TEST = "tests/scenario/test_notifications.py"
 OUTCOME_OF = {"Note": TOLD_TEST, "Explain": TOLD_TEST}
 """Who waits is told after half a minute; for these the outcome is looked at on the virtual clock."""
 

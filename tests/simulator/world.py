@@ -127,22 +127,22 @@ class World:
                 on_completed=lambda completed, function=function: self._on_completed(function, completed),  # type: ignore[misc]  # mypy does not see through the default
             )
             self._stack.callback(schedule.close)
-        wakes = Wakes(
+        signals = Wakes(
             self.hosts["tracker"],
             window_seconds=0.3,
             on_completed=lambda completed: self._on_completed("tracker", completed),
         )
-        self._stack.callback(wakes.close)
-        self.ec2.on_event(lambda change: wakes.send(f"{change.instance.instance_id} {change.instance.state}"))
+        self._stack.callback(signals.close)
+        self.ec2.on_event(lambda change: signals.send(f"{change.instance.instance_id} {change.instance.state}"))
 
-    def letters(self) -> Mapping[str, str]:
+    def assignments(self) -> Mapping[str, str]:
         """Jobs by instance id: whose mailbox was filled with what."""
         items = self.dynamodb.scan(TableName=self.deployed.mailbox_table)["Items"]
         return {item["instance_arn"]["S"].rpartition("/")[2]: item["job_id"]["S"] for item in items}
 
     def vms_of(self, job_id: str) -> list[Instance]:
         """The instances whose mailbox named that job, oldest first."""
-        named = {instance_id for instance_id, named in self.letters().items() if named == job_id}
+        named = {instance_id for instance_id, named in self.assignments().items() if named == job_id}
         return [instance for instance in self.ec2.instances() if instance.instance_id in named]
 
     def ledger_items(self, kind: str) -> list[Mapping[str, Any]]:

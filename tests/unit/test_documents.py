@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.simulator.without_each_stage import stages
+from tests.unit.chains import step_modules
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,9 +20,10 @@ def test_every_endpoint_has_its_use_and_its_test() -> None:
         assert current
         assert preview
         assert test.strip("`") in tests
-        for stage in re.findall(r"`(stages/\w+\.py)`", used):
-            assert (ROOT / "functions" / "agent_stack" / stage).exists()
-        assert "stages/" in used
+        steps = re.findall(r"`((?:dispatcher|tracker|removal)/\w+\.py)`", used)
+        assert steps
+        for step in steps:
+            assert (ROOT / "functions" / "agent_stack" / step).exists()
 
 
 def test_links_lead_somewhere() -> None:
@@ -31,11 +32,11 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_architecture_page_names_the_stages_in_their_order() -> None:
+def test_the_architecture_page_draws_the_steps_in_their_order() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     drawn = [line.strip() for line in page.splitlines() if line.strip().startswith(("register -->", "observe -->"))]
-    named = [re.sub(r"\[[^\]]*\]", "", stage).strip(" _") for line in drawn for stage in line.split("-->")]
-    assert named == [stage.lower() for stage in stages()]
+    named = [re.sub(r"\[[^\]]*\]", "", step).strip() for line in drawn for step in line.split("-->")]
+    assert named == [module.replace(".metrics", "_metrics").rpartition(".")[2] for module in step_modules()]
 
 
 def test_places_that_the_architecture_page_names_exist() -> None:

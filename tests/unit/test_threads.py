@@ -1,4 +1,4 @@
-"""The hands beside a tick, as they are on Lambda."""
+"""The hands beside a cycle, as they are on Lambda."""
 
 import threading
 from datetime import timedelta

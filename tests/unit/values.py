@@ -3,14 +3,14 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from agent_stack.domain.attempts import Earlier
+from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import Budget
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import NotificationLevel, Policy, UnmatchedJobs
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import Market, VmState
-from agent_stack.domain.vms import Letter, Vm
+from agent_stack.domain.states import CapacityType, VmState
+from agent_stack.domain.vms import Assignment, Vm
 from tests.simulator.clock import EPOCH
 
 ARN = "arn:aws:ec2:eu-central-1:123456789012:instance/"
@@ -31,8 +31,8 @@ def a_job(number: int = 1, **changes: object) -> Job:
 
 
 def a_run(number: int = 1, *, now: datetime = EPOCH, **changes: object) -> Run:
-    earlier = Earlier(attempts=changes.pop("attempt", 0))  # type: ignore[arg-type]  # as the tests give it
-    values: dict[str, Any] = {"class_name": ClassName("default"), "give_up": None, "earlier": earlier, **changes}
+    earlier = PriorUsage(attempts=changes.pop("attempt", 0))  # type: ignore[arg-type]  # as the tests give it
+    values: dict[str, Any] = {"class_name": ClassName("default"), "failure_reason": None, "earlier": earlier, **changes}
     return Run.of(a_job(number), now=now, **values)
 
 
@@ -44,15 +44,15 @@ def a_vm(number: int = 1, **changes: object) -> Vm:
         "launched_at": EPOCH,
         "instance_type": "m7i.large",
         "zone": "eu-central-1a",
-        "market": Market.ON_DEMAND,
+        "capacity_type": CapacityType.ON_DEMAND,
         "intent_id": IntentId("as-1"),
         **changes,
     }
     return Vm(**values)
 
 
-def a_letter(run: Run, vm: Vm) -> Letter:
-    return Letter(
+def a_letter(run: Run, vm: Vm) -> Assignment:
+    return Assignment(
         instance_arn=vm.arn,
         job_id=run.job_id,
         queue_key=run.queue_key,
@@ -73,13 +73,13 @@ def a_policy(**changes: object) -> Policy:
         "max_lifetime": timedelta(days=1),
         "cancel_grace": timedelta(seconds=120),
         "finish_grace": timedelta(seconds=60),
-        "sweep_grace": timedelta(seconds=300),
+        "orphan_grace": timedelta(seconds=300),
         "max_instances": 100,
         "max_vcpus": None,
         "instance_budget": Budget(burst=1000, per_second=2),
         "max_launches_per_minute": 500,
         "max_launch_attempts": 3,
-        "max_terminations_per_tick": 500,
+        "max_terminations_per_cycle": 500,
         "unmatched_jobs": UnmatchedJobs.IGNORE,
         "notification_level": NotificationLevel.NORMAL,
         "launch_enabled": True,

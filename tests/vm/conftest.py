@@ -9,7 +9,7 @@ import pytest
 from tests.simulator.buildkite import Buildkite, BuildkiteServer
 from tests.simulator.vm import FakeImds, leftover_processes
 from tests.simulator.vm.process import default_world
-from tests.vm.yard import Aws, Yard
+from tests.vm.harness import Aws, VmHarness
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,11 @@ def aws() -> Iterator[Aws]:
 
 
 @pytest.fixture
-def yard(aws: Aws, tmp_path: Path) -> Iterator[Yard]:
+def harness(aws: Aws, tmp_path: Path) -> Iterator[VmHarness]:
     buildkite = Buildkite(now=lambda: datetime.now(UTC))
     expire_at = datetime.now(UTC) + timedelta(hours=6)
     with FakeImds(credentials_expire_at=expire_at) as imds, BuildkiteServer(buildkite) as server:
-        made = Yard(aws=aws, directory=tmp_path, imds=imds, server=server, buildkite=buildkite)
+        made = VmHarness(aws=aws, directory=tmp_path, imds=imds, server=server, buildkite=buildkite)
         try:
             yield made
         finally:

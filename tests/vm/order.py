@@ -22,7 +22,7 @@ def assert_in_order(steps: Sequence[str]) -> None:
     """A VM that has ended did things in the right order.
 
     Args:
-        steps: see `Yard.steps`; of a VM that has powered off.
+        steps: see `VmHarness.steps`; of a VM that has powered off.
 
     Raises:
         AssertionError: with the rule and the steps.

@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulator.buildkite import AGENT_TOKEN
 from tests.simulator.vm import AGENT_STUB
-from tests.vm.yard import NOWHERE, Yard, download_server, wait_for
+from tests.vm.harness import NOWHERE, VmHarness, download_server, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -17,19 +17,19 @@ USER = "--system --user-group --create-home --home-dir /var/lib/buildkite-agent 
 USER_EXISTS = any(user.pw_name == "buildkite-agent" for user in pwd.getpwall())
 
 
-def test_it_runs_one_job_and_powers_off(yard: Yard) -> None:
-    job_id, token = yard.reserve("echo hello from the job; sleep 1")
-    yard.fill("i-0001", job_id, token)
-    vm = yard.boot("i-0001")
-    yard.ended(vm)
-    job = yard.buildkite.job(job_id)
+def test_it_runs_one_job_and_powers_off(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("echo hello from the job; sleep 1")
+    harness.fill("i-0001", job_id, token)
+    vm = harness.boot("i-0001")
+    harness.ended(vm)
+    job = harness.buildkite.job(job_id)
     assert (job.state, job.exit_status, job.log) == ("finished", 0, "hello from the job\n")
     assert job.agent_name == "stack-i-0001"
-    mail = yard.mail("i-0001")
+    mail = harness.mail("i-0001")
     assert (mail["stage"], mail["detail"].split()[0]) == ("agent_exited", "0")
     assert float(mail["stage_seconds"]) > 0
     whatever_this_machine_is = ("systemctl stop apt-", "ip -6 rule")
-    assert [step for step in yard.steps(vm) if not step.startswith(whatever_this_machine_is)] == [
+    assert [step for step in harness.steps(vm) if not step.startswith(whatever_this_machine_is)] == [
         "agent-stack-lifetime",
         "agent-stack-boot",
         "dynamodb:GetItem",
@@ -44,162 +44,162 @@ def test_it_runs_one_job_and_powers_off(yard: Yard) -> None:
     ]
 
 
-def test_the_credential_is_nowhere_but_with_the_agent(yard: Yard) -> None:
+def test_the_credential_is_nowhere_but_with_the_agent(harness: VmHarness) -> None:
     """Not in the agent's environment either, which a job can read for as long as the agent lives."""
-    job_id, token = yard.reserve("env; tr '\\0' '\\n' </proc/$PPID/environ; cat \"$AGENT_STACK_PRIVATE\"/* || true")
-    yard.fill("i-0002", job_id, token)
-    vm = yard.boot("i-0002")
-    yard.ended(vm)
-    log = yard.buildkite.job(job_id).log
+    job_id, token = harness.reserve("env; tr '\\0' '\\n' </proc/$PPID/environ; cat \"$AGENT_STACK_PRIVATE\"/* || true")
+    harness.fill("i-0002", job_id, token)
+    vm = harness.boot("i-0002")
+    harness.ended(vm)
+    log = harness.buildkite.job(job_id).log
     assert "BUILDKITE_AGENT_TOKEN=file:///" in log
     assert token not in log
-    assert "credential" not in yard.mail("i-0002")
+    assert "credential" not in harness.mail("i-0002")
     written = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())
     assert token not in written
 
 
-def test_without_a_job_it_leaves_and_writes_nothing(yard: Yard) -> None:
-    vm = yard.boot("i-0003", header={"UNASSIGNED_TIMEOUT_SECONDS": "2"})
-    yard.ended(vm)
+def test_without_a_job_it_leaves_and_writes_nothing(harness: VmHarness) -> None:
+    vm = harness.boot("i-0003", header={"UNASSIGNED_TIMEOUT_SECONDS": "2"})
+    harness.ended(vm)
     assert "no job within 2 s" in vm.console()
-    assert yard.mail("i-0003") == {}
+    assert harness.mail("i-0003") == {}
 
 
-def test_a_job_that_comes_later_is_found(yard: Yard) -> None:
-    vm = yard.boot("i-0004")
+def test_a_job_that_comes_later_is_found(harness: VmHarness) -> None:
+    vm = harness.boot("i-0004")
     wait_for(lambda: "booting" in vm.console())
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0004", job_id, token)
-    yard.ended(vm)
-    assert yard.buildkite.job(job_id).state == "finished"
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0004", job_id, token)
+    harness.ended(vm)
+    assert harness.buildkite.job(job_id).state == "finished"
 
 
-def test_who_comes_second_for_the_credential_leaves_quietly(yard: Yard) -> None:
-    job_id, _ = yard.reserve("true")
-    yard.fill("i-0005", job_id, None, revoked="1")
-    vm = yard.boot("i-0005")
-    yard.ended(vm)
+def test_who_comes_second_for_the_credential_leaves_quietly(harness: VmHarness) -> None:
+    job_id, _ = harness.reserve("true")
+    harness.fill("i-0005", job_id, None, revoked="1")
+    vm = harness.boot("i-0005")
+    harness.ended(vm)
     assert "already taken" in vm.console()
-    assert yard.buildkite.agents() == ()
-    assert yard.mail("i-0005")["stage"] == "booting"
+    assert harness.buildkite.agents() == ()
+    assert harness.mail("i-0005")["stage"] == "booting"
 
 
-def test_an_image_without_an_agent_gets_the_pinned_one(yard: Yard) -> None:
-    job_id, token = yard.reserve("echo ok")
-    yard.fill("i-0006", job_id, token)
+def test_an_image_without_an_agent_gets_the_pinned_one(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("echo ok")
+    harness.fill("i-0006", job_id, token)
     with download_server(AGENT_STUB.read_bytes()) as downloads:
-        vm = yard.boot("i-0006", agent=None, header={"AGENT_DOWNLOAD_URL": downloads.origin})
-        yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == "ok\n"
+        vm = harness.boot("i-0006", agent=None, header={"AGENT_DOWNLOAD_URL": downloads.origin})
+        harness.ended(vm)
+    assert harness.buildkite.job(job_id).log == "ok\n"
 
 
 @pytest.mark.parametrize("broken", ["checksum", "missing", "unreachable"])
-def test_an_agent_that_cannot_be_trusted_or_had_is_not_run(yard: Yard, broken: str) -> None:
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0007", job_id, token)
+def test_an_agent_that_cannot_be_trusted_or_had_is_not_run(harness: VmHarness, broken: str) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0007", job_id, token)
     wrong = "0" * 64 if broken == "checksum" else None
     with download_server(AGENT_STUB.read_bytes(), checksum=wrong) as downloads:
         url = {"checksum": downloads.origin, "missing": f"{downloads.origin}/old"}.get(broken, NOWHERE)
-        vm = yard.boot("i-0007", agent=None, header={"AGENT_DOWNLOAD_URL": url})
-        yard.ended(vm, seconds=45)
-    mail = yard.mail("i-0007")
+        vm = harness.boot("i-0007", agent=None, header={"AGENT_DOWNLOAD_URL": url})
+        harness.ended(vm, seconds=45)
+    mail = harness.mail("i-0007")
     assert mail["stage"] == "failed"
     assert ("checksum" if broken == "checksum" else "cannot download") in mail["detail"]
-    assert yard.buildkite.agents() == ()
+    assert harness.buildkite.agents() == ()
 
 
-def test_an_agent_that_ends_without_the_job_says_so(yard: Yard) -> None:
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0008", job_id, token)
-    yard.buildkite.cancel_job(job_id)
-    vm = yard.boot("i-0008")
-    yard.ended(vm)
-    mail = yard.mail("i-0008")
+def test_an_agent_that_ends_without_the_job_says_so(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0008", job_id, token)
+    harness.buildkite.cancel_job(job_id)
+    vm = harness.boot("i-0008")
+    harness.ended(vm)
+    mail = harness.mail("i-0008")
     assert mail["stage"] == "agent_exited"
     assert mail["detail"].split()[0] in {"1", "27"}
     assert token not in mail["detail"]
 
 
-def test_an_agent_token_is_read_from_its_parameter(yard: Yard) -> None:
-    job_id, _ = yard.reserve("echo ok")
-    yard.fill("i-0009", job_id, "baton", credential_kind="agent-token")
-    vm = yard.boot("i-0009")
-    yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == "ok\n"
+def test_an_agent_token_is_read_from_its_parameter(harness: VmHarness) -> None:
+    job_id, _ = harness.reserve("echo ok")
+    harness.fill("i-0009", job_id, "baton", credential_kind="agent-token")
+    vm = harness.boot("i-0009")
+    harness.ended(vm)
+    assert harness.buildkite.job(job_id).log == "ok\n"
     assert AGENT_TOKEN not in vm.console()
 
 
-def test_an_agent_token_that_cannot_be_read_is_said(yard: Yard) -> None:
-    job_id, _ = yard.reserve("true")
-    yard.fill("i-0010", job_id, "baton", credential_kind="agent-token")
-    vm = yard.boot("i-0010", header={"AGENT_TOKEN_PARAMETER": "/nowhere"})
-    yard.ended(vm)
-    assert yard.mail("i-0010")["stage"] == "failed"
-    assert "agent token" in yard.mail("i-0010")["detail"]
+def test_an_agent_token_that_cannot_be_read_is_said(harness: VmHarness) -> None:
+    job_id, _ = harness.reserve("true")
+    harness.fill("i-0010", job_id, "baton", credential_kind="agent-token")
+    vm = harness.boot("i-0010", header={"AGENT_TOKEN_PARAMETER": "/nowhere"})
+    harness.ended(vm)
+    assert harness.mail("i-0010")["stage"] == "failed"
+    assert "agent token" in harness.mail("i-0010")["detail"]
 
 
-def test_its_lifetime_ends_it_whatever_runs(yard: Yard) -> None:
-    job_id, token = yard.reserve("sleep 600")
-    yard.fill("i-0011", job_id, token)
-    vm = yard.boot("i-0011", header={"MAX_LIFETIME_SECONDS": "4"})
-    yard.ended(vm)
-    assert yard.buildkite.job(job_id).state == "finished"
+def test_its_lifetime_ends_it_whatever_runs(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("sleep 600")
+    harness.fill("i-0011", job_id, token)
+    vm = harness.boot("i-0011", header={"MAX_LIFETIME_SECONDS": "4"})
+    harness.ended(vm)
+    assert harness.buildkite.job(job_id).state == "finished"
 
 
-def test_a_spot_notice_stops_the_agent_in_time(yard: Yard) -> None:
-    job_id, token = yard.reserve("echo started; sleep 600")
-    yard.fill("i-0012", job_id, token)
-    vm = yard.boot("i-0012")
-    wait_for(lambda: yard.buildkite.job(job_id).state == "running")
-    yard.interrupt("i-0012")
-    yard.ended(vm)
-    job = yard.buildkite.job(job_id)
+def test_a_spot_notice_stops_the_agent_in_time(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("echo started; sleep 600")
+    harness.fill("i-0012", job_id, token)
+    vm = harness.boot("i-0012")
+    wait_for(lambda: harness.buildkite.job(job_id).state == "running")
+    harness.interrupt("i-0012")
+    harness.ended(vm)
+    job = harness.buildkite.job(job_id)
     assert (job.state, job.log, job.signal_reason) == ("finished", "started\n", "agent_stop")
     assert "spot notice" in vm.console()
-    steps = yard.steps(vm)
+    steps = harness.steps(vm)
     assert steps.index("dynamodb:UpdateItem spot_notice") < steps.index("dynamodb:UpdateItem agent_exited")
 
 
-def test_a_mailbox_that_cannot_be_reached_ends_it_too(yard: Yard) -> None:
-    vm = yard.boot(
+def test_a_mailbox_that_cannot_be_reached_ends_it_too(harness: VmHarness) -> None:
+    vm = harness.boot(
         "i-0014", header={"UNASSIGNED_TIMEOUT_SECONDS": "3"}, environment={"AWS_ENDPOINT_URL_DYNAMODB": NOWHERE}
     )
-    yard.ended(vm)
+    harness.ended(vm)
     assert "mailbox cannot be read" in vm.console()
 
 
 @pytest.mark.parametrize(
     ("attribute", "value"), [("job_id", "a b"), ("endpoint", "$(reboot)"), ("agent_tags", "a='b'"), ("endpoint", "")]
 )
-def test_a_mailbox_with_strange_words_is_refused(yard: Yard, attribute: str, value: str) -> None:
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0015", job_id, token, **{attribute: value})
-    vm = yard.boot("i-0015")
-    yard.ended(vm)
-    assert yard.mail("i-0015")["stage"] == "failed"
-    assert attribute in yard.mail("i-0015")["detail"]
-    assert "credential" in yard.mail("i-0015")
+def test_a_mailbox_with_strange_words_is_refused(harness: VmHarness, attribute: str, value: str) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0015", job_id, token, **{attribute: value})
+    vm = harness.boot("i-0015")
+    harness.ended(vm)
+    assert harness.mail("i-0015")["stage"] == "failed"
+    assert attribute in harness.mail("i-0015")["detail"]
+    assert "credential" in harness.mail("i-0015")
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("MAILBOX_TABLE", None), ("MAX_LIFETIME_SECONDS", "soon"), ("AGENT_VERSION", None)]
 )
-def test_wrong_user_data_ends_at_once(yard: Yard, name: str, value: str | None) -> None:
-    vm = yard.boot("i-0016", header={name: value})
-    yard.ended(vm)
+def test_wrong_user_data_ends_at_once(harness: VmHarness, name: str, value: str | None) -> None:
+    vm = harness.boot("i-0016", header={name: value})
+    harness.ended(vm)
     assert name in vm.console()
 
 
-def test_a_failing_agent_leaves_its_last_words_without_the_credential(yard: Yard, tmp_path: Path) -> None:
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0017", job_id, token)
+def test_a_failing_agent_leaves_its_last_words_without_the_credential(harness: VmHarness, tmp_path: Path) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0017", job_id, token)
     agent = tmp_path / "agent"
     agent.write_text(
         '#!/usr/bin/env bash\necho "panic: cannot use $(cat "${BUILDKITE_AGENT_TOKEN#file://}")"; exit 1\n'
     )
     agent.chmod(agent.stat().st_mode | stat.S_IXUSR)
-    vm = yard.boot("i-0017", agent=agent)
-    yard.ended(vm)
-    detail = yard.mail("i-0017")["detail"]
+    vm = harness.boot("i-0017", agent=agent)
+    harness.ended(vm)
+    detail = harness.mail("i-0017")["detail"]
     assert detail.startswith("1 panic: cannot use ***")
     assert token not in vm.console()

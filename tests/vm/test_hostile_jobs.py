@@ -10,26 +10,26 @@ from botocore.exceptions import ClientError
 
 from agent_stack.adapters.dynamodb import DynamoMailbox, Table
 from agent_stack.domain.identifiers import InstanceArn
-from agent_stack.domain.states import Baton
+from agent_stack.domain.states import CredentialHolder
 from tests.contract.tables import dynamo_calls
 from tests.simulator.clock import VirtualClock
 from tests.simulator.vm import MachineIdentity
-from tests.vm.yard import REGION, Yard, arn, wait_for
+from tests.vm.harness import REGION, VmHarness, arn, wait_for
 
 pytestmark = pytest.mark.e2e
 
 OWN, OTHER = "i-0301", "i-0302"
 
 
-def as_vm(yard: Yard, service: str) -> Any:  # noqa: ANN401  (a client of any service)
+def as_vm(harness: VmHarness, service: str) -> Any:  # noqa: ANN401  (a client of any service)
     """A client with the keys that a job reads where the metadata service is open to it."""
     keys = MachineIdentity(
-        instance_id=OWN, region=REGION, account_id=yard.aws.deployed.account_id, zone="", instance_type=""
+        instance_id=OWN, region=REGION, account_id=harness.aws.deployed.account_id, zone="", instance_type=""
     )
     return boto3.client(
         service,  # type: ignore[call-overload]  # any service's name
         region_name=REGION,
-        endpoint_url=yard.aws.front.origin,
+        endpoint_url=harness.aws.front.origin,
         aws_access_key_id=keys.access_key_id,
         aws_secret_access_key=keys.secret_access_key,
         aws_session_token=keys.session_token,
@@ -78,33 +78,35 @@ DENIED: dict[str, Callable[[Any, str], object]] = {
 
 
 @pytest.mark.parametrize("what", DENIED)
-def test_with_the_vms_role_a_job_cannot(yard: Yard, what: str) -> None:
+def test_with_the_vms_role_a_job_cannot(harness: VmHarness, what: str) -> None:
     for instance_id in (OWN, OTHER):
-        job_id, token = yard.reserve("true")
-        yard.fill(instance_id, job_id, token)
+        job_id, token = harness.reserve("true")
+        harness.fill(instance_id, job_id, token)
     with pytest.raises(ClientError) as raised:
-        DENIED[what](as_vm(yard, "dynamodb"), yard.aws.deployed.mailbox_table)
+        DENIED[what](as_vm(harness, "dynamodb"), harness.aws.deployed.mailbox_table)
     assert raised.value.response["Error"]["Code"] == "AccessDeniedException"
-    assert yard.mail(OTHER)["credential"].startswith("bkjat_")
+    assert harness.mail(OTHER)["credential"].startswith("bkjat_")
 
 
-def test_another_parameter_is_not_for_the_role(yard: Yard) -> None:
+def test_another_parameter_is_not_for_the_role(harness: VmHarness) -> None:
     with pytest.raises(ClientError, match="AccessDenied"):
-        as_vm(yard, "ssm").get_parameter(Name="/somebody/elses")
+        as_vm(harness, "ssm").get_parameter(Name="/somebody/elses")
 
 
-def test_a_lie_of_four_hundred_kilobytes_has_no_consequence(yard: Yard) -> None:
+def test_a_lie_of_four_hundred_kilobytes_has_no_consequence(harness: VmHarness) -> None:
     """A job may write into its VM's own mailbox; what it writes there is cropped, and decides nothing."""
-    job_id, token = yard.reserve("true")
-    yard.fill(OWN, job_id, token)
-    client, table = as_vm(yard, "dynamodb"), yard.aws.deployed.mailbox_table
+    job_id, token = harness.reserve("true")
+    harness.fill(OWN, job_id, token)
+    client, table = as_vm(harness, "dynamodb"), harness.aws.deployed.mailbox_table
     write(client, table, OWN, "REMOVE credential", ReturnValues="UPDATED_OLD")
     lie = {":s": {"S": "failed"}, ":d": {"S": "x" * 390_000}}
     write(client, table, OWN, "SET stage = :s, detail = :d", ExpressionAttributeValues=lie)
     clock = VirtualClock()
-    mailbox = DynamoMailbox(table=Table(client=yard.aws.dynamodb, calls=dynamo_calls(clock), name=table), clock=clock)
+    mailbox = DynamoMailbox(
+        table=Table(client=harness.aws.dynamodb, calls=dynamo_calls(clock), name=table), clock=clock
+    )
     mail = mailbox.read([InstanceArn(arn(OWN))])[InstanceArn(arn(OWN))]
-    assert mail.baton is Baton.VM
+    assert mail.credential_holder is CredentialHolder.VM
     assert len(mail.detail) <= 300
     with pytest.raises(ClientError):
         write(client, table, OWN, "SET detail = :d", ExpressionAttributeValues={":d": {"S": "x" * 410_000}})
@@ -117,20 +119,20 @@ READ_METADATA = (
 
 
 @pytest.mark.parametrize(("setting", "said"), [("blocked", "refused\n"), ("allowed", "reached\n")])
-def test_metadata_is_for_jobs_only_where_the_operator_says_so(yard: Yard, setting: str, said: str) -> None:
-    job_id, token = yard.reserve(READ_METADATA)
-    yard.fill("i-0303", job_id, token)
-    vm = yard.boot("i-0303", header={"JOB_METADATA": setting})
-    yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == said
+def test_metadata_is_for_jobs_only_where_the_operator_says_so(harness: VmHarness, setting: str, said: str) -> None:
+    job_id, token = harness.reserve(READ_METADATA)
+    harness.fill("i-0303", job_id, token)
+    vm = harness.boot("i-0303", header={"JOB_METADATA": setting})
+    harness.ended(vm)
+    assert harness.buildkite.job(job_id).log == said
 
 
-def test_the_credential_is_in_no_file_while_the_job_runs(yard: Yard) -> None:
-    job_id, token = yard.reserve("echo begun; sleep 3")
-    yard.fill("i-0304", job_id, token)
-    vm = yard.boot("i-0304")
-    wait_for(lambda: yard.buildkite.job(job_id).log == "begun\n")
+def test_the_credential_is_in_no_file_while_the_job_runs(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("echo begun; sleep 3")
+    harness.fill("i-0304", job_id, token)
+    vm = harness.boot("i-0304")
+    wait_for(lambda: harness.buildkite.job(job_id).log == "begun\n")
     left = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())
     assert token not in left
-    assert "credential" not in yard.mail("i-0304")
-    yard.ended(vm)
+    assert "credential" not in harness.mail("i-0304")
+    harness.ended(vm)

@@ -7,9 +7,9 @@ import pytest
 
 from tests.simulator.buildkite import JobState
 from tests.simulator.vm import LocalVm
+from tests.vm.harness import BUCKET, VmHarness
 from tests.vm.test_every_end import kill_boot_program
 from tests.vm.test_private_work import bundle, keep, put
-from tests.vm.yard import BUCKET, Yard
 
 pytestmark = pytest.mark.e2e
 
@@ -27,10 +27,10 @@ TAKEN = "dynamodb:UpdateItem credential_taken"
 OWN_END = "systemctl poweroff"
 
 
-def boot(yard: Yard, instance_id: str) -> tuple[LocalVm, str]:
-    job_id, token = yard.reserve("sleep 0.5")
-    yard.fill(instance_id, job_id, token)
-    return yard.boot(instance_id, header=EVERYTHING), job_id
+def boot(harness: VmHarness, instance_id: str) -> tuple[LocalVm, str]:
+    job_id, token = harness.reserve("sleep 0.5")
+    harness.fill(instance_id, job_id, token)
+    return harness.boot(instance_id, header=EVERYTHING), job_id
 
 
 def kill_after(vm: LocalVm, effects: int) -> threading.Thread:
@@ -46,26 +46,26 @@ def kill_after(vm: LocalVm, effects: int) -> threading.Thread:
     return watcher
 
 
-def test_killed_after_any_step_it_ends_and_the_job_is_one_agents_or_nobodys(yard: Yard) -> None:
-    put(yard, "bootstrap", b"#!/bin/sh\n")
-    put(yard, "hooks.tar.gz", bundle(pre_command="#!/bin/sh\n"))
-    keep(yard, "/private/environment", "NAME=value\n")
-    whole, _ = boot(yard, "i-0500")
-    yard.ended(whole)
+def test_killed_after_any_step_it_ends_and_the_job_is_one_agents_or_nobodys(harness: VmHarness) -> None:
+    put(harness, "bootstrap", b"#!/bin/sh\n")
+    put(harness, "hooks.tar.gz", bundle(pre_command="#!/bin/sh\n"))
+    keep(harness, "/private/environment", "NAME=value\n")
+    whole, _ = boot(harness, "i-0500")
+    harness.ended(whole)
     effects = whole.effects()
     last = next(number for number, effect in enumerate(effects) if effect == OWN_END)
     assert last >= 20, effects
     for first in range(1, last + 1, AT_ONCE):
         killed = []
         for number in range(first, min(first + AT_ONCE, last + 1)):
-            vm, job_id = boot(yard, f"i-05{number:02}")
+            vm, job_id = boot(harness, f"i-05{number:02}")
             killed.append((vm, job_id, f"i-05{number:02}", kill_after(vm, number)))
         for vm, job_id, instance_id, watcher in killed:
             watcher.join()
-            yard.ended(vm)
-            agents = [agent for agent in yard.buildkite.agents() if agent.name == f"stack-{instance_id}"]
-            untouched = "credential" in yard.mail(instance_id)
-            assert untouched == (TAKEN not in yard.steps(vm)), instance_id
+            harness.ended(vm)
+            agents = [agent for agent in harness.buildkite.agents() if agent.name == f"stack-{instance_id}"]
+            untouched = "credential" in harness.mail(instance_id)
+            assert untouched == (TAKEN not in harness.steps(vm)), instance_id
             assert len(agents) <= (0 if untouched else 1), instance_id
-            job = yard.buildkite.job(job_id)
+            job = harness.buildkite.job(job_id)
             assert job.state is (JobState.FINISHED if job.agent_id else JobState.RESERVED), (instance_id, job.state)

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.buildkite import Step
-from tests.vm.yard import Yard
+from tests.vm.harness import VmHarness
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SSHD is None, reason="there is no sshd here")]
 
 
-def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(yard: Yard, tmp_path: Path) -> None:
+def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(harness: VmHarness, tmp_path: Path) -> None:
     key, repository = _key(tmp_path / "operator"), _repository(tmp_path / "operator")
     with _ssh_server(tmp_path / "server", key.with_suffix(".pub")) as port:
-        yard.aws.client("ssm").put_parameter(
+        harness.aws.client("ssm").put_parameter(
             Name="/private/default/ssh-key", Value=key.read_text(), Type="SecureString", Overwrite=True
         )
         environment = {
@@ -32,13 +32,13 @@ def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(yard: Yard, tmp_path
             " -o IdentityFile=none",
         }
         command = 'cat secret; ls -A "$AGENT_STACK_PRIVATE"; ssh-agent -k >/dev/null'
-        job_id, token = yard.reserve(Step(command=command, env=environment))
-        yard.fill("i-0501", job_id, token)
-        vm = yard.boot("i-0501", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key"})
-        yard.ended(vm)
-    assert "the plan\n" in yard.buildkite.job(job_id).log
-    assert yard.buildkite.job(job_id).exit_status == 0
-    assert "git-ssh-key" not in yard.buildkite.job(job_id).log
+        job_id, token = harness.reserve(Step(command=command, env=environment))
+        harness.fill("i-0501", job_id, token)
+        vm = harness.boot("i-0501", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key"})
+        harness.ended(vm)
+    assert "the plan\n" in harness.buildkite.job(job_id).log
+    assert harness.buildkite.job(job_id).exit_status == 0
+    assert "git-ssh-key" not in harness.buildkite.job(job_id).log
 
 
 def _run(*command: str | Path, cwd: Path) -> None:
@@ -77,8 +77,8 @@ def _ssh_server(directory: Path, public_key: Path) -> Iterator[int]:
         Path("/run/sshd").mkdir(exist_ok=True)  # of sshd's own when it runs as root
     server = subprocess.Popen([str(SSHD), "-D", "-e", "-f", directory / "config"], stderr=subprocess.DEVNULL)
     try:
-        give_up_at = time.monotonic() + 5
-        while time.monotonic() < give_up_at:
+        retry_until = time.monotonic() + 5
+        while time.monotonic() < retry_until:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break

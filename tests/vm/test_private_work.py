@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.vm import process
-from tests.vm.yard import BUCKET, Yard, wait_for
+from tests.vm.harness import BUCKET, VmHarness, wait_for
 
 pytestmark = pytest.mark.e2e
 
 SHIMS = process.HERE / "shims"
 
 
-def put(yard: Yard, key: str, content: bytes) -> None:
-    yard.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=content)
+def put(harness: VmHarness, key: str, content: bytes) -> None:
+    harness.aws.client("s3").put_object(Bucket=BUCKET, Key=key, Body=content)
 
 
 def bundle(**hooks: str) -> bytes:
@@ -31,20 +31,20 @@ def bundle(**hooks: str) -> bytes:
     return content.getvalue()
 
 
-def keep(yard: Yard, name: str, value: str) -> None:
-    yard.aws.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
+def keep(harness: VmHarness, name: str, value: str) -> None:
+    harness.aws.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=True)
 
 
-def test_the_operators_script_runs_before_the_agent(yard: Yard) -> None:
+def test_the_operators_script_runs_before_the_agent(harness: VmHarness) -> None:
     """With what root usually has: what it makes is for everybody, and the job's user is there to be given things."""
-    put(yard, "bootstrap", b"#!/bin/sh\ncd $STATE_DIRECTORY; mkdir tools; echo prepared >tools/it; echo at $HOME\n")
-    job_id, token = yard.reserve("stat -c %a ../../../../tools/it; cat ../../../../tools/it")
-    yard.fill("i-0201", job_id, token)
-    vm = yard.boot("i-0201", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap"})
-    yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == "644\nprepared\n"
+    put(harness, "bootstrap", b"#!/bin/sh\ncd $STATE_DIRECTORY; mkdir tools; echo prepared >tools/it; echo at $HOME\n")
+    job_id, token = harness.reserve("stat -c %a ../../../../tools/it; cat ../../../../tools/it")
+    harness.fill("i-0201", job_id, token)
+    vm = harness.boot("i-0201", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap"})
+    harness.ended(vm)
+    assert harness.buildkite.job(job_id).log == "644\nprepared\n"
     assert "at /root" in vm.console()
-    steps = [step.split()[0] for step in yard.steps(vm)]
+    steps = [step.split()[0] for step in harness.steps(vm)]
     assert steps.index("useradd") < steps.index("s3:GetObject")
 
 
@@ -58,34 +58,34 @@ def test_the_operators_script_runs_before_the_agent(yard: Yard) -> None:
     ],
 )
 def test_a_preparation_that_fails_costs_the_vm_and_not_the_credential(
-    yard: Yard, script: bytes, header: dict[str, str], said: str
+    harness: VmHarness, script: bytes, header: dict[str, str], said: str
 ) -> None:
-    put(yard, "bootstrap", script)
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0202", job_id, token)
+    put(harness, "bootstrap", script)
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0202", job_id, token)
     environment = {name: value for name, value in header.items() if name == "BOOTSTRAP_TIMEOUT_SECONDS"}
-    vm = yard.boot("i-0202", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap", **header}, environment=environment)
-    yard.ended(vm)
-    assert yard.mail("i-0202")["stage"] == "failed"
-    assert said in yard.mail("i-0202")["detail"]
-    assert "credential" in yard.mail("i-0202")
+    vm = harness.boot("i-0202", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap", **header}, environment=environment)
+    harness.ended(vm)
+    assert harness.mail("i-0202")["stage"] == "failed"
+    assert said in harness.mail("i-0202")["detail"]
+    assert "credential" in harness.mail("i-0202")
 
 
-def test_another_object_of_the_bucket_is_not_for_the_vm(yard: Yard) -> None:
-    put(yard, "secret", b"")
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0203", job_id, token)
-    vm = yard.boot("i-0203", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/secret"})
-    yard.ended(vm)
-    assert any(step.startswith("s3:GetObject") and step.endswith("denied") for step in yard.steps(vm))
+def test_another_object_of_the_bucket_is_not_for_the_vm(harness: VmHarness) -> None:
+    put(harness, "secret", b"")
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0203", job_id, token)
+    vm = harness.boot("i-0203", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/secret"})
+    harness.ended(vm)
+    assert any(step.startswith("s3:GetObject") and step.endswith("denied") for step in harness.steps(vm))
 
 
-def test_packages_whose_command_is_missing_are_installed(yard: Yard) -> None:
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0204", job_id, token)
-    vm = yard.boot("i-0204", header={"PACKAGES": "git,docker"})
-    yard.ended(vm)
-    steps = yard.steps(vm)
+def test_packages_whose_command_is_missing_are_installed(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0204", job_id, token)
+    vm = harness.boot("i-0204", header={"PACKAGES": "git,docker"})
+    harness.ended(vm)
+    steps = harness.steps(vm)
     assert "dnf install -q -y docker" in steps
     assert steps.index("dnf install -q -y docker") < steps.index("systemctl start docker")
     assert "dynamodb:UpdateItem preparing" in steps
@@ -97,44 +97,44 @@ echo "apt-get $*" >>"$LOCAL_VM_ROOT/effects.log"
 """
 
 
-def test_on_ubuntu_an_update_of_the_images_own_is_waited_for(yard: Yard, tmp_path: Path) -> None:
+def test_on_ubuntu_an_update_of_the_images_own_is_waited_for(harness: VmHarness, tmp_path: Path) -> None:
     """It holds apt's locks for the first seconds of a first boot."""
     ubuntu = tmp_path / "ubuntu"
     ubuntu.mkdir()
     for shim in SHIMS.iterdir():
         if shim.name != "dnf":
             (ubuntu / shim.name).symlink_to(shim)
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0214", job_id, token)
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0214", job_id, token)
     path = f"{ubuntu}:{tmp_path / 'i-0214' / 'bin'}:/usr/bin:/bin"
     files = {"bin/apt-get": APT}
-    vm = yard.boot("i-0214", header={"PACKAGES": "git,docker"}, files=files, environment={"PATH": path})
-    yard.ended(vm)
-    assert [step for step in yard.steps(vm) if step.startswith("apt-get")] == [
+    vm = harness.boot("i-0214", header={"PACKAGES": "git,docker"}, files=files, environment={"PATH": path})
+    harness.ended(vm)
+    assert [step for step in harness.steps(vm) if step.startswith("apt-get")] == [
         "apt-get -qq update",
         "apt-get -qq update",
         "apt-get -qq install -y --no-install-recommends docker.io",
     ]
-    assert yard.buildkite.job(job_id).state == "finished"
+    assert harness.buildkite.job(job_id).state == "finished"
 
 
-def test_ubuntu_neither_restarts_the_agent_nor_upgrades_itself_under_a_job(yard: Yard) -> None:
+def test_ubuntu_neither_restarts_the_agent_nor_upgrades_itself_under_a_job(harness: VmHarness) -> None:
     """Its needrestart would, after any installation, a job's own included."""
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0215", job_id, token)
-    vm = yard.boot("i-0215", files={"bin/apt-get": "#!/bin/sh\n"})
-    yard.ended(vm)
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0215", job_id, token)
+    vm = harness.boot("i-0215", files={"bin/apt-get": "#!/bin/sh\n"})
+    harness.ended(vm)
     spared = (vm.directory / "etc/needrestart/conf.d/agent-stack.conf").read_text()
     assert spared == "$nrconf{override_rc}{qr(^agent-stack-)} = 0;\n"
-    assert "systemctl stop apt-daily.timer apt-daily-upgrade.timer" in yard.steps(vm)
+    assert "systemctl stop apt-daily.timer apt-daily-upgrade.timer" in harness.steps(vm)
 
 
-def test_hooks_of_the_operator_run_and_ours_beside_them(yard: Yard) -> None:
+def test_hooks_of_the_operator_run_and_ours_beside_them(harness: VmHarness) -> None:
     hooks = bundle(environment='export FROM_OPERATOR="$FROM_PARAMETER, too"\n', pre_command="#!/bin/sh\n")
-    put(yard, "hooks.tar.gz", hooks)
-    keep(yard, "/private/environment", 'FROM_PARAMETER=a "quoted" \\ value\nNOT A NAME=x\n')
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0205", job_id, token)
+    put(harness, "hooks.tar.gz", hooks)
+    keep(harness, "/private/environment", 'FROM_PARAMETER=a "quoted" \\ value\nNOT A NAME=x\n')
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0205", job_id, token)
     header = {"HOOKS_URL": f"s3://{BUCKET}/hooks.tar.gz", "JOB_ENVIRONMENT_PARAMETER": "/private/environment"}
     probe = """#!/bin/bash
 source "$BUILDKITE_HOOKS_PATH/environment"
@@ -142,18 +142,18 @@ echo "$FROM_OPERATOR"
 ls "$BUILDKITE_HOOKS_PATH"
 exit 3
 """
-    vm = yard.boot("i-0205", agent=None, files={"bin/buildkite-agent": probe}, header=header)
-    yard.ended(vm)
+    vm = harness.boot("i-0205", agent=None, files={"bin/buildkite-agent": probe}, header=header)
+    harness.ended(vm)
     said = (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines()
     assert said == ['a "quoted" \\ value, too', "environment", "environment.operator", "pre-command"]
 
 
-def test_keys_are_read_for_the_jobs_queue_and_end_with_the_agent(yard: Yard) -> None:
+def test_keys_are_read_for_the_jobs_queue_and_end_with_the_agent(harness: VmHarness) -> None:
     key = yard_key(Path(os.environ.get("TMPDIR", "/tmp")) / "never-written")
-    keep(yard, "/private/default/ssh-key", key)
-    keep(yard, "/private/git-credentials", "https://x-token:s3cr3t@git.example")
-    keep(yard, "/private/signing-key", '{"keys": ["private"]}')
-    keep(yard, "/private/verification-key", '{"keys": ["public"]}')
+    keep(harness, "/private/default/ssh-key", key)
+    keep(harness, "/private/git-credentials", "https://x-token:s3cr3t@git.example")
+    keep(harness, "/private/signing-key", '{"keys": ["private"]}')
+    keep(harness, "/private/verification-key", '{"keys": ["public"]}')
     header = {
         "GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key",
         "GIT_CREDENTIALS_PARAMETER": "/private/git-credentials",
@@ -176,10 +176,10 @@ echo "$BUILDKITE_GIT_CLONE_FLAGS, $OTHER"
 ssh-agent -k >/dev/null
 exit 3
 """
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0206", job_id, token)
-    vm = yard.boot("i-0206", agent=None, files={"bin/buildkite-agent": probe}, header=header)
-    yard.ended(vm)
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0206", job_id, token)
+    vm = harness.boot("i-0206", agent=None, files={"bin/buildkite-agent": probe}, header=header)
+    harness.ended(vm)
     assert (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines() == [
         "of-the-tests",
         "docker",
@@ -214,27 +214,27 @@ def yard_key(path: Path) -> str:
     return made.stdout
 
 
-def test_a_parameter_that_is_not_there_is_named(yard: Yard) -> None:
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0207", job_id, token)
-    vm = yard.boot("i-0207", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/missing"})
-    yard.ended(vm)
-    assert "parameter /private/default/missing cannot be read" in yard.mail("i-0207")["detail"]
+def test_a_parameter_that_is_not_there_is_named(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0207", job_id, token)
+    vm = harness.boot("i-0207", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/missing"})
+    harness.ended(vm)
+    assert "parameter /private/default/missing cannot be read" in harness.mail("i-0207")["detail"]
 
 
-def test_logs_go_to_cloudwatch_without_the_credential(yard: Yard) -> None:
-    logs = yard.aws.client("logs")
+def test_logs_go_to_cloudwatch_without_the_credential(harness: VmHarness) -> None:
+    logs = harness.aws.client("logs")
     group = "/agent-stack/stack/vms"
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0208", job_id, token)
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0208", job_id, token)
     probe = """#!/bin/bash
 token=$(cat "${BUILDKITE_AGENT_TOKEN#file://}")
 for n in {1..450}; do echo "line $n \\"quoted\\" \\\\ $token"; done
 sleep 1
 exit 3
 """
-    vm = yard.boot("i-0208", agent=None, files={"bin/buildkite-agent": probe}, header={"LOG_GROUP": group})
-    yard.ended(vm)
+    vm = harness.boot("i-0208", agent=None, files={"bin/buildkite-agent": probe}, header={"LOG_GROUP": group})
+    harness.ended(vm)
     answer = logs.get_log_events(logGroupName=group, logStreamName="i-0208", startFromHead=True)
     said = [event["message"] for event in answer["events"]]
     assert 'line 450 "quoted" \\ ***' in said
@@ -243,50 +243,50 @@ exit 3
     assert token not in json.dumps(said)
 
 
-def test_logs_that_cannot_be_shipped_cost_nothing(yard: Yard) -> None:
-    job_id, token = yard.reserve("echo ok")
-    yard.fill("i-0209", job_id, token)
-    vm = yard.boot("i-0209", header={"LOG_GROUP": "/somebody/elses"})
-    yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == "ok\n"
+def test_logs_that_cannot_be_shipped_cost_nothing(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("echo ok")
+    harness.fill("i-0209", job_id, token)
+    vm = harness.boot("i-0209", header={"LOG_GROUP": "/somebody/elses"})
+    harness.ended(vm)
+    assert harness.buildkite.job(job_id).log == "ok\n"
     assert "logs not shipped: AccessDeniedException" in vm.console()
 
 
 @pytest.mark.parametrize("sudo", ["allowed", "denied"])
-def test_a_job_is_root_only_where_the_operator_says_so(yard: Yard, sudo: str) -> None:
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0210", job_id, token)
-    vm = yard.boot("i-0210", header={"JOB_SUDO": sudo})
-    yard.ended(vm)
+def test_a_job_is_root_only_where_the_operator_says_so(harness: VmHarness, sudo: str) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0210", job_id, token)
+    vm = harness.boot("i-0210", header={"JOB_SUDO": sudo})
+    harness.ended(vm)
     assert (vm.directory / "etc/sudoers.d/agent-stack").exists() is (sudo == "allowed")
 
 
 @pytest.mark.parametrize("docker", ["allowed", "denied"])
-def test_a_job_has_dockers_group_only_where_the_operator_says_so(yard: Yard, docker: str) -> None:
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0211", job_id, token)
-    vm = yard.boot("i-0211", files={"bin/docker": "#!/bin/sh\n"}, header={"JOB_DOCKER": docker})
-    yard.ended(vm)
-    joined = "usermod --append --groups docker buildkite-agent" in yard.steps(vm)
+def test_a_job_has_dockers_group_only_where_the_operator_says_so(harness: VmHarness, docker: str) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0211", job_id, token)
+    vm = harness.boot("i-0211", files={"bin/docker": "#!/bin/sh\n"}, header={"JOB_DOCKER": docker})
+    harness.ended(vm)
+    joined = "usermod --append --groups docker buildkite-agent" in harness.steps(vm)
     assert joined is (docker == "allowed")
 
 
-def test_an_agent_is_asked_for_what_the_mailbox_says(yard: Yard) -> None:
+def test_an_agent_is_asked_for_what_the_mailbox_says(harness: VmHarness) -> None:
     """By environment alone: what differs between versions of the agent is its flags."""
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0212", job_id, token)
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0212", job_id, token)
     probe = '#!/bin/bash\necho "$@"; env | grep ^BUILDKITE | grep -v TOKEN | sort; exit 3'
-    vm = yard.boot("i-0212", agent=None, files={"bin/buildkite-agent": probe})
-    yard.ended(vm)
+    vm = harness.boot("i-0212", agent=None, files={"bin/buildkite-agent": probe})
+    harness.ended(vm)
     said = (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines()
     assert said[0] == "start"
     assert f"BUILDKITE_AGENT_ACQUIRE_JOB={job_id}" in said
     assert "BUILDKITE_AGENT_TAGS=queue=default,class=default" in said
 
 
-def test_the_default_queue_needs_no_tag(yard: Yard) -> None:
-    job_id, token = yard.reserve("echo ok")
-    yard.fill("i-0213", job_id, token, queue_key="", agent_tags="")
-    vm = yard.boot("i-0213")
-    yard.ended(vm)
-    wait_for(lambda: yard.buildkite.job(job_id).state == "finished")
+def test_the_default_queue_needs_no_tag(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("echo ok")
+    harness.fill("i-0213", job_id, token, queue_key="", agent_tags="")
+    vm = harness.boot("i-0213")
+    harness.ended(vm)
+    wait_for(lambda: harness.buildkite.job(job_id).state == "finished")

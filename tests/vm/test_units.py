@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.vm.units import UnitRequest, parse_systemd_run
-from tests.vm.yard import Yard
+from tests.vm.harness import VmHarness
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here to ask")
-def test_systemd_finds_nothing_wrong_with_them(yard: Yard, tmp_path: Path) -> None:
-    job_id, token = yard.reserve("true")
-    yard.fill("i-0401", job_id, token)
-    vm = yard.boot("i-0401")
-    yard.ended(vm)
+def test_systemd_finds_nothing_wrong_with_them(harness: VmHarness, tmp_path: Path) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0401", job_id, token)
+    vm = harness.boot("i-0401")
+    harness.ended(vm)
     started = [parse_systemd_run(shlex.split(line)[1:]) for line in vm.effects() if line.startswith("systemd-run ")]
     assert [unit.name for unit in started] == ["agent-stack-lifetime", "agent-stack-boot", "agent-stack-agent"]
     paths = [tmp_path / f"{unit.name}.service" for unit in started]

@@ -1,7 +1,7 @@
 """The port `Telemetry`: structured logs and embedded metrics, by AWS Lambda Powertools.
 
 One log record is one line of JSON whose message is constant; what varies are its keys. Metrics are gathered over an
-invocation and written at its end, one line for each set of dimensions: a tick each second must not be a line each
+invocation and written at its end, one line for each set of dimensions: a cycle each second must not be a line each
 second.
 """
 

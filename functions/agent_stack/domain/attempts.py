@@ -10,12 +10,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from agent_stack.domain.identifiers import InstanceId
-from agent_stack.domain.states import Market
+from agent_stack.domain.states import CapacityType
 
-KEPT = 2
+MAX_ATTEMPTS_STORED = 2
 """Attempts that a run remembers besides the one that it is in; a run's item stays under one kilobyte."""
 
-BYTES_OF_ONE = 76
+ATTEMPT_BYTES = 76
 """What one takes of the room that a run has for texts."""
 
 SPOT_LOSSES_BEFORE_ON_DEMAND = 2
@@ -34,7 +34,7 @@ class FailureKind(StrEnum):
     BOOT_PROGRAM = "boot"
     AGENT = "agent"
     TIMEOUT = "timeout"
-    TAKEN_BACK = "taken"
+    REVOKED = "taken"
 
 
 _MEANS = {
@@ -44,7 +44,7 @@ _MEANS = {
     FailureKind.BOOT_PROGRAM: "its boot program failed",
     FailureKind.AGENT: "its agent ended without taking the job",
     FailureKind.TIMEOUT: "no agent in time",
-    FailureKind.TAKEN_BACK: "its credential had to be taken back",
+    FailureKind.REVOKED: "its credential had to be taken back",
 }
 
 
@@ -74,7 +74,7 @@ class Attempt:
     instance_id: InstanceId
     instance_type: str
     zone: str
-    market: Market
+    capacity_type: CapacityType
     kind: FailureKind
     seconds: int
 
@@ -86,24 +86,24 @@ class Attempt:
     @property
     def pool(self) -> str:
         """Where it came from, as `Fleet.pools` names it."""
-        return f"{self.market}:{self.instance_type}:{self.zone}"
+        return f"{self.capacity_type}:{self.instance_type}:{self.zone}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
+class PriorUsage:
     """What earlier runs of a job used up of its attempts and notices."""
 
     attempts: int = 0
-    told: int = 0
+    notices_sent: int = 0
 
 
 def spot_losses(tried: Iterable[Attempt]) -> int:
     """How many of them spot has cost."""
     costs = {FailureKind.SPOT, FailureKind.CAPACITY}
-    return sum(attempt.market is Market.SPOT and attempt.kind in costs for attempt in tried)
+    return sum(attempt.capacity_type is CapacityType.SPOT and attempt.kind in costs for attempt in tried)
 
 
-def elsewhere(pools: Sequence[str], failed: Iterable[str]) -> tuple[str, ...]:
+def excluding_failed_pools(pools: Sequence[str], failed: Iterable[str]) -> tuple[str, ...]:
     """The pools without those where a VM has just failed; all of them when there is no other."""
     avoided = frozenset(failed)
     return tuple(pool for pool in pools if pool not in avoided) or tuple(pools)

@@ -11,9 +11,9 @@ from typing import Self
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import LaunchError, LaunchErrorClass
-from agent_stack.domain.states import Market
+from agent_stack.domain.states import CapacityType
 
-COOLING = timedelta(minutes=3)
+UNAVAILABLE_FOR = timedelta(minutes=3)
 """How long a dry pool is left alone. Source: what Karpenter found to work."""
 
 SHORTEST_PAUSE = timedelta(seconds=1)
@@ -22,7 +22,7 @@ LONGEST_PAUSE = timedelta(seconds=30)
 LOOK_AHEAD = timedelta(seconds=30)
 """Jobs are admitted that EC2's budget will grant within that time; more would only wait in our hands."""
 
-GATHERING = timedelta(seconds=5)
+BATCH_WINDOW = timedelta(seconds=5)
 """When jobs wait for EC2's budget anyway, this much of what it grants is asked for in one request, not one by one."""
 
 BREAKER_FIRST = timedelta(seconds=60)
@@ -30,7 +30,7 @@ BREAKER_LAST = timedelta(minutes=15)
 ACCOUNT = ClassName("*")
 """Stands for every class among the breakers: the account itself cannot launch."""
 
-MAX_COOLING = 200  # pools remembered; keeps the item under DynamoDB's and our own limits
+MAX_UNAVAILABLE_POOLS = 200  # pools remembered; keeps the item under DynamoDB's and our own limits
 MAX_MESSAGE_CHARACTERS = 300
 MINUTE = timedelta(minutes=1)
 
@@ -92,13 +92,13 @@ class LaunchMemory:
         last_words: EC2's latest reason by class, for the jobs that go without.
     """
 
-    cooling: Mapping[str, datetime] = field(default_factory=dict)
+    unavailable_pools: Mapping[str, datetime] = field(default_factory=dict)
     breakers: Mapping[ClassName, Breaker] = field(default_factory=dict)
     instances: Level | None = None
     requests: Level | None = None
     pause: Pause | None = None
     asked: tuple[tuple[datetime, int], ...] = ()
-    last_words: Mapping[ClassName, str] = field(default_factory=dict)
+    last_error_by_class: Mapping[ClassName, str] = field(default_factory=dict)
 
     def granted(self, budget: Budget, now: datetime, ahead: timedelta = timedelta()) -> int:
         """How many instances EC2 will grant by `ahead` from now."""
@@ -117,7 +117,7 @@ class LaunchMemory:
         """Whether EC2 would grant all of so many VMs now, or enough of them for a request."""
         if self.paused(now) or not self.requests_left(now):
             return False
-        enough = max(1, int(min(budget.burst, budget.per_second * GATHERING.total_seconds())))
+        enough = max(1, int(min(budget.burst, budget.per_second * BATCH_WINDOW.total_seconds())))
         return self.granted(budget, now) >= min(count, enough)
 
     def throttled(self, now: datetime, jitter: float) -> Self:
@@ -144,9 +144,9 @@ class LaunchMemory:
                 return breaker
         return None
 
-    def resting(self, now: datetime) -> frozenset[str]:
+    def unavailable(self, now: datetime) -> frozenset[str]:
         """Pools and markets that are left alone now."""
-        return frozenset(pool for pool, until in self.cooling.items() if until > now)
+        return frozenset(pool for pool, until in self.unavailable_pools.items() if until > now)
 
     def asking(self, count: int, budget: Budget, now: datetime, *, requests: int = 1) -> Self:
         """That many are asked for now, in so many requests."""
@@ -176,7 +176,7 @@ class LaunchMemory:
             learnt = replace(learnt, instances=Level(tokens=0.0, at=now)).throttled(now, jitter)
         if errors:
             words = f"{errors[-1].code}: {errors[-1].message}"[:MAX_MESSAGE_CHARACTERS]
-            learnt = replace(learnt, last_words={**learnt.last_words, name: words})
+            learnt = replace(learnt, last_error_by_class={**learnt.last_error_by_class, name: words})
         return learnt
 
     def _told(self, name: ClassName, error: LaunchError, *, hopeful: bool, now: datetime) -> Self:
@@ -197,10 +197,10 @@ class LaunchMemory:
         return learnt
 
     def _cooled(self, pools: Iterable[str], now: datetime) -> Self:
-        resting = {pool: until for pool, until in self.cooling.items() if until > now}
-        resting |= dict.fromkeys(pools, now + COOLING)
-        latest = sorted(resting.items(), key=lambda item: item[1])[-MAX_COOLING:]
-        return replace(self, cooling=dict(latest))
+        unavailable = {pool: until for pool, until in self.unavailable_pools.items() if until > now}
+        unavailable |= dict.fromkeys(pools, now + UNAVAILABLE_FOR)
+        latest = sorted(unavailable.items(), key=lambda item: item[1])[-MAX_UNAVAILABLE_POOLS:]
+        return replace(self, unavailable_pools=dict(latest))
 
     def _broken(self, key: ClassName, error: LaunchError, now: datetime) -> Self:
         before = self.breakers.get(key)
@@ -221,7 +221,9 @@ def _left(level: Level | None, budget: Budget, now: datetime) -> float:
     return budget.burst if level is None else level.now(budget, now)
 
 
-def choose_market(vm_class: VmClass, pools: Mapping[Market, Sequence[str]], resting: frozenset[str]) -> Market | None:
+def choose_capacity_type(
+    vm_class: VmClass, pools: Mapping[CapacityType, Sequence[str]], unavailable: frozenset[str]
+) -> CapacityType | None:
     """The market to ask: the class's own while any pool of it is open, then the other one where the class allows it.
 
     Args:
@@ -231,8 +233,10 @@ def choose_market(vm_class: VmClass, pools: Mapping[Market, Sequence[str]], rest
     Returns:
         None when every pool rests.
     """
-    markets = (vm_class.market, Market.ON_DEMAND) if vm_class.fallback else (vm_class.market,)
-    for market in markets:
-        if market not in resting and any(pool not in resting for pool in pools.get(market, ())):
-            return market
+    capacity_types = (
+        (vm_class.capacity_type, CapacityType.ON_DEMAND) if vm_class.fallback else (vm_class.capacity_type,)
+    )
+    for capacity_type in capacity_types:
+        if capacity_type not in unavailable and any(pool not in unavailable for pool in pools.get(capacity_type, ())):
+            return capacity_type
     return None

@@ -10,13 +10,13 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 
 from agent_stack.domain.identifiers import ClassName, QueueKey
-from agent_stack.domain.states import Market
+from agent_stack.domain.states import CapacityType
 
 CLASS_RULE = "class"
 TYPE_RULE = "instance-type"
-MARKET_RULE = "market"
+CAPACITY_TYPE_RULE = "market"
 QUEUE_RULE = "queue"
-_MARKETS = frozenset(market.value for market in Market)
+_CAPACITY_TYPES = frozenset(capacity_type.value for capacity_type in CapacityType)
 _FALLBACK = "fallback"
 """Ends the name of a class that is asked for on-demand in place of spot. No rule of a job can say it."""
 
@@ -47,7 +47,7 @@ class VmClass:
     instance_types: tuple[str, ...]
     image: str
     ordered: bool = True
-    market: Market = Market.ON_DEMAND
+    capacity_type: CapacityType = CapacityType.ON_DEMAND
     root_device: str | None = None
     volume_gib: int | None = None
     max_instances: int | None = None
@@ -55,27 +55,33 @@ class VmClass:
     vcpus: int | None = None
     boot_timeout: timedelta = timedelta(minutes=5)
     allowed_types: tuple[str, ...] = ()
-    allowed_markets: frozenset[Market] = frozenset()
+    allowed_capacity_types: frozenset[CapacityType] = frozenset()
     agent_tags: tuple[str, ...] = ()
 
-    def chosen(self, *, instance_type: str | None, market: Market | None) -> "VmClass | Unmatched":
+    def chosen(self, *, instance_type: str | None, capacity_type: CapacityType | None) -> "VmClass | Unmatched":
         """This class as a job wants it, under a name of its own, if the operator allows that.
 
         The name tells all of it, so that VMs of one shape are launched together and a record needs nothing more.
         """
         if instance_type is not None and not self._allows(instance_type):
             return Unmatched(reason=self._not_allowed(TYPE_RULE, instance_type, self.allowed_types))
-        if market is not None and market is not self.market and market not in self.allowed_markets:
+        if (
+            capacity_type is not None
+            and capacity_type is not self.capacity_type
+            and capacity_type not in self.allowed_capacity_types
+        ):
             return Unmatched(
-                reason=self._not_allowed(MARKET_RULE, market, sorted({self.market, *self.allowed_markets}))
+                reason=self._not_allowed(
+                    CAPACITY_TYPE_RULE, capacity_type, sorted({self.capacity_type, *self.allowed_capacity_types})
+                )
             )
-        name = "/".join([self.name, *filter(None, (instance_type, market))])
+        name = "/".join([self.name, *filter(None, (instance_type, capacity_type))])
         return replace(
             self,
             name=ClassName(name),
             instance_types=(instance_type,) if instance_type else self.instance_types,
-            market=market or self.market,
-            fallback=self.fallback and market is None,
+            capacity_type=capacity_type or self.capacity_type,
+            fallback=self.fallback and capacity_type is None,
         )
 
     def _allows(self, instance_type: str) -> bool:
@@ -125,7 +131,7 @@ class ClassBook:
             return Unmatched(reason=f"There is no class “{_crop(name)}” here. {self._offer()}")
         offered = [_split(tag) for tag in (*self.deployment_tags, *vm_class.agent_tags)]
         for key, value in wanted:
-            if key in (CLASS_RULE, TYPE_RULE, MARKET_RULE) or (key == QUEUE_RULE and value == queue):
+            if key in (CLASS_RULE, TYPE_RULE, CAPACITY_TYPE_RULE) or (key == QUEUE_RULE and value == queue):
                 continue
             if key == QUEUE_RULE:
                 return Unmatched(reason=f"The job asks for queue “{_crop(value)}” but waits in “{queue}”.")
@@ -145,15 +151,16 @@ class ClassBook:
         vm_class = self.classes.get(ClassName(base))
         if vm_class is None or not choices:
             return vm_class
-        markets = [choice for choice in choices if choice in _MARKETS]
-        types = [choice for choice in choices if choice not in (*_MARKETS, _FALLBACK)]
+        capacity_types = [choice for choice in choices if choice in _CAPACITY_TYPES]
+        types = [choice for choice in choices if choice not in (*_CAPACITY_TYPES, _FALLBACK)]
         shaped = vm_class.chosen(
-            instance_type=types[0] if types else None, market=Market(markets[0]) if markets else None
+            instance_type=types[0] if types else None,
+            capacity_type=CapacityType(capacity_types[0]) if capacity_types else None,
         )
         if isinstance(shaped, Unmatched) or _FALLBACK not in choices:
             return None if isinstance(shaped, Unmatched) else shaped
-        market = Market.ON_DEMAND if shaped.fallback else shaped.market
-        return replace(shaped, name=name, market=market, fallback=False)
+        capacity_type = CapacityType.ON_DEMAND if shaped.fallback else shaped.capacity_type
+        return replace(shaped, name=name, capacity_type=capacity_type, fallback=False)
 
     def _offer(self) -> str:
         names = sorted(self.classes)
@@ -177,12 +184,18 @@ def on_demand_name(name: ClassName) -> ClassName:
 
 def _as_wanted(vm_class: VmClass, wanted: dict[str, str]) -> VmClass | Unmatched:
     """What the rules choose within the class; `*` and silence choose nothing."""
-    instance_type, market = (None if wanted.get(rule) == "*" else wanted.get(rule) for rule in (TYPE_RULE, MARKET_RULE))
-    if instance_type is None and market is None:
+    instance_type, capacity_type = (
+        None if wanted.get(rule) == "*" else wanted.get(rule) for rule in (TYPE_RULE, CAPACITY_TYPE_RULE)
+    )
+    if instance_type is None and capacity_type is None:
         return vm_class
-    if market is not None and market not in _MARKETS:
-        return Unmatched(reason=f"There is no market “{_crop(market)}”. Use {' or '.join(sorted(Market))}.")
-    return vm_class.chosen(instance_type=instance_type, market=Market(market) if market else None)
+    if capacity_type is not None and capacity_type not in _CAPACITY_TYPES:
+        return Unmatched(
+            reason=f"There is no market “{_crop(capacity_type)}”. Use {' or '.join(sorted(CapacityType))}."
+        )
+    return vm_class.chosen(
+        instance_type=instance_type, capacity_type=CapacityType(capacity_type) if capacity_type else None
+    )
 
 
 def _split(rule: str) -> tuple[str, str]:

@@ -16,23 +16,31 @@ from agent_stack.domain import notices
 from agent_stack.domain.attempts import Failure, FailureKind, failure_kind
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.notices import Notice, duration
-from agent_stack.domain.situations import FINISH_SETTLES_AFTER, UNSEEN, Age, Sight, Situation, Standing, Word
-from agent_stack.domain.states import Baton, BootStage, JobState, Outcome, RunState, VmState
+from agent_stack.domain.situations import (
+    FINISH_SETTLES_AFTER,
+    UNSEEN,
+    BootAge,
+    BootReport,
+    JobPhase,
+    Situation,
+    VmVisibility,
+)
+from agent_stack.domain.states import BootStage, CredentialHolder, JobState, Outcome, RunState, VmState
 
-_TAKEN_BACK = Failure(kind=FailureKind.TAKEN_BACK, words="its credential had to be taken back")
+_REVOKED = Failure(kind=FailureKind.REVOKED, words="its credential had to be taken back")
 
 
 class Action(StrEnum):
-    """What to do with a run in this tick."""
+    """What to do with a run in this cycle."""
 
     KEEP = "keep"
     RUN = "run"  # record that the job is our VM's agent's
-    NOTE_OVER = "note_over"  # record when the job was over while its VM is up
+    RECORD_JOB_OVER = "note_over"  # record when the job was over while its VM is up
     EXTEND = "extend"  # reserve again
     REISSUE = "reissue"  # put another credential into the mailbox
-    TAKE_BATON = "take_baton"  # then decide again
+    REVOKE = "take_baton"  # then decide again
     TERMINATE = "terminate"  # the VM, and look again
-    HAND_BACK = "hand_back"  # terminate the VM; the dispatcher finds another
+    REQUEUE = "hand_back"  # terminate the VM; the dispatcher finds another
     FINISH = "finish"  # terminate the VM if there is one; finish the job with the reason
     END = "end"  # terminate the VM if it is up; the run is over
 
@@ -75,33 +83,36 @@ def decide(s: Situation) -> Decision:
 
 def _decide_reserved(s: Situation) -> Decision:
     """No VM is bound: the dispatcher's, unless the job moved on or we gave it up."""
-    match s.standing:
-        case Standing.CANCELING | Standing.CANCELED:
+    match s.job_phase:
+        case JobPhase.CANCELING | JobPhase.CANCELED:
             return _end(Outcome.CANCELLED, f"the job is {s.job_state}")
-        case Standing.NEVER_RAN | Standing.OVER:
+        case JobPhase.NEVER_RAN | JobPhase.OVER:
             return _end(Outcome.RELEASED, f"the job is {s.job_state}")
-        case Standing.AGENT:
+        case JobPhase.AGENT:
             return _end(Outcome.RELEASED, "an agent elsewhere has the job")
-        case Standing.RESERVED | Standing.LAPSED:
-            if s.run.give_up is not None:
-                return Decision(action=Action.FINISH, outcome=Outcome.FAILED, reason=s.run.give_up)
+        case JobPhase.RESERVED | JobPhase.LAPSED:
+            if s.run.failure_reason is not None:
+                return Decision(action=Action.FINISH, outcome=Outcome.FAILED, reason=s.run.failure_reason)
             return Decision(action=Action.KEEP, reason="the dispatcher finds it a VM")
-        case Standing.UNKNOWN:
+        case JobPhase.UNKNOWN:
             return _unknown(s)
 
 
 def _settle_finish(s: Situation, asked_at: datetime) -> Decision:
     """Buildkite was asked to finish the job and we never learnt the answer: only the job's state tells."""
-    match s.standing:
-        case Standing.CANCELED | Standing.NEVER_RAN | Standing.OVER:
-            return _end(Outcome.FAILED, s.run.give_up or "")
-        case Standing.AGENT | Standing.CANCELING:
+    match s.job_phase:
+        case JobPhase.CANCELED | JobPhase.NEVER_RAN | JobPhase.OVER:
+            return _end(Outcome.FAILED, s.run.failure_reason or "")
+        case JobPhase.AGENT | JobPhase.CANCELING:
             return _end(Outcome.RELEASED, f"the job is {s.job_state}")
-        case Standing.RESERVED | Standing.LAPSED if s.now - asked_at >= FINISH_SETTLES_AFTER:
+        case JobPhase.RESERVED | JobPhase.LAPSED if s.now - asked_at >= FINISH_SETTLES_AFTER:
             return Decision(
-                action=Action.FINISH, outcome=Outcome.FAILED, reason=s.run.give_up or "", failure=_known_failure(s)
+                action=Action.FINISH,
+                outcome=Outcome.FAILED,
+                reason=s.run.failure_reason or "",
+                failure=_known_failure(s),
             )
-        case Standing.UNKNOWN if s.age is Age.BEYOND:
+        case JobPhase.UNKNOWN if s.boot_age is BootAge.BEYOND:
             return _unknown(s)
         case _:
             return Decision(action=Action.KEEP, reason="waiting to learn whether the job was finished")
@@ -109,12 +120,12 @@ def _settle_finish(s: Situation, asked_at: datetime) -> Decision:
 
 def _known_failure(s: Situation) -> Failure | None:
     """How the VM of a run that is being finished failed; None when there is none."""
-    return None if s.run.binding is None else _boot_failure(s) or _TAKEN_BACK
+    return None if s.run.binding is None else _boot_failure(s) or _REVOKED
 
 
 def _unknown(s: Situation) -> Decision:
     """Buildkite does not tell, or names a state that is inert; not for longer than a VM can live."""
-    if s.age is Age.BEYOND and s.sight is not Sight.UP:
+    if s.boot_age is BootAge.BEYOND and s.visibility is not VmVisibility.UP:
         return _end(Outcome.RELEASED, "nothing was heard of the job for longer than a VM lives")
     return Decision(action=Action.KEEP, reason="the job's state is not known")
 
@@ -123,30 +134,30 @@ def _unknown(s: Situation) -> Decision:
 
 
 def _decide_booting(s: Situation) -> Decision:
-    if s.standing is Standing.UNKNOWN:
+    if s.job_phase is JobPhase.UNKNOWN:
         return _unknown(s)
-    if s.standing in (Standing.RESERVED, Standing.LAPSED):
+    if s.job_phase in (JobPhase.RESERVED, JobPhase.LAPSED):
         return _booting_for_a_waiting_job(s)
-    match s.baton:
-        case Baton.VM:
+    match s.credential_holder:
+        case CredentialHolder.VM:
             return Decision(action=Action.RUN, reason=f"the job is {s.job_state}")
-        case Baton.IN_BOX | Baton.UNKNOWN:
-            return Decision(action=Action.TAKE_BATON, reason=f"the job is {s.job_state}")
-        case Baton.TRACKER:
+        case CredentialHolder.MAILBOX | CredentialHolder.UNKNOWN:
+            return Decision(action=Action.REVOKE, reason=f"the job is {s.job_state}")
+        case CredentialHolder.TRACKER:
             return _retire_unused(s)
 
 
 def _retire_unused(s: Situation) -> Decision:
     """The job needs no VM of ours any more, and no agent of ours can get it: save the cost."""
-    match s.standing:
-        case Standing.CANCELING | Standing.CANCELED:
+    match s.job_phase:
+        case JobPhase.CANCELING | JobPhase.CANCELED:
             return Decision(
                 action=Action.END,
                 outcome=Outcome.CANCELLED,
                 reason=f"the job is {s.job_state}",
                 notices=(notices.cancelled(s),),
             )
-        case Standing.AGENT:
+        case JobPhase.AGENT:
             return _end(Outcome.RELEASED, "an agent elsewhere has the job")
         case _:
             return _end(Outcome.RELEASED, f"the job is {s.job_state}")
@@ -154,13 +165,13 @@ def _retire_unused(s: Situation) -> Decision:
 
 def _booting_for_a_waiting_job(s: Situation) -> Decision:
     failure = _boot_failure(s)
-    if s.baton is Baton.TRACKER:
-        return _try_again(s, failure or _TAKEN_BACK)
+    if s.credential_holder is CredentialHolder.TRACKER:
+        return _try_again(s, failure or _REVOKED)
     if failure is None and not s.run.reservation_lost:
         return _coming_up(s)
-    if s.baton is not Baton.VM:
+    if s.credential_holder is not CredentialHolder.VM:
         reason = failure.words if failure is not None else "the reservation could not be regained"
-        return Decision(action=Action.TAKE_BATON, reason=reason)
+        return Decision(action=Action.REVOKE, reason=reason)
     if failure is None:
         return Decision(action=Action.KEEP, reason="the reservation is lost; the VM may still acquire the job")
     return _left_to_the_vm(s, failure)
@@ -168,15 +179,15 @@ def _booting_for_a_waiting_job(s: Situation) -> Decision:
 
 def _boot_failure(s: Situation) -> Failure | None:
     """Why no agent will come from this boot, or None while one still may."""
-    if s.word is Word.NO_AGENT and s.mail is not None:
-        said = f": {s.mail.detail}" if s.mail.detail else ""
-        if s.mail.stage is BootStage.AGENT_EXITED:
+    if s.boot_report is BootReport.NO_AGENT and s.mailbox_status is not None:
+        said = f": {s.mailbox_status.detail}" if s.mailbox_status.detail else ""
+        if s.mailbox_status.stage is BootStage.AGENT_EXITED:
             return Failure(kind=FailureKind.AGENT, words=f"its agent ended without taking the job{said}")
         return Failure(kind=FailureKind.BOOT_PROGRAM, words=f"its boot program failed{said}")
-    if s.sight in (Sight.GOING, Sight.GONE) and s.vm is not None:
+    if s.visibility in (VmVisibility.GOING, VmVisibility.GONE) and s.vm is not None:
         because = f" ({s.vm.reason})" if s.vm.reason else ""
         return Failure(kind=failure_kind(s.vm.reason), words=f"EC2 shows it {s.vm.state}{because}")
-    if s.age is not Age.EARLY:
+    if s.boot_age is not BootAge.EARLY:
         return Failure(kind=FailureKind.TIMEOUT, words=f"no agent after {duration(s.booting_for)}")
     return None
 
@@ -187,13 +198,21 @@ def _left_to_the_vm(s: Situation, failure: Failure) -> Decision:
     Its own word that there is none, or EC2's that nothing runs there, ends that; Buildkite's state, read after both,
     showed no agent.
     """
-    if s.word is Word.NO_AGENT or s.sight is Sight.GONE or (s.sight in UNSEEN and s.age is Age.BEYOND):
+    if (
+        s.boot_report is BootReport.NO_AGENT
+        or s.visibility is VmVisibility.GONE
+        or (s.visibility in UNSEEN and s.boot_age is BootAge.BEYOND)
+    ):
         return _try_again(s, failure)
-    if s.age in (Age.OVERDUE, Age.BEYOND) and s.sight in (Sight.UP, Sight.HIDDEN):
+    if s.boot_age in (BootAge.OVERDUE, BootAge.BEYOND) and s.visibility in (VmVisibility.UP, VmVisibility.HIDDEN):
         return Decision(action=Action.TERMINATE, reason=failure.words)
-    told = (notices.overdue(s),) if s.age is Age.LATE and s.sight in (Sight.UP, Sight.HIDDEN) else ()
+    notices_sent = (
+        (notices.overdue(s),)
+        if s.boot_age is BootAge.LATE and s.visibility in (VmVisibility.UP, VmVisibility.HIDDEN)
+        else ()
+    )
     return Decision(
-        action=Action.KEEP, reason="the VM has the credential; waiting for its word or its end", notices=told
+        action=Action.KEEP, reason="the VM has the credential; waiting for its word or its end", notices=notices_sent
     )
 
 
@@ -203,7 +222,7 @@ def _try_again(s: Situation, failure: Failure) -> Decision:
         return _end(Outcome.RELEASED, "the reservation could not be regained")
     if s.run.attempt < s.policy.max_launch_attempts:
         return Decision(
-            action=Action.HAND_BACK, reason=failure.words, failure=failure, notices=(notices.relaunch(s, failure),)
+            action=Action.REQUEUE, reason=failure.words, failure=failure, notices=(notices.relaunch(s, failure),)
         )
     tries = f"{s.run.attempt} attempts" if s.run.attempt > 1 else "one attempt"
     return Decision(
@@ -215,14 +234,14 @@ def _try_again(s: Situation, failure: Failure) -> Decision:
 
 
 def _coming_up(s: Situation) -> Decision:
-    told = _boot_notices(s)
-    if s.standing is Standing.LAPSED:
-        return Decision(action=Action.EXTEND, reason="the reservation lapsed", notices=told)
+    notices_sent = _boot_notices(s)
+    if s.job_phase is JobPhase.LAPSED:
+        return Decision(action=Action.EXTEND, reason="the reservation lapsed", notices=notices_sent)
     if _under_half_is_left(s):
-        return Decision(action=Action.EXTEND, reason="under half of the reservation is left", notices=told)
-    if s.baton is Baton.VM and s.word is Word.LOST_CREDENTIAL:
-        return Decision(action=Action.REISSUE, reason="the VM lost the credential", notices=told)
-    return Decision(action=Action.KEEP, reason="the VM is coming up", notices=told)
+        return Decision(action=Action.EXTEND, reason="under half of the reservation is left", notices=notices_sent)
+    if s.credential_holder is CredentialHolder.VM and s.boot_report is BootReport.LOST_CREDENTIAL:
+        return Decision(action=Action.REISSUE, reason="the VM lost the credential", notices=notices_sent)
+    return Decision(action=Action.KEEP, reason="the VM is coming up", notices=notices_sent)
 
 
 def _under_half_is_left(s: Situation) -> bool:
@@ -232,13 +251,13 @@ def _under_half_is_left(s: Situation) -> bool:
 
 
 def _boot_notices(s: Situation) -> tuple[Notice, ...]:
-    told = [notices.vm_requested(s)]
+    notices_sent = [notices.vm_requested(s)]
     if s.vm is not None and s.vm.state is VmState.RUNNING:
-        told.append(notices.vm_running(s))
+        notices_sent.append(notices.vm_running(s))
     slow = notices.slow_boot(s)
     if slow is not None:
-        told.append(slow)
-    return tuple(told)
+        notices_sent.append(slow)
+    return tuple(notices_sent)
 
 
 # --- an agent of ours had the job ---
@@ -246,21 +265,21 @@ def _boot_notices(s: Situation) -> tuple[Notice, ...]:
 
 def _decide_running(s: Situation) -> Decision:
     """Silence of the mailbox means nothing from here on."""
-    match s.standing:
-        case Standing.UNKNOWN:
+    match s.job_phase:
+        case JobPhase.UNKNOWN:
             return _unknown(s)
-        case Standing.CANCELED | Standing.NEVER_RAN | Standing.OVER:
+        case JobPhase.CANCELED | JobPhase.NEVER_RAN | JobPhase.OVER:
             return _after_the_job(s)
-        case Standing.CANCELING:
+        case JobPhase.CANCELING:
             return _cancelling(s)
         case _ if _is_lost(s):
             return Decision(
                 action=Action.END,
                 outcome=Outcome.LOST,
                 reason="the VM went away under its agent" + (f": {s.vm.reason}" if s.vm and s.vm.reason else ""),
-                notices=(notices.vm_lost(s),) if s.standing is Standing.AGENT else (),
+                notices=(notices.vm_lost(s),) if s.job_phase is JobPhase.AGENT else (),
             )
-        case Standing.AGENT:
+        case JobPhase.AGENT:
             return Decision(action=Action.KEEP, reason="the job is the agent's")
         case _:
             # Buildkite's own retry is a new job with a new id, so nobody has an explanation for this one.
@@ -270,15 +289,15 @@ def _decide_running(s: Situation) -> Decision:
 
 
 def _is_lost(s: Situation) -> bool:
-    return s.sight is Sight.GONE or (s.sight in UNSEEN and s.age is Age.BEYOND)
+    return s.visibility is VmVisibility.GONE or (s.visibility in UNSEEN and s.boot_age is BootAge.BEYOND)
 
 
 def _cancelling(s: Situation) -> Decision:
     if _is_lost(s):
         return _end(Outcome.CANCELLED, "the VM went away while its agent was cancelling the job")
     if s.run.job_over_at is None:
-        return Decision(action=Action.NOTE_OVER, reason="the agent is cancelling the job")
-    if s.now - s.run.job_over_at >= s.policy.cancel_grace and s.sight is Sight.UP:
+        return Decision(action=Action.RECORD_JOB_OVER, reason="the agent is cancelling the job")
+    if s.now - s.run.job_over_at >= s.policy.cancel_grace and s.visibility is VmVisibility.UP:
         return Decision(
             action=Action.TERMINATE,
             reason="the agent did not end the cancelled job in time",
@@ -291,11 +310,11 @@ def _after_the_job(s: Situation) -> Decision:
     """The VM ends itself after its agent; one that does not is ended."""
     over_at = s.run.job_over_at
     past_grace = over_at is not None and s.now - over_at >= s.policy.finish_grace
-    if s.sight in (Sight.GOING, Sight.GONE) or (s.sight is Sight.MISSING and past_grace):
+    if s.visibility in (VmVisibility.GOING, VmVisibility.GONE) or (s.visibility is VmVisibility.MISSING and past_grace):
         return _end(_outcome_of(s.job_state), f"the job is {s.job_state}")
     if over_at is None:
-        return Decision(action=Action.NOTE_OVER, reason=f"the job is {s.job_state}")
-    if past_grace and s.sight is Sight.UP:
+        return Decision(action=Action.RECORD_JOB_OVER, reason=f"the job is {s.job_state}")
+    if past_grace and s.visibility is VmVisibility.UP:
         return Decision(action=Action.TERMINATE, reason="still up after its job")
     return Decision(action=Action.KEEP, reason="the VM is about to end itself")
 

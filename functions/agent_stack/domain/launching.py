@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
-from agent_stack.domain.states import Market
+from agent_stack.domain.states import CapacityType
 from agent_stack.domain.vms import Vm
 
 MAX_VMS_OF_A_LAUNCH = 500
@@ -43,13 +43,13 @@ class LaunchOrder:
     """N identical VMs of one class, in the terms of the operator.
 
     Attributes:
-        pools: where they may come from, as `market:type:zone`, all of one market; the first ones are asked first.
+        pools: where they may come from, as `capacity_type:type:zone`, all of one capacity type, the preferred first.
     """
 
     intent_id: IntentId
     vm_class: VmClass
     count: int
-    market: Market
+    capacity_type: CapacityType
     pools: tuple[str, ...]
 
 

@@ -42,8 +42,8 @@ class Metric(StrEnum):
     """Every name that this deployment writes."""
 
     # Is it alive?
-    TICKS_COMPLETED = "TicksCompleted"
-    TICK_SECONDS = "TickSeconds"
+    CYCLES_COMPLETED = "TicksCompleted"
+    CYCLE_SECONDS = "TickSeconds"
     ERRORS = "Errors"  # lines of level ERROR
 
     # How long do jobs wait, and where does the time go?
@@ -60,10 +60,10 @@ class Metric(StrEnum):
 
     # What fails, and why?
     LAUNCH_ERRORS = "LaunchErrors"
-    POOLS_RESTING = "PoolsResting"
+    POOLS_UNAVAILABLE = "PoolsResting"
     BREAKERS_OPEN = "BreakersOpen"
-    JOBS_HANDED_BACK = "JobsHandedBack"
-    JOBS_GIVEN_UP = "JobsGivenUp"
+    JOBS_REQUEUED = "JobsHandedBack"
+    JOBS_FAILED = "JobsGivenUp"
     RUNS_ENDED = "RunsEnded"
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105  (a name)
     TOKENS_NOT_ISSUED = "TokensNotIssued"
@@ -79,7 +79,7 @@ class Metric(StrEnum):
     # What was left over?
     ORPHANS_TERMINATED = "OrphansTerminated"
     VMS_PAST_LIFETIME = "VmsPastLifetime"
-    SWEEP_BRAKED = "SweepBraked"
+    ORPHAN_CLEANUP_LIMITED = "SweepBraked"
     VMS_ABSENT = "VmsAbsent"  # of active runs, and EC2 does not show them
     VMS_IMPAIRED = "VmsImpaired"  # they fail EC2's status checks
 
@@ -90,8 +90,8 @@ class Metric(StrEnum):
 
 
 SPLIT: Mapping[Metric, tuple[str, type[StrEnum]]] = {
-    Metric.TICKS_COMPLETED: ("Function", Function),
-    Metric.TICK_SECONDS: ("Function", Function),
+    Metric.CYCLES_COMPLETED: ("Function", Function),
+    Metric.CYCLE_SECONDS: ("Function", Function),
     Metric.STEP_SECONDS: ("Step", Step),
     Metric.VMS: ("Activity", Activity),
     Metric.LAUNCH_ERRORS: ("ErrorClass", LaunchErrorClass),

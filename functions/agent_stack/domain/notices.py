@@ -11,7 +11,7 @@ from agent_stack.domain.attempts import SPOT_LOSSES_BEFORE_ON_DEMAND, Failure, F
 from agent_stack.domain.policy import NotificationLevel
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
-from agent_stack.domain.states import Market, Moment
+from agent_stack.domain.states import CapacityType, Moment
 from agent_stack.domain.texts import crop_characters
 
 MAX_CHARACTERS = 255
@@ -63,10 +63,10 @@ class Notice:
 
     def shown_at(self, level: NotificationLevel) -> bool:
         """Whether an operator who chose that level wants it."""
-        return told_from(self.kind, level)
+        return is_sent_at(self.kind, level)
 
 
-def told_from(kind: NoticeKind, level: NotificationLevel) -> bool:
+def is_sent_at(kind: NoticeKind, level: NotificationLevel) -> bool:
     """Whether notices of that kind are told at that level."""
     return _RANK[FROM_LEVEL[kind]] <= _RANK[level]
 
@@ -101,7 +101,7 @@ def slow_boot(s: Situation) -> Notice | None:
     passed = [minutes for minutes in SLOW_BOOT_MINUTES if s.booting_for >= timedelta(minutes=minutes)]
     if not passed:
         return None
-    stage = s.mail.stage if s.mail is not None else None
+    stage = s.mailbox_status.stage if s.mailbox_status is not None else None
     at = f" and says “{stage.replace('_', ' ')}”" if stage is not None else " and has said nothing yet"
     left = duration(max(timedelta(), s.boot_timeout - s.booting_for))
     return notice(
@@ -130,11 +130,11 @@ def relaunch(s: Situation, failure: Failure) -> Notice:
         else f"could not run this job: {crop_characters(failure.words, MAX_FACT_CHARACTERS)}"
     )
     losses = spot_losses(s.run.attempts_with(failure, s.now))
-    market = ", on-demand if its class allows it" if losses >= SPOT_LOSSES_BEFORE_ON_DEMAND else ""
+    capacity_type = ", on-demand if its class allows it" if losses >= SPOT_LOSSES_BEFORE_ON_DEMAND else ""
     return notice(
         NoticeKind.RELAUNCH,
         f"VM {_vm(s.run)} {happened}. "
-        f"Next: another VM{market} (attempt {s.run.attempt + 1} of {s.policy.max_launch_attempts}).",
+        f"Next: another VM{capacity_type} (attempt {s.run.attempt + 1} of {s.policy.max_launch_attempts}).",
         suffix=f"_{s.run.attempt}",
     )
 
@@ -179,14 +179,14 @@ def _or_else(s: Situation) -> str:
 
 
 def _on_demand(s: Situation) -> bool:
-    return s.run.binding is not None and s.run.binding.market is Market.ON_DEMAND
+    return s.run.binding is not None and s.run.binding.capacity_type is CapacityType.ON_DEMAND
 
 
 def _vm(run: Run) -> str:
     if run.binding is None:
         return "(none)"
     b = run.binding
-    return f"{b.instance_id} ({', '.join(part for part in (b.instance_type, b.market, b.zone) if part)})"
+    return f"{b.instance_id} ({', '.join(part for part in (b.instance_type, b.capacity_type, b.zone) if part)})"
 
 
 def _since(start: datetime | None, end: datetime | None) -> str:

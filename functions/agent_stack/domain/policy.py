@@ -25,7 +25,7 @@ class NotificationLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One deployment's decisions. All durations end in a comparison with a clock reading of the same tick."""
+    """One deployment's decisions. All durations end in a comparison with a clock reading of the same cycle."""
 
     reservation: timedelta
     launch_deadline: timedelta
@@ -33,13 +33,13 @@ class Policy:
     max_lifetime: timedelta
     cancel_grace: timedelta
     finish_grace: timedelta
-    sweep_grace: timedelta
+    orphan_grace: timedelta
     max_instances: int
     max_vcpus: int | None
     instance_budget: Budget
     max_launches_per_minute: int
     max_launch_attempts: int
-    max_terminations_per_tick: int
+    max_terminations_per_cycle: int
     unmatched_jobs: UnmatchedJobs
     notification_level: NotificationLevel
     launch_enabled: bool

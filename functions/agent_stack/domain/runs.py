@@ -9,10 +9,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
-from agent_stack.domain.attempts import BYTES_OF_ONE, KEPT, Attempt, Earlier, Failure, seconds_between
+from agent_stack.domain.attempts import (
+    ATTEMPT_BYTES,
+    MAX_ATTEMPTS_STORED,
+    Attempt,
+    Failure,
+    PriorUsage,
+    seconds_between,
+)
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
-from agent_stack.domain.states import Baton, Market, Moment, Outcome, RunState
+from agent_stack.domain.states import CapacityType, CredentialHolder, Moment, Outcome, RunState
 from agent_stack.domain.texts import crop_bytes
 from agent_stack.domain.vms import Vm
 
@@ -28,7 +35,7 @@ class Binding:
     arn: InstanceArn
     instance_type: str
     zone: str
-    market: Market
+    capacity_type: CapacityType
     launched_at: datetime
 
     @classmethod
@@ -39,7 +46,7 @@ class Binding:
             arn=vm.arn,
             instance_type=vm.instance_type,
             zone=vm.zone,
-            market=vm.market,
+            capacity_type=vm.capacity_type,
             launched_at=vm.launched_at,
         )
 
@@ -53,7 +60,7 @@ class Run:
         attempt: bindings so far, over all runs of this job.
         reserved_until: when Buildkite's reservation ends; None before the first.
         reservation_lost: another stack or nobody holds the job now; it must not be started.
-        finishing_at: we are about to finish the job, or have, with `give_up` as the reason.
+        finishing_at: we are about to finish the job, or have, with `failure_reason` as the reason.
         job_over_at: when we first saw the job over while its VM was still up.
         tried: the latest VMs that failed before an agent had the job, oldest first.
         told: the transitions already told on the build page, of the attempt that it is in.
@@ -72,14 +79,14 @@ class Run:
     reserved_until: datetime | None = None
     reservation_lost: bool = False
     binding: Binding | None = None
-    baton: Baton = Baton.IN_BOX
-    give_up: str | None = None
+    credential_holder: CredentialHolder = CredentialHolder.MAILBOX
+    failure_reason: str | None = None
     finishing_at: datetime | None = None
     job_over_at: datetime | None = None
     outcome: Outcome | None = None
     tried: tuple[Attempt, ...] = ()
-    told: frozenset[str] = frozenset()
-    told_before: int = 0
+    notices_sent: frozenset[str] = frozenset()
+    notices_sent_before: int = 0
     timeline: Mapping[Moment, datetime] = field(default_factory=dict)
 
     @classmethod
@@ -89,11 +96,11 @@ class Run:
         *,
         class_name: ClassName,
         now: datetime,
-        give_up: str | None,
-        earlier: Earlier | None = None,
+        failure_reason: str | None,
+        earlier: PriorUsage | None = None,
     ) -> Self:
         """A first record of that job, before anything is asked of anyone."""
-        used = earlier or Earlier()
+        used = earlier or PriorUsage()
         return cls(
             job_id=job.job_id,
             queue_key=job.queue_key,
@@ -102,8 +109,8 @@ class Run:
             state_entered_at=now,
             attempt=used.attempts,
             priority=job.priority,
-            give_up=None if give_up is None else crop_bytes(give_up, MAX_REASON_BYTES),
-            told_before=used.told,
+            failure_reason=None if failure_reason is None else crop_bytes(failure_reason, MAX_REASON_BYTES),
+            notices_sent_before=used.notices_sent,
             timeline={Moment.SCHEDULED: job.scheduled_at, Moment.RECORDED: now},
         )
 
@@ -118,19 +125,24 @@ class Run:
             state_entered_at=now,
             attempt=self.attempt + 1,
             binding=Binding.to(vm),
-            baton=Baton.IN_BOX,
+            credential_holder=CredentialHolder.MAILBOX,
             moments={Moment.LAUNCHED: vm.launched_at, Moment.BOUND: now},
         )
 
-    def running(self, *, now: datetime, learnt: Mapping[Moment, datetime]) -> Self:
+    def running(self, *, now: datetime, observed_moments: Mapping[Moment, datetime]) -> Self:
         """The VM has the credential and the job moved on: from here it is the agent's.
 
         Args:
             learnt: what the look that showed it adds to the time line.
         """
-        return self._next(state=RunState.RUNNING, state_entered_at=now, baton=Baton.VM, moments=learnt)
+        return self._next(
+            state=RunState.RUNNING,
+            state_entered_at=now,
+            credential_holder=CredentialHolder.VM,
+            moments=observed_moments,
+        )
 
-    def handed_back(self, failure: Failure, *, now: datetime, class_name: ClassName | None = None) -> Self:
+    def requeued(self, failure: Failure, *, now: datetime, class_name: ClassName | None = None) -> Self:
         """Its VM will never run it; the dispatcher finds it another one. The attempt stays counted.
 
         Args:
@@ -141,19 +153,19 @@ class Run:
             state=RunState.RESERVED,
             state_entered_at=now,
             binding=None,
-            baton=Baton.IN_BOX,
+            credential_holder=CredentialHolder.MAILBOX,
             job_over_at=None,
             class_name=class_name or self.class_name,
-            tried=self.attempts_with(failure, now)[-KEPT:],
-            told=frozenset(),
-            told_before=self.told_so_far,
+            tried=self.attempts_with(failure, now)[-MAX_ATTEMPTS_STORED:],
+            notices_sent=frozenset(),
+            notices_sent_before=self.notices_sent_in_all,
         )
         return replace(later, timeline=fresh)
 
     @property
-    def told_so_far(self) -> int:
+    def notices_sent_in_all(self) -> int:
         """How many notices the job's page has had of its runs."""
-        return self.told_before + len(self.told)
+        return self.notices_sent_before + len(self.notices_sent)
 
     def attempts_with(self, failure: Failure, now: datetime) -> tuple[Attempt, ...]:
         """What was tried, with the VM that it has now, which failed."""
@@ -163,45 +175,45 @@ class Run:
             instance_id=self.binding.instance_id,
             instance_type=self.binding.instance_type,
             zone=self.binding.zone,
-            market=self.binding.market,
+            capacity_type=self.binding.capacity_type,
             kind=failure.kind,
             seconds=seconds_between(self.state_entered_at, now),
         )
         return (*self.tried, latest)
 
-    def giving_up(self, reason: str) -> Self:
+    def failing(self, reason: str) -> Self:
         """It cannot be run, for that reason; the tracker will finish the job."""
-        return self._next(give_up=self._kept(reason))
+        return self._next(failure_reason=self._stored_reason(reason))
 
     def finishing(self, reason: str, *, now: datetime) -> Self:
         """Recorded before Buildkite is asked to finish the job, so that it is never asked blindly again."""
-        return self._next(give_up=self._kept(reason), finishing_at=now)
+        return self._next(failure_reason=self._stored_reason(reason), finishing_at=now)
 
     def ended(self, outcome: Outcome, *, now: datetime) -> Self:
         """Nothing will happen to it any more."""
         return self._next(state=RunState.ENDED, state_entered_at=now, outcome=outcome, moments={Moment.ENDED: now})
 
-    def noted(
+    def with_facts(
         self,
         *,
-        baton: Baton | None = None,
-        told: frozenset[str] | None = None,
+        credential_holder: CredentialHolder | None = None,
+        notices_sent: frozenset[str] | None = None,
         job_over_at: datetime | None = None,
         reservation_lost: bool | None = None,
         moments: Mapping[Moment, datetime] | None = None,
     ) -> Self:
         """Something was learnt about it that changes no state."""
         return self._next(
-            baton=self.baton if baton is None else baton,
-            told=self.told if told is None else told,
+            credential_holder=self.credential_holder if credential_holder is None else credential_holder,
+            notices_sent=self.notices_sent if notices_sent is None else notices_sent,
             job_over_at=self.job_over_at if job_over_at is None else job_over_at,
             reservation_lost=self.reservation_lost if reservation_lost is None else reservation_lost,
             moments=moments,
         )
 
-    def _kept(self, reason: str) -> str:
+    def _stored_reason(self, reason: str) -> str:
         """A reason short enough for the ledger, beside what was tried."""
-        return crop_bytes(reason, MAX_REASON_BYTES - BYTES_OF_ONE * len(self.tried))
+        return crop_bytes(reason, MAX_REASON_BYTES - ATTEMPT_BYTES * len(self.tried))
 
     def _next(self, *, moments: Mapping[Moment, datetime] | None = None, **changes: object) -> Self:
         timeline = {**(moments or {}), **self.timeline}  # a moment is when it happened first

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import AGENTS, BOOT_FAILED, Baton, BootStage, JobState, Moment, VmState
-from agent_stack.domain.vms import Mail, Vm
+from agent_stack.domain.states import AGENTS, BOOT_FAILED, BootStage, CredentialHolder, JobState, Moment, VmState
+from agent_stack.domain.vms import MailboxStatus, Vm
 
 FINISH_SETTLES_AFTER = timedelta(seconds=30)
 """How long after asking Buildkite to finish a job a state that is still ours means the request never arrived.
@@ -24,7 +24,7 @@ ABSENCE_GRACE = timedelta(minutes=10)
 """A fresh instance may be missing from EC2's answers for minutes. Source: EC2's eventual-consistency page."""
 
 
-class Standing(StrEnum):
+class JobPhase(StrEnum):
     """Where a job stands with Buildkite, as far as that matters here."""
 
     RESERVED = "reserved"  # ours
@@ -37,26 +37,26 @@ class Standing(StrEnum):
     UNKNOWN = "unknown"  # not told, or not a state that a job of ours can be in: inert
 
 
-_STANDINGS = {
-    JobState.RESERVED: Standing.RESERVED,
-    JobState.SCHEDULED: Standing.LAPSED,
-    **dict.fromkeys(AGENTS, Standing.AGENT),
-    JobState.CANCELING: Standing.CANCELING,
-    JobState.CANCELED: Standing.CANCELED,
-    JobState.EXPIRED: Standing.NEVER_RAN,
-    JobState.SKIPPED: Standing.NEVER_RAN,
-    JobState.BROKEN: Standing.NEVER_RAN,
-    JobState.FINISHED: Standing.OVER,
-    JobState.TIMED_OUT: Standing.OVER,
+_JOB_PHASES = {
+    JobState.RESERVED: JobPhase.RESERVED,
+    JobState.SCHEDULED: JobPhase.LAPSED,
+    **dict.fromkeys(AGENTS, JobPhase.AGENT),
+    JobState.CANCELING: JobPhase.CANCELING,
+    JobState.CANCELED: JobPhase.CANCELED,
+    JobState.EXPIRED: JobPhase.NEVER_RAN,
+    JobState.SKIPPED: JobPhase.NEVER_RAN,
+    JobState.BROKEN: JobPhase.NEVER_RAN,
+    JobState.FINISHED: JobPhase.OVER,
+    JobState.TIMED_OUT: JobPhase.OVER,
 }
 
 
-def standing_of(state: JobState | None) -> Standing:
+def job_phase_of(state: JobState | None) -> JobPhase:
     """Where a job in that state stands; None is one that could not be had."""
-    return Standing.UNKNOWN if state is None else _STANDINGS.get(state, Standing.UNKNOWN)
+    return JobPhase.UNKNOWN if state is None else _JOB_PHASES.get(state, JobPhase.UNKNOWN)
 
 
-class Sight(StrEnum):
+class VmVisibility(StrEnum):
     """What EC2 shows of a VM."""
 
     UP = "up"  # pending or running
@@ -66,19 +66,19 @@ class Sight(StrEnum):
     MISSING = "missing"  # EC2 answered in full and did not show it, long after every fresh VM is shown
 
 
-_SIGHTS = {
-    VmState.PENDING: Sight.UP,
-    VmState.RUNNING: Sight.UP,
-    VmState.SHUTTING_DOWN: Sight.GOING,
-    VmState.STOPPING: Sight.GOING,
-    VmState.STOPPED: Sight.GONE,
-    VmState.TERMINATED: Sight.GONE,
-    VmState.UNRECOGNISED: Sight.HIDDEN,
+_VISIBILITY = {
+    VmState.PENDING: VmVisibility.UP,
+    VmState.RUNNING: VmVisibility.UP,
+    VmState.SHUTTING_DOWN: VmVisibility.GOING,
+    VmState.STOPPING: VmVisibility.GOING,
+    VmState.STOPPED: VmVisibility.GONE,
+    VmState.TERMINATED: VmVisibility.GONE,
+    VmState.UNRECOGNISED: VmVisibility.HIDDEN,
 }
-UNSEEN = frozenset({Sight.HIDDEN, Sight.MISSING})
+UNSEEN = frozenset({VmVisibility.HIDDEN, VmVisibility.MISSING})
 
 
-class Word(StrEnum):
+class BootReport(StrEnum):
     """What a VM says of itself, where that matters."""
 
     NOTHING = "nothing"  # it is silent, or on its way
@@ -86,7 +86,7 @@ class Word(StrEnum):
     NO_AGENT = "no_agent"  # its boot program failed, or its agent ended
 
 
-class Age(StrEnum):
+class BootAge(StrEnum):
     """How long the boot has taken."""
 
     EARLY = "early"
@@ -110,38 +110,38 @@ class Situation:
     vm: Vm | None
     described: bool
     job_state: JobState | None
-    mail: Mail | None
+    mailbox_status: MailboxStatus | None
     boot_timeout: timedelta
     policy: Policy
     now: datetime
 
     @property
-    def standing(self) -> Standing:
+    def job_phase(self) -> JobPhase:
         """Where the job stands."""
-        return standing_of(self.job_state)
+        return job_phase_of(self.job_state)
 
     @property
-    def sight(self) -> Sight:
+    def visibility(self) -> VmVisibility:
         """What EC2 shows of the VM."""
         if self.vm is not None:
-            return _SIGHTS[self.vm.state]
+            return _VISIBILITY[self.vm.state]
         fresh = self.now - self._launched_at <= ABSENCE_GRACE
-        return Sight.HIDDEN if fresh or not self.described else Sight.MISSING
+        return VmVisibility.HIDDEN if fresh or not self.described else VmVisibility.MISSING
 
     @property
-    def baton(self) -> Baton:
+    def credential_holder(self) -> CredentialHolder:
         """Who holds the credential, by the freshest word we have."""
-        if self.run.baton is not Baton.IN_BOX:
-            return self.run.baton  # once taken it never goes back
-        return Baton.UNKNOWN if self.mail is None else self.mail.baton
+        if self.run.credential_holder is not CredentialHolder.MAILBOX:
+            return self.run.credential_holder  # once taken it never goes back
+        return CredentialHolder.UNKNOWN if self.mailbox_status is None else self.mailbox_status.credential_holder
 
     @property
-    def word(self) -> Word:
+    def boot_report(self) -> BootReport:
         """What the VM says of itself."""
-        stage = None if self.mail is None else self.mail.stage
+        stage = None if self.mailbox_status is None else self.mailbox_status.stage
         if stage in BOOT_FAILED:
-            return Word.NO_AGENT
-        return Word.LOST_CREDENTIAL if stage is BootStage.CREDENTIAL_LOST else Word.NOTHING
+            return BootReport.NO_AGENT
+        return BootReport.LOST_CREDENTIAL if stage is BootStage.CREDENTIAL_LOST else BootReport.NOTHING
 
     @property
     def booting_for(self) -> timedelta:
@@ -149,20 +149,20 @@ class Situation:
         return self.now - self.run.state_entered_at
 
     @property
-    def age(self) -> Age:
+    def boot_age(self) -> BootAge:
         """How long the boot has taken."""
         if self.now - self._launched_at > self.policy.max_lifetime + ABSENCE_GRACE:
-            return Age.BEYOND
+            return BootAge.BEYOND
         if self.booting_for >= 2 * self.boot_timeout:
-            return Age.OVERDUE
-        return Age.LATE if self.booting_for >= self.boot_timeout else Age.EARLY
+            return BootAge.OVERDUE
+        return BootAge.LATE if self.booting_for >= self.boot_timeout else BootAge.EARLY
 
     @property
-    def learnt(self) -> Mapping[Moment, datetime]:
+    def observed_moments(self) -> Mapping[Moment, datetime]:
         """The moments of the run's time line that this look shows for the first time."""
-        stage = None if self.mail is None else self.mail.stage
-        ours = self.baton is Baton.VM
-        on_an_agent = ours and self.standing is Standing.AGENT
+        stage = None if self.mailbox_status is None else self.mailbox_status.stage
+        ours = self.credential_holder is CredentialHolder.VM
+        on_an_agent = ours and self.job_phase is JobPhase.AGENT
         shown = {
             Moment.VM_RUNNING: self.vm is not None and self.vm.state is VmState.RUNNING,
             Moment.AGENT_STARTED: on_an_agent or (ours and stage in _AGENT_STARTED),

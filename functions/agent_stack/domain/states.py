@@ -87,10 +87,10 @@ class Outcome(StrEnum):
     LOST = "lost"  # its VM went away under a running agent
 
 
-class Baton(StrEnum):
+class CredentialHolder(StrEnum):
     """Who holds the credential, and with it the job."""
 
-    IN_BOX = "in_box"  # still in the mailbox: undecided
+    MAILBOX = "in_box"  # still in the mailbox: undecided
     VM = "vm"  # the VM took it
     TRACKER = "tracker"  # we took it back: no agent of ours can ever get the job with it
     UNKNOWN = "unknown"  # the mailbox could not be read
@@ -138,7 +138,7 @@ BOOT_FAILED = frozenset({BootStage.FAILED, BootStage.AGENT_EXITED})
 """No agent will come from this boot any more, if the boot program tells the truth."""
 
 
-class Market(StrEnum):
+class CapacityType(StrEnum):
     """How EC2 sells the instance."""
 
     SPOT = "spot"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId, QueueKey
-from agent_stack.domain.states import Baton, BootStage, Market, VmState
+from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, VmState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,13 +17,13 @@ class Vm:
     launched_at: datetime
     instance_type: str = ""
     zone: str = ""
-    market: Market = Market.ON_DEMAND
+    capacity_type: CapacityType = CapacityType.ON_DEMAND
     intent_id: IntentId | None = None
     reason: str = ""  # EC2's state reason code, such as Server.SpotInstanceTermination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Letter:
+class Assignment:
     """What is put into a VM's mailbox when a run is bound to it.
 
     The only value of this package that holds a credential; its repr says so and no more.
@@ -44,14 +44,14 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mail:
+class MailboxStatus:
     """A mailbox as read back: who holds the baton, and what the VM says of itself.
 
     A job on the VM can write the VM's own words (`stage`, `stage_seconds`, `detail`), so they are cropped on
     reading and decide nothing once Buildkite shows an agent.
     """
 
-    baton: Baton
+    credential_holder: CredentialHolder
     stage: BootStage | None = None
     stage_seconds: float | None = None  # since the VM's own boot, by its monotonic clock
     detail: str = ""

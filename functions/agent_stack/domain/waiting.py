@@ -27,7 +27,7 @@ STALE_AFTER = timedelta(seconds=150)
 MAX_NOTICES_OF_A_JOB = 5
 """Different reasons told to one job, of the notices that it may have in all; see `tell`."""
 
-MAX_NOTICES_A_TICK = 100
+MAX_NOTICES_PER_CYCLE = 100
 
 
 class WaitReason(StrEnum):
@@ -40,7 +40,7 @@ class WaitReason(StrEnum):
     LAUNCH_RATE = "launch_rate"
     EC2_BUDGET = "ec2_budget"
     BROKEN = "broken"  # EC2 calls the class, or the account, wrong
-    DRY = "dry"  # EC2 has none of its types in its zones
+    NO_CAPACITY = "dry"  # EC2 has none of its types in its zones
     QUOTA = "quota"  # the account may not have more of its market
 
 
@@ -92,7 +92,7 @@ _WHY = {
     "Next: its turn comes as EC2 grants more.",
     WaitReason.BROKEN: "no VM of class “{vm_class}” can be launched{said}. "
     "Next: it is tried again within minutes; an operator has to mend it.",
-    WaitReason.DRY: "EC2 has no VM of class “{vm_class}” free{said}. Next: it is asked again within 3 minutes.",
+    WaitReason.NO_CAPACITY: "EC2 has no VM of class “{vm_class}” free{said}. Next: it is asked again within 3 minutes.",
     WaitReason.QUOTA: "the account's EC2 quota for class “{vm_class}” is used up{said}. "
     "Next: EC2 is asked again within 3 minutes.",
 }

@@ -18,19 +18,19 @@ from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
+from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
 from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import LaunchTemplate
-from agent_stack.adapters.ec2.shapes import Ec2Shapes
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.adapters.ssm import SsmClasses, SsmSecrets, parameters
 from agent_stack.adapters.stacks_api import Dialect, HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemIds, Threads
-from agent_stack.domain.fitness import misfits
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.timeouts import validate_timeouts
+from agent_stack.ports import Ports
+from agent_stack.removal.retry_until_permitted import RetryUntilPermitted
 from agent_stack.settings import Settings
-from agent_stack.stages.settle import Settle
-from agent_stack.wiring.chains import Ports
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -112,7 +112,7 @@ class Deployment:
             ),
             queues=settings.queues,
             dialect=None if settings.dialect == "auto" else Dialect(settings.dialect),
-            job_tokens=settings.agent_credential == "job-token",
+            job_tokens=settings.uses_job_tokens,
             metadata={
                 "stack": "agent-stack-ec2",
                 "version": VERSION,
@@ -163,7 +163,7 @@ class Deployment:
                 name=settings.classes_parameter,
                 default_name=settings.default_classes_parameter,
                 deployment_tags=settings.agent_tags,
-                shapes=Ec2Shapes(
+                shapes=Ec2InstanceCatalog(
                     client=self.ec2_client,
                     calls=self._ec2_calls(),
                     parameter=lambda name: self._parameters.read(
@@ -200,9 +200,9 @@ class Deployment:
         Raises:
             ConfigurationError: the token or the classes are not there, or wrong, or do not fit the settings.
         """
-        settled = Settle(clock=self.clock, deadline=self.deadline)
+        settled = RetryUntilPermitted(clock=self.clock, deadline=self.deadline)
         settled(self._secrets.agent_token)
-        for misfit in misfits(self.settings.policy, settled(self.ports.classes.book)):
+        for misfit in validate_timeouts(self.settings.policy, settled(self.ports.classes.book)):
             raise misfit
 
     @contextmanager

@@ -1,9 +1,8 @@
 """The two functions as their entry points use them: a deployment, and what it does in one invocation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
 from typing import Any, Self
 
 import httpx
@@ -11,31 +10,33 @@ from aws_lambda_powertools import Logger
 
 from agent_stack.adapters.cloudformation import answer_stack_event
 from agent_stack.adapters.powertools import PowertoolsTelemetry
+from agent_stack.dispatcher.chain import dispatcher_steps, in_flight_of
+from agent_stack.dispatcher.reconcile import ReconcileQueues
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.measures import NAMESPACE
 from agent_stack.domain.triggers import Trigger, mentioned
-from agent_stack.stages.clear import Clear
-from agent_stack.stages.launches import Launches
-from agent_stack.stages.news import News
-from agent_stack.stages.shift import Shift
-from agent_stack.stages.ticks import DispatcherTick, TrackerTick
-from agent_stack.stages.withdraw import Withdraw
-from agent_stack.wiring.chains import dispatcher_steps, launches_of, tracker_steps
+from agent_stack.lease_loop import LeaseLoop
+from agent_stack.removal.deregister import Deregister
+from agent_stack.removal.terminate_all import TerminateAll
+from agent_stack.tracker.chain import tracker_steps
+from agent_stack.tracker.event_filter import EventFilter
+from agent_stack.tracker.reconcile import ReconcileRuns
 from agent_stack.wiring.deployment import Deployment
+from agent_stack.wiring.options import dispatcher_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
-    """Reserves jobs and launches VMs, tick after tick, as long as the invocation lasts."""
+    """Reserves jobs and launches VMs, cycle after cycle, as long as the invocation lasts."""
 
     deployment: Deployment
-    shift: Shift
-    launches: Launches
+    loop: LeaseLoop
+    cycles: ReconcileQueues
 
     def __call__(self, *, scheduled: bool) -> None:
-        """One invocation; see `Shift`. Who is woken has a job waiting, most likely, and looks what is up at once."""
-        self.launches.wanted = int(not scheduled)
-        self.shift(scheduled=scheduled)
+        """One invocation; see `LeaseLoop`."""
+        self.cycles.begin(scheduled=scheduled)
+        self.loop(scheduled=scheduled)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
@@ -45,46 +46,41 @@ class Dispatcher:
             ConfigurationError: the first setting that is wrong.
         """
         deployment = Deployment(function="dispatcher", environment=environment)
-        launches = launches_of(deployment.ports, deployment.settings)
-        steps = dispatcher_steps(deployment.ports, deployment.settings, launches)
-
-        def work(now: datetime, fence: int) -> bool:
-            return reduce(lambda tick, step: step(tick), steps, DispatcherTick(now=now, fence=fence)).busy
-
-        settings = deployment.settings
+        ports, settings = deployment.ports, deployment.settings
+        in_flight = in_flight_of(ports)
+        cycles = ReconcileQueues(
+            steps=dispatcher_steps(ports, settings.policy, dispatcher_options(settings), in_flight)
+        )
         idle_pause = None if settings.woken_by_jobs else settings.idle_poll
-        shift = _shift(deployment, work, idle_pause, launches.drain)
-        return cls(deployment=deployment, shift=shift, launches=launches)
+        return cls(deployment=deployment, loop=_loop(deployment, cycles, idle_pause, in_flight.drain), cycles=cycles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracker:
-    """Follows what lives; goes home when nothing does."""
+    """Follows what lives; exits when nothing does."""
 
     deployment: Deployment
-    shift: Shift
-    news: News
+    loop: LeaseLoop
+    event_filter: EventFilter
 
     def __call__(self, event: Mapping[str, Any]) -> None:
-        """One invocation; see `Shift`. News of others end here, before anything is asked."""
+        """One invocation; see `LeaseLoop`. Events about other people's VMs and jobs end here, before any request."""
         scheduled = Trigger.of(event) is Trigger.SCHEDULE
-        if scheduled or self.news.concern_us(mentioned(event)):
-            self.shift(scheduled=scheduled)
+        if scheduled or self.event_filter.mentions_ours(mentioned(event)):
+            self.loop(scheduled=scheduled)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
         """See `Dispatcher.of`."""
         deployment = Deployment(function="tracker", environment=environment)
-        ports = deployment.ports
-        steps = tracker_steps(ports, deployment.settings)
-        news = News(ledger=ports.ledger, clock=ports.clock, telemetry=ports.telemetry)
-
-        def work(now: datetime, fence: int) -> bool:  # noqa: ARG001  (its effects need no fencing number)
-            tick = reduce(lambda tick, step: step(tick), steps, TrackerTick(now=now))
-            news.learn(tick)
-            return tick.busy
-
-        return cls(deployment=deployment, shift=_shift(deployment, work, None, lambda: None), news=news)
+        ports, settings = deployment.ports, deployment.settings
+        event_filter = EventFilter(ledger=ports.ledger, clock=ports.clock, telemetry=ports.telemetry)
+        cycles = ReconcileRuns(
+            steps=tracker_steps(ports, settings.policy, job_tokens=settings.uses_job_tokens), event_filter=event_filter
+        )
+        return cls(
+            deployment=deployment, loop=_loop(deployment, cycles, None, lambda: iter(())), event_filter=event_filter
+        )
 
 
 def answer_for_stack(environment: Mapping[str, str], event: Mapping[str, Any], remaining: timedelta) -> None:
@@ -112,7 +108,7 @@ def _removed(deployment: Deployment) -> tuple[str, ...]:
     ports, settings = deployment.ports, deployment.settings
     problems: tuple[str, ...] = ()
     if settings.terminate_on_delete and not settings.observe_only:
-        clear = Clear(
+        clear = TerminateAll(
             fleet=ports.fleet,
             leases=[deployment.lease_of("dispatcher"), deployment.lease_of("tracker")],
             clock=deployment.clock,
@@ -121,7 +117,7 @@ def _removed(deployment: Deployment) -> tuple[str, ...]:
             telemetry=deployment.telemetry,
         )
         problems = clear()
-    withdraw = Withdraw(stacks=deployment.stacks, queues=settings.queues, telemetry=deployment.telemetry)
+    withdraw = Deregister(stacks=deployment.stacks, queues=settings.queues, telemetry=deployment.telemetry)
     return (*problems, *withdraw())
 
 
@@ -138,13 +134,13 @@ def _answer_that_it_is_wrong(deployment: str, event: Mapping[str, Any], error: C
         answer_stack_event(event, on_deploy=fail, on_delete=lambda: (str(error),), http=http, telemetry=telemetry)
 
 
-def _shift(
+def _loop(
     deployment: Deployment,
     work: Callable[[datetime, int], bool],
     idle_pause: timedelta | None,
-    drain: Callable[[], None],
-) -> Shift:
-    return Shift(
+    drain: Callable[[], Iterator[timedelta]],
+) -> LeaseLoop:
+    return LeaseLoop(
         work=work,
         drain=drain,
         idle_pause=idle_pause,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from agent_stack.domain.states import Market
+from agent_stack.domain.states import CapacityType
 from tests.infra.launches import EC2, OTHER_TEMPLATE, OURS, Launch
 from tests.infra.requests.asking import ANOTHER_VM, MAILBOX, PARAMETERS, PLACE, TAG, Named, ask, key, log
 from tests.infra.stacks import KEY
@@ -15,7 +15,7 @@ from tests.simulator.iam import Asked
 def launches(stack: Resolved) -> Named:
     launch = Launch(stack=stack)
     yield "launch", tuple(launch.asked())
-    yield "launch of spot", tuple(replace(launch, market=Market.SPOT).asked())
+    yield "launch of spot", tuple(replace(launch, capacity_type=CapacityType.SPOT).asked())
     yield "launch in China", tuple(replace(launch, service="ec2.amazonaws.com.cn").asked())
 
 

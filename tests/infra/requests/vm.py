@@ -9,7 +9,7 @@ from tests.infra.stacks import KEY
 from tests.simulator.deployment import ACCOUNT
 from tests.simulator.iam import Asked, asked_of_dynamodb
 
-KEPT = ("/ci/environment", "/ci/signing-key", "/ci/verification-key")
+MAX_ATTEMPTS_STORED = ("/ci/environment", "/ci/signing-key", "/ci/verification-key")
 _READ = "job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"
 _TAKE = {
     "UpdateExpression": "REMOVE credential SET stage = :stage, stage_seconds = :seconds",
@@ -38,11 +38,11 @@ def allowed() -> Named:
 
 
 def _what_the_parameters_name() -> Named:
-    for name in ("/buildkite/agent-token", "/ci/default/ssh-key", *KEPT):
+    for name in ("/buildkite/agent-token", "/ci/default/ssh-key", *MAX_ATTEMPTS_STORED):
         yield f"parameter {name}", ask("ssm:GetParameter", f"{PARAMETERS}{name}")
     reference = "/aws/reference/secretsmanager/git-credentials"
     yield "parameter that names a secret", ask("ssm:GetParameter", f"{PARAMETERS}{reference}")
-    for name in ("git-credentials", "/ci/default/ssh-key", *KEPT):
+    for name in ("git-credentials", "/ci/default/ssh-key", *MAX_ATTEMPTS_STORED):
         yield f"secret {name}", ask("secretsmanager:GetSecretValue", f"{SECRETS}{name}-AbCdEf")
     for name in ("bootstrap.sh", "hooks.tar.gz"):
         yield name, ask("s3:GetObject", f"arn:aws:s3:::ci-files/{name}")

@@ -221,8 +221,8 @@ class StacksApi:
                 errors[refusal.message].append(index)
                 if refusal.rule is not None:
                     call.trace.breaks(refusal.rule, f"notifications[{index}]: {refusal.message}")
-        told = [{"error": error, "indexes": indexes} for error, indexes in errors.items()]
-        return Answer(body={"errors": told})
+        notices_sent = [{"error": error, "indexes": indexes} for error, indexes in errors.items()]
+        return Answer(body={"errors": notices_sent})
 
     def _issue_tokens(self, call: Call) -> Answer:
         stack = self._stack(call)

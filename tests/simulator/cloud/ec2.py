@@ -170,7 +170,7 @@ class Ec2:
                 instance_type="m7i.large",
                 zone=self._region.settings.subnets[subnet_id].zone,
                 subnet_id=subnet_id,
-                market="on-demand",
+                capacity_type="on-demand",
                 image_id="ami-0123456789abcdef0",
                 user_data=user_data,
                 tags=tags,

@@ -86,11 +86,11 @@ class Fleets:
         if request.get("Type") != "instant":
             raise Ec2Error("InvalidParameterValue", "only fleets of type instant are simulated")
         target = request["TargetCapacitySpecification"]
-        market = target.get("DefaultTargetCapacityType", "on-demand")
-        tags = self._tags(request.get("TagSpecifications", ()), market)
+        capacity_type = target.get("DefaultTargetCapacityType", "on-demand")
+        tags = self._tags(request.get("TagSpecifications", ()), capacity_type)
         config = request["LaunchTemplateConfigs"][0]
         template = self._template(config["LaunchTemplateSpecification"])
-        overrides = self._ordered(config.get("Overrides", []), request, market)
+        overrides = self._ordered(config.get("Overrides", []), request, capacity_type)
         wanted = target["TotalTargetCapacity"]
         groups: list[dict[str, Any]] = []
         errors: list[dict[str, Any]] = []
@@ -102,10 +102,10 @@ class Fleets:
         for override in overrides:
             if left <= 0:
                 break
-            room, why = self._room(override, market)
+            room, why = self._room(override, capacity_type)
             count = min(left, room)
             if count:
-                groups.append(self._group(override, count, market, template, tags, config, now))
+                groups.append(self._group(override, count, capacity_type, template, tags, config, now))
                 left -= count
             if left:
                 errors.append(_error(why, config, override))
@@ -118,7 +118,7 @@ class Fleets:
             raise Ec2Error("InvalidLaunchTemplateId.NotFound", f"no such launch template: {error}") from None
 
     def _ordered(
-        self, overrides: Sequence[Mapping[str, Any]], request: Mapping[str, Any], market: str
+        self, overrides: Sequence[Mapping[str, Any]], request: Mapping[str, Any], capacity_type: str
     ) -> Sequence[Mapping[str, Any]]:
         """The pools in the order in which they are tried.
 
@@ -135,13 +135,13 @@ class Fleets:
                 raise Ec2Error("InvalidFleetConfig", f"Duplicate instance pool: {pool[0]} in {pool[1]}")
             pools.add(pool)
         strategy = request.get("OnDemandOptions", {}).get("AllocationStrategy")
-        if market == "on-demand" and strategy == "prioritized":
+        if capacity_type == "on-demand" and strategy == "prioritized":
             return sorted(overrides, key=lambda override: override.get("Priority", float("inf")))
         return overrides
 
-    def _tags(self, specifications: Sequence[Mapping[str, Any]], market: str) -> dict[str, str]:
+    def _tags(self, specifications: Sequence[Mapping[str, Any]], capacity_type: str) -> dict[str, str]:
         kinds = {specification["ResourceType"] for specification in specifications}
-        if market == "on-demand" and "spot-instances-request" in kinds:
+        if capacity_type == "on-demand" and "spot-instances-request" in kinds:
             raise Ec2Error("InvalidParameterValue", "spot-instances-request cannot be tagged in an on-demand fleet")
         return {
             tag["Key"]: tag["Value"]
@@ -150,17 +150,19 @@ class Fleets:
             for tag in specification["Tags"]
         }
 
-    def _room(self, override: Mapping[str, Any], market: str) -> tuple[int, str]:
+    def _room(self, override: Mapping[str, Any], capacity_type: str) -> tuple[int, str]:
         """How many instances the pool still has room for, and what runs out first."""
         settings = self._region.settings
         if override.get("ImageId") in settings.unknown_images:
             return 0, "InvalidAMIID.NotFound"
-        pool = f"{market}:{override['InstanceType']}:{settings.subnets[override['SubnetId']].zone}"
+        pool = f"{capacity_type}:{override['InstanceType']}:{settings.subnets[override['SubnetId']].zone}"
         rooms = [(self._region.addresses[override["SubnetId"]], NO_ADDRESS)]
         if pool in settings.capacity:
             rooms.append((settings.capacity[pool] - self._region.up_in(pool=pool), NO_CAPACITY))
-        if market in settings.quotas:
-            rooms.append((settings.quotas[market] - self._region.up_in(market=market), QUOTA[market]))
+        if capacity_type in settings.quotas:
+            rooms.append(
+                (settings.quotas[capacity_type] - self._region.up_in(capacity_type=capacity_type), QUOTA[capacity_type])
+            )
         room, why = min(rooms)
         return max(0, room), why
 
@@ -168,7 +170,7 @@ class Fleets:
         self,
         override: Mapping[str, Any],
         count: int,
-        market: str,
+        capacity_type: str,
         template: LaunchTemplateData,
         tags: Mapping[str, str],
         config: Mapping[str, Any],
@@ -180,7 +182,7 @@ class Fleets:
                 instance_type=override["InstanceType"],
                 zone=self._region.settings.subnets[override["SubnetId"]].zone,
                 subnet_id=override["SubnetId"],
-                market=market,
+                capacity_type=capacity_type,
                 image_id=override.get("ImageId", ""),
                 user_data=template.user_data,
                 tags={**template.tags, **tags},
@@ -190,7 +192,7 @@ class Fleets:
         return {
             "InstanceIds": [instance.instance_id for instance in launched],
             "InstanceType": override["InstanceType"],
-            "Lifecycle": market,
+            "Lifecycle": capacity_type,
             "LaunchTemplateAndOverrides": _origin(config, override),
         }
 

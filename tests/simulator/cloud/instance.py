@@ -22,7 +22,7 @@ class Instance:
     instance_type: str
     zone: str
     subnet_id: str
-    market: str
+    capacity_type: str
     image_id: str
     user_data: bytes = field(repr=False)
     tags: Mapping[str, str]
@@ -35,7 +35,7 @@ class Instance:
     @property
     def pool(self) -> str:
         """Where its capacity came from."""
-        return f"{self.market}:{self.instance_type}:{self.zone}"
+        return f"{self.capacity_type}:{self.instance_type}:{self.zone}"
 
     def described(self) -> dict[str, Any]:
         """The instance as DescribeInstances shows it."""
@@ -49,7 +49,7 @@ class Instance:
             "State": {"Code": STATE_CODES[self.state], "Name": self.state},
             "Tags": [{"Key": key, "Value": value} for key, value in sorted(self.tags.items())],
         }
-        if self.market == "spot":
+        if self.capacity_type == "spot":
             shown["InstanceLifecycle"] = "spot"
         if self.reason:
             shown["StateReason"] = {"Code": self.reason, "Message": self.reason}

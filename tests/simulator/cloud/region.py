@@ -74,10 +74,12 @@ class Region:
         self._set(instance, now)
         return instance
 
-    def up_in(self, *, pool: str | None = None, market: str | None = None) -> int:
+    def up_in(self, *, pool: str | None = None, capacity_type: str | None = None) -> int:
         """How many instances hold capacity of a pool, or count against a market's quota."""
         return sum(
-            instance.state != "terminated" and (pool in {None, instance.pool}) and (market in {None, instance.market})
+            instance.state != "terminated"
+            and (pool in {None, instance.pool})
+            and (capacity_type in {None, instance.capacity_type})
             for instance in self.instances.values()
         )
 

@@ -52,7 +52,7 @@ class Settings:
         shutting_down: from the request to `terminated`.
         describe_lag: how long a fresh instance is missing from answers.
         terminated_shown: how long a terminated one stays in them.
-        capacity: free instances by pool `market:type:zone`; a pool that is not named has plenty.
+        capacity: free instances by pool `capacity_type:type:zone`; a pool that is not named has plenty.
         quotas: most instances at once by market.
         catalogue: what types there are, each with its architecture, vCPUs and memory in MiB.
         unknown_images: images no launch finds.

@@ -104,12 +104,12 @@ def _watch(world: World, expected: Mapping[str, Demo], news: "queue.Queue[str]")
     Raises:
         StoppedError: a function failed.
     """
-    give_up_at = time.monotonic() + PATIENCE_SECONDS
+    retry_until = time.monotonic() + PATIENCE_SECONDS
     to_cancel = {job_id: demo.cancel for job_id, demo in expected.items() if demo.cancel is not None}
-    while time.monotonic() < give_up_at:
+    while time.monotonic() < retry_until:
         if not news.empty():
             raise StoppedError(news.get())
-        bound = set(world.letters().values()) if Cancel.BOOTING in to_cancel.values() else set()
+        bound = set(world.assignments().values()) if Cancel.BOOTING in to_cancel.values() else set()
         for job_id, when in tuple(to_cancel.items()):
             running = world.buildkite.job(job_id).state is JobState.RUNNING
             if (when is Cancel.BOOTING and job_id in bound) or (when is Cancel.RUNNING and running):

@@ -96,7 +96,7 @@ def _agents_requests(world: World, job: JobView, log: Sequence[AccessRecord]) ->
     if counts[Operation.AGENT_ACQUIRE_JOB] != 1:
         yield f"it was acquired {counts[Operation.AGENT_ACQUIRE_JOB]} times"
     instance_id = "i-" + agents[0].name.rpartition("i-")[2]
-    if world.letters().get(instance_id) != job.id:
+    if world.assignments().get(instance_id) != job.id:
         yield f"its agent {agents[0].name} does not come from a VM that it was bound to"
     elif not any("agent-stack-agent" in line for line in world.machines.vm(instance_id).effects()):
         yield f"no boot program on {instance_id} started its agent"

@@ -70,7 +70,7 @@ class Show:
             sys.stdout.write(f"  {bar} {_end(job)}\n")
             for instance in its:
                 sys.stdout.write(
-                    f"  {instance.instance_id}  {instance.instance_type}  {instance.market}  {instance.zone}  "
+                    f"  {instance.instance_id}  {instance.instance_type}  {instance.capacity_type}  {instance.zone}  "
                     f"requested after {self._after(job, instance.launched_at)} s\n"
                 )
             for notification in job.notifications:

@@ -3,6 +3,6 @@
 from tests.simulator.lambda_host.environment import Completed
 from tests.simulator.lambda_host.host import LambdaHost
 from tests.simulator.lambda_host.schedule import Schedule
-from tests.simulator.lambda_host.wakes import Wakes
+from tests.simulator.lambda_host.signals import Wakes
 
 __all__ = ["Completed", "LambdaHost", "Schedule", "Wakes"]

@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 
 from agent_stack.adapters.dynamodb.items import shard
 from agent_stack.adapters.dynamodb.transactions import CONFLICT_PAUSE, MAX_ROUNDS
-from agent_stack.domain.attempts import Earlier
+from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import GiveUpError, RetryError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import MAX_REISSUES, Baton, BootStage
-from agent_stack.domain.vms import Letter, Mail
+from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
+from agent_stack.domain.vms import Assignment, MailboxStatus
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
-from agent_stack.ports import Held
+from agent_stack.ports import HeldLease
 from tests.simulator.memory.rates import Rates
 
 MAX_DETAIL_CHARACTERS = 300
@@ -30,7 +30,7 @@ def _partitions(job_id: JobId, kinds: tuple[str, ...]) -> tuple[str, ...]:
 class Box:
     """One VM's mailbox. `credential` is None once somebody took it."""
 
-    letter: Letter
+    assignment: Assignment
     credential: str | None
     revoked: bool = False
     reissues: int = 0
@@ -46,7 +46,7 @@ class LeaseItem:
     holder: str | None = None
     until: datetime | None = None
     fence: int = 0
-    wakes: int = 0
+    signals: int = 0
     successor: str | None = None
 
 
@@ -56,9 +56,9 @@ class Store:
 
     runs: dict[JobId, Run] = field(default_factory=dict)
     history: list[Run] = field(default_factory=list)
-    earlier: dict[JobId, Earlier] = field(default_factory=dict)
+    earlier: dict[JobId, PriorUsage] = field(default_factory=dict)
     waiting: WaitingList | None = None
-    told: dict[JobId, set[WaitReason]] = field(default_factory=dict)
+    notices_sent: dict[JobId, set[WaitReason]] = field(default_factory=dict)
     intents: dict[IntentId, Intent] = field(default_factory=dict)
     boxes: dict[InstanceArn, Box] = field(default_factory=dict)
     leases: dict[str, LeaseItem] = field(default_factory=dict)
@@ -66,10 +66,10 @@ class Store:
 
     # --- a VM's own two requests ---
 
-    def find_letter(self, arn: InstanceArn) -> Letter | None:
+    def find_letter(self, arn: InstanceArn) -> Assignment | None:
         """What a VM reads; never the credential."""
         box = self.boxes.get(arn)
-        return box.letter if box else None
+        return box.assignment if box else None
 
     def take_credential(self, arn: InstanceArn) -> str | None:
         """The VM's conditional write: the credential, once; None when it is gone."""
@@ -108,7 +108,7 @@ class MemoryLedger:
         """See the port."""
         return frozenset(run.binding.instance_id for run in self.store.runs.values() if run.binding is not None)
 
-    def earlier(self, job_ids: Sequence[JobId]) -> Mapping[JobId, Earlier]:
+    def earlier(self, job_ids: Sequence[JobId]) -> Mapping[JobId, PriorUsage]:
         """See the port."""
         return {job_id: self.store.earlier[job_id] for job_id in job_ids if job_id in self.store.earlier}
 
@@ -135,22 +135,24 @@ class MemoryLedger:
             if follows:
                 del self.store.runs[run.job_id]
                 self.store.history.append(run)
-                if run.attempt or run.told_so_far:
-                    self.store.earlier[run.job_id] = Earlier(attempts=run.attempt, told=run.told_so_far)
+                if run.attempt or run.notices_sent_in_all:
+                    self.store.earlier[run.job_id] = PriorUsage(
+                        attempts=run.attempt, notices_sent=run.notices_sent_in_all
+                    )
             return follows
 
         return self._write(runs, move, ("run", "history", "tombstone"))
 
-    def bind(self, pairs: Sequence[tuple[Run, Letter]]) -> Sequence[Run]:
+    def bind(self, pairs: Sequence[tuple[Run, Assignment]]) -> Sequence[Run]:
         """See the port."""
-        letters = {run.job_id: letter for run, letter in pairs}
+        assignments = {run.job_id: assignment for run, assignment in pairs}
 
         def join(run: Run) -> bool:
-            letter = letters[run.job_id]
+            assignment = assignments[run.job_id]
             before = self.store.runs.get(run.job_id)
-            free = before is not None and before.binding is None and letter.instance_arn not in self.store.boxes
+            free = before is not None and before.binding is None and assignment.instance_arn not in self.store.boxes
             if free and self._put(run):
-                self.store.boxes[letter.instance_arn] = Box(letter=letter, credential=letter.credential)
+                self.store.boxes[assignment.instance_arn] = Box(assignment=assignment, credential=assignment.credential)
                 return True
             return False
 
@@ -191,13 +193,13 @@ class MemoryLedger:
         """See the port."""
         return self.store.waiting
 
-    def mark_told(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+    def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
         """See the port."""
         fresh: list[Waiting] = []
         for job in waiting:
-            told = self.store.told.setdefault(job.job_id, set())
-            if job.reason not in told and len(told) < MAX_NOTICES_OF_A_JOB:
-                told.add(job.reason)
+            notices_sent = self.store.notices_sent.setdefault(job.job_id, set())
+            if job.reason not in notices_sent and len(notices_sent) < MAX_NOTICES_OF_A_JOB:
+                notices_sent.add(job.reason)
                 fresh.append(job)
         return fresh
 
@@ -239,7 +241,7 @@ class MemoryMailbox:
 
     store: Store
 
-    def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, Mail]:
+    def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, MailboxStatus]:
         """See the port."""
         return {arn: self._mail(self.store.boxes[arn]) for arn in arns if arn in self.store.boxes}
 
@@ -262,7 +264,7 @@ class MemoryMailbox:
         box.reissues += 1
         return True
 
-    def take_baton(self, arn: InstanceArn) -> bool:
+    def revoke_credential(self, arn: InstanceArn) -> bool:
         """See the port."""
         box = self.store.boxes.get(arn)
         if box is not None and box.credential is not None:
@@ -270,10 +272,10 @@ class MemoryMailbox:
         return box is not None and box.revoked
 
     @staticmethod
-    def _mail(box: Box) -> Mail:
-        gone = Baton.TRACKER if box.revoked else Baton.VM
-        return Mail(
-            baton=gone if box.credential is None else Baton.IN_BOX,
+    def _mail(box: Box) -> MailboxStatus:
+        gone = CredentialHolder.TRACKER if box.revoked else CredentialHolder.VM
+        return MailboxStatus(
+            credential_holder=gone if box.credential is None else CredentialHolder.MAILBOX,
             stage=box.stage,
             stage_seconds=box.stage_seconds,
             detail="".join(c if c.isprintable() else " " for c in box.detail)[:MAX_DETAIL_CHARACTERS],
@@ -287,7 +289,7 @@ class MemoryLease:
     store: Store
     function: str
 
-    def acquire(self, holder: str, *, now: datetime, ttl: timedelta) -> Held | None:
+    def acquire(self, holder: str, *, now: datetime, ttl: timedelta) -> HeldLease | None:
         """See the port."""
         item = self._item()
         if item.holder not in {None, holder} and item.until is not None and item.until > now:
@@ -296,14 +298,14 @@ class MemoryLease:
         item.fence += 1
         return self._held(item)
 
-    def knock(self, holder: str, *, follow: bool) -> None:
+    def signal(self, holder: str, *, handover: bool) -> None:
         """See the port."""
         item = self._item()
-        item.wakes += 1
-        if follow:
+        item.signals += 1
+        if handover:
             item.successor = holder
 
-    def renew(self, held: Held, *, now: datetime, ttl: timedelta) -> Held | None:
+    def renew(self, held: HeldLease, *, now: datetime, ttl: timedelta) -> HeldLease | None:
         """See the port."""
         item = self._item()
         if (item.holder, item.fence) != (held.holder, held.fence):
@@ -311,12 +313,12 @@ class MemoryLease:
         item.until = now + ttl
         return self._held(item)
 
-    def release(self, held: Held) -> bool:
+    def release(self, held: HeldLease) -> bool:
         """See the port."""
         item = self._item()
         if (item.holder, item.fence) != (held.holder, held.fence):
             return True
-        if item.wakes != held.wakes:
+        if item.signals != held.signals:
             return False
         item.holder = item.until = item.successor = None
         return True
@@ -325,9 +327,9 @@ class MemoryLease:
         return self.store.leases.setdefault(self.function, LeaseItem())
 
     @staticmethod
-    def _held(item: LeaseItem) -> Held:
+    def _held(item: LeaseItem) -> HeldLease:
         assert item.holder is not None
         assert item.until is not None
-        return Held(
-            holder=item.holder, fence=item.fence, wakes=item.wakes, expires_at=item.until, successor=item.successor
+        return HeldLease(
+            holder=item.holder, fence=item.fence, signals=item.signals, expires_at=item.until, successor=item.successor
         )

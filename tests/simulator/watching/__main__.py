@@ -23,15 +23,15 @@ def main() -> int:
     began = time.monotonic()
     day = Day(arguments.seed)
     day.run()
-    universe = day.universe
+    simulation = day.simulation
     sys.stdout.write(
-        f"{HOURS} hours with seed {arguments.seed}: {len(universe.buildkite.jobs())} jobs, "
-        f"{len(universe.written())} metrics in {universe.metrics.bytes_written} bytes, "
-        f"{universe.logs.bytes_written} bytes of other lines, {time.monotonic() - began:.0f} s\n"
+        f"{HOURS} hours with seed {arguments.seed}: {len(simulation.buildkite.jobs())} jobs, "
+        f"{len(simulation.written())} metrics in {simulation.metrics.bytes_written} bytes, "
+        f"{simulation.logs.bytes_written} bytes of other lines, {time.monotonic() - began:.0f} s\n"
     )
-    picture = DashboardPicture(Rendered(), universe.metrics, start=EPOCH, end=universe.kernel.now())
+    picture = DashboardPicture(Rendered(), simulation.metrics, start=EPOCH, end=simulation.kernel.now())
     picture.save(arguments.into / "dashboard.png")
-    burst = [run for run in universe.store.history if run.job_id in day.burst]
+    burst = [run for run in simulation.store.history if run.job_id in day.burst]
     draw_burst(burst, arguments.into / "timeline.png")
     sys.stdout.write(f"drawn: {arguments.into / 'dashboard.png'}, {arguments.into / 'timeline.png'}\n")
     return 0

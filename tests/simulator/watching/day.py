@@ -6,8 +6,8 @@ from functools import partial
 
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
 from tests.simulator.buildkite import Operation, Step
-from tests.simulator.universe.machine import Temper
-from tests.simulator.universe.universe import Nature, plain_ec2
+from tests.simulator.simulation.machine import Temper
+from tests.simulator.simulation.simulation import Nature, plain_ec2
 from tests.simulator.watching.world import WatchedUniverse
 
 HOURS = 3
@@ -52,7 +52,7 @@ class Day:
             launch_latency=(1.5, 3.0),
             watched=False,
         )
-        self.universe = WatchedUniverse(seed=seed, nature=nature, settings=SETTINGS, classes=CLASSES)
+        self.simulation = WatchedUniverse(seed=seed, nature=nature, settings=SETTINGS, classes=CLASSES)
         self.burst: tuple[str, ...] = ()
         """The jobs of the first burst."""
         self._chance = random.Random(f"{seed} day")
@@ -60,7 +60,7 @@ class Day:
 
     def run(self, hours: float = HOURS) -> None:
         """Let it pass."""
-        self.universe.run(hours * 60 * MINUTE)
+        self.simulation.run(hours * 60 * MINUTE)
 
     def _plan(self) -> None:
         minute = 4.0
@@ -73,7 +73,7 @@ class Day:
         self._faults()
 
     def _faults(self) -> None:
-        buildkite, ec2 = self.universe.buildkite, self.universe.ec2
+        buildkite, ec2 = self.simulation.buildkite, self.simulation.ec2
         self._at(48, partial(ec2.launch_orphan, tags={DEPLOYMENT_TAG: "stack"}, subnet_id="subnet-a"))
         self._at(69.9, partial(ec2.faults.fail, "CreateFleet", "RequestLimitExceeded", status=503, times=6))
         self._at(84, self._lose_hosts)
@@ -83,18 +83,18 @@ class Day:
         self._at(152, partial(buildkite.faults.fail, Operation.LIST_SCHEDULED_JOBS, times=240))
 
     def _at(self, minute: float, action: object) -> None:
-        self.universe.kernel.after(timedelta(minutes=minute), "", action)  # type: ignore[arg-type]  # nobody reads what it returns
+        self.simulation.kernel.after(timedelta(minutes=minute), "", action)  # type: ignore[arg-type]  # nobody reads what it returns
 
     def _push(self, jobs: int, seconds: tuple[int, int], *rules: str) -> tuple[str, ...]:
         steps = [
             Step(env={"SIM_SECONDS": str(self._chance.randint(*seconds))}, agents=list(rules)) for _ in range(jobs)
         ]
-        return tuple(self.universe.buildkite.create_build(steps=steps).job_ids)
+        return tuple(self.simulation.buildkite.create_build(steps=steps).job_ids)
 
     def _first_burst(self) -> None:
         self.burst = self._push(40, (60, 260))
 
     def _lose_hosts(self) -> None:
-        up = [one for one in self.universe.ec2.instances() if one.state == "running"]
+        up = [one for one in self.simulation.ec2.instances() if one.state == "running"]
         for instance in up[:3]:
-            self.universe.ec2.lose_host(instance.instance_id)
+            self.simulation.ec2.lose_host(instance.instance_id)

@@ -121,9 +121,9 @@ class DashboardPicture:
 
     def _dress(self, axes: Axes, right: Axes | None, sides: Mapping[str, Any]) -> None:
         whole = (self._end - self._start).total_seconds() / 60
-        ticks = list(range(0, int(whole) + 1, 30))
+        cycles = list(range(0, int(whole) + 1, 30))
         axes.set_xlim(0, whole)
-        axes.set_xticks(ticks, [f"{9 + minute // 60}:{minute % 60:02d}" for minute in ticks])
+        axes.set_xticks(cycles, [f"{9 + minute // 60}:{minute % 60:02d}" for minute in cycles])
         for each, side in ((axes, "left"), (right, "right")):
             if each is None:
                 continue

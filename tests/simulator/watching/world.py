@@ -11,8 +11,8 @@ from aws_lambda_powertools import Logger
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.domain.measures import NAMESPACE
 from agent_stack.ports import Telemetry
-from tests.simulator.universe.invocation import Invocation
-from tests.simulator.universe.universe import Universe
+from tests.simulator.simulation.invocation import Invocation
+from tests.simulator.simulation.simulation import Simulation
 from tests.simulator.watching.metrics import MetricStore
 
 
@@ -28,7 +28,7 @@ class LogLines(io.StringIO):
         return len(text)
 
 
-class WatchedUniverse(Universe):
+class WatchedUniverse(Simulation):
     """Keeps what its functions wrote."""
 
     def __init__(self, **nature: Any) -> None:  # noqa: ANN401  (as a universe's)
@@ -38,7 +38,7 @@ class WatchedUniverse(Universe):
         super().__init__(**nature)
 
     def telemetry_of(self, function: str) -> Telemetry:
-        """See `Universe`."""
+        """See `Simulation`."""
         if function not in self._by_function:
             logger = Logger(service=f"{function} of {id(self)}", level="INFO", location=None, stream=self.logs)
             self._by_function[function] = PowertoolsTelemetry(

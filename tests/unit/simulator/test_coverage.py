@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from tests.simulator.universe.coverage import FAULTS, STATES, UNREACHABLE, empty_cells, table, wrongly_unreachable
-from tests.simulator.universe.scenario import play
+from tests.simulator.simulation.coverage import FAULTS, STATES, UNREACHABLE, empty_cells, table, wrongly_unreachable
+from tests.simulator.simulation.scenario import play
 
 FULL = {(fault, state): 1 for fault in FAULTS for state in STATES if (fault, state) not in UNREACHABLE}
 

@@ -30,7 +30,7 @@ def test_one_full_partition_does_not_hold_up_the_others() -> None:
     won = memory.record([a_run(n) for n in range(64)])
     assert 8 <= len(won) < 64
     clock.sleep(timedelta(seconds=60))
-    assert memory.update([run.giving_up("why") for run in won[:1]])
+    assert memory.update([run.failing("why") for run in won[:1]])
 
 
 def test_what_is_never_taken_is_an_error_to_try_again() -> None:

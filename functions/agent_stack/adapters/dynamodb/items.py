@@ -15,8 +15,8 @@ from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Binding, Run
-from agent_stack.domain.states import Baton, BootStage, Market, Moment, Outcome, RunState, VmState
-from agent_stack.domain.vms import Letter, Mail, Vm
+from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, Moment, Outcome, RunState, VmState
+from agent_stack.domain.vms import Assignment, MailboxStatus, Vm
 
 SHARDS = 8
 """A partition takes 1,000 writes a second; a burst of a thousand jobs is spread over this many."""
@@ -73,16 +73,16 @@ def run_values(run: Run) -> dict[str, Any]:
         "instance_arn": binding.arn if binding else None,
         "instance_type": binding.instance_type if binding else None,
         "zone": binding.zone if binding else None,
-        "market": binding.market.value if binding else None,
+        "market": binding.capacity_type.value if binding else None,
         "launched_at": seconds(binding.launched_at) if binding else None,
-        "baton": run.baton.value,
-        "give_up": run.give_up,
+        "baton": run.credential_holder.value,
+        "give_up": run.failure_reason,
         "finishing_at": _seconds(run.finishing_at),
         "job_over_at": _seconds(run.job_over_at),
         "outcome": run.outcome.value if run.outcome else None,
         "tried": [_attempt_values(attempt) for attempt in run.tried] or None,
-        "told": set(run.told) or None,
-        "told_before": run.told_before or None,
+        "told": set(run.notices_sent) or None,
+        "told_before": run.notices_sent_before or None,
         "timeline": {point.value: seconds(at) for point, at in run.timeline.items()} or None,
     }
 
@@ -107,14 +107,14 @@ def read_run(item: Mapping[str, Any]) -> Run:
             reserved_until=_moment(values.get("reserved_until")),
             reservation_lost=values.get("reservation_lost", False),
             binding=_binding(values),
-            baton=Baton(values["baton"]),
-            give_up=values.get("give_up"),
+            credential_holder=CredentialHolder(values["baton"]),
+            failure_reason=values.get("give_up"),
             finishing_at=_moment(values.get("finishing_at")),
             job_over_at=_moment(values.get("job_over_at")),
             outcome=Outcome(values["outcome"]) if "outcome" in values else None,
             tried=tuple(_attempts(values.get("tried", ()))),
-            told=frozenset(values.get("told", ())),
-            told_before=int(values.get("told_before", 0)),
+            notices_sent=frozenset(values.get("told", ())),
+            notices_sent_before=int(values.get("told_before", 0)),
             timeline={Moment(name): moment(at) for name, at in values.get("timeline", {}).items() if name in _MOMENTS},
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -157,39 +157,39 @@ def read_intent(item: Mapping[str, Any]) -> Intent:
         raise BugError(f"intent item {item.get('sk')} cannot be read: {error!r}") from None
 
 
-def letter_values(letter: Letter) -> dict[str, Any]:
+def assignment_values(assignment: Assignment) -> dict[str, Any]:
     """A mailbox as it is filled. The one item that holds a credential."""
     return {
-        "instance_arn": letter.instance_arn,
-        "job_id": letter.job_id,
-        "queue_key": letter.queue_key,
-        "endpoint": letter.endpoint,
-        "agent_name": letter.agent_name,
-        "agent_tags": ",".join(letter.agent_tags),
-        "credential_kind": letter.credential_kind,
-        "credential": letter.credential,
-        "expires_at": int(seconds(letter.expires_at)),
+        "instance_arn": assignment.instance_arn,
+        "job_id": assignment.job_id,
+        "queue_key": assignment.queue_key,
+        "endpoint": assignment.endpoint,
+        "agent_name": assignment.agent_name,
+        "agent_tags": ",".join(assignment.agent_tags),
+        "credential_kind": assignment.credential_kind,
+        "credential": assignment.credential,
+        "expires_at": int(seconds(assignment.expires_at)),
     }
 
 
-def read_mail(item: Mapping[str, Any]) -> Mail:
+def read_mailbox_status(item: Mapping[str, Any]) -> MailboxStatus:
     """A mailbox as it is read: whether the credential is there, never what it is."""
     stage = item.get("stage", {}).get("S")
     spent = item.get("stage_seconds", {}).get("N")
     detail = item.get("detail", {}).get("S", "")
-    return Mail(
-        baton=holder(item),
+    return MailboxStatus(
+        credential_holder=holder(item),
         stage=None if stage is None else BootStage.parse(stage),
         stage_seconds=None if spent is None else float(spent),
         detail="".join(c if c.isprintable() else " " for c in detail)[:MAX_DETAIL_CHARACTERS],
     )
 
 
-def holder(item: Mapping[str, Any]) -> Baton:
+def holder(item: Mapping[str, Any]) -> CredentialHolder:
     """Who has the credential of that mailbox."""
     if "credential" in item:
-        return Baton.IN_BOX
-    return Baton.TRACKER if "revoked" in item else Baton.VM
+        return CredentialHolder.MAILBOX
+    return CredentialHolder.TRACKER if "revoked" in item else CredentialHolder.VM
 
 
 _MOMENTS = frozenset(point.value for point in Moment)
@@ -211,14 +211,21 @@ def _binding(values: Mapping[str, Any]) -> Binding | None:
         arn=InstanceArn(values["instance_arn"]),
         instance_type=values.get("instance_type", ""),
         zone=values.get("zone", ""),
-        market=Market(values["market"]),
+        capacity_type=CapacityType(values["market"]),
         launched_at=moment(values["launched_at"]),
     )
 
 
 def _attempt_values(attempt: Attempt) -> str:
     """In one text: names of attributes would take as much room again."""
-    parts = (attempt.instance_id, attempt.instance_type, attempt.zone, attempt.market, attempt.kind, attempt.seconds)
+    parts = (
+        attempt.instance_id,
+        attempt.instance_type,
+        attempt.zone,
+        attempt.capacity_type,
+        attempt.kind,
+        attempt.seconds,
+    )
     return "|".join(map(str, parts))
 
 
@@ -226,12 +233,12 @@ def _attempts(stored: Sequence[str]) -> Iterator[Attempt]:
     """Those that this version understands; the others are a story, not a state."""
     for text in stored:
         try:
-            vm, instance_type, zone, market, kind, spent, *_ = text.split("|")
+            vm, instance_type, zone, capacity_type, kind, spent, *_ = text.split("|")
             yield Attempt(
                 instance_id=InstanceId(vm),
                 instance_type=instance_type,
                 zone=zone,
-                market=Market(market),
+                capacity_type=CapacityType(capacity_type),
                 kind=FailureKind(kind),
                 seconds=int(spent),
             )
@@ -245,7 +252,7 @@ def _vm_values(vm: Vm) -> dict[str, Any]:
         "arn": vm.arn,
         "type": vm.instance_type,
         "zone": vm.zone,
-        "market": vm.market.value,
+        "market": vm.capacity_type.value,
         "launched_at": seconds(vm.launched_at),
     }
 
@@ -259,6 +266,6 @@ def _vm(values: Mapping[str, Any], intent_id: IntentId) -> Vm:
         launched_at=moment(values["launched_at"]),
         instance_type=values["type"],
         zone=values["zone"],
-        market=Market(values["market"]),
+        capacity_type=CapacityType(values["market"]),
         intent_id=intent_id,
     )

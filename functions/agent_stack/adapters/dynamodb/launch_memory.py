@@ -14,7 +14,7 @@ PartT = TypeVar("PartT")
 def memory_values(memory: LaunchMemory) -> dict[str, Any]:
     """The item's attributes."""
     return {
-        "cooling": {pool: seconds(until) for pool, until in memory.cooling.items()},
+        "cooling": {pool: seconds(until) for pool, until in memory.unavailable_pools.items()},
         "breakers": {
             name: {
                 "until": seconds(breaker.until),
@@ -30,7 +30,7 @@ def memory_values(memory: LaunchMemory) -> dict[str, Any]:
         if memory.pause is None
         else {"until": seconds(memory.pause.until), "throttles": memory.pause.throttles},
         "asked": [[seconds(at), count] for at, count in memory.asked],
-        "last_words": dict(memory.last_words),
+        "last_words": dict(memory.last_error_by_class),
     }
 
 
@@ -38,7 +38,7 @@ def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
     """The memory behind an item."""
     values = unpacked(item)
     return LaunchMemory(
-        cooling=_part(lambda: {pool: moment(until) for pool, until in values["cooling"].items()}, {}),
+        unavailable_pools=_part(lambda: {pool: moment(until) for pool, until in values["cooling"].items()}, {}),
         breakers=_part(
             lambda: {
                 ClassName(name): Breaker(
@@ -57,7 +57,9 @@ def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
             lambda: Pause(until=moment(values["pause"]["until"]), throttles=int(values["pause"]["throttles"])), None
         ),
         asked=_part(lambda: tuple[tuple[datetime, int], ...]((moment(at), int(n)) for at, n in values["asked"]), ()),
-        last_words=_part(lambda: {ClassName(name): str(said) for name, said in values["last_words"].items()}, {}),
+        last_error_by_class=_part(
+            lambda: {ClassName(name): str(said) for name, said in values["last_words"].items()}, {}
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """The port `Lease`: one item for each function, in the ledger table.
 
-Attributes: `holder` and `lease_until` while it is held; `fence`, which only grows; `wakes`, which counts the knocks;
+Attributes: `holder` and `lease_until` while it is held; `fence`, which only grows; `signals`, which counts the knocks;
 `successor`, who waits to follow.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.table import Item, Refused, Table
-from agent_stack.ports import Held
+from agent_stack.ports import HeldLease
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class DynamoLease:
     table: Table
     function: str
 
-    def acquire(self, holder: str, *, now: datetime, ttl: timedelta) -> Held | None:
+    def acquire(self, holder: str, *, now: datetime, ttl: timedelta) -> HeldLease | None:
         """See the port. The holder itself may take it again: so a lost answer costs one fencing number."""
         return self._update(
             "SET holder = :holder, lease_until = :until, fence = if_not_exists(fence, :zero) + :one, "
@@ -36,14 +36,14 @@ class DynamoLease:
             },
         )
 
-    def knock(self, holder: str, *, follow: bool) -> None:
+    def signal(self, holder: str, *, handover: bool) -> None:
         """See the port."""
-        if follow:
+        if handover:
             self._update("SET successor = :holder ADD wakes :one", None, {":holder": holder, ":one": 1})
         else:
             self._update("ADD wakes :one", None, {":one": 1})
 
-    def renew(self, held: Held, *, now: datetime, ttl: timedelta) -> Held | None:
+    def renew(self, held: HeldLease, *, now: datetime, ttl: timedelta) -> HeldLease | None:
         """See the port."""
         return self._update(
             "SET lease_until = :until",
@@ -51,14 +51,14 @@ class DynamoLease:
             {":until": items.seconds(now + ttl), ":holder": held.holder, ":fence": held.fence},
         )
 
-    def release(self, held: Held) -> bool:
+    def release(self, held: HeldLease) -> bool:
         """See the port. Refused only by a knock; when it is no longer ours it is as good as released."""
         answer = self.table.update(
             self._key(),
             UpdateExpression="REMOVE holder, lease_until, successor",
             ConditionExpression="holder = :holder AND fence = :fence AND wakes = :wakes",
             ExpressionAttributeValues=items.packed(
-                {":holder": held.holder, ":fence": held.fence, ":wakes": held.wakes}
+                {":holder": held.holder, ":fence": held.fence, ":wakes": held.signals}
             ),
         )
         if not isinstance(answer, Refused):
@@ -69,7 +69,7 @@ class DynamoLease:
     def _key(self) -> Item:
         return items.key("lease", self.function)
 
-    def _update(self, expression: str, condition: str | None, values: Mapping[str, Any]) -> Held | None:
+    def _update(self, expression: str, condition: str | None, values: Mapping[str, Any]) -> HeldLease | None:
         answer = self.table.update(
             self._key(),
             UpdateExpression=expression,
@@ -82,10 +82,10 @@ class DynamoLease:
         stored = items.unpacked(answer)
         if "holder" not in stored:
             return None  # a knock at a door where nobody is
-        return Held(
+        return HeldLease(
             holder=stored["holder"],
             fence=int(stored["fence"]),
-            wakes=int(stored["wakes"]),
+            signals=int(stored["wakes"]),
             expires_at=items.moment(stored["lease_until"]),
             successor=stored.get("successor"),
         )

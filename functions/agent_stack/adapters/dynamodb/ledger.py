@@ -25,13 +25,13 @@ from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, 
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
 from agent_stack.adapters.dynamodb.waiting import list_values, mark, read_list
-from agent_stack.domain.attempts import Earlier
+from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
 from agent_stack.domain.identifiers import InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
-from agent_stack.domain.vms import Letter
+from agent_stack.domain.vms import Assignment
 from agent_stack.domain.waiting import Waiting, WaitingList
 from agent_stack.ports import Clock, Ids, Telemetry
 
@@ -75,12 +75,12 @@ class DynamoLedger:
             if "instance_id" in item
         )
 
-    def earlier(self, job_ids: Sequence[JobId]) -> Mapping[JobId, Earlier]:
+    def earlier(self, job_ids: Sequence[JobId]) -> Mapping[JobId, PriorUsage]:
         """See the port."""
         keys = [items.key(items.shard("tombstone", job_id), job_id) for job_id in dict.fromkeys(job_ids)]
         return {
-            JobId(item["sk"]["S"]): Earlier(
-                attempts=int(item["attempts"]["N"]), told=int(item.get("told", {}).get("N", 0))
+            JobId(item["sk"]["S"]): PriorUsage(
+                attempts=int(item["attempts"]["N"]), notices_sent=int(item.get("told", {}).get("N", 0))
             )
             for item in self.table.get_many(keys)
         }
@@ -98,11 +98,11 @@ class DynamoLedger:
         end = partial(self._writes.end, now=self.clock.now(), history=self.history)
         return self.transactions.write([self._group(run, end) for run in runs])
 
-    def bind(self, pairs: Sequence[tuple[Run, Letter]]) -> Sequence[Run]:
+    def bind(self, pairs: Sequence[tuple[Run, Assignment]]) -> Sequence[Run]:
         """See the port."""
-        letters = {run.job_id: letter for run, letter in pairs}
+        assignments = {run.job_id: assignment for run, assignment in pairs}
         return self._write(
-            [self._group(run, partial(self._writes.bind, letter=letters[run.job_id])) for run, _ in pairs]
+            [self._group(run, partial(self._writes.bind, assignment=assignments[run.job_id])) for run, _ in pairs]
         )
 
     def open_intents(self) -> Sequence[Intent]:
@@ -165,7 +165,7 @@ class DynamoLedger:
         stored = next(iter(self.table.query("waiting")), None)
         return None if stored is None else read_list(stored)
 
-    def mark_told(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+    def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
         """See the port. One item a job, changed on its own condition, so that of two trackers one may tell."""
         expires_at = int(items.seconds(self.clock.now() + TOMBSTONE_LIFE))
         groups = []

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.table import Refused, Table
 from agent_stack.domain.identifiers import InstanceArn
-from agent_stack.domain.states import MAX_REISSUES, Baton, BootStage
-from agent_stack.domain.vms import Mail
+from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
+from agent_stack.domain.vms import MailboxStatus
 from agent_stack.ports import Clock
 
 
@@ -18,10 +18,13 @@ class DynamoMailbox:
     table: Table
     clock: Clock
 
-    def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, Mail]:
+    def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, MailboxStatus]:
         """See the port."""
         keys = [{"instance_arn": {"S": arn}} for arn in dict.fromkeys(arns)]
-        return {InstanceArn(item["instance_arn"]["S"]): items.read_mail(item) for item in self.table.get_many(keys)}
+        return {
+            InstanceArn(item["instance_arn"]["S"]): items.read_mailbox_status(item)
+            for item in self.table.get_many(keys)
+        }
 
     def renew(self, arn: InstanceArn, credential: str) -> bool:
         """See the port. On the baton's own condition: what was taken never comes back."""
@@ -46,7 +49,7 @@ class DynamoMailbox:
         )
         return not isinstance(answer, Refused)
 
-    def take_baton(self, arn: InstanceArn) -> bool:
+    def revoke_credential(self, arn: InstanceArn) -> bool:
         """See the port. The VM's own write has the same condition, so exactly one of the two succeeds."""
         answer = self.table.update(
             {"instance_arn": {"S": arn}},
@@ -57,4 +60,4 @@ class DynamoMailbox:
         if not isinstance(answer, Refused):
             return True
         # After a lost answer the repeated write is refused; the mark of the first tells that it was ours.
-        return answer.item is not None and items.holder(answer.item) is Baton.TRACKER
+        return answer.item is not None and items.holder(answer.item) is CredentialHolder.TRACKER

@@ -11,7 +11,7 @@ from typing import Any
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.known_runs import KnownRuns
 from agent_stack.domain.runs import Run
-from agent_stack.domain.vms import Letter
+from agent_stack.domain.vms import Assignment
 
 TOMBSTONE_LIFE = timedelta(days=2)
 """Attempts count for longer than Buildkite keeps a job scheduled by default."""
@@ -50,11 +50,11 @@ class RunWrites:
         """Its next version."""
         return [self._update(run, write_id, "version = :before")]
 
-    def bind(self, run: Run, write_id: str, *, letter: Letter) -> list[Write]:
+    def bind(self, run: Run, write_id: str, *, assignment: Assignment) -> list[Write]:
         """Its next version, which has a VM, and that VM's mailbox."""
         filled = {
             "TableName": self.mailboxes,
-            "Item": items.packed(items.letter_values(letter)),
+            "Item": items.packed(items.assignment_values(assignment)),
             "ConditionExpression": "attribute_not_exists(instance_arn)",
         }
         unbound = "version = :before AND attribute_not_exists(instance_id)"
@@ -73,7 +73,7 @@ class RunWrites:
             "pk": items.shard("tombstone", run.job_id),
             "sk": run.job_id,
             "attempts": run.attempt,
-            "told": run.told_so_far,
+            "told": run.notices_sent_in_all,
             "expires_at": int(items.seconds(now + TOMBSTONE_LIFE)),
         }
         removed = {
@@ -83,7 +83,7 @@ class RunWrites:
             "ExpressionAttributeValues": items.packed({":before": run.version - 1}),
         }
         writes = [put(self.table, ended, condition="attribute_not_exists(pk)"), {"Delete": removed}]
-        return [*writes, put(self.table, tombstone)] if run.attempt or run.told_so_far else writes
+        return [*writes, put(self.table, tombstone)] if run.attempt or run.notices_sent_in_all else writes
 
     def _update(self, run: Run, write_id: str, condition: str) -> Write:
         """Attribute by attribute, so that what another version of this code wrote survives; only those that changed.

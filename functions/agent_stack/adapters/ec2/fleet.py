@@ -15,7 +15,7 @@ from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, WaitError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
 from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
-from agent_stack.domain.states import Market, VmState
+from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Clock
 
@@ -48,12 +48,14 @@ class Ec2Fleet:
     volume_key: str = ""
     _zones: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def pools(self, vm_class: VmClass, market: Market) -> Sequence[str]:
+    def pools(self, vm_class: VmClass, capacity_type: CapacityType) -> Sequence[str]:
         """See the port. One subnet stands for each zone: EC2 refuses two as one pool named twice."""
         zones = self._subnets_by_zone()
         if not zones:
             raise RetryError("DescribeSubnets: the zones of the subnets are not known")
-        return [f"{market}:{instance_type}:{zone}" for instance_type in vm_class.instance_types for zone in zones]
+        return [
+            f"{capacity_type}:{instance_type}:{zone}" for instance_type in vm_class.instance_types for zone in zones
+        ]
 
     def render(self, order: LaunchOrder) -> str:
         """See the port."""
@@ -76,13 +78,13 @@ class Ec2Fleet:
             refusal = LaunchError(error_class=error_class, code=error.code, message=error.message)
             return LaunchOutcome(vms=(), errors=(refusal,))
         intent_id = IntentId(parameters["ClientToken"])
-        market = Market(parameters["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
+        capacity_type = CapacityType(parameters["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
         vms = tuple(
-            self._launched(InstanceId(instance_id), group, intent_id, market, asked_at)
+            self._launched(InstanceId(instance_id), group, intent_id, capacity_type, asked_at)
             for group in answer.get("Instances", [])
             for instance_id in group.get("InstanceIds", [])
         )
-        errors = tuple(self._error(error, market) for error in answer.get("Errors", []))
+        errors = tuple(self._error(error, capacity_type) for error in answer.get("Errors", []))
         return LaunchOutcome(vms=vms, errors=errors)
 
     def describe(self) -> Sequence[Vm]:
@@ -90,7 +92,7 @@ class Ec2Fleet:
         living = {"Name": "instance-state-name", "Values": LIVING}
         return self._described({"Filters": [self._our_tag(), living], "MaxResults": PAGE})
 
-    def describe_only(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
+    def describe_by_id(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
         """See the port. By filter, not by id: an id EC2 does not show yet would fail the whole request."""
         shown: list[Vm] = []
         for start in range(0, len(instance_ids), MAX_FILTER_VALUES):
@@ -185,7 +187,7 @@ class Ec2Fleet:
             launched_at=instance["LaunchTime"],
             instance_type=instance.get("InstanceType", ""),
             zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
-            market=Market.SPOT if instance.get("InstanceLifecycle") == "spot" else Market.ON_DEMAND,
+            capacity_type=CapacityType.SPOT if instance.get("InstanceLifecycle") == "spot" else CapacityType.ON_DEMAND,
             intent_id=IntentId(intent) if intent else None,
             reason=reason.get("Code", ""),
         )
@@ -195,7 +197,7 @@ class Ec2Fleet:
         instance_id: InstanceId,
         group: Mapping[str, Any],
         intent_id: IntentId,
-        market: Market,
+        capacity_type: CapacityType,
         asked_at: datetime,
     ) -> Vm:
         overrides = group.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
@@ -206,14 +208,14 @@ class Ec2Fleet:
             launched_at=asked_at,
             instance_type=group.get("InstanceType", overrides.get("InstanceType", "")),
             zone=self._zone(overrides),
-            market=Market(group.get("Lifecycle", market)),
+            capacity_type=CapacityType(group.get("Lifecycle", capacity_type)),
             intent_id=intent_id,
         )
 
-    def _error(self, error: Mapping[str, Any], market: Market) -> LaunchError:
+    def _error(self, error: Mapping[str, Any], capacity_type: CapacityType) -> LaunchError:
         code = error.get("ErrorCode", "")
         overrides = error.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
-        parts = (market, overrides.get("InstanceType", ""), self._zone(overrides))
+        parts = (capacity_type, overrides.get("InstanceType", ""), self._zone(overrides))
         return LaunchError(
             error_class=classify(code, error.get("ErrorMessage", "")),
             code=code,

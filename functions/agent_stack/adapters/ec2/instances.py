@@ -1,6 +1,6 @@
 """DescribeInstances' answers, read for what we want of them and no more.
 
-Botocore walks every field of every instance by its model of the service, most of a tick's CPU once thousands of VMs
+Botocore walks every field of every instance by its model of the service, most of a cycle's CPU once thousands of VMs
 live. This walks the same XML for the eight fields that become a `Vm`, and gives them in botocore's own shape, so that
 whoever reads the answer need not know by whom it was parsed; the contract suite holds both to the same.
 """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent_stack.domain.launching import LaunchOrder
-from agent_stack.domain.states import Market
+from agent_stack.domain.states import CapacityType
 
 DEPLOYMENT_TAG = "agent-stack:deployment"
 INTENT_TAG = "agent-stack:intent"
@@ -36,7 +36,7 @@ def create_fleet(
         volume_key: ARN of the KMS key for the root volume; empty for the account's own.
     """
     vm_class = order.vm_class
-    spot = order.market is Market.SPOT
+    spot = order.capacity_type is CapacityType.SPOT
     prioritized = not spot and vm_class.ordered
     ranks = {instance_type: float(rank) for rank, instance_type in enumerate(vm_class.instance_types)}
     overrides = []

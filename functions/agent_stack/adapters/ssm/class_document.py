@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName
-from agent_stack.domain.states import Market
+from agent_stack.domain.states import CapacityType
 
 SETTING = "ClassesParameter"
 
@@ -30,10 +30,10 @@ class Requirements(BaseModel):
     memory_gib_max: int | None = Field(default=None, ge=1, le=32768)
 
 
-class Shapes(Protocol):
+class InstanceCatalog(Protocol):
     """What EC2 says of types and images."""
 
-    def types(self, wanted: Requirements, market: Market) -> tuple[str, ...]:
+    def types(self, wanted: Requirements, market: CapacityType) -> tuple[str, ...]:
         """Instance types with those attributes."""
 
     def root_device(self, image: str) -> str:
@@ -48,7 +48,7 @@ class ClassEntry(BaseModel):
     instance_types: list[InstanceType] | None = Field(default=None, min_length=1, max_length=50)
     instance_requirements: Requirements | None = None
     image: str = Field(pattern=r"^(ami-[0-9a-f]{8,17}|resolve:ssm:[A-Za-z0-9/._:-]+)$")
-    market: Market = Market.ON_DEMAND
+    market: CapacityType = CapacityType.ON_DEMAND
     fallback_to_on_demand: bool = False
     vcpus: int | None = Field(default=None, ge=1, le=1024)
     root_device: str | None = Field(default=None, pattern=r"^/dev/[a-z0-9]+$")
@@ -56,7 +56,7 @@ class ClassEntry(BaseModel):
     max_instances: int | None = Field(default=None, ge=0)
     boot_timeout_seconds: int = Field(default=300, ge=30, le=3240)
     allow_instance_types: list[TypePattern] = Field(default_factory=list, max_length=50)
-    allow_markets: list[Market] = Field(default_factory=list, max_length=2)
+    allow_markets: list[CapacityType] = Field(default_factory=list, max_length=2)
     agent_tags: list[AgentTag] = Field(default_factory=list, max_length=50)
 
     @model_validator(mode="after")
@@ -65,7 +65,7 @@ class ClassEntry(BaseModel):
             raise ValueError("needs either instance_types or instance_requirements")
         return self
 
-    def to_class(self, name: str, shapes: Shapes) -> VmClass:
+    def to_class(self, name: str, shapes: InstanceCatalog) -> VmClass:
         """The domain's class; what it leaves open is asked of EC2."""
         if self.instance_requirements is not None:
             types = shapes.types(self.instance_requirements, self.market)
@@ -76,7 +76,7 @@ class ClassEntry(BaseModel):
             instance_types=types,
             ordered=self.instance_requirements is None,
             image=self.image,
-            market=self.market,
+            capacity_type=self.market,
             fallback=self.fallback_to_on_demand,
             vcpus=self.vcpus,
             root_device=self.root_device or self._looked_up(shapes),
@@ -84,11 +84,11 @@ class ClassEntry(BaseModel):
             max_instances=self.max_instances,
             boot_timeout=timedelta(seconds=self.boot_timeout_seconds),
             allowed_types=tuple(self.allow_instance_types),
-            allowed_markets=frozenset(self.allow_markets),
+            allowed_capacity_types=frozenset(self.allow_markets),
             agent_tags=tuple(self.agent_tags),
         )
 
-    def _looked_up(self, shapes: Shapes) -> str | None:
+    def _looked_up(self, shapes: InstanceCatalog) -> str | None:
         """The image's root device, needed whatever the volume's size, for it is encrypted under that name.
 
         Where the size is the image's own, an image that is not there is left to the launch: it breaks only this class.
@@ -117,7 +117,7 @@ class ClassDocument(BaseModel):
             )
         return self
 
-    def to_book(self, deployment_tags: tuple[str, ...], shapes: Shapes) -> ClassBook:
+    def to_book(self, deployment_tags: tuple[str, ...], shapes: InstanceCatalog) -> ClassBook:
         """The domain's classes."""
         return ClassBook(
             classes={ClassName(name): entry.to_class(name, shapes) for name, entry in self.classes.items()},
@@ -126,7 +126,7 @@ class ClassDocument(BaseModel):
         )
 
 
-def read_classes(text: str, *, name: str, deployment_tags: tuple[str, ...], shapes: Shapes) -> ClassBook:
+def read_classes(text: str, *, name: str, deployment_tags: tuple[str, ...], shapes: InstanceCatalog) -> ClassBook:
     """The classes in that document.
 
     Args:

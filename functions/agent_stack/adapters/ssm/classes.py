@@ -3,7 +3,7 @@
 import threading
 from datetime import datetime, timedelta
 
-from agent_stack.adapters.ssm.class_document import SETTING, Shapes, read_classes
+from agent_stack.adapters.ssm.class_document import SETTING, InstanceCatalog, read_classes
 from agent_stack.adapters.ssm.parameters import Parameters
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.errors import AgentStackError
@@ -23,7 +23,7 @@ class SsmClasses:
         name: str,
         default_name: str,
         deployment_tags: tuple[str, ...],
-        shapes: Shapes,
+        shapes: InstanceCatalog,
         clock: Clock,
         telemetry: Telemetry,
     ) -> None:

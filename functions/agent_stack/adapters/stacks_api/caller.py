@@ -15,9 +15,9 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from agent_stack.adapters.stacks_api.limits import Operation, Safety
+from agent_stack.adapters.stacks_api.models import problem
 from agent_stack.adapters.stacks_api.rates import Rates, retry_after, used_percent
 from agent_stack.adapters.stacks_api.redaction import redacted
-from agent_stack.adapters.stacks_api.shapes import problem
 from agent_stack.domain.errors import (
     AgentStackError,
     GiveUpError,
@@ -33,7 +33,7 @@ from agent_stack.ports import Clock, Deadline, Ids, Secrets, Telemetry
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 POOL_TIMEOUT = 3.0
-TOTAL_TIMEOUT = timedelta(seconds=15)  # of one try: a server that drips bytes cannot hold a tick for longer
+TOTAL_TIMEOUT = timedelta(seconds=15)  # of one try: a server that drips bytes cannot hold a cycle for longer
 MAX_TRIES = 4
 BACKOFF_BASE = timedelta(milliseconds=200)
 BACKOFF_CAP = timedelta(seconds=5)

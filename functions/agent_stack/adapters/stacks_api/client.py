@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from agent_stack.adapters.stacks_api import limits, shapes
+from agent_stack.adapters.stacks_api import limits, models
 from agent_stack.adapters.stacks_api.caller import Caller, Request
 from agent_stack.adapters.stacks_api.dialect import Dialect, Paths
 from agent_stack.adapters.stacks_api.redaction import redacted, without_credentials
@@ -31,7 +31,7 @@ from agent_stack.ports import (
     TokenIdentity,
 )
 
-AnswerT = TypeVar("AnswerT", bound=shapes.Answer)
+AnswerT = TypeVar("AnswerT", bound=models.Answer)
 ResultT = TypeVar("ResultT")
 ItemT = TypeVar("ItemT")
 
@@ -98,7 +98,7 @@ class HttpStacksApi:
         """See the port."""
         try:
             answer = self._caller.ask(
-                Request(operation=limits.IDENTITY, stack="", method="GET", path="/token"), shapes.Identity
+                Request(operation=limits.IDENTITY, stack="", method="GET", path="/token"), models.Identity
             )
         except NotFoundError:
             return None  # the preview dialect has no such endpoint
@@ -126,7 +126,7 @@ class HttpStacksApi:
 
         return listing.to_page(queue, can_page=self._dialect is Dialect.CURRENT, unreadable=unreadable)
 
-    def _list(self, queue: QueueKey, *, limit: int, cursor: str | None) -> shapes.Listing:
+    def _list(self, queue: QueueKey, *, limit: int, cursor: str | None) -> models.Listing:
         known = self._dialect
         if known is not None:
             return self._list_in(known, queue, limit=limit, cursor=cursor)
@@ -147,12 +147,12 @@ class HttpStacksApi:
             self._learnt(Dialect.PREVIEW)
         return listing
 
-    def _list_in(self, dialect: Dialect, queue: QueueKey, *, limit: int, cursor: str | None) -> shapes.Listing:
+    def _list_in(self, dialect: Dialect, queue: QueueKey, *, limit: int, cursor: str | None) -> models.Listing:
         params = {"queue_key": queue, "limit": str(limit)}
         if cursor is not None and dialect is Dialect.CURRENT:
             params["after"] = cursor
         path = self._paths(queue).listing(dialect)
-        return self._ask(self._request(limits.LIST, queue, "GET", path, params=params), shapes.Listing, queue)
+        return self._ask(self._request(limits.LIST, queue, "GET", path, params=params), models.Listing, queue)
 
     def _learnt(self, dialect: Dialect) -> None:
         with self._lock:
@@ -163,7 +163,7 @@ class HttpStacksApi:
     def job_details(self, queue: QueueKey, job_id: JobId) -> JobDetails:
         """See the port."""
         answer = self._ask(
-            self._request(limits.JOB, queue, "GET", self._paths(queue).job(job_id)), shapes.Details, queue
+            self._request(limits.JOB, queue, "GET", self._paths(queue).job(job_id)), models.Details, queue
         )
         env = {name: value for name, value in answer.env.items() if value is not None}
         return JobDetails(job_id=JobId(answer.id), env=env, command=answer.command or "")
@@ -179,7 +179,7 @@ class HttpStacksApi:
         def one(chunk: Sequence[JobId]) -> None:
             path = self._paths(queue).reserving(self.dialect(queue))
             body = {"job_uuids": list(chunk), "reservation_expiry_seconds": seconds}
-            answer = self._ask(self._request(limits.RESERVE, queue, "PUT", path, body=body), shapes.Reservation, queue)
+            answer = self._ask(self._request(limits.RESERVE, queue, "PUT", path, body=body), models.Reservation, queue)
             asked = frozenset(chunk)
             reserved.update(asked.intersection(map(JobId, answer.reserved)))
             not_reserved.update(asked.intersection(map(JobId, answer.not_reserved)) - reserved)
@@ -195,7 +195,7 @@ class HttpStacksApi:
             request = self._request(
                 limits.STATES, queue, "POST", self._paths(queue).states, body={"job_uuids": list(chunk)}
             )
-            answer = self._ask(request, shapes.States, queue)
+            answer = self._ask(request, models.States, queue)
             for job_id in chunk:
                 if job_id in answer.states:
                     states[job_id] = JobState.parse(answer.states[job_id])
@@ -215,13 +215,13 @@ class HttpStacksApi:
         def one(chunk: Sequence[JobId]) -> None:
             body = {"job_uuids": list(chunk), "token_lifetime_seconds": round(clipped.total_seconds())}
             request = self._request(limits.TOKENS, queue, "POST", self._paths(queue).tokens, body=body)
-            answer = self._ask(request, shapes.IssuedTokens, queue)
+            answer = self._ask(request, models.IssuedTokens, queue)
             asked = frozenset(chunk)
             for raw in answer.job_acquisition_tokens:
                 try:
-                    issued = shapes.IssuedToken.model_validate(raw)
+                    issued = models.IssuedToken.model_validate(raw)
                 except ValueError as error:
-                    self._telemetry.error("token_unreadable", error=shapes.problem(error))
+                    self._telemetry.error("token_unreadable", error=models.problem(error))
                     continue
                 if issued.job_uuid in asked:
                     tokens[JobId(issued.job_uuid)] = issued.job_acquisition_token
@@ -272,7 +272,7 @@ class HttpStacksApi:
             }
             request = self._request(limits.NOTIFY, queue, "POST", self._paths(queue).notifying, body=body)
             try:
-                answer = self._ask(request, shapes.Notifications, queue)
+                answer = self._ask(request, models.Notifications, queue)
             except AgentStackError as error:
                 untold.update({notification.job_id: error for notification in chunk})
                 return

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from agent_stack.adapters.stacks_api.limits import Operation
 
 WINDOW = timedelta(seconds=1)
-SHARE = 0.8
+MAX_SHARE = 0.8
 
 
 class Rates:
@@ -31,7 +31,7 @@ class Rates:
         sent = self._sent[key]
         while sent and now - sent[0] >= WINDOW:
             sent.popleft()
-        if len(sent) < max(1, int(self._limit.get(key, operation.per_second) * SHARE)):
+        if len(sent) < max(1, int(self._limit.get(key, operation.per_second) * MAX_SHARE)):
             sent.append(now)
             return timedelta()
         return WINDOW - (now - sent[0])

@@ -1,0 +1,1 @@
+"""The dispatcher: reserves jobs, launches VMs and binds the jobs to them. `chain.py` lists its steps in order."""

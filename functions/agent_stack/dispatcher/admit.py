@@ -1,0 +1,136 @@
+"""Admit: which of the listed jobs start now.
+
+What is not admitted stays scheduled, in Buildkite's hands; nothing is promised that cannot be launched.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import zip_longest
+
+from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.vm_prefetch import VmPrefetch
+from agent_stack.domain.capacity import LOOK_AHEAD, LaunchMemory
+from agent_stack.domain.classes import ClassBook, Unmatched, base_name
+from agent_stack.domain.errors import BugError
+from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
+from agent_stack.domain.jobs import Job
+from agent_stack.domain.policy import Policy, UnmatchedJobs
+from agent_stack.domain.waiting import MAX_LISTED, Waiting, WaitReason, waits
+from agent_stack.ports import Telemetry
+
+
+@dataclass(slots=True, kw_only=True)
+class Admit:
+    """Matches jobs to classes, orders them by priority and age, and cuts to what may be launched within seconds."""
+
+    capacity: CapacityCache
+    prefetch: VmPrefetch
+    policy: Policy
+    telemetry: Telemetry
+    _ignored: frozenset[JobId] = field(default=frozenset(), init=False)
+
+    def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
+        """Fills `vm_look`, `fitting`, `admitted`, `refused` and `waiting`."""
+        if cycle.book is None:
+            raise BugError("admit needs the classes; resume reads them")
+        candidates: list[tuple[Job, ClassName]] = []
+        refused: list[tuple[Job, str]] = []
+        ignored: set[JobId] = set()
+        for job in sorted(cycle.listed, key=lambda job: (-job.priority, job.scheduled_at, job.job_id)):
+            if job.queue_key in cycle.paused:
+                continue
+            match = cycle.book.match(job.rules, job.queue_key)
+            if not isinstance(match, Unmatched):
+                candidates.append((job, match.name))
+            elif self._refuses(job, cycle):
+                refused.append((job, match.reason))
+            else:
+                ignored.add(job.job_id)
+                if job.job_id not in self._ignored:  # said once, for it is listed again every cycle
+                    self.telemetry.info("job_ignored", job_id=job.job_id, reason=match.reason)
+        self._ignored = frozenset(ignored)
+        if self.policy.launch_enabled:
+            admitted, waiting = self._cut(candidates, cycle, cycle.book)
+        else:
+            admitted, waiting = [], _switched_off(candidates[:MAX_LISTED], cycle.now)
+        cycle = self.prefetch.start(cycle, len(admitted) + cycle.expected_launches)
+        if len(admitted) < len(candidates):
+            self.telemetry.info("jobs_waiting_for_capacity", count=len(candidates) - len(admitted))
+        return replace(
+            cycle,
+            fitting=tuple(job for job, _ in candidates),
+            admitted=tuple(admitted),
+            refused=tuple(refused),
+            waiting=tuple(waiting),
+        )
+
+    def _refuses(self, job: Job, cycle: DispatcherCycle) -> bool:
+        match self.policy.unmatched_jobs:
+            case UnmatchedJobs.FAIL:
+                return True
+            case UnmatchedJobs.IGNORE:
+                return False
+            case UnmatchedJobs.AUTO:
+                return job.queue_key in cycle.clogging
+
+    def _cut(
+        self, candidates: list[tuple[Job, ClassName]], cycle: DispatcherCycle, book: ClassBook
+    ) -> tuple[list[tuple[Job, ClassName]], list[Waiting]]:
+        """The jobs that have their place within every bound, queue by queue in turn; and why the next ones have not."""
+        live = [run for run in cycle.active if run.failure_reason is None]
+        waiting = sum(run.binding is None for run in live)
+        memory = self.capacity.under(cycle.fence) if candidates else LaunchMemory()
+        bounds = {
+            WaitReason.MAX_INSTANCES: self.policy.max_instances - len(live),
+            WaitReason.EC2_BUDGET: memory.granted(self.policy.instance_budget, cycle.now, LOOK_AHEAD) - waiting,
+            WaitReason.LAUNCH_RATE: self.policy.max_launches_per_minute
+            - memory.asked_within_a_minute(cycle.now)
+            - waiting,
+        }
+        tightest = min(bounds, key=lambda reason: bounds[reason])
+        by_class = Counter(base_name(run.class_name) for run in live)
+        vcpus = sum(_vcpus(book, run.class_name) for run in live)
+        admitted: list[tuple[Job, ClassName]] = []
+        kept: list[Waiting] = []
+        for job, name in _in_turn(candidates):
+            if len(admitted) >= bounds[tightest]:
+                if len(kept) >= MAX_LISTED:
+                    break
+                kept += waits(job, name, tightest, cycle.now)
+                continue
+            base = base_name(name)
+            bound = book.classes[base].max_instances
+            breaker = memory.breaker(name, cycle.now)
+            if bound is not None and by_class[base] >= bound:
+                kept += waits(job, name, WaitReason.CLASS_MAXIMUM, cycle.now, str(bound))
+            elif self.policy.max_vcpus is not None and vcpus + _vcpus(book, name) > self.policy.max_vcpus:
+                kept += waits(job, name, WaitReason.MAX_VCPUS, cycle.now)
+            elif breaker is not None:
+                kept += waits(job, name, WaitReason.BROKEN, cycle.now, breaker.message)
+            else:
+                by_class[base] += 1
+                vcpus += _vcpus(book, name)
+                admitted.append((job, name))
+        return admitted, kept
+
+
+def _switched_off(candidates: list[tuple[Job, ClassName]], now: datetime) -> list[Waiting]:
+    return [kept for job, name in candidates for kept in waits(job, name, WaitReason.LAUNCH_DISABLED, now)]
+
+
+def _vcpus(book: ClassBook, name: ClassName) -> int:
+    """What a VM of that class counts as; one where the operator does not say."""
+    vm_class = book.find(name)
+    return (vm_class.vcpus if vm_class is not None else None) or 1
+
+
+def _in_turn(candidates: list[tuple[Job, ClassName]]) -> Iterator[tuple[Job, ClassName]]:
+    """One job of each queue in turn, each queue in its own order: a full queue does not starve the others."""
+    by_queue: dict[QueueKey, list[tuple[Job, ClassName]]] = defaultdict(list)
+    for candidate in candidates:
+        by_queue[candidate[0].queue_key].append(candidate)
+    for row in zip_longest(*by_queue.values()):
+        yield from (candidate for candidate in row if candidate is not None)

@@ -1,0 +1,115 @@
+"""Bind: give each ready run one of the VMs, and put the job's credential into that VM's mailbox.
+
+Run and mailbox change in one transaction, on the condition that the run has no VM and the VM no letter. That is
+all that keeps two runs off one VM and one run off two.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.token_supply import TokenSupply
+from agent_stack.domain.classes import base_name
+from agent_stack.domain.errors import BugError
+from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
+from agent_stack.domain.measures import Metric
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.runs import Run
+from agent_stack.domain.vms import Assignment, Vm
+from agent_stack.ports import Ledger, StacksApi, Telemetry
+
+JOB_TOKEN = "job-token"  # noqa: S105  (the kind of a credential, not one)
+AGENT_TOKEN = "agent-token"  # noqa: S105  (the kind of a credential, not one)
+PLACEHOLDER = "baton"
+"""What stands in the mailbox when the VM reads the agent token elsewhere: taking it still decides who owns the job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentIdentity:
+    """What every agent of this deployment is told."""
+
+    endpoint: str
+    deployment: str
+    credential_kind: str
+    deployment_tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """Pairs runs with VMs of their class, oldest VM first, and writes each pair."""
+
+    stacks: StacksApi
+    ledger: Ledger
+    tokens: TokenSupply
+    policy: Policy
+    identity: AgentIdentity
+    telemetry: Telemetry
+
+    def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
+        """Fills `bound`."""
+        pairs = self._pairs(cycle)
+        if not pairs:
+            return cycle
+        credentials = self._credentials([run for run, _ in pairs])
+        self.tokens.asked(issued=len(credentials), now=cycle.now)
+        assignments = [
+            (run.bound(vm, now=cycle.now), self._assignment(run, vm, credentials[run.job_id], cycle))
+            for run, vm in pairs
+            if run.job_id in credentials
+        ]
+        bound = tuple(self.ledger.bind(assignments))
+        for run in bound:
+            self.telemetry.info(
+                "job_bound",
+                job_id=run.job_id,
+                instance_id=run.binding.instance_id if run.binding else None,
+                attempt=run.attempt,
+            )
+        if len(bound) < len(pairs):
+            self.telemetry.warning("jobs_not_bound", count=len(pairs) - len(bound))
+        return replace(cycle, bound=bound)
+
+    def _pairs(self, cycle: DispatcherCycle) -> list[tuple[Run, Vm]]:
+        vms: dict[ClassName, list[Vm]] = {
+            name: sorted(idle, key=lambda vm: (vm.launched_at, vm.instance_id), reverse=True)
+            for name, idle in cycle.idle_vms.items()
+        }
+        return [(run, vms[run.class_name].pop()) for run in cycle.ready if vms.get(run.class_name)]
+
+    def _credentials(self, runs: list[Run]) -> Mapping[JobId, str]:
+        if self.identity.credential_kind == AGENT_TOKEN:
+            return {run.job_id: PLACEHOLDER for run in runs}
+        by_queue: dict[QueueKey, list[JobId]] = defaultdict(list)
+        for run in runs:
+            by_queue[run.queue_key].append(run.job_id)
+        credentials: dict[JobId, str] = {}
+        for queue, job_ids in by_queue.items():
+            answer = self.stacks.issue_tokens(queue, job_ids, self.policy.reservation)
+            credentials |= answer.tokens
+            for error in answer.errors:
+                self.telemetry.error("tokens_not_issued", queue=queue, error=str(error))
+            self.telemetry.count(Metric.TOKENS_NOT_ISSUED, len(job_ids) - len(answer.tokens))
+            for job_id in sorted(answer.not_issued):
+                self.telemetry.warning("token_not_issued", job_id=job_id)
+        return credentials
+
+    def _assignment(self, run: Run, vm: Vm, credential: str, cycle: DispatcherCycle) -> Assignment:
+        if cycle.book is None:
+            raise BugError("bind needs the classes; resume reads them")
+        vm_class = cycle.book.classes.get(base_name(run.class_name))  # None when the operator has removed it since
+        return Assignment(
+            instance_arn=vm.arn,
+            job_id=run.job_id,
+            queue_key=run.queue_key,
+            endpoint=self.identity.endpoint,
+            agent_name=f"{self.identity.deployment}-{vm.instance_id}",
+            agent_tags=(
+                f"class={base_name(run.class_name)}",
+                *self.identity.deployment_tags,
+                *(vm_class.agent_tags if vm_class is not None else ()),
+            ),
+            credential_kind=self.identity.credential_kind,
+            credential=credential,
+            expires_at=cycle.now + self.policy.max_lifetime,
+        )

@@ -1,0 +1,98 @@
+"""The dispatcher's steps, in order. This is the one list of them.
+
+A chain is a tuple of steps; each takes the cycle and returns the next one. With `ObserveOnly` the chain is the same
+without its effects. `ReadJobEnvironment` is there only when the operator asks for it.
+"""
+
+from dataclasses import dataclass
+
+from agent_stack.dispatcher.admit import Admit
+from agent_stack.dispatcher.bind import AgentIdentity, Bind
+from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.cycle import DispatcherStep
+from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
+from agent_stack.dispatcher.in_flight import InFlightLaunches
+from agent_stack.dispatcher.job_environment import ReadJobEnvironment
+from agent_stack.dispatcher.launch import Launch
+from agent_stack.dispatcher.launch_answers import LaunchAnswers
+from agent_stack.dispatcher.launch_deadline import LaunchDeadline
+from agent_stack.dispatcher.launch_orders import LaunchOrders
+from agent_stack.dispatcher.launch_room import LaunchRoom
+from agent_stack.dispatcher.metrics import DispatcherMetrics
+from agent_stack.dispatcher.poll import Poll
+from agent_stack.dispatcher.publish_wait_reasons import PublishWaitReasons
+from agent_stack.dispatcher.record import Record
+from agent_stack.dispatcher.recover import Recover
+from agent_stack.dispatcher.register import Register
+from agent_stack.dispatcher.reserve import Reserve
+from agent_stack.dispatcher.token_supply import TokenSupply
+from agent_stack.dispatcher.vm_prefetch import VmPrefetch
+from agent_stack.domain.jobs import Queue
+from agent_stack.domain.policy import Policy
+from agent_stack.ports import Ports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatcherOptions:
+    """What the chain needs of the settings besides the policy."""
+
+    queues: tuple[Queue, ...]
+    identity: AgentIdentity
+    read_job_environment: bool
+
+
+def dispatcher_steps(
+    ports: Ports, policy: Policy, options: DispatcherOptions, in_flight: InFlightLaunches
+) -> tuple[DispatcherStep, ...]:
+    """The dispatcher's chain."""
+    telemetry = ports.telemetry
+    stacks, fleet, ledger = ports.stacks, ports.fleet, ports.ledger
+    tokens, empty_ledger = TokenSupply(), EmptyLedgerCache()
+    capacity = CapacityCache(ledger=ledger, write_beside=in_flight.write_beside)
+    prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
+    looking: tuple[DispatcherStep, ...] = (
+        Register(stacks=stacks, queues=options.queues, telemetry=telemetry),
+        Recover(
+            ledger=ledger,
+            fleet=fleet,
+            in_flight=in_flight,
+            prefetch=prefetch,
+            empty_ledger=empty_ledger,
+            classes=ports.classes,
+            policy=policy,
+            telemetry=telemetry,
+        ),
+        Poll(stacks=stacks, queues=options.queues, policy=policy, telemetry=telemetry),
+        *((ReadJobEnvironment(stacks=stacks, telemetry=telemetry),) if options.read_job_environment else ()),
+        Admit(capacity=capacity, prefetch=prefetch, policy=policy, telemetry=telemetry),
+    )
+    acting: tuple[DispatcherStep, ...] = (
+        Record(ledger=ledger, empty_ledger=empty_ledger, telemetry=telemetry),
+        Reserve(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry),
+        Launch(
+            fleet=fleet,
+            ledger=ledger,
+            in_flight=in_flight,
+            capacity=capacity,
+            orders=LaunchOrders(fleet=fleet, ids=ports.ids, telemetry=telemetry),
+            room=LaunchRoom(in_flight=in_flight, prefetch=prefetch, policy=policy, telemetry=telemetry),
+            answers=LaunchAnswers(ids=ports.ids, telemetry=telemetry),
+            deadline=LaunchDeadline(ledger=ledger, policy=policy, telemetry=telemetry),
+            tokens=tokens,
+            policy=policy,
+            telemetry=telemetry,
+        ),
+        Bind(
+            stacks=stacks, ledger=ledger, tokens=tokens, policy=policy, identity=options.identity, telemetry=telemetry
+        ),
+        PublishWaitReasons(capacity=capacity, ledger=ledger, workers=ports.workers, policy=policy, telemetry=telemetry),
+    )
+    measure = DispatcherMetrics(capacity=capacity, policy=policy, clock=ports.clock, telemetry=telemetry)
+    return (*looking, *(() if policy.observe_only else acting), measure)
+
+
+def in_flight_of(ports: Ports) -> InFlightLaunches:
+    """The launches that one process of the dispatcher has in flight."""
+    return InFlightLaunches(
+        fleet=ports.fleet, ledger=ports.ledger, workers=ports.workers, clock=ports.clock, telemetry=ports.telemetry
+    )

@@ -1,0 +1,123 @@
+"""Launch: ask EC2 for VMs, class by class, in as few requests as possible, and learn from what it answers.
+
+The intent is written first, under the lease's fencing number. If the process dies between writing and asking, or
+asking and recording, the next cycle finds the open intent and learns what came of it (`recover`). Requests run beside
+the cycles (`in_flight`); a cycle collects the answers since the last one, and asks other pools, or the other capacity
+type, for what is still missing.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.in_flight import InFlightLaunches
+from agent_stack.dispatcher.launch_answers import LaunchAnswers, Learnt
+from agent_stack.dispatcher.launch_deadline import LaunchDeadline
+from agent_stack.dispatcher.launch_orders import LaunchOrders
+from agent_stack.dispatcher.launch_room import LaunchRoom
+from agent_stack.dispatcher.token_supply import TokenSupply
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.errors import BugError, GiveUpError
+from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, Intent, LaunchOrder
+from agent_stack.domain.measures import Metric
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.runs import Run
+from agent_stack.ports import Fleet, Ledger, Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Asks for as many VMs as there are ready runs without an idle VM or one in flight, within the safety limits."""
+
+    fleet: Fleet
+    ledger: Ledger
+    in_flight: InFlightLaunches
+    capacity: CapacityCache
+    orders: LaunchOrders
+    room: LaunchRoom
+    answers: LaunchAnswers
+    deadline: LaunchDeadline
+    tokens: TokenSupply
+    policy: Policy
+    telemetry: Telemetry
+
+    def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
+        """Adds new VMs to `idle_vms`; fills `launching` and `wanted_launches`."""
+        if cycle.book is None:
+            raise BugError("launch needs the classes; recover reads them")
+        if not cycle.ready and not self.in_flight.intents:
+            return cycle
+        known = self.capacity.under(cycle.fence)
+        answers = self.in_flight.collect()
+        learnt = self.answers.learn(answers, known, cycle.idle_vms, cycle.now)
+        wanted = self._wanted(cycle, learnt)
+        cycle = replace(
+            cycle,
+            idle_vms=learnt.idle_vms,
+            unconfirmed=cycle.unconfirmed + sum(intent.count for intent in learnt.unknown),
+            wanted_launches=sum(len(runs) for runs in wanted.values()),
+        )
+        memory = learnt.memory
+        if wanted and self.policy.launch_enabled and not self.tokens.down(cycle.now):
+            memory = self._ask(wanted, memory, cycle)
+        self.in_flight.record(answers)  # after the next requests are out, because jobs wait for those
+        if memory != known:
+            self.capacity.learn(memory, cycle.fence)
+        self.deadline(cycle, learnt.idle_vms, memory)
+        return replace(cycle, launching=sum(intent.count for intent in self.in_flight.intents))
+
+    def _wanted(self, cycle: DispatcherCycle, learnt: Learnt) -> dict[ClassName, list[Run]]:
+        """Runs that neither an idle VM nor one that may be coming will serve, by class, in order of their priority."""
+        coming = Counter(cycle.unconfirmed_by_class)
+        for intent in (*self.in_flight.intents, *learnt.unknown):
+            coming[intent.class_name] += intent.count
+        by_class: dict[ClassName, list[Run]] = defaultdict(list)
+        for run in cycle.ready:
+            if learnt.memory.breaker(run.class_name, cycle.now) is None:
+                by_class[run.class_name].append(run)
+        missing = {name: runs[len(learnt.idle_vms.get(name, ())) + coming[name] :] for name, runs in by_class.items()}
+        return {name: runs for name, runs in missing.items() if runs}
+
+    def _ask(self, wanted: Mapping[ClassName, list[Run]], memory: LaunchMemory, cycle: DispatcherCycle) -> LaunchMemory:
+        if not memory.worth_asking(cycle.wanted_launches, self.policy.instance_budget, cycle.now):
+            paused = "launches_paused" if memory.paused(cycle.now) else "launches_held_back"
+            self.telemetry.info(paused, count=cycle.wanted_launches)
+            return memory
+        room = self.room(cycle, memory)
+        for name, runs in wanted.items():
+            vm_class = cycle.book.find(name) if cycle.book is not None else None
+            if vm_class is None:
+                continue
+            count = min(len(runs), room, memory.requests_left(cycle.now) * MAX_VMS_OF_A_LAUNCH)
+            if count < len(runs):
+                self.telemetry.info("launches_held_back", class_name=name, count=len(runs) - max(0, count))
+            for order, chunk in self.orders(vm_class, runs[:count], memory, cycle.now) if count > 0 else ():
+                if not self._send(order, chunk, cycle):
+                    break
+                room -= order.count
+                memory = memory.asking(order.count, self.policy.instance_budget, cycle.now)
+        return memory
+
+    def _send(self, order: LaunchOrder, runs: Iterable[Run], cycle: DispatcherCycle) -> bool:
+        intent = Intent(
+            intent_id=order.intent_id,
+            class_name=order.vm_class.name,
+            request=self.fleet.render(order),
+            count=order.count,
+            queues=tuple(sorted({run.queue_key for run in runs})),
+            created_at=cycle.now,
+        )
+        try:
+            self.ledger.write_intent(intent, fence=cycle.fence)
+        except GiveUpError:
+            self.telemetry.warning("lease_lost_before_launch", class_name=intent.class_name, count=intent.count)
+            return False
+        self.in_flight.begin(intent)
+        self.telemetry.count(Metric.VMS_ASKED_FOR, intent.count)
+        self.telemetry.info(
+            "vms_asked_for", class_name=intent.class_name, count=intent.count, intent_id=intent.intent_id
+        )
+        return True

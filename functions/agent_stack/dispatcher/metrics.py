@@ -1,0 +1,48 @@
+"""Measure queues: what a dispatcher's cycle saw of the waiting, and what EC2 keeps back. The end of its chain.
+
+That a cycle came this far is the dispatcher's heartbeat.
+"""
+
+from dataclasses import dataclass
+
+from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.domain.measures import Function, Metric
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.states import Moment, RunState
+from agent_stack.ports import Clock, Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatcherMetrics:
+    """Counts; reads nothing and changes nothing."""
+
+    capacity: CapacityCache
+    policy: Policy
+    clock: Clock
+    telemetry: Telemetry
+
+    def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
+        """Changes nothing of the cycle."""
+        measure = self.telemetry
+        measure.count(Metric.CYCLES_COMPLETED, of=Function.DISPATCHER)
+        measure.peak(Metric.CYCLE_SECONDS, (self.clock.now() - cycle.now).total_seconds(), of=Function.DISPATCHER)
+        self._measure_waiting(cycle)
+        memory = self.capacity.latest
+        measure.peak(Metric.POOLS_UNAVAILABLE, len(memory.unavailable(cycle.now)))
+        measure.peak(Metric.BREAKERS_OPEN, sum(breaker.until > cycle.now for breaker in memory.breakers.values()))
+        budget = self.policy.instance_budget
+        used = 100 * (1 - memory.granted(budget, cycle.now) / budget.burst)
+        measure.peak(Metric.EC2_BUDGET_USED_PERCENT, used)
+        return cycle
+
+    def _measure_waiting(self, cycle: DispatcherCycle) -> None:
+        """What waited when the cycle looked: for a place, or for a VM. Not what nobody may or can start."""
+        without_vm = [
+            run.timeline.get(Moment.SCHEDULED, run.state_entered_at)
+            for run in cycle.active
+            if run.state is RunState.RESERVED and run.failure_reason is None and run.queue_key not in cycle.paused
+        ]
+        self.telemetry.peak(Metric.JOBS_WAITING, len(cycle.fitting) + len(without_vm))
+        since = min([*(job.scheduled_at for job in cycle.fitting), *without_vm], default=cycle.now)
+        self.telemetry.peak(Metric.OLDEST_WAITING_SECONDS, (cycle.now - since).total_seconds())

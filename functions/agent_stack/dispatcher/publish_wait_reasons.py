@@ -1,0 +1,103 @@
+"""Note: leave a list of who waits for a VM, and why. The tracker tells them.
+
+Written beside the cycle, when it changed and not too often: it is news, and losing one costs a line on a build page.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.waiting import MAX_LISTED, PATIENCE, Waiting, WaitingList, WaitReason
+from agent_stack.ports import Ledger, Telemetry, Workers
+
+MIN_INTERVAL = timedelta(seconds=10)
+"""Five hundred jobs are some twenty kilobytes, each of them a unit of DynamoDB's writing."""
+
+REFRESH_INTERVAL = timedelta(seconds=60)
+"""An unchanged list is written again, so that one of a dispatcher that is gone can be told by its age."""
+
+
+@dataclass(slots=True, kw_only=True)
+class PublishWaitReasons:
+    """Lists the runs without a VM and the jobs that were not admitted, those first in line first."""
+
+    capacity: CapacityCache
+    ledger: Ledger
+    workers: Workers
+    policy: Policy
+    telemetry: Telemetry
+    _left: WaitingList | None = field(default=None, init=False)
+
+    def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
+        """Changes nothing of the cycle."""
+        jobs = (*self._without_vm(cycle), *cycle.waiting)[:MAX_LISTED]
+        if self._is_news(jobs, cycle.now):
+            self._left = WaitingList(at=cycle.now, jobs=jobs)
+            self.workers.submit(partial(self._write, self._left))
+        return cycle
+
+    def _is_news(self, jobs: Sequence[Waiting], now: datetime) -> bool:
+        before = self._left
+        if before is None:
+            return bool(jobs)
+        since = now - before.at
+        return since >= MIN_INTERVAL and (jobs != before.jobs or (bool(jobs) and since >= REFRESH_INTERVAL))
+
+    def _without_vm(self, cycle: DispatcherCycle) -> list[Waiting]:
+        """Jobs that are ours and for which EC2 has given nothing yet."""
+        bound = {run.job_id for run in cycle.bound}
+        late = [run for run in cycle.ready if run.job_id not in bound and cycle.now - run.state_entered_at >= PATIENCE]
+        if not late or cycle.book is None:
+            return []
+        memory = self.capacity.under(cycle.fence)
+        names = {run.class_name for run in late}
+        reasons = {name: self._why(name, memory, cycle) for name in names}
+        waiting: list[Waiting] = []
+        for run in late[:MAX_LISTED]:
+            reason, words = reasons[run.class_name]
+            if reason is not None:
+                waiting.append(
+                    Waiting(
+                        job_id=run.job_id,
+                        queue_key=run.queue_key,
+                        class_name=run.class_name,
+                        reason=reason,
+                        words=words,
+                    )
+                )
+        return waiting
+
+    def _why(self, name: ClassName, memory: LaunchMemory, cycle: DispatcherCycle) -> tuple[WaitReason | None, str]:
+        """What keeps EC2 from giving a VM of that class, as far as is known, and EC2's words."""
+        if not self.policy.launch_enabled:
+            return WaitReason.LAUNCH_DISABLED, ""
+        breaker = memory.breaker(name, cycle.now)
+        if breaker is not None:
+            return WaitReason.BROKEN, breaker.message
+        words = memory.last_error_by_class.get(name, "")
+        vm_class = cycle.book.find(name) if cycle.book is not None else None
+        unavailable = memory.unavailable(cycle.now)
+        if vm_class is not None and vm_class.capacity_type in unavailable:
+            return WaitReason.QUOTA, words
+        if vm_class is not None and any(
+            pool.startswith(f"{vm_class.capacity_type}:{instance_type}:")
+            for pool in unavailable
+            for instance_type in vm_class.instance_types
+        ):
+            return WaitReason.NO_CAPACITY, words
+        if not memory.worth_asking(max(1, cycle.wanted_launches), self.policy.instance_budget, cycle.now):
+            return WaitReason.EC2_BUDGET, ""
+        return None, ""
+
+    def _write(self, waiting: WaitingList) -> None:
+        try:
+            self.ledger.list_waiting(waiting)
+        except AgentStackError as error:
+            self.telemetry.warning("waiting_jobs_not_listed", count=len(waiting.jobs), error=str(error))

@@ -1,0 +1,134 @@
+"""Resume: begin a cycle with what earlier ones left: active runs, open intents, VMs nobody is bound to.
+
+A crash between any two effects of the dispatcher leaves either a run without a VM or a VM without a run. Both
+are found here and joined again by `bind`.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
+from agent_stack.dispatcher.in_flight import InFlightLaunches
+from agent_stack.dispatcher.vm_prefetch import VmPrefetch
+from agent_stack.domain.errors import AgentStackError, RetryError
+from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
+from agent_stack.domain.launching import Intent
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.states import UP
+from agent_stack.domain.vms import Vm
+from agent_stack.ports import ClassSource, Fleet, Ledger, Telemetry
+
+UNANSWERED_GRACE = timedelta(seconds=12)
+"""How long an unanswered launch is left to the process that asked: as long as it waits at the end of its shift, and the
+slowest answer. One that died is followed after its lease has run out anyway."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recover:
+    """Reads the ledger, settles unanswered launches, and finds the VMs that are free to be bound."""
+
+    ledger: Ledger
+    fleet: Fleet
+    in_flight: InFlightLaunches
+    prefetch: VmPrefetch
+    empty_ledger: EmptyLedgerCache
+    classes: ClassSource
+    policy: Policy
+    telemetry: Telemetry
+
+    def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
+        """Fills `vm_look`, `book`, `active`, `unconfirmed`, `unconfirmed_by_class` and `idle_vms`."""
+        cycle = self.prefetch.start(cycle, cycle.expected_launches)
+        book = self.classes.book()
+        if self.empty_ledger.is_valid(cycle.fence, cycle.now):
+            return replace(cycle, book=book)
+        active = tuple(self.ledger.active_runs())
+        waiting_queues = frozenset(run.queue_key for run in active)
+        taken = {run.binding.instance_id for run in active if run.binding is not None}
+        idle: dict[ClassName, tuple[Vm, ...]] = {}
+        unconfirmed = Counter[ClassName]()
+        under_way = {intent.intent_id for intent in self.in_flight.intents}
+        intents = () if self.policy.observe_only else self.ledger.open_intents()
+        if not active and not intents:
+            self.empty_ledger.mark_empty(cycle.fence, cycle.now)
+        for intent in intents:
+            if intent.intent_id in under_way:
+                continue  # asked for by this process, and not answered yet
+            settled = intent if intent.spent else self._settle(intent, cycle, waiting_queues)
+            if settled is None:
+                unconfirmed[intent.class_name] += intent.count
+                continue
+            usable = tuple(vm for vm in settled.vms if self._fresh(vm, cycle.now) and vm.instance_id not in taken)
+            if not usable:
+                self.in_flight.close(settled.intent_id)
+                continue
+            idle[settled.class_name] = (*idle.get(settled.class_name, ()), *usable)
+        alive, hidden = self._alive(idle, cycle.now)
+        return replace(
+            cycle,
+            book=book,
+            active=active,
+            unconfirmed=unconfirmed.total() + hidden,
+            unconfirmed_by_class=unconfirmed,
+            idle_vms=alive,
+        )
+
+    def _settle(self, intent: Intent, cycle: DispatcherCycle, queues: frozenset[QueueKey]) -> Intent | None:
+        """Learn what came of a launch whose answer was never recorded; None when nothing can be said yet.
+
+        A young one is the dispatcher's before us, who may be waiting for the answer still.
+
+        Replaying the stored request is safe at any time: EC2 gives one answer to one client token. It is not
+        done when the VMs would be too old to be bound, nor for queues that want nothing any more: then the
+        launch tag finds what exists. Whether a queue is paused only the poll tells, which comes later in a cycle: so
+        under a new lease the first cycle asks nothing of EC2 again.
+        """
+        if cycle.now - intent.created_at < UNANSWERED_GRACE:
+            return None
+        replayable = self.policy.launch_enabled and cycle.now - intent.created_at < self.policy.bindable_age
+        paused = cycle.paused_before
+        if replayable and paused is None:
+            return None
+        try:
+            if replayable and paused is not None and set(intent.queues) & (queues - paused):
+                vms = self.fleet.launch(intent.request).vms or self._tagged(intent)
+            else:
+                vms = self._tagged(intent)
+        except RetryError as error:
+            self.telemetry.warning("intent_unsettled", intent_id=intent.intent_id, error=str(error))
+            return None
+        except AgentStackError as error:
+            self.telemetry.warning("intent_failed", intent_id=intent.intent_id, error=str(error))
+            vms = ()
+        settled = replace(intent, spent=True, vms=vms)
+        self.ledger.spend_intent(settled)
+        self.telemetry.info("intent_settled", intent_id=intent.intent_id, count=len(vms))
+        return settled
+
+    def _tagged(self, intent: Intent) -> tuple[Vm, ...]:
+        return tuple(vm for vm in self.fleet.describe() if vm.intent_id == intent.intent_id)
+
+    def _fresh(self, vm: Vm, now: datetime) -> bool:
+        return now - vm.launched_at < self.policy.bindable_age
+
+    def _alive(
+        self, idle: dict[ClassName, tuple[Vm, ...]], now: datetime
+    ) -> tuple[dict[ClassName, tuple[Vm, ...]], int]:
+        """Only VMs that EC2 shows up right now, at their true age: a list from a replay may name dead or old ones.
+
+        Returns:
+            them, and how many more EC2 does not show, which may be up all the same.
+        """
+        wanted: list[InstanceId] = [vm.instance_id for vms in idle.values() for vm in vms]
+        if not wanted:
+            return {}, 0
+        try:
+            shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(wanted)}
+        except AgentStackError as error:
+            self.telemetry.warning("idle_vms_unknown", count=len(wanted), error=str(error))
+            return {}, len(wanted)
+        fit = {vm_id: vm for vm_id, vm in shown.items() if vm.state in UP and self._fresh(vm, now)}
+        alive = {name: tuple(fit[vm.instance_id] for vm in vms if vm.instance_id in fit) for name, vms in idle.items()}
+        return alive, len(wanted) - len(shown)

@@ -1,0 +1,176 @@
+"""The lease loop: what one invocation does under the lease, from taking it to the handover.
+
+A scheduled invocation starts while the one before still works. It signals that it waits to take over; the lease holder
+finds the signal after its cycle and releases the lease, so that a handover costs no second. An invocation that was only
+a wake-up records its signal and exits.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agent_stack.domain.errors import AgentStackError, ConfigurationError
+from agent_stack.ports import Clock, Deadline, HeldLease, Ids, Lease, Telemetry
+
+LEASE = timedelta(seconds=9)
+"""After that long another invocation takes over from a lease holder that died. A cycle that takes longer may lose its
+lease; the fencing number and the ledger's conditions make that harmless."""
+
+HANDOVER_TIMEOUT = timedelta(seconds=10)
+"""How long a successor waits: just longer than a dead holder's lease."""
+
+UNRENEWED = timedelta(seconds=5)
+"""How old an idle holder's lease may be when a cycle begins. That cycle may find work; it has the rest of the lease for
+it. Each renewal is a write, and only there does the holder see signals: seldom enough to cost little, often enough that
+a successor, which is billed while it waits, waits two seconds on average."""
+
+LOOK_AGAIN = timedelta(milliseconds=500)
+BUSY_PERIOD = timedelta(seconds=1)
+"""From the beginning of one cycle to that of the next while there is work."""
+
+SHORTEST_PAUSE = timedelta(milliseconds=100)
+NO_PAUSE = timedelta()
+
+RESERVE = timedelta(seconds=15)
+"""No cycle begins with less time left: one try of the slowest request, and the writes around it."""
+
+
+def busy_pause(took: timedelta) -> timedelta:
+    """What is left of the period after a cycle that took so long."""
+    return max(SHORTEST_PAUSE, BUSY_PERIOD - took)
+
+
+def may_go_unrenewed(age: timedelta, pause: timedelta) -> bool:
+    """Whether a lease of that age will do for the cycle that begins after an idle pause."""
+    return age + pause < UNRENEWED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLoop:
+    """Runs cycle after cycle while this invocation holds the lease and there is time.
+
+    Attributes:
+        work: one cycle at that time under that fencing number; True while there is work in hand.
+        drain: collects what only this process will hear of, a pause at a time. Begins when the lease is released.
+        idle_pause: how long to wait after a cycle without work; None to exit instead.
+    """
+
+    work: Callable[[datetime, int], bool]
+    drain: Callable[[], Iterator[timedelta]]
+    idle_pause: timedelta | None
+    lease: Lease
+    clock: Clock
+    ids: Ids
+    deadline: Deadline
+    telemetry: Telemetry
+
+    def __call__(self, *, scheduled: bool) -> None:
+        """One invocation: sleeps each pause of `pauses`.
+
+        Args:
+            scheduled: it is meant to work; otherwise it only brings a signal.
+
+        Raises:
+            ConfigurationError: a setting is wrong; no cycle can work until an operator fixes it.
+        """
+        for pause in self.pauses(scheduled=scheduled):
+            if pause:
+                self.clock.sleep(pause)
+
+    def pauses(self, *, scheduled: bool) -> Iterator[timedelta]:
+        """Does one piece of work at a time, and yields how long to wait before the next.
+
+        Lambda sleeps the pauses; the simulation lets other things happen in them.
+
+        Raises:
+            ConfigurationError: see `__call__`.
+        """
+        held = yield from self._take(self.ids.holder(), scheduled=scheduled)
+        if held is None:
+            return
+        self.telemetry.carry(fence=held.fence)
+        try:
+            yield from self._cycles(held)
+        except GeneratorExit:
+            raise
+        except BaseException:
+            self._release_early(held)
+            raise
+        try:
+            yield from self.drain()
+        except AgentStackError as error:
+            self.telemetry.warning("not_drained", error=str(error))
+
+    def _take(self, holder: str, *, scheduled: bool) -> Generator[timedelta, None, HeldLease | None]:
+        """The lease; a scheduled invocation waits until its holder has released it or has died, for a while."""
+        until = self.clock.now() + HANDOVER_TIMEOUT
+        signalled = False
+        while True:
+            try:
+                held = self.lease.acquire(holder, now=self.clock.now(), ttl=LEASE)
+                if held is not None:
+                    return held
+                if not signalled:
+                    self.lease.signal(holder, handover=scheduled)
+                    signalled = True
+            except ConfigurationError:
+                raise
+            except AgentStackError as error:
+                self.telemetry.warning("lease_not_taken", error=str(error))
+            if not scheduled:
+                return None
+            if self.clock.now() >= until or self.deadline.left() <= RESERVE:
+                self.telemetry.info("shift_not_taken")
+                return None
+            yield LOOK_AGAIN
+
+    def _cycles(self, held: HeldLease) -> Iterator[timedelta]:
+        """Cycle after cycle, until another invocation takes over or there is no more time or work."""
+        while True:
+            began = self.clock.now()
+            busy = self._cycle(held)
+            if not busy and self.idle_pause is not None and self._rests_on(held, self.idle_pause):
+                yield self.idle_pause
+                continue
+            pause = busy_pause(self.clock.now() - began) if busy else self.idle_pause
+            try:
+                renewed = self.lease.renew(held, now=self.clock.now(), ttl=LEASE)
+                if renewed is None:
+                    self.telemetry.info("shift_overtaken", fence=held.fence)
+                    return
+                signalled, held = renewed.signals != held.signals, renewed
+                ending = held.successor is not None or self.deadline.left() <= RESERVE + (pause or NO_PAUSE)
+                if (ending or (pause is None and not signalled)) and self.lease.release(held):
+                    return
+            except ConfigurationError:
+                raise
+            except AgentStackError as error:
+                self.telemetry.warning("lease_not_renewed", error=str(error))
+                signalled, ending, pause = False, False, BUSY_PERIOD
+            if self.deadline.left() <= RESERVE:
+                return  # the next invocation takes over when the lease has run out, and starts with a full cycle
+            yield NO_PAUSE if ending or pause is None or signalled else pause
+
+    def _rests_on(self, held: HeldLease, pause: timedelta) -> bool:
+        """After an idle cycle: whether enough is left of the lease, as it is, for the cycle after the pause."""
+        age = self.clock.now() - (held.expires_at - LEASE)
+        return may_go_unrenewed(age, pause) and self.deadline.left() > RESERVE + pause
+
+    def _cycle(self, held: HeldLease) -> bool:
+        started = self.clock.now()
+        try:
+            return self.work(started, held.fence)
+        except ConfigurationError:
+            raise
+        except AgentStackError as error:
+            self.telemetry.error("tick_failed", error=str(error))
+            return True
+
+    def _release_early(self, held: HeldLease) -> None:
+        """So that the next invocation need not wait for the lease to expire."""
+        try:
+            latest = self.lease.renew(held, now=self.clock.now(), ttl=LEASE)
+            if latest is not None:
+                self.lease.release(latest)
+        except AgentStackError as error:
+            self.telemetry.warning("lease_not_released", error=str(error))

@@ -1,0 +1,60 @@
+"""What the steps ask of the world, as Protocols, one module for each system. Adapters keep these promises; fakes too.
+
+Every method raises errors of `agent_stack.domain.errors` only. Every method is one effect or one read.
+"""
+
+from dataclasses import dataclass
+
+from agent_stack.ports.buildkite import (
+    JobDetails,
+    JobStates,
+    JobTokens,
+    Notification,
+    Reserved,
+    StacksApi,
+    TokenIdentity,
+)
+from agent_stack.ports.ec2 import Fleet
+from agent_stack.ports.runtime import Clock, Deadline, Field, Ids, Task, Telemetry, Workers
+from agent_stack.ports.store import ClassSource, HeldLease, Lease, Ledger, Mailbox, Secrets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The world, as the two chains see it."""
+
+    stacks: StacksApi
+    fleet: Fleet
+    ledger: Ledger
+    mailbox: Mailbox
+    classes: ClassSource
+    clock: Clock
+    ids: Ids
+    telemetry: Telemetry
+    workers: Workers
+
+
+__all__ = [
+    "ClassSource",
+    "Clock",
+    "Deadline",
+    "Field",
+    "Fleet",
+    "HeldLease",
+    "Ids",
+    "JobDetails",
+    "JobStates",
+    "JobTokens",
+    "Lease",
+    "Ledger",
+    "Mailbox",
+    "Notification",
+    "Ports",
+    "Reserved",
+    "Secrets",
+    "StacksApi",
+    "Task",
+    "Telemetry",
+    "TokenIdentity",
+    "Workers",
+]

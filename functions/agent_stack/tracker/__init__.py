@@ -1,0 +1,1 @@
+"""The tracker: follows VMs, notifies build pages, ends VMs. `chain.py` lists its steps in order."""

@@ -1,0 +1,68 @@
+"""The tracker's steps, in order. This is the one list of them.
+
+A chain is a tuple of steps; each takes the cycle and returns the next one. With `ObserveOnly` the chain is the same
+without its effects. `RefreshCredentials` is there only with job acquisition tokens. A step that runs with best effort
+may fail, and the rest of the cycle goes on.
+"""
+
+from agent_stack.best_effort import BestEffort
+from agent_stack.domain.policy import Policy
+from agent_stack.ports import Ports
+from agent_stack.tracker.close import Close
+from agent_stack.tracker.cycle import TrackerStep
+from agent_stack.tracker.decide import Decide
+from agent_stack.tracker.extend import Extend
+from agent_stack.tracker.finish import Finish
+from agent_stack.tracker.metrics import TrackerMetrics
+from agent_stack.tracker.missing_vms import MissingVms
+from agent_stack.tracker.notify_progress import NotifyProgress
+from agent_stack.tracker.notify_waiting import NotifyWaiting
+from agent_stack.tracker.observe import Observe
+from agent_stack.tracker.orphan_cleanup import OrphanCleanup
+from agent_stack.tracker.refresh_credentials import RefreshCredentials
+from agent_stack.tracker.requeue import Requeue
+from agent_stack.tracker.revoke import Revoke
+from agent_stack.tracker.status_checks import StatusChecks
+from agent_stack.tracker.terminate import Terminate
+
+
+def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[TrackerStep, ...]:
+    """The tracker's chain.
+
+    Args:
+        job_tokens: agents register with job acquisition tokens, which the tracker refreshes.
+    """
+    telemetry = ports.telemetry
+    stacks, fleet, ledger, mailbox = ports.stacks, ports.fleet, ports.ledger, ports.mailbox
+    looking: tuple[TrackerStep, ...] = (
+        Observe(
+            fleet=fleet,
+            ledger=ledger,
+            stacks=stacks,
+            mailbox=mailbox,
+            classes=ports.classes,
+            missing_vms=MissingVms(telemetry=telemetry),
+            checks=StatusChecks(fleet=fleet, telemetry=telemetry),
+            policy=policy,
+            telemetry=telemetry,
+        ),
+        Decide(telemetry=telemetry),
+    )
+    progress = NotifyProgress(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
+    waiting = NotifyWaiting(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
+    extend = Extend(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
+    credentials = RefreshCredentials(stacks=stacks, mailbox=mailbox, policy=policy, telemetry=telemetry)
+    acting: tuple[TrackerStep, ...] = (
+        Revoke(mailbox=mailbox, ledger=ledger, stacks=stacks, telemetry=telemetry),
+        BestEffort(step=progress, telemetry=telemetry),
+        BestEffort(step=waiting, telemetry=telemetry),
+        BestEffort(step=extend, telemetry=telemetry),
+        *((BestEffort(step=credentials, telemetry=telemetry),) if job_tokens else ()),
+        Terminate(fleet=fleet, policy=policy, telemetry=telemetry),
+        Requeue(ledger=ledger, classes=ports.classes, telemetry=telemetry),
+        Finish(stacks=stacks, fleet=fleet, ledger=ledger, telemetry=telemetry),
+        Close(ledger=ledger, telemetry=telemetry),
+        OrphanCleanup(fleet=fleet, ledger=ledger, policy=policy, telemetry=telemetry),
+    )
+    measure = TrackerMetrics(policy=policy, clock=ports.clock, telemetry=telemetry)
+    return (*looking, *(() if policy.observe_only else acting), measure)

@@ -1,0 +1,51 @@
+"""End: record what was learnt of the agents' jobs, and close the runs that are over."""
+
+from dataclasses import dataclass, replace
+
+from agent_stack.domain.decisions import Action
+from agent_stack.domain.errors import BugError
+from agent_stack.domain.runs import Run
+from agent_stack.domain.states import Outcome
+from agent_stack.ports import Ledger, Telemetry
+from agent_stack.tracker.cycle import TrackerCycle, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """Writes RUNNING runs, notes when a job was over, and moves ended runs into history."""
+
+    ledger: Ledger
+    telemetry: Telemetry
+
+    def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
+        """Updates the runs in `verdicts`."""
+        changed: list[Run] = []
+        ended: list[Run] = []
+        for verdict in cycle.verdicts.values():
+            run = verdict.run
+            match verdict.decision.action:
+                case Action.RUN:
+                    changed.append(run.running(now=cycle.now, observed_moments=verdict.situation.observed_moments))
+                case Action.RECORD_JOB_OVER:
+                    changed.append(run.with_facts(job_over_at=cycle.now))
+                case Action.END:
+                    ended.append(run.ended(_outcome(verdict), now=cycle.now))
+                case _:
+                    pass
+        recorded = [*self.ledger.update(changed), *self.ledger.end(ended)]
+        for run in recorded:
+            self.telemetry.info(
+                "run_changed",
+                job_id=run.job_id,
+                instance_id=run.binding.instance_id if run.binding else None,
+                run_state=run.state,
+                outcome=run.outcome,
+                reason=cycle.verdicts[run.job_id].decision.reason,
+            )
+        return replace(cycle, verdicts=cycle.with_runs(recorded))
+
+
+def _outcome(verdict: Verdict) -> Outcome:
+    if verdict.decision.outcome is None:
+        raise BugError(f"a run ends with an outcome: {verdict.run.job_id}")
+    return verdict.decision.outcome

@@ -1,0 +1,45 @@
+"""Extend: keep the jobs of booting VMs reserved, or learn that they are no longer ours."""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from agent_stack.domain.decisions import Action
+from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.runs import Run
+from agent_stack.ports import Ledger, StacksApi, Telemetry
+from agent_stack.tracker.cycle import TrackerCycle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extend:
+    """Reserves again, all of a queue in one request. A refusal is recorded; the next cycle acts on it."""
+
+    stacks: StacksApi
+    ledger: Ledger
+    policy: Policy
+    telemetry: Telemetry
+
+    def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
+        """Updates the runs in `verdicts`; fills `extended`."""
+        by_queue: dict[QueueKey, list[Run]] = defaultdict(list)
+        for verdict in cycle.verdicts.values():
+            if verdict.decision.action is Action.EXTEND:
+                by_queue[verdict.run.queue_key].append(verdict.run)
+        until = cycle.now + self.policy.reservation
+        changed: list[Run] = []
+        for queue, runs in by_queue.items():
+            answer = self.stacks.reserve(queue, [run.job_id for run in runs], self.policy.reservation)
+            for error in answer.errors:
+                self.telemetry.warning("reservations_not_extended", queue=queue, error=str(error))
+            for run in runs:
+                if run.job_id in answer.reserved:
+                    changed.append(run.reserved(now=cycle.now, until=until))
+                elif run.job_id in answer.not_reserved:
+                    self.telemetry.warning("reservation_lost", job_id=run.job_id)
+                    changed.append(run.with_facts(reservation_lost=True))
+        recorded = self.ledger.update(changed)
+        if recorded:
+            self.telemetry.info("reservations_extended", count=len(recorded))
+        extended = tuple(run for run in recorded if not run.reservation_lost)
+        return replace(cycle, verdicts=cycle.with_runs(recorded), extended=extended)

@@ -1,0 +1,100 @@
+"""Measure runs: how long each job that now has its agent waited and for what, how runs ended, and what is up.
+
+The end of the tracker's chain. That a cycle came this far is the tracker's heartbeat.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agent_stack.domain.decisions import Action
+from agent_stack.domain.measures import Activity, Function, Metric, Step
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.runs import Run
+from agent_stack.domain.states import UP, Moment, Outcome, RunState
+from agent_stack.ports import Clock, Telemetry
+from agent_stack.tracker.cycle import TrackerCycle, Verdict
+
+OVERDUE = timedelta(minutes=2)
+"""The VM's own timer and the sweep end it at its lifetime; one that is up so long after resists both."""
+
+
+def steps(run: Run) -> dict[Step, timedelta]:
+    """Where the time of that run's job went. A moment that was never learnt leaves its time to the next one's step."""
+    taken: dict[Step, timedelta] = {}
+    before = run.timeline.get(Moment.SCHEDULED)
+    for step in Step:
+        moment = run.timeline.get(Moment(step))
+        if moment is None:
+            continue
+        if before is not None:
+            taken[step] = max(moment - before, timedelta())  # a VM that was there before its job took no time
+        before = moment if before is None else max(before, moment)
+    return taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerMetrics:
+    """Counts; reads nothing and changes nothing."""
+
+    policy: Policy
+    clock: Clock
+    telemetry: Telemetry
+
+    def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
+        """Changes nothing of the cycle."""
+        measure = self.telemetry
+        measure.count(Metric.CYCLES_COMPLETED, of=Function.TRACKER)
+        measure.peak(Metric.CYCLE_SECONDS, (self.clock.now() - cycle.now).total_seconds(), of=Function.TRACKER)
+        for verdict in cycle.verdicts.values():
+            self._measure_run(verdict)
+        if cycle.described:
+            self._measure_vms(cycle)
+        return cycle
+
+    def _measure_run(self, verdict: Verdict) -> None:
+        """Only what was recorded: a run that somebody else wrote first is measured by whoever did."""
+        run = verdict.run
+        match verdict.decision.action, run.state:
+            case Action.RUN, RunState.RUNNING:
+                self._measure_wait(run)
+            case Action.REQUEUE, RunState.RESERVED:
+                self.telemetry.count(Metric.JOBS_REQUEUED)
+            case _, RunState.ENDED if run.outcome is not None:
+                self.telemetry.count(Metric.RUNS_ENDED, of=run.outcome)
+                if run.outcome is Outcome.FAILED and run.class_name:  # without a class, nobody offers what it asks for
+                    self.telemetry.count(Metric.JOBS_FAILED)
+
+    def _measure_wait(self, run: Run) -> None:
+        taken = steps(run)
+        wait = sum(taken.values(), timedelta()).total_seconds()
+        for step, duration in taken.items():
+            self.telemetry.seconds(Metric.STEP_SECONDS, duration.total_seconds(), of=step)
+        self.telemetry.seconds(Metric.WAIT_SECONDS, wait)
+        self.telemetry.info(
+            "job_started",
+            job_id=run.job_id,
+            instance_id=run.binding.instance_id if run.binding else None,
+            class_name=run.class_name,
+            instance_type=run.binding.instance_type if run.binding else None,
+            zone=run.binding.zone if run.binding else None,
+            market=run.binding.capacity_type if run.binding else None,
+            attempt=run.attempt,
+            wait_seconds=round(wait, 1),
+            **{f"{step}_seconds": round(duration.total_seconds(), 1) for step, duration in taken.items()},
+        )
+
+    def _measure_vms(self, cycle: TrackerCycle) -> None:
+        """What EC2 shows up, by what our runs say it does."""
+        doing = {
+            s.run.binding.instance_id: Activity.WORKING if s.run.state is RunState.RUNNING else Activity.BOOTING
+            for s in cycle.situations
+            if s.run.binding is not None
+        }
+        up = [vm for vm in cycle.vms.values() if vm.state in UP]
+        counts = Counter(doing.get(vm.instance_id, Activity.UNBOUND) for vm in up)
+        for activity in Activity:
+            self.telemetry.level(Metric.VMS, counts[activity], of=activity)
+        self.telemetry.peak(Metric.MAXIMUM_USED_PERCENT, 100 * len(up) / self.policy.max_instances)
+        oldest: datetime = cycle.now - self.policy.max_lifetime - OVERDUE
+        self.telemetry.peak(Metric.VMS_PAST_LIFETIME, sum(vm.launched_at < oldest for vm in up))

@@ -1,0 +1,23 @@
+"""Runs the tracker's chain once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+
+from agent_stack.tracker.cycle import TrackerCycle, TrackerStep
+from agent_stack.tracker.event_filter import EventFilter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileRuns:
+    """One process's cycles. Lambda and the simulation both run this."""
+
+    steps: Sequence[TrackerStep]
+    event_filter: EventFilter
+
+    def __call__(self, now: datetime, fence: int) -> bool:  # noqa: ARG002  (the tracker's effects need no fencing number)
+        """One cycle at that time; True while something lives that needs looking after."""
+        cycle = reduce(lambda done, step: step(done), self.steps, TrackerCycle(now=now))
+        self.event_filter.learn(cycle)
+        return cycle.busy

@@ -1,1 +1,0 @@
-"""The dispatcher: reserves jobs and launches VMs for them. The only one that does."""

@@ -1,0 +1,124 @@
+"""What a person reads on the build page, in whole worlds: why a job waits, what became of its VM, and why it ended."""
+
+from datetime import timedelta
+from typing import Any
+
+from agent_stack.domain.classes import base_name
+from agent_stack.domain.states import Moment
+from tests.simulator.buildkite import Step
+from tests.simulator.cloud import Subnet
+from tests.simulator.simulation.invariants import TOLD_AT_MOST
+from tests.simulator.simulation.machine import Temper
+from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+
+ZONES = {f"subnet-{assignment}": Subnet(zone=f"eu-central-1{assignment}") for assignment in "ab"}
+CLASSES = """
+{"classes": {
+  "default": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0", "boot_timeout_seconds": 60},
+  "few": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0", "boot_timeout_seconds": 60,
+          "max_instances": 1},
+  "spot": {"instance_types": ["c7i.large"], "market": "spot", "fallback_to_on_demand": true,
+           "image": "ami-0123456789abcdef0", "boot_timeout_seconds": 300}
+}, "default_class": "default"}
+"""
+
+
+def world(*, temper: Temper | None = None, settings: dict[str, str] | None = None, **ec2: Any) -> Simulation:  # noqa: ANN401  (EC2's settings)
+    simulation = Simulation(
+        seed=1,
+        nature=Nature(ec2=plain_ec2(subnets=ZONES, **ec2), temper=temper or Temper()),
+        settings={**QUICK, "SUBNET_IDS": ",".join(ZONES), **(settings or {})},
+        classes=CLASSES,
+    )
+    simulation.run(2)
+    return simulation
+
+
+def push(simulation: Simulation, *classes: str, seconds: int = 3) -> list[str]:
+    steps = [Step(env={"SIM_SECONDS": str(seconds)}, agents=[f"class={name}"]) for name in classes]
+    return list(simulation.buildkite.create_build(steps=steps).job_ids)
+
+
+def notices_sent(simulation: Simulation, job_id: str) -> list[str]:
+    return [notification.detail for notification in simulation.buildkite.job(job_id).notifications]
+
+
+def test_jobs_that_wait_are_told_why_once_and_no_job_that_does_not() -> None:
+    simulation = world(settings={"MAX_INSTANCES": "2"})
+    jobs = push(simulation, "few", "few", "default", "default", seconds=80)
+    simulation.run(75)
+    waiting = {job: [text for text in notices_sent(simulation, job) if text.startswith("Waiting: ")] for job in jobs}
+    served = [job for job in jobs if not waiting[job]]
+    assert len(served) == 2
+    texts = sorted(text for job in jobs for text in waiting[job])
+    assert len(texts) == 2
+    assert all("all 2 VMs of this stack are taken (MaxInstances)" in text for text in texts)
+    simulation.run(120)
+    assert simulation.settle(300) < 300
+    assert all(
+        len(notices_sent(simulation, job)) == len(set(notices_sent(simulation, job))) <= TOLD_AT_MOST for job in jobs
+    )
+
+
+def test_while_launches_are_switched_off_the_build_page_says_so() -> None:
+    simulation = world(settings={"LAUNCH_ENABLED": "false"})
+    (job,) = push(simulation, "default")
+    simulation.run(120)
+    assert notices_sent(simulation, job) == [
+        "Waiting: the operator has switched launches off (LaunchEnabled). Next: it starts when they are on again."
+    ]
+
+
+def test_a_job_for_which_ec2_has_nothing_is_told_in_ec2s_words() -> None:
+    simulation = world(capacity={f"{m}:{t}:eu-central-1{z}": 0 for m, t in (("on-demand", "m7i.large"),) for z in "ab"})
+    (job,) = push(simulation, "default")
+    simulation.run(90)
+    (text,) = notices_sent(simulation, job)
+    assert "InsufficientInstanceCapacity" in text
+
+
+def test_a_job_that_loses_spot_twice_gets_on_demand_and_reads_about_it() -> None:
+    simulation = world(temper=Temper(boot=(140.0, 140.0)))  # longer than the two minutes of a spot notice
+    (job,) = push(simulation, "spot")
+    noticed: set[str] = set()
+    for _ in range(100):
+        simulation.run(5)
+        spot = {i.instance_id for i in simulation.ec2.instances() if i.capacity_type == "spot" and i.state == "running"}
+        for instance_id in spot - noticed:
+            simulation.ec2.interrupt_spot(instance_id)
+        noticed |= spot
+    by_launch = sorted(simulation.ec2.instances(), key=lambda instance: instance.launched_at)
+    assert [instance.capacity_type for instance in by_launch] == ["spot", "spot", "on-demand"]
+    assert by_launch[0].zone != by_launch[1].zone
+    assert simulation.buildkite.job(job).exit_status == 0
+    texts = notices_sent(simulation, job)
+    assert sum("was taken back by EC2 (spot)" in text for text in texts) == 2
+    assert sum("on-demand after 2 spot losses" in text for text in texts) == 1
+    assert {base_name(run.class_name) for run in simulation.store.history} == {"spot"}
+
+
+def test_vms_that_never_say_a_word_are_finished_with_the_end_of_their_console() -> None:
+    simulation = world(temper=Temper(hangs=1.0))
+    (job,) = push(simulation, "default")
+    simulation.run(400)
+    ended = simulation.buildkite.job(job).stack_finish
+    assert ended is not None
+    assert ended.detail.startswith("No agent could be started in 3 attempts: no agent after")
+    assert "3. i-" in ended.detail
+    assert "boot_timeout_seconds (now 60)" in ended.detail
+    assert "console shows nothing" in ended.detail
+    assert any(call.action == "GetConsoleOutput" for call in simulation.ec2.calls())
+    assert len(notices_sent(simulation, job)) <= TOLD_AT_MOST
+
+
+def test_a_run_that_ends_well_has_its_whole_time_line_in_order() -> None:
+    simulation = world()
+    simulation.send_hints()
+    push(simulation, "default", seconds=20)
+    simulation.run(90)
+    (run,) = simulation.store.history
+    assert set(run.timeline) == set(Moment)
+    # Here a launch takes effect when it is answered, which may be within the cycle that binds its VM.
+    order = [run.timeline[moment] for moment in Moment if moment is not Moment.LAUNCHED]
+    assert order == sorted(order)
+    assert abs(run.timeline[Moment.LAUNCHED] - run.timeline[Moment.BOUND]) < timedelta(seconds=5)

@@ -1,0 +1,68 @@
+"""What an operator's brakes stop, and what goes on all the same."""
+
+from collections import Counter
+
+import pytest
+
+from tests.simulator.buildkite import JobState, Operation, Step
+from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+
+
+def world(**settings: str) -> Simulation:
+    simulation = Simulation(seed=1, nature=Nature(ec2=plain_ec2()), settings={**QUICK, **settings})
+    simulation.run(5)
+    return simulation
+
+
+def listings(simulation: Simulation) -> int:
+    return sum(call.operation == Operation.LIST_SCHEDULED_JOBS for call in simulation.buildkite.access_log())
+
+
+def states(simulation: Simulation) -> Counter[JobState]:
+    return Counter(job.state for job in simulation.buildkite.jobs())
+
+
+@pytest.mark.parametrize(
+    "brake", [{"LAUNCH_ENABLED": "false"}, {"OBSERVE_ONLY": "true"}], ids=lambda brake: next(iter(brake))
+)
+def test_nothing_starts_nothing_is_taken_and_the_queue_stays_connected(brake: dict[str, str]) -> None:
+    simulation = world(**brake)
+    simulation.buildkite.create_build(steps=[Step()] * 3)
+    before = listings(simulation)
+    simulation.run(120)
+    assert states(simulation) == {JobState.SCHEDULED: 3}
+    assert not simulation.ec2.instances()
+    assert listings(simulation) - before >= 20
+    assert not simulation.store.runs
+    assert not simulation.store.intents
+
+
+def test_launches_disabled_let_what_runs_run_to_its_end() -> None:
+    simulation = world()
+    simulation.buildkite.create_build(steps=[Step(env={"SIM_SECONDS": "60"})] * 2)
+    simulation.run(30)
+    simulation.settings = simulation.settings.model_copy(update={"launch_enabled": False})
+    simulation.run(65)  # the invocation at work knows the old settings still
+    simulation.buildkite.create_build(steps=[Step()])
+    simulation.run(90)
+    assert states(simulation) == {JobState.FINISHED: 2, JobState.SCHEDULED: 1}
+    assert len(simulation.ec2.instances()) == 2
+    assert not simulation.store.runs
+
+
+def test_observing_looks_at_everything_says_so_and_touches_nothing() -> None:
+    simulation = world()
+    build = simulation.buildkite.create_build(steps=[Step(env={"SIM_SECONDS": "500"})] * 2)
+    simulation.run(30)
+    simulation.settings = simulation.settings.model_copy(update={"observe_only": True})
+    simulation.run(65)
+    runs, calls = dict(simulation.store.runs), len(simulation.points)
+    simulation.buildkite.cancel_job(build.job_ids[0])
+    simulation.run(120)
+    assert simulation.store.runs == runs
+    assert "Client.UserInitiatedShutdown" not in {instance.reason for instance in simulation.ec2.instances()}
+    looks = {"active_runs", "open_intents", "launch_memory", "bound_instances", "read"}
+    looks |= {"list_scheduled", "job_states", "register", "token_identity", "describe", "describe_only", "console"}
+    touched = {point.rpartition(".")[2] for point in simulation.points[calls:] if " lease." not in point} - looks
+    assert touched == set()
+    assert "run_decided" in simulation.telemetry.messages()

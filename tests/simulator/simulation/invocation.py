@@ -1,0 +1,104 @@
+"""One invocation as events of the kernel: production's lease loop, a piece at a time, with others in between."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from agent_stack.lease_loop import LeaseLoop
+from agent_stack.ports import Lease
+from tests.simulator.clock import SeededIds
+from tests.simulator.simulation.kernel import Kernel
+from tests.simulator.simulation.process import Died, Process
+
+if TYPE_CHECKING:
+    from tests.simulator.simulation.simulation import Simulation
+
+TIMEOUT = timedelta(seconds=90)  # of the template's functions
+RETRY = timedelta(milliseconds=50)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wired:
+    """A process with production wiring in it.
+
+    Attributes:
+        begin: what the function does at the start of an invocation; told whether the schedule started it.
+    """
+
+    process: Process
+    work: Callable[[datetime, int], bool]
+    begin: Callable[[bool], None] = lambda _: None
+    drain: Callable[[], Iterator[timedelta]] = lambda: iter(())
+    idle_pause: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountDown:
+    """See the port `Deadline`: the function's time-out."""
+
+    kernel: Kernel
+    ends_at: datetime
+
+    def left(self) -> timedelta:
+        """See the port."""
+        return max(timedelta(), self.ends_at - self.kernel.now())
+
+
+@dataclass(slots=True, kw_only=True)
+class Invocation:
+    """Plays the pauses of one invocation of a function."""
+
+    simulation: "Simulation"
+    function: str
+    wired: Wired
+    lease: Lease
+    ids: SeededIds
+    scheduled: bool
+    began_at: datetime = field(init=False)
+    _pauses: Iterator[timedelta] = field(init=False)
+
+    def __post_init__(self) -> None:
+        kernel = self.simulation.kernel
+        self.began_at = kernel.now()
+        loop = LeaseLoop(
+            work=self._work,
+            drain=self.wired.drain,
+            idle_pause=self.wired.idle_pause,
+            lease=self.lease,
+            clock=kernel,
+            ids=self.ids,
+            deadline=CountDown(kernel=kernel, ends_at=self.began_at + TIMEOUT),
+            telemetry=self.simulation.telemetry_of(self.function),
+        )
+        self._pauses = loop.pauses(scheduled=self.scheduled)
+
+    def begin(self) -> None:
+        """The function is invoked."""
+        self.wired.begin(self.scheduled)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """One piece; never inside another piece of the same function's."""
+        simulation = self.simulation
+        if self.function in simulation.on_stack:
+            simulation.kernel.after(RETRY, "", self._go_on)
+            return
+        simulation.on_stack.add(self.function)
+        try:
+            pause = next(self._pauses, None)
+        except Died:
+            simulation.crashes += 1
+            return
+        finally:
+            simulation.on_stack.discard(self.function)
+        if pause is None:
+            simulation.rest(self)
+        else:
+            simulation.kernel.after(pause, "", self._go_on)
+
+    def _work(self, now: datetime, fence: int) -> bool:
+        """One cycle, by the function's own clock."""
+        skew = self.simulation.skew.get(self.function, timedelta())
+        with self.simulation.meter.included():
+            return self.wired.work(now + skew, fence)

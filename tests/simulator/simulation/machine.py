@@ -1,0 +1,206 @@
+"""A VM as a state machine: the stages of the boot program, then of the agent, each an event of its own."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.domain.states import BootStage
+from agent_stack.domain.vms import Assignment
+from tests.simulator.cloud import Instance
+from tests.simulator.memory import Store
+from tests.simulator.simulation.kernel import Kernel
+
+SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Temper:
+    """How likely a VM is to fail on its way up, and how long its parts take."""
+
+    fails_booting: float = 0.0  # before it takes the credential
+    fails_starting: float = 0.0  # after
+    dies_anywhere: float = 0.0
+    loses_credential: float = 0.0  # the answer to its taking never arrives
+    hangs: float = 0.0  # never does anything, not even end itself
+    loses_timer: float = 0.0  # does its work, but its lifetime timer never fires
+    boot: tuple[float, float] = (1.0, 6.0)
+
+
+class VirtualVm:
+    """One running instance."""
+
+    def __init__(
+        self,
+        *,
+        instance: Instance,
+        arn: InstanceArn,
+        kernel: Kernel,
+        store: Store,
+        api: httpx.Client,
+        chance: random.Random,
+        temper: Temper,
+        unassigned: timedelta,
+        lifetime: timedelta,
+        power_off: Callable[[str], None],
+        hit: Callable[[str], None],
+    ) -> None:
+        self.instance_id = instance.instance_id
+        self.alive = True
+        self.job_id: str | None = None
+        """The job whose credential this VM took."""
+        self.agent_has_job = False
+        self.mute = False
+        """Its records are out of its reach: what it reports never arrives. The job goes on."""
+        self._arn = arn
+        self._kernel = kernel
+        self._store = store
+        self._api = api
+        self._chance = chance
+        self._temper = temper
+        self._power_off = power_off
+        self._hit = hit
+        self._gives_up_at = kernel.now() + unassigned
+        self._session = ""
+        self._token = ""
+        self._ends_at = kernel.now()
+        self._said: list[str] = []
+        self._lost = random.Random(instance.instance_id)  # a stream of its own, so that it moves no other draw
+        if chance.random() < temper.hangs:
+            kernel.note(f"{self.instance_id} hangs")
+            self._hit("VM hangs")
+            return
+        if chance.random() >= temper.loses_timer:
+            kernel.after(lifetime, "", self._lifetime_over)
+        self._then(SECOND * chance.uniform(*temper.boot), "network is up", self._look)
+
+    def stop(self) -> None:
+        """The power is cut."""
+        self.alive = False
+
+    def console(self) -> str:
+        """What it said at each stage, and at its end."""
+        return "\n".join(self._said)
+
+    # --- boot program ---
+
+    def _look(self) -> None:
+        assignment = self._store.find_letter(self._arn)
+        if assignment is not None:
+            self._report(BootStage.BOOTING)
+            self._then(SECOND * 0.3, "prepares", lambda: self._prepare(assignment))
+        elif self._kernel.now() >= self._gives_up_at:
+            self._then(SECOND, "found no job", self._off)
+        else:
+            self._then(SECOND, "", self._look)
+
+    def _prepare(self, assignment: Assignment) -> None:
+        if self._chance.random() < self._temper.fails_booting:
+            self._hit("boot program fails")
+            self._report(BootStage.FAILED, "disk is on fire")
+            self._then(SECOND, "boot program failed", self._off)
+            return
+        self._report(BootStage.PREPARING)
+        self._then(SECOND * self._chance.uniform(0.5, 3), "takes the credential", lambda: self._take(assignment))
+
+    def _take(self, assignment: Assignment) -> None:
+        credential = self._store.take_credential(self._arn)
+        if credential is None:
+            self._then(SECOND * 0.2, "came too late for the credential", self._off)
+            return
+        if self._lost.random() < self._temper.loses_credential:
+            self._hit("credential lost on its way")
+            self._report(BootStage.CREDENTIAL_LOST)
+            self._then(SECOND * 5, "asks for another credential", lambda: self._take(assignment))
+            return
+        self.job_id = assignment.job_id
+        if self._chance.random() < self._temper.fails_starting:
+            self._hit("agent cannot start")
+            self._report(BootStage.FAILED, "agent cannot be started")
+            self._then(SECOND, "agent cannot be started", self._off)
+            return
+        self._then(SECOND * 0.3, "starts the agent", lambda: self._register(assignment, credential))
+
+    # --- agent ---
+
+    def _register(self, assignment: Assignment, credential: str) -> None:
+        tags = [f"queue={assignment.queue_key}", *assignment.agent_tags]
+        answer = self._ask("POST", "/register", credential, {"name": assignment.agent_name, "meta_data": tags})
+        if answer is None:
+            self._exit("1 cannot register")
+            return
+        self._session = answer["access_token"]
+        self._ask("POST", "/connect", self._session)
+        self._then(SECOND * 0.2, "acquires", lambda: self._acquire(assignment))
+
+    def _acquire(self, assignment: Assignment) -> None:
+        answer = self._ask("PUT", f"/jobs/{assignment.job_id}/acquire", self._session)
+        if answer is None:
+            self._ask("POST", "/disconnect", self._session)
+            self._exit("27 not acquirable")
+            return
+        self.agent_has_job = True
+        self._token = answer["token"]
+        self._ask("PUT", f"/jobs/{assignment.job_id}/start", self._token, {"started_at": "now"})
+        self._report(BootStage.AGENT_STARTED)
+        self._ends_at = self._kernel.now() + SECOND * float(answer["env"].get("SIM_SECONDS", "5"))
+        exit_status = answer["env"].get("SIM_EXIT", "0")
+        self._then(SECOND, "", lambda: self._run(assignment, exit_status))
+
+    def _run(self, assignment: Assignment, exit_status: str) -> None:
+        answer = self._ask("GET", f"/jobs/{assignment.job_id}", self._token)
+        cancelled = answer is not None and answer["state"] in {"canceling", "canceled"}
+        if cancelled or self._kernel.now() >= self._ends_at:
+            status = "-1" if cancelled else exit_status
+            self._ask("PUT", f"/jobs/{assignment.job_id}/finish", self._token, {"exit_status": status})
+            self.agent_has_job = False
+            self._ask("POST", "/disconnect", self._session)
+            self._exit("0")
+        else:
+            self._then(SECOND, "", lambda: self._run(assignment, exit_status))
+
+    def _exit(self, detail: str) -> None:
+        self._report(BootStage.AGENT_EXITED, detail)
+        self._then(SECOND * 0.5, f"agent exited: {detail}", self._off)
+
+    def _lifetime_over(self) -> None:
+        if self.alive:
+            self._kernel.note(f"{self.instance_id} ends its lifetime")
+            self._off()
+
+    def _off(self) -> None:
+        self.stop()
+        self._power_off(self.instance_id)
+
+    def _report(self, stage: BootStage, detail: str = "") -> None:
+        if not self.mute:
+            self._store.report(self._arn, stage, detail)
+
+    def _then(self, delay: timedelta, what: str, action: Callable[[], None]) -> None:
+        """The next stage, unless the power is cut before."""
+
+        def go() -> None:
+            if not self.alive:
+                return
+            if what:
+                self._said.append(what)
+            if self._chance.random() < self._temper.dies_anywhere:
+                self._kernel.note(f"{self.instance_id} dies")
+                self._hit("VM dies")
+                self._off()
+            else:
+                action()
+
+        self._kernel.after(delay, f"{self.instance_id} {what}" if what else "", go)
+
+    def _ask(self, method: str, path: str, token: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  (JSON)
+        """The answer, or None for a refusal."""
+        try:
+            answer = self._api.request(method, path, headers={"Authorization": f"Token {token}"}, json=body)
+            return answer.json() if answer.is_success else None
+        except (httpx.TransportError, ValueError):
+            return None

@@ -1,0 +1,467 @@
+"""One world from one seed: Buildkite, EC2, records, VMs, and the two functions as they are wired in production."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import httpx
+
+from agent_stack.adapters.aws import AwsCalls
+from agent_stack.adapters.ec2 import Ec2Fleet
+from agent_stack.adapters.ec2 import errors as ec2_errors
+from agent_stack.adapters.ec2.requests import LaunchTemplate
+from agent_stack.adapters.ssm.class_document import read_classes
+from agent_stack.adapters.stacks_api import HttpStacksApi
+from agent_stack.adapters.stacks_api.caller import Caller
+from agent_stack.dispatcher.chain import dispatcher_steps, in_flight_of
+from agent_stack.dispatcher.reconcile import ReconcileQueues
+from agent_stack.domain.classes import ClassBook
+from agent_stack.domain.identifiers import InstanceArn, JobId
+from agent_stack.domain.measures import Metric
+from agent_stack.domain.runs import Run
+from agent_stack.ports import Ports, Telemetry
+from agent_stack.settings import Settings
+from agent_stack.tracker.chain import tracker_steps
+from agent_stack.tracker.event_filter import EventFilter
+from agent_stack.tracker.reconcile import ReconcileRuns
+from agent_stack.wiring.options import dispatcher_options
+from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
+from tests.simulator.catalog import NoShapes
+from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds
+from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
+from tests.simulator.cloud import Settings as Ec2Settings
+from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
+from tests.simulator.memory.rates import WRITES_PER_SECOND
+from tests.simulator.simulation.costs import Costs, Meter
+from tests.simulator.simulation.coverage import Coverage
+from tests.simulator.simulation.direct import DirectClient
+from tests.simulator.simulation.invariants import Invariants
+from tests.simulator.simulation.invocation import Invocation, Wired
+from tests.simulator.simulation.kernel import Kernel
+from tests.simulator.simulation.machine import Temper, VirtualVm
+from tests.simulator.simulation.process import Fate, Process
+from tests.simulator.simulation.workers import KernelWorkers
+from tests.simulator.telemetry import RecordedTelemetry
+from tests.unit.values import an_environment
+
+EC2_WORDS = {"RequestLimitExceeded": "throttled", "InternalError": "server error"}
+FATE_WORDS = {
+    Fate.DIES_BEFORE: " dies",
+    Fate.DIES_AFTER: " dies",
+    Fate.REFUSED: "'s records are refused",
+    Fate.ANSWER_LOST: "'s record: answer lost",
+}
+PERIOD = timedelta(seconds=60)  # of the schedules
+CLASSES = """
+{"classes": {
+  "default": {"instance_types": ["m7i.large", "m6i.large"], "image": "ami-0123456789abcdef0",
+              "boot_timeout_seconds": 60},
+  "spot": {"instance_types": ["c7i.large"], "market": "spot", "image": "ami-0123456789abcdef0",
+           "boot_timeout_seconds": 60}
+}, "default_class": "default"}
+"""
+QUICK = {
+    "RESERVATION_SECONDS": "120",
+    "LAUNCH_DEADLINE_SECONDS": "120",
+    "UNASSIGNED_TIMEOUT_SECONDS": "90",
+    "MAX_LIFETIME_SECONDS": "900",
+    "CANCEL_GRACE_SECONDS": "20",
+    "FINISH_GRACE_SECONDS": "10",
+    "SWEEP_GRACE_SECONDS": "60",
+    "IDLE_POLL_SECONDS": "5",
+    "MAX_INSTANCES": "6",
+    "UNMATCHED_JOBS": "fail",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nature:
+    """What kind of world it is."""
+
+    ec2: Ec2Settings
+    temper: Temper = field(default_factory=Temper)
+    latency: tuple[float, float] = (0.005, 0.2)
+    launch_latency: tuple[float, float] = (0.3, 3.0)
+    costs: Costs | None = None
+    """In place of `latency` where time is what matters."""
+    only: tuple[str, ...] = ("dispatcher", "tracker")
+    warm: bool = False
+    """Whether a process serves later invocations, with what it remembers."""
+    watched: bool = True
+    """Whether the promises are looked at after each event; thousands of VMs make that slow."""
+    cold_seconds: float = 0.0
+    """Before the code of the first two invocations, whose processes are new; later ones take turns in these two."""
+    invoke_seconds: tuple[float, float] = (0.0, 0.0)
+    """From an invocation's moment to its code: the schedule's jitter and Lambda's own time."""
+    writes_per_second: float = WRITES_PER_SECOND
+    conflicts: float = 0.0
+    """How often a transaction meets another."""
+
+
+def plain_ec2(**changes: Any) -> Ec2Settings:  # noqa: ANN401  (the settings' own)
+    """An EC2 that always has what it is asked for."""
+    values: dict[str, Any] = {
+        "subnets": {"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")},
+        "pending": (timedelta(seconds=3), timedelta(seconds=8)),
+        "shutting_down": timedelta(seconds=5),
+        **changes,
+    }
+    return Ec2Settings(**values)
+
+
+PEACEFUL = Temper()
+
+
+class Token:
+    """Where the functions find the agent token."""
+
+    def agent_token(self, *, fresh: bool = False) -> str:
+        """See the port."""
+        return AGENT_TOKEN
+
+
+class Classes:
+    """The class document."""
+
+    def __init__(self, document: str) -> None:
+        self._book = read_classes(document, name="/classes", deployment_tags=(), shapes=NoShapes())
+
+    def book(self) -> ClassBook:
+        """See the port."""
+        return self._book
+
+
+class Simulation:
+    """The world, and the hands that a scenario has in it."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        nature: Nature,
+        judge: Callable[[str], Fate] = lambda _: Fate.GOES_ON,
+        settings: Mapping[str, str] = QUICK,
+        classes: str = CLASSES,
+    ) -> None:
+        self.kernel = Kernel()
+        self.chance = random.Random(seed)
+        self.settings = Settings.from_environment(an_environment(**settings))
+        self.meter = Meter()
+        self._classes = classes
+        self.store = Store()
+        self.telemetry = RecordedTelemetry()
+        self.buildkite = Buildkite(now=self.kernel.now, seed=seed)
+        self.vms: dict[str, VirtualVm] = {}
+        self.ec2 = Ec2(
+            now=self.kernel.now, settings=nature.ec2, launch_templates=self._template, seed=seed, machines=self
+        )
+        self.peace_since: datetime | None = None
+        self.judge = judge
+        self.points: list[str] = []
+        """Every call of a port so far: the places at which a process can die."""
+        self.crashes = 0
+        self.requests: Counter[str] = Counter()
+        """Requests by call, where they are counted (`Nature.costs`)."""
+        self.billed: dict[str, list[float]] = defaultdict(list)
+        """Seconds of every invocation that is over, by function."""
+        self.hinted = False
+        self.skew: dict[str, timedelta] = {}
+        """How far a function's clock is from the true time."""
+        self.coverage = Coverage()
+        self._nature = nature
+        quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
+        self.rates = Rates(
+            now=self.kernel.now,
+            per_second=nature.writes_per_second,
+            conflicts=lambda: self._in_conflict(quarrel),
+        )
+        self._ids = SeededIds(seed)
+        carrier = transport(self.buildkite)
+
+        def carry(request: httpx.Request) -> httpx.Response:
+            with self.meter.excluded():
+                return carrier.handle_request(request)
+
+        self.http = httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
+        self.on_stack: set[str] = set()
+        self._warm: dict[str, list[Wired]] = defaultdict(list)
+        self.laws = Invariants(simulation=self)
+        self.buildkite.on_event(self.laws.on_buildkite)
+        self.ec2.on_event(self.laws.on_ec2)
+        self.buildkite.faults.on_hit = lambda fault: self.hits(f"Buildkite: {fault.kind}")
+        self.ec2.faults.on_hit = lambda what: self.hits(f"EC2: {EC2_WORDS.get(what, what)}")
+        self.ec2.on_event(lambda change: self.kernel.note(f"{change.instance.instance_id} {change.instance.state}"))
+        self.kernel.after_each += [self._advance, self.laws.after_each] if nature.watched else []
+        for function in nature.only:
+            self._schedule(function)
+
+    @property
+    def faulty(self) -> bool:
+        """Things go wrong still."""
+        return self.peace_since is None
+
+    def hits(self, fault: str) -> None:
+        """A fault of a service or a process happens."""
+        self.coverage.everywhere(fault, self.store)
+
+    def _in_conflict(self, quarrel: random.Random) -> bool:
+        conflict = self.faulty and quarrel.random() < self._nature.conflicts
+        if conflict:
+            self.hits("records in conflict")
+        return conflict
+
+    def make_peace(self) -> None:
+        """Nothing goes wrong from here on, not even what was scripted already."""
+        self.peace_since = self.kernel.now()
+        self.buildkite.faults.clear()
+        self.ec2.faults.clear()
+        self.buildkite.resume_queue("default")
+        self.laws.paused_since = None
+
+    def boot(self, instance: Instance) -> VirtualVm:
+        """An instance runs. See `Machines`."""
+        vm = VirtualVm(
+            instance=instance,
+            arn=InstanceArn(self.settings.instance_arn_prefix + instance.instance_id),
+            kernel=self.kernel,
+            store=self.store,
+            api=self.http,
+            chance=self.chance,
+            temper=self._nature.temper if self.faulty else PEACEFUL,
+            unassigned=self.settings.unassigned_timeout,
+            lifetime=self.settings.max_lifetime,
+            power_off=self.ec2.powered_off,
+            hit=lambda fault: self.coverage.at_vm(fault, instance.instance_id, self.store),
+        )
+        self.vms[instance.instance_id] = vm
+        return vm
+
+    def run(self, seconds: float) -> None:
+        """Let time pass, and the models' own events with it."""
+        end = self.kernel.now() + timedelta(seconds=seconds)
+        while (now := self.kernel.now()) < end:
+            self.kernel.run_until(min(end, now + timedelta(seconds=0.5)))
+            self._advance()
+            self.laws.after_each()
+
+    def settle(self, bound_seconds: float) -> float:
+        """Make peace, and wait until nothing is left to do; the seconds that took.
+
+        Raises:
+            BrokenPromise: something never ends.
+        """
+        self.make_peace()
+        began = self.kernel.now()
+        while next(self.laws.unsettled(), None) and (self.kernel.now() - began).total_seconds() < bound_seconds:
+            self.run(5)
+        self.laws.at_the_end()
+        return (self.kernel.now() - began).total_seconds()
+
+    def _advance(self) -> None:
+        if self.laws.paused_since is not None:
+            self.hits("queue paused")
+        self.buildkite.advance()
+        self.ec2.advance()
+
+    def _template(self, template_id: str, version: str) -> LaunchTemplateData:
+        return LaunchTemplateData()
+
+    # --- functions ---
+
+    def send_hints(self) -> None:
+        """From now on EC2's state changes wake the tracker: late, twice or never, as events do."""
+        self.hinted = True
+
+        def hint(change: StateChange) -> None:
+            times = self.chance.choice([0, 1, 1, 2])
+            if times != 1:
+                happened = "news doubled" if times else "news lost"
+                self.coverage.at_vm(happened, change.instance.instance_id, self.store)
+            for _ in range(times):
+                self.wake("tracker", self.chance.uniform(0.2, 20))
+
+        self.ec2.on_event(hint)
+
+    def send_jobs(self, seconds: tuple[float, float]) -> None:
+        """From now on scheduled jobs wake the dispatcher, that long after they are."""
+
+        def wake(event: Event) -> None:
+            if isinstance(event, JobStateChanged) and event.after is JobState.SCHEDULED:
+                self.wake("dispatcher", self.chance.uniform(*seconds))
+
+        self.buildkite.on_event(wake)
+
+    def wake(self, function: str, seconds: float) -> None:
+        """News reach a function, after that long."""
+        self.kernel.after(timedelta(seconds=seconds), "", lambda: self._invoke(function, scheduled=False))
+
+    def _schedule(self, function: str) -> None:
+        late = timedelta()
+        if self._nature.costs is not None:
+            cold = self._nature.cold_seconds if self.kernel.now() - EPOCH < 2 * PERIOD else 0.0
+            late = timedelta(seconds=self.chance.uniform(*self._nature.invoke_seconds) + cold)
+        self.kernel.after(late, f"{function} is invoked", lambda: self._invoke(function, scheduled=True))
+        self.kernel.after(PERIOD, "", lambda: self._schedule(function))
+
+    def _invoke(self, function: str, *, scheduled: bool) -> None:
+        wired = self.wired(function)
+        invocation = Invocation(
+            simulation=self,
+            function=function,
+            wired=wired,
+            lease=wired.process.mortal(MemoryLease(store=self.store, function=function), f"{function} lease"),
+            ids=self._ids,
+            scheduled=scheduled,
+        )
+        invocation.begin()
+
+    def wired(self, function: str) -> Wired:
+        """A process that is warm, or a new one."""
+        warm = self._warm[function]
+        return warm.pop() if warm else self._work(function, self._process(function))
+
+    def telemetry_of(self, function: str) -> Telemetry:
+        """Where a new process of that function logs and measures."""
+        return self.telemetry
+
+    def _process(self, function: str) -> Process:
+        return Process(
+            function,
+            judge=self._fate,
+            pass_time=self._pass_time,
+            note=self.kernel.note,
+            around=self._around,
+            take_in=self._taker(),
+        )
+
+    def rest(self, invocation: Invocation) -> None:
+        """An invocation is over. A warm process serves a later one; else each invocation has a new process."""
+        self.billed[invocation.function].append((self.kernel.now() - invocation.began_at).total_seconds())
+        if (self._nature.warm or self._nature.costs is not None) and invocation.wired.process.alive:
+            self._warm[invocation.function].append(invocation.wired)
+
+    def _fate(self, point: str) -> Fate:
+        self.points.append(point)
+        fate = self.judge(point) if self.faulty else Fate.GOES_ON
+        if fate is not Fate.GOES_ON:
+            self.hits(f"{point.partition(' ')[0]}{FATE_WORDS[fate]}")
+        return fate
+
+    def _task_seconds(self, call: str) -> timedelta:
+        """How long after it was begun a task beside the cycle takes effect."""
+        if call == "launch":
+            return timedelta(seconds=self.chance.uniform(*self._nature.launch_latency))
+        if self._nature.costs is not None:
+            port = "fleet" if call == "describe" else "ledger"
+            return timedelta(seconds=self._nature.costs.waiting(f"{port}.{call}", 1, self.chance))
+        return timedelta(seconds=self.chance.uniform(*self._nature.latency))
+
+    def _pass_time(self, point: str, size: int) -> None:
+        """Each call takes a while, in which the rest of the world goes on."""
+        costs = self._nature.costs
+        if costs is None:
+            self.kernel.sleep(timedelta(seconds=self.chance.uniform(*self._nature.latency)))
+            return
+        call = point.partition(" ")[2]
+        seconds = costs.waiting(call, size, self.chance) + costs.working(call, size, self.meter.lap())
+        self.requests[call] += costs.requests(call, size)
+        with self.meter.excluded():
+            self.kernel.sleep(timedelta(seconds=seconds))
+
+    def _taker(self) -> Callable[[str, Sequence[object]], None]:
+        """What takes in one process's answers. It parses each version of a run once, as the real ledger does."""
+        parsed: dict[JobId, Run] = {}
+
+        def take_in(point: str, answer: Sequence[object]) -> None:
+            costs, call = self._nature.costs, point.partition(" ")[2]
+            if costs is None:
+                return
+            runs = {run.job_id: run for run in answer if isinstance(run, Run)}
+            known = sum(parsed.get(job_id) is run for job_id, run in runs.items())
+            parsed.update(runs)
+            seconds = costs.reading(call, len(answer) - known) + costs.reading(f"{call} known", known)
+            if seconds:
+                with self.meter.excluded():
+                    self.kernel.sleep(timedelta(seconds=seconds))
+
+        return take_in
+
+    def _around(self, point: str) -> AbstractContextManager[None]:
+        """Adapters that are simulated are charged for by `Costs.cpu`, not by what the simulation takes."""
+        return nullcontext() if " stacks." in point else self.meter.excluded()
+
+    def _work(self, function: str, process: Process) -> Wired:
+        """Production wiring over mortal ports; fresh, as a cold start is."""
+        deadline = FixedDeadline()
+        telemetry = self.telemetry_of(function)
+        calls = AwsCalls(
+            clock=self.kernel,
+            ids=self._ids,
+            deadline=deadline,
+            throttles=ec2_errors.NOTHING_DONE,
+            server_errors=ec2_errors.SERVER,
+            throttled=partial(telemetry.count, Metric.EC2_THROTTLED),
+        )
+        fleet = Ec2Fleet(
+            client=lambda: DirectClient(self.ec2),  # type: ignore[arg-type, return-value]  # looks like one
+            calls=calls,
+            clock=self.kernel,
+            deployment=self.settings.deployment,
+            arn_prefix=self.settings.instance_arn_prefix,
+            template=LaunchTemplate(
+                template_id=self.settings.launch_template_id, version=self.settings.launch_template_version
+            ),
+            subnets=self.settings.subnet_ids,
+        )
+        stacks = HttpStacksApi(
+            caller=Caller(
+                base_url="http://buildkite.invalid/v3",
+                http=self.http,
+                secrets=Token(),
+                clock=self.kernel,
+                ids=self._ids,
+                deadline=deadline,
+                telemetry=telemetry,
+            ),
+            queues=self.settings.queues,
+            dialect=None,
+            job_tokens=True,
+            metadata={},
+            telemetry=telemetry,
+        )
+        ports = Ports(
+            stacks=process.mortal(stacks, f"{function} stacks"),
+            fleet=process.mortal(fleet, f"{function} fleet"),
+            ledger=process.mortal(
+                MemoryLedger(store=self.store, rates=self.rates, sleep=self.kernel.sleep), f"{function} ledger"
+            ),
+            mailbox=process.mortal(MemoryMailbox(store=self.store), f"{function} mailbox"),
+            classes=Classes(self._classes),
+            clock=self.kernel,
+            ids=self._ids,
+            telemetry=telemetry,
+            workers=KernelWorkers(
+                kernel=self.kernel,
+                process=process,
+                latency=self._task_seconds,
+            ),
+        )
+        if function == "dispatcher":
+            in_flight = in_flight_of(ports)
+            options = dispatcher_options(self.settings)
+            queues = ReconcileQueues(steps=dispatcher_steps(ports, self.settings.policy, options, in_flight))
+            return Wired(
+                process=process,
+                work=queues,
+                begin=lambda scheduled: queues.begin(scheduled=scheduled),
+                drain=in_flight.drain,
+                idle_pause=None if self.settings.woken_by_jobs else self.settings.idle_poll,
+            )
+        steps = tracker_steps(ports, self.settings.policy, job_tokens=self.settings.uses_job_tokens)
+        events = EventFilter(ledger=ports.ledger, clock=ports.clock, telemetry=telemetry)
+        return Wired(process=process, work=ReconcileRuns(steps=steps, event_filter=events))

@@ -1,0 +1,24 @@
+"""The steps of both chains, as production wires them, by the names of their modules."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from agent_stack.best_effort import BestEffort
+from agent_stack.dispatcher.chain import DispatcherOptions, dispatcher_steps, in_flight_of
+from agent_stack.ports import Ports
+from agent_stack.tracker.chain import tracker_steps
+from tests.unit.values import a_policy
+
+
+def step_modules() -> list[str]:
+    """Such as `dispatcher.admit`, in order, the dispatcher's first."""
+    nothing: Any = SimpleNamespace()
+    names = ("stacks", "fleet", "ledger", "mailbox", "classes", "clock", "ids", "telemetry", "workers")
+    ports = Ports(**dict.fromkeys(names, nothing))
+    options = DispatcherOptions(queues=(), identity=nothing, read_job_environment=True)
+    steps = (
+        *dispatcher_steps(ports, a_policy(), options, in_flight_of(ports)),
+        *tracker_steps(ports, a_policy(), job_tokens=True),
+    )
+    made: list[object] = [step.step if isinstance(step, BestEffort) else step for step in steps]
+    return [type(step).__module__.removeprefix("agent_stack.") for step in made]

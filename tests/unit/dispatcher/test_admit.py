@@ -1,0 +1,170 @@
+"""Which of the listed jobs start now: by class, priority, age, queue, and every bound there is."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_stack.dispatcher.admit import Admit
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.domain.capacity import LOOK_AHEAD, Breaker, Budget, LaunchMemory
+from agent_stack.domain.classes import ClassBook, VmClass
+from agent_stack.domain.identifiers import ClassName, QueueKey
+from agent_stack.domain.jobs import Job
+from agent_stack.domain.policy import UnmatchedJobs
+from tests.simulator.clock import EPOCH
+from tests.simulator.telemetry import RecordedTelemetry
+from tests.unit.dispatcher.parts import a_capacity, a_prefetch
+from tests.unit.values import a_job, a_policy, a_run, a_vm
+
+SMALL, LARGE = ClassName("small"), ClassName("large")
+QUEUE, OTHER = QueueKey("default"), QueueKey("other")
+SECOND = timedelta(seconds=1)
+
+
+def a_class(name: ClassName, **changes: Any) -> VmClass:  # noqa: ANN401  (a class's own fields)
+    return VmClass(**{"name": name, "instance_types": ("m7i.large",), "image": "ami-0123456789abcdef0", **changes})
+
+
+def a_book(*classes: VmClass) -> ClassBook:
+    listed = classes or (a_class(SMALL), a_class(LARGE, vcpus=16))
+    return ClassBook(classes={one.name: one for one in listed}, default=listed[0].name)
+
+
+def admit(memory: LaunchMemory | None = None, **policy: object) -> Admit:
+    rules, capacity = a_policy(**policy), a_capacity(memory)
+    return Admit(capacity=capacity, prefetch=a_prefetch(capacity, rules), policy=rules, telemetry=RecordedTelemetry())
+
+
+def a_tick(jobs: Sequence[Job], **found: Any) -> DispatcherCycle:  # noqa: ANN401  (the cycle's own fields)
+    return DispatcherCycle(**{"now": EPOCH, "fence": 1, "book": a_book(), "listed": tuple(jobs), **found})
+
+
+def numbers(cycle: DispatcherCycle) -> list[int]:
+    """Which jobs were admitted, in order."""
+    return [int(job.job_id.rpartition("-")[2]) for job, _ in cycle.admitted]
+
+
+def test_high_priority_goes_first_and_of_equals_the_oldest() -> None:
+    jobs = [
+        a_job(1, scheduled_at=EPOCH - 3 * SECOND),
+        a_job(2, scheduled_at=EPOCH - 9 * SECOND),
+        a_job(3, priority=5),
+        a_job(4, priority=-1, scheduled_at=EPOCH - 99 * SECOND),
+    ]
+    assert numbers(admit()(a_tick(jobs))) == [3, 2, 1, 4]
+
+
+def test_a_full_queue_does_not_starve_another() -> None:
+    crowd = [a_job(number, scheduled_at=EPOCH - 99 * SECOND) for number in range(1, 9)]
+    late = [a_job(number, queue_key=OTHER) for number in (11, 12)]
+    assert numbers(admit(max_instances=4)(a_tick([*crowd, *late]))) == [1, 11, 2, 12]
+
+
+def test_a_paused_queue_starts_nothing() -> None:
+    jobs = [a_job(1), a_job(2, queue_key=OTHER)]
+    assert numbers(admit()(a_tick(jobs, paused=frozenset({QUEUE})))) == [2]
+
+
+def test_live_runs_take_their_place_and_those_given_up_do_not() -> None:
+    active = (a_run(21), a_run(22).bound(a_vm(), now=EPOCH), a_run(23).failing("why not"))
+    assert numbers(admit(max_instances=3)(a_tick([a_job(1), a_job(2)], active=active))) == [1]
+
+
+def test_a_class_has_its_own_maximum_whatever_type_its_jobs_chose() -> None:
+    book = a_book(a_class(SMALL, max_instances=2, allowed_types=("m7*.*",)), a_class(LARGE))
+    jobs = [
+        a_job(1, rules=("instance-type=m7a.large",)),
+        a_job(2),
+        a_job(3, rules=("class=large",)),
+    ]
+    running = a_run(21, class_name=ClassName("small/m7g.large"))
+    assert numbers(admit()(a_tick(jobs, book=book, active=(running,)))) == [1, 3]
+
+
+def test_vcpus_have_a_maximum_and_smaller_jobs_behind_pass_by() -> None:
+    jobs = [a_job(1, rules=("class=large",), priority=2), a_job(2, rules=("class=large",), priority=1), a_job(3)]
+    assert numbers(admit(max_vcpus=18)(a_tick(jobs))) == [1, 3]
+    running = a_run(21, class_name=LARGE)
+    assert numbers(admit(max_vcpus=17)(a_tick(jobs, active=(running,)))) == [3]
+
+
+def test_no_more_than_ec2_will_grant_within_half_a_minute() -> None:
+    budget = Budget(burst=10, per_second=0.1)
+    jobs = [a_job(number) for number in range(1, 30)]
+    most = int(budget.burst + LOOK_AHEAD.total_seconds() * budget.per_second)
+    assert len(admit(instance_budget=budget)(a_tick(jobs)).admitted) == most
+    waiting = (a_run(41), a_run(42))
+    assert len(admit(instance_budget=budget)(a_tick(jobs, active=waiting)).admitted) == most - 2
+
+
+def test_no_more_than_may_be_launched_in_a_minute() -> None:
+    jobs = [a_job(number) for number in range(1, 30)]
+    asked = LaunchMemory(asked=((EPOCH - 30 * SECOND, 4), (EPOCH - 61 * SECOND, 100)))
+    assert len(admit(asked, max_launches_per_minute=7)(a_tick(jobs)).admitted) == 3
+
+
+def test_a_broken_class_waits_and_others_go_on() -> None:
+    broken = Breaker(until=EPOCH + SECOND, since=EPOCH, failures=1, message="no such image")
+    jobs = [a_job(1), a_job(2, rules=("class=large",))]
+    assert numbers(admit(LaunchMemory(breakers={SMALL: broken}))(a_tick(jobs))) == [2]
+
+
+def test_with_launches_disabled_nothing_is_admitted_and_nothing_refused_that_fits() -> None:
+    done = admit(launch_enabled=False)(a_tick([a_job(1)]))
+    assert (done.admitted, done.refused) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("mode", "clogging", "refused"),
+    [
+        (UnmatchedJobs.FAIL, False, True),
+        (UnmatchedJobs.IGNORE, True, False),
+        (UnmatchedJobs.AUTO, True, True),
+        (UnmatchedJobs.AUTO, False, False),
+    ],
+)
+def test_a_job_that_nobody_fits_is_refused_or_left_alone_as_the_operator_says(
+    mode: UnmatchedJobs,
+    clogging: bool,  # noqa: FBT001  (a case)
+    refused: bool,  # noqa: FBT001  (its outcome)
+) -> None:
+    step = admit(unmatched_jobs=mode)
+    cycle = a_tick([a_job(1, rules=("gpu=true",))], clogging=frozenset({QUEUE} if clogging else ()))
+    for _ in range(2):
+        assert bool(step(cycle).refused) == refused
+    assert step.telemetry.messages().count("job_ignored") == (0 if refused else 1)  # type: ignore[attr-defined]  # recorded
+
+
+JOBS = st.lists(
+    st.builds(
+        lambda number, priority, queue, age: a_job(
+            number, priority=priority, queue_key=queue, scheduled_at=EPOCH - age * SECOND
+        ),
+        st.integers(1, 99),
+        st.integers(-2, 2),
+        st.sampled_from([QUEUE, OTHER]),
+        st.integers(0, 9),
+    ),
+    max_size=20,
+    unique_by=lambda job: job.job_id,
+)
+
+
+@given(jobs=JOBS, most=st.integers(1, 12))
+def test_places_are_never_exceeded_never_wasted_and_shared_evenly(jobs: list[Job], most: int) -> None:
+    done = admit(max_instances=most)(a_tick(jobs))
+    assert len(done.admitted) == min(most, len(jobs))
+    shares = Counter(job.queue_key for job, _ in done.admitted)
+    listed = Counter(job.queue_key for job in jobs)
+    for queue, other in ((QUEUE, OTHER), (OTHER, QUEUE)):
+        if shares[queue] > shares[other] + 1:
+            assert shares[other] == listed[other]  # it had no more
+    for queue in listed:
+        own = [job for job, _ in done.admitted if job.queue_key == queue]
+        left = [job for job in jobs if job.queue_key == queue and job not in own]
+        assert all((-a.priority, a.scheduled_at) <= (-b.priority, b.scheduled_at) for a in own for b in left)

@@ -1,0 +1,173 @@
+"""How a job picks a class."""
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent_stack.adapters.ssm.class_document import read_classes
+from agent_stack.domain.classes import ClassBook, Unmatched, VmClass, base_name
+from agent_stack.domain.errors import ConfigurationError
+from agent_stack.domain.identifiers import ClassName, QueueKey
+from tests.simulator.catalog import NoShapes
+
+DOCUMENT = """
+{"classes": {
+  "small": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0", "agent_tags": ["docker=true"]},
+  "large": {"instance_types": ["c7i.4xlarge", "c7a.4xlarge"], "market": "spot", "max_instances": 5,
+            "image": "resolve:ssm:/aws/service/x", "root_device": "/dev/sda1", "volume_gib": 100,
+            "agent_tags": ["team=*"]}
+}, "default_class": "small"}
+"""
+QUEUE = QueueKey("default")
+
+
+def book() -> ClassBook:
+    return read_classes(DOCUMENT, name="/classes", deployment_tags=("site=home",), shapes=NoShapes())
+
+
+@pytest.mark.parametrize(
+    ("rules", "name"),
+    [
+        ((), "small"),
+        (("queue=default",), "small"),
+        (("class=large",), "large"),
+        (("class=large", "team=web"), "large"),
+        (("docker=true", "site=home"), "small"),
+        (("docker",), "small"),
+    ],
+)
+def test_a_job_gets_the_class_whose_tags_hold_its_rules(rules: tuple[str, ...], name: str) -> None:
+    matched = book().match(rules, QUEUE)
+    assert isinstance(matched, VmClass)
+    assert matched.name == name
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (("class=huge",), "no class “huge”"),
+        (("class=small", "class=large"), "more than one class"),
+        (("queue=other",), "asks for queue “other” but waits in “default”"),
+        (("gpu=true",), "do not offer “gpu=true”"),
+        (("class=" + "x" * 500,), "…"),
+        (("class=a\nb\x1b[31m",), "a·b·[31m"),
+    ],
+)
+def test_what_nobody_offers_is_said_with_what_would_fit(rules: tuple[str, ...], said: str) -> None:
+    matched = book().match(rules, QUEUE)
+    assert isinstance(matched, Unmatched)
+    assert said in matched.reason
+    assert "\n" not in matched.reason
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ("{", "not JSON"),
+        ('{"classes": {}, "default_class": "a"}', "classes"),
+        (DOCUMENT.replace('"default_class": "small"', '"default_class": "tiny"'), "not one of the classes"),
+        (DOCUMENT.replace("ami-0123456789abcdef0", "ubuntu"), "classes.small.image"),
+        (DOCUMENT.replace('"market": "spot"', '"market": "cheap"'), "classes.large.market"),
+        (DOCUMENT.replace('"instance_types": ["m7i.large"], ', ""), "either instance_types or instance_requirements"),
+        (DOCUMENT.replace('"max_instances": 5', '"max_instances": 5, "role": "admin"'), "classes.large.role"),
+    ],
+)
+def test_a_wrong_document_is_named_with_its_field_and_a_remedy(document: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        read_classes(document, name="/classes", deployment_tags=(), shapes=NoShapes())
+    assert said in str(raised.value)
+    assert "ClassesParameter='/classes'" in str(raised.value)
+    assert "docs/classes.md" in str(raised.value)
+
+
+CHOOSY = """
+{"classes": {"big": {"instance_types": ["c7i.xlarge", "c7a.xlarge"], "image": "ami-0123456789abcdef0", "market": "spot",
+  "allow_instance_types": ["m7?.*"], "allow_markets": ["on-demand"], "fallback_to_on_demand": true}},
+ "default_class": "big"}
+"""
+
+
+def choosy() -> ClassBook:
+    return read_classes(CHOOSY, name="/classes", deployment_tags=(), shapes=NoShapes())
+
+
+@pytest.mark.parametrize(
+    ("rules", "name", "types", "capacity_type"),
+    [
+        (("instance-type=c7a.xlarge",), "big/c7a.xlarge", ("c7a.xlarge",), "spot"),
+        (("instance-type=m7g.large",), "big/m7g.large", ("m7g.large",), "spot"),
+        (("market=on-demand",), "big/on-demand", ("c7i.xlarge", "c7a.xlarge"), "on-demand"),
+        (("market=spot", "instance-type=m7i.2xlarge"), "big/m7i.2xlarge/spot", ("m7i.2xlarge",), "spot"),
+        (("instance-type=*", "market=*"), "big", ("c7i.xlarge", "c7a.xlarge"), "spot"),
+    ],
+)
+def test_a_job_chooses_type_and_market_where_the_class_allows_it(
+    rules: tuple[str, ...], name: str, types: tuple[str, ...], capacity_type: str
+) -> None:
+    matched = choosy().match(rules, QUEUE)
+    assert isinstance(matched, VmClass)
+    assert (matched.name, matched.instance_types, matched.capacity_type) == (name, types, capacity_type)
+    assert choosy().find(matched.name) == matched
+    assert base_name(matched.name) == "big"
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        (("instance-type=p5.48xlarge",), "does not allow “instance-type=p5.48xlarge”. It allows m7?.*."),
+        (("instance-type=m7i.*",), "does not allow"),
+        (("instance-type=m7i.large;rm",), "does not allow"),
+        (("market=cheap",), "There is no market “cheap”"),
+    ],
+)
+def test_what_a_class_does_not_allow_is_said(rules: tuple[str, ...], said: str) -> None:
+    matched = choosy().match(rules, QUEUE)
+    assert isinstance(matched, Unmatched)
+    assert said in matched.reason
+
+
+def test_a_choice_that_is_no_longer_allowed_is_no_class_any_more() -> None:
+    assert choosy().find(ClassName("big/p5.48xlarge")) is None
+    assert book().find(ClassName("small/m7g.large/spot")) is None
+    assert book().find(ClassName("gone/m7g.large")) is None
+
+
+NAMES = st.sampled_from(["small", "large", "docker", "team", "site", "class", "queue", "instance-type", "market", "*"])
+RULES = st.lists(st.builds("{}={}".format, NAMES, NAMES), max_size=4).map(tuple)
+
+
+@given(rules=RULES, tags=RULES)
+def test_an_unrelated_class_never_changes_a_match(rules: tuple[str, ...], tags: tuple[str, ...]) -> None:
+    before = book()
+    unrelated = VmClass(
+        name=ClassName("unrelated"), instance_types=("x1.large",), image="ami-00000000", agent_tags=tags
+    )
+    after = replace(before, classes={**before.classes, unrelated.name: unrelated})
+    was, now = before.match(rules, QUEUE), after.match(rules, QUEUE)
+    assert isinstance(was, Unmatched) == isinstance(now, Unmatched)
+    assert isinstance(was, Unmatched) or was == now
+
+
+@given(rules=st.lists(st.text(max_size=20), max_size=4).map(tuple))
+def test_whatever_a_job_says_it_gets_a_class_as_listed_or_none(rules: tuple[str, ...]) -> None:
+    """So nothing of it can reach EC2: what a launch asks for is made of the class alone."""
+    listed = book()
+    matched = listed.match(rules, QUEUE)
+    assert isinstance(matched, Unmatched) or matched in listed.classes.values()
+
+
+@given(
+    instance_type=st.text(alphabet="abcm7i.*?- /;", max_size=20),
+    capacity_type=st.sampled_from(["spot", "on-demand", "x/y", "*", ""]),
+)
+def test_no_choice_of_a_job_reaches_ec2_that_its_class_does_not_allow(instance_type: str, capacity_type: str) -> None:
+    listed = choosy().classes[ClassName("big")]
+    matched = choosy().match((f"instance-type={instance_type}", f"market={capacity_type}"), QUEUE)
+    if isinstance(matched, VmClass):
+        allowed = (*listed.instance_types, *listed.allowed_types)
+        assert all(any(fnmatchcase(one, pattern) for pattern in allowed) for one in matched.instance_types)
+        kept = replace(matched, name=listed.name, instance_types=(), capacity_type=listed.capacity_type, fallback=True)
+        assert kept == replace(listed, instance_types=())

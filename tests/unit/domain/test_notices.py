@@ -1,0 +1,136 @@
+"""What build pages are told reads well, fits, and is told from the right level on."""
+
+from datetime import timedelta
+
+import pytest
+
+from agent_stack.domain import notices
+from agent_stack.domain.attempts import Failure, FailureKind
+from agent_stack.domain.decisions import Action, decide
+from agent_stack.domain.failure_report import MAX_DETAIL_BYTES, failure_report
+from agent_stack.domain.identifiers import ClassName, QueueKey
+from agent_stack.domain.notices import FROM_LEVEL, MAX_CHARACTERS, SLOW_BOOT_MINUTES, NoticeKind, is_sent_at
+from agent_stack.domain.policy import NotificationLevel
+from agent_stack.domain.situations import Situation
+from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, JobState, VmState
+from agent_stack.domain.vms import MailboxStatus
+from agent_stack.domain.waiting import STALE_AFTER, Waiting, WaitingList, WaitReason, waiting_notice
+from tests.simulator.clock import EPOCH
+from tests.unit.values import a_policy, a_run, a_vm, job_id
+
+LONG = "wörds " * 200
+A_LONG_VM = a_vm(
+    instance_type="u-24tb1.112xlarge", zone="us-gov-west-1a", capacity_type=CapacityType.SPOT, reason="R" * 300
+)
+
+
+def situation(seconds: float = 0, attempt: int = 1, **changes: object) -> Situation:
+    run = a_run(class_name=ClassName("c" * 60)).reserved(now=EPOCH, until=EPOCH + timedelta(hours=1))
+    for _ in range(attempt):
+        run = run.bound(A_LONG_VM, now=EPOCH)
+    values = {
+        "run": run,
+        "vm": A_LONG_VM,
+        "described": True,
+        "job_state": JobState.RESERVED,
+        "mailbox_status": MailboxStatus(credential_holder=CredentialHolder.MAILBOX, stage=BootStage.AGENT_INSTALLING),
+        "boot_timeout": timedelta(seconds=300),
+        "policy": a_policy(),
+        "now": EPOCH + timedelta(seconds=seconds),
+        **changes,
+    }
+    return Situation(**values)  # type: ignore[arg-type]  # its own fields
+
+
+def waits(reason: WaitReason) -> Waiting:
+    return Waiting(
+        job_id=job_id(), queue_key=QueueKey("q"), class_name=ClassName("c" * 60), reason=reason, words=LONG[:300]
+    )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FailureKind])  # noqa: C416  (an enumeration is no sequence)
+def test_every_notice_of_a_vm_fits_and_says_what_comes_next(kind: FailureKind) -> None:
+    failure = Failure(kind=kind, words=LONG)
+    notices_sent = [
+        notices.vm_requested(situation()),
+        notices.vm_requested(situation(attempt=2)),
+        notices.vm_running(situation(9)),
+        notices.slow_boot(situation(500)),
+        notices.overdue(situation(300)),
+        notices.relaunch(situation(300), failure),
+        notices.cancelled(situation()),
+        notices.cancel_forced(situation()),
+        notices.vm_lost(situation()),
+    ]
+    for notice in notices_sent:
+        assert notice is not None
+        assert len(notice.text) <= MAX_CHARACTERS
+        assert "Next: " in notice.text
+        assert A_LONG_VM.instance_id in notice.text
+    assert {notice.kind for notice in notices_sent if notice} == set(NoticeKind) - {NoticeKind.WAITING}
+
+
+@pytest.mark.parametrize("reason", list(WaitReason))
+def test_every_reason_to_wait_fits_and_says_what_comes_next(reason: WaitReason) -> None:
+    text = waiting_notice(waits(reason), a_policy(max_vcpus=10)).text
+    assert len(text) <= MAX_CHARACTERS
+    assert text.startswith("Waiting: ")
+    assert "Next: " in text or text.endswith("…")
+
+
+def test_a_slow_boot_is_told_at_one_two_four_and_eight_minutes() -> None:
+    keys = [n.key for second in range(600) if (n := notices.slow_boot(situation(second))) is not None]
+    assert list(dict.fromkeys(keys)) == [f"slow_boot_{minutes}" for minutes in SLOW_BOOT_MINUTES]
+
+
+def test_the_last_attempt_does_not_promise_another_vm() -> None:
+    last = notices.slow_boot(situation(60, attempt=3))
+    assert last is not None
+    assert "this job is finished with the reason" in last.text
+
+
+def test_each_level_tells_what_the_lower_ones_tell_and_more() -> None:
+    by_level = [{kind for kind in NoticeKind if is_sent_at(kind, level)} for level in NotificationLevel]
+    assert by_level[0] < by_level[1] < by_level[2] == set(FROM_LEVEL) == set(NoticeKind)
+
+
+def test_a_list_of_a_dispatcher_that_is_gone_tells_nothing() -> None:
+    listed = WaitingList(at=EPOCH, jobs=(waits(WaitReason.NO_CAPACITY),))
+    assert listed.current(EPOCH) == listed.jobs
+    assert listed.current(EPOCH + STALE_AFTER) == ()
+
+
+@pytest.mark.parametrize("kind", [None, *FailureKind])
+def test_last_words_fit_and_name_a_remedy_whatever_was_said(kind: FailureKind | None) -> None:
+    failure = None if kind is None else Failure(kind=kind, words=LONG)
+    text = failure_report(situation(301, attempt=3), LONG, failure, "x\x1b[31m" * 9_000 + "the very end")
+    assert len(text.encode()) <= MAX_DETAIL_BYTES
+    assert "What an operator can change: " in text
+    assert text.endswith("the very end")
+    assert "\x1b" not in text
+
+
+def test_last_words_tell_what_was_tried() -> None:
+    run = a_run().bound(a_vm(1), now=EPOCH)
+    spot = Failure(kind=FailureKind.SPOT, words="EC2 shows it terminated")
+    run = run.requeued(spot, now=EPOCH + timedelta(seconds=48)).bound(a_vm(2), now=EPOCH)
+    gone = a_vm(2, state=VmState.TERMINATED, reason="Client.InternalError")
+    mailbox_status = MailboxStatus(
+        credential_holder=CredentialHolder.TRACKER, stage=BootStage.PREPARING, stage_seconds=41.2
+    )
+    s = situation(
+        60,
+        run=run.with_facts(credential_holder=CredentialHolder.TRACKER),
+        vm=gone,
+        mailbox_status=mailbox_status,
+        policy=a_policy(max_launch_attempts=2),
+    )
+    decided = decide(s)
+    assert decided.action is Action.FINISH
+    text = failure_report(s, decided.reason, decided.failure, "")
+    assert "No agent could be started in 2 attempts: EC2 shows it terminated (Client.InternalError)." in text
+    assert "1. i-00000000000000001 (m7i.large, on-demand, eu-central-1a), 48 s: EC2 took it back (spot)" in text
+    assert "2. i-00000000000000002 (m7i.large, on-demand, eu-central-1a), 60 s: EC2 showed that it had ended" in text
+    assert "Last said by the VM: “preparing”, 41 s after it started" in text
+    assert "encrypts the volume" in text
+    assert "console shows nothing" in text

@@ -1,0 +1,50 @@
+"""A permission that was given a moment ago is waited for; a wrong setting is not."""
+
+import pytest
+
+from agent_stack.domain.errors import ConfigurationError, NotPermittedError, RetryError
+from agent_stack.removal.retry_until_permitted import RETRY_INTERVAL, SETTLES_WITHIN, RetryUntilPermitted
+from tests.simulator.clock import EPOCH, FixedDeadline, VirtualClock
+
+
+def refusing(*errors: Exception) -> tuple[RetryUntilPermitted, VirtualClock, list[Exception]]:
+    clock = VirtualClock()
+    return RetryUntilPermitted(clock=clock, deadline=FixedDeadline()), clock, list(errors)
+
+
+def denied() -> NotPermittedError:
+    return NotPermittedError(setting="AgentTokenParameter", value="/t", problem="may not", remedy="Wait.")
+
+
+def test_what_is_denied_at_first_is_read_in_the_end() -> None:
+    settled, clock, errors = refusing(denied(), RetryError("no answer"), denied())
+
+    def read() -> str:
+        if errors:
+            raise errors.pop()
+        return "token"
+
+    assert settled(read) == "token"
+    assert clock.now() - EPOCH == 3 * RETRY_INTERVAL
+
+
+def test_what_stays_denied_is_said() -> None:
+    settled, clock, _ = refusing()
+
+    def read() -> str:
+        raise denied()
+
+    with pytest.raises(NotPermittedError):
+        settled(read)
+    assert SETTLES_WITHIN <= clock.now() - EPOCH <= SETTLES_WITHIN + RETRY_INTERVAL
+
+
+def test_a_wrong_setting_is_said_at_once() -> None:
+    settled, clock, _ = refusing()
+
+    def read() -> str:
+        raise ConfigurationError(setting="ClassesParameter", value="x", problem="is no JSON", remedy="Write some.")
+
+    with pytest.raises(ConfigurationError):
+        settled(read)
+    assert clock.now() == EPOCH

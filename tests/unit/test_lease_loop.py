@@ -1,0 +1,224 @@
+"""One invocation under the lease."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from agent_stack.domain.errors import ConfigurationError, RetryError
+from agent_stack.lease_loop import LEASE, RESERVE, UNRENEWED, LeaseLoop
+from agent_stack.ports import HeldLease
+from tests.contract.tables import AnyTables
+from tests.simulator.clock import VirtualClock
+
+IDLE = timedelta(seconds=2)
+
+
+class Ticks(list[datetime]):
+    """Work that notes when it was done, and leaves none in hand."""
+
+    def __call__(self, now: datetime, fence: int) -> bool:
+        self.append(now)
+        return False
+
+
+class CountedDown:
+    """An invocation that ends."""
+
+    def __init__(self, clock: VirtualClock, lasting: timedelta) -> None:
+        self._clock = clock
+        self._ends_at = clock.now() + lasting
+
+    def left(self) -> timedelta:
+        return max(timedelta(), self._ends_at - self._clock.now())
+
+
+def shift(
+    tables: AnyTables,
+    work: Callable[[datetime, int], bool],
+    *,
+    idle_pause: timedelta | None = IDLE,
+    lasting: timedelta = timedelta(seconds=90),
+    drain: Callable[[], Iterator[timedelta]] = lambda: iter(()),
+) -> LeaseLoop:
+    return LeaseLoop(
+        work=work,
+        drain=drain,
+        idle_pause=idle_pause,
+        lease=tables.dispatcher_lease,
+        clock=tables.clock,
+        ids=tables.ids,
+        deadline=CountedDown(tables.clock, lasting),
+        telemetry=tables.telemetry,
+    )
+
+
+def test_it_works_until_too_little_time_is_left(tables: AnyTables) -> None:
+    started: list[datetime] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        started.append(now)
+        return False
+
+    began = tables.clock.now()
+    shift(tables, work)(scheduled=True)
+    assert len(started) == (90 - RESERVE.total_seconds()) // IDLE.total_seconds() + 1
+    assert started[-1] - began <= timedelta(seconds=90) - RESERVE
+    assert tables.dispatcher_lease.acquire("next", now=tables.clock.now(), ttl=IDLE) is not None
+
+
+def test_work_in_hand_shortens_the_pause(tables: AnyTables) -> None:
+    cycles: list[datetime] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        cycles.append(now)
+        return len(cycles) < 3
+
+    shift(tables, work)(scheduled=True)
+    assert cycles[1] - cycles[0] == timedelta(seconds=1)
+    assert cycles[3] - cycles[2] == IDLE
+
+
+def test_without_work_a_function_that_does_not_wait_goes_home(tables: AnyTables) -> None:
+    cycles = Ticks()
+    shift(tables, cycles, idle_pause=None)(scheduled=True)
+    assert len(cycles) == 1
+
+
+def test_a_wake_up_during_the_last_tick_is_not_lost(tables: AnyTables) -> None:
+    cycles: list[datetime] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        cycles.append(now)
+        if len(cycles) == 1:
+            tables.dispatcher_lease.signal("event", handover=False)
+        return False
+
+    shift(tables, work, idle_pause=None)(scheduled=True)
+    assert len(cycles) == 2
+
+
+def test_a_successor_relieves_after_the_tick_under_way(tables: AnyTables) -> None:
+    fences: list[int] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        fences.append(fence)
+        if len(fences) == 3:
+            tables.dispatcher_lease.signal("successor", handover=True)
+        return False
+
+    shift(tables, work)(scheduled=True)
+    assert len(fences) == 3
+
+
+def test_a_wake_up_while_somebody_works_goes_home_at_once(tables: AnyTables) -> None:
+    held = tables.dispatcher_lease.acquire("worker", now=tables.clock.now(), ttl=timedelta(seconds=9))
+    assert held is not None
+    cycles = Ticks()
+    shift(tables, cycles)(scheduled=False)
+    assert cycles == []
+    assert not tables.dispatcher_lease.release(held)
+
+
+def test_a_dead_worker_is_followed_when_its_lease_has_run_out(tables: AnyTables) -> None:
+    tables.dispatcher_lease.acquire("dead", now=tables.clock.now(), ttl=timedelta(seconds=9))
+    began = tables.clock.now()
+    started = Ticks()
+    shift(tables, started, idle_pause=None)(scheduled=True)
+    assert timedelta(seconds=9) <= started[0] - began < timedelta(seconds=10)
+
+
+class Watched:
+    """A lease that notes when it was renewed."""
+
+    def __init__(self, tables: AnyTables) -> None:
+        self._tables = tables
+        self.renewed: list[datetime] = []
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (any method of the port)
+        return getattr(self._tables.dispatcher_lease, name)
+
+    def renew(self, held: HeldLease, *, now: datetime, ttl: timedelta) -> HeldLease | None:
+        self.renewed.append(now)
+        return self._tables.dispatcher_lease.renew(held, now=now, ttl=ttl)
+
+
+@pytest.mark.parametrize("poll", [0.5, 2, 3.9, 5, 8])
+def test_an_idle_worker_renews_seldom_and_loses_its_lease_to_nobody(tables: AnyTables, poll: float) -> None:
+    lease, taken, cycles = Watched(tables), [], []
+
+    def work(now: datetime, fence: int) -> bool:
+        cycles.append(now)
+        taken.append(tables.dispatcher_lease.acquire("thief", now=now, ttl=IDLE))
+        tables.clock.sleep(timedelta(milliseconds=300))
+        return False
+
+    worker = replace(shift(tables, work, idle_pause=timedelta(seconds=poll)), lease=lease)
+    worker(scheduled=True)
+    assert set(taken) == {None}
+    assert len(lease.renewed) <= (90 - 15) / max(poll, UNRENEWED.total_seconds() - poll) + 2
+    assert max(later - earlier for earlier, later in pairwise(lease.renewed)) < LEASE
+
+
+def test_a_tick_that_finds_work_renews_at_once(tables: AnyTables) -> None:
+    lease = Watched(tables)
+    ends: list[datetime] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        tables.clock.sleep(timedelta(seconds=1))
+        ends.append(tables.clock.now())
+        return len(ends) == 2
+
+    replace(shift(tables, work), lease=lease)(scheduled=True)
+    assert ends[1] in lease.renewed
+
+
+def test_a_successor_of_an_idle_worker_waits_a_few_seconds_at_most(tables: AnyTables) -> None:
+    for knocked_in in range(1, 6):
+        cycles: list[datetime] = []
+
+        def work(now: datetime, fence: int, cycles: list[datetime] = cycles, knocked_in: int = knocked_in) -> bool:
+            cycles.append(now)
+            if len(cycles) == knocked_in:
+                tables.dispatcher_lease.signal("successor", handover=True)
+            return False
+
+        shift(tables, work)(scheduled=True)
+        assert tables.clock.now() - cycles[knocked_in - 1] < UNRENEWED
+
+
+def test_a_failed_tick_is_said_and_the_next_one_tried(tables: AnyTables) -> None:
+    cycles: list[datetime] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        cycles.append(now)
+        if len(cycles) == 1:
+            raise RetryError("later")
+        return False
+
+    shift(tables, work, idle_pause=None)(scheduled=True)
+    assert len(cycles) == 2
+    assert "tick_failed" in tables.telemetry.messages("ERROR")
+
+
+def test_a_wrong_setting_ends_the_shift_and_frees_the_lease(tables: AnyTables) -> None:
+    def work(now: datetime, fence: int) -> bool:
+        raise ConfigurationError(setting="Queues", value="", problem="empty", remedy="fill it")
+
+    with pytest.raises(ConfigurationError):
+        shift(tables, work)(scheduled=True)
+    assert tables.dispatcher_lease.acquire("next", now=tables.clock.now(), ttl=IDLE) is not None
+
+
+def test_what_is_under_way_is_waited_for_when_nobody_waits_for_the_lease_any_more(tables: AnyTables) -> None:
+    drained: list[bool] = []
+
+    def drain() -> Iterator[timedelta]:
+        drained.append(tables.dispatcher_lease.acquire("other", now=tables.clock.now(), ttl=IDLE) is not None)
+        yield from ()
+
+    shift(tables, lambda now, fence: True, lasting=timedelta(seconds=20), drain=drain)(scheduled=True)
+    assert drained == [True]

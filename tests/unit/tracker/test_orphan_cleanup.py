@@ -1,0 +1,170 @@
+"""What the sweep ends, and where it stops."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+
+from agent_stack.domain.errors import AgentStackError, RetryError
+from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.measures import Metric
+from agent_stack.domain.runs import Run
+from agent_stack.domain.situations import Situation
+from agent_stack.domain.states import VmState
+from agent_stack.domain.vms import Vm
+from agent_stack.tracker.cycle import TrackerCycle
+from agent_stack.tracker.orphan_cleanup import ALWAYS_ALLOWED, MAX_SHARE, OrphanCleanup
+from tests.simulator.clock import EPOCH
+from tests.simulator.memory import MemoryLedger, Store
+from tests.simulator.telemetry import RecordedTelemetry
+from tests.unit.values import a_policy, a_run, a_vm
+
+LATER = EPOCH + timedelta(minutes=10)
+FLEET = 100
+
+
+@dataclass
+class Shown:
+    """A fleet as EC2 shows it."""
+
+    vms: dict[InstanceId, Vm]
+    ended: list[InstanceId] = field(default_factory=list)
+    reads: int = 0
+    fails: bool = False
+
+    def describe_by_id(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
+        self.reads += 1
+        if self.fails:
+            raise RetryError("throttled")
+        return [self.vms[instance_id] for instance_id in instance_ids if instance_id in self.vms]
+
+    def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
+        self.ended += instance_ids
+        return {}
+
+
+@dataclass
+class World:
+    """VMs, of which some are bound to runs."""
+
+    fleet: Shown
+    store: Store
+    telemetry: RecordedTelemetry
+    sweep: OrphanCleanup
+    cycle: TrackerCycle
+
+
+def world(*, strays: int, bound: int, state: VmState = VmState.RUNNING, **policy: object) -> World:
+    vms = [a_vm(number, state=state) for number in range(strays + bound)]
+    fleet = Shown({vm.instance_id: vm for vm in vms})
+    store = Store()
+    for number, vm in enumerate(vms[strays:]):
+        run = a_run(number).bound(vm, now=EPOCH)
+        store.runs[run.job_id] = run
+    telemetry = RecordedTelemetry()
+    sweep = OrphanCleanup(
+        fleet=fleet,  # type: ignore[arg-type]  # the two methods that a sweep calls
+        ledger=MemoryLedger(store=store),
+        policy=a_policy(**policy),
+        telemetry=telemetry,
+    )
+    situations = tuple(a_situation(run, fleet) for run in store.runs.values())
+    cycle = TrackerCycle(now=LATER, described=True, vms=dict(fleet.vms), situations=situations)
+    return World(fleet=fleet, store=store, telemetry=telemetry, sweep=sweep, cycle=cycle)
+
+
+def a_situation(run: Run, fleet: Shown) -> Situation:
+    assert run.binding is not None
+    return Situation(
+        run=run,
+        vm=fleet.vms[run.binding.instance_id],
+        described=True,
+        job_state=None,
+        mailbox_status=None,
+        boot_timeout=timedelta(minutes=5),
+        policy=a_policy(),
+        now=LATER,
+    )
+
+
+def test_a_share_of_the_fleet_may_be_swept() -> None:
+    strays = round(MAX_SHARE * FLEET)
+    it = world(strays=strays, bound=FLEET - strays)
+    it.sweep(it.cycle)
+    assert len(it.fleet.ended) == strays
+    assert it.telemetry.counts == {"OrphansTerminated": strays}
+
+
+def test_a_sweep_of_more_than_that_stops_and_says_so_now_and_then() -> None:
+    strays = round(MAX_SHARE * FLEET) + 1
+    it = world(strays=strays, bound=FLEET - strays)
+    for seconds in range(90):
+        it.sweep(replace(it.cycle, now=LATER + timedelta(seconds=seconds)))
+    assert (it.fleet.ended, it.fleet.reads) == ([], 0)
+    assert (it.telemetry.counts, it.telemetry.peaks[Metric.ORPHAN_CLEANUP_LIMITED]) == ({}, strays)
+    assert it.telemetry.messages("ERROR") == ["sweep_braked"] * 2
+
+
+def test_a_handful_is_swept_whatever_its_share() -> None:
+    it = world(strays=ALWAYS_ALLOWED, bound=0)
+    it.sweep(it.cycle)
+    assert len(it.fleet.ended) == ALWAYS_ALLOWED
+
+
+def test_an_emptied_ledger_ends_no_fleet() -> None:
+    it = world(strays=0, bound=FLEET)
+    it.store.runs.clear()
+    it.sweep(replace(it.cycle, situations=()))
+    assert it.fleet.ended == []
+
+
+def test_runs_that_this_version_cannot_read_own_their_vms_still() -> None:
+    it = world(strays=0, bound=FLEET)
+    it.sweep(replace(it.cycle, situations=()))
+    assert it.fleet.ended == []
+    assert Metric.ORPHAN_CLEANUP_LIMITED not in it.telemetry.peaks
+
+
+def test_lifetimes_are_kept_while_the_sweep_stands_still() -> None:
+    it = world(strays=FLEET, bound=0)
+    old = replace(it.fleet.vms[InstanceId(f"i-{1:017x}")], launched_at=EPOCH - timedelta(days=2))
+    it.fleet.vms[old.instance_id] = old
+    it.sweep(replace(it.cycle, vms=dict(it.fleet.vms)))
+    assert it.fleet.ended == [old.instance_id]
+
+
+def test_the_brake_counts_every_termination_of_a_tick() -> None:
+    it = world(strays=8, bound=FLEET, max_terminations_per_cycle=10)
+    it.sweep(replace(it.cycle, terminations=7))
+    assert len(it.fleet.ended) == 3
+
+
+@pytest.mark.parametrize("how", ["not described", "not read again"])
+def test_nothing_is_swept_on_an_answer_that_is_not_whole(how: str) -> None:
+    it = world(strays=5, bound=FLEET)
+    it.fleet.fails = how == "not read again"
+    it.sweep(replace(it.cycle, described=how != "not described"))
+    assert it.fleet.ended == []
+
+
+def test_a_vm_that_went_meanwhile_is_left_alone() -> None:
+    it = world(strays=2, bound=FLEET)
+    gone = InstanceId(f"i-{0:017x}")
+    it.fleet.vms[gone] = replace(it.fleet.vms[gone], state=VmState.TERMINATED)
+    it.sweep(it.cycle)
+    assert it.fleet.ended == [InstanceId(f"i-{1:017x}")]
+
+
+def test_a_vm_that_was_bound_meanwhile_is_left_alone() -> None:
+    it = world(strays=1, bound=FLEET)
+    run = a_run(FLEET + 1).bound(it.fleet.vms[InstanceId(f"i-{0:017x}")], now=LATER)
+    it.store.runs[run.job_id] = run
+    it.sweep(it.cycle)
+    assert it.fleet.ended == []
+
+
+def test_a_stopped_vm_without_a_run_is_not_kept_for_ever() -> None:
+    it = world(strays=1, bound=0, state=VmState.STOPPED)
+    it.sweep(it.cycle)
+    assert len(it.fleet.ended) == 1
