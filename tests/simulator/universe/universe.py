@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial, reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -53,6 +53,7 @@ FATE_WORDS = {
     Fate.ANSWER_LOST: "'s record: answer lost",
 }
 PERIOD = timedelta(seconds=60)  # of the schedules
+StepT = TypeVar("StepT")
 CLASSES = """
 {"classes": {
   "default": {"instance_types": ["m7i.large", "m6i.large"], "image": "ami-0123456789abcdef0",
@@ -141,7 +142,13 @@ class Universe:
         judge: Callable[[str], Fate] = lambda _: Fate.GOES_ON,
         settings: Mapping[str, str] = QUICK,
         classes: str = CLASSES,
+        without: str = "",
     ) -> None:
+        """A world.
+
+        Args:
+            without: the stage that is taken out of its chain, by the name of its class.
+        """
         self.kernel = Kernel()
         self.chance = random.Random(seed)
         self.settings = Settings.from_environment(an_environment(**settings))
@@ -163,11 +170,14 @@ class Universe:
         """Requests by call, where they are counted (`Nature.costs`)."""
         self.billed: dict[str, list[float]] = defaultdict(list)
         """Seconds of every invocation that is over, by function."""
+        self.stages: dict[str, tuple[str, ...]] = {}
+        """The names of the stages in each function's chain, the one that is taken out included."""
         self.hinted = False
         self.skew: dict[str, timedelta] = {}
         """How far a function's clock is from the true time."""
         self.coverage = Coverage()
         self._nature = nature
+        self._without = without
         quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
         self.rates = Rates(
             now=self.kernel.now,
@@ -450,15 +460,25 @@ class Universe:
         )
         if function == "dispatcher":
             launches = launches_of(ports, self.settings)
-            steps = dispatcher_steps(ports, self.settings, launches)
+            steps = self._left(function, dispatcher_steps(ports, self.settings, launches))
             return Wired(
                 process=process,
                 work=lambda now, fence: reduce(lambda t, s: s(t), steps, DispatcherTick(now=now, fence=fence)).busy,
                 idle_pause=None if self.settings.woken_by_jobs else self.settings.idle_poll,
                 launches=launches,
             )
-        tracking = tracker_steps(ports, self.settings)
+        tracking = self._left(function, tracker_steps(ports, self.settings))
         return Wired(
             process=process,
             work=lambda now, _: reduce(lambda t, s: s(t), tracking, TrackerTick(now=now)).busy,
         )
+
+    def _left(self, function: str, steps: Sequence[StepT]) -> tuple[StepT, ...]:
+        """The chain, without the stage that is taken out."""
+        self.stages[function] = tuple(stage_name(step) for step in steps)
+        return tuple(step for step in steps if stage_name(step) != self._without)
+
+
+def stage_name(step: object) -> str:
+    """The name of a step's class, or of the step's that is wrapped in it."""
+    return type(getattr(step, "step", step)).__name__
