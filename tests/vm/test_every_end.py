@@ -173,7 +173,7 @@ def test_a_mailbox_that_comes_back_is_read(yard: Yard) -> None:
 
 
 def test_a_mailbox_that_goes_away_after_the_agent_started_costs_nothing(yard: Yard) -> None:
-    """The mute VM: its job is the agent's, and runs to its end."""
+    """The mute VM: its job is the agent's, and runs to its end. It then tries to report for 20 s, as it should."""
     job_id, token = yard.reserve("sleep 2")
     yard.fill("i-0110", job_id, token)
     vm = yard.boot("i-0110")

@@ -1,5 +1,6 @@
 """Which mutants' turn it is depends on the commit alone."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from tests.simulator.universe.mutants import MUTANTS
 from tests.simulator.universe.rotation import TURNS, of_turn, turn_of
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here")
 
 
 def git(directory: Path, *arguments: str) -> None:
@@ -30,17 +33,20 @@ def test_turns_in_a_row_take_every_mutant_once(first: int) -> None:
     assert sorted(m.name for m in taken) == sorted(m.name for m in MUTANTS)
 
 
+@needs_git
 def test_the_next_commit_has_the_next_turn(repository: Path) -> None:
     before = turn_of(repository)
     git(repository, "commit", "-q", "--allow-empty", "-m", "the next")
     assert turn_of(repository) == before + 1
 
 
+@needs_git
 def test_another_clone_of_a_commit_has_its_turn(repository: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "-q", str(repository), "whole")
     assert turn_of(tmp_path / "whole") == turn_of(repository)
 
 
+@needs_git
 def test_clones_without_history_agree(repository: Path, tmp_path: Path) -> None:
     for name in ("one", "other"):
         git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", name)
