@@ -174,3 +174,36 @@ def until_closed(terminal: int) -> str:
         said += some
     os.close(terminal)
     return said.decode()
+
+
+PARTS = re.findall(r"part (\S+) (scripts/\S+)", (ROOT / ".ci" / "run").read_text())
+
+
+def run_with(checkout: Path, failing: str) -> "subprocess.CompletedProcess[str]":
+    """CI's run, with parts that only say that they ran; the failing one asks for input first, which there is not."""
+    values = stubbed(checkout)
+    for _, script in PARTS:
+        text = "read -r line; echo something is wrong; exit 3" if script == failing else "echo fine"
+        (checkout / script).write_text(f"#!/usr/bin/env bash\n{text}\n")
+    return subprocess.run(
+        ["bash", ".ci/run"], cwd=checkout, env={**values, "CI": "true"}, capture_output=True, text=True, check=False
+    )
+
+
+def test_cis_run_goes_well_when_every_part_does_and_says_what_each_took(checkout: Path) -> None:
+    ran = run_with(checkout, "")
+    assert ran.returncode == 0
+    for name, _ in PARTS:
+        assert re.search(rf"^ok +\d+ s .* {name} ", ran.stdout, re.MULTILINE), name
+    assert "fine" not in ran.stdout
+
+
+@pytest.mark.parametrize("script", sorted({script for _, script in PARTS}))
+def test_cis_run_fails_with_any_part_shows_what_it_said_and_runs_the_others(script: str, checkout: Path) -> None:
+    ran = run_with(checkout, script)
+    assert ran.returncode == 1
+    for name, run in PARTS:
+        assert re.search(rf"^{'FAILED' if run == script else 'ok'} .* {name} ", ran.stdout, re.MULTILINE), name
+    assert "something is wrong" in ran.stdout
+    failed = {name for name, run in PARTS if run == script}
+    assert set(ran.stdout.splitlines()[-1].partition("failed: ")[2].split()) == failed
