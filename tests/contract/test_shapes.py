@@ -14,8 +14,9 @@ from agent_stack.adapters.ssm.class_document import Requirements, read_classes
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.states import Market
-from tests.simulator.clock import FixedDeadline, SeededIds, VirtualClock
+from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.cloud import Ec2, LaunchTemplateData, Settings, Subnet, attach
+from tests.simulator.identity import SeededIds
 
 IMAGE = "ami-0123456789abcdef0"
 

@@ -27,9 +27,10 @@ from agent_stack.settings import Settings
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.wiring.chains import Ports, dispatcher_steps, launches_of, tracker_steps
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
-from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds
+from tests.simulator.clock import EPOCH, FixedDeadline
 from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
+from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.shapes import NoShapes
