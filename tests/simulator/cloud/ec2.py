@@ -4,7 +4,7 @@ import base64
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.simulator.cloud.budgets import Budgets
@@ -21,6 +21,15 @@ MAX_TERMINATIONS = 1000
 TYPES_PAGE = 2  # small, so that a reader who forgets the next page is found out
 
 Watcher = Callable[[StateChange], None]
+
+
+def no_launch_template(template_id: str, version: str) -> LaunchTemplateData:
+    """For an account without launch templates.
+
+    Raises:
+        LookupError: always.
+    """
+    raise LookupError(f"{template_id} version {version}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +49,16 @@ class Ec2:
     def __init__(
         self,
         *,
-        now: Callable[[], datetime],
         settings: Settings,
-        launch_templates: Callable[[str, str], LaunchTemplateData],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        launch_templates: Callable[[str, str], LaunchTemplateData] = no_launch_template,
         seed: int = 0,
         machines: Machines | None = None,
     ) -> None:
         """An empty region.
 
         Args:
+            now: the time; the machine's own unless a simulation has another.
             launch_templates: a template's data by id and version; raises LookupError for unknown ones.
             machines: boots instances when they run; None when nothing runs in them.
         """
