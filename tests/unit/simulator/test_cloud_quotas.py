@@ -8,7 +8,7 @@ import pytest
 from tests.simulator.cloud import Workload
 from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.cloud.quotas import BUCKETS, bucket_of
-from tests.unit.simulator.region import SECOND, Region
+from tests.unit.simulator.region import SECOND, Region, codes
 
 SPOT: dict[str, Any] = {"DefaultTargetCapacityType": "spot", "TotalTargetCapacity": 3}
 FIVE = {"on-demand:standard": 5}
@@ -16,10 +16,6 @@ FIVE = {"on-demand:standard": 5}
 
 def launched(answer: dict[str, Any]) -> int:
     return sum(len(group["InstanceIds"]) for group in answer["Instances"])
-
-
-def codes(answer: dict[str, Any]) -> list[str]:
-    return [error["ErrorCode"] for error in answer["Errors"]]
 
 
 @pytest.mark.parametrize(
