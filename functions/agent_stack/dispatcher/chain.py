@@ -50,7 +50,7 @@ def dispatcher_steps(
     tokens, empty_ledger = TokenSupply(), EmptyLedgerCache()
     capacity = CapacityCache(ledger=ledger, write_beside=in_flight.write_beside)
     prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
-    looking: tuple[DispatcherStep, ...] = (
+    observing: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=options.queues, telemetry=telemetry),
         Recover(
             ledger=ledger,
@@ -88,7 +88,7 @@ def dispatcher_steps(
         PublishWaitReasons(capacity=capacity, ledger=ledger, workers=ports.workers, policy=policy, telemetry=telemetry),
     )
     measure = DispatcherMetrics(capacity=capacity, policy=policy, clock=ports.clock, telemetry=telemetry)
-    return (*looking, *(() if policy.observe_only else acting), measure)
+    return (*observing, *(() if policy.observe_only else acting), measure)
 
 
 def in_flight_of(ports: Ports) -> InFlightLaunches:

@@ -34,7 +34,7 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
     """
     telemetry = ports.telemetry
     stacks, fleet, ledger, mailbox = ports.stacks, ports.fleet, ports.ledger, ports.mailbox
-    looking: tuple[TrackerStep, ...] = (
+    observing: tuple[TrackerStep, ...] = (
         Observe(
             fleet=fleet,
             ledger=ledger,
@@ -65,4 +65,4 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
         OrphanCleanup(fleet=fleet, ledger=ledger, policy=policy, telemetry=telemetry),
     )
     measure = TrackerMetrics(policy=policy, clock=ports.clock, telemetry=telemetry)
-    return (*looking, *(() if policy.observe_only else acting), measure)
+    return (*observing, *(() if policy.observe_only else acting), measure)
