@@ -11,7 +11,10 @@ from tests.unit.simulator.region import SUBNETS, Region, codes, refusal
 
 TYPES = ("m7i.large", "m7g.large", "r7i.large", "m6i.large")
 CHEAPEST: dict[str, Any] = {"OnDemandOptions": {"AllocationStrategy": "lowest-price"}}
-PRICE_CAPACITY: dict[str, Any] = {"SpotOptions": {"AllocationStrategy": "price-capacity-optimized"}, "capacity_type": "spot"}
+PRICE_CAPACITY: dict[str, Any] = {
+    "SpotOptions": {"AllocationStrategy": "price-capacity-optimized"},
+    "capacity_type": "spot",
+}
 BOTH_ZONES = ("subnet-a", "subnet-b")
 
 
