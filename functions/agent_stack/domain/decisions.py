@@ -1,6 +1,6 @@
 """What becomes of a run: one pure function from enumerations to a decision.
 
-`docs/decisions.md` is written from this function, by trying every combination.
+`docs/decisions.md` says what it decides: the tables are written by hand, and a test proves every combination.
 
 Facts may be missing; each enumeration of a `Situation` has a value for that, and it never proves anything. The baton
 decides who owns the job, so two-step decisions come as two calls: the first says TAKE_BATON, and once it is known who
