@@ -20,7 +20,7 @@ class Fleet(Protocol):
         """Where that class's VMs can come from, as `capacity_type:type:zone`, in the operator's order of types.
 
         Raises:
-            RetryError: the subnets' zones are not known yet.
+            TransientError: the subnets' zones are not known yet.
         """
 
     def render(self, order: LaunchOrder) -> str:
@@ -38,21 +38,21 @@ class Fleet(Protocol):
         """All VMs with our tag that have not ended. Fresh ones may be missing.
 
         Raises:
-            RetryError: the answer is not whole; it proves nothing.
+            TransientError: the answer is not whole; it proves nothing.
         """
 
     def describe_by_id(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
         """Those of the given VMs that EC2 shows, read again; terminated ones too, for an hour or so.
 
         Raises:
-            RetryError: the answer is not whole; it proves nothing.
+            TransientError: the answer is not whole; it proves nothing.
         """
 
     def impaired(self) -> frozenset[InstanceId]:
         """Running instances that fail EC2's status checks, of the whole account.
 
         Raises:
-            RetryError: the answer is not whole.
+            TransientError: the answer is not whole.
         """
 
     def console_output(self, instance_id: InstanceId) -> str:

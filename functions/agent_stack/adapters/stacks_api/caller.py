@@ -24,6 +24,7 @@ from agent_stack.domain.errors import (
     NotFoundError,
     RetryError,
     StackNotFoundError,
+    TransientError,
     UnknownOutcomeError,
     WaitError,
 )
@@ -103,7 +104,7 @@ class Caller:
 
         Raises:
             UnknownOutcomeError: the answer was 2xx but cannot be read, or never came.
-            RetryError | WaitError | GiveUpError: see `send`.
+            RetryError | WaitError | GiveUpError: see `tell`.
         """
         reply = self._send(request)
         try:
@@ -142,7 +143,7 @@ class Caller:
                     raise
                 fresh_token = True  # it may have been rotated under a warm process: read it anew, once
                 failure = error
-            except RetryError as error:
+            except TransientError as error:
                 doubts += isinstance(error, UnknownOutcomeError)
                 if not _may_repeat(request.operation.safety, error, doubts):
                     raise
@@ -256,7 +257,7 @@ class _RateLimitedError(RetryError):
         self.after = after
 
 
-def _may_repeat(safety: Safety, failure: RetryError, doubts: int) -> bool:
+def _may_repeat(safety: Safety, failure: TransientError, doubts: int) -> bool:
     """Whether to send again after that failure and that many tries that may have arrived."""
     match safety:
         case Safety.IDEMPOTENT:
