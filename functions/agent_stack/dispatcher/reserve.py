@@ -4,12 +4,12 @@ Runs left over from earlier cycles (handed back, or without a VM yet) are reserv
 that the whole boot lies inside the reservation; unless that was granted so lately that it is as good as full.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
@@ -33,18 +33,12 @@ class Reserve:
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `ready`."""
-        by_queue: dict[QueueKey, list[Run]] = defaultdict(list)
         left_over = [run for run in cycle.active if run.state is RunState.RESERVED and run.failure_reason is None]
-        ready: list[Run] = []
-        for run in (*left_over, *cycle.recorded):
-            if run.queue_key in cycle.paused:
-                continue
-            if self._as_good_as_full(run, cycle.now):
-                ready.append(run)
-            else:
-                by_queue[run.queue_key].append(run)
+        wanted = [run for run in (*left_over, *cycle.recorded) if run.queue_key not in cycle.paused]
+        ready = [run for run in wanted if self._as_good_as_full(run, cycle.now)]
+        to_reserve = [run for run in wanted if not self._as_good_as_full(run, cycle.now)]
         self._release_lapsed([run for run in left_over if run.queue_key in cycle.paused], cycle)
-        for queue, runs in by_queue.items():
+        for queue, runs in by_queue((run.queue_key, run) for run in to_reserve).items():
             ready += self._reserve(queue, runs, cycle)
         wants_vm = [run for run in ready if run.failure_reason is None]
         return replace(cycle, ready=tuple(sorted(wants_vm, key=lambda run: -run.priority)))

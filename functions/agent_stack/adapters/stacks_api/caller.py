@@ -5,7 +5,6 @@ The only place that repeats a request, and it does so by what is safe: see `limi
 
 import json
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -76,7 +75,7 @@ class _Reply:
 
 
 class Caller:
-    """Sends requests and turns every way of failing into the error tree."""
+    """Sends requests and turns every way of failing into the error tree. Only the cycle's own thread calls it."""
 
     def __init__(
         self,
@@ -97,7 +96,6 @@ class Caller:
         self._deadline = deadline
         self._telemetry = telemetry
         self._rates = Rates()
-        self._lock = threading.Lock()
 
     def ask(self, request: Request, answer: type[AnswerT]) -> AnswerT:
         """Send, and read a JSON answer.
@@ -184,8 +182,7 @@ class Caller:
             raise UnknownOutcomeError(
                 f"{request.operation.name}: no answer: {type(error).__name__} {redacted(str(error), token)}"
             ) from None
-        with self._lock:
-            self._rates.heard(request.stack, request.operation, reply.headers, self._clock.now())
+        self._rates.heard(request.stack, request.operation, reply.headers, self._clock.now())
         self._telemetry.peak(Metric.STACKS_API_USED_PERCENT, used_percent(reply.headers))
         return reply
 
@@ -237,8 +234,7 @@ class Caller:
 
     def _wait_for_rate(self, request: Request) -> None:
         while True:
-            with self._lock:
-                delay = self._rates.delay(request.stack, request.operation, self._clock.now())
+            delay = self._rates.delay(request.stack, request.operation, self._clock.now())
             if not delay:
                 return
             if delay >= self._deadline.left():
