@@ -45,6 +45,15 @@ class Action(StrEnum):
     END = "end"  # terminate the VM if it is up; the run is over
 
 
+def ends_the_vm(action: Action) -> bool:
+    """Whether the VM is terminated, if it is up. There is no way back from that."""
+    match action:
+        case Action.TERMINATE | Action.REQUEUE | Action.FINISH | Action.END:
+            return True
+        case Action.KEEP | Action.RUN | Action.RECORD_JOB_OVER | Action.EXTEND | Action.REISSUE | Action.REVOKE:
+            return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What to do, why, and what to tell the build page.

@@ -55,13 +55,18 @@ class TrackerMetrics:
     def _measure_run(self, verdict: Verdict) -> None:
         """Only what was recorded: a run that somebody else wrote first is measured by whoever did."""
         run = verdict.run
-        match verdict.decision.action, run.state:
-            case Action.RUN, RunState.RUNNING:
-                self._measure_wait(run)
-            case Action.REQUEUE, RunState.RESERVED:
-                self.telemetry.count(Metric.JOBS_REQUEUED)
-            case _, RunState.ENDED if run.outcome is not None:
-                self.telemetry.count(Metric.RUNS_ENDED, of=run.outcome)
+        match run.state:
+            case RunState.RUNNING:
+                if verdict.decision.action is Action.RUN:
+                    self._measure_wait(run)
+            case RunState.RESERVED:
+                if verdict.decision.action is Action.REQUEUE:
+                    self.telemetry.count(Metric.JOBS_REQUEUED)
+            case RunState.BOOTING:
+                pass
+            case RunState.ENDED:
+                if run.outcome is not None:
+                    self.telemetry.count(Metric.RUNS_ENDED, of=run.outcome)
                 if run.outcome is Outcome.FAILED and run.class_name:  # without a class, nobody offers what it asks for
                     self.telemetry.count(Metric.JOBS_FAILED)
 

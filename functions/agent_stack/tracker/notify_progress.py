@@ -20,7 +20,6 @@ MAX_NOTICES_OF_RUNS = 15
 """Told to one job of all its attempts and runs. With what it is told while it waits that is 20, of the 50 that
 Buildkite's stricter dialect allows."""
 
-MOVED_ON = frozenset({Action.RUN, Action.REQUEUE, Action.FINISH, Action.END})
 """What is decided then is written anyway, with what was learnt where that matters."""
 
 
@@ -69,5 +68,13 @@ class NotifyProgress:
 
 def _learnt(verdict: Verdict) -> Mapping[Moment, datetime]:
     """What this look adds to the time line of a boot."""
-    booting = verdict.run.state is RunState.BOOTING and verdict.decision.action not in MOVED_ON
+    booting = verdict.run.state is RunState.BOOTING and _is_still_booting(verdict.decision.action)
     return verdict.situation.observed_moments if booting else {}
+
+
+def _is_still_booting(action: Action) -> bool:
+    match action:
+        case Action.RUN | Action.REQUEUE | Action.FINISH | Action.END:
+            return False
+        case Action.KEEP | Action.RECORD_JOB_OVER | Action.EXTEND | Action.REISSUE | Action.REVOKE | Action.TERMINATE:
+            return True

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from agent_stack.domain.decisions import Action
+from agent_stack.domain.decisions import ends_the_vm
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.situations import VmVisibility
 from agent_stack.domain.states import RunState, VmState
 from agent_stack.ports import Fleet, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
-
-ENDS_THE_VM = frozenset({Action.TERMINATE, Action.REQUEUE, Action.FINISH, Action.END})
 
 ENDING = frozenset({VmState.SHUTTING_DOWN, VmState.TERMINATED})
 """Nothing is left to ask for. A VM that somebody stopped is not among them: it keeps its disk, and can be started."""
@@ -31,7 +29,7 @@ class Terminate:
         verdicts = dict(cycle.verdicts)
         held_back = 0
         for verdict in cycle.verdicts.values():
-            if verdict.decision.action not in ENDS_THE_VM or verdict.run.binding is None:
+            if not ends_the_vm(verdict.decision.action) or verdict.run.binding is None:
                 continue
             vm = verdict.situation.vm
             missing = (
