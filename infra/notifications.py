@@ -11,7 +11,7 @@ from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.failure_report import MAX_CONSOLE_BYTES, MAX_DETAIL_BYTES, failure_report
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
-from agent_stack.domain.notices import FROM_LEVEL, MAX_CHARACTERS, SLOW_BOOT_MINUTES, Notice, NoticeKind
+from agent_stack.domain.notices import MAX_CHARACTERS, SLOW_BOOT_MINUTES, Notice, NoticeKind, least_level
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
@@ -37,13 +37,28 @@ SPOT_LOSS = Failure(kind=FailureKind.SPOT, words="EC2 shows it terminated (Serve
 TOO_SLOW = Failure(kind=FailureKind.TIMEOUT, words="no agent after 5 min 0 s")
 WITH_VCPUS: Policy = replace(POLICY, max_vcpus=200)
 
-WORDS = {
-    WaitReason.CLASS_MAXIMUM: "50",
-    WaitReason.BROKEN: "InvalidAMIID.NotFound: The image id '[ami-0123456789abcdef0]' does not exist",
-    WaitReason.NO_CAPACITY: "InsufficientInstanceCapacity: There is no Spot capacity available that matches your "
-    "request.",
-    WaitReason.QUOTA: "MaxSpotInstanceCountExceeded: Max spot instance count exceeded",
-}
+NO_CAPACITY = "InsufficientInstanceCapacity: There is no Spot capacity available that matches your request."
+
+
+def _words(reason: WaitReason) -> str:
+    """EC2's own, or the figure that the bound has."""
+    match reason:
+        case WaitReason.CLASS_MAXIMUM:
+            return "50"
+        case WaitReason.BROKEN:
+            return "InvalidAMIID.NotFound: The image id '[ami-0123456789abcdef0]' does not exist"
+        case WaitReason.NO_CAPACITY:
+            return NO_CAPACITY
+        case WaitReason.QUOTA:
+            return "MaxSpotInstanceCountExceeded: Max spot instance count exceeded"
+        case (
+            WaitReason.LAUNCH_DISABLED
+            | WaitReason.MAX_INSTANCES
+            | WaitReason.MAX_VCPUS
+            | WaitReason.LAUNCH_RATE
+            | WaitReason.EC2_BUDGET
+        ):
+            return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +97,7 @@ def page() -> str:
                 ]
             shown += ["| When | From level | Text |", "|---|---|---|"]
         text = example.notice.text.replace("|", "\\|")
-        shown.append(f"| {example.when} | `{FROM_LEVEL[example.notice.kind]}` | {text} |")
+        shown.append(f"| {example.when} | `{least_level(example.notice.kind)}` | {text} |")
     return "\n".join([*shown, "", *_finishing()])
 
 
@@ -110,7 +125,7 @@ def _finishing() -> list[str]:
         "```text",
         failure_report(
             given_up,
-            f"No VM of class “large” could be had within {deadline} s. EC2 said last: {WORDS[WaitReason.NO_CAPACITY]}",
+            f"No VM of class “large” could be had within {deadline} s. EC2 said last: {NO_CAPACITY}",
             None,
             None,
         ),
@@ -127,9 +142,9 @@ def examples() -> Iterator[Example]:
             queue_key=QueueKey("default"),
             class_name=ClassName("large"),
             reason=reason,
-            words=WORDS.get(reason, ""),
+            words=_words(reason),
         )
-        yield Example(when=_WAITS[reason], notice=waiting_notice(waiting, WITH_VCPUS))
+        yield Example(when=_when(reason), notice=waiting_notice(waiting, WITH_VCPUS))
     lost = _situation(seconds=48, attempt=1, capacity_type=CapacityType.SPOT)
     again = _situation(seconds=0, attempt=2, tried=(TOO_SLOW,))
     on_demand = _situation(seconds=0, attempt=3, tried=(SPOT_LOSS, SPOT_LOSS))
@@ -169,17 +184,26 @@ def examples() -> Iterator[Example]:
     )
 
 
-_WAITS = {
-    WaitReason.LAUNCH_DISABLED: "`LaunchEnabled=false`",
-    WaitReason.MAX_INSTANCES: "`MaxInstances` VMs are taken",
-    WaitReason.MAX_VCPUS: "`MaxVcpus` are taken",
-    WaitReason.CLASS_MAXIMUM: "the class's `max_instances` are taken",
-    WaitReason.LAUNCH_RATE: "`MaxLaunchesPerMinute` were launched",
-    WaitReason.EC2_BUDGET: "EC2's own rate is used up",
-    WaitReason.BROKEN: "EC2 refuses the class, or the account",
-    WaitReason.NO_CAPACITY: "EC2 has no capacity",
-    WaitReason.QUOTA: "the account's quota is full",
-}
+def _when(reason: WaitReason) -> str:  # noqa: PLR0911  (one text for each reason)
+    match reason:
+        case WaitReason.LAUNCH_DISABLED:
+            return "`LaunchEnabled=false`"
+        case WaitReason.MAX_INSTANCES:
+            return "`MaxInstances` VMs are taken"
+        case WaitReason.MAX_VCPUS:
+            return "`MaxVcpus` are taken"
+        case WaitReason.CLASS_MAXIMUM:
+            return "the class's `max_instances` are taken"
+        case WaitReason.LAUNCH_RATE:
+            return "`MaxLaunchesPerMinute` were launched"
+        case WaitReason.EC2_BUDGET:
+            return "EC2's own rate is used up"
+        case WaitReason.BROKEN:
+            return "EC2 refuses the class, or the account"
+        case WaitReason.NO_CAPACITY:
+            return "EC2 has no capacity"
+        case WaitReason.QUOTA:
+            return "the account's quota is full"
 
 
 def _run() -> Run:

@@ -32,7 +32,7 @@ from tests.simulator.telemetry import RecordedTelemetry
 CREATE_FLEET = (1.5, 3.0)
 LATENCY = {
     "fleet.describe": (0.2, 0.5),
-    "fleet.describe_only": (0.15, 0.4),
+    "fleet.describe_by_id": (0.15, 0.4),
     "stacks.list_scheduled": (0.06, 0.16),
     "stacks.reserve": (0.08, 0.2),
     "stacks.issue_tokens": (0.08, 0.2),
@@ -46,7 +46,7 @@ LATENCY = {
     "ledger.update": (0.01, 0.03),
     "ledger.bind": (0.01, 0.03),
     "lease.acquire": (0.005, 0.02),
-    "lease.knock": (0.005, 0.02),
+    "lease.signal": (0.005, 0.02),
     "lease.renew": (0.005, 0.02),
     "lease.release": (0.005, 0.02),
 }

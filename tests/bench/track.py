@@ -43,7 +43,7 @@ TRACKING = {
     "stacks.job_states": (0.06, 0.2),
     "stacks.notify": (0.06, 0.2),
     "mailbox.read": (0.005, 0.02),
-    "mailbox.take_baton": (0.005, 0.02),
+    "mailbox.revoke_credential": (0.005, 0.02),
     "ledger.bound_instances": (0.02, 0.06),
     "ledger.end": (0.01, 0.03),
 }
@@ -98,12 +98,12 @@ class Fleet:
     def __init__(self, live: int, calibration: Calibration, memory: int, *, scheduled: bool = False) -> None:
         costs = Costs(
             latency=TRACKING,
-            per_request={**PER_REQUEST, "mailbox.read": 100, "stacks.job_states": PAGE, "fleet.describe_only": 200},
+            per_request={**PER_REQUEST, "mailbox.read": 100, "stacks.job_states": PAGE, "fleet.describe_by_id": 200},
             cpu={
                 "ledger.update": calibration.update,
                 "ledger.end": calibration.ended,
                 "mailbox.read": calibration.mailbox_status,
-                "mailbox.take_baton": calibration.write,
+                "mailbox.revoke_credential": calibration.write,
             },
             cpu_of_result={"ledger.active_runs": calibration.read, "fleet.describe": calibration.described},
             memory_mib=memory,

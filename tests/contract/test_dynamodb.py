@@ -14,7 +14,7 @@ from moto import mock_aws
 
 from agent_stack.adapters.dynamodb import DynamoLedger
 from agent_stack.domain.attempts import Failure, FailureKind
-from agent_stack.domain.errors import RetryError
+from agent_stack.domain.errors import UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, QueueKey
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CapacityType, Moment, Outcome
@@ -87,9 +87,9 @@ def test_when_the_table_cannot_be_reached_the_caller_learns_it(dynamo: Tables) -
         raise ConnectionClosedError(endpoint_url=request.url)
 
     dynamo.client.meta.events.register_first("before-send.dynamodb", refuse)
-    with pytest.raises(RetryError):
+    with pytest.raises(UnknownOutcomeError):
         dynamo.ledger.record([a_run()])
-    with pytest.raises(RetryError):
+    with pytest.raises(UnknownOutcomeError):
         dynamo.ledger.active_runs()
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from agent_stack.dispatcher.bind import AGENT_TOKEN, JOB_TOKEN
+from agent_stack.dispatcher.bind import AGENT_TOKEN
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, Outcome, RunState
 from agent_stack.domain.vms import MailboxStatus
@@ -220,7 +220,7 @@ def test_no_stored_enumeration_has_a_value_that_0_1_0_cannot_read(
 
 
 def test_no_credential_is_of_a_kind_that_a_vm_of_0_1_0_does_not_know() -> None:
-    assert {JOB_TOKEN, AGENT_TOKEN} == set(READERS["mailbox"]["values"]["credential_kind"])
+    assert {"job-token", AGENT_TOKEN} == set(READERS["mailbox"]["values"]["credential_kind"])
 
 
 def test_0_1_0_understands_every_attempt_that_a_run_remembers(dynamo: Tables) -> None:

@@ -1,43 +1,76 @@
-"""Public list prices of one region, as dated inputs, and what is assumed where nothing can be counted."""
+"""Public list prices as dated inputs, in USD without tax and without the free tier, and what nothing here can count."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from typing import NamedTuple
 
-_FILE = Path(__file__).with_name("prices.json")
+DATE = "2026-11-25"
 REGIONS = ("us-east-1", "eu-central-1")
+US, BOTH = REGIONS[:1], REGIONS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """Of one region, in USD.
+class Price(NamedTuple):
+    """Of one unit, by region.
 
     Attributes:
-        unconfirmed: prices that no second page repeated.
-        reasons: of the assumptions, by name.
-        pages: where each price is published.
+        page: under https://aws.amazon.com/.
+        confirmed: regions whose price a second public page repeated on that date; the others want a look.
     """
 
-    region: str
-    date: str
-    usd: Mapping[str, float]
-    assumed: Mapping[str, float]
-    reasons: Mapping[str, str]
-    pages: Mapping[str, str]
-    unconfirmed: Sequence[str]
+    us_east_1: float
+    eu_central_1: float
+    page: str
+    confirmed: tuple[str, ...] = ()
 
 
-def prices_of(region: str) -> Prices:
-    """The prices of a region that the file has."""
-    stored = json.loads(_FILE.read_text())
-    prices = stored["prices"]
-    return Prices(
-        region=region,
-        date=stored["date"],
-        usd={name: price[region] for name, price in prices.items()},
-        assumed={name: assumption["value"] for name, assumption in stored["assumptions"].items()},
-        reasons={name: assumption["why"] for name, assumption in stored["assumptions"].items()},
-        pages={name: price["page"] for name, price in prices.items()},
-        unconfirmed=tuple(name for name, price in prices.items() if region not in price["seen"]),
-    )
+PRICES: Mapping[str, Price] = {
+    "lambda_arm_gb_second": Price(1.33334e-05, 1.33334e-05, "lambda/pricing", US),
+    "lambda_request": Price(2e-07, 2e-07, "lambda/pricing", US),
+    "dynamodb_read_unit": Price(1.25e-07, 1.525e-07, "dynamodb/pricing/on-demand", US),
+    "dynamodb_write_unit": Price(6.25e-07, 7.625e-07, "dynamodb/pricing/on-demand", US),
+    "scheduler_invocation": Price(1e-06, 1.2e-06, "eventbridge/pricing"),
+    "sqs_request": Price(4e-07, 4e-07, "sqs/pricing"),
+    "logs_ingested_gb": Price(0.5, 0.63, "cloudwatch/pricing", US),
+    "custom_metric_month": Price(0.3, 0.3, "cloudwatch/pricing", US),
+    "alarm_month": Price(0.1, 0.1, "cloudwatch/pricing", US),
+    "dashboard_month": Price(3.0, 3.0, "cloudwatch/pricing", US),
+    "kms_key_month": Price(1.0, 1.0, "kms/pricing"),
+    "kms_request": Price(3e-06, 3e-06, "kms/pricing"),
+    "config_item": Price(0.003, 0.003, "config/pricing", US),
+    "nat_hour": Price(0.045, 0.052, "vpc/pricing", BOTH),
+    "nat_gb": Price(0.045, 0.052, "vpc/pricing", BOTH),
+    "public_ipv4_hour": Price(0.005, 0.005, "vpc/pricing", US),
+    "gp3_gb_month": Price(0.08, 0.0952, "ebs/pricing"),
+    "m7i.large_hour": Price(0.1008, 0.12075, "ec2/pricing/on-demand"),
+}
+
+ASSUMED: Mapping[str, tuple[float, str]] = {
+    "cpu_seconds_of_an_invocation": (
+        0.05,
+        "of a whole core, on top of what is waited for; signing, TLS and JSON of about ten requests",
+    ),
+    "log_line_bytes": (450, "a structured line, and the 26 bytes that CloudWatch adds"),
+    "invocation_log_bytes": (1500, "START, END and REPORT, and the metrics of one invocation"),
+    "long_polls_per_minute": (15, "five pollers of Lambda's, 20 s each, for each queue that wakes a function"),
+    "kms_requests_per_minute": (
+        1,
+        "tables and parameters under AWS's own keys; DynamoDB keeps a data key for five minutes",
+    ),
+    "vm_seconds_beside_job": (40, "billed before and after the job: boot, preparation, agent, power-off"),
+    "config_items_per_vm": (
+        10,
+        "instance, volume and interface made and deleted, and what they are related to",
+    ),
+    "gb_through_nat_per_job": (1, "clone, packages, images; only in private subnets behind a NAT gateway"),
+}
+"""Value, and why it is that."""
+
+
+def usd(region: str) -> Mapping[str, float]:
+    """The prices of one of `REGIONS`."""
+    first = region == REGIONS[0]
+    return {name: price.us_east_1 if first else price.eu_central_1 for name, price in PRICES.items()}
+
+
+def assumed(name: str) -> float:
+    """The value of an assumption."""
+    return ASSUMED[name][0]

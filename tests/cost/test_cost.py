@@ -1,26 +1,33 @@
-"""The cost table: what its figures rest on, and that docs/cost.md is what the command computes."""
+"""The cost page: what its figures rest on, and that docs/cost.md is what the command computes."""
 
 import pytest
 
+from agent_stack.ports import Fleet, Lease, Ledger, Mailbox, StacksApi
+from tests.bench.field import LATENCY, PER_REQUEST
 from tests.cost.__main__ import PAGE
-from tests.cost.model import Bar, Costs, modes
-from tests.cost.page import page
-from tests.cost.prices import REGIONS, prices_of
-from tests.cost.template import FUNCTIONS, stack
+from tests.cost.model import MODES, idle_month
+from tests.cost.page import missed, page
+from tests.cost.prices import PRICES, REGIONS
 from tests.cost.units import Units, billed, weigh
+from tests.infra.stacks import deployed
 
 
 def test_the_page_is_what_the_command_computes() -> None:
     assert PAGE.read_text() == page(), "run scripts/cost --write"
 
 
+def test_an_idle_month_stays_within_its_limits() -> None:
+    assert missed() == []
+
+
 def test_a_transaction_is_billed_twice_for_each_of_its_items() -> None:
-    assert billed("TransactWriteItems", {"TransactItems": [{"Put": {}}, {"ConditionCheck": {}}]}) == Units(writes=4)
+    asked: dict[str, object] = {"TransactItems": [{"Put": {}}, {"ConditionCheck": {}}]}
+    assert billed("TransactWriteItems", asked) == Units(writes=4, requests=1)
 
 
 def test_a_consistent_query_is_billed_though_it_finds_nothing() -> None:
-    assert billed("Query", {"ConsistentRead": True}) == Units(reads=1)
-    assert billed("Query", {}) == Units(reads=0.5)
+    assert billed("Query", {"ConsistentRead": True}) == Units(reads=1, requests=1)
+    assert billed("Query", {}) == Units(reads=0.5, requests=1)
 
 
 def test_an_operation_without_a_price_is_an_error() -> None:
@@ -32,6 +39,12 @@ def test_every_question_costs_something() -> None:
     assert [call for call, units in weigh().of_call.items() if units.reads <= 0 and units.writes <= 0] == []
 
 
+def test_every_call_that_takes_time_or_money_is_one_of_a_port() -> None:
+    ports = {"fleet": Fleet, "ledger": Ledger, "lease": Lease, "mailbox": Mailbox, "stacks": StacksApi}
+    named = {call for call in (*LATENCY, *PER_REQUEST, *weigh().of_call) if not call.startswith("vm.")}
+    assert [call for call in named if not hasattr(ports[call.partition(".")[0]], call.partition(".")[2])] == []
+
+
 def test_runs_that_are_found_are_read_by_the_page() -> None:
     weights = weigh()
     assert weights.of_answer("ledger.active_runs", 1) == Units()
@@ -39,25 +52,17 @@ def test_runs_that_are_found_are_read_by_the_page() -> None:
     assert weights.of_answer("fleet.describe", 1_000) == Units()
 
 
-def test_push_deploys_another_queue_to_poll() -> None:
-    *_, push = modes()
-    polling = stack().things["AWS::Lambda::EventSourceMapping"]
-    assert push.stack.things["AWS::Lambda::EventSourceMapping"] == polling + 1
+@pytest.mark.parametrize("mode", MODES)
+def test_schedules_fire_once_a_minute_as_they_are_billed(mode: str) -> None:
+    resources = deployed(dict(MODES[mode])).resources.values()
+    schedules = [each["Properties"] for each in resources if each["Type"] == "AWS::Scheduler::Schedule"]
+    assert {schedule["ScheduleExpression"] for schedule in schedules} == {"rate(1 minute)"}
 
 
-@pytest.mark.parametrize("region", REGIONS)
-def test_half_the_memory_is_half_the_functions_of_an_idle_month(region: str) -> None:
-    costs, (polling, *_) = Costs(prices_of(region)), modes()
-    small, large = (costs.idle_month(polling, dict.fromkeys(FUNCTIONS, size)).functions for size in (256, 512))
-    assert small == pytest.approx(large / 2, rel=0.02)
+def test_push_polls_another_queue() -> None:
+    polling, push = (idle_month(mode, REGIONS[0])["queues, polled while empty"] for mode in MODES)
+    assert push == pytest.approx(2 * polling)
 
 
-def test_a_bar_is_kept_up_to_its_last_cent() -> None:
-    assert Bar(name="x", usd=10.0, at_most=10.0).kept
-    assert not Bar(name="x", usd=10.01, at_most=10.0).kept
-
-
-def test_prices_are_of_every_region_or_of_none() -> None:
-    first, *others = (prices_of(region) for region in REGIONS)
-    assert all(set(other.usd) == set(first.usd) for other in others)
-    assert all(page.startswith("https://aws.amazon.com/") for page in first.pages.values())
+def test_every_price_is_confirmed_for_known_regions_only() -> None:
+    assert all(set(price.confirmed) <= set(REGIONS) for price in PRICES.values())

@@ -34,16 +34,19 @@ read is one unit for each 4 KB, and for nothing found. Source: DynamoDB's read a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Units:
-    """Billed by DynamoDB."""
+    """Billed by DynamoDB, and the requests that they came of."""
 
     reads: float = 0.0
     writes: float = 0.0
+    requests: float = 0.0
 
     def __add__(self, other: "Units") -> "Units":
-        return Units(reads=self.reads + other.reads, writes=self.writes + other.writes)
+        return Units(
+            reads=self.reads + other.reads, writes=self.writes + other.writes, requests=self.requests + other.requests
+        )
 
     def __mul__(self, times: float) -> "Units":
-        return Units(reads=self.reads * times, writes=self.writes * times)
+        return Units(reads=self.reads * times, writes=self.writes * times, requests=self.requests * times)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,7 @@ def weigh() -> Weights:
         weights = {"lease.acquire": sum(sent, Units())}
         bound: list[Run] = []
         calls: dict[str, Callable[[], object]] = {
-            "lease.knock": lambda: lease.signal("i", handover=True),
+            "lease.signal": lambda: lease.signal("i", handover=True),
             "lease.renew": lambda: lease.renew(held, now=EPOCH, ttl=TTL),
             "ledger.earlier": lambda: ledger.earlier([job_id(1)]),
             "ledger.record": lambda: ledger.record([run]),
@@ -88,7 +91,7 @@ def weigh() -> Weights:
             "mailbox.read": lambda: mailbox.read([vm.arn]),
             "mailbox.renew": lambda: mailbox.renew(vm.arn, "c"),
             "mailbox.reissue": lambda: mailbox.reissue(vm.arn, "c"),
-            "mailbox.take_baton": lambda: mailbox.revoke_credential(vm.arn),
+            "mailbox.revoke_credential": lambda: mailbox.revoke_credential(vm.arn),
             "vm.report": lambda: tables.vm_reports(vm.arn, "booting", "", 1.0),
             "vm.take_credential": lambda: tables.vm_takes(vm.arn),
             "ledger.end": lambda: ledger.end([bound[-1].ended(Outcome.FINISHED, now=EPOCH)]),
@@ -96,7 +99,7 @@ def weigh() -> Weights:
         }
         weights |= {call: _weighed(sent, act) for call, act in calls.items()}
     weights["ledger.bind"] += weights["ledger.active_runs"] * -1  # which gave it its run
-    weights["vm.find_letter"] = Units(reads=1)  # GetItem, consistent, of one small item or none
+    weights["vm.find_letter"] = Units(reads=1, requests=1)  # GetItem, consistent, of one small item or none
     run_kib = len(json.dumps(items.packed(items.run_values(run.bound(vm, now=EPOCH))))) / 1024
     return Weights(of_call=weights, run_kib=run_kib)
 
@@ -126,13 +129,13 @@ def billed(operation: str, request: Mapping[str, Any]) -> Units:
     """
     match operation:
         case "TransactWriteItems":
-            return Units(writes=IN_A_TRANSACTION * len(request["TransactItems"]))
+            return Units(writes=IN_A_TRANSACTION * len(request["TransactItems"]), requests=1)
         case "BatchGetItem":
-            return Units(reads=sum(len(table["Keys"]) for table in request["RequestItems"].values()))
+            return Units(reads=sum(len(table["Keys"]) for table in request["RequestItems"].values()), requests=1)
         case "Query" | "GetItem":
-            return Units(reads=1 if request.get("ConsistentRead") else 0.5)
+            return Units(reads=1 if request.get("ConsistentRead") else 0.5, requests=1)
         case _:
-            return Units(writes=WRITES[operation])
+            return Units(writes=WRITES[operation], requests=1)
 
 
 def _intent() -> Intent:

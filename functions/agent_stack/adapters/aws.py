@@ -17,7 +17,7 @@ from botocore.exceptions import (
     ProxyConnectionError,
 )
 
-from agent_stack.domain.errors import RetryError, UnknownOutcomeError, WaitError
+from agent_stack.domain.errors import RetryError, TransientError, UnknownOutcomeError, WaitError
 from agent_stack.ports import Clock, Deadline, Ids
 
 ResultT = TypeVar("ResultT")
@@ -65,7 +65,7 @@ class AwsCalls:
             WaitError: there are no credentials to sign with.
         """
         doubt: UnknownOutcomeError | None = None
-        failure: RetryError | None = None
+        failure: TransientError | None = None
         for attempt in range(MAX_TRIES):
             if attempt:
                 pause = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt) * self.ids.fraction()
@@ -86,7 +86,7 @@ class AwsCalls:
                 doubt = failure
         raise doubt or failure or RetryError(f"{name}: no time left to ask AWS")
 
-    def _judge(self, name: str, error: ClientError) -> RetryError:
+    def _judge(self, name: str, error: ClientError) -> TransientError:
         code = str(error.response.get("Error", {}).get("Code", ""))
         message = str(error.response.get("Error", {}).get("Message", ""))
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -3,7 +3,7 @@
 A job that is not admitted stays scheduled in Buildkite, because a reservation without a VM would only delay it.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,8 +15,8 @@ from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LOOK_AHEAD, LaunchMemory
 from agent_stack.domain.classes import ClassBook, Unmatched, base_name
 from agent_stack.domain.errors import BugError
-from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
-from agent_stack.domain.jobs import Job
+from agent_stack.domain.identifiers import ClassName, JobId
+from agent_stack.domain.jobs import Job, by_queue
 from agent_stack.domain.policy import Policy, UnmatchedJobs
 from agent_stack.domain.waiting import MAX_LISTED, Waiting, WaitReason, waits
 from agent_stack.ports import Telemetry
@@ -129,8 +129,5 @@ def _vcpus(book: ClassBook, name: ClassName) -> int:
 
 def _in_turn(candidates: list[tuple[Job, ClassName]]) -> Iterator[tuple[Job, ClassName]]:
     """One job of each queue in turn, each queue in its own order, so that a long queue does not starve the others."""
-    by_queue: dict[QueueKey, list[tuple[Job, ClassName]]] = defaultdict(list)
-    for candidate in candidates:
-        by_queue[candidate[0].queue_key].append(candidate)
-    for row in zip_longest(*by_queue.values()):
+    for row in zip_longest(*by_queue((job.queue_key, (job, name)) for job, name in candidates).values()):
         yield from (candidate for candidate in row if candidate is not None)

@@ -4,7 +4,6 @@ Run and mailbox change in one transaction, on the condition that the run has no 
 this condition prevents two runs on one VM, and one run on two VMs.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -12,14 +11,14 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.domain.classes import base_name
 from agent_stack.domain.errors import BugError
-from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
+from agent_stack.domain.identifiers import ClassName, JobId
+from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Assignment, Vm
 from agent_stack.ports import Ledger, StacksApi, Telemetry
 
-JOB_TOKEN = "job-token"  # noqa: S105  (the kind of a credential, not one)
 AGENT_TOKEN = "agent-token"  # noqa: S105  (the kind of a credential, not one)
 PLACEHOLDER = "baton"
 """Replaces the credential in the mailbox when the VM reads the agent token from SSM. The VM owns the job once it has
@@ -81,11 +80,8 @@ class Bind:
     def _credentials(self, runs: list[Run]) -> Mapping[JobId, str]:
         if self.identity.credential_kind == AGENT_TOKEN:
             return {run.job_id: PLACEHOLDER for run in runs}
-        by_queue: dict[QueueKey, list[JobId]] = defaultdict(list)
-        for run in runs:
-            by_queue[run.queue_key].append(run.job_id)
         credentials: dict[JobId, str] = {}
-        for queue, job_ids in by_queue.items():
+        for queue, job_ids in by_queue((run.queue_key, run.job_id) for run in runs).items():
             answer = self.stacks.issue_tokens(queue, job_ids, self.policy.reservation)
             credentials |= answer.tokens
             for error in answer.errors:

@@ -12,7 +12,7 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
-from agent_stack.domain.errors import AgentStackError, RetryError
+from agent_stack.domain.errors import AgentStackError, TransientError
 from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.policy import Policy
@@ -96,7 +96,7 @@ class Recover:
                 vms = self.fleet.launch(intent.request).vms or self._tagged(intent)
             else:
                 vms = self._tagged(intent)
-        except RetryError as error:
+        except TransientError as error:
             self.telemetry.warning("intent_unsettled", intent_id=intent.intent_id, error=str(error))
             return None
         except AgentStackError as error:

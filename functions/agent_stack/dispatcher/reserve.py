@@ -4,12 +4,12 @@ Runs of earlier cycles (requeued, or still without a VM) are reserved again for 
 that the boot fits into the reservation. A reservation that is younger than `MAX_RESERVATION_AGE` is long enough.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
@@ -33,18 +33,12 @@ class Reserve:
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `ready`."""
-        by_queue: dict[QueueKey, list[Run]] = defaultdict(list)
         earlier = [run for run in cycle.active if run.state is RunState.RESERVED and run.failure_reason is None]
-        ready: list[Run] = []
-        for run in (*earlier, *cycle.recorded):
-            if run.queue_key in cycle.paused:
-                continue
-            if self._is_fresh(run, cycle.now):
-                ready.append(run)
-            else:
-                by_queue[run.queue_key].append(run)
+        wanted = [run for run in (*earlier, *cycle.recorded) if run.queue_key not in cycle.paused]
+        ready = [run for run in wanted if self._is_fresh(run, cycle.now)]
+        to_reserve = [run for run in wanted if not self._is_fresh(run, cycle.now)]
         self._release_lapsed([run for run in earlier if run.queue_key in cycle.paused], cycle)
-        for queue, runs in by_queue.items():
+        for queue, runs in by_queue((run.queue_key, run) for run in to_reserve).items():
             ready += self._reserve(queue, runs, cycle)
         needs_vm = [run for run in ready if run.failure_reason is None]
         return replace(cycle, ready=tuple(sorted(needs_vm, key=lambda run: -run.priority)))

@@ -37,15 +37,30 @@ class FailureKind(StrEnum):
     REVOKED = "taken"
 
 
-_MEANS = {
-    FailureKind.SPOT: "EC2 took it back (spot)",
-    FailureKind.CAPACITY: "EC2 had no room for it in the end",
-    FailureKind.EC2: "EC2 showed that it had ended",
-    FailureKind.BOOT_PROGRAM: "its boot program failed",
-    FailureKind.AGENT: "its agent ended without taking the job",
-    FailureKind.TIMEOUT: "no agent in time",
-    FailureKind.REVOKED: "its credential had to be taken back",
-}
+def _means(kind: FailureKind) -> str:  # noqa: PLR0911  (one text for each kind)
+    match kind:
+        case FailureKind.SPOT:
+            return "EC2 took it back (spot)"
+        case FailureKind.CAPACITY:
+            return "EC2 had no room for it in the end"
+        case FailureKind.EC2:
+            return "EC2 showed that it had ended"
+        case FailureKind.BOOT_PROGRAM:
+            return "its boot program failed"
+        case FailureKind.AGENT:
+            return "its agent ended without taking the job"
+        case FailureKind.TIMEOUT:
+            return "no agent in time"
+        case FailureKind.REVOKED:
+            return "its credential had to be taken back"
+
+
+def _is_for_want_of_capacity(kind: FailureKind) -> bool:
+    match kind:
+        case FailureKind.SPOT | FailureKind.CAPACITY:
+            return True
+        case FailureKind.EC2 | FailureKind.BOOT_PROGRAM | FailureKind.AGENT | FailureKind.TIMEOUT | FailureKind.REVOKED:
+            return False
 
 
 def failure_kind(reason: str) -> FailureKind:
@@ -81,7 +96,7 @@ class Attempt:
     @property
     def words(self) -> str:
         """How it failed, for people."""
-        return _MEANS[self.kind]
+        return _means(self.kind)
 
     @property
     def pool(self) -> str:
@@ -99,8 +114,9 @@ class PriorUsage:
 
 def spot_losses(tried: Iterable[Attempt]) -> int:
     """How many of them spot has cost."""
-    costs = {FailureKind.SPOT, FailureKind.CAPACITY}
-    return sum(attempt.capacity_type is CapacityType.SPOT and attempt.kind in costs for attempt in tried)
+    return sum(
+        attempt.capacity_type is CapacityType.SPOT and _is_for_want_of_capacity(attempt.kind) for attempt in tried
+    )
 
 
 def excluding_failed_pools(pools: Sequence[str], failed: Iterable[str]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What becomes of a run: one pure function from enumerations to a decision.
 
-`docs/decisions.md` is written from this function, by trying every combination.
+`docs/decisions.md` says what it decides: the tables are written by hand, and a test proves every combination.
 
 Facts may be missing; each enumeration of a `Situation` has a value for that, and it never proves anything. The baton
 decides who owns the job, so two-step decisions come as two calls: the first says TAKE_BATON, and once it is known who
@@ -43,6 +43,15 @@ class Action(StrEnum):
     REQUEUE = "hand_back"  # terminate the VM; the dispatcher finds another
     FINISH = "finish"  # terminate the VM if there is one; finish the job with the reason
     END = "end"  # terminate the VM if it is up; the run is over
+
+
+def ends_the_vm(action: Action) -> bool:
+    """Whether the VM is terminated, if it is up. There is no way back from that."""
+    match action:
+        case Action.TERMINATE | Action.REQUEUE | Action.FINISH | Action.END:
+            return True
+        case Action.KEEP | Action.RUN | Action.RECORD_JOB_OVER | Action.EXTEND | Action.REISSUE | Action.REVOKE:
+            return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""One error tree, split by what the caller does about it.
+"""One error tree, split by what the caller does about it. A class keeps what the classes above it promise.
 
 Adapters translate what the world says into these; nothing else escapes an adapter. A message names what was
 asked, what came back and what to do; it never holds a credential.
@@ -9,11 +9,15 @@ class AgentStackError(Exception):
     """Anything this package raises on purpose."""
 
 
-class RetryError(AgentStackError):
-    """Nothing happened, or it may safely be asked again: the same request, later."""
+class TransientError(AgentStackError):
+    """It passes by itself: look again later. What may be asked then, the two below say; a read may be asked again."""
 
 
-class UnknownOutcomeError(RetryError):
+class RetryError(TransientError):
+    """Nothing happened: the same request may be asked again, later."""
+
+
+class UnknownOutcomeError(TransientError):
     """The request may have taken effect; find out before asking anything else."""
 
 
@@ -22,7 +26,7 @@ class WaitError(AgentStackError):
 
 
 class GiveUpError(AgentStackError):
-    """This item will never succeed as it is; others are not concerned."""
+    """This item does not succeed until something is changed; others are not concerned."""
 
 
 class NotFoundError(GiveUpError):
@@ -50,7 +54,7 @@ class ConfigurationError(GiveUpError):
 
 
 class NotPermittedError(ConfigurationError):
-    """AWS says that our role may not. Within seconds of a change of the role that may pass by itself."""
+    """AWS says that our role may not. A change of the role takes some seconds until every service knows it."""
 
 
 class BugError(AgentStackError):

@@ -77,23 +77,33 @@ _TOO_SLOW = (
     "Subnets and security groups from which VMs reach DynamoDB and Buildkite, MaxLaunchAttempts (now {attempts})."
 )
 _NO_CAPACITY = "class “{vm_class}”: fallback_to_on_demand, more instance_types, or market on-demand."
-_REMEDIES = {
-    FailureKind.SPOT: _NO_CAPACITY,
-    FailureKind.CAPACITY: _NO_CAPACITY,
-    FailureKind.EC2: "what EC2's reason names: with Client.InternalError most often the key that encrypts the volume, "
-    "else the image or volume of class “{vm_class}”; or somebody ended the VM by hand.",
-    FailureKind.BOOT_PROGRAM: "what the boot program names: BootstrapUrl, Packages, AgentVersion, or the image of "
-    "class “{vm_class}”.",
-    FailureKind.AGENT: "what the agent names: BuildkiteEndpoint, AgentEnvironment, AgentVersion, or the way from the "
-    "VMs' Subnets to Buildkite.",
-    FailureKind.TIMEOUT: _TOO_SLOW,
-    FailureKind.REVOKED: _TOO_SLOW,
-}
+
+
+def _remedy_of(kind: FailureKind) -> str:
+    match kind:
+        case FailureKind.SPOT | FailureKind.CAPACITY:
+            return _NO_CAPACITY
+        case FailureKind.EC2:
+            return (
+                "what EC2's reason names: with Client.InternalError most often the key that encrypts the volume, "
+                "else the image or volume of class “{vm_class}”; or somebody ended the VM by hand."
+            )
+        case FailureKind.BOOT_PROGRAM:
+            return (
+                "what the boot program names: BootstrapUrl, Packages, AgentVersion, or the image of class “{vm_class}”."
+            )
+        case FailureKind.AGENT:
+            return (
+                "what the agent names: BuildkiteEndpoint, AgentEnvironment, AgentVersion, or the way from the "
+                "VMs' Subnets to Buildkite."
+            )
+        case FailureKind.TIMEOUT | FailureKind.REVOKED:
+            return _TOO_SLOW
 
 
 def _remedy(s: Situation, failure: Failure | None) -> str:
     never_launched = _NEVER_LAUNCHED if s.run.class_name else _NO_CLASS
-    return (never_launched if failure is None else _REMEDIES[failure.kind]).format(
+    return (never_launched if failure is None else _remedy_of(failure.kind)).format(
         vm_class=base_name(s.run.class_name),
         launch_deadline=round(s.policy.launch_deadline.total_seconds()),
         boot_timeout=round(s.boot_timeout.total_seconds()),

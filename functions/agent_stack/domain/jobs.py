@@ -1,9 +1,14 @@
 """What Buildkite tells of a scheduled job, and of the queue it waits in."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from agent_stack.domain.identifiers import JobId, QueueKey, StackKey
+
+ItemT = TypeVar("ItemT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +47,11 @@ class ScheduledPage:
     paused: bool
     next_cursor: str | None = None
     pageable: bool = True
+
+
+def by_queue(items: Iterable[tuple[QueueKey, ItemT]]) -> Mapping[QueueKey, list[ItemT]]:
+    """The items of each queue, in their order: Buildkite answers one queue at a time."""
+    queues: dict[QueueKey, list[ItemT]] = defaultdict(list)
+    for queue, item in items:
+        queues[queue].append(item)
+    return dict(queues)

@@ -33,20 +33,19 @@ class NoticeKind(StrEnum):
     VM_LOST = "vm_lost"
 
 
-FROM_LEVEL = {
-    NoticeKind.WAITING: NotificationLevel.NORMAL,
-    NoticeKind.VM_REQUESTED: NotificationLevel.NORMAL,
-    NoticeKind.VM_RUNNING: NotificationLevel.VERBOSE,
-    NoticeKind.SLOW_BOOT: NotificationLevel.NORMAL,
-    NoticeKind.OVERDUE: NotificationLevel.QUIET,
-    NoticeKind.RELAUNCH: NotificationLevel.QUIET,
-    NoticeKind.CANCELLED: NotificationLevel.NORMAL,
-    NoticeKind.CANCEL_FORCED: NotificationLevel.QUIET,
-    NoticeKind.VM_LOST: NotificationLevel.QUIET,
-}
-"""The least level at which each is told."""
+def least_level(kind: NoticeKind) -> NotificationLevel:
+    """The least level at which such a notice is sent."""
+    match kind:
+        case NoticeKind.OVERDUE | NoticeKind.RELAUNCH | NoticeKind.CANCEL_FORCED | NoticeKind.VM_LOST:
+            return NotificationLevel.QUIET
+        case NoticeKind.WAITING | NoticeKind.VM_REQUESTED | NoticeKind.SLOW_BOOT | NoticeKind.CANCELLED:
+            return NotificationLevel.NORMAL
+        case NoticeKind.VM_RUNNING:
+            return NotificationLevel.VERBOSE
 
-_RANK = {NotificationLevel.QUIET: 0, NotificationLevel.NORMAL: 1, NotificationLevel.VERBOSE: 2}
+
+_LEVELS = tuple(NotificationLevel)
+"""From the least to the most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ class Notice:
 
 def is_sent_at(kind: NoticeKind, level: NotificationLevel) -> bool:
     """Whether notices of that kind are told at that level."""
-    return _RANK[FROM_LEVEL[kind]] <= _RANK[level]
+    return _LEVELS.index(least_level(kind)) <= _LEVELS.index(level)
 
 
 def notice(kind: NoticeKind, text: str, *, suffix: str = "") -> Notice:

@@ -16,7 +16,7 @@ class UnmatchedJobs(StrEnum):
 
 
 class NotificationLevel(StrEnum):
-    """How much of a boot the build page tells."""
+    """How much of a boot the build page tells, from the least to the most."""
 
     QUIET = "quiet"
     NORMAL = "normal"

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import AGENTS, BOOT_FAILED, BootStage, CredentialHolder, JobState, Moment, VmState
+from agent_stack.domain.states import BOOT_FAILED, BootStage, CredentialHolder, JobState, Moment, VmState
 from agent_stack.domain.vms import MailboxStatus, Vm
 
 FINISH_SETTLES_AFTER = timedelta(seconds=30)
@@ -37,23 +37,29 @@ class JobPhase(StrEnum):
     UNKNOWN = "unknown"  # not told, or not a state that a job of ours can be in: inert
 
 
-_JOB_PHASES = {
-    JobState.RESERVED: JobPhase.RESERVED,
-    JobState.SCHEDULED: JobPhase.LAPSED,
-    **dict.fromkeys(AGENTS, JobPhase.AGENT),
-    JobState.CANCELING: JobPhase.CANCELING,
-    JobState.CANCELED: JobPhase.CANCELED,
-    JobState.EXPIRED: JobPhase.NEVER_RAN,
-    JobState.SKIPPED: JobPhase.NEVER_RAN,
-    JobState.BROKEN: JobPhase.NEVER_RAN,
-    JobState.FINISHED: JobPhase.OVER,
-    JobState.TIMED_OUT: JobPhase.OVER,
-}
-
-
-def job_phase_of(state: JobState | None) -> JobPhase:
+def job_phase_of(state: JobState | None) -> JobPhase:  # noqa: C901, PLR0911  (one case for each phase)
     """Where a job in that state stands; None is one that could not be had."""
-    return JobPhase.UNKNOWN if state is None else _JOB_PHASES.get(state, JobPhase.UNKNOWN)
+    match state:
+        case JobState.RESERVED:
+            return JobPhase.RESERVED
+        case JobState.SCHEDULED:
+            return JobPhase.LAPSED
+        case JobState.ASSIGNED | JobState.ACCEPTED | JobState.RUNNING | JobState.TIMING_OUT:
+            return JobPhase.AGENT
+        case JobState.CANCELING:
+            return JobPhase.CANCELING
+        case JobState.CANCELED:
+            return JobPhase.CANCELED
+        case JobState.EXPIRED | JobState.SKIPPED | JobState.BROKEN:
+            return JobPhase.NEVER_RAN
+        case JobState.FINISHED | JobState.TIMED_OUT:
+            return JobPhase.OVER
+        case JobState.PENDING | JobState.WAITING | JobState.WAITING_FAILED | JobState.LIMITING | JobState.LIMITED:
+            return JobPhase.UNKNOWN
+        case JobState.BLOCKED | JobState.BLOCKED_FAILED | JobState.UNBLOCKED | JobState.UNBLOCKED_FAILED:
+            return JobPhase.UNKNOWN
+        case JobState.UNRECOGNISED | None:
+            return JobPhase.UNKNOWN
 
 
 class VmVisibility(StrEnum):
@@ -66,15 +72,18 @@ class VmVisibility(StrEnum):
     MISSING = "missing"  # EC2 answered in full and did not show it, long after every fresh VM is shown
 
 
-_VISIBILITY = {
-    VmState.PENDING: VmVisibility.UP,
-    VmState.RUNNING: VmVisibility.UP,
-    VmState.SHUTTING_DOWN: VmVisibility.GOING,
-    VmState.STOPPING: VmVisibility.GOING,
-    VmState.STOPPED: VmVisibility.GONE,
-    VmState.TERMINATED: VmVisibility.GONE,
-    VmState.UNRECOGNISED: VmVisibility.HIDDEN,
-}
+def _visibility_of(state: VmState) -> VmVisibility:
+    match state:
+        case VmState.PENDING | VmState.RUNNING:
+            return VmVisibility.UP
+        case VmState.SHUTTING_DOWN | VmState.STOPPING:
+            return VmVisibility.GOING
+        case VmState.STOPPED | VmState.TERMINATED:
+            return VmVisibility.GONE
+        case VmState.UNRECOGNISED:
+            return VmVisibility.HIDDEN
+
+
 UNSEEN = frozenset({VmVisibility.HIDDEN, VmVisibility.MISSING})
 
 
@@ -124,7 +133,7 @@ class Situation:
     def visibility(self) -> VmVisibility:
         """What EC2 shows of the VM."""
         if self.vm is not None:
-            return _VISIBILITY[self.vm.state]
+            return _visibility_of(self.vm.state)
         fresh = self.now - self._launched_at <= ABSENCE_GRACE
         return VmVisibility.HIDDEN if fresh or not self.described else VmVisibility.MISSING
 

@@ -78,35 +78,48 @@ class WaitingList:
         return self.jobs if now - self.at < STALE_AFTER else ()
 
 
-_WHY = {
-    WaitReason.LAUNCH_DISABLED: "the operator has switched launches off (LaunchEnabled). "
-    "Next: it starts when they are on again.",
-    WaitReason.MAX_INSTANCES: "all {max_instances} VMs of this stack are taken (MaxInstances). "
-    "Next: one that ends makes room.",
-    WaitReason.MAX_VCPUS: "the stack's {max_vcpus} vCPUs are taken (MaxVcpus). Next: a VM that ends makes room.",
-    WaitReason.CLASS_MAXIMUM: "all {words} VMs of class “{vm_class}” are taken (its max_instances). "
-    "Next: one that ends makes room.",
-    WaitReason.LAUNCH_RATE: "the stack starts at most {rate} VMs a minute (MaxLaunchesPerMinute). "
-    "Next: its turn comes within minutes.",
-    WaitReason.EC2_BUDGET: "EC2 grants this account about {budget:g} new VMs a second, and other jobs are first. "
-    "Next: its turn comes as EC2 grants more.",
-    WaitReason.BROKEN: "no VM of class “{vm_class}” can be launched{said}. "
-    "Next: it is tried again within minutes; an operator has to mend it.",
-    WaitReason.NO_CAPACITY: "EC2 has no VM of class “{vm_class}” free{said}. Next: it is asked again within 3 minutes.",
-    WaitReason.QUOTA: "the account's EC2 quota for class “{vm_class}” is used up{said}. "
-    "Next: EC2 is asked again within 3 minutes.",
-}
-
-
 def waiting_notice(waiting: Waiting, policy: Policy) -> Notice:
     """What its build page is told."""
-    why = _WHY[waiting.reason].format(
-        max_instances=policy.max_instances,
-        max_vcpus=policy.max_vcpus,
-        rate=policy.max_launches_per_minute,
-        budget=policy.instance_budget.per_second,
-        vm_class=base_name(waiting.class_name),
-        words=waiting.words,
-        said=f": {crop_characters(waiting.words, MAX_FACT_CHARACTERS)}" if waiting.words else "",
-    )
+    why = _why(waiting, policy, base_name(waiting.class_name))
     return notice(NoticeKind.WAITING, f"Waiting: {why}", suffix=f"_{waiting.reason}")
+
+
+def _why(waiting: Waiting, policy: Policy, vm_class: ClassName) -> str:  # noqa: PLR0911  (one text for each reason)
+    said = f": {crop_characters(waiting.words, MAX_FACT_CHARACTERS)}" if waiting.words else ""
+    match waiting.reason:
+        case WaitReason.LAUNCH_DISABLED:
+            return "the operator has switched launches off (LaunchEnabled). Next: it starts when they are on again."
+        case WaitReason.MAX_INSTANCES:
+            return (
+                f"all {policy.max_instances} VMs of this stack are taken (MaxInstances). "
+                "Next: one that ends makes room."
+            )
+        case WaitReason.MAX_VCPUS:
+            return f"the stack's {policy.max_vcpus} vCPUs are taken (MaxVcpus). Next: a VM that ends makes room."
+        case WaitReason.CLASS_MAXIMUM:
+            return (
+                f"all {waiting.words} VMs of class “{vm_class}” are taken (its max_instances). "
+                "Next: one that ends makes room."
+            )
+        case WaitReason.LAUNCH_RATE:
+            return (
+                f"the stack starts at most {policy.max_launches_per_minute} VMs a minute (MaxLaunchesPerMinute). "
+                "Next: its turn comes within minutes."
+            )
+        case WaitReason.EC2_BUDGET:
+            return (
+                f"EC2 grants this account about {policy.instance_budget.per_second:g} new VMs a second, and other "
+                "jobs are first. Next: its turn comes as EC2 grants more."
+            )
+        case WaitReason.BROKEN:
+            return (
+                f"no VM of class “{vm_class}” can be launched{said}. "
+                "Next: it is tried again within minutes; an operator has to mend it."
+            )
+        case WaitReason.NO_CAPACITY:
+            return f"EC2 has no VM of class “{vm_class}” free{said}. Next: it is asked again within 3 minutes."
+        case WaitReason.QUOTA:
+            return (
+                f"the account's EC2 quota for class “{vm_class}” is used up{said}. "
+                "Next: EC2 is asked again within 3 minutes."
+            )

@@ -20,7 +20,7 @@ class Fleet(Protocol):
         """Returns the pools of a class, as `capacity_type:type:zone`, in the operator's order of types.
 
         Raises:
-            RetryError: the zones of the subnets are not known yet.
+            TransientError: the zones of the subnets are not known yet.
         """
 
     def render(self, order: LaunchOrder) -> str:
@@ -38,21 +38,21 @@ class Fleet(Protocol):
         """Returns all VMs with this deployment's tag that have not ended. New VMs may be missing.
 
         Raises:
-            RetryError: the answer is incomplete and proves nothing.
+            TransientError: the answer is incomplete and proves nothing.
         """
 
     def describe_by_id(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
         """Returns the given VMs that EC2 shows now, for about an hour also terminated ones.
 
         Raises:
-            RetryError: the answer is incomplete and proves nothing.
+            TransientError: the answer is incomplete and proves nothing.
         """
 
     def impaired(self) -> frozenset[InstanceId]:
         """Returns the running instances of the whole account that fail EC2's status checks.
 
         Raises:
-            RetryError: the answer is incomplete.
+            TransientError: the answer is incomplete.
         """
 
     def console_output(self, instance_id: InstanceId) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from agent_stack.domain.errors import NotPermittedError, RetryError
+from agent_stack.domain.errors import NotPermittedError, TransientError
 from agent_stack.ports import Clock, Deadline
 
 PROPAGATION_TIMEOUT = timedelta(seconds=40)
@@ -39,7 +39,7 @@ class RetryUntilPermitted:
         while True:
             try:
                 return read()
-            except (NotPermittedError, RetryError):
+            except (NotPermittedError, TransientError):
                 if self.clock.now() >= retry_until or self.deadline.left() <= ANSWER_RESERVE:
                     raise
                 self.clock.sleep(RETRY_INTERVAL)

@@ -30,8 +30,10 @@ class Close:
                     changed.append(run.with_facts(job_over_at=cycle.now))
                 case Action.END:
                     ended.append(run.ended(_outcome(verdict), now=cycle.now))
-                case _:
-                    pass
+                case Action.KEEP | Action.EXTEND | Action.REISSUE | Action.REVOKE | Action.TERMINATE:
+                    pass  # nothing of the run changes, or its own step has recorded it
+                case Action.REQUEUE | Action.FINISH:
+                    pass  # their own steps record them
         recorded = [*self.ledger.update(changed), *self.ledger.end(ended)]
         for run in recorded:
             self.telemetry.info(

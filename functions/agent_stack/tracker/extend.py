@@ -1,10 +1,9 @@
 """Extend: extends the reservations of jobs whose VMs boot, or learns that Buildkite has withdrawn them."""
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from agent_stack.domain.decisions import Action
-from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.ports import Ledger, StacksApi, Telemetry
@@ -22,13 +21,10 @@ class Extend:
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Updates the runs in `verdicts`; fills `extended`."""
-        by_queue: dict[QueueKey, list[Run]] = defaultdict(list)
-        for verdict in cycle.verdicts.values():
-            if verdict.decision.action is Action.EXTEND:
-                by_queue[verdict.run.queue_key].append(verdict.run)
+        to_extend = [v.run for v in cycle.verdicts.values() if v.decision.action is Action.EXTEND]
         until = cycle.now + self.policy.reservation
         changed: list[Run] = []
-        for queue, runs in by_queue.items():
+        for queue, runs in by_queue((run.queue_key, run) for run in to_extend).items():
             answer = self.stacks.reserve(queue, [run.job_id for run in runs], self.policy.reservation)
             for error in answer.errors:
                 self.telemetry.warning("reservations_not_extended", queue=queue, error=str(error))

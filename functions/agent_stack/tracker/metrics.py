@@ -56,13 +56,18 @@ class TrackerMetrics:
     def _measure_run(self, verdict: Verdict) -> None:
         """Measures recorded changes only. When another tracker wrote the run first, that tracker measures it."""
         run = verdict.run
-        match verdict.decision.action, run.state:
-            case Action.RUN, RunState.RUNNING:
-                self._measure_wait(run)
-            case Action.REQUEUE, RunState.RESERVED:
-                self.telemetry.count(Metric.JOBS_REQUEUED)
-            case _, RunState.ENDED if run.outcome is not None:
-                self.telemetry.count(Metric.RUNS_ENDED, of=run.outcome)
+        match run.state:
+            case RunState.RUNNING:
+                if verdict.decision.action is Action.RUN:
+                    self._measure_wait(run)
+            case RunState.RESERVED:
+                if verdict.decision.action is Action.REQUEUE:
+                    self.telemetry.count(Metric.JOBS_REQUEUED)
+            case RunState.BOOTING:
+                pass
+            case RunState.ENDED:
+                if run.outcome is not None:
+                    self.telemetry.count(Metric.RUNS_ENDED, of=run.outcome)
                 if run.outcome is Outcome.FAILED and run.class_name:  # a run without a class matched none
                     self.telemetry.count(Metric.JOBS_FAILED)
 

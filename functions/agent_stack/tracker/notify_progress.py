@@ -20,9 +20,6 @@ MAX_NOTICES_OF_RUNS = 15
 """For one job, over all its attempts and runs. With the wait reasons this makes 20; the stricter version of Buildkite's
 API allows 50."""
 
-WRITES_THE_RUN = frozenset({Action.RUN, Action.REQUEUE, Action.FINISH, Action.END})
-"""A later step of the same cycle writes the run for these actions, with the observed moments where they matter."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyProgress:
@@ -69,5 +66,14 @@ class NotifyProgress:
 
 def _new_moments(verdict: Verdict) -> Mapping[Moment, datetime]:
     """The moments that this cycle adds to the time line of a boot."""
-    booting = verdict.run.state is RunState.BOOTING and verdict.decision.action not in WRITES_THE_RUN
+    booting = verdict.run.state is RunState.BOOTING and _is_still_booting(verdict.decision.action)
     return verdict.situation.observed_moments if booting else {}
+
+
+def _is_still_booting(action: Action) -> bool:
+    """For the others a later step of the same cycle writes the run, with the observed moments where they matter."""
+    match action:
+        case Action.RUN | Action.REQUEUE | Action.FINISH | Action.END:
+            return False
+        case Action.KEEP | Action.RECORD_JOB_OVER | Action.EXTEND | Action.REISSUE | Action.REVOKE | Action.TERMINATE:
+            return True

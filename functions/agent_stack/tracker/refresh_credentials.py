@@ -5,13 +5,13 @@ token, so the tracker issues a new one with each extension. A token that the VM 
 agent registers at once. Exception: a VM that reports a lost answer when it took the token gets another one.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent_stack.domain.decisions import Action
 from agent_stack.domain.errors import AgentStackError
-from agent_stack.domain.identifiers import InstanceArn, JobId, QueueKey
+from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CredentialHolder, RunState
@@ -41,12 +41,9 @@ class RefreshCredentials:
         return cycle
 
     def _put(self, runs: Sequence[Run], put: Callable[[InstanceArn, str], bool], done: str) -> None:
-        by_queue: dict[QueueKey, dict[JobId, InstanceArn]] = defaultdict(dict)
-        for run in runs:
-            if run.binding is not None:
-                by_queue[run.queue_key][run.job_id] = run.binding.arn
-        for queue, boxes in by_queue.items():
-            answer = self.stacks.issue_tokens(queue, list(boxes), self.policy.reservation)
+        boxes = {run.job_id: run.binding.arn for run in runs if run.binding is not None}
+        for queue, job_ids in by_queue((run.queue_key, run.job_id) for run in runs if run.job_id in boxes).items():
+            answer = self.stacks.issue_tokens(queue, job_ids, self.policy.reservation)
             for error in answer.errors:
                 self.telemetry.warning("tokens_not_renewed", queue=queue, error=str(error))
             for job_id, token in answer.tokens.items():

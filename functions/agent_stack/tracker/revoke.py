@@ -8,7 +8,7 @@ without it, the last job state shows whether an agent has the job.
 
 from dataclasses import dataclass, replace
 
-from agent_stack.domain.decisions import Action, decide
+from agent_stack.domain.decisions import Action, decide, ends_the_vm
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CredentialHolder, RunState
@@ -18,8 +18,6 @@ from agent_stack.tracker.job_states import job_states
 
 FAILURES_PER_CYCLE = 3
 """After this many failed revocations the others wait for the next cycle, because the table is probably unreachable."""
-
-DESTRUCTIVE = frozenset({Action.TERMINATE, Action.REQUEUE, Action.FINISH, Action.END})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +44,7 @@ class Revoke:
         to_confirm = [
             replace(verdict.situation, run=known.get(job_id, verdict.run))
             for job_id, verdict in verdicts.items()
-            if verdict.run.state is RunState.BOOTING and (job_id in known or verdict.decision.action in DESTRUCTIVE)
+            if verdict.run.state is RunState.BOOTING and (job_id in known or ends_the_vm(verdict.decision.action))
         ]
         states = job_states([s.run for s in to_confirm], self.stacks, self.telemetry)
         for situation in to_confirm:

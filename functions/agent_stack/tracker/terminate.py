@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from agent_stack.domain.decisions import Action
+from agent_stack.domain.decisions import ends_the_vm
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.situations import VmVisibility
 from agent_stack.domain.states import RunState, VmState
 from agent_stack.ports import Fleet, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
-
-ENDS_THE_VM = frozenset({Action.TERMINATE, Action.REQUEUE, Action.FINISH, Action.END})
 
 ENDING = frozenset({VmState.SHUTTING_DOWN, VmState.TERMINATED})
 """EC2 is ending these VMs already. A stopped VM is not one of them: it keeps its disk, and can be started again."""
@@ -31,7 +29,7 @@ class Terminate:
         verdicts = dict(cycle.verdicts)
         postponed = 0
         for verdict in cycle.verdicts.values():
-            if verdict.decision.action not in ENDS_THE_VM or verdict.run.binding is None:
+            if not ends_the_vm(verdict.decision.action) or verdict.run.binding is None:
                 continue
             vm = verdict.situation.vm
             # EC2 shows no VM, so there is none to terminate; orphan cleanup ends it if it appears later.

@@ -56,11 +56,6 @@ class Fields:
             raise Refusal(400, "The body must be a JSON object", rule=Rule.JSON_BODY)
         return cls(values)
 
-    @classmethod
-    def of_optional(cls, request: Request) -> "Fields":
-        """The JSON object in a request that may also come without a body."""
-        return cls.of(request) if request.get_data() else cls({})
-
     def has(self, name: str) -> bool:
         """Whether the field is there with a value."""
         return self._values.get(name) is not None

@@ -47,10 +47,6 @@ class SlidingWindows:
             window.append(at)
         return self._status(scope, limit, window, at, exceeded=exceeded)
 
-    def peek(self, scope: str, limit: int, at: datetime) -> RateStatus:
-        """Where the scope stands, without counting anything."""
-        return self._status(scope, limit, self._current(scope, at), at, exceeded=False)
-
     def _current(self, scope: str, at: datetime) -> deque[datetime]:
         window = self._admitted[scope]
         while window and window[0] <= at - _WINDOW:

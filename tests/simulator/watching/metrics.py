@@ -67,7 +67,8 @@ def statistic(stat: str, values: Sequence[float]) -> float:
             return max(values)
         case _ if stat.startswith("p"):
             return sorted(values)[min(len(values) - 1, int(len(values) * float(stat[1:]) / 100))]
-    raise ValueError(f"no such statistic here: {stat}")
+        case _:
+            raise ValueError(f"no such statistic here: {stat}")
 
 
 def identity(metric: Sequence[Any]) -> Identity:

@@ -53,6 +53,8 @@ class DashboardPicture:
                 case "metric":
                     inset = (left + 0.036, top - height + 1.25 / rows, width - 0.066, height - 2.25 / rows)
                     self._graph(figure.add_axes(inset), widget["properties"])
+                case unknown:
+                    raise ValueError(f"no such widget here: {unknown}")
         figure.savefig(path, dpi=80, metadata={"Software": None}, facecolor=PAPER)
 
     def _alarms(self, axes: Axes, properties: Mapping[str, Any]) -> None:

@@ -16,7 +16,8 @@ from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.runs import Run
-from tests.simulator.clock import EPOCH, SeededIds, VirtualClock
+from tests.simulator.clock import EPOCH, VirtualClock
+from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import SMALL, ByHand, ScriptedFleet, WatchedLedger, a_book

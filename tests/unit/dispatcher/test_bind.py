@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from agent_stack.dispatcher.bind import AGENT_TOKEN, JOB_TOKEN, PLACEHOLDER, AgentIdentity, Bind
+from agent_stack.dispatcher.bind import AGENT_TOKEN, PLACEHOLDER, AgentIdentity, Bind
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.domain.errors import RetryError
@@ -44,7 +44,7 @@ class Mint:
 class Desk:
     """Where runs and VMs are joined."""
 
-    def __init__(self, mint: Mint | None = None, kind: str = JOB_TOKEN) -> None:
+    def __init__(self, mint: Mint | None = None, kind: str = "job-token") -> None:
         self.mint, self.store, self.telemetry = mint or Mint(), Store(), RecordedTelemetry()
         self.ledger, self.tokens = MemoryLedger(store=self.store), TokenSupply()
         stacks: Any = self.mint
@@ -123,7 +123,7 @@ def test_run_and_mailbox_are_written_together() -> None:
     assert stored.state is RunState.BOOTING
     letter = desk.letter(a_vm())
     assert (letter.job_id, letter.queue_key, letter.credential) == (run.job_id, QUEUE, f"token of {run.job_id}")
-    assert (letter.agent_name, letter.credential_kind) == (f"stack-{a_vm().instance_id}", JOB_TOKEN)
+    assert (letter.agent_name, letter.credential_kind) == (f"stack-{a_vm().instance_id}", "job-token")
     assert letter.expires_at == EPOCH + SECOND + a_policy().max_lifetime
 
 

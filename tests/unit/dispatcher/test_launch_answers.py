@@ -7,7 +7,8 @@ from agent_stack.dispatcher.launch_answers import LaunchAnswers, Learnt
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.launching import LaunchError, LaunchErrorClass, LaunchOutcome
-from tests.simulator.clock import EPOCH, SeededIds
+from tests.simulator.clock import EPOCH
+from tests.simulator.identity import SeededIds
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import LARGE, SMALL, an_intent
 from tests.unit.values import a_vm

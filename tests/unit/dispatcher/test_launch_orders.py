@@ -12,7 +12,8 @@ from agent_stack.domain.errors import RetryError
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, LaunchOrder
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CapacityType
-from tests.simulator.clock import EPOCH, SeededIds
+from tests.simulator.clock import EPOCH
+from tests.simulator.identity import SeededIds
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import SMALL, ScriptedFleet, a_class
 from tests.unit.values import a_run, a_vm

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
-from agent_stack.dispatcher.vm_prefetch import ANSWER_WITHIN, VmPrefetch
+from agent_stack.dispatcher.vm_prefetch import ANSWER_TIMEOUT, VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory, Pause
 from agent_stack.domain.errors import RetryError
 from tests.simulator.clock import EPOCH
@@ -40,7 +40,7 @@ def test_a_cycle_looks_once_however_many_steps_begin_it() -> None:
     window = Window()
     cycle = window.prefetch.start(window.prefetch.start(CYCLE, 1), 5)
     assert len(window.workers.submitted) == 1
-    assert cycle.vm_look is window.workers.submitted[0]
+    assert cycle.vm_listing is window.workers.submitted[0]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_cycle_looks_once_however_many_steps_begin_it() -> None:
         (0, {}, None),
         (1, {"launch_enabled": False}, None),
         (1, {"observe_only": True}, None),
-        (1, {}, LaunchMemory(pause=Pause(until=EPOCH + ANSWER_WITHIN, throttles=1))),
+        (1, {}, LaunchMemory(pause=Pause(until=EPOCH + ANSWER_TIMEOUT, throttles=1))),
     ],
 )
 def test_a_cycle_that_will_not_launch_does_not_look(
@@ -71,7 +71,7 @@ def test_a_look_that_takes_too_long_is_not_waited_for_nor_asked_again() -> None:
     cycle = window.prefetch.start(CYCLE, 1)
     with pytest.raises(RetryError, match="within 5 s"):
         window.prefetch.result(cycle)
-    assert window.workers.waited == [ANSWER_WITHIN] == [timedelta(seconds=5)]
+    assert window.workers.waited == [ANSWER_TIMEOUT] == [timedelta(seconds=5)]
     assert window.fleet.journal == []
 
 
@@ -88,4 +88,4 @@ def test_what_one_cycle_saw_is_not_what_the_next_one_sees() -> None:
     cycle = window.prefetch.start(CYCLE, 1)
     window.workers.perform()
     window.fleet.shows = ()
-    assert list(window.prefetch.result(replace(cycle, vm_look=None))) == []
+    assert list(window.prefetch.result(replace(cycle, vm_listing=None))) == []

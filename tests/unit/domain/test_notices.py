@@ -9,7 +9,7 @@ from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.decisions import Action, decide
 from agent_stack.domain.failure_report import MAX_DETAIL_BYTES, failure_report
 from agent_stack.domain.identifiers import ClassName, QueueKey
-from agent_stack.domain.notices import FROM_LEVEL, MAX_CHARACTERS, SLOW_BOOT_MINUTES, NoticeKind, is_sent_at
+from agent_stack.domain.notices import MAX_CHARACTERS, SLOW_BOOT_MINUTES, NoticeKind, is_sent_at
 from agent_stack.domain.policy import NotificationLevel
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, JobState, VmState
@@ -91,7 +91,7 @@ def test_the_last_attempt_does_not_promise_another_vm() -> None:
 
 def test_each_level_tells_what_the_lower_ones_tell_and_more() -> None:
     by_level = [{kind for kind in NoticeKind if is_sent_at(kind, level)} for level in NotificationLevel]
-    assert by_level[0] < by_level[1] < by_level[2] == set(FROM_LEVEL) == set(NoticeKind)
+    assert by_level[0] < by_level[1] < by_level[2] == set(NoticeKind)
 
 
 def test_a_list_of_a_dispatcher_that_is_gone_tells_nothing() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_stack.domain.errors import ConfigurationError, NotPermittedError, RetryError
+from agent_stack.domain.errors import ConfigurationError, NotPermittedError, RetryError, UnknownOutcomeError
 from agent_stack.removal.retry_until_permitted import PROPAGATION_TIMEOUT, RETRY_INTERVAL, RetryUntilPermitted
 from tests.simulator.clock import EPOCH, FixedDeadline, VirtualClock
 
@@ -17,7 +17,7 @@ def denied() -> NotPermittedError:
 
 
 def test_what_is_denied_at_first_is_read_in_the_end() -> None:
-    settled, clock, errors = refusing(denied(), RetryError("no answer"), denied())
+    settled, clock, errors = refusing(denied(), RetryError("throttled"), UnknownOutcomeError("no answer"))
 
     def read() -> str:
         if errors:

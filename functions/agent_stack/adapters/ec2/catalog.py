@@ -1,6 +1,5 @@
 """What a class leaves for EC2 to say: which types have the attributes it asks for, and an image's root device."""
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -39,7 +38,6 @@ class Ec2InstanceCatalog:
     parameter: Callable[[str], str]
     clock: Clock
     _known: dict[tuple[str, ...], tuple[datetime, Any]] = field(default_factory=dict, init=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def types(self, wanted: Requirements, capacity_type: CapacityType) -> tuple[str, ...]:
         """Instance types with those attributes.
@@ -98,14 +96,13 @@ class Ec2InstanceCatalog:
             raise _wrong("classes", name, f"EC2 refuses: {error.code}: {error.message}") from None
 
     def _once(self, key: tuple[str, ...], ask: Callable[[], ValueT]) -> ValueT:
-        with self._lock:
-            now = self.clock.now()
-            known = self._known.get(key)
-            if known is None or now - known[0] >= MAX_AGE:
-                known = (now, ask())
-                self._known[key] = known
-            value: ValueT = known[1]
-            return value
+        now = self.clock.now()
+        known = self._known.get(key)
+        if known is None or now - known[0] >= MAX_AGE:
+            known = (now, ask())
+            self._known[key] = known
+        value: ValueT = known[1]
+        return value
 
 
 def _range(least: int, most: int | None) -> dict[str, int]:

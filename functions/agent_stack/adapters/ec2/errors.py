@@ -58,13 +58,21 @@ CONFIGURATION_PREFIXES = (
     "InvalidParameter",
 )
 
-_BY_CLASS = {
-    LaunchErrorClass.THROTTLE: NOTHING_DONE | SERVER,
-    LaunchErrorClass.CAPACITY: CAPACITY,
-    LaunchErrorClass.QUOTA: QUOTA,
-    LaunchErrorClass.ACCOUNT: ACCOUNT,
-    LaunchErrorClass.CONFIGURATION: CONFIGURATION,
-}
+
+def _codes(error_class: LaunchErrorClass) -> frozenset[str]:
+    match error_class:
+        case LaunchErrorClass.THROTTLE:
+            return NOTHING_DONE | SERVER
+        case LaunchErrorClass.CAPACITY:
+            return CAPACITY
+        case LaunchErrorClass.QUOTA:
+            return QUOTA
+        case LaunchErrorClass.ACCOUNT:
+            return ACCOUNT
+        case LaunchErrorClass.CONFIGURATION:
+            return CONFIGURATION
+        case LaunchErrorClass.UNRECOGNISED:
+            return frozenset()
 
 
 NOT_IN_THAT_ZONE = ("InvalidFleetConfiguration", "Availability Zone")
@@ -76,8 +84,8 @@ def classify(code: str, message: str = "") -> LaunchErrorClass:
     if code == NOT_IN_THAT_ZONE[0]:
         absent = NOT_IN_THAT_ZONE[1] in message
         return LaunchErrorClass.CAPACITY if absent else LaunchErrorClass.CONFIGURATION
-    for error_class, codes in _BY_CLASS.items():
-        if code in codes:
+    for error_class in LaunchErrorClass:
+        if code in _codes(error_class):
             return error_class
     if code.startswith(CONFIGURATION_PREFIXES):
         return LaunchErrorClass.CONFIGURATION

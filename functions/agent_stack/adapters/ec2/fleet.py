@@ -12,7 +12,7 @@ from agent_stack.adapters.aws import AwsCalls, RefusedError
 from agent_stack.adapters.ec2.errors import classify
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
 from agent_stack.domain.classes import VmClass
-from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, WaitError
+from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, TransientError, WaitError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
 from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
 from agent_stack.domain.states import CapacityType, VmState
@@ -243,7 +243,7 @@ class Ec2Fleet:
                 answer = self.calls.call(
                     "DescribeSubnets", lambda: self.client().describe_subnets(SubnetIds=list(self.subnets))
                 )
-            except (RefusedError, RetryError, WaitError):
+            except (RefusedError, TransientError, WaitError):
                 return {}
             self._zones.update({subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in answer["Subnets"]})
         return self._zones

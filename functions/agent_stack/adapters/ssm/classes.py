@@ -1,6 +1,5 @@
 """The port `ClassSource`: the operator's class document, else the deployment's own default."""
 
-import threading
 from datetime import datetime, timedelta
 
 from agent_stack.adapters.ssm.class_document import SETTING, InstanceCatalog, read_classes
@@ -36,16 +35,14 @@ class SsmClasses:
         self._telemetry = telemetry
         self._book: ClassBook | None = None
         self._read_at: datetime | None = None
-        self._lock = threading.Lock()
 
     def book(self) -> ClassBook:
         """See the port."""
-        with self._lock:
-            now = self._clock.now()
-            if self._book is None or self._read_at is None or now - self._read_at >= MAX_AGE:
-                self._book = self._refreshed(self._book)
-                self._read_at = now
-            return self._book
+        now = self._clock.now()
+        if self._book is None or self._read_at is None or now - self._read_at >= MAX_AGE:
+            self._book = self._refreshed(self._book)
+            self._read_at = now
+        return self._book
 
     def _refreshed(self, last_good: ClassBook | None) -> ClassBook:
         try:

@@ -39,7 +39,7 @@ class Parameters:
 
         Raises:
             ConfigurationError: it cannot be read as things are.
-            RetryError: later, perhaps.
+            TransientError: it may be read later.
         """
         value = self.find(name, setting=setting, remedy=remedy)
         if value is None:

@@ -1,7 +1,5 @@
 """The port `Secrets`: the agent token, from an SSM parameter, kept in memory."""
 
-import threading
-
 from agent_stack.adapters.ssm.parameters import Parameters
 from agent_stack.domain.errors import ConfigurationError
 
@@ -15,17 +13,15 @@ class SsmSecrets:
         self._parameters = parameters
         self._name = name
         self._token: str | None = None
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"SsmSecrets(name={self._name!r})"
 
     def agent_token(self, *, fresh: bool = False) -> str:
         """See the port."""
-        with self._lock:
-            if self._token is None or fresh:
-                self._token = self._read()
-            return self._token
+        if self._token is None or fresh:
+            self._token = self._read()
+        return self._token
 
     def _read(self) -> str:
         token = self._parameters.read(

@@ -5,7 +5,6 @@ The only place that repeats a request, and it does so by what is safe: see `limi
 
 import json
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,6 +23,7 @@ from agent_stack.domain.errors import (
     NotFoundError,
     RetryError,
     StackNotFoundError,
+    TransientError,
     UnknownOutcomeError,
     WaitError,
 )
@@ -75,7 +75,7 @@ class _Reply:
 
 
 class Caller:
-    """Sends requests and turns every way of failing into the error tree."""
+    """Sends requests and turns every way of failing into the error tree. Only the cycle's own thread calls it."""
 
     def __init__(
         self,
@@ -96,14 +96,13 @@ class Caller:
         self._deadline = deadline
         self._telemetry = telemetry
         self._rates = Rates()
-        self._lock = threading.Lock()
 
     def ask(self, request: Request, answer: type[AnswerT]) -> AnswerT:
         """Send, and read a JSON answer.
 
         Raises:
             UnknownOutcomeError: the answer was 2xx but cannot be read, or never came.
-            RetryError | WaitError | GiveUpError: see `send`.
+            RetryError | WaitError | GiveUpError: see `tell`.
         """
         reply = self._send(request)
         try:
@@ -142,7 +141,7 @@ class Caller:
                     raise
                 fresh_token = True  # it may have been rotated under a warm process: read it anew, once
                 failure = error
-            except RetryError as error:
+            except TransientError as error:
                 doubts += isinstance(error, UnknownOutcomeError)
                 if not _may_repeat(request.operation.safety, error, doubts):
                     raise
@@ -183,8 +182,7 @@ class Caller:
             raise UnknownOutcomeError(
                 f"{request.operation.name}: no answer: {type(error).__name__} {redacted(str(error), token)}"
             ) from None
-        with self._lock:
-            self._rates.heard(request.stack, request.operation, reply.headers, self._clock.now())
+        self._rates.heard(request.stack, request.operation, reply.headers, self._clock.now())
         self._telemetry.peak(Metric.STACKS_API_USED_PERCENT, used_percent(reply.headers))
         return reply
 
@@ -236,8 +234,7 @@ class Caller:
 
     def _wait_for_rate(self, request: Request) -> None:
         while True:
-            with self._lock:
-                delay = self._rates.delay(request.stack, request.operation, self._clock.now())
+            delay = self._rates.delay(request.stack, request.operation, self._clock.now())
             if not delay:
                 return
             if delay >= self._deadline.left():
@@ -256,7 +253,7 @@ class _RateLimitedError(RetryError):
         self.after = after
 
 
-def _may_repeat(safety: Safety, failure: RetryError, doubts: int) -> bool:
+def _may_repeat(safety: Safety, failure: TransientError, doubts: int) -> bool:
     """Whether to send again after that failure and that many tries that may have arrived."""
     match safety:
         case Safety.IDEMPOTENT:

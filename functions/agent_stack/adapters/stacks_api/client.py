@@ -1,6 +1,5 @@
 """The Stacks API as the stages know it: batches of any length, one error tree, either dialect."""
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -62,7 +61,6 @@ class HttpStacksApi:
         self._job_tokens = job_tokens
         self._metadata = dict(metadata)
         self._telemetry = telemetry
-        self._lock = threading.Lock()
 
     def register(self, queue: QueueKey) -> None:
         """See the port. Learns the dialect too, so that a setting it cannot serve fails here, at start-up."""
@@ -155,10 +153,9 @@ class HttpStacksApi:
         return self._ask(self._request(limits.LIST, queue, "GET", path, params=params), models.Listing, queue)
 
     def _learnt(self, dialect: Dialect) -> None:
-        with self._lock:
-            if self._dialect is None:
-                self._dialect = dialect
-                self._telemetry.info("dialect_learnt", dialect=dialect)
+        if self._dialect is None:
+            self._dialect = dialect
+            self._telemetry.info("dialect_learnt", dialect=dialect)
 
     def job_details(self, queue: QueueKey, job_id: JobId) -> JobDetails:
         """See the port."""

@@ -15,7 +15,7 @@ MAX_SHARE = 0.8
 
 
 class Rates:
-    """When the next request of an endpoint may go out. Not thread-safe by itself: the caller holds a lock."""
+    """When the next request of an endpoint may go out. Not thread-safe: only the cycle's own thread asks Buildkite."""
 
     def __init__(self) -> None:
         self._sent: dict[tuple[str, str], deque[datetime]] = defaultdict(deque)

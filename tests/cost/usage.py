@@ -21,24 +21,21 @@ from tests.simulator.simulation.costs import FULL_CORE_MIB, Costs
 from tests.simulator.simulation.simulation import Nature, Simulation
 
 WARM_SECONDS = 150.0
-IDLE_MINUTES = 60
 JOBS = 20
-FUNCTIONS = ("dispatcher", "tracker")
 JOB_EVERY = timedelta(seconds=30)
-
+JOB_MINUTES = 5
 BY_ITEM = ("ledger.record", "ledger.update", "ledger.end", "ledger.bind", "ledger.earlier", "mailbox.read")
 """Calls that are billed by what they are about, and not by themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What was billed in some time, VMs left out.
+    """What was billed in some minutes, VMs left out.
 
     Attributes:
-        invocations, function_seconds: by function. Seconds are what was waited for; CPU comes on top.
+        function_seconds: what was waited for; CPU comes on top.
         log_lines: written by the functions themselves.
         metrics: how many different ones were written.
-        buildkite_requests: not billed, but bounded.
     """
 
     minutes: float
@@ -47,7 +44,6 @@ class Usage:
     units: Units
     log_lines: int
     metrics: int
-    buildkite_requests: int
 
 
 class _NoCpu(Costs):
@@ -57,8 +53,8 @@ class _NoCpu(Costs):
         return 0.0
 
 
-class _NotedStore(Store):
-    """Notes what VMs ask of their mailboxes."""
+class _CountedStore(Store):
+    """Counts what VMs ask of their mailboxes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,9 +74,9 @@ class _NotedStore(Store):
 
 
 class _Played(Simulation):
-    """Notes how much each read finds."""
+    """Counts from its first warm moment."""
 
-    def __init__(self, *, settings: Mapping[str, str], weights: Weights) -> None:
+    def __init__(self, settings: Mapping[str, str], weights: Weights) -> None:
         ec2 = Ec2Settings(
             subnets={"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")},
             pending=(timedelta(seconds=8), timedelta(seconds=15)),
@@ -94,103 +90,65 @@ class _Played(Simulation):
             memory_mib=FULL_CORE_MIB,
         )
         nature = Nature(ec2=ec2, watched=False, costs=costs, launch_latency=(1.5, 3.0), invoke_seconds=(0.05, 1.0))
-        self.read: Units = Units()
-        self._weights = weights
+        self._read, self._weights = Units(), weights
         super().__init__(seed=1, nature=nature, settings=settings)
-        self.store: _NotedStore = _NotedStore()
+        self.store: _CountedStore = _CountedStore()
+        if settings["WOKEN_BY_JOBS"] == "true":
+            self.send_jobs((0.2, 0.6))
+        self.send_hints()
+        self.run(WARM_SECONDS)
+        for counter in (self.requests, self.store.asked, self.telemetry.records, self.telemetry.measured, self.billed):
+            counter.clear()
+        self._read = Units()
 
     def _take_in(self, point: str, size: int) -> None:
-        self.read += self._weights.of_answer(point.partition(" ")[2], size)
+        self._read += self._weights.of_answer(point.partition(" ")[2], size)
 
     def usage(self, minutes: float) -> Usage:
-        """Everything since the last `forget`.
+        """Everything since it was warm.
 
         Raises:
-            KeyError: a question to the tables that nobody weighed.
+            KeyError: a question to the tables that `weigh` does not know.
         """
         tables = {call: n for call, n in self.requests.items() if call.startswith(("ledger.", "mailbox.", "lease."))}
-        units = self.read
-        for call, times in (*tables.items(), *self.store.asked.items()):
-            units += self._weights.of_call[call] * times
+        asked = (*tables.items(), *self.store.asked.items())
         return Usage(
             minutes=minutes,
-            invocations={function: len(self.billed[function]) for function in FUNCTIONS},
-            function_seconds={function: sum(self.billed[function]) for function in FUNCTIONS},
-            units=units,
+            invocations={function: len(self.billed[function]) for function in ("dispatcher", "tracker")},
+            function_seconds={function: sum(self.billed[function]) for function in ("dispatcher", "tracker")},
+            units=sum((self._weights.of_call[call] * times for call, times in asked), self._read),
             log_lines=len(self.telemetry.records),
             metrics=len({(metric, of) for metric, of, value in self.telemetry.measured if value}),
-            buildkite_requests=len(self.buildkite.access_log()) - self._logged,
         )
-
-    def forget(self) -> None:
-        """Begin to count."""
-        self.requests.clear()
-        self.store.asked.clear()
-        self.telemetry.records.clear()
-        self.telemetry.measured.clear()
-        self.read = Units()
-        self._logged = len(self.buildkite.access_log())
-        self.billed.clear()
 
 
 def idle(settings: Mapping[str, str], weights: Weights) -> Usage:
     """An hour without a job."""
-    simulation = _Played(settings=settings, weights=weights)
-    simulation.run(WARM_SECONDS)
-    simulation.forget()
-    simulation.run(IDLE_MINUTES * 60)
-    return simulation.usage(IDLE_MINUTES)
+    simulation = _Played(settings, weights)
+    simulation.run(60 * 60)
+    return simulation.usage(60)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worked:
-    """Jobs that were run.
-
-    Attributes:
-        vm_seconds: of each VM, from running to the end, which is what EC2 bills.
-    """
-
-    usage: Usage
-    jobs: int
-    vm_seconds: tuple[float, ...]
-    fleet_calls: int
-
-
-def work(settings: Mapping[str, str], weights: Weights, *, job_minutes: float) -> Worked:
-    """Jobs of that length, one each half minute, until the last VM is gone."""
-    simulation = _Played(settings=settings, weights=weights)
-    if settings.get("WOKEN_BY_JOBS") == "true":
-        simulation.send_jobs((0.2, 0.6))
-    simulation.send_hints()
-    simulation.run(WARM_SECONDS)
-    simulation.forget()
-    step = Step(env={"SIM_SECONDS": str(round(job_minutes * 60))})
+def work(settings: Mapping[str, str], weights: Weights) -> Usage:
+    """`JOBS` jobs of `JOB_MINUTES`, one each `JOB_EVERY`, until the last VM is gone."""
+    simulation = _Played(settings, weights)
+    step = Step(env={"SIM_SECONDS": str(JOB_MINUTES * 60)})
     for number in range(JOBS):
         simulation.kernel.after(JOB_EVERY * number, "", lambda: _come(simulation, step))
     minutes = 0
-    while (
-        minutes < 5
-        or any(job.state is not JobState.FINISHED for job in simulation.buildkite.jobs())
-        or _any_vm(simulation)
-    ):
+    while minutes < JOB_MINUTES or not _is_over(simulation):
         simulation.run(60)
         minutes += 1
         assert minutes < 24 * 60, "the jobs never end"
-    vms = simulation.ec2.instances()
-    assert len(simulation.buildkite.jobs()) == JOBS
-    return Worked(
-        usage=simulation.usage(minutes),
-        jobs=JOBS,
-        vm_seconds=tuple(
-            (vm.terminated_at - vm.running_at).total_seconds() for vm in vms if vm.terminated_at is not None
-        ),
-        fleet_calls=sum(call.action == "CreateFleet" for call in simulation.ec2.calls()),
-    )
+    return simulation.usage(minutes)
 
 
 def _come(simulation: Simulation, step: Step) -> None:
     simulation.buildkite.create_build(steps=[step])
 
 
-def _any_vm(simulation: Simulation) -> bool:
-    return any(vm.state != "terminated" for vm in simulation.ec2.instances())
+def _is_over(simulation: Simulation) -> bool:
+    jobs, vms = simulation.buildkite.jobs(), simulation.ec2.instances()
+    return len(jobs) == JOBS and all(
+        [*(job.state is JobState.FINISHED for job in jobs), *(vm.state == "terminated" for vm in vms)]
+    )
