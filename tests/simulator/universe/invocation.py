@@ -50,12 +50,14 @@ class Invocation:
         self._guarded(self._take)
 
     def _guarded(self, act: Callable[[], timedelta | None]) -> None:
-        """Run one piece; never inside another piece of the same function's."""
+        """Run one piece. It comes inside another piece of the same function's only when that has outlived its lease."""
         universe = self.universe
-        if self.function in universe.on_stack:
+        if universe.on_stack[self.function] and not universe.is_overtaken(self.function):
             universe.kernel.after(timedelta(milliseconds=50), "", lambda: self._guarded(act))
             return
-        universe.on_stack.add(self.function)
+        if universe.on_stack[self.function]:
+            universe.overlaps += 1
+        universe.on_stack[self.function] += 1
         try:
             pause = act()
         except Died:
@@ -66,7 +68,7 @@ class Invocation:
             universe.telemetry_of(self.function).error("tick_failed", error=str(error))  # as `Shift` says it
             pause = BUSY
         finally:
-            universe.on_stack.discard(self.function)
+            universe.on_stack[self.function] -= 1
         if pause is not None:
             universe.kernel.after(pause, "", lambda: self._guarded(self._take if self.held is None else self._tick))
         else:

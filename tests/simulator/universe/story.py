@@ -90,6 +90,15 @@ def write(universe: Universe, chance: random.Random, without: frozenset[str]) ->
     return story
 
 
+def slow_down(story: Story, seed: int) -> None:
+    """Let some answers of Buildkite's take seconds: a cycle with several of them outlives its lease."""
+    chance = random.Random(f"{seed} slow answers")  # a stream of its own, so that it moves no other draw
+    for _ in range(chance.choice([0, 0, 2, 6])):
+        operation, seconds, times = chance.choice(STACKS_FAULTS), chance.uniform(1, 12), chance.choice([1, 2, 6])
+        script = partial(story.universe.buildkite.faults.delay_answer, operation, seconds=seconds, times=times)
+        story.at(chance.uniform(0, STORY_SECONDS), f"buildkite is slow: {operation}", script)
+
+
 def push_pipeline(universe: Universe) -> None:
     """The demo's pipeline, and its two cancellations."""
     build = universe.buildkite.create_build(steps=PIPELINE)

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,9 +27,11 @@ from agent_stack.settings import Settings
 from agent_stack.stages.ticks import DispatcherTick, TrackerTick
 from agent_stack.wiring.chains import Ports, dispatcher_steps, launches_of, tracker_steps
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
+from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds
 from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
+from tests.simulator.lambda_host import ANYWHERE, moments
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.shapes import NoShapes
@@ -52,7 +54,7 @@ FATE_WORDS = {
     Fate.REFUSED: "'s records are refused",
     Fate.ANSWER_LOST: "'s record: answer lost",
 }
-PERIOD = timedelta(seconds=60)  # of the schedules
+PERIOD_SECONDS = 60.0  # of the schedules
 CLASSES = """
 {"classes": {
   "default": {"instance_types": ["m7i.large", "m6i.large"], "image": "ami-0123456789abcdef0",
@@ -89,9 +91,13 @@ class Nature:
     watched: bool = True
     """Whether the promises are looked at after each event; thousands of VMs make that slow."""
     cold_seconds: float = 0.0
-    """Before the code of the first two invocations, whose processes are new; later ones take turns in these two."""
+    """Before the code of an invocation whose process is new."""
+    jitter_seconds: tuple[float, float] = ANYWHERE
+    """Where in its minute a schedule fires; drawn anew for each minute."""
     invoke_seconds: tuple[float, float] = (0.0, 0.0)
-    """From an invocation's moment to its code: the schedule's jitter and Lambda's own time."""
+    """From an invocation's moment to its code: Lambda's own time."""
+    buildkite: BuildkiteSettings = field(default_factory=BuildkiteSettings)
+    """Which of the answers that the real one may give it gives."""
     writes_per_second: float = WRITES_PER_SECOND
     conflicts: float = 0.0
     """How often a transaction meets another."""
@@ -149,7 +155,7 @@ class Universe:
         self._classes = classes
         self.store = Store()
         self.telemetry = RecordedTelemetry()
-        self.buildkite = Buildkite(now=self.kernel.now, seed=seed)
+        self.buildkite = Buildkite(now=self.kernel.now, seed=seed, settings=nature.buildkite)
         self.vms: dict[str, VirtualVm] = {}
         self.ec2 = Ec2(
             now=self.kernel.now, settings=nature.ec2, launch_templates=self._template, seed=seed, machines=self
@@ -159,6 +165,8 @@ class Universe:
         self.points: list[str] = []
         """Every call of a port so far: the places at which a process can die."""
         self.crashes = 0
+        self.overlaps = 0
+        """How often a piece of work began inside one whose lease had run out."""
         self.requests: Counter[str] = Counter()
         """Requests by call, where they are counted (`Nature.costs`)."""
         self.billed: dict[str, list[float]] = defaultdict(list)
@@ -175,14 +183,18 @@ class Universe:
             conflicts=lambda: self._in_conflict(quarrel),
         )
         self._ids = SeededIds(seed)
-        carrier = transport(self.buildkite)
+
+        def wait(seconds: float) -> None:
+            self.kernel.sleep(timedelta(seconds=seconds))
+
+        carrier = transport(self.buildkite, wait=wait)
 
         def carry(request: httpx.Request) -> httpx.Response:
             with self.meter.excluded():
                 return carrier.handle_request(request)
 
         self.http = httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
-        self.on_stack: set[str] = set()
+        self.on_stack: Counter[str] = Counter()
         self._warm: dict[str, list[Wired]] = defaultdict(list)
         self.laws = Laws(universe=self)
         self.buildkite.on_event(self.laws.on_buildkite)
@@ -192,7 +204,8 @@ class Universe:
         self.ec2.on_event(lambda change: self.kernel.note(f"{change.instance.instance_id} {change.instance.state}"))
         self.kernel.after_each += [self._advance, self.laws.after_each] if nature.watched else []
         for function in nature.only:
-            self._schedule(function)
+            jitter = nature.jitter_seconds
+            self._schedule(function, moments(f"{seed} {function}", period_seconds=PERIOD_SECONDS, jitter=jitter))
 
     @property
     def faulty(self) -> bool:
@@ -294,16 +307,29 @@ class Universe:
         """News reach a function, after that long."""
         self.kernel.after(timedelta(seconds=seconds), "", lambda: self._invoke(function, scheduled=False))
 
-    def _schedule(self, function: str) -> None:
-        late = timedelta()
-        if self._nature.costs is not None:
-            cold = self._nature.cold_seconds if self.kernel.now() - EPOCH < 2 * PERIOD else 0.0
-            late = timedelta(seconds=self.chance.uniform(*self._nature.invoke_seconds) + cold)
-        self.kernel.after(late, f"{function} is invoked", lambda: self._invoke(function, scheduled=True))
-        self.kernel.after(PERIOD, "", lambda: self._schedule(function))
+    def _schedule(self, function: str, fires: Iterator[float]) -> None:
+        """Let the schedule fire, this time and then again."""
+
+        def fire() -> None:
+            self._invoke(function, scheduled=True)
+            self._schedule(function, fires)
+
+        moment = EPOCH + timedelta(seconds=next(fires))
+        self.kernel.after(moment - self.kernel.now(), f"{function} is invoked", fire)
 
     def _invoke(self, function: str, *, scheduled: bool) -> None:
+        """Lambda finds a process, or starts one, and some time later its code runs."""
+        if self._nature.costs is None:
+            self._begin(function, self.wired(function), scheduled=scheduled)
+            return
+        seconds = 0.0 if self._warm[function] else self._nature.cold_seconds
+        if scheduled:  # what wakes a function otherwise has this in its own time
+            seconds += self.chance.uniform(*self._nature.invoke_seconds)
         wired = self.wired(function)
+        later = timedelta(seconds=seconds)
+        self.kernel.after(later, "", lambda: self._begin(function, wired, scheduled=scheduled))
+
+    def _begin(self, function: str, wired: Wired, *, scheduled: bool) -> None:
         invocation = Invocation(
             universe=self,
             function=function,
@@ -316,6 +342,11 @@ class Universe:
         if wired.launches is not None:
             wired.launches.wanted = int(not scheduled)
         invocation.begin()
+
+    def is_overtaken(self, function: str) -> bool:
+        """Whether the lease of whoever works has run out under the work, so that another one may begin."""
+        lease = self.store.leases.get(function)
+        return lease is not None and lease.until is not None and lease.until <= self.kernel.now()
 
     def wired(self, function: str) -> Wired:
         """A process that is warm, or a new one."""
