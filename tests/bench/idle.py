@@ -4,20 +4,19 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 
 from botocore.model import OperationModel
 
 from agent_stack.adapters.dynamodb import DynamoLease
-from tests.bench.calibration import canned_ledger
+from tests.bench.calibration import LEASED, canned_ledger
 from tests.cost.prices import REGIONS, prices_of
+from tests.simulator.buildkite import Operation
 from tests.simulator.clock import EPOCH
 from tests.simulator.universe.universe import Universe
 
 MINUTES = 60
 TTL = timedelta(seconds=9)
-
-ANSWER = b"""{"Items": [], "Attributes":
-{"holder": {"S": "h"}, "fence": {"N": "1"}, "wakes": {"N": "0"}, "lease_until": {"N": "0"}}}"""
 
 READ_UNITS = {"Query": 1.0}
 WRITE_UNITS = {"UpdateItem": 1.0}
@@ -38,6 +37,8 @@ class IdleMinute:
     read_units: float
     write_units: float
     usd_a_month: float
+    longest_gap_seconds: float
+    """Between two looks at the queue, in the whole hour."""
 
 
 def idle_minute(universe: Universe, memory_mib: int) -> IdleMinute:
@@ -55,6 +56,7 @@ def idle_minute(universe: Universe, memory_mib: int) -> IdleMinute:
     unknown = [call for call in asked if call.startswith(("ledger.", "lease.", "mailbox.", "fleet."))]
     assert not unknown, f"an idle minute asks more than is counted: {unknown}"
     billed = universe.billed["dispatcher"]
+    looks = [r.at for r in universe.buildkite.access_log()[logged:] if r.operation == Operation.LIST_SCHEDULED_JOBS]
     reads = sum(count * READ_UNITS.get(operation, 0) for operation, count in requests.items())
     writes = sum(count * WRITE_UNITS.get(operation, 0) for operation, count in requests.items())
     price = prices_of(REGIONS[0]).usd
@@ -72,12 +74,13 @@ def idle_minute(universe: Universe, memory_mib: int) -> IdleMinute:
         read_units=round(reads / MINUTES, 2),
         write_units=round(writes / MINUTES, 2),
         usd_a_month=round(usd / MINUTES * MINUTES_OF_A_MONTH, 2),
+        longest_gap_seconds=round(max((b - a).total_seconds() for a, b in pairwise(looks)), 1),
     )
 
 
 def _operations() -> dict[str, Counter[str]]:
     """Which requests the real adapters make of each call that an idle dispatcher makes."""
-    ledger = canned_ledger(ANSWER)
+    ledger = canned_ledger(LEASED)
     lease = DynamoLease(table=ledger.table, function="dispatcher")
     held = lease.acquire("h", now=EPOCH, ttl=TTL)
     assert held is not None

@@ -41,9 +41,9 @@ def main() -> int:
     began = time.monotonic()
     if arguments.every_crash:
         done = die_everywhere(arguments.processes)
-        for tried, report in done:
+        for way, report in done:
             if report.broken is not None:
-                sys.stdout.write(f"{tried}: {report.broken}\n")
+                sys.stdout.write(f"{way}: {report.broken}\n")
         status = _say([report for _, report in done], minimise=False)
         sys.stdout.write(f"{time.monotonic() - began:.0f} s\n")
         return status

@@ -92,6 +92,7 @@ class Invocation:
         began = kernel.now()
         with self.universe.meter.included():
             busy = self.wired.work(kernel.now() + self.universe.skew.get(self.function, timedelta()), self.held.fence)
+            self.universe.spend_rest()
         idle_pause, age = self.wired.idle_pause, kernel.now() - (self.held.expires_at - LEASE)
         if not busy and idle_pause is not None and may_go_unrenewed(age, idle_pause) and kernel.now() < self.ends_at:
             return idle_pause

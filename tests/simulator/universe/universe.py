@@ -36,7 +36,7 @@ from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rat
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.shapes import NoShapes
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.simulator.universe.costs import Costs, Meter
+from tests.simulator.universe.costs import ACTIVE_RUNS, KNOWN, NEWS, Costs, Meter
 from tests.simulator.universe.coverage import Coverage
 from tests.simulator.universe.direct import DirectClient
 from tests.simulator.universe.invocation import Invocation, Wired
@@ -54,6 +54,9 @@ FATE_WORDS = {
     Fate.REFUSED: "'s records are refused",
     Fate.ANSWER_LOST: "'s record: answer lost",
 }
+BESIDE = "ledger.write"
+"""What a task is charged as that is no call of a port itself: it makes one, and that is a write of the ledger's."""
+
 PERIOD_SECONDS = 60.0  # of the schedules
 CLASSES = """
 {"classes": {
@@ -152,6 +155,7 @@ class Universe:
         self.chance = random.Random(seed)
         self.settings = Settings.from_environment(an_environment(**settings))
         self.meter = Meter()
+        self.kernel.aside = self.meter.excluded
         self._classes = classes
         self.store = Store()
         self.telemetry = RecordedTelemetry()
@@ -358,13 +362,17 @@ class Universe:
         return self.telemetry
 
     def _process(self, function: str) -> Process:
+        used: set[str] = set()
+        parsed: dict[JobId, Run] = {}
         return Process(
             function,
             judge=self._fate,
-            pass_time=self._pass_time,
+            pass_time=partial(self._pass_time, used),
             note=self.kernel.note,
             around=self._around,
-            take_in=self._taker(),
+            take_in=partial(self._take_in, parsed),
+            before_task=partial(self._before_task, used),
+            after_task=partial(self._after_task, parsed),
         )
 
     def rest(self, invocation: Invocation) -> None:
@@ -380,44 +388,89 @@ class Universe:
             self.hits(f"{point.partition(' ')[0]}{FATE_WORDS[fate]}")
         return fate
 
-    def _task_seconds(self, call: str) -> timedelta:
-        """How long after it was begun a task beside the tick takes effect."""
-        if call == "launch":
-            return timedelta(seconds=self.chance.uniform(*self._nature.launch_latency))
-        if self._nature.costs is not None:
-            port = "fleet" if call == "describe" else "ledger"
-            return timedelta(seconds=self._nature.costs.waiting(f"{port}.{call}", 1, self.chance))
-        return timedelta(seconds=self.chance.uniform(*self._nature.latency))
+    def _pass_time(self, used: set[str], point: str, size: int) -> None:
+        """Each call takes a while, in which the rest of the world goes on.
 
-    def _pass_time(self, point: str, size: int) -> None:
-        """Each call takes a while, in which the rest of the world goes on."""
+        Args:
+            used: the services that the calling process has used already; this one is added.
+        """
         costs = self._nature.costs
         if costs is None:
             self.kernel.sleep(timedelta(seconds=self.chance.uniform(*self._nature.latency)))
             return
         call = point.partition(" ")[2]
-        seconds = costs.waiting(call, size, self.chance) + costs.working(call, size, self.meter.lap())
-        self.requests[call] += costs.requests(call, size)
+        requests = costs.requests(call, size)
+        self.requests[call] += requests
+        cpu = self._spend(costs.of_call(call, size) + self._first_use(used, call)) + self.meter.lap()
+        self._sleep(costs.waiting(call, requests, self.chance) + costs.seconds(cpu))
+
+    def spend_rest(self) -> None:
+        """Let the time pass that a cycle's own CPU took since its last call."""
+        if self._nature.costs is not None:
+            self._sleep(self._nature.costs.seconds(self.meter.lap()))
+
+    def _sleep(self, seconds: float) -> None:
         with self.meter.excluded():
             self.kernel.sleep(timedelta(seconds=seconds))
 
-    def _taker(self) -> Callable[[str, Sequence[object]], None]:
-        """What takes in one process's answers. It parses each version of a run once, as the real ledger does."""
-        parsed: dict[JobId, Run] = {}
+    def _spend(self, cpu: float) -> float:
+        self.meter.charge(cpu)
+        return cpu
 
-        def take_in(point: str, answer: Sequence[object]) -> None:
-            costs, call = self._nature.costs, point.partition(" ")[2]
-            if costs is None:
-                return
-            runs = {run.job_id: run for run in answer if isinstance(run, Run)}
-            known = sum(parsed.get(job_id) is run for job_id, run in runs.items())
-            parsed.update(runs)
-            seconds = costs.reading(call, len(answer) - known) + costs.reading(f"{call} known", known)
-            if seconds:
-                with self.meter.excluded():
-                    self.kernel.sleep(timedelta(seconds=seconds))
+    def _first_use(self, used: set[str], call: str) -> float:
+        """What the first call of a service costs a process besides; nothing afterwards."""
+        service = call.partition(".")[0]
+        if service in used:
+            return 0.0
+        used.add(service)
+        assert self._nature.costs is not None
+        return self._nature.costs.of_first_use(call)
 
-        return take_in
+    def _before_task(self, used: set[str], point: str) -> timedelta:
+        """How long after it was begun a task beside the cycle takes effect."""
+        costs, call = self._nature.costs, point.partition(" ")[2] or BESIDE
+        if call == "fleet.launch":
+            seconds = self.chance.uniform(*self._nature.launch_latency)
+        elif costs is not None:
+            seconds = costs.waiting(call, 1, self.chance)
+        else:
+            seconds = self.chance.uniform(*self._nature.latency)
+        if costs is not None:
+            self.requests[call] += call != BESIDE  # which is some of the stages' own code
+            seconds += costs.seconds(self._spend(costs.of_call(call, 1) + self._first_use(used, call)))
+        return timedelta(seconds=seconds)
+
+    def _after_task(self, parsed: dict[JobId, Run], point: str, answer: object) -> timedelta:
+        """How long after its effect a task's answer is read."""
+        return timedelta(seconds=self._reading(parsed, point, answer) if isinstance(answer, list | tuple) else 0.0)
+
+    def _take_in(self, parsed: dict[JobId, Run], point: str, answer: Sequence[object]) -> None:
+        """Let the time pass that reading an answer of several things takes."""
+        if seconds := self._reading(parsed, point, answer):
+            self._sleep(seconds)
+
+    def _reading(self, parsed: dict[JobId, Run], point: str, answer: Sequence[object]) -> float:
+        """Seconds that an answer takes after its first page has come.
+
+        Args:
+            parsed: the runs that the process knows. It reads each version of a run once, as the real ledger does.
+        """
+        costs, call = self._nature.costs, point.partition(" ")[2]
+        if costs is None:
+            return 0.0
+        parts = {call: len(answer)}
+        if call == ACTIVE_RUNS and parsed:
+            known = sum(isinstance(run, Run) and parsed.get(run.job_id) is run for run in answer)
+            parts = {KNOWN: known, NEWS: len(answer) - known}
+        if call == ACTIVE_RUNS:
+            parsed.update({run.job_id: run for run in answer if isinstance(run, Run)})
+        pages = sum(costs.further_pages(part, size) for part, size in parts.items())
+        cpu = sum(costs.of_answer(part, size) for part, size in parts.items())
+        if parts.get(NEWS) and NEWS in costs.page_of_answer:  # they are asked for after the look that showed them
+            pages, cpu = pages + 1, cpu + costs.of_requests(call, 1)
+        if pages:
+            self.requests[f"{call} pages"] += pages
+        return costs.waiting(call, pages, self.chance) + costs.seconds(self._spend(cpu))
 
     def _around(self, point: str) -> AbstractContextManager[None]:
         """Adapters that are simulated are charged for by `Costs.cpu`, not by what the simulation takes."""
@@ -473,11 +526,7 @@ class Universe:
             clock=self.kernel,
             ids=self._ids,
             telemetry=telemetry,
-            workers=KernelWorkers(
-                kernel=self.kernel,
-                process=process,
-                latency=self._task_seconds,
-            ),
+            workers=KernelWorkers(kernel=self.kernel, process=process),
         )
         if function == "dispatcher":
             launches = launches_of(ports, self.settings)
