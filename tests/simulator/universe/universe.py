@@ -436,7 +436,8 @@ class Universe:
         else:
             seconds = self.chance.uniform(*self._nature.latency)
         if costs is not None:
-            self.requests[call] += call != BESIDE  # which is some of the stages' own code
+            if call != BESIDE:  # which is some of the stages' own code, that makes a request or none
+                self.requests[call] += 1
             seconds += costs.seconds(self._spend(costs.of_call(call, 1) + self._first_use(used, call)))
         return timedelta(seconds=seconds)
 
