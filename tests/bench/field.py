@@ -202,6 +202,13 @@ class Machine:
         """For a world on this machine."""
         return Costs(
             memory_mib=self.memory_mib,
+            cpu_of_result={
+                ACTIVE_RUNS: self.calibration.read,
+                NEWS: self.calibration.read,
+                KNOWN: self.calibration.seen,
+                "fleet.describe": self.calibration.described,
+                "fleet.describe_only": self.calibration.described,
+            },
             requests_of=REQUESTS_OF,
             page_of_answer=PAGE_OF_ANSWER,
             cpu_of_request=self.calibration.request,
@@ -213,7 +220,7 @@ class Machine:
 
     def seconds(self, cpu: float) -> float:
         """How long so much CPU takes."""
-        return self.costs(latency={}, per_request={}, cpu={}, cpu_of_result={}).seconds(cpu)
+        return self.costs(latency={}, per_request={}, cpu={}).seconds(cpu)
 
     @property
     def name(self) -> str:
@@ -237,13 +244,6 @@ class Field:
                     "ledger.record": calibration.write,
                     "ledger.update": calibration.update,
                     "ledger.bind": calibration.bind,
-                },
-                cpu_of_result={
-                    ACTIVE_RUNS: calibration.read,
-                    NEWS: calibration.read,
-                    KNOWN: calibration.seen,
-                    "fleet.describe": calibration.described,
-                    "fleet.describe_only": calibration.described,
                 },
             ),
             "watched": False,

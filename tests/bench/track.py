@@ -37,7 +37,7 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud import Subnet
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.memory.store import Box
-from tests.simulator.universe.costs import ACTIVE_RUNS, FULL_CORE_MIB, KNOWN, NEWS
+from tests.simulator.universe.costs import FULL_CORE_MIB
 from tests.simulator.universe.machine import Temper
 from tests.simulator.universe.universe import Nature, Universe
 from tests.unit.values import a_letter, a_vm
@@ -111,13 +111,6 @@ class Fleet:
                 "ledger.end": calibration.ended,
                 "mailbox.read": calibration.mail,
                 "mailbox.take_baton": calibration.write,
-            },
-            cpu_of_result={
-                ACTIVE_RUNS: calibration.read,
-                NEWS: calibration.read,
-                KNOWN: calibration.seen,
-                "fleet.describe": calibration.described,
-                "fleet.describe_only": calibration.described,
             },
         )
         second = timedelta(seconds=1)
