@@ -2,6 +2,8 @@
 
 import gc
 import statistics
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -14,7 +16,15 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 
 from agent_stack.adapters.aws import AwsCalls
-from agent_stack.adapters.dynamodb import THROTTLES, DynamoLedger, DynamoMailbox, Table, Transactions, items
+from agent_stack.adapters.dynamodb import (
+    THROTTLES,
+    DynamoLease,
+    DynamoLedger,
+    DynamoMailbox,
+    Table,
+    Transactions,
+    items,
+)
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE
 from agent_stack.adapters.dynamodb.table import KEYS_OF_A_BATCH
 from agent_stack.adapters.ec2 import Ec2Fleet
@@ -33,12 +43,43 @@ from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.values import a_letter, a_run, a_vm
 
 ITEMS = 500
+ITEMS_OF_A_TRANSACTION = 100
+"""A bound or an ended run is two of them."""
+
+LEASED = b"""{"Items": [], "Attributes":
+{"holder": {"S": "h"}, "fence": {"N": "1"}, "wakes": {"N": "0"}, "lease_until": {"N": "0"}}}"""
+SERVER = f"""
+LEASED = {LEASED!r}
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = LEASED
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+server = HTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+"""Answers everything with a lease; a process of its own, so that its CPU is not counted."""
+
+REQUESTS = 50
+
 ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """CPU seconds of one item."""
+    """CPU seconds of one item; and of one request to AWS, in which the items' own are not counted again."""
 
     write: float
     update: float
@@ -49,6 +90,7 @@ class Calibration:
     described: float
     ended: float
     mailbox_status: float
+    request: float
 
 
 def calibrate() -> Calibration:
@@ -69,17 +111,60 @@ def calibrate() -> Calibration:
         [assignment.instance_arn for _, assignment in pairs],
     )
     shown = _fleet("DescribeInstances", _described_answer())
+    canned = _cpu_of_renewals(canned_ledger(LEASED).table)
+
+    def net(requests: int, act: Callable[[], object], first: Callable[[], object] = lambda: None) -> float:
+        """CPU of one item without that of the requests that carry them."""
+        return max(0.0, _cpu(act, first) - requests * canned)
+
+    batches = -(-ITEMS // ITEMS_OF_A_TRANSACTION)
     return Calibration(
-        write=_cpu(lambda: ledger.record(runs)) / ITEMS,
-        update=_cpu(lambda: ledger.update(reserved), first=lambda: ledger.record(runs)) / ITEMS,
-        bind=_cpu(lambda: ledger.bind(pairs), first=lambda: ledger.record(runs)) / ITEMS,
-        read=_cpu(lambda: canned_ledger(page).active_runs()) / (ITEMS * items.SHARDS),
-        seen=_cpu(knowing.active_runs) / (ITEMS * items.SHARDS),
-        launched=_cpu(lambda: _fleet("CreateFleet", _fleet_answer()).launch(_REQUEST)) / ITEMS,
-        described=_cpu(shown.describe) / ITEMS,
-        ended=_cpu(lambda: ledger.end([run.ended(Outcome.FINISHED, now=EPOCH) for run, _ in pairs])) / ITEMS,
-        mailbox_status=_cpu(lambda: boxes.read(arns)) / len(arns),
+        write=net(batches, lambda: ledger.record(runs)) / ITEMS,
+        update=net(batches, lambda: ledger.update(reserved), first=lambda: ledger.record(runs)) / ITEMS,
+        bind=net(2 * batches, lambda: ledger.bind(pairs), first=lambda: ledger.record(runs)) / ITEMS,
+        read=net(items.SHARDS, lambda: canned_ledger(page).active_runs()) / (ITEMS * items.SHARDS),
+        seen=net(items.SHARDS, knowing.active_runs) / (ITEMS * items.SHARDS),
+        launched=net(1, lambda: _fleet("CreateFleet", _fleet_answer()).launch(_REQUEST)) / ITEMS,
+        described=net(1, shown.describe) / ITEMS,
+        ended=net(2 * batches, lambda: ledger.end([run.ended(Outcome.FINISHED, now=EPOCH) for run, _ in pairs]))
+        / ITEMS,
+        mailbox_status=net(1, lambda: boxes.read(arns)) / len(arns),
+        request=cpu_of_a_request(),
     )
+
+
+def cpu_of_a_request() -> float:
+    """CPU seconds of a request to AWS that asks for next to nothing, a lease's renewal, over HTTP on loopback.
+
+    TLS on a connection that is open costs little besides, and is left out.
+    """
+    with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            client = boto3.client(
+                "dynamodb",
+                region_name="eu-central-1",
+                endpoint_url=f"http://127.0.0.1:{server.stdout.readline().strip()}",
+                aws_access_key_id="AKID",
+                aws_secret_access_key="secret",
+                config=AWS_CONFIG,
+            )
+            return _cpu_of_renewals(replace(canned_ledger(LEASED).table, client=client))
+        finally:
+            server.kill()
+
+
+def _cpu_of_renewals(table: Table) -> float:
+    """CPU seconds of one."""
+    lease, ttl = DynamoLease(table=table, function="dispatcher"), timedelta(seconds=9)
+    held = lease.acquire("h", now=EPOCH, ttl=ttl)
+    assert held is not None
+
+    def renew() -> None:
+        for _ in range(REQUESTS):
+            lease.renew(held, now=EPOCH, ttl=ttl)
+
+    return _cpu(renew) / REQUESTS
 
 
 def parsing_mib() -> float:

@@ -6,17 +6,21 @@ thousand write units a second. The function's own CPU is measured and charged at
 
 import gc
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from agent_stack.adapters.dynamodb.items import SHARDS
+from agent_stack.adapters.dynamodb.table import KEYS_OF_A_BATCH
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.domain.identifiers import JobId
 from infra.user_data import TEMPLATE
-from tests.bench.calibration import Calibration
+from tests.bench import first_uses
+from tests.bench.calibration import Calibration, calibrate
+from tests.bench.processes import cold_cpu_seconds
 from tests.simulator.buildkite import Operation, Step
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.cloud import Ec2, LaunchTemplateData, Subnet
@@ -24,10 +28,14 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.deployment import translated_template
 from tests.simulator.memory.rates import WRITES_PER_SECOND
-from tests.simulator.simulation.costs import FULL_CORE_MIB, Costs
+from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, Costs
 from tests.simulator.simulation.kernel import Kernel
 from tests.simulator.simulation.simulation import Nature, Simulation
 from tests.simulator.telemetry import RecordedTelemetry
+from tests.unit.values import an_environment
+
+RUNS_OF_A_PAGE = 1_000
+"""A page of a query holds a megabyte, a run takes less than a kilobyte. Source: DynamoDB's limits."""
 
 CREATE_FLEET = (1.5, 3.0)
 LATENCY = {
@@ -60,9 +68,28 @@ PER_REQUEST = {
     "stacks.reserve": 1_000,
     "stacks.issue_tokens": 1_000,
 }
+REQUESTS_OF = {ACTIVE_RUNS: SHARDS, "ledger.bound_instances": SHARDS}
+"""One for each shard; the latency above is that of all of them."""
+
+PAGE_OF_ANSWER = {
+    "fleet.describe": 1_000,
+    "fleet.describe_only": 1_000,
+    ACTIVE_RUNS: RUNS_OF_A_PAGE * SHARDS,
+    KNOWN: RUNS_OF_A_PAGE * SHARDS,
+    NEWS: KEYS_OF_A_BATCH,
+    "ledger.bound_instances": RUNS_OF_A_PAGE * SHARDS,
+}
+"""Items of one page. Each further page is waited for once more."""
+
+INVOKE_SECONDS = (0.05, 0.3)
+"""From the moment a schedule fires to the function's code in a process that is warm; a guess."""
+
 RUN_INSTANCES_SECONDS = 1.5
 PUSH = (0.2, 0.6)
 """From a job's scheduling to the dispatcher's code: EventBridge, the queue, and Lambda's own time."""
+
+WARM_SECONDS = 150.0
+"""Two invocations, so that what is met afterwards are processes that have polled before."""
 
 JOB_TAKES = timedelta(minutes=3)
 
@@ -73,6 +100,30 @@ def memory_mib(options: Sequence[str], parameter: str = "DispatcherMemory") -> i
         if option.startswith("--memory="):
             return int(option.partition("=")[2])
     return int(translated_template(region="eu-central-1", path=TEMPLATE)["Parameters"][parameter]["Default"])
+
+
+def machines(options: Sequence[str], parameter: str = "DispatcherMemory") -> Sequence["Machine"]:
+    """This machine at each factor that the options name, as in `--cpu=1,2` and `--transactions=1,3`; these by default.
+
+    The first one has the smallest of both. With --quick there is beside it only the one with the greatest of both.
+    """
+    cpu, transactions = _numbers(options, "cpu", (1.0, 2.0)), _numbers(options, "transactions", (1.0, 3.0))
+    first = Machine(
+        calibration=calibrate(),
+        cold=cold_cpu_seconds(),
+        first_use=first_uses.measured(an_environment()),
+        memory_mib=memory_mib(options, parameter),
+    )
+    pairs = [(c, t) for c in sorted(cpu) for t in sorted(transactions)]
+    shown = dict.fromkeys([pairs[0], pairs[-1]] if "--quick" in options else pairs)
+    return [replace(first, cpu_factor=c, transaction_factor=t) for c, t in shown]
+
+
+def _numbers(options: Sequence[str], name: str, otherwise: Sequence[float]) -> Sequence[float]:
+    for option in options:
+        if option.startswith(f"--{name}="):
+            return [float(number) for number in option.partition("=")[2].split(",")]
+    return otherwise
 
 
 class TimedTelemetry(RecordedTelemetry):
@@ -130,15 +181,56 @@ class Stream:
     fleet_calls: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the function's own CPU is measured to take, and what may be otherwise on AWS.
+
+    Attributes:
+        cold: CPU seconds of a new process before its first cycle.
+        first_use: CPU seconds of the first call of each service in it.
+        cpu_factor, transaction_factor: see `Costs`. AWS publishes neither.
+    """
+
+    calibration: Calibration
+    cold: float
+    first_use: Mapping[str, float]
+    memory_mib: int
+    cpu_factor: float = 1.0
+    transaction_factor: float = 1.0
+
+    def costs(self, **tables: Any) -> Costs:  # noqa: ANN401  (those of `Costs`)
+        """For a world on this machine."""
+        return Costs(
+            memory_mib=self.memory_mib,
+            requests_of=REQUESTS_OF,
+            page_of_answer=PAGE_OF_ANSWER,
+            cpu_of_request=self.calibration.request,
+            first_use=self.first_use,
+            cpu_factor=self.cpu_factor,
+            transaction_factor=self.transaction_factor,
+            **tables,
+        )
+
+    def seconds(self, cpu: float) -> float:
+        """How long so much CPU takes."""
+        return self.costs(latency={}, per_request={}, cpu={}, cpu_of_result={}).seconds(cpu)
+
+    @property
+    def name(self) -> str:
+        """By its factors."""
+        return f"{self.cpu_factor:g} times the CPU, {self.transaction_factor:g} times the latency of transactions"
+
+
 class Field:
     """Makes worlds that differ only in their jobs."""
 
-    def __init__(self, calibration: Calibration, cold: float, memory_mib: int) -> None:
-        self.memory = memory_mib
-        slower = FULL_CORE_MIB / self.memory
-        parsing = calibration.launched * 500 * slower
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.memory = machine.memory_mib
+        calibration = machine.calibration
+        parsing = machine.seconds(calibration.launched * 500)
         self._nature = {
-            "costs": Costs(
+            "costs": machine.costs(
                 latency=LATENCY,
                 per_request=PER_REQUEST,
                 cpu={
@@ -147,16 +239,17 @@ class Field:
                     "ledger.bind": calibration.bind,
                 },
                 cpu_of_result={
-                    "ledger.active_runs": calibration.read,
-                    "ledger.active_runs known": calibration.seen,
+                    ACTIVE_RUNS: calibration.read,
+                    NEWS: calibration.read,
+                    KNOWN: calibration.seen,
                     "fleet.describe": calibration.described,
+                    "fleet.describe_only": calibration.described,
                 },
-                memory_mib=self.memory,
             ),
             "watched": False,
             "launch_latency": (CREATE_FLEET[0], CREATE_FLEET[1] + parsing),
-            "invoke_seconds": (0.05, 1.0),
-            "cold_seconds": cold * slower,
+            "invoke_seconds": INVOKE_SECONDS,
+            "cold_seconds": machine.seconds(machine.cold),
             "writes_per_second": WRITES_PER_SECOND,
         }
 
@@ -183,11 +276,11 @@ class Field:
         return simulation
 
     def burst(self, jobs: int, *, at_most_seconds: float, after: float) -> Burst:
-        """Let that many jobs come at one moment of a queue that was quiet for so many seconds."""
+        """Let that many jobs come at one moment of a quiet queue, so many seconds after a look at it."""
         simulation = self.world()
         telemetry = simulation.telemetry
         assert isinstance(telemetry, TimedTelemetry)
-        simulation.run(after)
+        await_a_look(simulation, after)
         simulation.requests.clear()
         before = simulation.meter.total
         began = (simulation.kernel.now() - EPOCH).total_seconds()
@@ -222,7 +315,7 @@ class Field:
         simulation = self.world(push=push)
         telemetry = simulation.telemetry
         assert isinstance(telemetry, TimedTelemetry)
-        simulation.run(20.7)
+        simulation.run(WARM_SECONDS + 0.7)
         came: list[float] = []
 
         def come() -> None:
@@ -249,6 +342,15 @@ class Field:
             worst=round(waited[-1], 2),
             fleet_calls=sum(call.action == "CreateFleet" for call in simulation.ec2.calls()),
         )
+
+
+def await_a_look(simulation: Simulation, after: float) -> None:
+    """Let a world come to the moment so many seconds after a look at its queue, with processes that are warm."""
+    simulation.run(WARM_SECONDS)
+    seen = len(simulation.buildkite.access_log())
+    while not any(r.operation == Operation.LIST_SCHEDULED_JOBS for r in simulation.buildkite.access_log()[seen:]):
+        simulation.run(0.1)
+    simulation.run(after)
 
 
 def _waits(came: Sequence[float], asked: Sequence[tuple[float, int]]) -> list[float]:

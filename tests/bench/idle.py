@@ -1,9 +1,11 @@
 """What a dispatcher costs that has nothing to do: a minute of it counted, and a month of that at list prices."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tests.cost.prices import REGIONS, usd
 from tests.cost.units import Units, weigh
+from tests.simulator.buildkite import Operation
 from tests.simulator.simulation.simulation import Simulation
 
 MINUTES = 60
@@ -21,6 +23,8 @@ class IdleMinute:
     read_units: float
     write_units: float
     usd_a_month: float
+    longest_gap_seconds: float
+    """Between two looks at the queue, in the whole hour."""
 
 
 def idle_minute(simulation: Simulation, memory_mib: int) -> IdleMinute:
@@ -35,6 +39,7 @@ def idle_minute(simulation: Simulation, memory_mib: int) -> IdleMinute:
     tables = {call: n for call, n in asked.items() if call.startswith(("ledger.", "lease.", "mailbox."))}
     units = sum((weights[call] * n for call, n in tables.items()), Units())
     billed = simulation.billed["dispatcher"]
+    looks = [r.at for r in simulation.buildkite.access_log()[logged:] if r.operation == Operation.LIST_SCHEDULED_JOBS]
     price = usd(REGIONS[0])
     month = (
         sum(billed) * memory_mib / 1024 * price["lambda_arm_gb_second"]
@@ -50,4 +55,5 @@ def idle_minute(simulation: Simulation, memory_mib: int) -> IdleMinute:
         read_units=round(units.reads / MINUTES, 2),
         write_units=round(units.writes / MINUTES, 2),
         usd_a_month=round(month / MINUTES * MINUTES_OF_A_MONTH, 2),
+        longest_gap_seconds=round(max((b - a).total_seconds() for a, b in pairwise(looks)), 1),
     )

@@ -1,7 +1,8 @@
 """What following thousands of VMs takes: calls, CPU and memory of a cycle, and how soon a cancelled job's VM is ended.
 
-Options: --json, --quick, --strict. On the same costs as the dispatcher's benchmark; the function's own CPU is measured
-here and charged at the share of a core that the template's memory size gives the tracker.
+Options: --json, --quick, --strict, --memory, --cpu, --transactions. On the same costs as the dispatcher's benchmark;
+the function's own CPU is measured here and charged at the share of a core that the template's memory size gives the
+tracker.
 """
 
 import json
@@ -14,21 +15,29 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from agent_stack.adapters.dynamodb.items import SHARDS
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import VmState
-from tests.bench.calibration import Calibration, calibrate, parsing_mib
-from tests.bench.field import LATENCY, PER_REQUEST, TimedTelemetry, memory_mib
+from tests.bench.calibration import parsing_mib
+from tests.bench.field import (
+    INVOKE_SECONDS,
+    LATENCY,
+    PER_REQUEST,
+    REQUESTS_OF,
+    WARM_SECONDS,
+    Machine,
+    TimedTelemetry,
+    machines,
+)
 from tests.simulator.buildkite import AGENT_TOKEN, JobState, Step
 from tests.simulator.clock import EPOCH
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud import Subnet
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.memory.store import Box
-from tests.simulator.simulation.costs import FULL_CORE_MIB, Costs
+from tests.simulator.simulation.costs import ACTIVE_RUNS, FULL_CORE_MIB, KNOWN, NEWS
 from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.simulation import Nature, Simulation
 from tests.unit.values import a_letter, a_vm
@@ -48,9 +57,6 @@ TRACKING = {
     "ledger.end": (0.01, 0.03),
 }
 """Seconds, as the dispatcher's; EC2's and Buildkite's are guesses here, too."""
-
-REQUESTS_OF = {"ledger.active_runs": SHARDS, "ledger.bound_instances": SHARDS}
-"""A shard's page holds a megabyte: a thousand runs of less than a kilobyte."""
 
 ONCE_A_PROCESS = "list_scheduled_jobs"
 """How the client learns which dialect is spoken, before its first notice."""
@@ -95,8 +101,9 @@ class Cancellations:
 class Fleet:
     """A world in which that many VMs live, a share of them booting, and nothing else happens."""
 
-    def __init__(self, live: int, calibration: Calibration, memory: int, *, scheduled: bool = False) -> None:
-        costs = Costs(
+    def __init__(self, live: int, machine: Machine, *, scheduled: bool = False) -> None:
+        calibration = machine.calibration
+        costs = machine.costs(
             latency=TRACKING,
             per_request={**PER_REQUEST, "mailbox.read": 100, "stacks.job_states": PAGE, "fleet.describe_by_id": 200},
             cpu={
@@ -105,8 +112,13 @@ class Fleet:
                 "mailbox.read": calibration.mailbox_status,
                 "mailbox.revoke_credential": calibration.write,
             },
-            cpu_of_result={"ledger.active_runs": calibration.read, "fleet.describe": calibration.described},
-            memory_mib=memory,
+            cpu_of_result={
+                ACTIVE_RUNS: calibration.read,
+                NEWS: calibration.read,
+                KNOWN: calibration.seen,
+                "fleet.describe": calibration.described,
+                "fleet.describe_only": calibration.described,
+            },
         )
         second = timedelta(seconds=1)
         self.simulation = Simulation(
@@ -117,7 +129,8 @@ class Fleet:
                 costs=costs,
                 only=("tracker",) if scheduled else (),
                 watched=False,
-                invoke_seconds=(0.05, 1.0),
+                invoke_seconds=INVOKE_SECONDS,
+                cold_seconds=machine.seconds(machine.cold),
                 writes_per_second=WRITES_PER_SECOND,
             ),
             settings={"RESERVATION_SECONDS": "3600", "MAX_INSTANCES": "6000"},
@@ -125,7 +138,6 @@ class Fleet:
         )
         self.simulation.telemetry = TimedTelemetry(self.simulation.kernel)
         self.live, self.booting = live, round(live * BOOTING_SHARE)
-        self._calibration = calibration
         self._people()
 
     def _people(self) -> None:
@@ -187,8 +199,6 @@ class Fleet:
             for call, count in simulation.requests.items()
             if call.startswith(("ledger.", "mailbox."))
         }
-        spent += self.live * (self._calibration.read + self._calibration.described)
-        spent += self.booting * (self._calibration.mailbox_status + (self._calibration.write if first else 0))
         tracemalloc.start()
         wired.work(simulation.kernel.now(), 1)
         peak = tracemalloc.get_traced_memory()[1]
@@ -208,7 +218,7 @@ class Fleet:
     def cancel(self, count: int) -> Cancellations:
         """Cancel booting jobs one after the other, at any moment of cycles and shifts."""
         simulation = self.simulation
-        simulation.run(31.3)
+        simulation.run(WARM_SECONDS + 1.3)
         booting = [run for run in simulation.store.runs.values() if run.binding and str(run.state) == "booting"][:count]
         chance = random.Random(1)
         came: dict[str, float] = {}
@@ -283,34 +293,45 @@ def bars_of(looks: list[Look], cancelled: Cancellations, ratios: dict[str, float
 def main() -> int:
     """Measure; the exit status, which is 1 with --strict when a bar is missed (CPU is this machine's, and wobbles)."""
     began = time.monotonic()
-    calibration, memory = calibrate(), memory_mib(sys.argv[1:], "TrackerMemory")
+    kinds = machines(sys.argv[1:], "TrackerMemory")
+    first, memory = kinds[0], kinds[0].memory_mib
     page_mib = parsing_mib()
     sizes = (100, 1_000) if "--quick" in sys.argv[1:] else (100, 1_000, 5_000)
-    looks = [Fleet(live, calibration, memory).look(first=first) for live in sizes for first in (True, False)]
-    cancelled = Fleet(2_000, calibration, memory, scheduled=True).cancel(CANCELLED)
+    looks = [Fleet(live, first).look(first=news) for live in sizes for news in (True, False)]
+    cancelled = {kind.name: Fleet(2_000, kind, scheduled=True).cancel(CANCELLED) for kind in kinds}
     ratios = grows_linearly(looks)
-    bars = bars_of(looks, cancelled, ratios)
+    bars = bars_of(looks, cancelled[first.name], ratios)
     if "--json" in sys.argv[1:]:
         document = {
             "memory_mib": memory,
-            "calibration": asdict(calibration),
+            "machine": asdict(first),
             "page_of_1000_instances_mib": page_mib,
             "looks": [asdict(look) for look in looks],
-            "cancelled": asdict(cancelled),
+            "cancelled": {name: asdict(row) for name, row in cancelled.items()},
             "growth": ratios,
             "bars": bars,
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        _print(memory, looks, cancelled, ratios, bars)
+        _print(memory, looks, ratios)
+        for name, row in cancelled.items():
+            _print_cancelled(name, row)
+        for name, kept in bars.items():
+            sys.stdout.write(f"{'kept  ' if kept else 'MISSED'}  {name}\n")
         sys.stdout.write(f"to read a page of 1,000 instances takes {page_mib} MiB while it lasts\n")
         sys.stdout.write(f"measured in {time.monotonic() - began:.0f} s\n")
     return 1 if "--strict" in sys.argv[1:] and not all(bars.values()) else 0
 
 
-def _print(
-    memory: int, looks: list[Look], cancelled: Cancellations, ratios: dict[str, float], bars: dict[str, bool]
-) -> None:
+def _print_cancelled(name: str, cancelled: Cancellations) -> None:
+    times = f"p50 {cancelled.p50} s, p99 {cancelled.p99} s, worst {cancelled.worst} s"
+    sys.stdout.write(
+        f"{name}: {cancelled.cancelled} boots cancelled with {cancelled.live} VMs live, until TerminateInstances: "
+        f"{times}\n"
+    )
+
+
+def _print(memory: int, looks: list[Look], ratios: dict[str, float]) -> None:
     say = sys.stdout.write
     say(f"at {memory} MiB, {memory / FULL_CORE_MIB:.2f} of a core\n")
     say("  live  booting            EC2  Stacks API  DynamoDB   CPU s  seconds  peak MiB\n")
@@ -322,10 +343,6 @@ def _print(
         )
         say(f"{'':16}{look.ec2} {look.stacks} {look.dynamodb}\n")
     say(f"CPU for each VM, against the size before: {ratios}\n")
-    times = f"p50 {cancelled.p50} s, p99 {cancelled.p99} s, worst {cancelled.worst} s"
-    say(f"{cancelled.cancelled} boots cancelled with {cancelled.live} VMs live, until TerminateInstances: {times}\n")
-    for name, kept in bars.items():
-        say(f"{'kept  ' if kept else 'MISSED'}  {name}\n")
 
 
 if __name__ == "__main__":

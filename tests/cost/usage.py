@@ -4,11 +4,12 @@ The same seed gives the same count on every machine: what this machine's CPU tak
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.domain.identifiers import InstanceArn, JobId
+from agent_stack.domain.runs import Run
 from agent_stack.domain.states import BootStage
 from agent_stack.domain.vms import Assignment
 from tests.bench.field import LATENCY
@@ -49,7 +50,7 @@ class Usage:
 class _NoCpu(Costs):
     """Time that does not depend on this machine."""
 
-    def working(self, call: str, size: int, spent: float) -> float:
+    def seconds(self, cpu: float) -> float:
         return 0.0
 
 
@@ -101,8 +102,9 @@ class _Played(Simulation):
             counter.clear()
         self._read = Units()
 
-    def _take_in(self, point: str, size: int) -> None:
-        self._read += self._weights.of_answer(point.partition(" ")[2], size)
+    def _reading(self, parsed: dict[JobId, Run], point: str, answer: Sequence[object]) -> float:
+        self._read += self._weights.of_answer(point.partition(" ")[2], len(answer))
+        return super()._reading(parsed, point, answer)
 
     def usage(self, minutes: float) -> Usage:
         """Everything since it was warm.

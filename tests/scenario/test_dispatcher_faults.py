@@ -8,6 +8,7 @@ import pytest
 
 from tests.simulator.buildkite import JobState, Operation, Step
 from tests.simulator.cloud import Subnet
+from tests.simulator.lambda_host import ANYWHERE, PUNCTUAL
 from tests.simulator.simulation.process import Fate
 from tests.simulator.simulation.scenario import play
 from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
@@ -26,10 +27,10 @@ CLASSES = """
 """
 
 
-def world(**ec2: Any) -> Simulation:  # noqa: ANN401  (EC2's settings)
+def world(jitter_seconds: tuple[float, float] = ANYWHERE, **ec2: Any) -> Simulation:  # noqa: ANN401  (EC2's settings)
     simulation = Simulation(
         seed=1,
-        nature=Nature(ec2=plain_ec2(**{"subnets": ZONES, **ec2})),
+        nature=Nature(ec2=plain_ec2(**{"subnets": ZONES, **ec2}), jitter_seconds=jitter_seconds),
         settings={**QUICK, "SUBNET_IDS": ",".join(ZONES), "MAX_INSTANCES": "20"},
         classes=CLASSES,
     )
@@ -125,7 +126,7 @@ def test_a_throttle_for_a_minute_costs_a_minute_and_few_calls(inside: bool) -> N
 
 
 def test_an_image_that_is_gone_breaks_its_class_and_tells_its_jobs() -> None:
-    simulation = world(unknown_images=frozenset({IMAGE}))
+    simulation = world(PUNCTUAL, unknown_images=frozenset({IMAGE}))
     push(simulation, 3)
     simulation.run(30)
     assert len(fleets(simulation)) == 1
@@ -150,7 +151,7 @@ def test_an_image_that_is_gone_breaks_its_class_and_tells_its_jobs() -> None:
 def test_what_only_an_operator_can_mend_is_told_to_him_and_not_tried_again_and_again(
     code: str, stops: set[str]
 ) -> None:
-    simulation = world()
+    simulation = world(PUNCTUAL)
     simulation.ec2.faults.fail("CreateFleet", code, times=1)
     push(simulation, 2)
     simulation.run(20)
@@ -173,7 +174,7 @@ def test_a_full_subnet_is_passed_over() -> None:
 
 
 def test_while_tokens_cannot_be_issued_no_vm_is_launched_for_nothing() -> None:
-    simulation = world()
+    simulation = world(PUNCTUAL)
     simulation.buildkite.faults.fail(Operation.ISSUE_ACQUISITION_TOKENS, times=60)
     push(simulation, 2)
     simulation.run(8)

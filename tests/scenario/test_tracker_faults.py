@@ -18,6 +18,7 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import BootStage, Outcome, RunState
 from tests.simulator.buildkite import JobState, Operation, Step
 from tests.simulator.cloud import StateChange
+from tests.simulator.lambda_host import ANYWHERE, PUNCTUAL
 from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.process import Fate
 from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
@@ -26,10 +27,15 @@ SETTLES = 900.0
 """Seconds: two boots, the four minutes in which Buildkite misses an agent, and EC2's ten of absence."""
 
 
-def world(settings: dict[str, str] | None = None, temper: Temper | None = None, **ec2: Any) -> Simulation:  # noqa: ANN401  (EC2's settings)
+def world(
+    settings: dict[str, str] | None = None,
+    temper: Temper | None = None,
+    jitter_seconds: tuple[float, float] = ANYWHERE,
+    **ec2: Any,  # noqa: ANN401  (EC2's settings)
+) -> Simulation:
     simulation = Simulation(
         seed=1,
-        nature=Nature(ec2=plain_ec2(**ec2), temper=temper or Temper()),
+        nature=Nature(ec2=plain_ec2(**ec2), temper=temper or Temper(), jitter_seconds=jitter_seconds),
         settings={**QUICK, "MAX_LIFETIME_SECONDS": "3600", **(settings or {})},
     )
     simulation.run(52)  # the tracker's next look is near: it went home, for nothing lives
@@ -357,7 +363,7 @@ def test_a_job_that_answers_leave_out_is_kept() -> None:
 @pytest.mark.parametrize("moment", ["unbound", "booting", "credential taken", "running", "over"])
 def test_a_job_cancelled_in_any_state_ends_and_takes_its_vm_along(moment: str) -> None:
     unbound = {"INSTANCE_BURST": "1", "MAX_INSTANCES": "1"} if moment == "unbound" else {}
-    simulation = world(settings=unbound)
+    simulation = world(settings=unbound, jitter_seconds=PUNCTUAL)
     if moment == "unbound":
         simulation.ec2.faults.errors_in_answer("InsufficientInstanceCapacity", times=1_000)
     (job_id,) = push(simulation, seconds=2 if moment == "over" else 200)
@@ -407,7 +413,7 @@ def test_a_reservation_that_lapses_in_boot_is_regained() -> None:
 
 
 def test_a_reservation_that_somebody_else_got_ends_our_vm_and_not_their_job() -> None:
-    simulation = world(temper=Temper(hangs=1.0), settings={"RESERVATION_SECONDS": "30"})
+    simulation = world(temper=Temper(hangs=1.0), settings={"RESERVATION_SECONDS": "30"}, jitter_seconds=PUNCTUAL)
     (job_id,) = push(simulation)
     until(simulation, lambda: booting(simulation, job_id))
     simulation.judge = lambda point: Fate.DIES_BEFORE if not point.endswith("launch") else Fate.GOES_ON

@@ -61,6 +61,7 @@ class Plan:
         classes: the class document put into SSM; None leaves it to the template's default.
         endpoint: where the functions and agents look for Buildkite; None for where it is.
         schedule_seconds: how often each function is invoked; a minute on AWS.
+        schedule_seed: of the moments within each of these periods.
         functions: the directory of the functions' code.
         runtime: that of the runtime client, where `functions` holds all the rest; see `ExecutionEnvironment`.
     """
@@ -70,6 +71,7 @@ class Plan:
     classes: str | None = None
     endpoint: str | None = None
     schedule_seconds: float = 5.0
+    schedule_seed: int = 0
     pending: tuple[timedelta, timedelta] = (timedelta(seconds=3), timedelta(seconds=4))
     pending_of: Mapping[str, timedelta] = field(default_factory=dict)
     shutting_down: timedelta = timedelta(seconds=1)
@@ -125,6 +127,7 @@ class World:
             schedule = Schedule(
                 host,
                 period_seconds=self.plan.schedule_seconds,
+                seed=f"{self.plan.schedule_seed} {function}",
                 on_completed=lambda completed, function=function: self._on_completed(function, completed),  # type: ignore[misc]  # mypy does not see through the default
             )
             self._stack.callback(schedule.close)

@@ -18,13 +18,15 @@ from tests.simulator.buildkite.events import (
 from tests.simulator.buildkite.job import JobView
 from tests.simulator.buildkite.operations import Operation
 from tests.simulator.buildkite.server import BuildkiteServer
-from tests.simulator.buildkite.settings import Dialect, Limits, RateLimits, Settings
-from tests.simulator.buildkite.states import JobState
+from tests.simulator.buildkite.settings import Dialect, Limits, RateLimits, Settings, TokenForm
+from tests.simulator.buildkite.states import HELD, OVER, JobState
 from tests.simulator.buildkite.steps import Build, Step
 from tests.simulator.buildkite.transport import transport
 
 __all__ = [
     "AGENT_TOKEN",
+    "HELD",
+    "OVER",
     "AgentDisconnected",
     "AgentLost",
     "AgentRegistered",
@@ -45,5 +47,6 @@ __all__ = [
     "StackDeregistered",
     "StackRegistered",
     "Step",
+    "TokenForm",
     "transport",
 ]

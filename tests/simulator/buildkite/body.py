@@ -1,4 +1,7 @@
-"""Reads JSON bodies and query parameters strictly: every documented rule is checked here by name."""
+"""Reads JSON bodies and query parameters strictly: every documented rule is checked here by name.
+
+What is missing or of another type than documented is a bad parameter, 400; what is out of its range is 422.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -68,7 +71,7 @@ class Fields:
         """A string that must be there."""
         value = self._values.get(name)
         if not isinstance(value, str):
-            raise Refusal(422, f"{name} is required and must be a string", rule=Rule.REQUIRED_FIELD)
+            raise Refusal(400, f"{name} is required and must be a string", rule=Rule.REQUIRED_FIELD)
         return value
 
     def optional_text(self, name: str) -> str | None:
@@ -81,7 +84,7 @@ class Fields:
         if value is None:
             return default
         if not isinstance(value, int) or isinstance(value, bool):
-            raise Refusal(422, f"{name} must be an integer", rule=Rule.REQUIRED_FIELD)
+            raise Refusal(400, f"{name} must be an integer", rule=Rule.REQUIRED_FIELD)
         return value
 
     def integer_between(self, name: str, default: int, *, lowest: int, highest: int, rule: Rule) -> int:
@@ -106,11 +109,11 @@ class Fields:
         """A list of JSON objects that must be there."""
         values = self._values.get(name)
         if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-            raise Refusal(422, f"{name} is required and must be a list of objects", rule=Rule.REQUIRED_FIELD)
+            raise Refusal(400, f"{name} is required and must be a list of objects", rule=Rule.REQUIRED_FIELD)
         return tuple(Fields(value) for value in values)
 
     def _texts(self, name: str) -> Sequence[str]:
         values = self._values.get(name)
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise Refusal(422, f"{name} is required and must be a list of strings", rule=Rule.REQUIRED_FIELD)
+            raise Refusal(400, f"{name} is required and must be a list of strings", rule=Rule.REQUIRED_FIELD)
         return tuple(values)

@@ -89,15 +89,28 @@ class Buildkite:
         pipeline: str = "pipeline",
         *,
         steps: Sequence[Step],
-        branch: str = "main",
+        branch: str | None = "main",
         message: str = "A change",
         env: Mapping[str, str] | None = None,
     ) -> Build:
-        """Push a build; its jobs are scheduled at once."""
+        """Push a build; its jobs are scheduled at once where nothing holds them back.
+
+        All of them have the same `scheduled_at`, and are listed in the order of their steps.
+        """
         with self._locked() as now:
             return self._model.builds.create(
                 pipeline=pipeline, branch=branch, commit="HEAD", message=message, steps=steps, env=env or {}, at=now
             )
+
+    def release(self, job_id: str) -> None:
+        """Let a held job go: unblock it, or whatever else it waits for."""
+        with self._locked() as now:
+            self._model.holds.release(self._model.jobs[job_id], now)
+
+    def delete_build(self, build_id: str) -> None:
+        """Delete a build: its jobs end, and no answer ever names them again."""
+        with self._locked() as now:
+            self._model.builds.delete(build_id, now)
 
     def cancel_job(self, job_id: str) -> None:
         """Press the job's Cancel button."""
@@ -171,6 +184,11 @@ class Buildkite:
         """Every documented rule that a client broke so far."""
         with self._lock:
             return self._model.access_log.violations
+
+    def credentials(self) -> frozenset[str]:
+        """Every credential that was ever valid, to search for in what must not hold any."""
+        with self._lock:
+            return self._model.identities.tokens | self._model.agent_tokens.ever_valid
 
     def on_event(self, watcher: Watcher) -> Callable[[], None]:
         """Hand every later event to `watcher`, until the function returned is called."""

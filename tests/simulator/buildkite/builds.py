@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from tests.simulator.buildkite.holds import Holds
 from tests.simulator.buildkite.identity import Identities, TokenPrefix
 from tests.simulator.buildkite.job import Job
 from tests.simulator.buildkite.job_environment import job_environment
@@ -17,8 +18,9 @@ from tests.simulator.buildkite.steps import Build, Step
 class Builds:
     """Creates builds; watches jobs end, and retries those whose step says so."""
 
-    def __init__(self, *, jobs: Jobs, identities: Identities, settings: Settings) -> None:
+    def __init__(self, *, jobs: Jobs, holds: Holds, identities: Identities, settings: Settings) -> None:
         self._jobs = jobs
+        self._holds = holds
         self._identities = identities
         self._settings = settings
         self._pipelines: dict[str, str] = {}
@@ -29,21 +31,27 @@ class Builds:
 
     @property
     def all(self) -> Sequence[Build]:
-        """Every build in the order of creation."""
+        """Every build that was not deleted, in the order of creation."""
         return tuple(self._by_id.values())
 
     def create(
         self,
         *,
         pipeline: str,
-        branch: str,
+        branch: str | None,
         commit: str,
         message: str,
         steps: Sequence[Step],
         env: Mapping[str, str],
         at: datetime,
     ) -> Build:
-        """Create a build whose jobs are scheduled at once, or pending until their time."""
+        """Create a build whose jobs are scheduled at once where nothing holds them back.
+
+        Raises:
+            ValueError: a step claims to be older than the moment of its creation allows.
+        """
+        if any(step.scheduled_at is not None and step.scheduled_at > at for step in steps):
+            raise ValueError("a job is scheduled when it is created, never later; hold it back by another field")
         pipeline_id = self._pipelines.setdefault(pipeline, self._identities.uuid())
         self._numbers[pipeline] += 1
         build = Build(
@@ -63,11 +71,21 @@ class Builds:
             self._add_job(job_id, build, step, self._identities.uuid(), at)
         return build
 
+    def delete(self, build_id: str, at: datetime) -> None:
+        """Delete a build with all its jobs, retries too.
+
+        Raises:
+            KeyError: there is none with that id.
+        """
+        build = self._by_id.pop(build_id)
+        for job in self._jobs.all:
+            if job.build is build and not job.deleted:
+                self._jobs.delete(job, at)
+
     def _add_job(
         self, job_id: str, build: Build, step: Step, step_id: str, at: datetime, retried: Job | None = None
     ) -> Job:
         self._job_count += 1
-        later = step.scheduled_at is not None and step.scheduled_at > at
         job = Job(
             id=job_id,
             sequence=self._job_count,
@@ -78,8 +96,8 @@ class Builds:
             env={},
             token=self._identities.token(TokenPrefix.JOB),
             created_at=at,
-            state=JobState.PENDING if later else JobState.SCHEDULED,
-            scheduled_at=step.scheduled_at,
+            scheduled_at=step.scheduled_at or at,
+            state=self._holds.first_state(step),
             retry_of=retried.id if retried else None,
             retry_count=retried.retry_count + 1 if retried else 0,
         )
@@ -94,6 +112,6 @@ class Builds:
         exit_status = job.outcome.exit_status if job.outcome else None
         if job.retry_count >= job.step.retry_automatic_limit or not job.step.retries(exit_status):
             return
-        again = replace(job.step, scheduled_at=None)
+        again = replace(job.step, scheduled_at=None, held=None, runnable_after=None, waits_for=())
         new = self._add_job(self._identities.uuid(), job.build, again, job.step_id, at, retried=job)
         job.retried_by = new.id

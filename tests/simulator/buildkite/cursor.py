@@ -11,7 +11,6 @@ from tests.simulator.buildkite.rules import Refusal, Rule
 
 def cursor_behind(job: Job) -> str:
     """A cursor for the page that begins behind this scheduled job."""
-    assert job.scheduled_at is not None
     return base64.urlsafe_b64encode(f"{job.scheduled_at.isoformat()} {job.sequence}".encode()).decode()
 
 

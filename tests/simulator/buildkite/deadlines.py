@@ -1,4 +1,4 @@
-"""What time does to jobs by itself: start when due, expire when nobody comes, time out when slow."""
+"""What time does to jobs by itself: expire when nobody comes, time out when slow."""
 
 from datetime import datetime, timedelta
 
@@ -18,10 +18,6 @@ class JobDeadlines:
         jobs.after_each_move(self._follow)
 
     def _follow(self, job: Job, before: JobState, at: datetime) -> None:
-        if job.state is JobState.PENDING and job.scheduled_at is not None:
-            self._at(job, "starts", job.scheduled_at, JobState.SCHEDULED)
-        else:
-            self._agenda.drop(self._name(job, "starts"))
         if job.state is JobState.SCHEDULED and before not in ACQUIRABLE - {job.state}:
             self._at(job, "expires", at + self._expires_after, JobState.EXPIRED)
         elif job.state not in ACQUIRABLE:

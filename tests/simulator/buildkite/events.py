@@ -64,12 +64,13 @@ class AgentLost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackRegistered:
-    """A stack registered or updated itself."""
+    """A stack registered or updated itself; `before` is the queue that it was taken from, if from another."""
 
     at: datetime
     stack_key: str
     queue_key: str
     new: bool
+    before: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     """Sent as it stands, when the error is not to be JSON."""
+    message: str | None = None
+    """Of the error, in place of one that says that it was scripted."""
     seconds: float = 0.0
 
 
@@ -46,10 +48,12 @@ class Faults:
         times: int = 1,
         retry_after: int | None = None,
         body: bytes | None = None,
+        message: str | None = None,
     ) -> None:
-        """Answer the next requests with an error."""
+        """Answer the next requests with an error, in JSON with that message or with that body."""
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        self._script(operation, Fault(kind=FaultKind.REFUSED, status=status, headers=headers, body=body), times)
+        fault = Fault(kind=FaultKind.REFUSED, status=status, headers=headers, body=body, message=message)
+        self._script(operation, fault, times)
 
     def lose_request(self, operation: Operation, *, times: int = 1) -> None:
         """Let the next requests not arrive."""

@@ -38,7 +38,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
-    """A job at one moment, for a test or a demo to look at."""
+    """A job at one moment, for a test or a demo to look at.
+
+    `scheduled_at` is how old the job is in a listing, `runnable_at` when it became eligible for an agent (None while
+    something holds it back), and `deleted` that its build was deleted: no API knows it any more. Notifications stand
+    in the order of the build page, by their times.
+    """
 
     id: str
     build_id: str
@@ -49,10 +54,13 @@ class JobView:
     command: str
     queue_key: str
     agent_query_rules: tuple[str, ...]
-    priority: int
+    priority: int | None
     state: JobState
     timeline: tuple[tuple[JobState, datetime], ...]
-    scheduled_at: datetime | None
+    created_at: datetime
+    scheduled_at: datetime
+    runnable_at: datetime | None
+    deleted: bool
     reserved_by: str | None
     reserved_until: datetime | None
     notifications: tuple[Notification, ...]
@@ -85,8 +93,10 @@ class Job:
     env: dict[str, str]
     token: str
     created_at: datetime
+    scheduled_at: datetime
     state: JobState
-    scheduled_at: datetime | None = None
+    runnable_at: datetime | None = None
+    deleted: bool = False
     timeline: list[tuple[JobState, datetime]] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
     outcome: Outcome | None = None
@@ -102,11 +112,6 @@ class Job:
     """A state of the future to show on the wire in place of the real one."""
     withheld: bool = False
     """Whether answers about states leave it out."""
-
-    @property
-    def wire_state(self) -> str:
-        """The state as the Stacks API tells it."""
-        return self.disguise or self.state.value
 
     def view(self, *, reserved_by: str | None, reserved_until: datetime | None) -> JobView:
         """The job as it is now."""
@@ -124,10 +129,13 @@ class Job:
             priority=self.step.priority,
             state=self.state,
             timeline=tuple(self.timeline),
+            created_at=self.created_at,
             scheduled_at=self.scheduled_at,
+            runnable_at=self.runnable_at,
+            deleted=self.deleted,
             reserved_by=reserved_by,
             reserved_until=reserved_until,
-            notifications=tuple(self.notifications),
+            notifications=tuple(sorted(self.notifications, key=lambda notification: notification.at)),
             exit_status=outcome.exit_status if outcome else None,
             signal=outcome.signal if outcome else None,
             signal_reason=outcome.signal_reason if outcome else None,

@@ -31,7 +31,7 @@ def job_environment(job: Job, *, organization_slug: str) -> dict[str, str]:
         "BUILDKITE_PIPELINE_DEFAULT_BRANCH": "main",
         "BUILDKITE_PROJECT_SLUG": f"{organization_slug}/{build.pipeline_slug}",
         "BUILDKITE_REPO": _REPOSITORY,
-        "BUILDKITE_BRANCH": build.branch,
+        "BUILDKITE_BRANCH": build.branch or "",
         "BUILDKITE_COMMIT": build.commit,
         "BUILDKITE_MESSAGE": build.message,
         "BUILDKITE_TAG": "",

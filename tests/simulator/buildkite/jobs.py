@@ -26,6 +26,7 @@ class Jobs:
     def __init__(self, events: EventBus) -> None:
         self._events = events
         self._by_id: dict[str, Job] = {}
+        self._gone: dict[str, Job] = {}
         self._scheduled: defaultdict[str, list[tuple[datetime, int, str]]] = defaultdict(list)
         self._consequences: list[Consequence] = []
 
@@ -33,16 +34,17 @@ class Jobs:
         return len(self._by_id)
 
     def __getitem__(self, job_id: str) -> Job:
-        return self._by_id[job_id]
+        return self._gone[job_id] if job_id in self._gone else self._by_id[job_id]
 
     def find(self, job_id: str) -> Job | None:
-        """The job with that id, if there is one."""
+        """The job with that id, if there is one and its build was not deleted."""
         return self._by_id.get(job_id)
 
     @property
     def all(self) -> Sequence[Job]:
-        """Every job in the order of creation."""
-        return tuple(self._by_id.values())
+        """Every job in the order of creation, those of deleted builds too."""
+        every = (*self._by_id.values(), *self._gone.values())
+        return tuple(sorted(every, key=lambda job: job.sequence)) if self._gone else every
 
     def after_each_move(self, consequence: Consequence) -> None:
         """Call `consequence` after every later transition, in the order of these registrations."""
@@ -52,6 +54,15 @@ class Jobs:
         """Take in a new job in the state it has."""
         self._by_id[job.id] = job
         self._enter(job, None, at)
+
+    def delete(self, job: Job, at: datetime) -> None:
+        """Forget a job for ever: what it was doing ends, and no id leads to it any more."""
+        if job.state not in OVER:
+            if job.state in WITH_AN_AGENT and job.state is not JobState.CANCELING:
+                self.move(job, JobState.CANCELING, at)
+            self.move(job, JobState.CANCELED, at)
+        job.deleted = True
+        self._gone[job.id] = self._by_id.pop(job.id)
 
     def move(self, job: Job, state: JobState, at: datetime, *, outcome: Outcome | None = None) -> None:
         """Bring a job into another state.
@@ -93,8 +104,8 @@ class Jobs:
 
     def _enter(self, job: Job, before: JobState | None, at: datetime) -> None:
         if job.state is JobState.SCHEDULED:
-            # A job that comes back keeps its age, so it may appear behind a cursor.
-            job.scheduled_at = job.scheduled_at or at
+            # A job that comes back, or was held back, keeps its age, so it may appear behind a cursor.
+            job.runnable_at = job.runnable_at or at
             insort(self._scheduled[job.queue_key], (job.scheduled_at, job.sequence, job.id))
         if job.state in OVER:
             job.finished_at = at
@@ -114,5 +125,4 @@ class Jobs:
 
     def _unlist(self, job: Job) -> None:
         rows = self._scheduled[job.queue_key]
-        assert job.scheduled_at is not None
         del rows[bisect_left(rows, (job.scheduled_at, job.sequence, job.id))]

@@ -8,6 +8,7 @@ from tests.simulator.buildkite.agents import Agents
 from tests.simulator.buildkite.builds import Builds
 from tests.simulator.buildkite.deadlines import JobDeadlines
 from tests.simulator.buildkite.events import EventBus
+from tests.simulator.buildkite.holds import Holds
 from tests.simulator.buildkite.identity import Identities
 from tests.simulator.buildkite.jobs import Jobs
 from tests.simulator.buildkite.notifications import Notifications
@@ -33,6 +34,7 @@ class Model:
     queues: Queues
     stacks: Stacks
     jobs: Jobs
+    holds: Holds
     builds: Builds
     reservations: Reservations
     agent_tokens: AgentTokens
@@ -47,14 +49,16 @@ class Model:
 
 def build_model(*, settings: Settings, seed: int, agent_token: str) -> Model:
     """An organisation with one cluster, no queue and no job yet."""
-    identities, agenda, events = Identities(seed), Agenda(), EventBus()
+    identities = Identities(seed, token_form=settings.token_form, jwt_characters=settings.limits.jwt_characters)
+    agenda, events = Agenda(), EventBus()
     limits = settings.limits
     jobs = Jobs(events)
     # The order matters: each of these acts on a job's transition, and a retry must come last, when
     # the job it replaces is settled.
     reservations = Reservations(jobs=jobs, agenda=agenda)
     JobDeadlines(jobs=jobs, agenda=agenda, expires_after=limits.scheduled_expires_after)
-    builds = Builds(jobs=jobs, identities=identities, settings=settings)
+    holds = Holds(jobs=jobs, agenda=agenda)
+    builds = Builds(jobs=jobs, holds=holds, identities=identities, settings=settings)
     return Model(
         settings=settings,
         identities=identities,
@@ -63,9 +67,15 @@ def build_model(*, settings: Settings, seed: int, agent_token: str) -> Model:
         agenda=agenda,
         events=events,
         access_log=AccessLog(),
-        queues=Queues(agenda=agenda, events=events, disconnected_after=limits.queue_disconnected_after),
+        queues=Queues(
+            agenda=agenda,
+            events=events,
+            disconnected_after=limits.queue_disconnected_after,
+            aliases=dict.fromkeys(settings.default_queue_aliases, settings.default_queue),
+        ),
         stacks=Stacks(identities=identities, events=events, quota=limits.stack_quota),
         jobs=jobs,
+        holds=holds,
         builds=builds,
         reservations=reservations,
         agent_tokens=AgentTokens(identities=identities, first=agent_token),

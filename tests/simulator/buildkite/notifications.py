@@ -1,5 +1,6 @@
 """Stack notifications: what may be said about a job, how long and how often."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from tests.simulator.buildkite.events import EventBus, NotificationCreated
@@ -18,8 +19,10 @@ class Notifications:
         self._limits = limits
         self._events = events
 
-    def create(self, job: Job | None, detail: str, *, dialect: Dialect, stated: datetime | None, at: datetime) -> None:
-        """Add one notification to a job.
+    def create(
+        self, job: Job | None, detail: str, *, dialect: Dialect, stated: datetime | None, at: datetime
+    ) -> Notification:
+        """Add one notification to a job; give it.
 
         Args:
             job: The job, or None when there is none with the id given.
@@ -49,5 +52,14 @@ class Notifications:
                 f"job has too many notifications (maximum is {limits.per_job})",
                 rule=Rule.NOTIFICATIONS_PER_JOB,
             )
-        job.notifications.append(Notification(at=stated or at, detail=detail))
+        notification = Notification(at=stated or at, detail=detail)
+        job.notifications.append(notification)
         self._events.publish(NotificationCreated(at=at, job_id=job.id, label=job.step.shown_label, detail=detail))
+        return notification
+
+    @staticmethod
+    def mix_untimed(job: Job, created: Sequence[Notification]) -> None:
+        """Order notifications of one request that named no time, which is the service's choice: last to first."""
+        places = [place for place, kept in enumerate(job.notifications) if any(kept is one for one in created)]
+        for place, notification in zip(places, reversed(created), strict=True):
+            job.notifications[place] = notification

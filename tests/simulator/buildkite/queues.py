@@ -1,5 +1,6 @@
 """The cluster's queues: paused or not, and whether anybody still polls them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -29,10 +30,13 @@ class Queue:
 class Queues:
     """Queues by key. A listing keeps a queue Connected for a while; silence disconnects it."""
 
-    def __init__(self, *, agenda: Agenda, events: EventBus, disconnected_after: timedelta) -> None:
+    def __init__(
+        self, *, agenda: Agenda, events: EventBus, disconnected_after: timedelta, aliases: Mapping[str, str]
+    ) -> None:
         self._agenda = agenda
         self._events = events
         self._disconnected_after = disconnected_after
+        self._aliases = aliases
         self._by_key: dict[str, Queue] = {}
 
     def __getitem__(self, key: str) -> Queue:
@@ -41,6 +45,10 @@ class Queues:
     def find(self, key: str) -> Queue | None:
         """The queue with that key, if there is one."""
         return self._by_key.get(key)
+
+    def named_by_a_stack(self, name: str) -> Queue | None:
+        """The queue that a stack means: stacks may call the default queue by an alias. Agents may not."""
+        return self.find(self._aliases.get(name, name))
 
     def add(self, queue: Queue) -> None:
         """Add a queue to the cluster."""

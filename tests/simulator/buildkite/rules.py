@@ -7,6 +7,7 @@ from enum import StrEnum
 class Rule(StrEnum):
     """One documented rule each; breaking one is counted as a violation."""
 
+    ACCEPT = "a request accepts application/json"
     JSON_BODY = "the body is a JSON object, sent as application/json"
     REQUIRED_FIELD = "required fields are present and of the documented type"
     STACK_KEY = "a stack key is 1 to 80 bytes of letters, digits, '_' and '-'"
@@ -35,6 +36,7 @@ class Refusal(Exception):
         status: HTTP status of the answer.
         message: The `message` of the answer; never holds a credential.
         rule: The documented rule the request broke, or None when it broke none (a race, say).
+        json: Whether the answer is JSON.
         extra: Further fields of the answer's body.
         headers: Further headers of the answer.
     """
@@ -47,10 +49,12 @@ class Refusal(Exception):
         rule: Rule | None = None,
         extra: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
+        json: bool = True,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.rule = rule
+        self.json = json
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})

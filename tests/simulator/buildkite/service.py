@@ -19,6 +19,7 @@ from tests.simulator.buildkite.rate_limits import RateStatus
 from tests.simulator.buildkite.rules import Refusal, Rule
 from tests.simulator.buildkite.stacks_api import StacksApi
 
+_NOT_FOUND = 404
 _RATE_LIMITED = 429
 
 
@@ -61,11 +62,18 @@ class Service:
             refusal = None
         except Refusal as refused:
             refusal = refused
-            headers = dict(refused.headers)
-            answer = Answer(status=refused.status, body={"message": refused.message, **refused.extra}, headers=headers)
+            answer = self._refused(refused, fault)
         self._log(request, now, trace, endpoint, answer.status, refusal, fault)
         lost = fault is not None and fault.kind in _WITHOUT_ANSWER
         return _served(answer, fault, lost=lost)
+
+    def _refused(self, refusal: Refusal, fault: Fault | None) -> Answer:
+        """What the client is told; the access log keeps the whole reason."""
+        if not refusal.json:
+            return Answer(status=refusal.status, headers={**refusal.headers, "Content-Type": "text/html"})
+        terse = refusal.status == _NOT_FOUND and fault is None and not self._model.settings.not_found_says_what
+        message = "Not Found" if terse else refusal.message
+        return Answer(status=refusal.status, body={"message": message, **refusal.extra}, headers=dict(refusal.headers))
 
     def _route(self, request: Request) -> tuple[Endpoint, Mapping[str, str]]:
         try:
@@ -76,7 +84,7 @@ class Service:
 
     def _answer(self, call: Call, fault: Fault | None) -> Answer:
         if fault is not None and fault.kind in _BEFORE_THE_EFFECT:
-            raise Refusal(fault.status, f"scripted fault: {fault.kind}", headers=fault.headers)
+            raise Refusal(fault.status, fault.message or f"scripted fault: {fault.kind}", headers=fault.headers)
         if not self._model.available:
             raise Refusal(503, "The organization is unavailable")
         raw = call.request.environ.get("RAW_URI", "").partition("?")[0]
@@ -101,6 +109,8 @@ class Service:
         limit = call.endpoint.requests_per_second(self._model.settings.limits.rates)
         if limit is None:
             return None
+        if self._model.settings.requires_accept and "application/json" not in call.request.headers.get("Accept", ""):
+            raise Refusal(406, "Accept must name application/json", rule=Rule.ACCEPT, json=False)
         token = self._stacks.authorise(call)
         who = call.arguments.get("stack_key", token.uuid)
         call.trace.stack_key = call.arguments.get("stack_key")

@@ -3,6 +3,14 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any, Self
+
+
+class TokenForm(StrEnum):
+    """What a job acquisition token looks like. Clients have met both."""
+
+    OPAQUE = "opaque"  # a prefix and 32 characters
+    JWT = "jwt"  # three base64url segments, 1,400 characters
 
 
 class Dialect(StrEnum):
@@ -71,6 +79,7 @@ class Limits:
     agent_lost_after: timedelta = timedelta(minutes=3)
     scheduled_expires_after: timedelta = timedelta(days=30)
     chunk_bytes: int = 102_400
+    jwt_characters: int = 1_400
 
     def notifications(self, dialect: Dialect) -> NotificationLimits:
         """The notification limits one dialect publishes."""
@@ -79,7 +88,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything about the simulated service that a test may choose."""
+    """Everything about the simulated service that a test may choose.
+
+    The fields from `shows_runnable_at` on choose between answers that the real service may give; see `harsh`.
+    """
 
     dialects: frozenset[Dialect] = BOTH_DIALECTS
     limits: Limits = field(default_factory=Limits)
@@ -88,10 +100,39 @@ class Settings:
     cluster_name: str = "Simulated cluster"
     default_queue: str = "default"
     """The queue of steps and agents that name none."""
+    default_queue_aliases: frozenset[str] = frozenset({"_default", "__default__"})
+    """What a stack may call the default queue besides. No queue of its own has such a key."""
     ping_interval_seconds: int = 1
     job_status_interval_seconds: int = 1
     heartbeat_interval_seconds: int = 60
     chunks_interval_seconds: int = 1
+    shows_runnable_at: bool = True
+    """A listing of the current dialect has `runnable_at`; the preview's never has."""
+    null_lists: bool = False
+    """`agent_query_rules`, `not_reserved`, `not_issued` and `errors` are null when empty."""
+    null_priority: bool = False
+    """A job whose step names no priority has null in place of 0."""
+    token_form: TokenForm = TokenForm.OPAQUE
+    not_found_says_what: bool = True
+    """The message of a 404 says whether the stack, the queue or the job is unknown."""
+    ended_shows_result: bool = False
+    """The state look-up calls an ended job `passed` or `failed` in place of `finished`."""
+    requires_accept: bool = False
+    """A request to the Stacks API that does not name application/json in `Accept` is answered 406, without JSON."""
+
+    @classmethod
+    def harsh(cls, **changes: Any) -> Self:  # noqa: ANN401  (the fields' own)
+        """A service that gives the answer that is harder for a client wherever it may give either."""
+        values: dict[str, Any] = {
+            "shows_runnable_at": False,
+            "null_lists": True,
+            "null_priority": True,
+            "token_form": TokenForm.JWT,
+            "not_found_says_what": False,
+            "ended_shows_result": True,
+            "requires_accept": True,
+        }
+        return cls(**{**values, **changes})
 
     def __post_init__(self) -> None:
         """Refuse what would break a real client: an interval of zero makes the agent panic."""

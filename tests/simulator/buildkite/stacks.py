@@ -52,6 +52,8 @@ class Stacks:
     ) -> tuple[Stack, bool]:
         """Register a stack or update it, which may bind it to another queue.
 
+        A key is unique in the organisation: two stacks that chose the same one are one stack to the service.
+
         Returns:
             The stack and whether it is new.
 
@@ -60,6 +62,7 @@ class Stacks:
         """
         stack = self._by_key.get(key)
         new = stack is None
+        before = None if stack is None or stack.queue_key == queue_key else stack.queue_key
         if stack is None:
             if len(self._by_key) >= self._quota:
                 raise Refusal(403, "This organization has reached its limit of active stacks")
@@ -69,7 +72,7 @@ class Stacks:
             self._by_key[key] = stack
         stack.type, stack.queue_key, stack.metadata = stack_type, queue_key, dict(metadata)
         stack.last_connected_on = at
-        self._events.publish(StackRegistered(at=at, stack_key=key, queue_key=queue_key, new=new))
+        self._events.publish(StackRegistered(at=at, stack_key=key, queue_key=queue_key, new=new, before=before))
         return stack, new
 
     def deregister(self, stack: Stack, at: datetime) -> None:

@@ -2,26 +2,26 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from tests.simulator.buildkite.access_log import Actor, ActorKind
 from tests.simulator.buildkite.body import Fields, iso, parse_time
 from tests.simulator.buildkite.call import Answer, Call, Handler
 from tests.simulator.buildkite.cursor import cursor_behind, position_of
-from tests.simulator.buildkite.job import Job, Outcome, StackFinish
+from tests.simulator.buildkite.job import Job, Notification, Outcome, StackFinish
 from tests.simulator.buildkite.model import Model
 from tests.simulator.buildkite.operations import Operation
 from tests.simulator.buildkite.queues import Queue
 from tests.simulator.buildkite.rules import Refusal, Rule
 from tests.simulator.buildkite.settings import Dialect
 from tests.simulator.buildkite.stacks import Stack
-from tests.simulator.buildkite.stacks_bodies import listed_job, listed_queue, registered_stack
+from tests.simulator.buildkite.stacks_bodies import listed_job, listed_queue, registered_stack, wire_state
 from tests.simulator.buildkite.states import OVER, JobState
 from tests.simulator.buildkite.tokens import AgentToken
 
 _STACK_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_STACK_TYPES = frozenset({"custom", "kubernetes"})
+_STACK_TYPES = frozenset({"custom", "kubernetes", "elastic"})
 
 
 class StacksApi:
@@ -109,7 +109,7 @@ class StacksApi:
         # The preview has no parameter to pass a cursor back by, so it shows none.
         end_cursor = cursor_behind(jobs[-1]) if jobs and dialect is Dialect.CURRENT else None
         body = {
-            "jobs": [listed_job(job, dialect) for job in jobs],
+            "jobs": [listed_job(job, dialect, self._model.settings) for job in jobs],
             "page_info": {"has_next_page": more, "end_cursor": end_cursor},
             "cluster_queue": listed_queue(queue),
         }
@@ -135,7 +135,7 @@ class StacksApi:
                 job, stack.key, timedelta(seconds=seconds), call.now
             )
             (reserved if held else not_reserved).append(job_id)
-        return Answer(body={"reserved": reserved, "not_reserved": not_reserved})
+        return Answer(body={"reserved": reserved, "not_reserved": self._list_or_null(not_reserved)})
 
     def _get_job(self, call: Call) -> Answer:
         self._stack(call)
@@ -148,7 +148,13 @@ class StacksApi:
         call.trace.about(job_ids)
         found = (self._model.jobs.find(job_id) for job_id in job_ids)
         return Answer(
-            body={"states": {job.id: job.wire_state for job in found if job is not None and not job.withheld}}
+            body={
+                "states": {
+                    job.id: wire_state(job, self._model.settings)
+                    for job in found
+                    if job is not None and not job.withheld
+                }
+            }
         )
 
     def _finish(self, call: Call) -> Answer:
@@ -210,19 +216,24 @@ class StacksApi:
             )
         call.trace.about(dict.fromkeys(str(item.raw("job_uuid")) for item in items))
         errors: defaultdict[str, list[int]] = defaultdict(list)
+        untimed: defaultdict[str, list[Notification]] = defaultdict(list)
         for index, item in enumerate(items):
             try:
                 stated = parse_time(item.raw("timestamp")) if item.has("timestamp") else None
                 job = self._model.jobs.find(item.text("job_uuid"))
-                self._model.notifications.create(
+                created = self._model.notifications.create(
                     job, item.text("detail"), dialect=Dialect.CURRENT, stated=stated, at=call.now
                 )
+                if stated is None:
+                    untimed[item.text("job_uuid")].append(created)
             except Refusal as refusal:
                 errors[refusal.message].append(index)
                 if refusal.rule is not None:
                     call.trace.breaks(refusal.rule, f"notifications[{index}]: {refusal.message}")
         notices_sent = [{"error": error, "indexes": indexes} for error, indexes in errors.items()]
-        return Answer(body={"errors": notices_sent})
+        for job_id, created_untimed in untimed.items():
+            self._model.notifications.mix_untimed(self._model.jobs[job_id], created_untimed)
+        return Answer(body={"errors": self._list_or_null(notices_sent)})
 
     def _issue_tokens(self, call: Call) -> Answer:
         stack = self._stack(call)
@@ -252,7 +263,7 @@ class StacksApi:
                     "expires_at": iso(token.expires_at),
                 }
             )
-        return Answer(status=201, body={"job_acquisition_tokens": issued, "not_issued": not_issued})
+        return Answer(status=201, body={"job_acquisition_tokens": issued, "not_issued": self._list_or_null(not_issued)})
 
     def _identity(self, call: Call) -> Answer:
         token = self.authorise(call)
@@ -270,11 +281,15 @@ class StacksApi:
         }
         return Answer(body=body)
 
+    def _list_or_null(self, values: Sequence[object]) -> Sequence[object] | None:
+        """A list as a client in Go may have to read it."""
+        return None if self._model.settings.null_lists and not values else values
+
     def _stack(self, call: Call) -> Stack:
         return self._model.stacks.get(call.stack_key, call.now)
 
     def _queue(self, key: str) -> Queue:
-        queue = self._model.queues.find(key)
+        queue = self._model.queues.named_by_a_stack(key)
         if queue is None:
             raise Refusal(404, "Queue not found")
         return queue
@@ -295,7 +310,7 @@ class StacksApi:
 
     def _metadata(self, value: object) -> Mapping[str, str]:
         if not isinstance(value, dict):
-            raise Refusal(422, "metadata is required and must be an object", rule=Rule.REQUIRED_FIELD)
+            raise Refusal(400, "metadata is required and must be an object", rule=Rule.REQUIRED_FIELD)
         if not all(isinstance(text, str) for text in value.values()):
             raise Refusal(422, "metadata values must be strings", rule=Rule.METADATA)
         limits = self._limits

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 
 class JobState(StrEnum):
-    """Every state a job can show.
+    """Every state a job can show. `PASSED` and `FAILED` are two more names of `FINISHED`, on the wire only.
 
     Source: the job states of the public REST and agent documentation, all lower case on the wire.
     """
@@ -20,12 +20,16 @@ class JobState(StrEnum):
     UNBLOCKED_FAILED = "unblocked_failed"
     LIMITING = "limiting"
     LIMITED = "limited"
+    PLATFORM_LIMITING = "platform_limiting"
+    PLATFORM_LIMITED = "platform_limited"
     SCHEDULED = "scheduled"
     RESERVED = "reserved"
     ASSIGNED = "assigned"
     ACCEPTED = "accepted"
     RUNNING = "running"
     FINISHED = "finished"
+    PASSED = "passed"
+    FAILED = "failed"
     CANCELING = "canceling"
     CANCELED = "canceled"
     EXPIRED = "expired"
@@ -38,6 +42,8 @@ class JobState(StrEnum):
 OVER = frozenset(
     {
         JobState.FINISHED,
+        JobState.PASSED,
+        JobState.FAILED,
         JobState.CANCELED,
         JobState.EXPIRED,
         JobState.TIMED_OUT,
@@ -61,8 +67,19 @@ WITH_AN_AGENT = frozenset(
 ACQUIRABLE = frozenset({JobState.SCHEDULED, JobState.RESERVED})
 """States from which an agent may acquire the job."""
 
+HELD = frozenset(
+    {
+        JobState.PENDING,
+        JobState.WAITING,
+        JobState.BLOCKED,
+        JobState.LIMITED,
+        JobState.PLATFORM_LIMITED,
+    }
+)
+"""States in which a job waits for something and is not listed, and out of which `Buildkite.release` lets it."""
+
 _NEVER_RAN = frozenset({JobState.CANCELED, JobState.EXPIRED, JobState.SKIPPED, JobState.BROKEN})
-_RUNNABLE = frozenset({JobState.LIMITING, JobState.SCHEDULED}) | _NEVER_RAN
+_RUNNABLE = frozenset({JobState.LIMITING, JobState.PLATFORM_LIMITING, JobState.SCHEDULED}) | _NEVER_RAN
 _TAKEN = frozenset({JobState.ASSIGNED, JobState.ACCEPTED})
 _CUT_SHORT = frozenset({JobState.FINISHED, JobState.CANCELING, JobState.TIMING_OUT})
 
@@ -77,6 +94,8 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         JobState.UNBLOCKED_FAILED: _NEVER_RAN,
         JobState.LIMITING: _NEVER_RAN | {JobState.LIMITED, JobState.SCHEDULED},
         JobState.LIMITED: _RUNNABLE,
+        JobState.PLATFORM_LIMITING: _NEVER_RAN | {JobState.PLATFORM_LIMITED, JobState.SCHEDULED},
+        JobState.PLATFORM_LIMITED: _RUNNABLE,
         JobState.SCHEDULED: _NEVER_RAN
         | _TAKEN
         | {JobState.RESERVED, JobState.FINISHED, JobState.TIMED_OUT, JobState.LIMITED},

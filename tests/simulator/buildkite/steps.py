@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from tests.simulator.buildkite.states import HELD, JobState
+
 _QUEUE_RULE = "queue="
 
 
@@ -16,11 +18,18 @@ class Step:
         label: What the build page shows; the key or command when empty.
         queue: Key of the cluster queue. None: the `queue=` rule in `agents`, else the default queue.
         agents: Agent rules "key=value"; the queue's rule need not be repeated.
-        priority: Higher runs sooner.
+        priority: Higher runs sooner. None: the pipeline names none, which counts as 0.
         retry_automatic_limit: How many times a failed job is retried, each time as a new job.
         retry_exit_statuses: Exit statuses that are retried; None: every one but 0.
-        scheduled_at: In the future: the job is pending until then. In the past: the job is scheduled
-            at once, but listed as old as this. None: now.
+        scheduled_at: In the past: the job is listed as old as this. None: when its build was created, whatever
+            holds the job back afterwards.
+        held: The state in which the job is created and not listed, until `Buildkite.release`; one of `HELD`.
+        runnable_after: How long after its creation the job is released by itself; it is `waiting` until then
+            where `held` does not say otherwise.
+        waits_for: Keys of steps of the same build that must pass first, as before a wait step. When one fails,
+            the job is `waiting_failed` for ever.
+        concurrency_group: Of the jobs that name the same group only `concurrency` are runnable at a time; the
+            others are `limited`, the oldest first in line.
         timeout: How long the job may run before it is timed out.
     """
 
@@ -29,12 +38,24 @@ class Step:
     label: str = ""
     queue: str | None = None
     agents: Sequence[str] = ()
-    priority: int = 0
+    priority: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     retry_automatic_limit: int = 0
     retry_exit_statuses: Sequence[int] | None = None
     scheduled_at: datetime | None = None
+    held: JobState | None = None
+    runnable_after: timedelta | None = None
+    waits_for: Sequence[str] = ()
+    concurrency_group: str | None = None
+    concurrency: int = 1
     timeout: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no pipeline can mean."""
+        if self.held is not None and self.held not in HELD:
+            raise ValueError(f"a job cannot be held in the state {self.held}")
+        if self.concurrency < 1:
+            raise ValueError("a concurrency group lets at least one job run")
 
     @property
     def shown_label(self) -> str:
@@ -71,7 +92,7 @@ class Build:
     number: int
     pipeline_slug: str
     pipeline_id: str
-    branch: str
+    branch: str | None
     commit: str
     message: str
     created_at: datetime

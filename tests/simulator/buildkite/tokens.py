@@ -34,7 +34,13 @@ class AgentTokens:
     def __init__(self, *, identities: Identities, first: str) -> None:
         self._identities = identities
         self._valid: dict[str, AgentToken] = {}
+        self._ever_valid: set[str] = set()
         self.accept(first, "Simulated agent token")
+
+    @property
+    def ever_valid(self) -> frozenset[str]:
+        """The values that were valid at some time."""
+        return frozenset(self._ever_valid)
 
     def find(self, value: str) -> AgentToken | None:
         """The token with that value, if it is valid."""
@@ -42,6 +48,7 @@ class AgentTokens:
 
     def accept(self, value: str, description: str) -> None:
         """Make a value valid."""
+        self._ever_valid.add(value)
         self._valid[value] = AgentToken(uuid=self._identities.uuid(), description=description)
 
     def issue(self, description: str) -> str:

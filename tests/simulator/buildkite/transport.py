@@ -1,5 +1,7 @@
 """The simulated Buildkite without sockets: an httpx transport, for worlds on a virtual clock."""
 
+from collections.abc import Callable
+
 import httpx
 from werkzeug import Request
 from werkzeug.test import EnvironBuilder
@@ -8,8 +10,12 @@ from tests.simulator.buildkite.buildkite import Buildkite
 from tests.simulator.buildkite.faults import FaultKind
 
 
-def transport(buildkite: Buildkite) -> httpx.BaseTransport:
-    """Carries the requests of an httpx client to `buildkite`."""
+def transport(buildkite: Buildkite, *, wait: Callable[[float], None] = lambda _: None) -> httpx.BaseTransport:
+    """Carries the requests of an httpx client to `buildkite`.
+
+    Args:
+        wait: lets the seconds pass that a late answer takes, or the client's patience with it.
+    """
 
     def carry(request: httpx.Request) -> httpx.Response:
         raw = request.url.raw_path.decode()
@@ -27,6 +33,8 @@ def transport(buildkite: Buildkite) -> httpx.BaseTransport:
                 raise httpx.ConnectError("connection refused", request=request)
             raise httpx.ReadError("connection reset", request=request)
         patience = request.extensions.get("timeout", {}).get("read")
+        if served.late_seconds:
+            wait(served.late_seconds if patience is None else min(served.late_seconds, patience))
         if patience is not None and served.late_seconds > patience:
             raise httpx.ReadTimeout("no answer in time", request=request)
         return httpx.Response(served.status, headers=dict(served.headers), content=served.body, request=request)

@@ -80,7 +80,7 @@ class Show:
         sys.stdout.write("\n")
 
     def _after(self, job: JobView, at: datetime) -> str:
-        return f"{(at - (job.scheduled_at or self._started_at)).total_seconds():5.1f}"
+        return f"{(at - (job.runnable_at or job.scheduled_at)).total_seconds():5.1f}"
 
     def _bar(self, job: JobView, vm: Instance | None, ended_at: datetime, span: float) -> str:
         """One character for each part of the demo's time."""

@@ -2,7 +2,8 @@
 
 from tests.simulator.lambda_host.environment import Completed
 from tests.simulator.lambda_host.host import LambdaHost
+from tests.simulator.lambda_host.moments import ANYWHERE, PUNCTUAL, moments
 from tests.simulator.lambda_host.schedule import Schedule
 from tests.simulator.lambda_host.signals import Wakes
 
-__all__ = ["Completed", "LambdaHost", "Schedule", "Wakes"]
+__all__ = ["ANYWHERE", "PUNCTUAL", "Completed", "LambdaHost", "Schedule", "Wakes", "moments"]

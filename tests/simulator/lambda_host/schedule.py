@@ -1,21 +1,34 @@
 """A schedule that invokes a function every so often, whether or not the last invocation has ended."""
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from tests.simulator.lambda_host.environment import Completed
 from tests.simulator.lambda_host.host import LambdaHost
+from tests.simulator.lambda_host.moments import ANYWHERE, moments
 
 
 class Schedule:
-    """Fires at once and then at its period, until it is closed."""
+    """Fires once in each period, anywhere in it, until it is closed."""
 
     def __init__(
-        self, host: LambdaHost, *, period_seconds: float, on_completed: Callable[[Completed], None] = lambda _: None
+        self,
+        host: LambdaHost,
+        *,
+        period_seconds: float,
+        seed: str,
+        jitter: tuple[float, float] = ANYWHERE,
+        on_completed: Callable[[Completed], None] = lambda _: None,
     ) -> None:
+        """Begin the first period.
+
+        Args:
+            seed: of the moments within the periods; see `moments`, also for `jitter`.
+        """
         self._host = host
-        self._period_seconds = period_seconds
+        self._moments = moments(seed, period_seconds=period_seconds, jitter=jitter)
         self._on_completed = on_completed
         self._closing = threading.Event()
         self._invocations: list[threading.Thread] = []
@@ -28,11 +41,13 @@ class Schedule:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._closing.is_set():
+        began = time.monotonic()
+        for seconds in self._moments:
+            if self._closing.wait(max(0.0, began + seconds - time.monotonic())):
+                return
             thread = threading.Thread(target=self._fire, daemon=True)
             self._invocations.append(thread)
             thread.start()
-            self._closing.wait(self._period_seconds)
 
     def _fire(self) -> None:
         self._on_completed(self._host.invoke({"source": "aws.scheduler", "time": datetime.now(UTC).isoformat()}))

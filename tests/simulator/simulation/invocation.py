@@ -79,19 +79,21 @@ class Invocation:
         self._go_on()
 
     def _go_on(self) -> None:
-        """One piece; never inside another piece of the same function's."""
+        """One piece. It comes inside another piece of the same function's only when that has outlived its lease."""
         simulation = self.simulation
-        if self.function in simulation.on_stack:
+        if simulation.on_stack[self.function] and not simulation.is_overtaken(self.function):
             simulation.kernel.after(RETRY, "", self._go_on)
             return
-        simulation.on_stack.add(self.function)
+        if simulation.on_stack[self.function]:
+            simulation.overlaps += 1
+        simulation.on_stack[self.function] += 1
         try:
             pause = next(self._pauses, None)
         except Died:
             simulation.crashes += 1
             return
         finally:
-            simulation.on_stack.discard(self.function)
+            simulation.on_stack[self.function] -= 1
         if pause is None:
             simulation.rest(self)
         else:
@@ -101,4 +103,6 @@ class Invocation:
         """One cycle, by the function's own clock."""
         skew = self.simulation.skew.get(self.function, timedelta())
         with self.simulation.meter.included():
-            return self.wired.work(now + skew, fence)
+            busy = self.wired.work(now + skew, fence)
+            self.simulation.spend_rest()
+        return busy

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 
 from tests.simulator.clock import EPOCH
@@ -19,6 +20,8 @@ class Kernel:
         self.steps = 0
         self.trace: list[str] = []
         self.after_each: list[Callable[[], None]] = []
+        self.aside: Callable[[], AbstractContextManager[None]] = nullcontext
+        """What the rest of the world happens within while a function sleeps: its CPU is not the function's."""
 
     def now(self) -> datetime:
         """See the port."""
@@ -26,7 +29,8 @@ class Kernel:
 
     def sleep(self, duration: timedelta) -> None:
         """See the port. What falls due meanwhile happens meanwhile."""
-        self.run_until(self._now + max(timedelta(), duration))
+        with self.aside():
+            self.run_until(self._now + max(timedelta(), duration))
 
     def after(self, delay: timedelta, name: str, action: Callable[[], None]) -> None:
         """Let that happen later; of two at the same moment the one asked for first."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -46,6 +47,7 @@ class Mortal:
             return self._process.call(point, lambda: perform(*args, **kwargs), size)
 
         call.__name__ = method
+        call.__qualname__ = point
         return call
 
 
@@ -61,6 +63,8 @@ class Process:
         note: Callable[[str], None],
         around: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
         take_in: Callable[[str, Sequence[object]], None] = lambda _point, _answer: None,
+        before_task: Callable[[str], timedelta] = lambda _: timedelta(),
+        after_task: Callable[[str, object], timedelta] = lambda _point, _answer: timedelta(),
     ) -> None:
         """A process.
 
@@ -68,7 +72,11 @@ class Process:
             pass_time: lets the time of a call pass, by its point and how many things it is about.
             around: what each call's performance is done within.
             take_in: lets the time pass that an answer of several things takes.
+            before_task: how long after it was begun a call beside the cycle takes effect.
+            after_task: how long after its effect such a call's answer is there.
         """
+        self.before_task = before_task
+        self.after_task = after_task
         self.name = name
         self.alive = True
         self._judge = judge

@@ -94,6 +94,15 @@ def write(simulation: Simulation, chance: random.Random, without: frozenset[str]
     return story
 
 
+def slow_down(story: RandomRun, seed: int) -> None:
+    """Let some answers of Buildkite's take seconds: a cycle with several of them outlives its lease."""
+    chance = random.Random(f"{seed} slow answers")  # a stream of its own, so that it moves no other draw
+    for _ in range(chance.choice([0, 0, 2, 6])):
+        operation, seconds, times = chance.choice(STACKS_FAULTS), chance.uniform(1, 12), chance.choice([1, 2, 6])
+        script = partial(story.simulation.buildkite.faults.delay_answer, operation, seconds=seconds, times=times)
+        story.at(chance.uniform(0, STORY_SECONDS), f"buildkite is slow: {operation}", script)
+
+
 def push_pipeline(simulation: Simulation) -> None:
     """The demo's pipeline, and its two cancellations."""
     build = simulation.buildkite.create_build(steps=PIPELINE)

@@ -5,19 +5,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from tests.simulator.buildkite import Settings as BuildkiteSettings
+from tests.simulator.lambda_host import ANYWHERE, PUNCTUAL, moments
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.simulation.fault_injection import doomed, lie_in_wait
 from tests.simulator.simulation.invariants import BrokenPromise
 from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.process import WRITES, Fate
-from tests.simulator.simulation.random_run import STORY_SECONDS, push_pipeline, write
-from tests.simulator.simulation.simulation import Nature, Simulation, plain_ec2
+from tests.simulator.simulation.random_run import STORY_SECONDS, push_pipeline, slow_down, write
+from tests.simulator.simulation.simulation import PERIOD_SECONDS, Nature, Simulation, plain_ec2
 
 BOUND_SECONDS = 2_000.0
 """How long after the last fault everything must be over: two boots, a reservation, an agent that Buildkite finds
 lost after minutes, and the ten minutes for which EC2 may hide a VM."""
 
-PIPELINE_SECONDS = 140.0
+PIPELINE_SECONDS = 160.0
 """Long enough for the undisturbed pipeline to be over, so that every death in it is a death of something."""
 
 NO_CAPACITY = {"on-demand:m7i.large:eu-central-1a": 1, "on-demand:m6i.large:eu-central-1a": 0}
@@ -72,10 +74,18 @@ class Malice:
         return Fate.GOES_ON if f"f{self.injected}" in self._without else fate
 
 
-def play(seed: int, without: frozenset[str] = frozenset()) -> Report:
+def play(
+    seed: int,
+    without: frozenset[str] = frozenset(),
+    *,
+    prompt: bool = False,
+    buildkite: BuildkiteSettings | None = None,
+) -> Report:
     """One world, from its seed alone.
 
     Args:
+        prompt: schedules fire at the beginning of their minute, and no answer of Buildkite's is slow.
+        buildkite: which of the answers that the real one may give it gives.
         without: parts to leave out, as `Report.parts` names them: `s3` is the third event of the story, `f2` the
             second fault at a port.
     """
@@ -105,10 +115,14 @@ def play(seed: int, without: frozenset[str] = frozenset()) -> Report:
         writes_per_second=writes_per_second,
         conflicts=conflicts,
         warm=seed % 2 == 1,
+        jitter_seconds=PUNCTUAL if prompt else ANYWHERE,
+        buildkite=buildkite or BuildkiteSettings(),
     )
     simulation = Simulation(seed=seed, nature=nature, judge=malice)
     story = write(simulation, chance, without)
     lie_in_wait(story, seed)
+    if not prompt:
+        slow_down(story, seed)
     report = tell(simulation, seed=seed, faults=lambda: malice.injected)
     parts = (*(f"s{n}" for n in range(1, story.events + 1)), *(f"f{n}" for n in range(1, report.faults + 1)))
     return replace(report, parts=tuple(part for part in parts if part not in without))
@@ -141,7 +155,9 @@ def undisturbed(seed: int = 0) -> Simulation:
     """The pipeline alone, in a world in which nothing goes wrong."""
     simulation = Simulation(seed=seed, nature=Nature(ec2=plain_ec2()))
     # Just before the tracker's schedule fires: it goes home when nothing lives, and would otherwise sleep a minute.
-    simulation.kernel.after(timedelta(seconds=54), "the pipeline is pushed", lambda: push_pipeline(simulation))
+    fires = moments(f"{seed} tracker", period_seconds=PERIOD_SECONDS)
+    soon = next(moment for moment in fires if moment > PERIOD_SECONDS) - 6
+    simulation.kernel.after(timedelta(seconds=soon), "the pipeline is pushed", lambda: push_pipeline(simulation))
     return simulation
 
 

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -31,15 +31,17 @@ from agent_stack.tracker.event_filter import EventFilter
 from agent_stack.tracker.reconcile import ReconcileRuns
 from agent_stack.wiring.options import dispatcher_options
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
+from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.catalog import NoShapes
 from tests.simulator.clock import EPOCH, FixedDeadline
 from tests.simulator.cloud import Caller as Ec2Caller
 from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.identity import SeededIds
+from tests.simulator.lambda_host import ANYWHERE, moments
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
 from tests.simulator.memory.rates import WRITES_PER_SECOND
-from tests.simulator.simulation.costs import Costs, Meter
+from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, Costs, Meter
 from tests.simulator.simulation.coverage import Coverage
 from tests.simulator.simulation.direct import DirectClient
 from tests.simulator.simulation.invariants import Invariants
@@ -58,8 +60,11 @@ FATE_WORDS = {
     Fate.REFUSED: "'s records are refused",
     Fate.ANSWER_LOST: "'s record: answer lost",
 }
-PERIOD = timedelta(seconds=60)  # of the schedules
+BESIDE = "ledger.write"
+"""What a task is charged as that is no call of a port itself: it makes one, and that is a write of the ledger's."""
+
 StepT = TypeVar("StepT")
+PERIOD_SECONDS = 60.0  # of the schedules
 CLASSES = """
 {"classes": {
   "default": {"instance_types": ["m7i.large", "m6i.large"], "image": "ami-0123456789abcdef0",
@@ -98,9 +103,13 @@ class Nature:
     watched: bool = True
     """Whether the promises are looked at after each event; thousands of VMs make that slow."""
     cold_seconds: float = 0.0
-    """Before the code of the first two invocations, whose processes are new; later ones take turns in these two."""
+    """Before the code of an invocation whose process is new."""
+    jitter_seconds: tuple[float, float] = ANYWHERE
+    """Where in its minute a schedule fires; drawn anew for each minute."""
     invoke_seconds: tuple[float, float] = (0.0, 0.0)
-    """From an invocation's moment to its code: the schedule's jitter and Lambda's own time."""
+    """From an invocation's moment to its code: Lambda's own time."""
+    buildkite: BuildkiteSettings = field(default_factory=BuildkiteSettings)
+    """Which of the answers that the real one may give it gives."""
     writes_per_second: float = WRITES_PER_SECOND
     conflicts: float = 0.0
     """How often a transaction meets another."""
@@ -163,10 +172,11 @@ class Simulation:
         self.chance = random.Random(seed)
         self.settings = Settings.from_environment(an_environment(**settings))
         self.meter = Meter()
+        self.kernel.aside = self.meter.excluded
         self._classes = classes
         self.store = Store()
         self.telemetry = RecordedTelemetry()
-        self.buildkite = Buildkite(now=self.kernel.now, seed=seed)
+        self.buildkite = Buildkite(now=self.kernel.now, seed=seed, settings=nature.buildkite)
         self.vms: dict[str, VirtualVm] = {}
         self.ec2 = Ec2(
             now=self.kernel.now, settings=nature.ec2, launch_templates=self._template, seed=seed, machines=self
@@ -176,6 +186,8 @@ class Simulation:
         self.points: list[str] = []
         """Every call of a port so far: the places at which a process can die."""
         self.crashes = 0
+        self.overlaps = 0
+        """How often a piece of work began inside one whose lease had run out."""
         self.requests: Counter[str] = Counter()
         """Requests by call, where they are counted (`Nature.costs`)."""
         self.billed: dict[str, list[float]] = defaultdict(list)
@@ -195,14 +207,9 @@ class Simulation:
             conflicts=lambda: self._in_conflict(quarrel),
         )
         self._ids = SeededIds(seed)
-        carrier = transport(self.buildkite)
 
-        def carry(request: httpx.Request) -> httpx.Response:
-            with self.meter.excluded():
-                return carrier.handle_request(request)
-
-        self.http = httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
-        self.on_stack: set[str] = set()
+        self.http = self._http()
+        self.on_stack: Counter[str] = Counter()
         self._warm: dict[str, list[Wired]] = defaultdict(list)
         self.laws = Invariants(simulation=self)
         self.buildkite.on_event(self.laws.on_buildkite)
@@ -212,7 +219,18 @@ class Simulation:
         self.ec2.on_event(lambda change: self.kernel.note(f"{change.instance.instance_id} {change.instance.state}"))
         self.kernel.after_each += [self._advance, self.laws.after_each] if nature.watched else []
         for function in nature.only:
-            self._schedule(function)
+            jitter = nature.jitter_seconds
+            self._schedule(function, moments(f"{seed} {function}", period_seconds=PERIOD_SECONDS, jitter=jitter))
+
+    def _http(self) -> httpx.Client:
+        """A client of the simulated Buildkite. What the service does is not charged to the product."""
+        carrier = transport(self.buildkite, wait=lambda seconds: self.kernel.sleep(timedelta(seconds=seconds)))
+
+        def carry(request: httpx.Request) -> httpx.Response:
+            with self.meter.excluded():
+                return carrier.handle_request(request)
+
+        return httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
 
     @property
     def faulty(self) -> bool:
@@ -314,16 +332,29 @@ class Simulation:
         """News reach a function, after that long."""
         self.kernel.after(timedelta(seconds=seconds), "", lambda: self._invoke(function, scheduled=False))
 
-    def _schedule(self, function: str) -> None:
-        late = timedelta()
-        if self._nature.costs is not None:
-            cold = self._nature.cold_seconds if self.kernel.now() - EPOCH < 2 * PERIOD else 0.0
-            late = timedelta(seconds=self.chance.uniform(*self._nature.invoke_seconds) + cold)
-        self.kernel.after(late, f"{function} is invoked", lambda: self._invoke(function, scheduled=True))
-        self.kernel.after(PERIOD, "", lambda: self._schedule(function))
+    def _schedule(self, function: str, fires: Iterator[float]) -> None:
+        """Let the schedule fire, this time and then again."""
+
+        def fire() -> None:
+            self._invoke(function, scheduled=True)
+            self._schedule(function, fires)
+
+        moment = EPOCH + timedelta(seconds=next(fires))
+        self.kernel.after(moment - self.kernel.now(), f"{function} is invoked", fire)
 
     def _invoke(self, function: str, *, scheduled: bool) -> None:
+        """Lambda finds a process, or starts one, and some time later its code runs."""
+        if self._nature.costs is None:
+            self._begin(function, self.wired(function), scheduled=scheduled)
+            return
+        seconds = 0.0 if self._warm[function] else self._nature.cold_seconds
+        if scheduled:  # what wakes a function otherwise has this in its own time
+            seconds += self.chance.uniform(*self._nature.invoke_seconds)
         wired = self.wired(function)
+        later = timedelta(seconds=seconds)
+        self.kernel.after(later, "", lambda: self._begin(function, wired, scheduled=scheduled))
+
+    def _begin(self, function: str, wired: Wired, *, scheduled: bool) -> None:
         invocation = Invocation(
             simulation=self,
             function=function,
@@ -333,6 +364,11 @@ class Simulation:
             scheduled=scheduled,
         )
         invocation.begin()
+
+    def is_overtaken(self, function: str) -> bool:
+        """Whether the lease of whoever works has run out under the work, so that another one may begin."""
+        lease = self.store.leases.get(function)
+        return lease is not None and lease.until is not None and lease.until <= self.kernel.now()
 
     def wired(self, function: str) -> Wired:
         """A process that is warm, or a new one."""
@@ -344,13 +380,17 @@ class Simulation:
         return self.telemetry
 
     def _process(self, function: str) -> Process:
+        used: set[str] = set()
+        parsed: dict[JobId, Run] = {}
         return Process(
             function,
             judge=self._fate,
-            pass_time=self._pass_time,
+            pass_time=partial(self._pass_time, used),
             note=self.kernel.note,
             around=self._around,
-            take_in=self._taker(),
+            take_in=partial(self._take_in, parsed),
+            before_task=partial(self._before_task, used),
+            after_task=partial(self._after_task, parsed),
         )
 
     def rest(self, invocation: Invocation) -> None:
@@ -366,44 +406,90 @@ class Simulation:
             self.hits(f"{point.partition(' ')[0]}{FATE_WORDS[fate]}")
         return fate
 
-    def _task_seconds(self, call: str) -> timedelta:
-        """How long after it was begun a task beside the cycle takes effect."""
-        if call == "launch":
-            return timedelta(seconds=self.chance.uniform(*self._nature.launch_latency))
-        if self._nature.costs is not None:
-            port = "fleet" if call == "describe" else "ledger"
-            return timedelta(seconds=self._nature.costs.waiting(f"{port}.{call}", 1, self.chance))
-        return timedelta(seconds=self.chance.uniform(*self._nature.latency))
+    def _pass_time(self, used: set[str], point: str, size: int) -> None:
+        """Each call takes a while, in which the rest of the world goes on.
 
-    def _pass_time(self, point: str, size: int) -> None:
-        """Each call takes a while, in which the rest of the world goes on."""
+        Args:
+            used: the services that the calling process has used already; this one is added.
+        """
         costs = self._nature.costs
         if costs is None:
             self.kernel.sleep(timedelta(seconds=self.chance.uniform(*self._nature.latency)))
             return
         call = point.partition(" ")[2]
-        seconds = costs.waiting(call, size, self.chance) + costs.working(call, size, self.meter.lap())
-        self.requests[call] += costs.requests(call, size)
+        requests = costs.requests(call, size)
+        self.requests[call] += requests
+        cpu = self._spend(costs.of_call(call, size) + self._first_use(used, call)) + self.meter.lap()
+        self._sleep(costs.waiting(call, requests, self.chance) + costs.seconds(cpu))
+
+    def spend_rest(self) -> None:
+        """Let the time pass that a cycle's own CPU took since its last call."""
+        if self._nature.costs is not None:
+            self._sleep(self._nature.costs.seconds(self.meter.lap()))
+
+    def _sleep(self, seconds: float) -> None:
         with self.meter.excluded():
             self.kernel.sleep(timedelta(seconds=seconds))
 
-    def _taker(self) -> Callable[[str, Sequence[object]], None]:
-        """What takes in one process's answers. It parses each version of a run once, as the real ledger does."""
-        parsed: dict[JobId, Run] = {}
+    def _spend(self, cpu: float) -> float:
+        self.meter.charge(cpu)
+        return cpu
 
-        def take_in(point: str, answer: Sequence[object]) -> None:
-            costs, call = self._nature.costs, point.partition(" ")[2]
-            if costs is None:
-                return
-            runs = {run.job_id: run for run in answer if isinstance(run, Run)}
-            known = sum(parsed.get(job_id) is run for job_id, run in runs.items())
-            parsed.update(runs)
-            seconds = costs.reading(call, len(answer) - known) + costs.reading(f"{call} known", known)
-            if seconds:
-                with self.meter.excluded():
-                    self.kernel.sleep(timedelta(seconds=seconds))
+    def _first_use(self, used: set[str], call: str) -> float:
+        """What the first call of a service costs a process besides; nothing afterwards."""
+        service = call.partition(".")[0]
+        if service in used:
+            return 0.0
+        used.add(service)
+        assert self._nature.costs is not None
+        return self._nature.costs.of_first_use(call)
 
-        return take_in
+    def _before_task(self, used: set[str], point: str) -> timedelta:
+        """How long after it was begun a task beside the cycle takes effect."""
+        costs, call = self._nature.costs, point.partition(" ")[2] or BESIDE
+        if call == "fleet.launch":
+            seconds = self.chance.uniform(*self._nature.launch_latency)
+        elif costs is not None:
+            seconds = costs.waiting(call, 1, self.chance)
+        else:
+            seconds = self.chance.uniform(*self._nature.latency)
+        if costs is not None:
+            if call != BESIDE:  # which is some of the stages' own code, that makes a request or none
+                self.requests[call] += 1
+            seconds += costs.seconds(self._spend(costs.of_call(call, 1) + self._first_use(used, call)))
+        return timedelta(seconds=seconds)
+
+    def _after_task(self, parsed: dict[JobId, Run], point: str, answer: object) -> timedelta:
+        """How long after its effect a task's answer is read."""
+        return timedelta(seconds=self._reading(parsed, point, answer) if isinstance(answer, list | tuple) else 0.0)
+
+    def _take_in(self, parsed: dict[JobId, Run], point: str, answer: Sequence[object]) -> None:
+        """Let the time pass that reading an answer of several things takes."""
+        if seconds := self._reading(parsed, point, answer):
+            self._sleep(seconds)
+
+    def _reading(self, parsed: dict[JobId, Run], point: str, answer: Sequence[object]) -> float:
+        """Seconds that an answer takes after its first page has come.
+
+        Args:
+            parsed: the runs that the process knows. It reads each version of a run once, as the real ledger does.
+        """
+        costs, call = self._nature.costs, point.partition(" ")[2]
+        if costs is None:
+            return 0.0
+        parts = {call: len(answer)}
+        if call == ACTIVE_RUNS and parsed:
+            known = sum(isinstance(run, Run) and parsed.get(run.job_id) is run for run in answer)
+            parts = {KNOWN: known, NEWS: len(answer) - known}
+        if call == ACTIVE_RUNS:
+            parsed.update({run.job_id: run for run in answer if isinstance(run, Run)})
+        pages = sum(costs.further_pages(part, size) for part, size in parts.items())
+        cpu = sum(costs.of_answer(part, size) for part, size in parts.items())
+        if parts.get(NEWS) and NEWS in costs.page_of_answer:  # they are asked for after the look that showed them
+            pages, cpu = pages + 1, cpu + costs.of_requests(call, 1)
+        if pages:
+            self.requests[f"{call} pages"] += pages
+        return costs.waiting(call, pages, self.chance) + costs.seconds(self._spend(cpu))
 
     def _around(self, point: str) -> AbstractContextManager[None]:
         """Adapters that are simulated are charged for by `Costs.cpu`, not by what the simulation takes."""
@@ -459,11 +545,7 @@ class Simulation:
             clock=self.kernel,
             ids=self._ids,
             telemetry=telemetry,
-            workers=KernelWorkers(
-                kernel=self.kernel,
-                process=process,
-                latency=self._task_seconds,
-            ),
+            workers=KernelWorkers(kernel=self.kernel, process=process),
         )
         if function == "dispatcher":
             in_flight = in_flight_of(ports)

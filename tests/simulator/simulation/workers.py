@@ -33,9 +33,9 @@ class KernelTask(Generic[ResultT]):
         return self.value  # type: ignore[return-value]  # set when it ended without an error
 
 
-def _method(task: Callable[[], object]) -> str:
-    """The port's method that a task calls: `Mortal` names its calls."""
-    return str(getattr(getattr(task, "func", task), "__name__", ""))
+def _point(task: Callable[[], object]) -> str:
+    """The port and method that a task calls, as in `dispatcher fleet.launch`: `Mortal` names its calls."""
+    return str(getattr(getattr(task, "func", task), "__qualname__", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +44,11 @@ class KernelWorkers:
 
     kernel: Kernel
     process: Process
-    latency: Callable[[str], timedelta]
 
     def submit(self, task: Callable[[], ResultT]) -> KernelTask[ResultT]:
         """See the port."""
         pending: KernelTask[ResultT] = KernelTask()
+        point = _point(task)
 
         def perform() -> None:
             if not self.process.alive:
@@ -60,9 +60,16 @@ class KernelWorkers:
                 return
             except AgentStackError as error:
                 pending.error = error
-            pending.ended = True
+            reading = self.process.after_task(point, pending.value)
+            if reading:
+                self.kernel.after(reading, "", end)
+            else:
+                end()
 
-        self.kernel.after(self.latency(_method(task)), "", perform)
+        def end() -> None:
+            pending.ended = self.process.alive
+
+        self.kernel.after(self.process.before_task(point), "", perform)
         return pending
 
     def wait(self, tasks: Sequence[Task[Any]], at_most: timedelta) -> None:

@@ -80,7 +80,6 @@ def test_a_preview_service_knows_no_current_paths() -> None:
         ({"type": "mainframe"}, Rule.STACK_TYPE),
         ({"metadata": {"n": 1}}, Rule.METADATA),
         ({"metadata": {"n": "x" * 257}}, Rule.METADATA),
-        ({"queue_key": None}, Rule.REQUIRED_FIELD),
     ],
 )
 def test_a_wrong_registration_is_refused_and_counted(wire: Wire, change: dict[str, object], rule: Rule) -> None:

@@ -1,0 +1,192 @@
+"""The real client against a Buildkite that gives the answer that is harder for it wherever it may give either.
+
+What is marked as failing are faults of the client that are known and not fixed yet.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import JobId
+from agent_stack.domain.states import JobState
+from agent_stack.ports import Notification
+from tests.contract.stacks import LEASE, QUEUE, Desk, a_desk
+from tests.simulator.buildkite import Dialect, Operation, Settings, Step, TokenForm
+from tests.simulator.buildkite import JobState as Shown
+
+
+def fault(item: str, what: str) -> pytest.MarkDecorator:
+    return pytest.mark.xfail(strict=True, reason=f"issue 19.{item}: {what}")
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def desk_of(stack: ExitStack, served: Dialect = Dialect.CURRENT, **manners: Any) -> Desk:  # noqa: ANN401  (the settings' own)
+    settings = Settings(dialects=frozenset({served}), **manners)
+    return a_desk(stack, served=served, settings=settings).registered()
+
+
+both = pytest.mark.parametrize("served", list(Dialect))
+
+
+@both
+@fault("4", "a job without rules, listed as null, is not read")
+def test_a_job_without_rules_may_have_null_for_them(stack: ExitStack, served: Dialect) -> None:
+    desk = desk_of(stack, served, null_lists=True)
+    (job_id,) = desk.push(Step())
+    (job,) = desk.client.list_scheduled(QUEUE).jobs
+    assert (job.job_id, job.rules) == (job_id, ())
+
+
+@both
+@fault("4", "a job whose priority is null is not read")
+def test_a_job_without_a_priority_may_have_null_for_it(stack: ExitStack, served: Dialect) -> None:
+    desk = desk_of(stack, served, null_priority=True)
+    desk.push(Step())
+    (job,) = desk.client.list_scheduled(QUEUE).jobs
+    assert job.priority == 0
+
+
+@both
+@fault("4", "an answer in which everything was reserved is not read")
+def test_an_answer_in_which_everything_was_reserved_may_have_null_for_the_rest(
+    stack: ExitStack, served: Dialect
+) -> None:
+    desk = desk_of(stack, served, null_lists=True)
+    (job_id,) = desk.push(Step())
+    answer = desk.client.reserve(QUEUE, [job_id], LEASE)
+    assert (set(answer.reserved), list(answer.errors)) == ({job_id}, [])
+
+
+@fault("4", "an answer in which every token was issued is not read")
+def test_an_answer_in_which_every_token_was_issued_may_have_null_for_the_rest(stack: ExitStack) -> None:
+    desk = desk_of(stack, null_lists=True)
+    (job_id,) = desk.push(Step())
+    desk.client.reserve(QUEUE, [job_id], LEASE)  # whatever is read of its answer
+    answer = desk.client.issue_tokens(QUEUE, [job_id], LEASE)
+    assert (set(answer.tokens), list(answer.errors)) == ({job_id}, [])
+
+
+def test_notifications_that_were_all_created_may_have_null_for_errors(stack: ExitStack) -> None:
+    desk = desk_of(stack, null_lists=True)
+    (job_id,) = desk.push(Step())
+    assert desk.client.notify(QUEUE, [Notification(job_id=job_id, text="hello", at=desk.clock.now())]) == {}
+
+
+def test_a_token_may_be_a_long_jwt_and_is_told_to_nobody(stack: ExitStack) -> None:
+    desk = desk_of(stack, token_form=TokenForm.JWT)
+    (job_id,) = desk.reserved()
+    answer = desk.client.issue_tokens(QUEUE, [job_id], LEASE)
+    assert len(answer.tokens[job_id]) == 1_400
+    assert not [secret for secret in desk.buildkite.credentials() if secret in desk.said() + repr(answer)]
+
+
+@fault("4", "`passed` and `failed` are states of the future to the client")
+@pytest.mark.parametrize("exit_status", [0, 1])
+def test_an_ended_job_may_be_called_by_its_result(stack: ExitStack, exit_status: int) -> None:
+    desk = desk_of(stack, ended_shows_result=True)
+    (job_id,) = desk.reserved()
+    desk.client.finish(QUEUE, job_id, exit_status=exit_status, detail="why")
+    (seen,) = desk.client.job_states(QUEUE, [job_id]).states.values()
+    assert seen is not JobState.UNRECOGNISED
+
+
+@fault("4", "the platform's limit is a state of the future to the client")
+@pytest.mark.parametrize("held", [Shown.PLATFORM_LIMITED])
+def test_a_job_that_the_platform_limits_is_known_and_inert(stack: ExitStack, held: Shown) -> None:
+    desk = desk_of(stack)
+    (job_id,) = desk.push(Step(held=held))
+    (seen,) = desk.client.job_states(QUEUE, [job_id]).states.values()
+    assert seen is not JobState.UNRECOGNISED
+
+
+AT_THE_STACK: dict[str, Callable[[Desk, JobId], object]] = {
+    Operation.RESERVE_JOBS: lambda desk, job_id: desk.client.reserve(QUEUE, [job_id], LEASE),
+    Operation.GET_JOB_STATES: lambda desk, job_id: desk.client.job_states(QUEUE, [job_id]),
+    Operation.NOTIFY: lambda desk, job_id: desk.client.notify(
+        QUEUE, [Notification(job_id=job_id, text="hello", at=desk.clock.now())]
+    ),
+    Operation.ISSUE_ACQUISITION_TOKENS: lambda desk, job_id: desk.client.issue_tokens(QUEUE, [job_id], LEASE),
+}
+"""What has no job in its path: a 404 can only mean the stack."""
+
+
+@fault("4", "a 404 of a stack that was forgotten is told by its wording")
+@pytest.mark.parametrize("operation", AT_THE_STACK)
+def test_a_forgotten_stack_is_known_by_the_endpoint_and_not_by_the_wording(stack: ExitStack, operation: str) -> None:
+    desk = desk_of(stack, not_found_says_what=False)
+    (job_id,) = desk.reserved()
+    desk.client.deregister(QUEUE)
+    with suppress(AgentStackError):
+        AT_THE_STACK[operation](desk, job_id)
+    assert len(desk.buildkite.stacks()) == 1
+
+
+@fault("4", "a 403 is taken for too many stacks wherever it comes from")
+def test_a_403_means_too_many_stacks_on_registration_only(stack: ExitStack) -> None:
+    desk = desk_of(stack)
+    desk.buildkite.faults.fail(Operation.GET_JOB_STATES, status=403, message="Forbidden")
+    (error,) = desk.client.job_states(QUEUE, [JobId("a")]).errors
+    assert "stacks that are no longer used" not in str(error)
+
+
+@both
+@fault("4", "requests do not say that they accept JSON")
+def test_every_request_accepts_json(stack: ExitStack, served: Dialect) -> None:
+    desk = desk_of(stack, served, requires_accept=True)
+    desk.push(Step())
+    assert len(desk.client.list_scheduled(QUEUE).jobs) == 1
+
+
+@fault("4", "notifications carry no timestamp")
+def test_notifications_of_one_request_stand_in_the_order_in_which_they_happened(stack: ExitStack) -> None:
+    desk = desk_of(stack)
+    (job_id,) = desk.reserved()
+    began = desk.clock.now()
+    desk.clock.sleep(timedelta(seconds=10))
+    notes = [
+        Notification(job_id=job_id, text=text, at=began + timedelta(seconds=seconds))
+        for seconds, text in enumerate(("asked for", "booting", "started"))
+    ]
+    assert desk.client.notify(QUEUE, notes) == {}
+    assert [n.detail for n in desk.buildkite.job(job_id).notifications] == ["asked for", "booting", "started"]
+
+
+@both
+@fault("4", "pipeline and build ids and the branch of a listed job are dropped")
+def test_a_listed_job_keeps_what_its_urls_and_costs_need(stack: ExitStack, served: Dialect) -> None:
+    desk = desk_of(stack, served)
+    build = desk.buildkite.create_build("app", steps=[Step()], branch="feature")
+    (job,) = desk.client.list_scheduled(QUEUE).jobs
+    kept = {str(getattr(job, name)) for name in dir(job) if not name.startswith("_")}
+    assert {"app", build.pipeline_id, str(build.number), "feature"} <= kept
+
+
+@fault("1", "when a job became runnable is dropped")
+def test_a_listed_job_says_since_when_it_is_runnable_where_the_listing_does(stack: ExitStack) -> None:
+    desk = desk_of(stack)
+    desk.push(Step(runnable_after=timedelta(minutes=45)))
+    desk.clock.sleep(timedelta(minutes=46))
+    (job,) = desk.client.list_scheduled(QUEUE).jobs
+    moments = [getattr(job, name) for name in dir(job) if not name.startswith("_")]
+    assert desk.clock.now() - timedelta(minutes=1) in moments
+
+
+def test_jobs_of_a_deleted_build_are_left_out_of_states_for_ever(stack: ExitStack) -> None:
+    desk = desk_of(stack)
+    build = desk.buildkite.create_build(steps=[Step()])
+    job_id = JobId(build.job_ids[0])
+    desk.client.reserve(QUEUE, [job_id], LEASE)
+    desk.buildkite.delete_build(build.id)
+    for _ in range(2):
+        answer = desk.client.job_states(QUEUE, [job_id])
+        assert (answer.states, answer.errors) == ({}, ())
+        desk.clock.sleep(timedelta(days=1))
