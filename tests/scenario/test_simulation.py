@@ -52,7 +52,9 @@ def test_the_same_seed_gives_the_same_trace() -> None:
     assert first.crashes + first.faults > 0
 
 
-@pytest.mark.parametrize("method", ["fleet.launch", "ledger.bind", "stacks.finish", "mailbox.revoke_credential", "ledger.end"])
+@pytest.mark.parametrize(
+    "method", ["fleet.launch", "ledger.bind", "stacks.finish", "mailbox.revoke_credential", "ledger.end"]
+)
 def test_a_death_at_an_effect_costs_time_and_nothing_else(method: str) -> None:
     points = calls_of_the_pipeline()
     number = next(number for number, point in enumerate(points) if point.endswith(method))
