@@ -1,6 +1,6 @@
-"""Writes what is generated: user data in template.yaml; in docs/ parameters, decisions, notifications, classes' schema.
+"""Writes what is generated: user data in template.yaml; in docs/ pages, the layout's picture and the classes' schema.
 
-With `--check` it only says whether that is needed.
+With `--check` it changes nothing, and fails when a change is needed.
 """
 
 import argparse
@@ -8,7 +8,7 @@ import json
 import sys
 
 from agent_stack.adapters.ssm.class_document import ClassDocument
-from infra import decisions, notifications, parameters, user_data
+from infra import decisions, layout, notifications, parameters, user_data
 
 CLASSES_SCHEMA = user_data.ROOT / "docs" / "classes.schema.json"
 
@@ -24,6 +24,7 @@ def main() -> int:
         parameters.PAGE: parameters.page(template),
         decisions.PAGE: decisions.page(),
         notifications.PAGE: notifications.page(),
+        layout.PICTURE: layout.picture(),
         CLASSES_SCHEMA: json.dumps(ClassDocument.model_json_schema(), indent=2) + "\n",
     }
     if missing := parameters.ungrouped(template):

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from moto import mock_aws
 
 from tests.contract.tables import AnyTables, MemoryTables, Tables
+
+settings.register_profile("fast", max_examples=10)  # of scripts/fast
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Tolerate: a step whose failure must not keep the later ones from their work."""
+"""Best effort: a step that may fail without stopping the later steps of its cycle."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ CycleT = TypeVar("CycleT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestEffort(Generic[CycleT]):
-    """Runs the step; when it fails the cycle goes on as it was, and the failure is said aloud.
+    """Runs the step. When the step fails, the failure is logged at ERROR and the cycle goes on unchanged.
 
-    Only for steps nothing later relies on: news for people, and what the next cycle does anyway.
+    Only for steps that no later step relies on: notifications, and work that the next cycle repeats.
     """
 
     step: Callable[[CycleT], CycleT]
     telemetry: Telemetry
 
     def __call__(self, cycle: CycleT) -> CycleT:
-        """The step's cycle, or the one it was given."""
+        """The cycle that the step returns, or the given one when the step fails."""
         try:
             return self.step(cycle)
         except AgentStackError as error:

@@ -1,8 +1,8 @@
-"""The lease loop: what one invocation does under the lease, from taking it to the handover.
+"""Lease loop: runs cycles in one invocation, from taking the lease to the handover.
 
-A scheduled invocation starts while the one before still works. It signals that it waits to take over; the lease holder
-finds the signal after its cycle and releases the lease, so that a handover costs no second. An invocation that was only
-a wake-up records its signal and exits.
+A scheduled invocation starts while the previous one still runs. It signals that it waits to take over. The lease holder
+reads the signal after its cycle and releases the lease, so a handover takes less than a second. An invocation that is
+only a wake-up records its signal and exits.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -13,36 +13,36 @@ from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.ports import Clock, Deadline, HeldLease, Ids, Lease, Telemetry
 
 LEASE = timedelta(seconds=9)
-"""After that long another invocation takes over from a lease holder that died. A cycle that takes longer may lose its
-lease; the fencing number and the ledger's conditions make that harmless."""
+"""Another invocation takes over from a dead lease holder after this time. A cycle that takes longer may lose its lease;
+the fencing number and the ledger's conditions make that harmless."""
 
 HANDOVER_TIMEOUT = timedelta(seconds=10)
-"""How long a successor waits: just longer than a dead holder's lease."""
+"""How long a successor waits: slightly longer than the lease of a dead holder lasts."""
 
-UNRENEWED = timedelta(seconds=5)
-"""How old an idle holder's lease may be when a cycle begins. That cycle may find work; it has the rest of the lease for
-it. Each renewal is a write, and only there does the holder see signals: seldom enough to cost little, often enough that
-a successor, which is billed while it waits, waits two seconds on average."""
+MAX_UNRENEWED_AGE = timedelta(seconds=5)
+"""How old the lease of an idle holder may be when a cycle begins. That cycle may find work and then has the rest of the
+lease for it. A renewal is a write that costs money, and the holder sees signals only when it renews. With this value a
+successor, which is billed while it waits, waits two seconds on average."""
 
-LOOK_AGAIN = timedelta(milliseconds=500)
+HANDOVER_POLL = timedelta(milliseconds=500)
 BUSY_PERIOD = timedelta(seconds=1)
-"""From the beginning of one cycle to that of the next while there is work."""
+"""From the start of one cycle to the start of the next while there is work."""
 
 SHORTEST_PAUSE = timedelta(milliseconds=100)
 NO_PAUSE = timedelta()
 
 RESERVE = timedelta(seconds=15)
-"""No cycle begins with less time left: one try of the slowest request, and the writes around it."""
+"""No cycle begins with less time left. It covers one try of the slowest request and the writes around it."""
 
 
 def busy_pause(took: timedelta) -> timedelta:
-    """What is left of the period after a cycle that took so long."""
+    """The rest of the period after a cycle that took this long."""
     return max(SHORTEST_PAUSE, BUSY_PERIOD - took)
 
 
 def may_go_unrenewed(age: timedelta, pause: timedelta) -> bool:
-    """Whether a lease of that age will do for the cycle that begins after an idle pause."""
-    return age + pause < UNRENEWED
+    """Whether a lease of this age is fresh enough for the cycle after an idle pause."""
+    return age + pause < MAX_UNRENEWED_AGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +50,8 @@ class LeaseLoop:
     """Runs cycle after cycle while this invocation holds the lease and there is time.
 
     Attributes:
-        work: one cycle at that time under that fencing number; True while there is work in hand.
-        drain: collects what only this process will hear of, a pause at a time. Begins when the lease is released.
+        work: runs one cycle at the given time under the given fencing number; True while there is work to do.
+        drain: collects the answers that only this process receives, and yields its pauses. Starts after the release.
         idle_pause: how long to wait after a cycle without work; None to exit instead.
     """
 
@@ -68,7 +68,7 @@ class LeaseLoop:
         """One invocation: sleeps each pause of `pauses`.
 
         Args:
-            scheduled: it is meant to work; otherwise it only brings a signal.
+            scheduled: True: run cycles, and wait for the lease. False: a wake-up; signal the lease holder, if any.
 
         Raises:
             ConfigurationError: a setting is wrong; no cycle can work until an operator fixes it.
@@ -78,9 +78,9 @@ class LeaseLoop:
                 self.clock.sleep(pause)
 
     def pauses(self, *, scheduled: bool) -> Iterator[timedelta]:
-        """Does one piece of work at a time, and yields how long to wait before the next.
+        """Runs one piece of work at a time, and yields how long to wait before the next.
 
-        Lambda sleeps the pauses; the simulation lets other things happen in them.
+        Lambda sleeps during a pause; the simulation runs other processes.
 
         Raises:
             ConfigurationError: see `__call__`.
@@ -102,7 +102,7 @@ class LeaseLoop:
             self.telemetry.warning("not_drained", error=str(error))
 
     def _take(self, holder: str, *, scheduled: bool) -> Generator[timedelta, None, HeldLease | None]:
-        """The lease; a scheduled invocation waits until its holder has released it or has died, for a while."""
+        """Takes the lease. A scheduled invocation waits until the holder releases it or dies."""
         until = self.clock.now() + HANDOVER_TIMEOUT
         signalled = False
         while True:
@@ -122,14 +122,14 @@ class LeaseLoop:
             if self.clock.now() >= until or self.deadline.left() <= RESERVE:
                 self.telemetry.info("shift_not_taken")
                 return None
-            yield LOOK_AGAIN
+            yield HANDOVER_POLL
 
     def _cycles(self, held: HeldLease) -> Iterator[timedelta]:
-        """Cycle after cycle, until another invocation takes over or there is no more time or work."""
+        """Runs cycles until another invocation takes over, or time or work runs out."""
         while True:
             began = self.clock.now()
             busy = self._cycle(held)
-            if not busy and self.idle_pause is not None and self._rests_on(held, self.idle_pause):
+            if not busy and self.idle_pause is not None and self._can_skip_renewal(held, self.idle_pause):
                 yield self.idle_pause
                 continue
             pause = busy_pause(self.clock.now() - began) if busy else self.idle_pause
@@ -148,11 +148,11 @@ class LeaseLoop:
                 self.telemetry.warning("lease_not_renewed", error=str(error))
                 signalled, ending, pause = False, False, BUSY_PERIOD
             if self.deadline.left() <= RESERVE:
-                return  # the next invocation takes over when the lease has run out, and starts with a full cycle
+                return  # the next invocation takes over when the lease expires, and starts with a full cycle
             yield NO_PAUSE if ending or pause is None or signalled else pause
 
-    def _rests_on(self, held: HeldLease, pause: timedelta) -> bool:
-        """After an idle cycle: whether enough is left of the lease, as it is, for the cycle after the pause."""
+    def _can_skip_renewal(self, held: HeldLease, pause: timedelta) -> bool:
+        """After an idle cycle: whether the lease lasts for the cycle after the pause without a renewal."""
         age = self.clock.now() - (held.expires_at - LEASE)
         return may_go_unrenewed(age, pause) and self.deadline.left() > RESERVE + pause
 
@@ -167,7 +167,7 @@ class LeaseLoop:
             return True
 
     def _release_early(self, held: HeldLease) -> None:
-        """So that the next invocation need not wait for the lease to expire."""
+        """Releases the lease after a failure, so that the next invocation does not wait until it expires."""
         try:
             latest = self.lease.renew(held, now=self.clock.now(), ttl=LEASE)
             if latest is not None:

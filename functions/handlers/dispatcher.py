@@ -17,7 +17,7 @@ def _dispatcher() -> Dispatcher:
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> None:
-    """One invocation: by the schedule, or a wake-up."""
+    """One invocation: scheduled, or a wake-up."""
     dispatcher = _dispatcher()
     with dispatcher.deployment.invocation(timedelta(milliseconds=context.get_remaining_time_in_millis())):
         dispatcher(scheduled=Trigger.of(event) is Trigger.SCHEDULE)

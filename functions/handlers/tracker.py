@@ -17,7 +17,7 @@ def _tracker() -> Tracker:
 
 
 def handle(event: dict[str, Any], context: LambdaContext) -> None:
-    """One invocation: by the schedule, a wake-up, or a change of the CloudFormation stack."""
+    """One invocation: scheduled, a wake-up, or a change of the CloudFormation stack."""
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
     if Trigger.of(event) is Trigger.STACK_EVENT:
         answer_for_stack(os.environ, event, remaining)

@@ -20,7 +20,7 @@ from tests.simulator.buildkite import Dialect as Served
 from tests.simulator.buildkite import Step, transport
 from tests.simulator.clock import EPOCH
 
-EXAMPLES = 500  # of each property
+EXAMPLES = 5 * settings().max_examples  # of each property: 500, and with the profile of scripts/fast 50
 Path = tuple[str | int, ...]
 
 ASKS: dict[str, Callable[[Desk, list[JobId]], object]] = {

@@ -34,8 +34,8 @@ LEVELS = {
     "error": "error",
     "_put": "info",
     "_warn": "warning",
-    "_aside": "warning",
-    "say": "error",
+    "write_beside": "warning",
+    "log": "error",
 }
 """Of what is logged by these, directly or through a method of the step's own."""
 

@@ -1,6 +1,7 @@
 """The main job, end to end, by what came of it: the whole stack on loopback, in real time.
 
-scripts/without-each-stage runs this against copies of the functions that lack one stage, and expects it to fail.
+scripts/without-each-stage --real-time runs this against copies of the functions that lack one stage, and expects it to
+fail.
 """
 
 import json

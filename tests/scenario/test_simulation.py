@@ -1,9 +1,11 @@
 """The stack on a virtual clock. scripts/simulate tries many more seeds, and every way to die."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from tests.simulator.simulation.coverage import FAULTS
 from tests.simulator.simulation.crashes import calls_of_the_pipeline, ways
 from tests.simulator.simulation.process import Fate
 from tests.simulator.simulation.scenario import PIPELINE_SECONDS, Report, die_at, play, undisturbed
@@ -80,3 +82,11 @@ def test_what_is_left_out_of_a_story_does_not_happen() -> None:
     assert less.parts == ()
     assert len(less.trace) < len(whole.trace)
     assert not any("pushed" in line for line in less.trace)
+
+
+def test_what_worlds_go_through_is_gathered_under_the_matrixs_own_names() -> None:
+    hits: Counter[tuple[str, str]] = Counter()
+    for seed in (3, 9, 14, 16):
+        hits.update(play(seed).hits)
+    assert len(hits) > 20
+    assert {fault for fault, _ in hits} <= set(FAULTS)

@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 from typing import Any
 
-from agent_stack.best_effort import BestEffort
 from agent_stack.dispatcher.chain import DispatcherOptions, dispatcher_steps, in_flight_of
 from agent_stack.ports import Ports
 from agent_stack.tracker.chain import tracker_steps
@@ -20,5 +19,5 @@ def step_modules() -> list[str]:
         *dispatcher_steps(ports, a_policy(), options, in_flight_of(ports)),
         *tracker_steps(ports, a_policy(), job_tokens=True),
     )
-    made: list[object] = [step.step if isinstance(step, BestEffort) else step for step in steps]
+    made = [getattr(step, "step", step) for step in steps]  # `BestEffort` holds the step that it runs
     return [type(step).__module__.removeprefix("agent_stack.") for step in made]

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.unit.chains import step_modules
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +39,34 @@ def test_the_architecture_page_draws_the_steps_in_their_order() -> None:
     drawn = [line.strip() for line in page.splitlines() if line.strip().startswith(("register -->", "observe -->"))]
     named = [re.sub(r"\[[^\]]*\]", "", step).strip() for line in drawn for step in line.split("-->")]
     assert named == [module.replace(".metrics", "_metrics").rpartition(".")[2] for module in step_modules()]
+
+
+def examples() -> list[tuple[str, str]]:
+    """Each file that a worked example of docs/development.md names, and what it says stands there."""
+    page = (ROOT / "docs" / "development.md").read_text()
+    return re.findall(r"^\| `([^`]+)` \| [^|]+ \| `([^`]+)` \|$", page, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("file", "text"), examples())
+def test_a_worked_example_stands_in_the_code(file: str, text: str) -> None:
+    assert text in (ROOT / file).read_text()
+
+
+def test_every_guide_has_a_worked_example() -> None:
+    page = (ROOT / "docs" / "development.md").read_text()
+    guides = [part for part in page.split("\n## ") if part.startswith("How to add ")]
+    assert guides
+    for guide in guides:
+        assert "\nExample: `" in guide
+        rows = [line for line in guide.splitlines() if line.startswith("| `")]
+        assert rows
+        assert all(re.fullmatch(r"\| `[^`]+` \| [^|]+ \| `[^`]+` \|", row) for row in rows)
+
+
+def test_places_that_the_development_page_names_exist() -> None:
+    page = (ROOT / "docs" / "development.md").read_text()
+    for place in re.findall(r"`((?:functions|tests|infra|docs|dispatcher|tracker)/[\w./]+)`", page):
+        assert (ROOT / place).exists() or (ROOT / "functions" / "agent_stack" / place).exists(), place
 
 
 def test_places_that_the_architecture_page_names_exist() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent_stack.domain.errors import ConfigurationError, RetryError
-from agent_stack.lease_loop import LEASE, RESERVE, UNRENEWED, LeaseLoop
+from agent_stack.lease_loop import LEASE, MAX_UNRENEWED_AGE, RESERVE, LeaseLoop
 from agent_stack.ports import HeldLease
 from tests.contract.tables import AnyTables
 from tests.simulator.clock import VirtualClock
@@ -159,7 +159,7 @@ def test_an_idle_worker_renews_seldom_and_loses_its_lease_to_nobody(tables: AnyT
     worker = replace(shift(tables, work, idle_pause=timedelta(seconds=poll)), lease=lease)
     worker(scheduled=True)
     assert set(taken) == {None}
-    assert len(lease.renewed) <= (90 - 15) / max(poll, UNRENEWED.total_seconds() - poll) + 2
+    assert len(lease.renewed) <= (90 - 15) / max(poll, MAX_UNRENEWED_AGE.total_seconds() - poll) + 2
     assert max(later - earlier for earlier, later in pairwise(lease.renewed)) < LEASE
 
 
@@ -187,7 +187,7 @@ def test_a_successor_of_an_idle_worker_waits_a_few_seconds_at_most(tables: AnyTa
             return False
 
         shift(tables, work)(scheduled=True)
-        assert tables.clock.now() - cycles[knocked_in - 1] < UNRENEWED
+        assert tables.clock.now() - cycles[knocked_in - 1] < MAX_UNRENEWED_AGE
 
 
 def test_a_failed_tick_is_said_and_the_next_one_tried(tables: AnyTables) -> None:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.simulator.buildkite import JobState
-from tests.simulator.iam import Refusal
+from tests.simulator.iam.front import Refusal
 from tests.simulator.vm import LocalVm
 from tests.vm.harness import VmHarness, wait_for
 
@@ -173,7 +173,7 @@ def test_a_mailbox_that_comes_back_is_read(harness: VmHarness) -> None:
 
 
 def test_a_mailbox_that_goes_away_after_the_agent_started_costs_nothing(harness: VmHarness) -> None:
-    """The mute VM: its job is the agent's, and runs to its end."""
+    """The mute VM: its job is the agent's, and runs to its end. It then tries to report for 20 s, as it should."""
     job_id, token = harness.reserve("sleep 2")
     harness.fill("i-0110", job_id, token)
     vm = harness.boot("i-0110")

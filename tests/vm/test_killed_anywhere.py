@@ -1,4 +1,7 @@
-"""The boot program is killed after each of its steps, preparation and private work included: the VM always ends."""
+"""The boot program is killed after each of its steps, preparation and private work included: the VM always ends.
+
+Two dozen VMs boot in here, one for each step; they take a processor's time, so more at once would not be sooner.
+"""
 
 import threading
 import time

@@ -1,1 +1,1 @@
-"""One room per external system. An adapter translates values and errors, and decides nothing."""
+"""Adapters: one package or module for each external system. They translate values and errors, and decide nothing."""

@@ -1,6 +1,6 @@
-"""Admit: which of the listed jobs start now.
+"""Admit: chooses the listed jobs that start now.
 
-What is not admitted stays scheduled, in Buildkite's hands; nothing is promised that cannot be launched.
+A job that is not admitted stays scheduled in Buildkite, because a reservation without a VM would only delay it.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from agent_stack.ports import Telemetry
 
 @dataclass(slots=True, kw_only=True)
 class Admit:
-    """Matches jobs to classes, orders them by priority and age, and cuts to what may be launched within seconds."""
+    """Matches jobs to classes, orders them by priority and age, and admits as many as EC2 can launch within seconds."""
 
     capacity: CapacityCache
     prefetch: VmPrefetch
@@ -33,7 +33,7 @@ class Admit:
     _ignored: frozenset[JobId] = field(default=frozenset(), init=False)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Fills `vm_look`, `fitting`, `admitted`, `refused` and `waiting`."""
+        """Fills `vm_listing`, `fitting`, `admitted`, `refused` and `waiting`."""
         if cycle.book is None:
             raise BugError("admit needs the classes; resume reads them")
         candidates: list[tuple[Job, ClassName]] = []
@@ -49,13 +49,13 @@ class Admit:
                 refused.append((job, match.reason))
             else:
                 ignored.add(job.job_id)
-                if job.job_id not in self._ignored:  # said once, for it is listed again every cycle
+                if job.job_id not in self._ignored:  # logged once, because every cycle lists the job again
                     self.telemetry.info("job_ignored", job_id=job.job_id, reason=match.reason)
         self._ignored = frozenset(ignored)
         if self.policy.launch_enabled:
             admitted, waiting = self._cut(candidates, cycle, cycle.book)
         else:
-            admitted, waiting = [], _switched_off(candidates[:MAX_LISTED], cycle.now)
+            admitted, waiting = [], _launches_disabled(candidates[:MAX_LISTED], cycle.now)
         cycle = self.prefetch.start(cycle, len(admitted) + cycle.expected_launches)
         if len(admitted) < len(candidates):
             self.telemetry.info("jobs_waiting_for_capacity", count=len(candidates) - len(admitted))
@@ -79,7 +79,7 @@ class Admit:
     def _cut(
         self, candidates: list[tuple[Job, ClassName]], cycle: DispatcherCycle, book: ClassBook
     ) -> tuple[list[tuple[Job, ClassName]], list[Waiting]]:
-        """The jobs that have their place within every bound, queue by queue in turn; and why the next ones have not."""
+        """The jobs within every limit, one of each queue in turn; and the next ones with the limit that stops them."""
         live = [run for run in cycle.active if run.failure_reason is None]
         waiting = sum(run.binding is None for run in live)
         memory = self.capacity.under(cycle.fence) if candidates else LaunchMemory()
@@ -94,40 +94,40 @@ class Admit:
         by_class = Counter(base_name(run.class_name) for run in live)
         vcpus = sum(_vcpus(book, run.class_name) for run in live)
         admitted: list[tuple[Job, ClassName]] = []
-        kept: list[Waiting] = []
+        postponed: list[Waiting] = []
         for job, name in _in_turn(candidates):
             if len(admitted) >= bounds[tightest]:
-                if len(kept) >= MAX_LISTED:
+                if len(postponed) >= MAX_LISTED:
                     break
-                kept += waits(job, name, tightest, cycle.now)
+                postponed += waits(job, name, tightest, cycle.now)
                 continue
             base = base_name(name)
             bound = book.classes[base].max_instances
             breaker = memory.breaker(name, cycle.now)
             if bound is not None and by_class[base] >= bound:
-                kept += waits(job, name, WaitReason.CLASS_MAXIMUM, cycle.now, str(bound))
+                postponed += waits(job, name, WaitReason.CLASS_MAXIMUM, cycle.now, str(bound))
             elif self.policy.max_vcpus is not None and vcpus + _vcpus(book, name) > self.policy.max_vcpus:
-                kept += waits(job, name, WaitReason.MAX_VCPUS, cycle.now)
+                postponed += waits(job, name, WaitReason.MAX_VCPUS, cycle.now)
             elif breaker is not None:
-                kept += waits(job, name, WaitReason.BROKEN, cycle.now, breaker.message)
+                postponed += waits(job, name, WaitReason.BROKEN, cycle.now, breaker.message)
             else:
                 by_class[base] += 1
                 vcpus += _vcpus(book, name)
                 admitted.append((job, name))
-        return admitted, kept
+        return admitted, postponed
 
 
-def _switched_off(candidates: list[tuple[Job, ClassName]], now: datetime) -> list[Waiting]:
-    return [kept for job, name in candidates for kept in waits(job, name, WaitReason.LAUNCH_DISABLED, now)]
+def _launches_disabled(candidates: list[tuple[Job, ClassName]], now: datetime) -> list[Waiting]:
+    return [postponed for job, name in candidates for postponed in waits(job, name, WaitReason.LAUNCH_DISABLED, now)]
 
 
 def _vcpus(book: ClassBook, name: ClassName) -> int:
-    """What a VM of that class counts as; one where the operator does not say."""
+    """The vCPUs of a VM of this class; 1 when the class does not say."""
     vm_class = book.find(name)
     return (vm_class.vcpus if vm_class is not None else None) or 1
 
 
 def _in_turn(candidates: list[tuple[Job, ClassName]]) -> Iterator[tuple[Job, ClassName]]:
-    """One job of each queue in turn, each queue in its own order: a full queue does not starve the others."""
+    """One job of each queue in turn, each queue in its own order, so that a long queue does not starve the others."""
     for row in zip_longest(*by_queue((job.queue_key, (job, name)) for job, name in candidates).values()):
         yield from (candidate for candidate in row if candidate is not None)

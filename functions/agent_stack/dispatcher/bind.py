@@ -1,7 +1,7 @@
-"""Bind: give each ready run one of the VMs, and put the job's credential into that VM's mailbox.
+"""Bind: gives each ready run one idle VM, and writes the job's credential into the mailbox of that VM.
 
-Run and mailbox change in one transaction, on the condition that the run has no VM and the VM no letter. That is
-all that keeps two runs off one VM and one run off two.
+Run and mailbox change in one transaction, on the condition that the run has no VM and the VM has no assignment. Only
+this condition prevents two runs on one VM, and one run on two VMs.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,13 @@ from agent_stack.ports import Ledger, StacksApi, Telemetry
 
 AGENT_TOKEN = "agent-token"  # noqa: S105  (the kind of a credential, not one)
 PLACEHOLDER = "baton"
-"""What stands in the mailbox when the VM reads the agent token elsewhere: taking it still decides who owns the job."""
+"""Replaces the credential in the mailbox when the VM reads the agent token from SSM. The VM owns the job once it has
+taken this value, exactly as with a real credential."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentIdentity:
-    """What every agent of this deployment is told."""
+    """What the assignments of this deployment have in common."""
 
     endpoint: str
     deployment: str
@@ -36,7 +37,7 @@ class AgentIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bind:
-    """Pairs runs with VMs of their class, oldest VM first, and writes each pair."""
+    """Pairs each run with a VM of its class, oldest VM first, and writes each pair."""
 
     stacks: StacksApi
     ledger: Ledger
@@ -93,7 +94,7 @@ class Bind:
     def _assignment(self, run: Run, vm: Vm, credential: str, cycle: DispatcherCycle) -> Assignment:
         if cycle.book is None:
             raise BugError("bind needs the classes; resume reads them")
-        vm_class = cycle.book.classes.get(base_name(run.class_name))  # None when the operator has removed it since
+        vm_class = cycle.book.classes.get(base_name(run.class_name))  # None when the operator has removed the class
         return Assignment(
             instance_arn=vm.arn,
             job_id=run.job_id,

@@ -1,4 +1,4 @@
-"""What EC2 taught the dispatcher, read once under each lease. Only `launch` writes it."""
+"""Capacity cache: what EC2's answers taught the dispatcher. Read once under each lease; only `launch` writes it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from agent_stack.ports import Ledger
 
 @dataclass(slots=True, kw_only=True)
 class CapacityCache:
-    """One process's copy of the ledger's record of it.
+    """One process's copy of the ledger's launch memory.
 
     Attributes:
-        write_beside: writes beside the cycle; takes the log message of a failure, and the write.
+        write_beside: writes beside the cycle; takes the log message for a failure, and the write.
     """
 
     ledger: Ledger
@@ -21,17 +21,17 @@ class CapacityCache:
     _memory: tuple[int, LaunchMemory] | None = field(default=None, init=False)
 
     def under(self, fence: int) -> LaunchMemory:
-        """What is known; read once under each lease, because no other process writes it meanwhile."""
+        """The launch memory; read once under each lease, because only the lease holder writes it."""
         if self._memory is None or self._memory[0] != fence:
             self._memory = (fence, self.ledger.launch_memory())
         return self._memory[1]
 
     @property
     def latest(self) -> LaunchMemory:
-        """What this process knows, which may be of an earlier lease. Nothing is read."""
+        """The copy of this process, possibly from an earlier lease. Reads nothing."""
         return LaunchMemory() if self._memory is None else self._memory[1]
 
     def learn(self, memory: LaunchMemory, fence: int) -> None:
-        """Keep what was learnt, beside the cycle: a lesson that is not written costs no job anything."""
+        """Writes what was learned, beside the cycle, because no job depends on this write."""
         self._memory = (fence, memory)
         self.write_beside("launch_memory_not_written", partial(self.ledger.remember_launches, memory))

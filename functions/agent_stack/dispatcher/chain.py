@@ -1,7 +1,7 @@
-"""The dispatcher's steps, in order. This is the one list of them.
+"""Chain: the dispatcher's steps, in order. This is the only list of them.
 
-A chain is a tuple of steps; each takes the cycle and returns the next one. With `ObserveOnly` the chain is the same
-without its effects. `ReadJobEnvironment` is there only when the operator asks for it.
+A chain is a tuple of steps; each takes the cycle and returns the next one. With `ObserveOnly` the chain has no step
+that changes anything. `ReadJobEnvironment` runs only with the parameter of that name.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from agent_stack.ports import Ports
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherOptions:
-    """What the chain needs of the settings besides the policy."""
+    """The settings that the chain needs in addition to the policy."""
 
     queues: tuple[Queue, ...]
     identity: AgentIdentity
@@ -50,7 +50,7 @@ def dispatcher_steps(
     tokens, empty_ledger = TokenSupply(), EmptyLedgerCache()
     capacity = CapacityCache(ledger=ledger, write_beside=in_flight.write_beside)
     prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
-    looking: tuple[DispatcherStep, ...] = (
+    observing: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=options.queues, telemetry=telemetry),
         Recover(
             ledger=ledger,
@@ -88,11 +88,11 @@ def dispatcher_steps(
         PublishWaitReasons(capacity=capacity, ledger=ledger, workers=ports.workers, policy=policy, telemetry=telemetry),
     )
     measure = DispatcherMetrics(capacity=capacity, policy=policy, clock=ports.clock, telemetry=telemetry)
-    return (*looking, *(() if policy.observe_only else acting), measure)
+    return (*observing, *(() if policy.observe_only else acting), measure)
 
 
 def in_flight_of(ports: Ports) -> InFlightLaunches:
-    """The launches that one process of the dispatcher has in flight."""
+    """The in-flight launches of one dispatcher process."""
     return InFlightLaunches(
         fleet=ports.fleet, ledger=ports.ledger, workers=ports.workers, clock=ports.clock, telemetry=ports.telemetry
     )

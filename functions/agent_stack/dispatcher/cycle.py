@@ -1,4 +1,4 @@
-"""What one cycle of the dispatcher carries from step to step. One step writes each field; later steps read it."""
+"""Cycle: what one dispatcher cycle carries from step to step. One step writes each field; later steps read it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,37 +15,37 @@ from agent_stack.ports import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherCycle:
-    """One look at the queues and what comes of it.
+    """One pass over the queues.
 
     Attributes:
         fence: the fencing number of the lease that the dispatcher holds.
-        expected_launches: the cycle before → how many VMs it wanted; this cycle will want some, too.
-        paused_before: the cycle before → the queues that were paused then; None when not known under this lease.
-        vm_look: recover, admit → EC2's list of VMs, asked for beside the cycle; None when the cycle did not ask.
-        book: recover → the classes as they are now.
+        expected_launches: previous cycle → how many VMs it needed; this cycle probably needs some, too.
+        paused_before: previous cycle → the queues that were paused; None when unknown under this lease.
+        vm_listing: recover, admit → EC2's list of VMs, requested beside the cycle; None when not requested.
+        book: recover → the current classes.
         active: recover → all runs that have not ended.
-        unconfirmed: recover → how many more VMs may exist: of launches without an answer, or not shown by EC2 yet.
-        unconfirmed_by_class: recover → how many VMs of each class launches without an answer may have brought.
-        idle_vms: recover, launch → VMs that no run is bound to, by class; fit to be bound now.
-        paused: poll → queues of which nothing may start.
-        clogging: poll → queues of which only one page can be seen; a job nobody takes hides those behind it.
+        unconfirmed: recover → how many more VMs may exist: launches without an answer, or VMs that EC2 does not show.
+        unconfirmed_by_class: recover → how many VMs of each class the launches without an answer may have created.
+        idle_vms: recover, launch → VMs without a run that can be bound now, by class.
+        paused: poll → queues whose jobs must not start.
+        clogging: poll → queues whose API returns only one page; a job that no class fits hides the jobs behind it.
         listed: poll → scheduled jobs.
-        fitting: admit → listed jobs that a class fits and whose queue is not paused, admitted or not.
+        fitting: admit → listed jobs that match a class and whose queue is not paused, admitted or not.
         admitted: admit → jobs to start, each with its class.
-        refused: admit → jobs to finish, each with the reason.
-        waiting: admit → jobs that are kept waiting for long, those first in line, each with the reason.
-        recorded: record → the runs that are ours by the ledger.
-        ready: reserve → the runs that are ours by Buildkite too and want a VM now.
-        launching: launch → VMs asked for, of which EC2 has not answered yet.
-        wanted_launches: launch → how many VMs runs without a VM wanted.
-        bound: bind → the runs that got one.
+        refused: admit → jobs to fail, each with the reason.
+        waiting: admit → jobs that have waited for long, first in line first, each with the reason.
+        recorded: record → the runs that the ledger accepted.
+        ready: reserve → the runs whose job is reserved and that need a VM now.
+        launching: launch → VMs requested, whose answer from EC2 is not collected yet.
+        wanted_launches: launch → how many VMs the runs without a VM needed.
+        bound: bind → the runs that got a VM.
     """
 
     now: datetime
     fence: int
     expected_launches: int = 0
     paused_before: frozenset[QueueKey] | None = None
-    vm_look: Task[Sequence[Vm]] | None = None
+    vm_listing: Task[Sequence[Vm]] | None = None
     book: ClassBook | None = None
     active: tuple[Run, ...] = ()
     unconfirmed: int = 0
@@ -66,7 +66,7 @@ class DispatcherCycle:
 
     @property
     def busy(self) -> bool:
-        """There is work that the next second may bring further."""
+        """Whether the next second may bring progress."""
         return bool(self.admitted or self.refused or self.ready or self.launching)
 
 

@@ -1,36 +1,35 @@
-"""Quiet: whether the ledger is known to hold no run and no launch, so that an idle cycle need not read it.
+"""Empty ledger: remembers that the ledger holds no run and no launch, so that an idle cycle does not read it.
 
-Runs are recorded and intents written by the dispatcher alone, under its lease; the tracker only changes and ends runs
-that are there. So once a read under a lease showed neither, and we have recorded nothing since, there is neither, as
-long as the lease has not changed hands: its fencing number tells. Intents need no look of their own, for none is
-written without a run that was recorded or read before.
+Only the dispatcher records runs and writes intents, under its lease; the tracker changes and ends existing runs. After
+a read under a lease showed none, the ledger stays empty until this process records a run or the fencing number changes.
+Intents need no check of their own, because the dispatcher writes none without a run.
 
-One may still break in. A dispatcher that was overtaken in the middle of a cycle does not know it yet: its launches are
-fenced off, but what it records is not. Such a run nobody would launch; so the ledger is read anew after `MAX_AGE`, and
-with each new shift.
+Exception: a dispatcher that lost its lease in the middle of a cycle can still record a run, because only intents are
+fenced. Without another read no dispatcher would launch a VM for this run. So the dispatcher reads the ledger again
+after `MAX_AGE`, and under each new lease.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 MAX_AGE = timedelta(seconds=30)
-"""Nine reads each time: twice a minute they cost 0.10 USD a month, with every cycle of two seconds 1.50."""
+"""Each time costs nine reads: 0.10 USD a month at twice a minute, 1.50 USD with every cycle of two seconds."""
 
 
 @dataclass(slots=True, kw_only=True)
 class EmptyLedgerCache:
-    """One process's knowledge. Shared by the step that reads the ledger and by the one that records runs."""
+    """One process's knowledge, shared by `recover`, which reads the ledger, and `record`, which records runs."""
 
-    _seen: tuple[int, datetime] | None = field(default=None, init=False)
+    _empty_at: tuple[int, datetime] | None = field(default=None, init=False)
 
     def is_valid(self, fence: int, now: datetime) -> bool:
-        """Nothing is there under that lease."""
-        return self._seen is not None and self._seen[0] == fence and now - self._seen[1] < MAX_AGE
+        """Whether the ledger is known to be empty under this lease."""
+        return self._empty_at is not None and self._empty_at[0] == fence and now - self._empty_at[1] < MAX_AGE
 
     def mark_empty(self, fence: int, now: datetime) -> None:
-        """A read that was begun then, under that lease, showed nothing."""
-        self._seen = (fence, now)
+        """A read that began at that time, under that lease, showed nothing."""
+        self._empty_at = (fence, now)
 
     def invalidate(self) -> None:
-        """We are about to record something; whether that succeeds only a read will tell."""
-        self._seen = None
+        """Forget it before recording runs; the next read shows whether the write succeeded."""
+        self._empty_at = None

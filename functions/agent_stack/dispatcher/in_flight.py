@@ -1,8 +1,8 @@
-"""Launches in flight: requests to EC2 whose answer the dispatcher has not collected yet.
+"""In flight: launch requests to EC2 whose answer the dispatcher has not collected yet.
 
-A request to EC2 takes seconds, in which the dispatcher goes on polling: it runs beside the cycles, and the first cycle
-after its answer collects it. A launch in flight dies with the process; its intent does not. Only `launch` begins and
-collects; `recover` closes intents that are done with.
+A request to EC2 takes seconds. It runs beside the cycles, so that the dispatcher goes on polling, and the first cycle
+after the answer collects it. A launch in flight ends with its process; its intent stays in the ledger. Only `launch`
+begins and collects launches; `recover` closes intents that are complete.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ DRAIN_POLL = timedelta(milliseconds=100)
 
 @dataclass(slots=True, kw_only=True)
 class InFlightLaunches:
-    """One process's launches in flight."""
+    """The in-flight launches of one process."""
 
     fleet: Fleet
     ledger: Ledger
@@ -36,7 +36,7 @@ class InFlightLaunches:
 
     @property
     def intents(self) -> Sequence[Intent]:
-        """Launches whose answer is not collected yet."""
+        """Intents of the launches whose answer is not collected yet."""
         return tuple(intent for intent, _ in self._tasks.values())
 
     @property
@@ -45,12 +45,12 @@ class InFlightLaunches:
         return any(task.done() for _, task in self._tasks.values())
 
     def begin(self, intent: Intent) -> None:
-        """Ask EC2, beside the cycle."""
+        """Sends the request to EC2, beside the cycle."""
         task = self.workers.submit(partial(self.fleet.launch, intent.request))
         self._tasks[intent.intent_id] = (intent, task)
 
     def collect(self) -> list[Answer]:
-        """The answers that have come since the last call."""
+        """The answers that arrived since the last call."""
         done = [(intent, task) for intent, task in self._tasks.values() if task.done()]
         answers: list[Answer] = []
         for intent, task in done:
@@ -62,7 +62,7 @@ class InFlightLaunches:
         return answers
 
     def record(self, answers: Sequence[Answer]) -> None:
-        """Write down what came of launches. Until then an intent is open, and the next dispatcher would replay it."""
+        """Records the answers in the ledger. Until then an intent is open, and the next dispatcher would replay it."""
         for intent, answer in answers:
             if isinstance(answer, LaunchOutcome):
                 self._measure(answer)
@@ -71,11 +71,11 @@ class InFlightLaunches:
                 self.close(intent.intent_id)
 
     def close(self, intent_id: IntentId) -> None:
-        """Close an intent beside the cycle: no step waits for that, and the next cycle would do it again."""
+        """Closes an intent beside the cycle, because no step waits for it. After a failure the next cycle retries."""
         self.write_beside("intent_not_closed", partial(self.ledger.close_intent, intent_id))
 
     def write_beside(self, failure: str, write: Callable[[], None]) -> None:
-        """Write that beside the cycle. A failure is logged under that message and costs nothing else."""
+        """Runs this write beside the cycle. A failure is logged with that message and has no other effect."""
 
         def perform() -> None:
             try:
@@ -87,10 +87,10 @@ class InFlightLaunches:
         self._writes.append(self.workers.submit(perform))
 
     def drain(self) -> Iterator[timedelta]:
-        """Record the launches in flight as they are answered, when another invocation holds the lease already.
+        """Records the remaining answers as they arrive, after another invocation has taken the lease.
 
         The next dispatcher leaves young intents to this process, and binds the VMs as soon as they are recorded. Yields
-        how long to wait before the next look.
+        how long to wait before the next check.
         """
         until = self.clock.now() + DRAIN_SECONDS
         while True:

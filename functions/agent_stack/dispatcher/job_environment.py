@@ -1,6 +1,6 @@
-"""Inspect: read in a job's environment which class it wants, where its agent query rules name none.
+"""Job environment: reads the class of a job from its environment when its agent query rules name none.
 
-One request a job, so it is only done where the operator asked for it, once for each job, and a bounded number a cycle.
+This costs one request for each job. So it is off by default, reads each job once, and is bounded for each cycle.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,12 +14,12 @@ from agent_stack.ports import StacksApi, Telemetry
 
 CLASS_VARIABLE = "AGENT_STACK_EC2_CLASS"
 JOBS_PER_CYCLE = 100
-"""At some 10 ms a request, a second of a cycle."""
+"""About one second of a cycle, at 10 ms for each request."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ReadJobEnvironment:
-    """Adds the rule that a job's environment stands for. A job that is still to be read is left for the next cycle."""
+    """Adds the class of the environment as a rule. A job that is not read yet waits for the next cycle."""
 
     stacks: StacksApi
     telemetry: Telemetry
@@ -29,14 +29,14 @@ class ReadJobEnvironment:
         """Rewrites `listed`."""
         listed = {job.job_id for job in cycle.listed}
         self._rules = {job_id: rules for job_id, rules in self._rules.items() if job_id in listed}
-        left = JOBS_PER_CYCLE
+        remaining = JOBS_PER_CYCLE
         known: list[Job] = []
         for job in cycle.listed:
             if any(rule.partition("=")[0].strip() == CLASS_RULE for rule in job.rules) or job.queue_key in cycle.paused:
                 known.append(job)
                 continue
-            if job.job_id not in self._rules and left > 0:
-                left -= 1
+            if job.job_id not in self._rules and remaining > 0:
+                remaining -= 1
                 self._read(job)
             if job.job_id in self._rules:
                 known.append(replace(job, rules=job.rules + self._rules[job.job_id]))
@@ -47,7 +47,7 @@ class ReadJobEnvironment:
             named = self.stacks.job_details(job.queue_key, job.job_id).env.get(CLASS_VARIABLE, "").strip()
         except GiveUpError as error:
             self.telemetry.info("job_environment_unread", job_id=job.job_id, error=str(error))
-            return  # the job is gone by now; the next listing will not show it
+            return  # the job is gone; the next listing does not show it
         except AgentStackError as error:
             self.telemetry.warning("job_environment_unread", job_id=job.job_id, error=str(error))
             return

@@ -1,9 +1,9 @@
-"""Launch: ask EC2 for VMs, class by class, in as few requests as possible, and learn from what it answers.
+"""Launch: requests VMs from EC2, class by class, in as few requests as possible, and learns from the answers.
 
-The intent is written first, under the lease's fencing number. If the process dies between writing and asking, or
-asking and recording, the next cycle finds the open intent and learns what came of it (`recover`). Requests run beside
-the cycles (`in_flight`); a cycle collects the answers since the last one, and asks other pools, or the other capacity
-type, for what is still missing.
+The intent is written first, under the lease's fencing number. If the process dies between the intent and the request,
+or between the request and the record of its answer, the next cycle finds the open intent and its VMs (`recover`).
+Requests run beside the cycles (`in_flight`). A cycle collects the answers that arrived, and requests VMs that are still
+missing from other pools or from the other capacity type.
 """
 
 from collections import Counter, defaultdict
@@ -30,7 +30,7 @@ from agent_stack.ports import Fleet, Ledger, Telemetry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """Asks for as many VMs as there are ready runs without an idle VM or one in flight, within the safety limits."""
+    """Requests one VM for each ready run without an idle or requested VM, within the safety limits."""
 
     fleet: Fleet
     ledger: Ledger
@@ -63,14 +63,14 @@ class Launch:
         memory = learnt.memory
         if wanted and self.policy.launch_enabled and not self.tokens.down(cycle.now):
             memory = self._ask(wanted, memory, cycle)
-        self.in_flight.record(answers)  # after the next requests are out, because jobs wait for those
+        self.in_flight.record(answers)  # after the next requests are sent, because jobs wait for those
         if memory != known:
             self.capacity.learn(memory, cycle.fence)
         self.deadline(cycle, learnt.idle_vms, memory)
         return replace(cycle, launching=sum(intent.count for intent in self.in_flight.intents))
 
     def _wanted(self, cycle: DispatcherCycle, learnt: Learnt) -> dict[ClassName, list[Run]]:
-        """Runs that neither an idle VM nor one that may be coming will serve, by class, in order of their priority."""
+        """Runs that need another VM than the idle and the requested ones, by class, in order of their priority."""
         coming = Counter(cycle.unconfirmed_by_class)
         for intent in (*self.in_flight.intents, *learnt.unknown):
             coming[intent.class_name] += intent.count

@@ -1,4 +1,4 @@
-"""What EC2 answered to launches: what it teaches, which VMs it brought, and which outcomes are unknown."""
+"""Launch answers: learns from EC2's answers to launches which VMs exist, which pools failed, and what is unknown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from agent_stack.domain.launching import Intent, LaunchErrorClass, LaunchOutcome
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Ids, Telemetry
 
-FOR_AN_OPERATOR = frozenset({LaunchErrorClass.ACCOUNT, LaunchErrorClass.CONFIGURATION, LaunchErrorClass.UNRECOGNISED})
-"""Errors that waiting does not fix."""
+NEEDS_OPERATOR = frozenset({LaunchErrorClass.ACCOUNT, LaunchErrorClass.CONFIGURATION, LaunchErrorClass.UNRECOGNISED})
+"""Errors that an operator must fix, because waiting does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learnt:
-    """What the answers of one cycle come to.
+    """What the dispatcher knows after the answers of one cycle.
 
     Attributes:
         idle_vms: the idle VMs by class, with the new ones.
-        unknown: launches whose outcome is unknown; asking for more could launch twice as many as are needed.
+        unknown: launches with an unknown outcome; another request could launch twice the VMs that are needed.
     """
 
     memory: LaunchMemory
@@ -32,7 +32,7 @@ class Learnt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchAnswers:
-    """Learns from each answer, and logs it."""
+    """Adds each answer to the launch memory, and logs it."""
 
     ids: Ids
     telemetry: Telemetry
@@ -44,7 +44,7 @@ class LaunchAnswers:
         idle_vms: Mapping[ClassName, tuple[Vm, ...]],
         now: datetime,
     ) -> Learnt:
-        """What these answers add to what was known."""
+        """The memory and the idle VMs, with these answers added."""
         idle = dict(idle_vms)
         unknown: list[Intent] = []
         for intent, answer in answers:
@@ -62,12 +62,12 @@ class LaunchAnswers:
                 self._warn("launch_failed", intent, answer)
                 memory = memory.throttled(
                     now, self.ids.fraction()
-                )  # EC2 was not reached, or throttled: both need a pause
+                )  # EC2 was unreachable or throttled: both need a pause
         return Learnt(memory=memory, idle_vms=idle, unknown=tuple(unknown))
 
     def _log(self, intent: Intent, outcome: LaunchOutcome) -> None:
         for partial in outcome.errors:
-            log = self.telemetry.error if partial.error_class in FOR_AN_OPERATOR else self.telemetry.warning
+            log = self.telemetry.error if partial.error_class in NEEDS_OPERATOR else self.telemetry.warning
             log(
                 "launch_partial",
                 class_name=intent.class_name,

@@ -1,4 +1,4 @@
-"""Runs that find no VM in time: the dispatcher records why, and the tracker fails the job with that reason."""
+"""Launch deadline: records why a run got no VM in time, so that the tracker fails the job with that reason."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from agent_stack.domain.vms import Vm
 from agent_stack.ports import Ledger, Telemetry
 
 BROKEN_GRACE = timedelta(seconds=60)
-"""How long jobs wait for an operator to fix what EC2 calls wrong before they are failed with EC2's message."""
+"""How long a job waits for an operator to fix what EC2 reports as wrong. Then the job fails with EC2's message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchDeadline:
-    """Records a reason for each run without a VM that waited for too long."""
+    """Records a failure reason for each run that has waited too long for a VM."""
 
     ledger: Ledger
     policy: Policy
@@ -27,7 +27,7 @@ class LaunchDeadline:
     def __call__(
         self, cycle: DispatcherCycle, idle_vms: Mapping[ClassName, tuple[Vm, ...]], memory: LaunchMemory
     ) -> None:
-        """Runs of a class with idle VMs are bound in this cycle, so they are not late."""
+        """Skips runs of a class with idle VMs, because this cycle binds them."""
         late = []
         for run in cycle.ready:
             reason = None if idle_vms.get(run.class_name) else self._reason(run, cycle, memory)

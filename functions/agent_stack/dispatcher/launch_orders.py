@@ -1,4 +1,4 @@
-"""Where the VMs of a class are asked for: which capacity type, which pools, in requests of which size."""
+"""Launch orders: chooses capacity type, pools and request sizes for the VMs of one class."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from agent_stack.ports import Fleet, Ids, Telemetry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOrders:
-    """Makes the orders for runs of one class."""
+    """Creates the orders for the runs of one class."""
 
     fleet: Fleet
     ids: Ids
@@ -25,7 +25,7 @@ class LaunchOrders:
     def __call__(
         self, vm_class: VmClass, runs: Sequence[Run], memory: LaunchMemory, now: datetime
     ) -> Iterator[tuple[LaunchOrder, Sequence[Run]]]:
-        """Each order with the runs it is for; none when no pool of the class is available."""
+        """Each order with its runs; none when no pool of the class is available."""
         unavailable = memory.unavailable(now)
         fallback = {CapacityType.ON_DEMAND} if vm_class.fallback else set()
         try:

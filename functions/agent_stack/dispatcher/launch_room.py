@@ -1,4 +1,4 @@
-"""How many VMs the dispatcher may ask EC2 for now."""
+"""Launch room: how many VMs the dispatcher may request from EC2 now."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +17,7 @@ MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRoom:
-    """Bounds launches by the maximum at once, by the maximum in any minute, and by what EC2 grants."""
+    """Limits launches by MaxInstances, by MaxLaunchesPerMinute, and by EC2's request budget."""
 
     in_flight: InFlightLaunches
     prefetch: VmPrefetch
@@ -25,11 +25,11 @@ class LaunchRoom:
     telemetry: Telemetry
 
     def __call__(self, cycle: DispatcherCycle, memory: LaunchMemory) -> int:
-        """How many VMs; below one when there is no room.
+        """How many VMs; zero or negative when there is no room.
 
-        Only EC2 knows what is up: VMs of ended runs, and VMs that no run will get, take a place until they are gone.
-        VMs that EC2 does not show yet are added from the dispatcher's records. While EC2 does not answer, nothing is
-        launched, and the next cycle asks again.
+        Only EC2 knows which VMs are up: a VM whose run has ended, or that no run needs, counts until it is terminated.
+        The dispatcher adds VMs that EC2 does not show yet from its own records. While EC2 does not answer, the
+        dispatcher launches nothing; the next cycle asks again.
         """
         try:
             shown = {vm.instance_id: vm.state for vm in self.prefetch.result(cycle)}

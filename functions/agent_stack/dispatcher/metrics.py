@@ -1,6 +1,6 @@
-"""Measure queues: what a dispatcher's cycle saw of the waiting, and what EC2 keeps back. The end of its chain.
+"""Metrics: counts the waiting jobs, unavailable pools and EC2's budget that a dispatcher cycle saw.
 
-That a cycle came this far is the dispatcher's heartbeat.
+This is the last step of the chain. A cycle that reaches it is the dispatcher's heartbeat.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from agent_stack.ports import Clock, Telemetry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherMetrics:
-    """Counts; reads nothing and changes nothing."""
+    """Writes metrics; reads from no other system and changes nothing."""
 
     capacity: CapacityCache
     policy: Policy
@@ -23,7 +23,7 @@ class DispatcherMetrics:
     telemetry: Telemetry
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Changes nothing of the cycle."""
+        """Returns the cycle unchanged."""
         measure = self.telemetry
         measure.count(Metric.CYCLES_COMPLETED, of=Function.DISPATCHER)
         measure.peak(Metric.CYCLE_SECONDS, (self.clock.now() - cycle.now).total_seconds(), of=Function.DISPATCHER)
@@ -37,7 +37,7 @@ class DispatcherMetrics:
         return cycle
 
     def _measure_waiting(self, cycle: DispatcherCycle) -> None:
-        """What waited when the cycle looked: for a place, or for a VM. Not what nobody may or can start."""
+        """Jobs that wait for room or for a VM. Excludes jobs of paused queues and jobs that match no class."""
         without_vm = [
             run.timeline.get(Moment.SCHEDULED, run.state_entered_at)
             for run in cycle.active

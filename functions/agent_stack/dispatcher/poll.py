@@ -1,7 +1,6 @@
-"""Poll: ask each queue for its scheduled jobs.
+"""Poll: lists the scheduled jobs of each queue.
 
-Listing is what keeps a queue "Connected" for the people who look at it, so it goes on even when nothing may
-start.
+The listing also keeps a queue "Connected" in Buildkite, so it runs even when the dispatcher may start nothing.
 """
 
 from collections.abc import Container
@@ -17,15 +16,15 @@ from agent_stack.domain.policy import Policy
 from agent_stack.ports import StacksApi, Telemetry
 
 MAX_PAGES = 10
-"""Pages read from one queue in one cycle: 10,000 jobs at the API's 1,000 a page, and the API's 10 listings a second."""
+"""Pages read from one queue in one cycle: 10,000 jobs at 1,000 on a page; the API allows 10 listings a second."""
 
 FULL_PAGE = 1_000
-"""Jobs on a page behind which there may be more."""
+"""A page with this many jobs may not be the last one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
-    """Lists every queue from its start; one queue's failure does not hide the others' jobs."""
+    """Lists every queue from its start; the failure of one queue does not affect the others."""
 
     stacks: StacksApi
     queues: tuple[Queue, ...]
@@ -42,7 +41,7 @@ class Poll:
         for queue in self.queues:
             pages = self._read(queue.key, free, known, cycle.book)
             if not pages or any(page.paused for page in pages):
-                paused.add(queue.key)  # unknown is treated as paused: nothing new starts on a guess
+                paused.add(queue.key)  # without an answer the queue counts as paused, so that no job starts on a guess
             if pages and not pages[0].pageable:
                 clogging.add(queue.key)
             if self._hides_others(pages, known, cycle.book):
@@ -53,23 +52,23 @@ class Poll:
 
     @staticmethod
     def _hides_others(pages: list[ScheduledPage], known: Container[JobId], book: ClassBook | None) -> bool:
-        """Whether the last page that can be had is full of jobs that will not start: those behind it never will."""
+        """Whether the last readable page holds only jobs that cannot start, so that jobs behind it never start."""
         if not pages or book is None:
             return False
         last = pages[-1]
-        at_the_end = len(pages) == MAX_PAGES and last.next_cursor is not None
-        if not at_the_end and (last.pageable or len(last.jobs) < FULL_PAGE):
+        is_last_allowed = len(pages) == MAX_PAGES and last.next_cursor is not None
+        if not is_last_allowed and (last.pageable or len(last.jobs) < FULL_PAGE):
             return False
         return all(
             job.job_id in known or isinstance(book.match(job.rules, job.queue_key), Unmatched) for job in last.jobs
         )
 
     def _read(
-        self, queue: QueueKey, wanted: int, known: Container[JobId], book: ClassBook | None
+        self, queue: QueueKey, needed: int, known: Container[JobId], book: ClassBook | None
     ) -> list[ScheduledPage]:
-        """The pages until `wanted` jobs are found that may start; a later page that fails costs only itself.
+        """Reads pages until they hold `needed` jobs that can start. A failed page ends the reading.
 
-        Jobs that are known already, or that no class fits, do not count: behind them may be those that can start.
+        Jobs with a run, and jobs that match no class, do not count: jobs behind them may be able to start.
         """
         pages: list[ScheduledPage] = []
         found = 0
@@ -86,6 +85,6 @@ class Poll:
                 job.job_id not in known and (book is None or not isinstance(book.match(job.rules, queue), Unmatched))
                 for job in page.jobs
             )
-            if page.paused or cursor is None or found >= wanted:
+            if page.paused or cursor is None or found >= needed:
                 break
         return pages

@@ -1,6 +1,7 @@
-"""Note: leave a list of who waits for a VM, and why. The tracker tells them.
+"""Publish wait reasons: writes the list of jobs that wait for a VM, and why. The tracker notifies their build pages.
 
-Written beside the cycle, when it changed and not too often: it is news, and losing one costs a line on a build page.
+The list is written beside the cycle, when it changed and at most every 10 s, because losing one version costs no more
+than one notification.
 """
 
 from collections.abc import Sequence
@@ -18,40 +19,40 @@ from agent_stack.domain.waiting import MAX_LISTED, PATIENCE, Waiting, WaitingLis
 from agent_stack.ports import Ledger, Telemetry, Workers
 
 MIN_INTERVAL = timedelta(seconds=10)
-"""Five hundred jobs are some twenty kilobytes, each of them a unit of DynamoDB's writing."""
+"""500 jobs take about 20 KB, and DynamoDB bills a write unit for each KB."""
 
 REFRESH_INTERVAL = timedelta(seconds=60)
-"""An unchanged list is written again, so that one of a dispatcher that is gone can be told by its age."""
+"""An unchanged list is written again, so that its age shows whether the dispatcher still runs."""
 
 
 @dataclass(slots=True, kw_only=True)
 class PublishWaitReasons:
-    """Lists the runs without a VM and the jobs that were not admitted, those first in line first."""
+    """Lists the runs without a VM and the jobs that were not admitted, first in line first."""
 
     capacity: CapacityCache
     ledger: Ledger
     workers: Workers
     policy: Policy
     telemetry: Telemetry
-    _left: WaitingList | None = field(default=None, init=False)
+    _published: WaitingList | None = field(default=None, init=False)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Changes nothing of the cycle."""
+        """Returns the cycle unchanged."""
         jobs = (*self._without_vm(cycle), *cycle.waiting)[:MAX_LISTED]
-        if self._is_news(jobs, cycle.now):
-            self._left = WaitingList(at=cycle.now, jobs=jobs)
-            self.workers.submit(partial(self._write, self._left))
+        if self._is_due(jobs, cycle.now):
+            self._published = WaitingList(at=cycle.now, jobs=jobs)
+            self.workers.submit(partial(self._write, self._published))
         return cycle
 
-    def _is_news(self, jobs: Sequence[Waiting], now: datetime) -> bool:
-        before = self._left
+    def _is_due(self, jobs: Sequence[Waiting], now: datetime) -> bool:
+        before = self._published
         if before is None:
             return bool(jobs)
         since = now - before.at
         return since >= MIN_INTERVAL and (jobs != before.jobs or (bool(jobs) and since >= REFRESH_INTERVAL))
 
     def _without_vm(self, cycle: DispatcherCycle) -> list[Waiting]:
-        """Jobs that are ours and for which EC2 has given nothing yet."""
+        """Reserved jobs that have waited for a VM for `PATIENCE` or longer."""
         bound = {run.job_id for run in cycle.bound}
         late = [run for run in cycle.ready if run.job_id not in bound and cycle.now - run.state_entered_at >= PATIENCE]
         if not late or cycle.book is None:
@@ -75,7 +76,7 @@ class PublishWaitReasons:
         return waiting
 
     def _why(self, name: ClassName, memory: LaunchMemory, cycle: DispatcherCycle) -> tuple[WaitReason | None, str]:
-        """What keeps EC2 from giving a VM of that class, as far as is known, and EC2's words."""
+        """Why EC2 launches no VM of this class, as far as the dispatcher knows, and EC2's message."""
         if not self.policy.launch_enabled:
             return WaitReason.LAUNCH_DISABLED, ""
         breaker = memory.breaker(name, cycle.now)

@@ -1,4 +1,4 @@
-"""Runs the dispatcher's chain cycle after cycle, and passes on what one cycle leaves for the next."""
+"""Reconcile: runs the dispatcher's chain cycle after cycle, and passes facts of one cycle to the next."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,22 +10,22 @@ from agent_stack.dispatcher.cycle import DispatcherCycle, DispatcherStep
 
 @dataclass(slots=True, kw_only=True)
 class ReconcileQueues:
-    """One process's cycles. Lambda and the simulation both run this."""
+    """The cycles of one process. Lambda and the simulation both run this."""
 
     steps: Sequence[DispatcherStep]
     _before: DispatcherCycle | None = field(default=None, init=False)
     _signalled: bool = field(default=False, init=False)
 
     def begin(self, *, scheduled: bool) -> None:
-        """A new invocation. One that was woken most likely has a job waiting, so it prefetches the VMs at once."""
+        """Starts a new invocation. A wake-up usually means a waiting job, so its first cycle prefetches the VMs."""
         self._before = None
         self._signalled = not scheduled
 
     def __call__(self, now: datetime, fence: int) -> bool:
-        """One cycle at that time under that fencing number; True while there is work in hand.
+        """Runs one cycle at this time under this fencing number; True while there is work to do.
 
         Raises:
-            AgentStackError: a step failed. The next cycle then starts from no knowledge of this one.
+            AgentStackError: a step failed. The next cycle starts without facts of this one.
         """
         before, self._before = self._before, None
         known = before is not None and before.fence == fence

@@ -1,7 +1,7 @@
-"""Record: write a run for each job before anything is asked of anyone.
+"""Record: writes a run for each admitted or refused job, before any request to Buildkite or EC2.
 
-This write, not Buildkite's reservation, is what makes one of two runs win: reserving again under the same
-stack key succeeds.
+This conditional write decides between two dispatchers that want the same job. Buildkite's reservation cannot, because
+a second reservation under the same stack key succeeds.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ NO_CLASS = ClassName("")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Writes RESERVED runs, conditional on absence. Refused jobs are recorded too, with what they are told."""
+    """Writes RESERVED runs, each only if its job has no run. A refused job gets a run with its failure reason."""
 
     ledger: Ledger
     empty_ledger: EmptyLedgerCache
@@ -26,17 +26,17 @@ class Record:
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `recorded`."""
         known = self.ledger.earlier([job.job_id for job, _ in cycle.admitted]) if cycle.admitted else {}
-        wanted = [
+        runs = [
             Run.of(job, class_name=name, earlier=known.get(job.job_id), now=cycle.now, failure_reason=None)
             for job, name in cycle.admitted
         ]
-        wanted += [
+        runs += [
             Run.of(job, class_name=NO_CLASS, now=cycle.now, failure_reason=reason) for job, reason in cycle.refused
         ]
-        if not wanted:
+        if not runs:
             return cycle
         self.empty_ledger.invalidate()
-        recorded = tuple(self.ledger.record(wanted))
+        recorded = tuple(self.ledger.record(runs))
         for run in recorded:
             self.telemetry.info("job_recorded", job_id=run.job_id, class_name=run.class_name)
         return replace(cycle, recorded=recorded)

@@ -1,7 +1,7 @@
-"""Resume: begin a cycle with what earlier ones left: active runs, open intents, VMs nobody is bound to.
+"""Recover: reads what earlier cycles left: active runs, open intents, and VMs without a run.
 
-A crash between any two effects of the dispatcher leaves either a run without a VM or a VM without a run. Both
-are found here and joined again by `bind`.
+A crash between two effects of the dispatcher leaves a run without a VM or a VM without a run. This step finds both, and
+`bind` joins them.
 """
 
 from collections import Counter
@@ -21,13 +21,13 @@ from agent_stack.domain.vms import Vm
 from agent_stack.ports import ClassSource, Fleet, Ledger, Telemetry
 
 UNANSWERED_GRACE = timedelta(seconds=12)
-"""How long an unanswered launch is left to the process that asked: as long as it waits at the end of its shift, and the
-slowest answer. One that died is followed after its lease has run out anyway."""
+"""How long an unanswered launch is left to the process that requested it: the time that this process waits for answers
+after its lease, and the slowest answer. The successor of a dead process starts after its lease has expired anyway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recover:
-    """Reads the ledger, settles unanswered launches, and finds the VMs that are free to be bound."""
+    """Reads the ledger, finds the outcome of unanswered launches, and lists the VMs that can be bound."""
 
     ledger: Ledger
     fleet: Fleet
@@ -39,7 +39,7 @@ class Recover:
     telemetry: Telemetry
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Fills `vm_look`, `book`, `active`, `unconfirmed`, `unconfirmed_by_class` and `idle_vms`."""
+        """Fills `vm_listing`, `book`, `active`, `unconfirmed`, `unconfirmed_by_class` and `idle_vms`."""
         cycle = self.prefetch.start(cycle, cycle.expected_launches)
         book = self.classes.book()
         if self.empty_ledger.is_valid(cycle.fence, cycle.now):
@@ -55,7 +55,7 @@ class Recover:
             self.empty_ledger.mark_empty(cycle.fence, cycle.now)
         for intent in intents:
             if intent.intent_id in under_way:
-                continue  # asked for by this process, and not answered yet
+                continue  # this process requested it and waits for the answer
             settled = intent if intent.spent else self._settle(intent, cycle, waiting_queues)
             if settled is None:
                 unconfirmed[intent.class_name] += intent.count
@@ -76,14 +76,14 @@ class Recover:
         )
 
     def _settle(self, intent: Intent, cycle: DispatcherCycle, queues: frozenset[QueueKey]) -> Intent | None:
-        """Learn what came of a launch whose answer was never recorded; None when nothing can be said yet.
+        """Finds the outcome of a launch whose answer was never recorded; None while it is unknown.
 
-        A young one is the dispatcher's before us, who may be waiting for the answer still.
+        A young intent is left alone, because the previous dispatcher may still wait for its answer.
 
-        Replaying the stored request is safe at any time: EC2 gives one answer to one client token. It is not
-        done when the VMs would be too old to be bound, nor for queues that want nothing any more: then the
-        launch tag finds what exists. Whether a queue is paused only the poll tells, which comes later in a cycle: so
-        under a new lease the first cycle asks nothing of EC2 again.
+        Replaying the stored request is safe at any time: EC2 gives one answer to one client token. The dispatcher does
+        not replay when the VMs would be too old to be bound, or when no queue of the intent needs VMs. Then it finds
+        existing VMs by the launch tag. Only `poll`, later in the cycle, learns whether a queue is paused, so the first
+        cycle under a new lease replays nothing.
         """
         if cycle.now - intent.created_at < UNANSWERED_GRACE:
             return None
@@ -116,19 +116,19 @@ class Recover:
     def _alive(
         self, idle: dict[ClassName, tuple[Vm, ...]], now: datetime
     ) -> tuple[dict[ClassName, tuple[Vm, ...]], int]:
-        """Only VMs that EC2 shows up right now, at their true age: a list from a replay may name dead or old ones.
+        """The idle VMs that EC2 shows as up now, at their true age. The answer to a replay may name dead or old VMs.
 
         Returns:
-            them, and how many more EC2 does not show, which may be up all the same.
+            these VMs, and how many EC2 does not show, which may be up, too.
         """
-        wanted: list[InstanceId] = [vm.instance_id for vms in idle.values() for vm in vms]
-        if not wanted:
+        instance_ids: list[InstanceId] = [vm.instance_id for vms in idle.values() for vm in vms]
+        if not instance_ids:
             return {}, 0
         try:
-            shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(wanted)}
+            shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(instance_ids)}
         except AgentStackError as error:
-            self.telemetry.warning("idle_vms_unknown", count=len(wanted), error=str(error))
-            return {}, len(wanted)
+            self.telemetry.warning("idle_vms_unknown", count=len(instance_ids), error=str(error))
+            return {}, len(instance_ids)
         fit = {vm_id: vm for vm_id, vm in shown.items() if vm.state in UP and self._fresh(vm, now)}
         alive = {name: tuple(fit[vm.instance_id] for vm in vms if vm.instance_id in fit) for name, vms in idle.items()}
-        return alive, len(wanted) - len(shown)
+        return alive, len(instance_ids) - len(shown)

@@ -1,6 +1,6 @@
-"""Register: make each queue's stack known to Buildkite, once a process. Everything else needs it.
+"""Register: registers each queue's stack key with Buildkite, once in each process. Every other request needs it.
 
-Before the first one, the token is asked what it stands for: a token of another queue would list nothing for ever.
+First it asks Buildkite which queue the token is for, because the token of another queue would list no jobs forever.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from agent_stack.ports import StacksApi, Telemetry
 
 @dataclass(slots=True, kw_only=True)
 class Register:
-    """Registers what is not registered yet; a queue that fails is tried again next cycle."""
+    """Registers the queues that are not registered yet; a queue that fails is tried again in the next cycle."""
 
     stacks: StacksApi
     queues: tuple[Queue, ...]
@@ -23,11 +23,11 @@ class Register:
     _identified: bool = field(default=False, init=False)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Changes nothing of the cycle.
+        """Returns the cycle unchanged.
 
         Raises:
             ConfigurationError: a setting is wrong for all queues.
-            AgentStackError: no queue could be registered; there is nothing to work on.
+            AgentStackError: no queue could be registered, so there is no work to do.
         """
         if not self._identified:
             self._identify()
@@ -48,10 +48,10 @@ class Register:
         return cycle
 
     def _identify(self) -> None:
-        """Say whose token it is.
+        """Logs which organization, cluster and queue the token is for.
 
         Raises:
-            ConfigurationError: it is good for a queue that is not ours only.
+            ConfigurationError: the token is for one queue only, and this deployment serves another one, too.
         """
         try:
             identity = self.stacks.token_identity()

@@ -1,7 +1,7 @@
-"""Reserve: take the recorded jobs off Buildkite's list, for as long as a boot may take.
+"""Reserve: reserves the recorded jobs at Buildkite, for as long as a boot may take.
 
-Runs left over from earlier cycles (handed back, or without a VM yet) are reserved again in full before their launch, so
-that the whole boot lies inside the reservation; unless that was granted so lately that it is as good as full.
+Runs of earlier cycles (requeued, or still without a VM) are reserved again for the full time before their launch, so
+that the boot fits into the reservation. A reservation that is younger than `MAX_RESERVATION_AGE` is long enough.
 """
 
 from dataclasses import dataclass, replace
@@ -16,15 +16,15 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome, RunState
 from agent_stack.ports import Ledger, StacksApi, Telemetry
 
-AS_GOOD_AS_FULL = timedelta(minutes=1)
-"""How old a reservation may be at a launch; never more than a quarter of its length. Waiting for EC2 takes seconds, in
-each of which every waiting job would else be reserved and recorded anew. The template wants six minutes beside the
-longest boot; five of them are left."""
+MAX_RESERVATION_AGE = timedelta(minutes=1)
+"""How old a reservation may be at a launch; never more than a quarter of its length. Without this, every waiting job
+would be reserved and recorded again each second while EC2 answers. The template demands six minutes more than the
+longest boot; five of them remain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserve:
-    """Reserves queue by queue. What Buildkite refuses is released; what it did not answer stays for later."""
+    """Reserves queue by queue. A refused job is released; a job without an answer waits for the next cycle."""
 
     stacks: StacksApi
     ledger: Ledger
@@ -33,24 +33,24 @@ class Reserve:
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `ready`."""
-        left_over = [run for run in cycle.active if run.state is RunState.RESERVED and run.failure_reason is None]
-        wanted = [run for run in (*left_over, *cycle.recorded) if run.queue_key not in cycle.paused]
-        ready = [run for run in wanted if self._as_good_as_full(run, cycle.now)]
-        to_reserve = [run for run in wanted if not self._as_good_as_full(run, cycle.now)]
-        self._release_lapsed([run for run in left_over if run.queue_key in cycle.paused], cycle)
+        earlier = [run for run in cycle.active if run.state is RunState.RESERVED and run.failure_reason is None]
+        wanted = [run for run in (*earlier, *cycle.recorded) if run.queue_key not in cycle.paused]
+        ready = [run for run in wanted if self._is_fresh(run, cycle.now)]
+        to_reserve = [run for run in wanted if not self._is_fresh(run, cycle.now)]
+        self._release_lapsed([run for run in earlier if run.queue_key in cycle.paused], cycle)
         for queue, runs in by_queue((run.queue_key, run) for run in to_reserve).items():
             ready += self._reserve(queue, runs, cycle)
-        wants_vm = [run for run in ready if run.failure_reason is None]
-        return replace(cycle, ready=tuple(sorted(wants_vm, key=lambda run: -run.priority)))
+        needs_vm = [run for run in ready if run.failure_reason is None]
+        return replace(cycle, ready=tuple(sorted(needs_vm, key=lambda run: -run.priority)))
 
-    def _as_good_as_full(self, run: Run, now: datetime) -> bool:
+    def _is_fresh(self, run: Run, now: datetime) -> bool:
         if run.reserved_until is None or run.reservation_lost:
             return False
         age = now - (run.reserved_until - self.policy.reservation)
-        return timedelta() <= age < min(AS_GOOD_AS_FULL, self.policy.reservation / 4)
+        return timedelta() <= age < min(MAX_RESERVATION_AGE, self.policy.reservation / 4)
 
     def _release_lapsed(self, runs: list[Run], cycle: DispatcherCycle) -> None:
-        """A paused queue's jobs without a VM go back to Buildkite when their reservation ends."""
+        """Releases the jobs of a paused queue that have no VM, when their reservation ends."""
         lapsed = [run for run in runs if run.reserved_until is None or run.reserved_until <= cycle.now]
         for run in self.ledger.end([run.ended(Outcome.RELEASED, now=cycle.now) for run in lapsed]):
             self.telemetry.info("job_released", job_id=run.job_id, reason="queue_paused")

@@ -1,22 +1,22 @@
-"""Whether job tokens can be had. Shared by the step that needs them and by the one that launches VMs for them."""
+"""Token supply: whether Buildkite issues job tokens now. `bind` needs tokens; `launch` pauses without them."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 TOKEN_RETRY_DELAY = timedelta(seconds=10)
-"""How long launches wait after a request for tokens that gave none; then one launch asks anew."""
+"""How long launches pause after a request that issued no token. Then the next launch leads to another request."""
 
 
 @dataclass(slots=True, kw_only=True)
 class TokenSupply:
-    """One process's experience. A VM that cannot be given a credential would only wait, and cost."""
+    """What one process observed. A VM without a credential would only wait, and cost money."""
 
     _down_until: datetime | None = field(default=None, init=False)
 
     def down(self, now: datetime) -> bool:
-        """The last request gave none, not long ago."""
+        """Whether a recent request issued no token."""
         return self._down_until is not None and now < self._down_until
 
     def asked(self, *, issued: int, now: datetime) -> None:
-        """Tokens were asked for, and so many came."""
+        """Records how many tokens a request issued."""
         self._down_until = None if issued else now + TOKEN_RETRY_DELAY

@@ -1,6 +1,7 @@
-"""What the steps ask of the world, as Protocols, one module for each system. Adapters keep these promises; fakes too.
+"""Ports: what the steps need from other systems, as Protocols, one module for each system.
 
-Every method raises errors of `agent_stack.domain.errors` only. Every method is one effect or one read.
+Adapters and fakes implement them and pass the same contract suites. Every method is one effect or one read, and raises
+errors of `agent_stack.domain.errors` only.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from agent_stack.ports.store import ClassSource, HeldLease, Lease, Ledger, Mailb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """The world, as the two chains see it."""
+    """All ports that the two chains use."""
 
     stacks: StacksApi
     fleet: Fleet

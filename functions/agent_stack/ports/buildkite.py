@@ -1,4 +1,4 @@
-"""Buildkite's Stacks API, as the steps see it."""
+"""Buildkite port: the Stacks API, as the steps use it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from agent_stack.domain.states import JobState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStates:
-    """States by job, and what could not be looked up. An id in neither is one Buildkite did not name."""
+    """States by job, and the errors of failed requests. Without errors, a missing id is unknown to Buildkite."""
 
     states: Mapping[JobId, JobState]
     errors: tuple[AgentStackError, ...] = ()
@@ -24,7 +24,7 @@ class JobStates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """Which jobs are ours for the time asked for, which are not, and which were not asked about in the end."""
+    """Jobs that Buildkite reserved for the requested time, jobs that it refused, and the errors of failed requests."""
 
     reserved: frozenset[JobId]
     not_reserved: frozenset[JobId]
@@ -33,7 +33,7 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class JobTokens:
-    """Acquisition tokens by job. Holds credentials; its repr shows counts only."""
+    """Job acquisition tokens by job. Holds credentials, so its repr shows counts only."""
 
     tokens: Mapping[JobId, str]
     not_issued: frozenset[JobId]
@@ -54,7 +54,7 @@ class JobDetails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenIdentity:
-    """What an agent token stands for. Any part may be unknown."""
+    """The organization, cluster and queue of an agent token. Any part may be unknown."""
 
     organization: str | None
     cluster: str | None
@@ -63,7 +63,7 @@ class TokenIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """One text for one job's build page."""
+    """One text for the build page of one job."""
 
     job_id: JobId
     text: str
@@ -73,40 +73,41 @@ class Notification:
 class StacksApi(Protocol):
     """Buildkite's Stacks API, for all queues of this deployment.
 
-    Batches of any length: chunked to the API's limits, and the results of good chunks survive a bad one.
+    Batches can have any length. They are split by the API's limits; a failed part does not lose the results of the
+    others.
     """
 
     def register(self, queue: QueueKey) -> None:
-        """Make the queue's stack key known. Idempotent."""
+        """Registers the queue's stack key. Idempotent."""
 
     def deregister(self, queue: QueueKey) -> None:
-        """Withdraw the queue's stack key. Unknown keys are no error."""
+        """Deregisters the queue's stack key. An unknown key is no error."""
 
     def token_identity(self) -> TokenIdentity | None:
-        """What the agent token stands for; None where the service does not tell."""
+        """What the agent token is for; None when the service has no such endpoint."""
 
     def list_scheduled(self, queue: QueueKey, *, cursor: str | None = None) -> ScheduledPage:
-        """One page of scheduled jobs, oldest first, from the cursor or from the start."""
+        """Returns one page of scheduled jobs, oldest first, from the cursor or from the start."""
 
     def job_details(self, queue: QueueKey, job_id: JobId) -> JobDetails:
-        """Environment and command of one job."""
+        """Returns environment and command of one job."""
 
     def reserve(self, queue: QueueKey, job_ids: Sequence[JobId], expiry: timedelta) -> Reserved:
-        """Reserve, or extend what is ours already."""
+        """Reserves jobs, or extends existing reservations of this stack."""
 
     def job_states(self, queue: QueueKey, job_ids: Sequence[JobId]) -> JobStates:
-        """The jobs' states now."""
+        """Returns the current states of jobs."""
 
     def issue_tokens(self, queue: QueueKey, job_ids: Sequence[JobId], lifetime: timedelta) -> JobTokens:
-        """An acquisition token for each job reserved by us."""
+        """Issues a job acquisition token for each job that this stack has reserved."""
 
     def finish(self, queue: QueueKey, job_id: JobId, *, exit_status: int, detail: str) -> None:
-        """Finish a job no agent will run.
+        """Finishes a job that no agent will run.
 
         Raises:
-            UnknownOutcomeError: it may be finished; read its state.
-            GiveUpError: Buildkite refuses; the job is over or no longer ours.
+            UnknownOutcomeError: the job may be finished; read its state.
+            GiveUpError: Buildkite refuses, because the job is over or no longer reserved by this stack.
         """
 
     def notify(self, queue: QueueKey, notifications: Sequence[Notification]) -> Mapping[JobId, AgentStackError]:
-        """Tell the build pages. The answer holds the jobs whose page was not told, and why."""
+        """Sends notifications to build pages. Returns the jobs whose notification failed, with the error."""

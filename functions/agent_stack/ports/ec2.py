@@ -1,4 +1,4 @@
-"""EC2, as the steps see it."""
+"""EC2 port: launches, lists and terminates VMs, as the steps use it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -17,49 +17,49 @@ class Fleet(Protocol):
     """EC2: the VMs that carry this deployment's tag."""
 
     def pools(self, vm_class: VmClass, capacity_type: CapacityType) -> Sequence[str]:
-        """Where that class's VMs can come from, as `capacity_type:type:zone`, in the operator's order of types.
+        """Returns the pools of a class, as `capacity_type:type:zone`, in the operator's order of types.
 
         Raises:
-            TransientError: the subnets' zones are not known yet.
+            TransientError: the zones of the subnets are not known yet.
         """
 
     def render(self, order: LaunchOrder) -> str:
-        """The exact request for that order, as text; what the intent keeps and `launch` sends."""
+        """Returns the exact request for this order, as text. The intent stores it and `launch` sends it."""
 
     def launch(self, request: str) -> LaunchOutcome:
-        """Send that request. Sending the same text again launches nothing more.
+        """Sends this request. Sending the same text again launches no further VM.
 
         Raises:
-            UnknownOutcomeError: VMs may exist; replay, or look them up by the intent.
-            RetryError: throttled; nothing was launched. Every other refusal is an error of the outcome.
+            UnknownOutcomeError: VMs may exist; send the request again, or find the VMs by the intent's tag.
+            RetryError: throttled; EC2 launched nothing. The outcome holds every other refusal as an error.
         """
 
     def describe(self) -> Sequence[Vm]:
-        """All VMs with our tag that have not ended. Fresh ones may be missing.
+        """Returns all VMs with this deployment's tag that have not ended. New VMs may be missing.
 
         Raises:
-            TransientError: the answer is not whole; it proves nothing.
+            TransientError: the answer is incomplete and proves nothing.
         """
 
     def describe_by_id(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
-        """Those of the given VMs that EC2 shows, read again; terminated ones too, for an hour or so.
+        """Returns the given VMs that EC2 shows now, for about an hour also terminated ones.
 
         Raises:
-            TransientError: the answer is not whole; it proves nothing.
+            TransientError: the answer is incomplete and proves nothing.
         """
 
     def impaired(self) -> frozenset[InstanceId]:
-        """Running instances that fail EC2's status checks, of the whole account.
+        """Returns the running instances of the whole account that fail EC2's status checks.
 
         Raises:
-            TransientError: the answer is not whole.
+            TransientError: the answer is incomplete.
         """
 
     def console_output(self, instance_id: InstanceId) -> str:
-        """What the VM wrote to its console, as far as EC2 has it; empty when it has nothing. Untrusted."""
+        """Returns the VM's console output, as far as EC2 has it; empty when EC2 has none. Untrusted."""
 
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
-        """Terminate them. The answer holds the ones whose termination was not accepted, and why."""
+        """Terminates VMs. Returns the VMs that EC2 refused to terminate, with the error."""
 
 
 class InstanceCatalog(Protocol):

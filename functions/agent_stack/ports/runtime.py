@@ -1,4 +1,4 @@
-"""What a process needs to run: time, identity, threads beside the cycle, logs and metrics."""
+"""Runtime port: time, ids, worker threads, logs and metrics for one process."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -17,82 +17,82 @@ Field = str | int | float | bool | None
 
 
 class Clock(Protocol):
-    """Time. The only place it comes from."""
+    """Time. The only source of time in the code."""
 
     def now(self) -> datetime:
-        """Aware UTC."""
+        """Returns the current time, timezone-aware, in UTC."""
 
     def sleep(self, duration: timedelta) -> None:
-        """Let that much time pass."""
+        """Waits for this duration."""
 
 
 class Task(Protocol[ResultT_co]):
-    """Something that a worker does."""
+    """Work that a worker thread does."""
 
     def done(self) -> bool:
-        """Whether it has ended, one way or the other."""
+        """Whether it has ended, with a result or an error."""
 
     def result(self) -> ResultT_co:
-        """What came of it; raises what it raised. Only once it is done."""
+        """Returns its result, or raises its error. Call it only when the task is done."""
 
 
 class Workers(Protocol):
-    """A few hands beside the cycle. What they hold ends with the process."""
+    """A few threads that work beside the cycle. Their tasks end with the process."""
 
     def submit(self, task: Callable[[], ResultT]) -> Task[ResultT]:
-        """Begin it soon."""
+        """Starts the task as soon as a thread is free."""
 
     def wait(self, tasks: Sequence[Task[Any]], at_most: timedelta) -> None:
-        """Until all of them are done, or that time is over."""
+        """Waits until all tasks are done, or until this time is over."""
 
 
 class Deadline(Protocol):
-    """The end of this invocation. No effect may be begun that could outlast it."""
+    """The end of this invocation. No effect may start that could last longer."""
 
     def left(self) -> timedelta:
-        """How much time is left; never negative."""
+        """Returns the remaining time; never negative."""
 
 
 class Ids(Protocol):
-    """Identity and chance. The only place they come from."""
+    """Ids and random numbers. The only source of both in the code."""
 
     def holder(self) -> str:
-        """A name for this invocation, which no other has."""
+        """Returns a unique name for this invocation."""
 
     def intent_id(self) -> IntentId:
-        """A new launch id: unique, at most 64 ASCII characters."""
+        """Returns a new launch id: unique, at most 64 ASCII characters."""
 
     def fraction(self) -> float:
-        """A number in [0, 1), for jitter."""
+        """Returns a random number in [0, 1), for jitter."""
 
 
 class Telemetry(Protocol):
-    """Logs and metrics. Never given a credential."""
+    """Logs and metrics. Callers never pass a credential."""
 
     def info(self, message: str, **fields: Field) -> None:
-        """Something happened that a person may look for."""
+        """Logs an event that an operator may search for."""
 
     def warning(self, message: str, **fields: Field) -> None:
-        """Something failed, and we go on."""
+        """Logs a failure after which the function goes on."""
 
     def error(self, message: str, **fields: Field) -> None:
-        """Something failed that an operator must know of."""
+        """Logs a failure that an operator must know about."""
 
     def carry(self, **fields: Field) -> None:
-        """Every line from now on has these fields, too."""
+        """Adds these fields to every later log line."""
 
     def count(self, metric: Metric, value: int = 1, *, of: StrEnum | None = None) -> None:
-        """Add to a counter.
+        """Adds to a counter.
 
         Args:
-            of: which of the metric's parts, where `measures.SPLIT` names them.
+            of: the value of the metric's dimension, for metrics in `measures.SPLIT`.
         """
 
     def level(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
-        """How much there is now. The last of an invocation is what is written."""
+        """Sets the current value. The last value of an invocation is written."""
 
     def peak(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
-        """How much there is now. The highest of an invocation is what is written."""
+        """Sets the current value. The highest value of an invocation is written."""
 
     def seconds(self, metric: Metric, value: float, *, of: StrEnum | None = None) -> None:
-        """One duration."""
+        """Records one duration, in seconds."""

@@ -1,4 +1,4 @@
-"""What outlives an invocation: the ledger, the mailboxes, the leases, the class document and the agent token."""
+"""Store port: ledger, mailboxes, leases, class document and agent token, which outlive an invocation."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,86 +21,86 @@ from agent_stack.domain.waiting import Waiting, WaitingList
 
 
 class Ledger(Protocol):
-    """The record of runs and intents. The only memory that outlives an invocation."""
+    """The stored runs, intents, launch memory and wait reasons of one deployment."""
 
     def active_runs(self) -> Sequence[Run]:
-        """Every run that has not ended. Consistent."""
+        """Returns every run that has not ended. Consistent read."""
 
     def bound_instances(self) -> frozenset[InstanceId]:
-        """The VMs of all active runs, even of those that this version of the code cannot read. Consistent."""
+        """Returns the VMs of all active runs, also of runs that this version cannot read. Consistent read."""
 
     def earlier(self, job_ids: Sequence[JobId]) -> Mapping[JobId, PriorUsage]:
-        """What earlier runs of these jobs used up; jobs without any are left out."""
+        """Returns the attempts and notices that earlier runs of these jobs used; omits jobs without earlier runs."""
 
     def record(self, runs: Sequence[Run]) -> Sequence[Run]:
-        """Write first versions, each only if its job has no active run. The answer holds those that won."""
+        """Writes first versions, each only if its job has no active run. Returns the runs that were written."""
 
     def update(self, runs: Sequence[Run]) -> Sequence[Run]:
-        """Write next versions, each only on top of its predecessor. The answer holds those that won."""
+        """Writes next versions, each only on top of its predecessor. Returns the runs that were written."""
 
     def end(self, runs: Sequence[Run]) -> Sequence[Run]:
-        """Move ended runs into history, each only on top of its predecessor. The answer holds those that won."""
+        """Moves ended runs into the history, each only on top of its predecessor. Returns the runs that were moved."""
 
     def bind(self, pairs: Sequence[tuple[Run, Assignment]]) -> Sequence[Run]:
-        """Bind runs to VMs: run and mailbox change together or not at all; a conflict costs only its own pair."""
+        """Binds runs to VMs. Run and mailbox change together or not at all; a conflict affects only its own pair."""
 
     def open_intents(self) -> Sequence[Intent]:
-        """Intents whose VMs are not all accounted for."""
+        """Returns the intents that are not closed."""
 
     def write_intent(self, intent: Intent, *, fence: int) -> None:
-        """Write a new intent, if the dispatcher's lease still carries that fencing number.
+        """Writes a new intent, if the dispatcher's lease still has this fencing number.
 
         Raises:
-            GiveUpError: another dispatcher took over.
+            GiveUpError: another dispatcher has taken over.
         """
 
     def spend_intent(self, intent: Intent) -> None:
-        """Record EC2's answer: the token is spent, and these VMs came of it."""
+        """Records EC2's answer: the client token is used, and these VMs exist."""
 
     def close_intent(self, intent_id: IntentId) -> None:
-        """Nothing more will come of it."""
+        """Closes an intent that needs no further work."""
 
     def launch_memory(self) -> LaunchMemory:
-        """What EC2 taught earlier runs of the dispatcher; empty when nothing is known."""
+        """Returns what earlier dispatchers learned from EC2; empty when nothing is stored."""
 
     def remember_launches(self, memory: LaunchMemory) -> None:
-        """Keep it. The last writer's stands: losing some of it costs a lesson."""
+        """Stores the launch memory. The last writer wins: a lost version is learned again from EC2."""
 
     def list_waiting(self, waiting: WaitingList) -> None:
-        """Leave the list of who waits, in place of the one before. The dispatcher's to write."""
+        """Replaces the list of waiting jobs. Only the dispatcher writes it."""
 
     def waiting(self) -> WaitingList | None:
-        """The latest list; None when there was none yet."""
+        """Returns the latest list; None when there is none yet."""
 
     def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
-        """Mark that these jobs are told these reasons. The answer holds those that were not, and may be told now.
+        """Claims the notifications for these jobs and reasons. Returns the ones that the caller may send now.
 
-        Each job and reason once, and at most `MAX_NOTICES_OF_A_JOB` reasons a job.
+        Each job and reason can be claimed once, at most `MAX_NOTICES_OF_A_JOB` reasons for each job.
         """
 
 
 class Mailbox(Protocol):
-    """The VMs' mailboxes, from our side. They are filled by `Ledger.bind` only."""
+    """The VMs' mailboxes, as the tracker uses them. Only `Ledger.bind` creates them."""
 
     def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, MailboxStatus]:
-        """What the mailboxes show now; missing ones are left out. Consistent."""
+        """Returns the current status of these mailboxes; omits missing ones. Consistent read."""
 
     def renew(self, arn: InstanceArn, credential: str) -> bool:
-        """Put a fresh credential in place of one that nobody took yet. False when it was taken."""
+        """Replaces a credential that the VM has not taken yet. False when the VM has taken it."""
 
     def reissue(self, arn: InstanceArn, credential: str) -> bool:
-        """Put another credential in for a VM that lost the one it took, by its own word; False when that is not so.
+        """Adds another credential for a VM that reports that it lost the one it took. False when it reports no loss.
 
-        At most three times for a VM; never once we hold the baton.
+        At most three times for a VM, and never after the tracker has revoked the credential.
         """
 
     def revoke_credential(self, arn: InstanceArn) -> bool:
-        """Take the credential back. True when we hold the baton now, or did before; False when the VM does."""
+        """Revokes the credential. True when the tracker holds it now or held it before; False when the VM holds it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldLease:
-    """A lease in hand: its fencing number, the wake-ups seen, and who waits to follow."""
+    """A held lease: its fencing number, the number of signals seen, and the invocation that waits to take over."""
 
     holder: str
     fence: int
@@ -110,34 +110,34 @@ class HeldLease:
 
 
 class Lease(Protocol):
-    """At most one working invocation per function."""
+    """At most one invocation of a function runs cycles."""
 
     def acquire(self, holder: str, *, now: datetime, ttl: timedelta) -> HeldLease | None:
-        """Take the lease if it is free or run out; None when somebody works."""
+        """Takes the lease if it is free or expired; None while another invocation holds it."""
 
     def signal(self, holder: str, *, handover: bool) -> None:
-        """Tell whoever works that there is news; with `handover`, that we wait to take over."""
+        """Signals the lease holder that there may be work; with `handover`, that this invocation waits to take over."""
 
     def renew(self, held: HeldLease, *, now: datetime, ttl: timedelta) -> HeldLease | None:
-        """The lease for longer, with the wake-ups so far; None when it was lost."""
+        """Extends the lease and returns it with the number of signals; None when another invocation has it."""
 
     def release(self, held: HeldLease) -> bool:
-        """Let go, unless there was a wake-up since `held`; False means: go round again."""
+        """Releases the lease, unless a signal arrived since `held`. False means: run another cycle."""
 
 
 class ClassSource(Protocol):
-    """Where the operator's classes come from."""
+    """The source of the operator's classes."""
 
     def book(self) -> ClassBook:
-        """The classes as they are now; cached for a short while.
+        """Returns the current classes, cached for a short time.
 
         Raises:
-            ConfigurationError: the document is wrong; names it, the field and the remedy.
+            ConfigurationError: the document is wrong; the error names document, field and remedy.
         """
 
 
 class Secrets(Protocol):
-    """Where the agent token comes from."""
+    """The source of the agent token."""
 
     def agent_token(self, *, fresh: bool = False) -> str:
-        """The token; read anew when `fresh`."""
+        """Returns the token; with `fresh` it does not use the cached value."""

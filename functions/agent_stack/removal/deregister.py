@@ -1,4 +1,4 @@
-"""Withdraw: tell Buildkite that the stack is gone, at its removal."""
+"""Deregister: removes the stack keys from Buildkite when CloudFormation deletes the stack."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,9 @@ from agent_stack.ports import StacksApi, Telemetry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deregister:
-    """De-registers every queue's stack key.
+    """Deregisters every queue's stack key.
 
-    A removal must never hang on it: without polls the queue shows as disconnected soon anyway.
+    A failure does not stop the removal, because Buildkite shows a queue without polls as disconnected soon anyway.
     """
 
     stacks: StacksApi
@@ -19,7 +19,7 @@ class Deregister:
     telemetry: Telemetry
 
     def __call__(self) -> tuple[str, ...]:
-        """De-register; the answer says what failed."""
+        """Deregisters the keys; returns one text for each failure."""
         problems: list[str] = []
         for queue in self.queues:
             try:

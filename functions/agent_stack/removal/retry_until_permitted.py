@@ -1,7 +1,7 @@
-"""Settle: read what a deployment has just allowed us to read, until that is known everywhere.
+"""Retry until permitted: repeats a read while a new IAM permission is not yet effective.
 
-CloudFormation says that a role has its policy seconds before the services that ask for it know. A first deployment
-would fail of that, and be rolled back.
+IAM is eventually consistent: CloudFormation reports a role's policy as complete seconds before other services accept
+it. Without retries the first deployment would fail, and CloudFormation would roll it back.
 """
 
 from collections.abc import Callable
@@ -12,34 +12,34 @@ from typing import TypeVar
 from agent_stack.domain.errors import NotPermittedError, TransientError
 from agent_stack.ports import Clock, Deadline
 
-SETTLES_WITHIN = timedelta(seconds=40)
-"""Usually it is seconds."""
+PROPAGATION_TIMEOUT = timedelta(seconds=40)
+"""How long to retry. Usually a permission becomes effective within seconds."""
 
 RETRY_INTERVAL = timedelta(seconds=4)
-ANSWERING = timedelta(seconds=20)
-"""Left for CloudFormation's answer."""
+ANSWER_RESERVE = timedelta(seconds=20)
+"""Time kept free for the answer to CloudFormation."""
 
 ReadT = TypeVar("ReadT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryUntilPermitted:
-    """Reads again while AWS refuses, or does not answer."""
+    """Retries while AWS denies the request or does not answer."""
 
     clock: Clock
     deadline: Deadline
 
     def __call__(self, read: Callable[[], ReadT]) -> ReadT:
-        """What was read.
+        """The result of the read.
 
         Raises:
-            AgentStackError: of the last try; any other refusal at once.
+            AgentStackError: the error of the last try. Other errors than a denial or no answer are raised at once.
         """
-        retry_until = self.clock.now() + SETTLES_WITHIN
+        retry_until = self.clock.now() + PROPAGATION_TIMEOUT
         while True:
             try:
                 return read()
             except (NotPermittedError, TransientError):
-                if self.clock.now() >= retry_until or self.deadline.left() <= ANSWERING:
+                if self.clock.now() >= retry_until or self.deadline.left() <= ANSWER_RESERVE:
                     raise
                 self.clock.sleep(RETRY_INTERVAL)

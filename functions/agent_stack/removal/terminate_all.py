@@ -1,10 +1,11 @@
-"""Clear: end every VM of ours, at the stack's removal, and see to it that nobody launches another.
+"""Terminate all: ends every VM of the deployment when CloudFormation deletes the stack, and prevents new launches.
 
-The schedules are gone by then, for they depend on the resource whose removal calls us; an invocation that they began
-may still be at work. It lets go of its lease to us, and its fencing number is spent, so what it writes as an intent is
-refused. Of what it had asked EC2 for before, the VMs are found by looking until the slowest answer is over.
+CloudFormation has deleted the schedules before, because they depend on the resource whose deletion calls this code. An
+invocation that a schedule started may still run. We take over its lease; the new fencing number makes every later
+`write_intent` of the old holder fail. It may have sent a request to EC2 before. So this code lists VMs until the
+slowest answer has arrived.
 
-What is not ended in time goes by itself: a VM without a job at its time-out, any at its lifetime.
+A VM that is not terminated in time ends itself: without a job at its timeout, with a job at its lifetime at the latest.
 """
 
 from collections.abc import Sequence
@@ -16,21 +17,21 @@ from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.states import VmState
 from agent_stack.ports import Clock, Deadline, Fleet, Ids, Lease, Telemetry
 
-HELD_FOR = timedelta(hours=1)
-"""Longer than CloudFormation takes for the rest, and no shift after us."""
+LEASE_DURATION = timedelta(hours=1)
+"""Longer than CloudFormation needs for the rest of the removal, so that no invocation takes the lease again."""
 
-HANDED_OVER_WITHIN = timedelta(seconds=20)
-"""A worker's cycle, or the lease of one that died."""
+HANDOVER_TIMEOUT = timedelta(seconds=20)
+"""The lease holder's cycle, or the lease of a dead holder."""
 
-LATE_VMS = timedelta(seconds=15)
-"""A CreateFleet that was under way has been answered by then, and EC2 shows what it brought."""
+LATE_VM_WINDOW = timedelta(seconds=15)
+"""After this time EC2 has answered every CreateFleet request that was under way, and shows its VMs."""
 
-LOOK_AGAIN = timedelta(seconds=2)
+POLL_INTERVAL = timedelta(seconds=2)
 LEASE_RETRY = timedelta(milliseconds=200)
-"""More often than a shift that waits does, or it would be first each time."""
+"""Shorter than the poll of a waiting invocation, which would otherwise get the lease first each time."""
 
 RESERVE = timedelta(seconds=20)
-"""For what is left to do: the keys are withdrawn, and CloudFormation is answered."""
+"""Time kept free to deregister the stack keys and to answer CloudFormation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,32 +46,32 @@ class TerminateAll:
     telemetry: Telemetry
 
     def __call__(self) -> tuple[str, ...]:
-        """End them; the answer says what is left. Never raises for what AWS refuses: a removal goes on."""
+        """Terminates the VMs; returns one text for each problem. An AWS error does not stop the removal."""
         problems = () if sum(map(self._take, self.leases)) == len(self.leases) else ("a shift is still at work",)
         try:
-            left = self._end_all()
+            remaining = self._end_all()
         except AgentStackError as error:
             self.telemetry.error("vms_not_cleared", error=str(error))
             return (*problems, f"VMs may be left: {error}")
-        if left:
-            self.telemetry.warning("vms_left", count=len(left), instance_ids=",".join(left[:20]))
-            return (*problems, f"{len(left)} VMs were not gone in time: {', '.join(left[:20])}")
+        if remaining:
+            self.telemetry.warning("vms_left", count=len(remaining), instance_ids=",".join(remaining[:20]))
+            return (*problems, f"{len(remaining)} VMs were not gone in time: {', '.join(remaining[:20])}")
         self.telemetry.info("vms_cleared")
         return problems
 
     def _take(self, lease: Lease) -> bool:
-        """Whether nobody else works under it any more."""
+        """Whether this invocation got the lease, so that no other invocation holds it."""
         holder = self.ids.holder()
-        until = self.clock.now() + HANDED_OVER_WITHIN
-        knock_at = self.clock.now()
+        until = self.clock.now() + HANDOVER_TIMEOUT
+        signal_at = self.clock.now()
         while True:
             now = self.clock.now()
             try:
-                if lease.acquire(holder, now=now, ttl=HELD_FOR) is not None:
+                if lease.acquire(holder, now=now, ttl=LEASE_DURATION) is not None:
                     return True
-                if now >= knock_at:  # again and again: the lease may go to another who was waiting before us
+                if now >= signal_at:  # repeatedly, because an invocation that waited before us may get the lease first
                     lease.signal(holder, handover=True)
-                    knock_at = now + LOOK_AGAIN
+                    signal_at = now + POLL_INTERVAL
             except AgentStackError as error:
                 self.telemetry.warning("lease_not_taken", error=str(error))
             if now >= until or self.deadline.left() <= RESERVE:
@@ -78,7 +79,7 @@ class TerminateAll:
             self.clock.sleep(LEASE_RETRY)
 
     def _end_all(self) -> list[InstanceId]:
-        """The VMs that are not gone when there is no more time; raises if EC2 did not even say by then."""
+        """The VMs that still exist when time runs out. Raises the last error if EC2 does not answer until then."""
         quiet_since = self.clock.now()
         while True:
             no_more_time = self.deadline.left() <= RESERVE
@@ -88,7 +89,7 @@ class TerminateAll:
                 if no_more_time:
                     raise
                 self.telemetry.warning("vms_unknown", error=str(error))
-                self.clock.sleep(LOOK_AGAIN)
+                self.clock.sleep(POLL_INTERVAL)
                 continue
             up = [vm.instance_id for vm in living if vm.state is not VmState.SHUTTING_DOWN]
             refused = self.fleet.terminate(up) if up else {}
@@ -96,8 +97,8 @@ class TerminateAll:
                 self.telemetry.info("vms_terminated", count=len(up) - len(refused))
             for instance_id, refusal in refused.items():
                 self.telemetry.warning("vm_not_terminated", instance_id=instance_id, error=str(refusal))
-            if not living and self.clock.now() - quiet_since >= LATE_VMS:
+            if not living and self.clock.now() - quiet_since >= LATE_VM_WINDOW:
                 return []
             if no_more_time:
                 return [vm.instance_id for vm in living]
-            self.clock.sleep(LOOK_AGAIN)
+            self.clock.sleep(POLL_INTERVAL)

@@ -1,1 +1,1 @@
-"""The tracker: follows VMs, notifies build pages, ends VMs. `chain.py` lists its steps in order."""
+"""The tracker: follows VMs, notifies build pages and terminates VMs. `chain.py` lists its steps in order."""

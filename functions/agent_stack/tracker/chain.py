@@ -1,8 +1,8 @@
-"""The tracker's steps, in order. This is the one list of them.
+"""Chain: the tracker's steps, in order. This is the only list of them.
 
-A chain is a tuple of steps; each takes the cycle and returns the next one. With `ObserveOnly` the chain is the same
-without its effects. `RefreshCredentials` is there only with job acquisition tokens. A step that runs with best effort
-may fail, and the rest of the cycle goes on.
+A chain is a tuple of steps; each takes the cycle and returns the next one. With `ObserveOnly` the chain has no step
+that changes anything. `RefreshCredentials` runs only with job acquisition tokens. A `BestEffort` step may fail without
+stopping the cycle.
 """
 
 from agent_stack.best_effort import BestEffort
@@ -30,11 +30,11 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
     """The tracker's chain.
 
     Args:
-        job_tokens: agents register with job acquisition tokens, which the tracker refreshes.
+        job_tokens: agents register with job acquisition tokens, which the tracker must refresh.
     """
     telemetry = ports.telemetry
     stacks, fleet, ledger, mailbox = ports.stacks, ports.fleet, ports.ledger, ports.mailbox
-    looking: tuple[TrackerStep, ...] = (
+    observing: tuple[TrackerStep, ...] = (
         Observe(
             fleet=fleet,
             ledger=ledger,
@@ -65,4 +65,4 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
         OrphanCleanup(fleet=fleet, ledger=ledger, policy=policy, telemetry=telemetry),
     )
     measure = TrackerMetrics(policy=policy, clock=ports.clock, telemetry=telemetry)
-    return (*looking, *(() if policy.observe_only else acting), measure)
+    return (*observing, *(() if policy.observe_only else acting), measure)

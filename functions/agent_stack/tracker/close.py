@@ -1,4 +1,4 @@
-"""End: record what was learnt of the agents' jobs, and close the runs that are over."""
+"""Close: records which jobs run and which are over, and ends the runs that are complete."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Close:
-    """Writes RUNNING runs, notes when a job was over, and moves ended runs into history."""
+    """Writes RUNNING runs, records when a job was over, and moves ended runs into the history."""
 
     ledger: Ledger
     telemetry: Telemetry

@@ -1,4 +1,4 @@
-"""What one cycle of the tracker carries from step to step. One step writes each field; later steps read it."""
+"""Cycle: what one tracker cycle carries from step to step. One step writes each field; later steps read it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from agent_stack.domain.vms import Vm
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One run, what was known of it, and what was decided."""
+    """One run, the facts about it, and the decision."""
 
     situation: Situation
     decision: Decision
@@ -27,15 +27,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerCycle:
-    """One look at everything that lives and what comes of it.
+    """One pass over all active runs and VMs.
 
     Attributes:
-        described: observe → EC2 answered in full.
-        vms: observe → all our VMs by id; only what EC2 showed.
-        situations: observe → what is known of every active run.
-        verdicts: decide, claim, and each acting step → what was decided, on the run as last recorded.
-        going: terminate → VMs that EC2 agreed to terminate in this cycle.
-        terminations: terminate → how many VMs EC2 was asked to terminate so far; the brake counts all of a cycle's.
+        described: observe → EC2's answer was complete.
+        vms: observe → the VMs of this deployment that EC2 showed, by id.
+        situations: observe → the facts about every active run.
+        verdicts: decide, revoke, and each later step → the decisions, on the runs as last recorded.
+        going: terminate → VMs that are ending, or that EC2 agreed to terminate in this cycle.
+        terminations: terminate → how many VMs EC2 was asked to terminate; MaxTerminationsPerTick limits their sum.
+        extended: extend → the runs whose reservation was extended.
     """
 
     now: datetime
@@ -49,11 +50,11 @@ class TrackerCycle:
 
     @property
     def busy(self) -> bool:
-        """Something lives that needs looking after."""
+        """Whether a run is active or a VM is up."""
         return bool(self.situations) or any(vm.state in UP for vm in self.vms.values())
 
     def with_runs(self, runs: Iterable[Run]) -> dict[JobId, Verdict]:
-        """The verdicts, on newer versions of these runs."""
+        """The verdicts, with these newer versions of the runs."""
         newer = {
             run.job_id: replace(
                 self.verdicts[run.job_id], situation=replace(self.verdicts[run.job_id].situation, run=run)

@@ -1,4 +1,4 @@
-"""Decide: what becomes of every run, by the pure function of `domain.decisions`."""
+"""Decide: chooses an action for every run, with the pure function of `domain.decisions`."""
 
 from dataclasses import dataclass, field, replace
 
@@ -11,11 +11,11 @@ from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
 @dataclass(slots=True, kw_only=True)
 class Decide:
-    """Decides run by run; a run that cannot be decided does not stop the others."""
+    """Decides run by run; an error in one decision does not stop the others."""
 
     telemetry: Telemetry
-    _odd: frozenset[JobId] = field(default=frozenset(), init=False)
-    """Runs of which something odd was said already: they are looked at again every cycle."""
+    _unusual: frozenset[JobId] = field(default=frozenset(), init=False)
+    """Runs whose unusual decision is logged already, because every cycle decides about them again."""
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Fills `verdicts`."""
@@ -27,8 +27,8 @@ class Decide:
                 self.telemetry.error("run_undecidable", job_id=situation.run.job_id, error=str(error))
                 continue
             verdicts[situation.run.job_id] = Verdict(situation=situation, decision=decision)
-            news = decision.odd and situation.run.job_id not in self._odd
-            if decision.action is not Action.KEEP or news:
+            is_new = decision.odd and situation.run.job_id not in self._unusual
+            if decision.action is not Action.KEEP or is_new:
                 self.telemetry.info(
                     "run_decided",
                     job_id=situation.run.job_id,
@@ -38,5 +38,5 @@ class Decide:
                     action=decision.action,
                     reason=decision.reason,
                 )
-        self._odd = frozenset(job_id for job_id, verdict in verdicts.items() if verdict.decision.odd)
+        self._unusual = frozenset(job_id for job_id, verdict in verdicts.items() if verdict.decision.odd)
         return replace(cycle, verdicts=verdicts)

@@ -1,4 +1,4 @@
-"""Extend: keep the jobs of booting VMs reserved, or learn that they are no longer ours."""
+"""Extend: extends the reservations of jobs whose VMs boot, or learns that Buildkite has withdrawn them."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ from agent_stack.tracker.cycle import TrackerCycle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extend:
-    """Reserves again, all of a queue in one request. A refusal is recorded; the next cycle acts on it."""
+    """Reserves again, one request for each queue. A refusal is recorded, and the next cycle decides."""
 
     stacks: StacksApi
     ledger: Ledger

@@ -1,7 +1,7 @@
-"""Finish: tell Buildkite that a job will not be run, and why. At most once a job.
+"""Finish: fails a job at Buildkite, with a reason. At most once for each job.
 
-The intention is recorded before the request. When the answer is lost, the job's own state tells the next cycle
-what came of it; the request is never blindly repeated.
+The run records the intention before the request. When the answer is lost, the next cycle reads the job's state and
+learns whether the job was finished. It never repeats the request without this check.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from agent_stack.ports import Fleet, Ledger, StacksApi, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
 EXIT_STATUS = -1
-"""What Buildkite itself shows for a job whose agent was lost; a pipeline's retry rules can match it."""
+"""Buildkite itself uses this value for a job whose agent was lost, and retry rules of pipelines can match it."""
 
 CONSOLES_PER_CYCLE = 10
-"""At some 100 ms each, a second of a cycle; and half of what EC2 grants for reading in that time."""
+"""About one second of a cycle, at 100 ms each, and half of EC2's read budget in that time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Finish:
         """Updates the runs in `verdicts`; ends those whose outcome is known."""
         wanted = [verdict for verdict in cycle.verdicts.values() if verdict.decision.action is Action.FINISH]
         consoles = self._consoles(wanted)
-        # Dying after this leaves a run that says it is being finished; the job's own state tells the next cycle.
+        # After a crash here the run says that it is being finished; the next cycle reads the job's state.
         intended = self.ledger.update([v.run.finishing(v.decision.reason, now=cycle.now) for v in wanted])
         ended: list[Run] = []
         for run in intended:
@@ -51,15 +51,15 @@ class Finish:
         return replace(cycle, verdicts=cycle.with_runs(recorded))
 
     def _consoles(self, finishing: Sequence[Verdict]) -> Mapping[JobId, str]:
-        """What the VMs wrote that did not say themselves why they failed. Read first, for it may take a while."""
-        silent = {
+        """Console output of the VMs that reported no error themselves. Read first, because it may take seconds."""
+        without_report = {
             v.run.job_id: v.run.binding.instance_id
             for v in finishing
             if v.run.binding is not None
             and (v.situation.mailbox_status is None or not v.situation.mailbox_status.detail)
         }
         consoles: dict[JobId, str] = {}
-        for job_id, instance_id in islice(silent.items(), CONSOLES_PER_CYCLE):
+        for job_id, instance_id in islice(without_report.items(), CONSOLES_PER_CYCLE):
             try:
                 consoles[job_id] = self.fleet.console_output(instance_id)
             except AgentStackError as error:
@@ -67,11 +67,11 @@ class Finish:
         return consoles
 
     def _finish(self, run: Run, detail: str) -> Outcome | None:
-        """How the run ended; None when that must be learnt from the job's state."""
+        """How the run ended; None when only the job's state can show that."""
         try:
             self.stacks.finish(run.queue_key, run.job_id, exit_status=EXIT_STATUS, detail=detail)
         except GiveUpError as error:
-            # Buildkite knows better: the job is over, or somebody else's. There is nothing left to do for it.
+            # The job is over, or another stack has reserved it. The tracker has nothing more to do.
             self.telemetry.warning("job_not_finished", job_id=run.job_id, error=str(error))
             return Outcome.RELEASED
         except UnknownOutcomeError as error:

@@ -1,4 +1,4 @@
-"""Job states of many runs, queue by queue: the one question two tracker steps ask."""
+"""Job states: reads the job states of many runs, queue by queue. Two tracker steps use it."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from agent_stack.ports import StacksApi, Telemetry
 
 
 def job_states(runs: Sequence[Run], stacks: StacksApi, telemetry: Telemetry) -> dict[JobId, JobState]:
-    """The states Buildkite names. A job that is missing was not named, or could not be asked about."""
+    """The states that Buildkite returns. A missing job is unknown to Buildkite, or its request failed (logged)."""
     states: dict[JobId, JobState] = {}
     for queue, job_ids in by_queue((run.queue_key, run.job_id) for run in runs).items():
         answer = stacks.job_states(queue, job_ids)

@@ -1,6 +1,6 @@
-"""Measure runs: how long each job that now has its agent waited and for what, how runs ended, and what is up.
+"""Metrics: measures how long each started job waited and in which step, how runs ended, and which VMs are up.
 
-The end of the tracker's chain. That a cycle came this far is the tracker's heartbeat.
+This is the last step of the chain. A cycle that reaches it is the tracker's heartbeat.
 """
 
 from collections import Counter
@@ -16,11 +16,12 @@ from agent_stack.ports import Clock, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
 OVERDUE = timedelta(minutes=2)
-"""The VM's own timer and the sweep end it at its lifetime; one that is up so long after resists both."""
+"""The VM's own timer and orphan cleanup both end a VM at its lifetime. A VM that is up this long after it has survived
+both."""
 
 
 def steps(run: Run) -> dict[Step, timedelta]:
-    """Where the time of that run's job went. A moment that was never learnt leaves its time to the next one's step."""
+    """How long each step of this run's job took. The time of an unknown moment counts for the next known step."""
     taken: dict[Step, timedelta] = {}
     before = run.timeline.get(Moment.SCHEDULED)
     for step in Step:
@@ -28,21 +29,21 @@ def steps(run: Run) -> dict[Step, timedelta]:
         if moment is None:
             continue
         if before is not None:
-            taken[step] = max(moment - before, timedelta())  # a VM that was there before its job took no time
+            taken[step] = max(moment - before, timedelta())  # a VM that is older than its job took no time
         before = moment if before is None else max(before, moment)
     return taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerMetrics:
-    """Counts; reads nothing and changes nothing."""
+    """Writes metrics; reads from no other system and changes nothing."""
 
     policy: Policy
     clock: Clock
     telemetry: Telemetry
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
-        """Changes nothing of the cycle."""
+        """Returns the cycle unchanged."""
         measure = self.telemetry
         measure.count(Metric.CYCLES_COMPLETED, of=Function.TRACKER)
         measure.peak(Metric.CYCLE_SECONDS, (self.clock.now() - cycle.now).total_seconds(), of=Function.TRACKER)
@@ -53,7 +54,7 @@ class TrackerMetrics:
         return cycle
 
     def _measure_run(self, verdict: Verdict) -> None:
-        """Only what was recorded: a run that somebody else wrote first is measured by whoever did."""
+        """Measures recorded changes only. When another tracker wrote the run first, that tracker measures it."""
         run = verdict.run
         match run.state:
             case RunState.RUNNING:
@@ -67,7 +68,7 @@ class TrackerMetrics:
             case RunState.ENDED:
                 if run.outcome is not None:
                     self.telemetry.count(Metric.RUNS_ENDED, of=run.outcome)
-                if run.outcome is Outcome.FAILED and run.class_name:  # without a class, nobody offers what it asks for
+                if run.outcome is Outcome.FAILED and run.class_name:  # a run without a class matched none
                     self.telemetry.count(Metric.JOBS_FAILED)
 
     def _measure_wait(self, run: Run) -> None:
@@ -90,14 +91,14 @@ class TrackerMetrics:
         )
 
     def _measure_vms(self, cycle: TrackerCycle) -> None:
-        """What EC2 shows up, by what our runs say it does."""
-        doing = {
+        """Counts the VMs that EC2 shows as up, by the state of their runs."""
+        activities = {
             s.run.binding.instance_id: Activity.WORKING if s.run.state is RunState.RUNNING else Activity.BOOTING
             for s in cycle.situations
             if s.run.binding is not None
         }
         up = [vm for vm in cycle.vms.values() if vm.state in UP]
-        counts = Counter(doing.get(vm.instance_id, Activity.UNBOUND) for vm in up)
+        counts = Counter(activities.get(vm.instance_id, Activity.UNBOUND) for vm in up)
         for activity in Activity:
             self.telemetry.level(Metric.VMS, counts[activity], of=activity)
         self.telemetry.peak(Metric.MAXIMUM_USED_PERCENT, 100 * len(up) / self.policy.max_instances)

@@ -1,9 +1,9 @@
-"""Absences: how often in a row EC2 did not show a run's VM. Counted, told, and never decided by.
+"""Missing VMs: counts how often in a row EC2 did not show a run's VM. No decision depends on this count.
 
-The counts are this process's own and end with it: decisions go by EC2's word or by time (`domain.decisions`), which
-outlive any process. They pace the questions: a VM that was shown a moment ago has most likely ended, and is asked for
-by its id at once; one that EC2 keeps hiding is asked for ever more seldom, so that a thousand fresh VMs that are not
-shown yet do not cost five requests a second.
+The counts live in one process. Decisions use EC2's answer or time (`domain.decisions`), which outlive any process. The
+counts pace the lookups by id: a VM that EC2 showed in the last cycle has probably ended, so the tracker looks it up at
+once. The longer EC2 does not show a VM, the less often the tracker looks it up. So a thousand new VMs that EC2 does not
+show yet do not cost five requests a second.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,13 +14,13 @@ from agent_stack.domain.measures import Metric
 from agent_stack.ports import Telemetry
 
 MAX_LOOKUP_GAP = 32
-"""Looks between two questions at the most: half a minute while there is work."""
+"""Most cycles between two lookups: about half a minute while there is work."""
 
 WARN_AFTER = 8
-"""In a row; fewer are EC2's usual delay in showing what is new."""
+"""Absences in a row. Fewer are normal, because EC2 shows new VMs with a delay."""
 
 MAX_LOOKUPS = 2_000
-"""Ids asked for in one cycle: ten requests, half of what EC2 grants in a second."""
+"""Ids looked up in one cycle: ten requests, half of EC2's budget for a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class MissingVms:
     _counts: dict[InstanceId, int] = field(default_factory=dict, init=False, repr=False)
 
     def record_missing(self, absent: Sequence[InstanceId]) -> list[InstanceId]:
-        """Count one more absence for each of these, none for any other VM; those worth a question now."""
+        """Counts one more absence for each of these VMs, and forgets all others. Returns the VMs to look up now."""
         counts = {instance_id: self._counts.get(instance_id, 0) + 1 for instance_id in absent}
         self._counts.clear()
         self._counts.update(counts)
@@ -39,18 +39,18 @@ class MissingVms:
             if count >= WARN_AFTER and _is_lookup_due(count):
                 self.telemetry.warning("vm_absent", instance_id=instance_id, count=count)
         self.telemetry.peak(Metric.VMS_ABSENT, len(counts))
-        worth = [instance_id for instance_id, count in counts.items() if _is_lookup_due(count)]
-        worth.sort(key=counts.__getitem__)  # whose absence is new has most to tell
-        for instance_id in worth[MAX_LOOKUPS:]:
-            self._counts[instance_id] -= 1  # its turn is the next cycle
-        return worth[:MAX_LOOKUPS]
+        due = [instance_id for instance_id, count in counts.items() if _is_lookup_due(count)]
+        due.sort(key=counts.__getitem__)  # a new absence first, because this VM has probably ended
+        for instance_id in due[MAX_LOOKUPS:]:
+            self._counts[instance_id] -= 1  # so that the next cycle looks it up
+        return due[:MAX_LOOKUPS]
 
     def forget(self, shown: Collection[InstanceId]) -> None:
-        """EC2 showed these after all."""
+        """Resets the counts of VMs that EC2 showed."""
         for instance_id in shown:
             self._counts.pop(instance_id, None)
 
 
 def _is_lookup_due(count: int) -> bool:
-    """At 1, 2, 4, 8, 16, 32, and every 32 from there."""
+    """At 1, 2, 4, 8, 16 and 32, then at every multiple of 32."""
     return count % MAX_LOOKUP_GAP == 0 or count & (count - 1) == 0

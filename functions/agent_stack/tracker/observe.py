@@ -1,11 +1,12 @@
-"""Observe: gather what EC2, the ledger, Buildkite and the mailboxes say, and know what is not known.
+"""Observe: reads EC2, the ledger, Buildkite and the mailboxes, and marks facts that it could not read as unknown.
 
-The order is part of the design. EC2 first, ledger second: a VM whose run we cannot find was then certainly not
-bound when EC2 showed it. Job states before mailboxes: an agent can only have a job whose credential was taken
-before, so a job that shows an agent has a mailbox that shows who took it.
+The order matters. EC2 comes before the ledger: a VM without a run in the ledger then had no run when EC2 showed it. Job
+states come before mailboxes: an agent can only have a job after its VM took the credential. So when a job has an agent,
+its mailbox already shows that the VM took the credential.
 
-EC2 is asked for what lives. A run's VM that is not among that is asked for by its id, for only EC2's word that it
-ended counts; while EC2 shows it in neither answer it is absent, which proves nothing (`absences`).
+EC2 lists the VMs that have not ended. The tracker looks up a run's VM by its id when this list does not have it,
+because only EC2's definite answer shows that a VM has ended. A VM in neither answer is missing, which proves nothing
+(`missing_vms`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,12 +28,12 @@ from agent_stack.tracker.missing_vms import MissingVms
 from agent_stack.tracker.status_checks import StatusChecks
 
 DEFAULT_BOOT_TIMEOUT = timedelta(minutes=5)
-"""For runs whose class the operator has removed since."""
+"""For runs whose class the operator has removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observe:
-    """Reads everything once. A source that fails leaves its facts unknown, never empty."""
+    """Reads each source once. When a source fails, its facts are unknown, never empty."""
 
     fleet: Fleet
     ledger: Ledger
@@ -50,11 +51,11 @@ class Observe:
         runs = self.ledger.active_runs()
         unknown: frozenset[InstanceId] = frozenset()
         if described:
-            ended, unknown = self._not_living(runs, vms)
+            ended, unknown = self._missing(runs, vms)
             vms |= ended
             self.checks.looked_at(vms.values(), runs, cycle.now)
         states = job_states(runs, self.stacks, self.telemetry)
-        mailbox_statuses = self._mails([run for run in runs if run.state is RunState.BOOTING])
+        mailbox_statuses = self._mailbox_statuses([run for run in runs if run.state is RunState.BOOTING])
         timeouts = self._boot_timeouts()
         situations = tuple(
             Situation(
@@ -78,22 +79,22 @@ class Observe:
             self.telemetry.warning("vms_unknown", error=str(error))
             return {}, False
 
-    def _not_living(
+    def _missing(
         self, runs: Sequence[Run], vms: Mapping[InstanceId, Vm]
     ) -> tuple[dict[InstanceId, Vm], frozenset[InstanceId]]:
-        """The runs' VMs that EC2 did not show among the living: those it shows by their ids, and those not known."""
+        """Runs' VMs that EC2's list does not have: the VMs found by id, and the ids whose state is unknown."""
         bound = {run.binding.instance_id for run in runs if run.binding is not None}
         absent = sorted(bound - vms.keys())
-        wanted = self.missing_vms.record_missing(absent)
+        due = self.missing_vms.record_missing(absent)
         try:
-            shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(wanted)} if wanted else {}
+            shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(due)} if due else {}
         except AgentStackError as error:
-            self.telemetry.warning("absent_vms_unknown", count=len(wanted), error=str(error))
+            self.telemetry.warning("absent_vms_unknown", count=len(due), error=str(error))
             return {}, frozenset(absent)
         self.missing_vms.forget(shown)
-        return shown, frozenset(absent).difference(wanted)
+        return shown, frozenset(absent).difference(due)
 
-    def _mails(self, booting: list[Run]) -> dict[InstanceArn, MailboxStatus]:
+    def _mailbox_statuses(self, booting: list[Run]) -> dict[InstanceArn, MailboxStatus]:
         arns = [run.binding.arn for run in booting if run.binding is not None]
         if not arns:
             return {}

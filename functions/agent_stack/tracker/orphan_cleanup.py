@@ -1,11 +1,12 @@
-"""Sweep: end the VMs that belong to no run, and those past their lifetime.
+"""Orphan cleanup: terminates VMs that belong to no run, and VMs past their lifetime.
 
-A VM without a run is normal for moments (launched, not yet bound), so only old ones are looked at, and each is
-looked at again right before it is ended. Nothing is swept on an answer that was not whole.
+A VM without a run is normal for a short time (launched, not yet bound). So the cleanup considers only old VMs, and
+reads each one again right before its termination. It terminates nothing when EC2's answer was incomplete.
 
-A sweep that wants to end much of the fleet is more likely wrong than right: a ledger that was emptied or restored, or
-another deployment of our name. It stops, and an operator is told. What it would have ended costs little meanwhile: a
-VM without a job powers itself off, one with a job does after it, and none outlives its lifetime, which is swept on.
+A cleanup that would terminate a large part of the fleet is probably wrong: the ledger was emptied or restored, or
+another deployment has the same name. Then the cleanup stops and logs an error for the operator. This costs little: a VM
+without a job powers itself off, a VM with a job powers itself off after the job, and the cleanup still terminates VMs
+past their lifetime.
 """
 
 from dataclasses import dataclass, field
@@ -21,35 +22,35 @@ from agent_stack.ports import Fleet, Ledger, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle
 
 MAX_SHARE = 0.3
-"""Of the VMs that are up: a zone's worth of three. Whatever loses more than that at once is not everyday."""
+"""Part of the VMs that are up: about one zone of three. More orphans at once are not a normal failure."""
 
 ALWAYS_ALLOWED = 10
-"""So many are swept whatever their share: small fleets would be held for nothing."""
+"""This many orphans are terminated even above that share, because a few VMs are a large share of a small fleet."""
 
 WARN_INTERVAL = timedelta(minutes=1)
 LIFETIME, ORPHAN = "past its lifetime", "no run is bound to it"
 
 CLEANABLE = UP | {VmState.STOPPED}
-"""A stopped VM runs nothing and can be started again; its disk is paid for."""
+"""A stopped VM still costs its disk, and can be started again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrphanCleanup:
-    """Terminates orphans older than the grace, and VMs older than the lifetime, a bounded number a cycle."""
+    """Terminates orphans older than the grace and VMs older than the lifetime, a bounded number in each cycle."""
 
     fleet: Fleet
     ledger: Ledger
     policy: Policy
     telemetry: Telemetry
-    _told_at: list[datetime] = field(default_factory=list, init=False, repr=False)
+    _warned_at: list[datetime] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
-        """Terminates; changes nothing of the cycle."""
+        """Terminates VMs; returns the cycle unchanged."""
         if not cycle.described:
             return cycle
         owned = {s.run.binding.instance_id for s in cycle.situations if s.run.binding is not None}
         old: list[Vm] = []
-        strays: list[Vm] = []
+        orphans: list[Vm] = []
         for vm in sorted(cycle.vms.values(), key=lambda vm: vm.launched_at):
             age = cycle.now - vm.launched_at
             if vm.state not in CLEANABLE or vm.instance_id in cycle.going:
@@ -57,29 +58,29 @@ class OrphanCleanup:
             if age > self.policy.max_lifetime:
                 old.append(vm)
             elif vm.instance_id not in owned and age > self.policy.orphan_grace:
-                strays.append(vm)
-        if not old and not strays:
+                orphans.append(vm)
+        if not old and not orphans:
             return cycle
-        if strays:
+        if orphans:
             bound = self.ledger.bound_instances()
-            strays = [vm for vm in strays if vm.instance_id not in bound]
-            if self._too_many(len(strays), cycle):
-                strays = []
-        suspects = {vm.instance_id: ORPHAN for vm in strays} | {vm.instance_id: LIFETIME for vm in old}
+            orphans = [vm for vm in orphans if vm.instance_id not in bound]
+            if self._too_many(len(orphans), cycle):
+                orphans = []
+        suspects = {vm.instance_id: ORPHAN for vm in orphans} | {vm.instance_id: LIFETIME for vm in old}
         self._end(suspects, self.policy.max_terminations_per_cycle - cycle.terminations)
         return cycle
 
-    def _too_many(self, strays: int, cycle: TrackerCycle) -> bool:
+    def _too_many(self, orphans: int, cycle: TrackerCycle) -> bool:
         up = sum(vm.state in UP for vm in cycle.vms.values())
-        if strays <= max(ALWAYS_ALLOWED, MAX_SHARE * up):
-            self._told_at.clear()
+        if orphans <= max(ALWAYS_ALLOWED, MAX_SHARE * up):
+            self._warned_at.clear()
             return False
-        self.telemetry.peak(Metric.ORPHAN_CLEANUP_LIMITED, strays)
-        if not self._told_at or cycle.now - self._told_at[-1] >= WARN_INTERVAL:
-            self._told_at[:] = [cycle.now]
+        self.telemetry.peak(Metric.ORPHAN_CLEANUP_LIMITED, orphans)
+        if not self._warned_at or cycle.now - self._warned_at[-1] >= WARN_INTERVAL:
+            self._warned_at[:] = [cycle.now]
             self.telemetry.error(
                 "sweep_braked",
-                count=strays,
+                count=orphans,
                 up=up,
                 reason="No run is bound to these VMs, and they are too many to be ended unseen: is the ledger whole?",
                 remedy="Terminate those you know to be idle; each ends by itself after its job, and at its lifetime.",
@@ -87,7 +88,7 @@ class OrphanCleanup:
         return True
 
     def _end(self, suspects: dict[InstanceId, str], at_most: int) -> None:
-        """End those that EC2, and then the ledger, still show as they were: in that order, for see `observe`."""
+        """Terminates the VMs that EC2, and then the ledger, still show unchanged. See `observe` for this order."""
         still_up = self._read_again(list(suspects)[: max(0, at_most)])
         if not still_up:
             return

@@ -1,4 +1,4 @@
-"""Runs the tracker's chain once."""
+"""Reconcile: runs the tracker's chain once for each cycle."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from agent_stack.tracker.event_filter import EventFilter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileRuns:
-    """One process's cycles. Lambda and the simulation both run this."""
+    """The cycles of one process. Lambda and the simulation both run this."""
 
     steps: Sequence[TrackerStep]
     event_filter: EventFilter
 
     def __call__(self, now: datetime, fence: int) -> bool:  # noqa: ARG002  (the tracker's effects need no fencing number)
-        """One cycle at that time; True while something lives that needs looking after."""
+        """Runs one cycle at this time; True while a run is active or a VM is up."""
         cycle = reduce(lambda done, step: step(done), self.steps, TrackerCycle(now=now))
         self.event_filter.learn(cycle)
         return cycle.busy

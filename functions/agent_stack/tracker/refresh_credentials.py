@@ -1,8 +1,8 @@
-"""Renew: a fresh job token for each VM that needs one before its agent has registered.
+"""Refresh credentials: issues new job tokens for VMs whose agent has not registered yet.
 
-A job token never outlives the reservation it was issued under, so a VM that boots for longer than one reservation
-would find a dead one: with each extension it gets another. A token that the VM has taken already is left alone, for it
-registers with it at once; but a VM that says that the answer to its taking was lost gets another, too.
+A job token expires with the reservation under which it was issued. A VM that boots for longer would find an expired
+token, so the tracker issues a new one with each extension. A token that the VM has taken is not replaced, because its
+agent registers at once. Exception: a VM that reports a lost answer when it took the token gets another one.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from agent_stack.tracker.cycle import TrackerCycle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshCredentials:
-    """Issues tokens queue by queue and swaps them in, each on its own condition."""
+    """Issues tokens queue by queue, and replaces each one in its mailbox by a conditional write."""
 
     stacks: StacksApi
     mailbox: Mailbox
@@ -29,7 +29,7 @@ class RefreshCredentials:
     telemetry: Telemetry
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
-        """Changes nothing of the cycle."""
+        """Returns the cycle unchanged."""
         extended = [
             run
             for run in cycle.extended

@@ -1,7 +1,7 @@
-"""Hand back: a run whose VM failed goes to the dispatcher again, its attempt counted and remembered.
+"""Requeue: returns a run whose VM failed to the dispatcher, and records the failed attempt.
 
-The run carries where it failed, so that its next VM comes from another pool where there is one (`launch`). After two
-losses to spot it is asked for on-demand, where its class may fall back.
+The run records the pool of the failed VM, so that `launch` takes another pool when the class has one. After two spot
+interruptions the next VM is on-demand, if the class allows the fallback.
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requeue:
-    """Records the run as RESERVED without a VM. Its old VM is on its way out by now."""
+    """Records the run as RESERVED without a VM. Its old VM is already terminating."""
 
     ledger: Ledger
     classes: ClassSource
@@ -52,7 +52,7 @@ class Requeue:
         return verdict.run.requeued(failure, now=now, class_name=self._next_class(verdict.run, failure, now))
 
     def _next_class(self, run: Run, failure: Failure, now: datetime) -> ClassName | None:
-        """Under which name its next VM is asked for; None for the same."""
+        """The class name for its next VM; None for the same class."""
         if spot_losses(run.attempts_with(failure, now)) < SPOT_LOSSES_BEFORE_ON_DEMAND:
             return None
         try:

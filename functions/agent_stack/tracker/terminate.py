@@ -1,4 +1,4 @@
-"""Terminate: end the VMs whose runs need them no more, all in one request."""
+"""Terminate: ends the VMs that their runs no longer need, all in one request."""
 
 from dataclasses import dataclass, replace
 
@@ -11,41 +11,40 @@ from agent_stack.ports import Fleet, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
 ENDING = frozenset({VmState.SHUTTING_DOWN, VmState.TERMINATED})
-"""Nothing is left to ask for. A VM that somebody stopped is not among them: it keeps its disk, and can be started."""
+"""EC2 is ending these VMs already. A stopped VM is not one of them: it keeps its disk, and can be started again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terminate:
-    """Asks EC2; what EC2 did not accept is asked again next cycle, and its run waits until then."""
+    """Asks EC2. The next cycle asks again for VMs that EC2 refused to terminate; their runs wait until then."""
 
     fleet: Fleet
     policy: Policy
     telemetry: Telemetry
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
-        """Fills `going` with the VMs that are on their way out and `terminations`; drops the verdicts of the others."""
-        wanted: dict[InstanceId, Verdict] = {}
+        """Fills `going` and `terminations`; drops the verdicts whose VM is not ending yet."""
+        to_terminate: dict[InstanceId, Verdict] = {}
         going: set[InstanceId] = set()
         verdicts = dict(cycle.verdicts)
-        held_back = 0
+        postponed = 0
         for verdict in cycle.verdicts.values():
             if not ends_the_vm(verdict.decision.action) or verdict.run.binding is None:
                 continue
             vm = verdict.situation.vm
-            missing = (
-                verdict.situation.visibility is VmVisibility.MISSING
-            )  # there is nothing to end; the sweep finds what shows up
+            # EC2 shows no VM, so there is none to terminate; orphan cleanup ends it if it appears later.
+            missing = verdict.situation.visibility is VmVisibility.MISSING
             if missing or (vm is not None and vm.state in ENDING) or verdict.run.state is RunState.RESERVED:
                 going.add(verdict.run.binding.instance_id)
-            elif len(wanted) < self.policy.max_terminations_per_cycle:
-                wanted[verdict.run.binding.instance_id] = verdict
+            elif len(to_terminate) < self.policy.max_terminations_per_cycle:
+                to_terminate[verdict.run.binding.instance_id] = verdict
             else:
-                held_back += 1
+                postponed += 1
                 del verdicts[verdict.run.job_id]
-        if held_back:
-            self.telemetry.warning("terminations_held_back", count=held_back, reason="MaxTerminationsPerTick")
-        refused = self.fleet.terminate(sorted(wanted)) if wanted else {}
-        for instance_id, verdict in wanted.items():
+        if postponed:
+            self.telemetry.warning("terminations_held_back", count=postponed, reason="MaxTerminationsPerTick")
+        refused = self.fleet.terminate(sorted(to_terminate)) if to_terminate else {}
+        for instance_id, verdict in to_terminate.items():
             if instance_id in refused:
                 self.telemetry.warning(
                     "vm_not_terminated",
@@ -62,4 +61,4 @@ class Terminate:
                 instance_id=instance_id,
                 reason=verdict.decision.reason,
             )
-        return replace(cycle, verdicts=verdicts, going=frozenset(going), terminations=len(wanted))
+        return replace(cycle, verdicts=verdicts, going=frozenset(going), terminations=len(to_terminate))

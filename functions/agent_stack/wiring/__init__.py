@@ -1,4 +1,4 @@
-"""Everything put together: `chains` orders the steps, `deployment` makes the adapters, `functions` is both at work."""
+"""Wiring: `deployment` creates the adapters, `options` reads the chain's options, `functions` builds both functions."""
 
 from agent_stack.wiring.functions import Dispatcher, Tracker, answer_for_stack
 

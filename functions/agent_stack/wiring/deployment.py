@@ -1,4 +1,4 @@
-"""The real adapters behind the ports, for one function of one deployment. Made once per process."""
+"""Deployment: creates the adapters behind the ports, once in each process."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
 VERSION = "0.1.0"
 
 AWS_CONFIG = Config(
-    retries={"total_max_attempts": 1, "mode": "standard"},  # decided in adapters.aws, and nowhere else
+    retries={"total_max_attempts": 1, "mode": "standard"},  # only adapters.aws retries
     connect_timeout=2,
     read_timeout=12,  # a CreateFleet for hundreds of VMs takes seconds
     max_pool_connections=32,
-    parameter_validation=False,  # half of a write's CPU; the contract suites send the same requests with it on
+    parameter_validation=False,  # it takes half of a write's CPU; the contract suites run with it on
 )
 HTTP_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=30)
 
 
 class Deployment:
-    """The real world behind the ports, for one function of one deployment."""
+    """The adapters of one function of one deployment."""
 
     def __init__(self, *, function: str, environment: Mapping[str, str]) -> None:
-        """Read the settings and make what needs no network.
+        """Reads the settings, and creates objects that need no network.
 
         Raises:
-            ConfigurationError: the first setting that is wrong.
+            ConfigurationError: the first wrong setting.
         """
         self.settings = Settings.from_environment(environment)
         self.function = function
@@ -70,12 +70,12 @@ class Deployment:
         )
         self.telemetry.carry(version=VERSION)
         self._making = threading.Lock()
-        self._session: Any = botocore.session.Session()  # boto3's brings S3's transfers into every cold start
+        self._session: Any = botocore.session.Session()  # boto3's session would load S3 transfers at every cold start
         self._at: dict[str, Any] = {"region_name": self.settings.region, "config": AWS_CONFIG}
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
-        """Made at first use, as every client is: an import of a service's model costs tens of milliseconds."""
+        """Created at first use, like every client, because loading a service's model takes tens of milliseconds."""
         made: DynamoDBClient = self._session.create_client("dynamodb", **self._at)
         return made
 
@@ -86,7 +86,7 @@ class Deployment:
         return made
 
     def ec2_client(self) -> "EC2Client":
-        """The one client of EC2, whoever asks first: threads do, and making one is nothing for two at a time."""
+        """Creates the EC2 client once. Thread-safe, because worker threads call it."""
         with self._making:
             return self.ec2
 
@@ -98,7 +98,7 @@ class Deployment:
 
     @cached_property
     def stacks(self) -> HttpStacksApi:
-        """Buildkite's side."""
+        """The client of Buildkite's Stacks API."""
         settings = self.settings
         return HttpStacksApi(
             caller=Caller(
@@ -126,7 +126,7 @@ class Deployment:
 
     @cached_property
     def ports(self) -> Ports:
-        """Everything the stages need."""
+        """All ports that the steps use."""
         settings = self.settings
         return Ports(
             stacks=self.stacks,
@@ -186,28 +186,28 @@ class Deployment:
         return self.lease_of(self.function)
 
     def lease_of(self, function: str) -> DynamoLease:
-        """A function's lease, also the other one's."""
+        """The lease of either function. A removal takes both."""
         return DynamoLease(table=self._table(self.settings.ledger_table), function=function)
 
     @cached_property
     def http(self) -> httpx.Client:
-        """For everything over HTTP. Proxy and custom CA come from the usual environment variables."""
+        """The HTTP client for Buildkite and CloudFormation. It uses the usual variables for a proxy and a custom CA."""
         return httpx.Client(limits=HTTP_LIMITS, headers={"User-Agent": f"agent-stack-ec2/{VERSION}"})
 
     def check(self) -> None:
-        """Read what the settings point to, so that a deployment fails at once and not at its first job.
+        """Reads the token and the classes, so that a wrong deployment fails at once and not at its first job.
 
         Raises:
-            ConfigurationError: the token or the classes are not there, or wrong, or do not fit the settings.
+            ConfigurationError: token or classes are missing, wrong, or contradict the settings.
         """
-        settled = RetryUntilPermitted(clock=self.clock, deadline=self.deadline)
-        settled(self._secrets.agent_token)
-        for misfit in validate_timeouts(self.settings.policy, settled(self.ports.classes.book)):
+        retry = RetryUntilPermitted(clock=self.clock, deadline=self.deadline)
+        retry(self._secrets.agent_token)
+        for misfit in validate_timeouts(self.settings.policy, retry(self.ports.classes.book)):
             raise misfit
 
     @contextmanager
     def invocation(self, remaining: timedelta) -> Iterator[None]:
-        """One invocation that may take that long; what was counted in it is printed at its end."""
+        """One invocation with this much time; its metrics are written at its end."""
         self.deadline.begin(remaining)
         try:
             yield
@@ -228,7 +228,7 @@ class Deployment:
         return Table(client=self.dynamodb, calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS), name=name)
 
     def _ec2_calls(self) -> AwsCalls:
-        """With a count of its throttles: other deployments of the account spend of the same budget."""
+        """AWS calls that count throttles, because other deployments of the account use the same budget."""
         calls = self._calls(ec2_errors.NOTHING_DONE, ec2_errors.SERVER)
         return replace(calls, throttled=partial(self.telemetry.count, Metric.EC2_THROTTLED))
 

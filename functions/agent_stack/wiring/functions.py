@@ -1,4 +1,4 @@
-"""The two functions as their entry points use them: a deployment, and what it does in one invocation."""
+"""Functions: dispatcher and tracker, as their Lambda entry points call them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from agent_stack.wiring.options import dispatcher_options
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dispatcher:
-    """Reserves jobs and launches VMs, cycle after cycle, as long as the invocation lasts."""
+    """The dispatcher function: reserves jobs and launches VMs, cycle after cycle."""
 
     deployment: Deployment
     loop: LeaseLoop
@@ -40,10 +40,10 @@ class Dispatcher:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
-        """The dispatcher of the deployment that the environment describes.
+        """Creates the dispatcher from environment variables.
 
         Raises:
-            ConfigurationError: the first setting that is wrong.
+            ConfigurationError: the first wrong setting.
         """
         deployment = Deployment(function="dispatcher", environment=environment)
         ports, settings = deployment.ports, deployment.settings
@@ -57,14 +57,14 @@ class Dispatcher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracker:
-    """Follows what lives; exits when nothing does."""
+    """The tracker function: follows runs and VMs; exits when there are none."""
 
     deployment: Deployment
     loop: LeaseLoop
     event_filter: EventFilter
 
     def __call__(self, event: Mapping[str, Any]) -> None:
-        """One invocation; see `LeaseLoop`. Events about other people's VMs and jobs end here, before any request."""
+        """One invocation; see `LeaseLoop`. Events about other VMs and jobs end here, before any request."""
         scheduled = Trigger.of(event) is Trigger.SCHEDULE
         if scheduled or self.event_filter.mentions_ours(mentioned(event)):
             self.loop(scheduled=scheduled)
@@ -84,31 +84,31 @@ class Tracker:
 
 
 def answer_for_stack(environment: Mapping[str, str], event: Mapping[str, Any], remaining: timedelta) -> None:
-    """The tracker's part when CloudFormation makes, changes or removes the stack: it always gets an answer.
+    """Answers CloudFormation when it creates, updates or deletes the stack. It always sends an answer.
 
-    A deployment whose settings cannot work fails there and then, with the message; a removal never does.
+    A deployment with wrong settings fails with their error message. A removal never fails.
     """
     try:
         deployment = Deployment(function="tracker", environment=environment)
     except ConfigurationError as error:
-        _answer_that_it_is_wrong(environment.get("DEPLOYMENT") or "unknown", event, error)
+        _answer_wrong_settings(environment.get("DEPLOYMENT") or "unknown", event, error)
         return
     with deployment.invocation(remaining):
         answer_stack_event(
             event,
             on_deploy=deployment.check,
-            on_delete=lambda: _removed(deployment),
+            on_delete=lambda: _remove(deployment),
             http=deployment.http,
             telemetry=deployment.telemetry,
         )
 
 
-def _removed(deployment: Deployment) -> tuple[str, ...]:
-    """Everything that a removal does; what of it failed."""
+def _remove(deployment: Deployment) -> tuple[str, ...]:
+    """Terminates the VMs and deregisters the stack keys; returns one text for each problem."""
     ports, settings = deployment.ports, deployment.settings
     problems: tuple[str, ...] = ()
     if settings.terminate_on_delete and not settings.observe_only:
-        clear = TerminateAll(
+        terminate_all = TerminateAll(
             fleet=ports.fleet,
             leases=[deployment.lease_of("dispatcher"), deployment.lease_of("tracker")],
             clock=deployment.clock,
@@ -116,12 +116,12 @@ def _removed(deployment: Deployment) -> tuple[str, ...]:
             ids=deployment.ids,
             telemetry=deployment.telemetry,
         )
-        problems = clear()
-    withdraw = Deregister(stacks=deployment.stacks, queues=settings.queues, telemetry=deployment.telemetry)
-    return (*problems, *withdraw())
+        problems = terminate_all()
+    deregister = Deregister(stacks=deployment.stacks, queues=settings.queues, telemetry=deployment.telemetry)
+    return (*problems, *deregister())
 
 
-def _answer_that_it_is_wrong(deployment: str, event: Mapping[str, Any], error: ConfigurationError) -> None:
+def _answer_wrong_settings(deployment: str, event: Mapping[str, Any], error: ConfigurationError) -> None:
     def fail() -> None:
         raise error
 

@@ -1,4 +1,4 @@
-"""What the dispatcher's chain needs of the settings besides the policy. Lambda and the simulation both use it."""
+"""Options: the settings that the dispatcher's chain needs in addition to the policy. Used by the simulation, too."""
 
 from agent_stack.dispatcher.bind import AgentIdentity
 from agent_stack.dispatcher.chain import DispatcherOptions
@@ -6,7 +6,7 @@ from agent_stack.settings import Settings
 
 
 def dispatcher_options(settings: Settings) -> DispatcherOptions:
-    """The options of the deployment with those settings."""
+    """The options of a deployment with these settings."""
     return DispatcherOptions(
         queues=settings.queues,
         identity=AgentIdentity(

@@ -3,6 +3,7 @@
 A promise that no mutant can break is not looked at. Each mutant is a change of the source, made in a copy.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.simulator.simulation.rotation import TURNS, of_turn, turn_of
 
 ROOT = Path(__file__).resolve().parents[3]
 SEEDS = 1_000  # at most; a mutant is left alone once it is caught
@@ -155,17 +158,36 @@ def caught(mutant: Mutant) -> tuple[bool, str]:
     return bool(ours), (ours or said or run.stderr.splitlines()[-1:] or ["nothing was broken"])[0]
 
 
-def main() -> int:
-    """Try every mutant; the exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try those mutants whose turn it is, or those that are asked for; the exit status."""
+    parser = argparse.ArgumentParser(prog="scripts/mutate", description=__doc__)
+    promises = sorted({mutant.promise for mutant in MUTANTS})
+    parser.add_argument("promises", nargs="*", metavar="promise", help=f"only these of {', '.join(promises)}")
+    parser.add_argument("--all", action="store_true", help="every mutant")
+    parser.add_argument("--turn", type=int, help=f"those of this turn; every {TURNS} turns together are all")
+    parsed = parser.parse_args(arguments)
+    if unknown := set(parsed.promises) - set(promises):
+        parser.error(f"no mutant breaks {', '.join(sorted(unknown))}")
+    mutants: Sequence[Mutant] = MUTANTS
+    if parsed.promises:
+        mutants = [mutant for mutant in MUTANTS if mutant.promise in parsed.promises]
+    elif not parsed.all:
+        turn = parsed.turn if parsed.turn is not None else turn_of(ROOT)
+        mutants = of_turn(MUTANTS, turn)
+        sys.stdout.write(
+            f"Turn {turn}: {len(mutants)} of {len(MUTANTS)} mutants. Again: scripts/mutate --turn {turn}; "
+            "every one: scripts/mutate --all\n"
+        )
+        sys.stdout.flush()
     missed = 0
     with ThreadPoolExecutor(2) as pool:
-        for mutant, (noticed, said) in zip(MUTANTS, pool.map(caught, MUTANTS), strict=True):
+        for mutant, (noticed, said) in zip(mutants, pool.map(caught, mutants), strict=True):
             missed += not noticed
             sys.stdout.write(
                 f"{'caught' if noticed else 'MISSED'}  {mutant.promise:<4}{mutant.name}\n        {said[:160]}\n"
             )
             sys.stdout.flush()
-    sys.stdout.write(f"{len(MUTANTS) - missed} of {len(MUTANTS)} mutants caught.\n")
+    sys.stdout.write(f"{len(mutants) - missed} of {len(mutants)} mutants caught.\n")
     return 1 if missed else 0
 
 

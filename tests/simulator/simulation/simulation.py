@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -32,9 +32,11 @@ from agent_stack.tracker.reconcile import ReconcileRuns
 from agent_stack.wiring.options import dispatcher_options
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
 from tests.simulator.catalog import NoShapes
-from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds
+from tests.simulator.clock import EPOCH, FixedDeadline
+from tests.simulator.cloud import Caller as Ec2Caller
 from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
+from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.simulation.costs import Costs, Meter
@@ -57,6 +59,7 @@ FATE_WORDS = {
     Fate.ANSWER_LOST: "'s record: answer lost",
 }
 PERIOD = timedelta(seconds=60)  # of the schedules
+StepT = TypeVar("StepT")
 CLASSES = """
 {"classes": {
   "default": {"instance_types": ["m7i.large", "m6i.large"], "image": "ami-0123456789abcdef0",
@@ -101,6 +104,8 @@ class Nature:
     writes_per_second: float = WRITES_PER_SECOND
     conflicts: float = 0.0
     """How often a transaction meets another."""
+    callers: Mapping[str, Ec2Caller] = field(default_factory=dict)
+    """What EC2 lets a function do, by function; one that is not named may do everything."""
 
 
 def plain_ec2(**changes: Any) -> Ec2Settings:  # noqa: ANN401  (the settings' own)
@@ -147,7 +152,13 @@ class Simulation:
         judge: Callable[[str], Fate] = lambda _: Fate.GOES_ON,
         settings: Mapping[str, str] = QUICK,
         classes: str = CLASSES,
+        without: str = "",
     ) -> None:
+        """A world.
+
+        Args:
+            without: the stage that is taken out of its chain, by the name of its class.
+        """
         self.kernel = Kernel()
         self.chance = random.Random(seed)
         self.settings = Settings.from_environment(an_environment(**settings))
@@ -169,11 +180,14 @@ class Simulation:
         """Requests by call, where they are counted (`Nature.costs`)."""
         self.billed: dict[str, list[float]] = defaultdict(list)
         """Seconds of every invocation that is over, by function."""
+        self.stages: dict[str, tuple[str, ...]] = {}
+        """The names of the stages in each function's chain, the one that is taken out included."""
         self.hinted = False
         self.skew: dict[str, timedelta] = {}
         """How far a function's clock is from the true time."""
         self.coverage = Coverage()
         self._nature = nature
+        self._without = without
         quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
         self.rates = Rates(
             now=self.kernel.now,
@@ -408,7 +422,7 @@ class Simulation:
             throttled=partial(telemetry.count, Metric.EC2_THROTTLED),
         )
         fleet = Ec2Fleet(
-            client=lambda: DirectClient(self.ec2),  # type: ignore[arg-type, return-value]  # looks like one
+            client=lambda: DirectClient(self.ec2, self._nature.callers.get(function)),  # type: ignore[arg-type, return-value]  # looks like one
             calls=calls,
             clock=self.kernel,
             deployment=self.settings.deployment,
@@ -454,7 +468,8 @@ class Simulation:
         if function == "dispatcher":
             in_flight = in_flight_of(ports)
             options = dispatcher_options(self.settings)
-            queues = ReconcileQueues(steps=dispatcher_steps(ports, self.settings.policy, options, in_flight))
+            chain = dispatcher_steps(ports, self.settings.policy, options, in_flight)
+            queues = ReconcileQueues(steps=self._left(function, chain))
             return Wired(
                 process=process,
                 work=queues,
@@ -462,6 +477,18 @@ class Simulation:
                 drain=in_flight.drain,
                 idle_pause=None if self.settings.woken_by_jobs else self.settings.idle_poll,
             )
-        steps = tracker_steps(ports, self.settings.policy, job_tokens=self.settings.uses_job_tokens)
+        steps = self._left(
+            function, tracker_steps(ports, self.settings.policy, job_tokens=self.settings.uses_job_tokens)
+        )
         events = EventFilter(ledger=ports.ledger, clock=ports.clock, telemetry=telemetry)
         return Wired(process=process, work=ReconcileRuns(steps=steps, event_filter=events))
+
+    def _left(self, function: str, steps: Sequence[StepT]) -> tuple[StepT, ...]:
+        """The chain, without the stage that is taken out."""
+        self.stages[function] = tuple(stage_name(step) for step in steps)
+        return tuple(step for step in steps if stage_name(step) != self._without)
+
+
+def stage_name(step: object) -> str:
+    """The name of a step's class, or of the step's that is wrapped in it."""
+    return type(getattr(step, "step", step)).__name__

@@ -1,7 +1,7 @@
-"""Parts of a dispatcher that several of its tests need: workers, and what its steps share."""
+"""Parts of a dispatcher that several of its tests need: workers, an EC2 by script, and what its steps share."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
@@ -9,34 +9,205 @@ from typing import Any, Generic, TypeVar
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import ClassBook, VmClass
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import ClassName, InstanceId, IntentId, QueueKey
+from agent_stack.domain.launching import Intent, LaunchOrder, LaunchOutcome
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.states import CapacityType, VmState
+from agent_stack.domain.vms import Vm
 from agent_stack.ports import Ledger, Task
+from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, Store
+from tests.unit.values import a_vm
 
 ResultT = TypeVar("ResultT")
 
+SMALL, LARGE = ClassName("small"), ClassName("large")
 
-@dataclass(frozen=True, slots=True)
-class Done(Generic[ResultT]):
-    """A task that has ended."""
 
-    value: ResultT
+@dataclass(slots=True)
+class Work(Generic[ResultT]):
+    """A task that is done when a test says so, and fails as its work does."""
+
+    task: Callable[[], ResultT]
+    _answer: tuple[ResultT] | AgentStackError | None = None
+
+    def perform(self) -> None:
+        """Do it, once."""
+        if self._answer is None:
+            try:
+                self._answer = (self.task(),)
+            except AgentStackError as error:
+                self._answer = error
 
     def done(self) -> bool:
-        return True
+        return self._answer is not None
 
     def result(self) -> ResultT:
-        return self.value
+        assert self._answer is not None, "nobody asks for a result before it is there"
+        if isinstance(self._answer, AgentStackError):
+            raise self._answer
+        return self._answer[0]
+
+
+@dataclass(slots=True)
+class ByHand:
+    """Workers that do nothing before a test says so."""
+
+    submitted: list[Work[Any]] = field(default_factory=list)
+    waited: list[timedelta] = field(default_factory=list)
+
+    def submit(self, task: Callable[[], ResultT]) -> Work[ResultT]:
+        work = Work(task)
+        self.submitted.append(work)
+        return work
+
+    def wait(self, tasks: Sequence[Task[Any]], at_most: timedelta) -> None:
+        self.waited.append(at_most)
+
+    def perform(self) -> None:
+        """All that was submitted."""
+        for work in self.submitted:
+            work.perform()
 
 
 class AtOnce:
     """Workers that do everything at once."""
 
-    def submit(self, task: Callable[[], ResultT]) -> Done[ResultT]:
-        return Done(task())
+    def submit(self, task: Callable[[], ResultT]) -> Work[ResultT]:
+        work = Work(task)
+        work.perform()
+        return work
 
     def wait(self, tasks: Sequence[Task[Any]], at_most: timedelta) -> None:
         """Nothing is left to wait for."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ScriptedFleet:
+    """EC2 as a test wants it; what it was asked for is in `journal`, in order.
+
+    Attributes:
+        shows: the VMs that EC2 shows, by whichever look.
+        answers: to launches, in order; after them each launch brings all VMs that it asks for.
+        look: fails each look at the VMs.
+        no_pools: fails the look-up of pools.
+    """
+
+    shows: Sequence[Vm] = ()
+    answers: list[LaunchOutcome | AgentStackError] = field(default_factory=list)
+    pools_by_type: Mapping[CapacityType, Sequence[str]] = field(default_factory=dict)
+    look: AgentStackError | None = None
+    no_pools: AgentStackError | None = None
+    journal: list[str] = field(default_factory=list)
+    orders: list[LaunchOrder] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def pools(self, vm_class: VmClass, capacity_type: CapacityType) -> Sequence[str]:
+        self.journal.append(f"pools {capacity_type}")
+        if self.no_pools is not None:
+            raise self.no_pools
+        return self.pools_by_type.get(capacity_type, (f"{capacity_type}:m7i.large:a", f"{capacity_type}:m7i.large:b"))
+
+    def render(self, order: LaunchOrder) -> str:
+        self.orders.append(order)
+        return f"{order.intent_id} {order.count}"
+
+    def launch(self, request: str) -> LaunchOutcome:
+        self.journal.append("launch")
+        self.requests.append(request)
+        answer = self.answers.pop(0) if self.answers else self._all_of(request)
+        if isinstance(answer, AgentStackError):
+            raise answer
+        return answer
+
+    def describe(self) -> Sequence[Vm]:
+        self.journal.append("describe")
+        if self.look is not None:
+            raise self.look
+        return [vm for vm in self.shows if vm.state is not VmState.TERMINATED]
+
+    def describe_by_id(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
+        self.journal.append("describe_by_id")
+        if self.look is not None:
+            raise self.look
+        return [vm for vm in self.shows if vm.instance_id in instance_ids]
+
+    def impaired(self) -> frozenset[InstanceId]:
+        return frozenset()
+
+    def console_output(self, instance_id: InstanceId) -> str:
+        return ""
+
+    def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
+        return {}
+
+    def _all_of(self, request: str) -> LaunchOutcome:
+        intent_id, _, count = request.partition(" ")
+        first = 1000 * len(self.requests)
+        return LaunchOutcome(
+            vms=tuple(a_vm(first + number, intent_id=IntentId(intent_id)) for number in range(int(count)))
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedLedger(MemoryLedger):
+    """A ledger that notes what it is asked for, and fails as a test says.
+
+    Attributes:
+        fails: by name of the method, how often it fails and with what.
+    """
+
+    journal: list[str] = field(default_factory=list)
+    fails: dict[str, list[AgentStackError]] = field(default_factory=dict)
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401  (any method of the ledger)
+        found = super().__getattribute__(name)
+        if name.startswith("_") or not callable(found) or name == "sleep":
+            return found
+
+        def noted(*args: Any, **named: Any) -> Any:  # noqa: ANN401  (whatever the method takes)
+            self.journal.append(name)
+            errors = self.fails.get(name)
+            if errors:
+                raise errors.pop(0)
+            return found(*args, **named)
+
+        return noted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedClasses:
+    """Where the classes come from: always the same."""
+
+    classes: ClassBook
+
+    def book(self) -> ClassBook:
+        return self.classes
+
+
+def a_class(name: ClassName, **changes: Any) -> VmClass:  # noqa: ANN401  (a class's own fields)
+    return VmClass(**{"name": name, "instance_types": ("m7i.large",), "image": "ami-0123456789abcdef0", **changes})
+
+
+def a_book(*classes: VmClass) -> ClassBook:
+    listed = classes or (a_class(SMALL), a_class(LARGE, vcpus=16))
+    return ClassBook(classes={one.name: one for one in listed}, default=listed[0].name)
+
+
+def an_intent(number: int = 1, **changes: Any) -> Intent:  # noqa: ANN401  (an intent's own fields)
+    """A launch of two VMs, written down at `EPOCH`."""
+    values: dict[str, Any] = {
+        "intent_id": IntentId(f"as-{number}"),
+        "class_name": SMALL,
+        "request": f"as-{number} 2",
+        "count": 2,
+        "queues": (QueueKey("default"),),
+        "created_at": EPOCH,
+        **changes,
+    }
+    return Intent(**values)
 
 
 def a_capacity(memory: LaunchMemory | None = None, ledger: Ledger | None = None) -> CapacityCache:

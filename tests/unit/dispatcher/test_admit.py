@@ -12,27 +12,16 @@ from hypothesis import strategies as st
 from agent_stack.dispatcher.admit import Admit
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.capacity import LOOK_AHEAD, Breaker, Budget, LaunchMemory
-from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import UnmatchedJobs
 from tests.simulator.clock import EPOCH
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import a_capacity, a_prefetch
+from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_capacity, a_class, a_prefetch
 from tests.unit.values import a_job, a_policy, a_run, a_vm
 
-SMALL, LARGE = ClassName("small"), ClassName("large")
 QUEUE, OTHER = QueueKey("default"), QueueKey("other")
 SECOND = timedelta(seconds=1)
-
-
-def a_class(name: ClassName, **changes: Any) -> VmClass:  # noqa: ANN401  (a class's own fields)
-    return VmClass(**{"name": name, "instance_types": ("m7i.large",), "image": "ami-0123456789abcdef0", **changes})
-
-
-def a_book(*classes: VmClass) -> ClassBook:
-    listed = classes or (a_class(SMALL), a_class(LARGE, vcpus=16))
-    return ClassBook(classes={one.name: one for one in listed}, default=listed[0].name)
 
 
 def admit(memory: LaunchMemory | None = None, **policy: object) -> Admit:

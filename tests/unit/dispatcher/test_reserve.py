@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
-from agent_stack.dispatcher.reserve import AS_GOOD_AS_FULL, Reserve
+from agent_stack.dispatcher.reserve import MAX_RESERVATION_AGE, Reserve
 from agent_stack.domain.identifiers import QueueKey
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
@@ -52,7 +52,7 @@ def test_what_waits_for_ec2_is_reserved_and_recorded_once_a_minute() -> None:
     with ExitStack() as stack:
         room = Room(stack)
         (run,) = room.cycle(recorded=room.recorded()).ready
-        room.desk.clock.sleep(AS_GOOD_AS_FULL - SECOND)
+        room.desk.clock.sleep(MAX_RESERVATION_AGE - SECOND)
         assert room.cycle(active=(run,)).ready == (run,)
         assert room.asked == 1
         room.desk.clock.sleep(SECOND)

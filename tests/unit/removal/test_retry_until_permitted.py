@@ -3,7 +3,7 @@
 import pytest
 
 from agent_stack.domain.errors import ConfigurationError, NotPermittedError, RetryError, UnknownOutcomeError
-from agent_stack.removal.retry_until_permitted import RETRY_INTERVAL, SETTLES_WITHIN, RetryUntilPermitted
+from agent_stack.removal.retry_until_permitted import PROPAGATION_TIMEOUT, RETRY_INTERVAL, RetryUntilPermitted
 from tests.simulator.clock import EPOCH, FixedDeadline, VirtualClock
 
 
@@ -36,7 +36,7 @@ def test_what_stays_denied_is_said() -> None:
 
     with pytest.raises(NotPermittedError):
         settled(read)
-    assert SETTLES_WITHIN <= clock.now() - EPOCH <= SETTLES_WITHIN + RETRY_INTERVAL
+    assert PROPAGATION_TIMEOUT <= clock.now() - EPOCH <= PROPAGATION_TIMEOUT + RETRY_INTERVAL
 
 
 def test_a_wrong_setting_is_said_at_once() -> None:

@@ -11,9 +11,10 @@ from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, LaunchTemplate
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId
 from agent_stack.domain.launching import Intent
-from agent_stack.removal.terminate_all import HANDED_OVER_WITHIN, LATE_VMS, RESERVE, TerminateAll
-from tests.simulator.clock import EPOCH, SeededIds, VirtualClock
+from agent_stack.removal.terminate_all import HANDOVER_TIMEOUT, LATE_VM_WINDOW, RESERVE, TerminateAll
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.cloud import Ec2, LaunchTemplateData, Settings, Subnet
+from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, MemoryLedger, Store
 from tests.simulator.simulation.direct import DirectClient
 from tests.simulator.telemetry import RecordedTelemetry
@@ -90,7 +91,7 @@ def test_every_vm_of_ours_is_ended_and_waited_for(world: World) -> None:
 
 def test_nothing_to_end_takes_no_longer_than_late_vms_may(world: World) -> None:
     assert world.clear() == ()
-    assert world.clock.now() - EPOCH <= LATE_VMS + timedelta(seconds=3)
+    assert world.clock.now() - EPOCH <= LATE_VM_WINDOW + timedelta(seconds=3)
 
 
 def test_a_stopped_vm_goes_too(world: World) -> None:
@@ -104,7 +105,7 @@ def test_a_stopped_vm_goes_too(world: World) -> None:
 
 def test_what_a_launch_under_way_brings_late_is_ended(world: World) -> None:
     late: list[str] = []
-    world.clock.agenda.append((EPOCH + LATE_VMS - timedelta(seconds=4), lambda: late.append(world.vm())))
+    world.clock.agenda.append((EPOCH + LATE_VM_WINDOW - timedelta(seconds=4), lambda: late.append(world.vm())))
     assert world.clear() == ()
     assert [world.states()[vm] for vm in late] == ["terminated"]
 
@@ -141,7 +142,7 @@ def test_a_worker_that_never_lets_go_is_told_and_stops_nothing(world: World) -> 
     lease.acquire("worker", now=world.clock.now(), ttl=timedelta(hours=1))
     assert world.clear() == ("a shift is still at work",)
     assert world.states()[vm] == "terminated"
-    assert world.clock.now() - EPOCH >= HANDED_OVER_WITHIN
+    assert world.clock.now() - EPOCH >= HANDOVER_TIMEOUT
 
 
 def test_what_is_not_gone_in_time_is_named(world: World) -> None:

@@ -24,7 +24,7 @@ from agent_stack.ports import JobStates, Notification
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.decide import Decide
 from agent_stack.tracker.notify_progress import MAX_NOTICES_OF_RUNS, NotifyProgress
-from agent_stack.tracker.notify_waiting import LOOK_EVERY, NotifyWaiting
+from agent_stack.tracker.notify_waiting import READ_INTERVAL, NotifyWaiting
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
@@ -151,7 +151,7 @@ def test_each_waiting_job_is_told_each_reason_once_even_by_two_trackers() -> Non
     assert pages.requests == 2
     ledger.list_waiting(WaitingList(at=EPOCH, jobs=(waits(1, WaitReason.NO_CAPACITY),)))
     for step in (one, other):
-        step(TrackerCycle(now=EPOCH + LOOK_EVERY))
+        step(TrackerCycle(now=EPOCH + READ_INTERVAL))
     assert len(pages.notices_sent) == 3
 
 

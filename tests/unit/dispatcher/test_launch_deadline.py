@@ -1,0 +1,105 @@
+"""Which runs are given up for want of a VM: late ones, and those of a class that stays broken."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.launch_deadline import BROKEN_GRACE, LaunchDeadline
+from agent_stack.domain.attempts import Failure, FailureKind
+from agent_stack.domain.capacity import ACCOUNT, Breaker, LaunchMemory
+from agent_stack.domain.identifiers import ClassName, JobId
+from agent_stack.domain.runs import Run
+from agent_stack.domain.vms import Vm
+from tests.simulator.clock import EPOCH
+from tests.simulator.memory import MemoryLedger, Store
+from tests.simulator.telemetry import RecordedTelemetry
+from tests.unit.dispatcher.parts import LARGE, SMALL
+from tests.unit.values import a_policy, a_run, a_vm, job_id
+
+SECOND = timedelta(seconds=1)
+DEADLINE = a_policy().launch_deadline
+
+
+class Line:
+    """Runs that wait since `EPOCH`."""
+
+    def __init__(self, *runs: Run) -> None:
+        self.store, self.telemetry = Store(), RecordedTelemetry()
+        self.ledger = MemoryLedger(store=self.store)
+        self.runs = tuple(self.ledger.record(runs))
+
+    def reasons(
+        self,
+        now: datetime,
+        memory: LaunchMemory | None = None,
+        idle: dict[ClassName, tuple[Vm, ...]] | None = None,
+        ready: Sequence[Run] | None = None,
+    ) -> dict[JobId, str]:
+        """Why which runs were given up."""
+        late = LaunchDeadline(ledger=self.ledger, policy=a_policy(), telemetry=self.telemetry)
+        cycle = DispatcherCycle(now=now, fence=1, ready=self.runs if ready is None else tuple(ready))
+        late(cycle, idle or {}, memory or LaunchMemory())
+        return {run.job_id: run.failure_reason for run in self.store.runs.values() if run.failure_reason is not None}
+
+
+def broken(since: datetime, key: ClassName = SMALL) -> LaunchMemory:
+    breaker = Breaker(until=since + timedelta(hours=1), since=since, failures=3, message="InvalidAMIID: gone")
+    return LaunchMemory(breakers={key: breaker})
+
+
+def test_a_run_without_a_vm_is_given_up_at_the_deadline_and_not_before() -> None:
+    line = Line(a_run(class_name=SMALL))
+    assert line.reasons(EPOCH + DEADLINE - SECOND) == {}
+    assert line.reasons(EPOCH + DEADLINE) == {job_id(): "No VM of class “small” could be had within 600 s."}
+    assert line.telemetry.messages("ERROR") == ["job_given_up"]
+
+
+def test_the_reason_ends_with_what_ec2_said_last_of_that_class() -> None:
+    memory = LaunchMemory(last_error_by_class={SMALL: "VcpuLimitExceeded: 32", LARGE: "Other: words"})
+    line = Line(a_run(class_name=SMALL))
+    (reason,) = line.reasons(EPOCH + DEADLINE, memory).values()
+    assert reason.endswith("within 600 s. EC2 said last: VcpuLimitExceeded: 32")
+
+
+def test_a_run_of_a_class_with_an_idle_vm_is_not_late() -> None:
+    line = Line(a_run(1, class_name=SMALL), a_run(2, class_name=LARGE))
+    assert set(line.reasons(EPOCH + DEADLINE, idle={SMALL: (a_vm(),), LARGE: ()})) == {job_id(2)}
+
+
+def test_a_requeued_run_waits_anew() -> None:
+    run = a_run(class_name=SMALL).bound(a_vm(), now=EPOCH)
+    requeued = run.requeued(Failure(kind=FailureKind.SPOT, words=""), now=EPOCH + DEADLINE)
+    line = Line(replace(requeued, version=1))
+    assert line.reasons(EPOCH + 2 * DEADLINE - SECOND) == {}
+    assert set(line.reasons(EPOCH + 2 * DEADLINE)) == {job_id()}
+
+
+@pytest.mark.parametrize("key", [SMALL, ACCOUNT])
+def test_a_class_that_stays_broken_is_given_up_early_with_ec2s_own_words(key: ClassName) -> None:
+    line = Line(a_run(class_name=SMALL))
+    assert line.reasons(EPOCH + BROKEN_GRACE - SECOND, broken(EPOCH, key)) == {}
+    assert line.reasons(EPOCH + BROKEN_GRACE, broken(EPOCH, key)) == {
+        job_id(): "No VM of class “small” can be launched: InvalidAMIID: gone"
+    }
+
+
+def test_neither_a_fresh_trouble_nor_a_fresh_run_is_given_up_early() -> None:
+    line = Line(a_run(class_name=SMALL))
+    assert line.reasons(EPOCH + 2 * BROKEN_GRACE, broken(EPOCH + BROKEN_GRACE + SECOND)) == {}
+    fresh = Line(a_run(class_name=SMALL, now=EPOCH + BROKEN_GRACE + SECOND))
+    assert fresh.reasons(EPOCH + 2 * BROKEN_GRACE, broken(EPOCH)) == {}
+
+
+def test_a_run_that_the_tracker_changed_meanwhile_is_not_given_up() -> None:
+    line = Line(a_run(1, class_name=SMALL), a_run(2, class_name=SMALL))
+    line.ledger.update([line.runs[0].with_facts(reservation_lost=True)])
+    assert set(line.reasons(EPOCH + DEADLINE)) == {job_id(2)}
+    assert len(line.telemetry.messages("ERROR")) == 1
+
+
+def test_only_runs_that_want_a_vm_now_are_given_up() -> None:
+    line = Line(a_run(class_name=SMALL))
+    assert line.reasons(EPOCH + 2 * DEADLINE, ready=()) == {}

@@ -1,0 +1,105 @@
+"""One process's cycles: what each leaves to the next, and when that is forgotten."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.reconcile import ReconcileQueues
+from agent_stack.domain.errors import RetryError
+from agent_stack.domain.identifiers import QueueKey
+from tests.simulator.clock import EPOCH
+from tests.unit.dispatcher.parts import SMALL
+from tests.unit.values import a_job
+
+PAUSED = frozenset({QueueKey("paused")})
+
+
+class Process:
+    """Cycles of which each begins as the test sees it, wants three VMs, and finds one queue paused."""
+
+    def __init__(self) -> None:
+        self.begun: list[DispatcherCycle] = []
+        self.error: RetryError | None = None
+        self.reconcile = ReconcileQueues(steps=(self._begin, self._fail, self._end))
+
+    def _begin(self, cycle: DispatcherCycle) -> DispatcherCycle:
+        self.begun.append(cycle)
+        return cycle
+
+    def _fail(self, cycle: DispatcherCycle) -> DispatcherCycle:
+        if self.error is not None:
+            raise self.error
+        return cycle
+
+    def _end(self, cycle: DispatcherCycle) -> DispatcherCycle:
+        return replace(cycle, wanted_launches=3, paused=PAUSED)
+
+    def fails(self) -> None:
+        """One more cycle, of which a step fails."""
+        self.error = RetryError("throttled")
+        with pytest.raises(RetryError):
+            self.reconcile(EPOCH, 1)
+        self.error = None
+
+    def latest(self, fence: int = 1) -> tuple[int, frozenset[QueueKey] | None]:
+        """One more cycle, by what it began with: VMs it expects to launch, and queues known as paused."""
+        self.reconcile(EPOCH, fence)
+        return self.begun[-1].expected_launches, self.begun[-1].paused_before
+
+
+def test_steps_run_in_order_each_on_what_the_one_before_left() -> None:
+    def adding(count: int) -> Callable[[DispatcherCycle], DispatcherCycle]:
+        return lambda cycle: replace(cycle, unconfirmed=10 * cycle.unconfirmed + count)
+
+    process = Process()
+    steps = (adding(1), adding(2), adding(3), *process.reconcile.steps)
+    ReconcileQueues(steps=steps)(EPOCH, 1)
+    assert [cycle.unconfirmed for cycle in process.begun] == [123]
+
+
+def test_a_cycle_begins_with_the_time_and_the_fencing_number_that_it_is_given() -> None:
+    process = Process()
+    process.reconcile(EPOCH, 7)
+    assert process.begun == [DispatcherCycle(now=EPOCH, fence=7)]
+
+
+def test_a_cycle_knows_what_the_one_before_wanted_and_which_queues_were_paused() -> None:
+    process = Process()
+    assert process.latest() == (0, None)
+    assert process.latest() == (3, PAUSED)
+
+
+def test_which_queues_are_paused_is_not_known_under_a_new_lease() -> None:
+    process = Process()
+    process.latest(fence=1)
+    assert process.latest(fence=2) == (3, None)
+
+
+def test_after_a_step_that_failed_the_next_cycle_knows_nothing() -> None:
+    process = Process()
+    process.latest()
+    process.fails()
+    assert process.latest() == (0, None)
+
+
+def test_a_new_invocation_knows_nothing_of_the_one_before() -> None:
+    process = Process()
+    process.latest()
+    process.reconcile.begin(scheduled=True)
+    assert process.latest() == (0, None)
+
+
+def test_an_invocation_that_was_woken_expects_to_launch_in_its_first_cycle_alone() -> None:
+    process = Process()
+    process.reconcile.begin(scheduled=False)
+    assert process.latest() == (1, None)
+    process.fails()
+    assert process.latest() == (0, None)
+
+
+def test_a_cycle_that_leaves_work_in_hand_says_so() -> None:
+    idle = ReconcileQueues(steps=())
+    busy = ReconcileQueues(steps=(lambda cycle: replace(cycle, admitted=((a_job(), SMALL),)),))
+    assert (idle(EPOCH, 1), busy(EPOCH, 1)) == (False, True)

@@ -1,0 +1,136 @@
+"""Recover: a launch without an answer is left alone, replayed or looked up; it is never asked for twice."""
+
+from dataclasses import replace
+
+import pytest
+
+from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, UnknownOutcomeError, WaitError
+from agent_stack.domain.identifiers import IntentId, QueueKey
+from agent_stack.domain.launching import LaunchOutcome
+from tests.simulator.clock import EPOCH
+from tests.unit.dispatcher.parts import (
+    LARGE,
+    SMALL,
+    ScriptedFleet,
+)
+from tests.unit.dispatcher.ward import NOTHING_PAUSED, OLD_ENOUGH, OTHER, QUEUE, SECOND, Ward
+from tests.unit.values import a_policy, a_run, a_vm
+
+
+def test_a_young_launch_of_another_process_is_left_to_that_process() -> None:
+    ward = Ward()
+    ward.waits()
+    intent = ward.left()
+    cycle = ward.cycle(now=OLD_ENOUGH - SECOND)
+    assert (cycle.unconfirmed, cycle.unconfirmed_by_class) == (2, {SMALL: 2})
+    assert (ward.fleet.requests, ward.store.intents) == ([], {intent.intent_id: intent})
+
+
+def test_an_unanswered_launch_is_replayed_as_it_was_written_and_its_answer_recorded() -> None:
+    answer = LaunchOutcome(vms=(a_vm(1), a_vm(2)))
+    ward = Ward(ScriptedFleet(shows=answer.vms, answers=[answer]))
+    ward.waits()
+    intent = ward.left()
+    cycle = ward.cycle()
+    assert ward.fleet.requests == [intent.request]
+    assert (cycle.idle_vms, cycle.unconfirmed) == ({SMALL: answer.vms}, 0)
+    assert ward.store.intents == {intent.intent_id: replace(intent, spent=True, vms=answer.vms)}
+
+
+def test_a_replay_that_names_no_vm_makes_the_tag_tell() -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1), a_vm(9, intent_id=IntentId("as-9"))), answers=[LaunchOutcome(vms=())]))
+    ward.waits()
+    ward.left()
+    assert ward.cycle().idle_vms == {SMALL: (a_vm(1),)}
+
+
+def test_a_launch_in_flight_of_this_process_is_neither_asked_again_nor_counted_twice() -> None:
+    ward = Ward(by_hand=True)
+    ward.waits()
+    ward.in_flight.begin(ward.left())
+    cycle = ward.cycle()
+    assert (cycle.unconfirmed, cycle.unconfirmed_by_class, ward.fleet.requests) == (0, {}, [])
+
+
+def test_the_launch_of_a_paused_queue_is_not_replayed_and_its_vms_are_found_by_the_tag() -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1),)))
+    ward.waits()
+    ward.left()
+    cycle = ward.cycle(paused_before=frozenset({QUEUE}))
+    assert (ward.fleet.requests, cycle.idle_vms) == ([], {SMALL: (a_vm(1),)})
+
+
+def test_the_first_cycle_under_a_lease_asks_ec2_nothing_because_a_queue_may_be_paused() -> None:
+    ward = Ward()
+    ward.waits()
+    intent = ward.left()
+    cycle = ward.cycle(paused_before=None)
+    assert cycle.unconfirmed_by_class == {SMALL: 2}
+    assert (ward.fleet.requests, ward.store.intents) == ([], {intent.intent_id: intent})
+
+
+@pytest.mark.parametrize("paused", [None, NOTHING_PAUSED])
+def test_while_launches_are_switched_off_none_is_replayed(paused: frozenset[QueueKey] | None) -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1),)), launch_enabled=False)
+    ward.waits()
+    ward.left()
+    cycle = ward.cycle(paused_before=paused)
+    assert (ward.fleet.requests, cycle.idle_vms) == ([], {SMALL: (a_vm(1),)})
+
+
+def test_a_launch_whose_vms_would_be_too_old_to_be_bound_is_not_replayed() -> None:
+    ward = Ward()
+    ward.waits()
+    ward.left()
+    cycle = ward.cycle(now=EPOCH + a_policy().bindable_age)
+    assert (ward.fleet.requests, cycle.unconfirmed, ward.store.intents) == ([], 0, {})
+
+
+def test_the_launch_of_a_queue_without_runs_is_not_replayed() -> None:
+    ward = Ward()
+    ward.waits(queue=OTHER)
+    ward.left()
+    ward.cycle()
+    assert (ward.fleet.requests, ward.store.intents) == ([], {})
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a run that has its VM counts as one that waits, so EC2 is asked for another VM",
+)
+def test_the_launch_of_a_queue_whose_runs_all_have_vms_is_not_replayed() -> None:
+    ward = Ward()
+    ward.ledger.record([replace(a_run(class_name=SMALL).bound(a_vm(7), now=EPOCH), version=1)])
+    ward.left()
+    ward.cycle()
+    assert ward.fleet.requests == []
+
+
+@pytest.mark.parametrize("error", [RetryError("throttled"), UnknownOutcomeError("no answer")])
+def test_a_replay_without_an_answer_leaves_the_launch_open_and_counted(error: AgentStackError) -> None:
+    ward = Ward(ScriptedFleet(answers=[error]))
+    ward.waits()
+    intent = ward.left()
+    cycle = ward.cycle()
+    assert (cycle.unconfirmed_by_class, ward.store.intents) == ({SMALL: 2}, {intent.intent_id: intent})
+    assert ward.telemetry.messages("WARNING") == ["intent_unsettled"]
+
+
+@pytest.mark.parametrize("error", [WaitError("not permitted"), GiveUpError("malformed")])
+def test_a_launch_that_ec2_refuses_for_good_is_closed(error: AgentStackError) -> None:
+    ward = Ward(ScriptedFleet(answers=[error]))
+    ward.waits()
+    ward.left()
+    cycle = ward.cycle()
+    assert (cycle.unconfirmed, ward.store.intents) == (0, {})
+    assert ward.telemetry.messages("WARNING") == ["intent_failed"]
+
+
+def test_one_launch_that_stays_unsettled_does_not_hold_up_the_others() -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(5),), answers=[RetryError("throttled"), LaunchOutcome(vms=(a_vm(5),))]))
+    ward.waits()
+    ward.left(1)
+    ward.left(2, class_name=LARGE)
+    cycle = ward.cycle()
+    assert (cycle.unconfirmed_by_class, cycle.idle_vms) == ({SMALL: 2}, {LARGE: (a_vm(5),)})
