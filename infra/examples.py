@@ -1,8 +1,9 @@
 """What the examples in generated pages are made of: a deployment with the template's own defaults."""
 
+import re
 from typing import Any
 
-from cfnlint.decode.cfn_yaml import loads
+import yaml
 
 from agent_stack.domain.policy import Policy
 from agent_stack.settings import Settings
@@ -25,16 +26,19 @@ _OF_A_DEPLOYMENT = {
 }
 
 
-def _policy() -> Policy:
-    parameters: dict[str, Any] = loads(TEMPLATE.read_text())["Parameters"]
-    environment = dict(_OF_A_DEPLOYMENT)
+def environment() -> dict[str, str]:
+    """The variables that template.yaml gives a function, where the operator has decided nothing."""
+    section = re.search(r"^Parameters:\n.*?(?=^\S)", TEMPLATE.read_text(), re.MULTILINE | re.DOTALL)
+    if section is None:
+        raise ValueError("template.yaml has no parameters")
+    parameters: dict[str, Any] = yaml.safe_load(section[0])["Parameters"]
+    variables = dict(_OF_A_DEPLOYMENT)
     for field in Settings.model_fields.values():
         parameter = "".join(part.capitalize() for part in str(field.alias).split("_"))
-        default = parameters.get(parameter, {}).get("Default", "")
-        if default != "":
-            environment.setdefault(str(field.alias), str(default))
-    return Settings.from_environment(environment).policy
+        if "Default" in parameters.get(parameter, {}):
+            variables.setdefault(str(field.alias), str(parameters[parameter]["Default"]))
+    return variables
 
 
-POLICY = _policy()
+POLICY: Policy = Settings.from_environment(environment()).policy
 """What an operator has decided who has decided nothing."""

@@ -1,10 +1,11 @@
 """The environment, read and checked once. A wrong setting stops the start, by name, value and remedy."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from agent_stack.domain.capacity import Budget
 from agent_stack.domain.errors import ConfigurationError
@@ -66,7 +67,9 @@ class Settings(BaseModel):
     unmatched_jobs: UnmatchedJobs = Field(default=UnmatchedJobs.AUTO, alias="UNMATCHED_JOBS")
     notification_level: NotificationLevel = Field(default=NotificationLevel.NORMAL, alias="NOTIFICATION_LEVEL")
     max_instances: int = Field(alias="MAX_INSTANCES", ge=1, le=100_000)
-    max_vcpus: int = Field(default=0, alias="MAX_VCPUS", ge=0)
+    max_vcpus: Annotated[int | None, AfterValidator(lambda vcpus: vcpus or None)] = Field(
+        default=None, alias="MAX_VCPUS", ge=0
+    )
     instance_burst: int = Field(alias="INSTANCE_BURST", ge=1)
     instances_per_second: float = Field(alias="INSTANCES_PER_SECOND", gt=0)
     max_launches_per_minute: int = Field(alias="MAX_LAUNCHES_PER_MINUTE", ge=1)
@@ -148,27 +151,14 @@ class Settings(BaseModel):
         return f"arn:{self.partition}:ec2:{self.region}:{self.account_id}:instance/"
 
     @property
+    def instance_budget(self) -> Budget:
+        """How many VMs EC2 grants this account."""
+        return Budget(burst=self.instance_burst, per_second=self.instances_per_second)
+
+    @property
     def policy(self) -> Policy:
-        """What the operator decided."""
-        return Policy(
-            reservation=self.reservation,
-            launch_deadline=self.launch_deadline,
-            unassigned_timeout=self.unassigned_timeout,
-            max_lifetime=self.max_lifetime,
-            cancel_grace=self.cancel_grace,
-            finish_grace=self.finish_grace,
-            orphan_grace=self.orphan_grace,
-            max_instances=self.max_instances,
-            max_vcpus=self.max_vcpus or None,
-            instance_budget=Budget(burst=self.instance_burst, per_second=self.instances_per_second),
-            max_launches_per_minute=self.max_launches_per_minute,
-            max_launch_attempts=self.max_launch_attempts,
-            max_terminations_per_cycle=self.max_terminations_per_cycle,
-            unmatched_jobs=self.unmatched_jobs,
-            notification_level=self.notification_level,
-            launch_enabled=self.launch_enabled,
-            observe_only=self.observe_only,
-        )
+        """What the operator decided: each field of `Policy` is the setting of the same name."""
+        return Policy(**{decided.name: getattr(self, decided.name) for decided in fields(Policy)})
 
 
 def _as_parameter(variable: str) -> str:

@@ -10,7 +10,8 @@ from botocore.config import Config
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import errors
 from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
-from agent_stack.adapters.ssm.class_document import Requirements, read_classes
+from agent_stack.adapters.ssm.class_document import read_classes
+from agent_stack.domain.classes import InstanceRequirements
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.states import CapacityType
@@ -66,8 +67,8 @@ class Asking:
         return sum(call.action == action for call in self.ec2.calls())
 
 
-def wanted(**changes: Any) -> Requirements:  # noqa: ANN401  (the model's own)
-    return Requirements(**{"architecture": "x86_64", "vcpus_min": 2, "memory_gib_min": 8, **changes})
+def wanted(**changes: Any) -> InstanceRequirements:  # noqa: ANN401  (the model's own)
+    return InstanceRequirements(**{"architecture": "x86_64", "vcpus_min": 2, "memory_gib_min": 8, **changes})
 
 
 def test_attributes_become_types_page_by_page() -> None:

@@ -29,20 +29,30 @@ def _by(roles: frozenset[str] | str, *actions: str, why: str = "") -> Needed:
     return Needed(roles=frozenset({roles}) if isinstance(roles, str) else roles, actions=frozenset(actions), why=why)
 
 
+def _each(roles: frozenset[str] | str, besides: frozenset[str], *calls: str) -> dict[str, Needed]:
+    """Calls that need the action of their own name, and the same few besides."""
+    return {call: _by(roles, _own(call), *besides) for call in calls}
+
+
+def _own(call: str) -> str:
+    service, _, operation = call.partition(".")
+    return f"{service}:{''.join(part[:1].upper() + part[1:] for part in operation.split('_'))}"
+
+
 _TABLE_KEY = frozenset({"kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"})
 """Of a table with a customer managed key. Source: the DynamoDB developer guide, “Authorizing use of your key”."""
 
 OF_THE_CODE: Mapping[str, Needed] = {
-    "dynamodb.batch_get_item": _by(BOTH, "dynamodb:BatchGetItem", *_TABLE_KEY),
-    "dynamodb.delete_item": _by(BOTH, "dynamodb:DeleteItem", *_TABLE_KEY),
-    "dynamodb.put_item": _by(BOTH, "dynamodb:PutItem", *_TABLE_KEY),
-    "dynamodb.query": _by(BOTH, "dynamodb:Query", *_TABLE_KEY),
+    **_each(BOTH, _TABLE_KEY, "dynamodb.batch_get_item", "dynamodb.delete_item", "dynamodb.put_item"),
+    **_each(BOTH, _TABLE_KEY, "dynamodb.query", "dynamodb.update_item"),
+    **_each(BOTH, frozenset(), "ec2.describe_images", "ec2.describe_instances", "ec2.describe_subnets"),
+    **_each(BOTH, frozenset(), "ec2.get_instance_types_from_instance_requirements"),
+    **_each(TRACKER, frozenset(), "ec2.describe_instance_status", "ec2.get_console_output", "ec2.terminate_instances"),
     "dynamodb.transact_write_items": _by(
         BOTH,
         *("dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"),
         why="a transaction has no action of its own; each of its writes needs its own",
     ),
-    "dynamodb.update_item": _by(BOTH, "dynamodb:UpdateItem", *_TABLE_KEY),
     "ec2.create_fleet": _by(
         DISPATCHER,
         *("ec2:CreateFleet", "ec2:RunInstances", "ec2:CreateTags", "iam:PassRole", "ssm:GetParameters"),
@@ -51,13 +61,6 @@ OF_THE_CODE: Mapping[str, Needed] = {
         why="an instant fleet runs instances in the caller's name; EC2 user guide: “EC2 Fleet prerequisites”, "
         "“Service-linked role for Spot Instance requests”, “Requirements for Amazon EBS encryption”",
     ),
-    "ec2.describe_images": _by(BOTH, "ec2:DescribeImages"),
-    "ec2.describe_instance_status": _by(TRACKER, "ec2:DescribeInstanceStatus"),
-    "ec2.describe_instances": _by(BOTH, "ec2:DescribeInstances"),
-    "ec2.describe_subnets": _by(BOTH, "ec2:DescribeSubnets"),
-    "ec2.get_instance_types_from_instance_requirements": _by(BOTH, "ec2:GetInstanceTypesFromInstanceRequirements"),
-    "ec2.get_console_output": _by(TRACKER, "ec2:GetConsoleOutput"),
-    "ec2.terminate_instances": _by(TRACKER, "ec2:TerminateInstances"),
     "ssm.get_parameter": _by(BOTH, "ssm:GetParameter", "kms:Decrypt"),
 }
 """By method of a boto3 client."""
@@ -81,12 +84,9 @@ OF_LAMBDA: Mapping[str, Needed] = {
 VM = "InstanceRole"
 
 OF_THE_BOOT_PROGRAM: Mapping[str, Needed] = {
+    **_each(VM, frozenset(), "ecr.GetAuthorizationToken", "logs.CreateLogStream", "logs.PutLogEvents", "s3.GetObject"),
     "dynamodb.GetItem": _by(VM, "dynamodb:GetItem", "kms:Decrypt"),
     "dynamodb.UpdateItem": _by(VM, "dynamodb:UpdateItem", "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"),
-    "ecr.GetAuthorizationToken": _by(VM, "ecr:GetAuthorizationToken"),
-    "logs.CreateLogStream": _by(VM, "logs:CreateLogStream"),
-    "logs.PutLogEvents": _by(VM, "logs:PutLogEvents"),
-    "s3.GetObject": _by(VM, "s3:GetObject"),
     "ssm.GetParameter": _by(
         VM,
         *("ssm:GetParameter", "secretsmanager:GetSecretValue"),

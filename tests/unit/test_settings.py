@@ -1,8 +1,12 @@
 """The environment, read once."""
 
+from typing import get_type_hints
+
 import pytest
+from pydantic import TypeAdapter
 
 from agent_stack.domain.errors import ConfigurationError
+from agent_stack.domain.policy import Policy
 from agent_stack.settings import Settings
 from tests.unit.values import an_environment
 
@@ -11,6 +15,15 @@ def test_the_templates_defaults_are_good() -> None:
     settings = Settings.from_environment(an_environment())
     assert [queue.stack_key for queue in settings.queues] == ["stack-default"]
     assert settings.instance_arn_prefix == "arn:aws:ec2:eu-central-1:123456789012:instance/"
+
+
+def test_each_decision_is_the_setting_of_its_name_and_type() -> None:
+    changed = {"MAX_VCPUS": "64", "INSTANCE_BURST": "7", "UNMATCHED_JOBS": "fail", "OBSERVE_ONLY": "true"}
+    policy = Settings.from_environment(an_environment(**changed)).policy
+    assert (policy.max_vcpus, policy.instance_budget.burst, policy.observe_only) == (64, 7, True)
+    for name, kind in get_type_hints(Policy).items():
+        TypeAdapter(kind).validate_python(getattr(policy, name), strict=True)
+    assert Settings.from_environment(an_environment(MAX_VCPUS="0")).policy.max_vcpus is None
 
 
 def test_each_queue_has_a_stack_key_of_its_own() -> None:

@@ -26,6 +26,21 @@ _SHOWN_RULE_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceRequirements:
+    """Attributes in place of instance types; EC2 says which types have them.
+
+    Attributes:
+        architecture: `x86_64` or `arm64`.
+    """
+
+    architecture: str
+    vcpus_min: int
+    memory_gib_min: int
+    vcpus_max: int | None = None
+    memory_gib_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VmClass:
     """One named VM shape.
 

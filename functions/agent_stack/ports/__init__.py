@@ -15,7 +15,7 @@ from agent_stack.ports.buildkite import (
     StacksApi,
     TokenIdentity,
 )
-from agent_stack.ports.ec2 import Fleet
+from agent_stack.ports.ec2 import Fleet, InstanceCatalog
 from agent_stack.ports.runtime import Clock, Deadline, Field, Ids, Task, Telemetry, Workers
 from agent_stack.ports.store import ClassSource, HeldLease, Lease, Ledger, Mailbox, Secrets
 
@@ -43,6 +43,7 @@ __all__ = [
     "Fleet",
     "HeldLease",
     "Ids",
+    "InstanceCatalog",
     "JobDetails",
     "JobStates",
     "JobTokens",

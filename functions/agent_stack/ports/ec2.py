@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from agent_stack.domain.classes import VmClass
+from agent_stack.domain.classes import InstanceRequirements, VmClass
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import (
     InstanceId,
@@ -60,3 +60,21 @@ class Fleet(Protocol):
 
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
         """Terminates VMs. Returns the VMs that EC2 refused to terminate, with the error."""
+
+
+class InstanceCatalog(Protocol):
+    """What EC2 says of instance types and images."""
+
+    def types(self, wanted: InstanceRequirements, capacity_type: CapacityType) -> tuple[str, ...]:
+        """Instance types with those attributes.
+
+        Raises:
+            ConfigurationError: there are none.
+        """
+
+    def root_device(self, image: str) -> str:
+        """The name of that image's root device.
+
+        Raises:
+            ConfigurationError: there is no such image.
+        """

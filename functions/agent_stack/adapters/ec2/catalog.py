@@ -1,13 +1,14 @@
 """What a class leaves for EC2 to say: which types have the attributes it asks for, and an image's root device."""
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError
-from agent_stack.adapters.ssm.class_document import Requirements
+from agent_stack.domain.classes import InstanceRequirements
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.states import CapacityType
 from agent_stack.ports import Clock
@@ -39,13 +40,13 @@ class Ec2InstanceCatalog:
     clock: Clock
     _known: dict[tuple[str, ...], tuple[datetime, Any]] = field(default_factory=dict, init=False, repr=False)
 
-    def types(self, wanted: Requirements, capacity_type: CapacityType) -> tuple[str, ...]:
+    def types(self, wanted: InstanceRequirements, capacity_type: CapacityType) -> tuple[str, ...]:
         """Instance types with those attributes.
 
         Raises:
             ConfigurationError: there are none.
         """
-        return self._once(("types", wanted.model_dump_json(), capacity_type), lambda: self._types(wanted))
+        return self._once(("types", _json(wanted), capacity_type), lambda: self._types(wanted))
 
     def root_device(self, image: str) -> str:
         """The name of that image's root device. Under any other name a volume would be a second disk.
@@ -55,7 +56,7 @@ class Ec2InstanceCatalog:
         """
         return self._once(("root", image), lambda: self._root_device(image))
 
-    def _types(self, wanted: Requirements) -> tuple[str, ...]:
+    def _types(self, wanted: InstanceRequirements) -> tuple[str, ...]:
         found: list[str] = []
         token: str | None = None
         asked: dict[str, Any] = {
@@ -76,7 +77,7 @@ class Ec2InstanceCatalog:
             if not token:
                 break
         if not found:
-            raise _wrong("instance_requirements", wanted.model_dump_json(), "no instance type has these attributes")
+            raise _wrong("instance_requirements", _json(wanted), "no instance type has these attributes")
         return tuple(sorted(found)[:MAX_TYPES])
 
     def _page(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -103,6 +104,10 @@ class Ec2InstanceCatalog:
             self._known[key] = known
         value: ValueT = known[1]
         return value
+
+
+def _json(wanted: InstanceRequirements) -> str:
+    return json.dumps(asdict(wanted), separators=(",", ":"))
 
 
 def _range(least: int, most: int | None) -> dict[str, int]:

@@ -2,14 +2,15 @@
 
 import json
 from datetime import timedelta
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from agent_stack.domain.classes import ClassBook, VmClass
+from agent_stack.domain.classes import ClassBook, InstanceRequirements, VmClass
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.states import CapacityType
+from agent_stack.ports import InstanceCatalog
 
 SETTING = "ClassesParameter"
 
@@ -29,15 +30,9 @@ class Requirements(BaseModel):
     memory_gib_min: int = Field(ge=1, le=32768)
     memory_gib_max: int | None = Field(default=None, ge=1, le=32768)
 
-
-class InstanceCatalog(Protocol):
-    """What EC2 says of types and images."""
-
-    def types(self, wanted: Requirements, market: CapacityType) -> tuple[str, ...]:
-        """Instance types with those attributes."""
-
-    def root_device(self, image: str) -> str:
-        """The name of that image's root device."""
+    def to_domain(self) -> InstanceRequirements:
+        """The domain's value."""
+        return InstanceRequirements(**self.model_dump())
 
 
 class ClassEntry(BaseModel):
@@ -68,7 +63,7 @@ class ClassEntry(BaseModel):
     def to_class(self, name: str, shapes: InstanceCatalog) -> VmClass:
         """The domain's class; what it leaves open is asked of EC2."""
         if self.instance_requirements is not None:
-            types = shapes.types(self.instance_requirements, self.market)
+            types = shapes.types(self.instance_requirements.to_domain(), self.market)
         else:
             types = tuple(dict.fromkeys(self.instance_types or ()))
         return VmClass(

@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
-from agent_stack.adapters.ssm.class_document import SETTING, InstanceCatalog, read_classes
+from agent_stack.adapters.ssm.class_document import SETTING, read_classes
 from agent_stack.adapters.ssm.parameters import Parameters
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.errors import AgentStackError
-from agent_stack.ports import Clock, Telemetry
+from agent_stack.ports import Clock, InstanceCatalog, Telemetry
 
 MAX_AGE = timedelta(seconds=60)
 """How soon an operator's change takes effect. A read each second would be throttled."""
