@@ -19,9 +19,9 @@ def test_the_classes_share_the_room_that_there_is() -> None:
 
 def test_without_room_nothing_is_asked_and_the_runs_are_counted_as_held_back() -> None:
     room = Room(max_instances=3)
-    room.cycle(*room.ready(2), unconfirmed=5)
+    room.cycle(*room.ready(3), unconfirmed=4)
     assert room.asked() == []
-    assert ("INFO", "launches_held_back", {"class_name": SMALL, "count": 2}) in room.telemetry.records
+    assert ("INFO", "launches_held_back", {"class_name": SMALL, "count": 3}) in room.telemetry.records
 
 
 @pytest.mark.parametrize(
