@@ -23,7 +23,7 @@ def test_it_runs_one_job_and_powers_off(yard: Yard) -> None:
     vm = yard.boot("i-0001")
     yard.ended(vm)
     job = yard.buildkite.job(job_id)
-    assert (job.state, job.exit_status, job.log) == ("finished", 0, "hello from the job\n")
+    assert (job.state, job.exit_status, yard.output(job_id)) == ("finished", 0, "hello from the job\n")
     assert job.agent_name == "stack-i-0001"
     mail = yard.mail("i-0001")
     assert (mail["stage"], mail["detail"].split()[0]) == ("agent_exited", "0")
@@ -90,7 +90,7 @@ def test_an_image_without_an_agent_gets_the_pinned_one(yard: Yard) -> None:
     with download_server(AGENT_STUB.read_bytes()) as downloads:
         vm = yard.boot("i-0006", agent=None, header={"AGENT_DOWNLOAD_URL": downloads.origin})
         yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == "ok\n"
+    assert yard.output(job_id) == "ok\n"
 
 
 @pytest.mark.parametrize("broken", ["checksum", "missing", "unreachable"])
@@ -125,7 +125,7 @@ def test_an_agent_token_is_read_from_its_parameter(yard: Yard) -> None:
     yard.fill("i-0009", job_id, "baton", credential_kind="agent-token")
     vm = yard.boot("i-0009")
     yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == "ok\n"
+    assert yard.output(job_id) == "ok\n"
     assert AGENT_TOKEN not in vm.console()
 
 
@@ -154,7 +154,7 @@ def test_a_spot_notice_stops_the_agent_in_time(yard: Yard) -> None:
     yard.interrupt("i-0012")
     yard.ended(vm)
     job = yard.buildkite.job(job_id)
-    assert (job.state, job.log, job.signal_reason) == ("finished", "started\n", "agent_stop")
+    assert (job.state, yard.output(job_id), job.signal_reason) == ("finished", "started\n", "agent_stop")
     assert "spot notice" in vm.console()
     steps = yard.steps(vm)
     assert steps.index("dynamodb:UpdateItem spot_notice") < steps.index("dynamodb:UpdateItem agent_exited")

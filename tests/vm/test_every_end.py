@@ -72,7 +72,7 @@ def test_with_an_agent_a_signal_stops_the_agent_and_the_job_ends(yard: Yard) -> 
     job_id, token = yard.reserve("echo started; sleep 600")
     yard.fill("i-0103", job_id, token)
     vm = yard.boot("i-0103")
-    wait_for(lambda: yard.buildkite.job(job_id).log == "started\n")
+    wait_for(lambda: yard.output(job_id) == "started\n")
     kill_boot_program(vm, signal.SIGTERM)
     yard.ended(vm)
     assert yard.buildkite.job(job_id).state == "finished"

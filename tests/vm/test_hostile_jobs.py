@@ -122,14 +122,14 @@ def test_metadata_is_for_jobs_only_where_the_operator_says_so(yard: Yard, settin
     yard.fill("i-0303", job_id, token)
     vm = yard.boot("i-0303", header={"JOB_METADATA": setting})
     yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == said
+    assert yard.output(job_id) == said
 
 
 def test_the_credential_is_in_no_file_while_the_job_runs(yard: Yard) -> None:
     job_id, token = yard.reserve("echo begun; sleep 3")
     yard.fill("i-0304", job_id, token)
     vm = yard.boot("i-0304")
-    wait_for(lambda: yard.buildkite.job(job_id).log == "begun\n")
+    wait_for(lambda: yard.output(job_id) == "begun\n")
     left = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())
     assert token not in left
     assert "credential" not in yard.mail("i-0304")

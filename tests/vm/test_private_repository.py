@@ -36,7 +36,7 @@ def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(yard: Yard, tmp_path
         yard.fill("i-0501", job_id, token)
         vm = yard.boot("i-0501", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key"})
         yard.ended(vm)
-    assert "the plan\n" in yard.buildkite.job(job_id).log
+    assert "the plan\n" in yard.output(job_id)
     assert yard.buildkite.job(job_id).exit_status == 0
     assert "git-ssh-key" not in yard.buildkite.job(job_id).log
 

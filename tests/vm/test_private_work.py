@@ -42,7 +42,7 @@ def test_the_operators_script_runs_before_the_agent(yard: Yard) -> None:
     yard.fill("i-0201", job_id, token)
     vm = yard.boot("i-0201", header={"BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap"})
     yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == "644\nprepared\n"
+    assert yard.output(job_id) == "644\nprepared\n"
     assert "at /root" in vm.console()
     steps = [step.split()[0] for step in yard.steps(vm)]
     assert steps.index("useradd") < steps.index("s3:GetObject")
@@ -248,7 +248,7 @@ def test_logs_that_cannot_be_shipped_cost_nothing(yard: Yard) -> None:
     yard.fill("i-0209", job_id, token)
     vm = yard.boot("i-0209", header={"LOG_GROUP": "/somebody/elses"})
     yard.ended(vm)
-    assert yard.buildkite.job(job_id).log == "ok\n"
+    assert yard.output(job_id) == "ok\n"
     assert "logs not shipped: AccessDeniedException" in vm.console()
 
 

@@ -20,7 +20,7 @@ from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer, S
 from tests.simulator.deployment import deploy
 from tests.simulator.iam import Asked
 from tests.simulator.loopback import LoopbackServer
-from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, LocalVm, VmFront
+from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, LocalVm, VmFront, command_output
 from tests.vm.order import assert_in_order
 
 if TYPE_CHECKING:
@@ -235,6 +235,10 @@ class Yard:
             TableName=self._aws.deployed.mailbox_table, Key={"instance_arn": {"S": arn(instance_id)}}
         )
         return {name: str(next(iter(value.values()))) for name, value in found.get("Item", {}).items()}
+
+    def output(self, job_id: str) -> str:
+        """What a job's command wrote, whichever agent ran it."""
+        return command_output(self.buildkite.job(job_id).log)
 
     def steps(self, vm: LocalVm) -> list[str]:
         """What the VM did that others can see, in order: units, power-off, and requests to AWS."""
