@@ -1,4 +1,4 @@
-"""Writes what is generated: user data in template.yaml; in docs/ parameters, decisions, notifications, classes' schema.
+"""Writes what is generated: user data in template.yaml, and the program that it names; in docs/ parameters, decisions, notifications, classes' schema.
 
 With `--check` it only says whether that is needed.
 """
@@ -21,6 +21,7 @@ def main() -> int:
     template = user_data.generated(user_data.TEMPLATE.read_text())
     wanted = {
         user_data.TEMPLATE: template,
+        user_data.PROGRAM: user_data.second_stage(),
         parameters.PAGE: parameters.page(template),
         decisions.PAGE: decisions.page(),
         notifications.PAGE: notifications.page(),
