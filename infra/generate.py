@@ -1,4 +1,4 @@
-"""Writes what is generated: user data in template.yaml, and the program that it names; in docs/ parameters, decisions, notifications, classes' schema.
+"""Writes what is generated: user data in template.yaml and the program that it names; pages and a schema in docs/.
 
 With `--check` it only says whether that is needed.
 """

@@ -1,4 +1,4 @@
-"""The launch template's user data: settings that CloudFormation fills in, the boot program's first stage, and its start.
+"""The launch template's user data: settings that CloudFormation fills in, the boot program's first stage, its start.
 
 The second stage is not in it: it is a file of the functions' artefact, which the dispatcher puts into the mailbox table
 under its hash. The settings name that hash.

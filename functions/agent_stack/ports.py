@@ -23,6 +23,7 @@ from agent_stack.domain.identifiers import (
 from agent_stack.domain.jobs import ScheduledPage
 from agent_stack.domain.launching import Intent, LaunchOrder, LaunchOutcome
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.programs import PublishedProgram, VmProgram
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import JobState, Market
 from agent_stack.domain.vms import Letter, Mail, Vm
@@ -255,6 +256,19 @@ class Mailbox(Protocol):
 
     def take_baton(self, arn: InstanceArn) -> bool:
         """Take the credential back. True when we hold the baton now, or did before; False when the VM does."""
+
+
+class Programs(Protocol):
+    """The second stages of the boot program, where VMs find them by their hash."""
+
+    def publish(self, program: VmProgram) -> None:
+        """Put it there, and make it the current one; the one before is superseded from now on. Idempotent."""
+
+    def published(self) -> Sequence[PublishedProgram]:
+        """All that are there. Consistent."""
+
+    def remove(self, sha256: str) -> None:
+        """Take one away. One that is not there is no error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,14 +65,17 @@ check_lines() {
 local line number=0
 while IFS= read -r line; do
 number=$((number + 1))
-[[ -z $line || $line == '#'* || $line =~ $3 ]] || refuse "$1" "$number" "is not $2"
+[[ -z $line || $line == '#'* ]] && continue
+[[ $line =~ $3 ]] || refuse "$1" "$number" "is not $2"
+[[ ! $line =~ ${4:-^$} ]] || refuse "$1" "$number" "names a variable of the shell's own: ${line%%=*}"
 done <<<"${text%$'\n'}"
 }
 ENVIRONMENT_LINE='^[A-Za-z_][A-Za-z0-9_]*='
+SHELLS_OWN='^(BASHOPTS|BASH_VERSINFO|EUID|PPID|SHELLOPTS|UID)=' # which bash lets nobody set
 CREDENTIAL_LINE='^https?://[^@[:space:]]+@[^[:space:]]+$'
 read_job_environment() {
 in_lines "$2"
-check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE"
+check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE" "$SHELLS_OWN"
 }
 read_git_credentials() {
 in_lines "$2"
@@ -557,12 +560,12 @@ report agent_exited "$code $said" 20
 last_words() {
 local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'
 said=$(tail -n 40 "$LOG" 2>/dev/null | sed -E -e $'s/\e\\[[0-9;]*[A-Za-z]//g' -e 's/\r$//' \
--e 's/^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} +//' -e '/^ *$/d')
+-e 's/^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} +//' -e '/^ *$/d' -e '/^INFO +Disconnect/d')
 ! grep -Eq "$banner" <<<"$said" || said=$(sed -E "1,/$banner/d" <<<"$said")
 wrong=$(grep -Ev '^(DEBUG|INFO|NOTICE) ' <<<"$said") || wrong=$said
 said=${wrong//"$credential"/***}
 said=${said//[^[:print:]]/ }
-((${#said} <= DETAIL_BYTES)) || said=…${said: -DETAIL_BYTES}
+((${#said} <= DETAIL_BYTES)) || said=...${said: -DETAIL_BYTES}
 printf '%s' "$said"
 }
 run_job() {

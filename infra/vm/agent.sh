@@ -67,11 +67,11 @@ report_exit() {
 last_words() {
   local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'
   said=$(tail -n 40 "$LOG" 2>/dev/null | sed -E -e $'s/\e\\[[0-9;]*[A-Za-z]//g' -e 's/\r$//' \
-    -e 's/^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} +//' -e '/^ *$/d')
+    -e 's/^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} +//' -e '/^ *$/d' -e '/^INFO +Disconnect/d')
   ! grep -Eq "$banner" <<<"$said" || said=$(sed -E "1,/$banner/d" <<<"$said")
   wrong=$(grep -Ev '^(DEBUG|INFO|NOTICE) ' <<<"$said") || wrong=$said
   said=${wrong//"$credential"/***}
   said=${said//[^[:print:]]/ }
-  ((${#said} <= DETAIL_BYTES)) || said=…${said: -DETAIL_BYTES}
+  ((${#said} <= DETAIL_BYTES)) || said=...${said: -DETAIL_BYTES}
   printf '%s' "$said"
 }

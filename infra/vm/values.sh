@@ -78,23 +78,26 @@ in_lines() {
   [[ -z $text || $text == *$'\n' ]] || text+=$'\n'
 }
 
-# Each line of text must match $3 (an extended regular expression), or be empty or a comment; $1 is the parameter, $2 what
-# a line should be.
+# Each line of text must match $3 (an extended regular expression) and not $4, or be empty or a comment; $1 is the
+# parameter, $2 what a line should be.
 check_lines() {
   local line number=0
   while IFS= read -r line; do
     number=$((number + 1))
-    [[ -z $line || $line == '#'* || $line =~ $3 ]] || refuse "$1" "$number" "is not $2"
+    [[ -z $line || $line == '#'* ]] && continue
+    [[ $line =~ $3 ]] || refuse "$1" "$number" "is not $2"
+    [[ ! $line =~ ${4:-^$} ]] || refuse "$1" "$number" "names a variable of the shell's own: ${line%%=*}"
   done <<<"${text%$'\n'}"
 }
 
 ENVIRONMENT_LINE='^[A-Za-z_][A-Za-z0-9_]*='
+SHELLS_OWN='^(BASHOPTS|BASH_VERSINFO|EUID|PPID|SHELLOPTS|UID)=' # which bash lets nobody set
 CREDENTIAL_LINE='^https?://[^@[:space:]]+@[^[:space:]]+$'
 
 # The readers, each of parameter $1 with value $2; they fill text with what is left for the job.
 read_job_environment() {
   in_lines "$2"
-  check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE"
+  check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE" "$SHELLS_OWN"
 }
 
 read_git_credentials() {

@@ -87,10 +87,11 @@ OF_THE_BOOT_PROGRAM: Mapping[str, Needed] = {
     "logs.CreateLogStream": _by(VM, "logs:CreateLogStream"),
     "logs.PutLogEvents": _by(VM, "logs:PutLogEvents"),
     "s3.GetObject": _by(VM, "s3:GetObject"),
-    "ssm.GetParameter": _by(
+    "ssm.GetParameters": _by(
         VM,
-        *("ssm:GetParameter", "secretsmanager:GetSecretValue"),
-        why="SSM reads a secret in the caller's name; Systems Manager user guide, on references to secrets",
+        *("ssm:GetParameter", "ssm:GetParameters", "secretsmanager:GetSecretValue"),
+        why="a VM of the version before asks for each by itself; SSM reads a secret in the caller's name: "
+        "Systems Manager user guide, on references to secrets",
     ),
 }
 """By service and operation in infra/vm."""

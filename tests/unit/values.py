@@ -102,6 +102,7 @@ def an_environment(**changes: str) -> dict[str, str]:
         "DEFAULT_CLASSES_PARAMETER": "/agent-stack/stack/default-classes",
         "LAUNCH_TEMPLATE_ID": "lt-0123456789abcdef0",
         "LAUNCH_TEMPLATE_VERSION": "1",
+        "PROGRAM_SHA256": "0" * 64,
         "SUBNET_IDS": "subnet-a,subnet-b",
         "BUILDKITE_TOKEN_PARAMETER": "/buildkite/agent-token",
         "BUILDKITE_ENDPOINT": "https://agent.buildkite.com/v3",

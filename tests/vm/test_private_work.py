@@ -1,5 +1,6 @@
 """What operators add: preparation, packages, hooks, keys, logs; each read with the VM's own role."""
 
+import base64
 import io
 import json
 import os
@@ -29,6 +30,11 @@ def bundle(**hooks: str) -> bytes:
             entry.size, entry.mode = len(text), 0o755
             archive.addfile(entry, io.BytesIO(text.encode()))
     return content.getvalue()
+
+
+def as_setting(text: str) -> str:
+    """As the template hands on a parameter that may hold any character."""
+    return base64.b64encode(text.encode()).decode()
 
 
 def keep(yard: Yard, name: str, value: str) -> None:
@@ -132,7 +138,7 @@ def test_ubuntu_neither_restarts_the_agent_nor_upgrades_itself_under_a_job(yard:
 def test_hooks_of_the_operator_run_and_ours_beside_them(yard: Yard) -> None:
     hooks = bundle(environment='export FROM_OPERATOR="$FROM_PARAMETER, too"\n', pre_command="#!/bin/sh\n")
     put(yard, "hooks.tar.gz", hooks)
-    keep(yard, "/private/environment", 'FROM_PARAMETER=a "quoted" \\ value\nNOT A NAME=x\n')
+    keep(yard, "/private/environment", 'FROM_PARAMETER=a "quoted" \\ value=\n')
     job_id, token = yard.reserve("true")
     yard.fill("i-0205", job_id, token)
     header = {"HOOKS_URL": f"s3://{BUCKET}/hooks.tar.gz", "JOB_ENVIRONMENT_PARAMETER": "/private/environment"}
@@ -145,7 +151,7 @@ exit 3
     vm = yard.boot("i-0205", agent=None, files={"bin/buildkite-agent": probe}, header=header)
     yard.ended(vm)
     said = (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines()
-    assert said == ['a "quoted" \\ value, too', "environment", "environment.operator", "pre-command"]
+    assert said == ['a "quoted" \\ value=, too', "environment", "environment.operator", "pre-command"]
 
 
 def test_keys_are_read_for_the_jobs_queue_and_end_with_the_agent(yard: Yard) -> None:
@@ -161,7 +167,7 @@ def test_keys_are_read_for_the_jobs_queue_and_end_with_the_agent(yard: Yard) -> 
         "VERIFICATION_KEY_PARAMETER": "/private/verification-key",
         "ECR_LOGIN": "account",
         "ARTIFACT_BUCKET": "artifacts",
-        "AGENT_ENVIRONMENT": "BUILDKITE_GIT_CLONE_FLAGS=--depth=1,OTHER=x y",
+        "AGENT_ENVIRONMENT": as_setting("BUILDKITE_GIT_CLONE_FLAGS=--depth=1,OTHER=x y"),
     }
     probe = """#!/bin/bash
 export BUILDKITE_PIPELINE_ID=p BUILDKITE_BUILD_ID=b BUILDKITE_JOB_ID=j
@@ -219,7 +225,7 @@ def test_a_parameter_that_is_not_there_is_named(yard: Yard) -> None:
     yard.fill("i-0207", job_id, token)
     vm = yard.boot("i-0207", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/missing"})
     yard.ended(vm)
-    assert "parameter /private/default/missing cannot be read" in yard.mail("i-0207")["detail"]
+    assert "parameter /private/default/missing cannot be read: it is not there" in yard.mail("i-0207")["detail"]
 
 
 def test_logs_go_to_cloudwatch_without_the_credential(yard: Yard) -> None:
@@ -281,7 +287,7 @@ def test_an_agent_is_asked_for_what_the_mailbox_says(yard: Yard) -> None:
     said = (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines()
     assert said[0] == "start"
     assert f"BUILDKITE_AGENT_ACQUIRE_JOB={job_id}" in said
-    assert "BUILDKITE_AGENT_TAGS=queue=default,class=default" in said
+    assert any(line.startswith("BUILDKITE_AGENT_TAGS=queue=default,class=default,aws:instance-id=") for line in said)
 
 
 def test_the_default_queue_needs_no_tag(yard: Yard) -> None:

@@ -268,7 +268,9 @@ class Yard:
         values = body.get("ExpressionAttributeValues", {})
         stage = values.get(":stage", {}).get("S", "")
         program = "program" if "program" in asked.context.get("dynamodb:Attributes", ()) else ""
-        step = " ".join(filter(None, [asked.action, program, stage, *body.get("Names", ()), "" if allowed else "denied"]))
+        step = " ".join(
+            filter(None, [asked.action, program, stage, *body.get("Names", ()), "" if allowed else "denied"])
+        )
         if (self._directory / instance_id).exists():  # not for keys that a test uses without a VM
             with (self._directory / instance_id / "effects.log").open("a") as effects:
                 effects.write(f"{step}\n")

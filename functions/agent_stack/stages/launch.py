@@ -24,6 +24,7 @@ from agent_stack.domain.states import UP, Market
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Fleet, Ids, Ledger, Telemetry
 from agent_stack.stages.launches import Answer, Launches
+from agent_stack.stages.publish_program import PublishProgram
 from agent_stack.stages.ticks import DispatcherTick
 from agent_stack.stages.token_supply import TokenSupply
 
@@ -43,6 +44,7 @@ class Launch:
     fleet: Fleet
     ledger: Ledger
     launches: Launches
+    program: PublishProgram
     tokens: TokenSupply
     ids: Ids
     policy: Policy
@@ -61,7 +63,7 @@ class Launch:
         learnt, idle, doubtful = self._taken_in(answers, memory, tick)
         wanted = self._wanted(tick, idle, doubtful, learnt)
         self.launches.wanted = sum(len(runs) for runs in wanted.values())
-        if wanted and self.policy.launch_enabled and not self.tokens.down(tick.now):
+        if wanted and self.policy.launch_enabled and not self.tokens.down(tick.now) and self.program.done(tick.now):
             unsettled = tick.unsettled + sum(intent.count for intent in doubtful)
             learnt = self._ask(wanted, learnt, replace(tick, idle_vms=idle, unsettled=unsettled), tick.book)
         self.launches.forget_look()  # it is of this tick; the next one's must know of what was launched now

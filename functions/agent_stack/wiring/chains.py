@@ -11,7 +11,8 @@ its effects. Measuring changes nothing, and is what a tick ends with.
 
 from dataclasses import dataclass
 
-from agent_stack.ports import ClassSource, Clock, Fleet, Ids, Ledger, Mailbox, StacksApi, Telemetry, Workers
+from agent_stack.domain.programs import VmProgram
+from agent_stack.ports import ClassSource, Clock, Fleet, Ids, Ledger, Mailbox, Programs, StacksApi, Telemetry, Workers
 from agent_stack.settings import Settings
 from agent_stack.stages.absences import Absences
 from agent_stack.stages.admit import Admit
@@ -31,6 +32,7 @@ from agent_stack.stages.measure_runs import MeasureRuns
 from agent_stack.stages.note import Note
 from agent_stack.stages.observe import Observe
 from agent_stack.stages.poll import Poll
+from agent_stack.stages.publish_program import PublishProgram
 from agent_stack.stages.quiet import Quiet
 from agent_stack.stages.record import Record
 from agent_stack.stages.register import Register
@@ -54,6 +56,8 @@ class Ports:
     fleet: Fleet
     ledger: Ledger
     mailbox: Mailbox
+    programs: Programs
+    program: VmProgram
     classes: ClassSource
     clock: Clock
     ids: Ids
@@ -83,6 +87,14 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
         deployment_tags=settings.agent_tags,
     )
     tokens, quiet = TokenSupply(), Quiet()
+    program = PublishProgram(
+        programs=ports.programs,
+        ledger=ledger,
+        program=ports.program,
+        wanted=settings.program_sha256,
+        policy=policy,
+        telemetry=telemetry,
+    )
     looking: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=settings.queues, telemetry=telemetry),
         Resume(
@@ -105,6 +117,7 @@ def dispatcher_steps(ports: Ports, settings: Settings, launches: Launches) -> tu
             fleet=fleet,
             ledger=ledger,
             launches=launches,
+            program=program,
             tokens=tokens,
             ids=ports.ids,
             policy=policy,

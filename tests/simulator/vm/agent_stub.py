@@ -44,6 +44,7 @@ REQUEST_SECONDS = 10.0
 AFTER_COMMAND_SECONDS = 0.5  # for output that the command's leftover children still hold open
 DISCONNECT_SECONDS = 1.0  # past the grace, for the agent to say goodbye; then it ends itself
 METADATA_SECONDS = 24.0  # what tags from a metadata service that does not answer cost
+COLOURS = {"ERROR": "31", "WARN": "33"}
 BANNER = (
     "",
     r"   ___ _____ _   _ ___",
@@ -155,7 +156,10 @@ class Api:
 
 
 def say(text, level="INFO"):
-    sys.stdout.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {level:<6} {text}\n")
+    at = time.strftime("%Y-%m-%d %H:%M:%S")
+    plain = os.environ.get("BUILDKITE_AGENT_NO_COLOR") == "true"  # else in colour, whatever it is written to
+    colour = COLOURS.get(level, "38;5;48")
+    sys.stdout.write(f"{at} {level:<6} {text}\n" if plain else f"\x1b[{colour}m{at} {level:<6}\x1b[0m {text}\x1b[0m\n")
     sys.stdout.flush()
 
 
@@ -253,6 +257,7 @@ stub_end() {
   stub_code=$?
   trap - EXIT
   ((stub_code == 0)) || printf '^^^ +++\n\033[31m%s\033[0m\n' "🚨 Error: The command exited with status $stub_code"
+  ((stub_code == 0)) || printf '^^^ +++\nuser command error: exit status %s\n' "$stub_code"
   stub_hook pre-exit
   exit $stub_code
 }

@@ -145,7 +145,7 @@ def parse_environment_file(text: str) -> dict[str, str]:
 def _lines(text: str) -> list[str]:
     """Whole assignments: a quoted value may go over several lines."""
     whole: list[str] = []
-    for line in text.splitlines(keepends=True):
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
         if whole and len(re.findall(r'(?<!\\)(?:\\\\)*"', whole[-1])) % 2:
             whole[-1] += line
         else:
