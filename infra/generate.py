@@ -8,7 +8,7 @@ import json
 import sys
 
 from agent_stack.adapters.ssm.class_document import ClassDocument
-from infra import decisions, notifications, parameters, user_data
+from infra import baked_program, decisions, notifications, parameters, user_data
 
 CLASSES_SCHEMA = user_data.ROOT / "docs" / "classes.schema.json"
 
@@ -22,6 +22,7 @@ def main() -> int:
     wanted = {
         user_data.TEMPLATE: template,
         user_data.PROGRAM: user_data.second_stage(),
+        baked_program.IMAGE: baked_program.generated(baked_program.IMAGE.read_text()),
         parameters.PAGE: parameters.page(template),
         decisions.PAGE: decisions.page(),
         notifications.PAGE: notifications.page(),
