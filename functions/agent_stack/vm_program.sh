@@ -351,6 +351,7 @@ install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker"
 printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"
 }
+JOURNAL=$STATE/journal.log
 LINES_A_REQUEST=200 # of at most 1,000 characters: well under the API's megabyte
 ship_logs() {
 [[ -n ${LOG_GROUP:-} && -n ${instance_id:-} && -d $STATE ]] || return 0
@@ -359,7 +360,12 @@ logs CreateLogStream "" "$1" || [[ $error == ResourceAlreadyExistsException ]] |
 sent[stream]=1
 fi
 ship_file "$BOOT_LOG" "$1"
+ship_file "$JOURNAL" "$1"
 ship_file "$LOG" "$1"
+}
+keep_journal() {
+[[ -n ${LOG_GROUP:-} && -d $STATE && ! -e $JOURNAL ]] || return 0
+timeout 10 journalctl --boot --no-pager --quiet --output=short-iso --lines=500 </dev/null >"$JOURNAL" 2>/dev/null || true
 }
 ship_file() {
 local from=${sent[$1]:-0} lines text events now_ms line
@@ -525,6 +531,7 @@ systemctl is-active --quiet "$AGENT_UNIT" || return 0 # ended already, or never 
 ran=1
 say "agent started"
 report agent_started "" 3
+keep_journal
 }
 stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || true; }
 watch_agent() {

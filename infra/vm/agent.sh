@@ -24,6 +24,7 @@ start_agent() {
   ran=1
   say "agent started"
   report agent_started "" 3
+  keep_journal
 }
 
 # Only the agent: it ends the job's processes in its own way and finishes the job.

@@ -50,7 +50,10 @@ on_exit() {
     [[ -n $waiter ]] || report failed "$reason" 10
   fi
   say "powering off"
-  [[ -z ${LINES_A_REQUEST:-} ]] || ship_logs 5 # of the second stage
+  if [[ -n ${LINES_A_REQUEST:-} ]]; then # the second stage is there
+    keep_journal
+    ship_logs 5
+  fi
   systemctl poweroff || systemctl poweroff --force
 }
 
