@@ -10,7 +10,7 @@ find_program() {
   }
   [[ $answer == *'"B"'* ]] || { error="program#$PROGRAM_SHA256 is not in the table" && return 1; }
   field=${answer#*'"B"'*'"'}
-  base64 -d <<<"${field%%'"'*}" | unpack
+  unpack < <(base64 -d <<<"${field%%'"'*}") # no pipe, in which what it says would be lost
 }
 
 # Unpacks standard input and takes it for the program only when it has the program's hash: then it can be sourced.
