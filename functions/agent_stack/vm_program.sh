@@ -1,8 +1,10 @@
-PARAMETERS=(GIT_SSH_KEY GIT_CREDENTIALS JOB_ENVIRONMENT SIGNING_KEY VERIFICATION_KEY)
+PARAMETERS=(
+GIT_SSH_KEY_PARAMETER GIT_CREDENTIALS_PARAMETER JOB_ENVIRONMENT_PARAMETER SIGNING_KEY_PARAMETER VERIFICATION_KEY_PARAMETER
+)
 read_parameters() {
 local setting name settings=("${PARAMETERS[@]}") list missing=()
 local -A wanted=()
-[[ ${mail[credential_kind]} != agent-token ]] || settings+=(AGENT_TOKEN)
+[[ ${mail[credential_kind]} != agent-token ]] || settings+=(AGENT_TOKEN_PARAMETER)
 for setting in "${settings[@]}"; do
 name=$(parameter_of "$setting")
 [[ -z $name ]] || wanted[${name#/}]=$name
@@ -20,8 +22,7 @@ done
 ((${#missing[@]} == 0)) || fail "parameter ${missing[*]} cannot be read: it is not there"
 }
 parameter_of() {
-local name=$1_PARAMETER
-name=${!name:-}
+local name=${!1:-}
 printf '%s' "${name//'{queue}'/"${mail[queue_key]}"}"
 }
 read_values() {
@@ -316,15 +317,15 @@ HOOK
 fetch_private() {
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE"
 read_parameters
-leave GIT_SSH_KEY read_git_ssh_key git-ssh-key
+leave GIT_SSH_KEY_PARAMETER read_git_ssh_key git-ssh-key
 check_ssh_key
-leave GIT_CREDENTIALS read_git_credentials git-credentials
-leave JOB_ENVIRONMENT read_job_environment environment
-leave SIGNING_KEY read_jwks signing-key.json
-leave VERIFICATION_KEY read_jwks verification-key.json
+leave GIT_CREDENTIALS_PARAMETER read_git_credentials git-credentials
+leave JOB_ENVIRONMENT_PARAMETER read_job_environment environment
+leave SIGNING_KEY_PARAMETER read_jwks signing-key.json
+leave VERIFICATION_KEY_PARAMETER read_jwks verification-key.json
 if [[ ${mail[credential_kind]} == agent-token ]]; then
 local name
-name=$(parameter_of AGENT_TOKEN)
+name=$(parameter_of AGENT_TOKEN_PARAMETER)
 one_word "${value[${name#/}]:-}" || fail "parameter $name holds no agent token: one word, no quotes"
 agent_token=$text
 fi
@@ -340,7 +341,7 @@ printf '%s' "$text" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/std
 check_ssh_key() {
 [[ -f $PRIVATE/git-ssh-key ]] && command -v ssh-keygen >/dev/null || return 0
 timeout 10 setsid -w ssh-keygen -y -P '' -f "$PRIVATE/git-ssh-key" </dev/null >/dev/null 2>&1 ||
-fail "parameter $(parameter_of GIT_SSH_KEY) holds a private key that is damaged or has a passphrase"
+fail "parameter $(parameter_of GIT_SSH_KEY_PARAMETER) holds a private key that is damaged or has a passphrase"
 }
 log_in_to_ecr() {
 aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||

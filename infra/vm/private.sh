@@ -5,15 +5,15 @@
 fetch_private() {
   install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE"
   read_parameters
-  leave GIT_SSH_KEY read_git_ssh_key git-ssh-key
+  leave GIT_SSH_KEY_PARAMETER read_git_ssh_key git-ssh-key
   check_ssh_key
-  leave GIT_CREDENTIALS read_git_credentials git-credentials
-  leave JOB_ENVIRONMENT read_job_environment environment
-  leave SIGNING_KEY read_jwks signing-key.json
-  leave VERIFICATION_KEY read_jwks verification-key.json
+  leave GIT_CREDENTIALS_PARAMETER read_git_credentials git-credentials
+  leave JOB_ENVIRONMENT_PARAMETER read_job_environment environment
+  leave SIGNING_KEY_PARAMETER read_jwks signing-key.json
+  leave VERIFICATION_KEY_PARAMETER read_jwks verification-key.json
   if [[ ${mail[credential_kind]} == agent-token ]]; then
     local name
-    name=$(parameter_of AGENT_TOKEN)
+    name=$(parameter_of AGENT_TOKEN_PARAMETER)
     one_word "${value[${name#/}]:-}" || fail "parameter $name holds no agent token: one word, no quotes"
     agent_token=$text
   fi
@@ -33,7 +33,7 @@ leave() {
 check_ssh_key() {
   [[ -f $PRIVATE/git-ssh-key ]] && command -v ssh-keygen >/dev/null || return 0
   timeout 10 setsid -w ssh-keygen -y -P '' -f "$PRIVATE/git-ssh-key" </dev/null >/dev/null 2>&1 ||
-    fail "parameter $(parameter_of GIT_SSH_KEY) holds a private key that is damaged or has a passphrase"
+    fail "parameter $(parameter_of GIT_SSH_KEY_PARAMETER) holds a private key that is damaged or has a passphrase"
 }
 
 # Docker's own form of a login, for this account's registry in this region; good for twelve hours.

@@ -1,14 +1,16 @@
 # shellcheck shell=bash
 # The operator's parameters: read with one call, and refused where they cannot be used, before the credential is taken.
 
-PARAMETERS=(GIT_SSH_KEY GIT_CREDENTIALS JOB_ENVIRONMENT SIGNING_KEY VERIFICATION_KEY)
+PARAMETERS=(
+  GIT_SSH_KEY_PARAMETER GIT_CREDENTIALS_PARAMETER JOB_ENVIRONMENT_PARAMETER SIGNING_KEY_PARAMETER VERIFICATION_KEY_PARAMETER
+)
 
 # Fills the array value, by name, with all parameters that this job needs. One call: a store that answers 40 calls a
 # second is asked by a thousand VMs at once.
 read_parameters() {
   local setting name settings=("${PARAMETERS[@]}") list missing=()
   local -A wanted=()
-  [[ ${mail[credential_kind]} != agent-token ]] || settings+=(AGENT_TOKEN)
+  [[ ${mail[credential_kind]} != agent-token ]] || settings+=(AGENT_TOKEN_PARAMETER)
   for setting in "${settings[@]}"; do
     name=$(parameter_of "$setting")
     [[ -z $name ]] || wanted[${name#/}]=$name
@@ -28,8 +30,7 @@ read_parameters() {
 
 # The name that setting $1 holds, for this job's queue.
 parameter_of() {
-  local name=$1_PARAMETER
-  name=${!name:-}
+  local name=${!1:-}
   printf '%s' "${name//'{queue}'/"${mail[queue_key]}"}"
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent_stack.domain.states import Market
 from tests.infra.launches import EC2, OTHER_TEMPLATE, OURS, Launch
-from tests.infra.requests.asking import ANOTHER_VM, MAILBOX, PARAMETERS, PLACE, TAG, Named, ask, key, log
+from tests.infra.requests.asking import ANOTHER_VM, MAILBOX, OTHERS_TABLE, PARAMETERS, PLACE, TAG, Named, ask, key, log
 from tests.infra.stacks import KEY
 from tests.simulator.deployment import ACCOUNT, Resolved
 from tests.simulator.iam import Asked
@@ -74,6 +74,7 @@ def allowed() -> Named:
 def denied() -> Named:
     yield "credential taken", ask("dynamodb:UpdateItem", MAILBOX)
     for action in ("BatchGetItem", "DeleteItem", "UpdateItem"):
+        yield f"another's programs {action}", ask(f"dynamodb:{action}", OTHERS_TABLE, dynamodb__LeadingKeys="programs")
         yield f"a VM's mailbox {action}", ask(f"dynamodb:{action}", MAILBOX, dynamodb__LeadingKeys=ANOTHER_VM)
     yield "the mailbox of others", ask("dynamodb:BatchGetItem", MAILBOX)
     yield "a log of others", ask("logs:PutLogEvents", log("/aws/lambda/other"))

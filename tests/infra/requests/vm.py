@@ -44,7 +44,8 @@ def _what_the_parameters_name() -> Named:
         for action in ("GetParameter", "GetParameters"):
             yield f"parameter {name} {action}", ask(f"ssm:{action}", f"{PARAMETERS}{name}")
     reference = "/aws/reference/secretsmanager/git-credentials"
-    yield "parameter that names a secret", ask("ssm:GetParameters", f"{PARAMETERS}{reference}")
+    for action in ("GetParameter", "GetParameters"):
+        yield f"parameter that names a secret {action}", ask(f"ssm:{action}", f"{PARAMETERS}{reference}")
     for name in ("git-credentials", "/ci/default/ssh-key", *KEPT):
         yield f"secret {name}", ask("secretsmanager:GetSecretValue", f"{SECRETS}{name}-AbCdEf")
     for name in ("bootstrap.sh", "hooks.tar.gz"):
@@ -81,6 +82,11 @@ def denied() -> Named:
     whole = _item("GetItem", {"ProjectionExpression": _READ})
     nameless = {key: value for key, value in whole.context.items() if key != "dynamodb:Attributes"}
     yield "everything in the mailbox read", replace(whole, context=nameless)
+    read = _item("GetItem", {"ProjectionExpression": "program"}, PROGRAM)
+    nameless = {key: value for key, value in read.context.items() if key != "dynamodb:Attributes"}
+    yield "everything of a program read", replace(read, context=nameless)
+    yield "a program read by no key", _item("GetItem", {"ProjectionExpression": "program"}, None)
+    yield "a program of another table", _item("GetItem", {"ProjectionExpression": "program"}, PROGRAM, "LedgerTableId")
     yield "the list of programs read", _item("GetItem", {"ProjectionExpression": "program"}, "programs")
     yield "more of a program read", _item("GetItem", {"ProjectionExpression": "program, superseded_at"}, PROGRAM)
     yield "a program read whole", _item("GetItem", {}, PROGRAM)
