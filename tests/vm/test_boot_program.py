@@ -52,7 +52,7 @@ def test_the_credential_is_nowhere_but_with_the_agent(yard: Yard) -> None:
     vm = yard.boot("i-0002")
     yard.ended(vm)
     log = yard.buildkite.job(job_id).log
-    assert "BUILDKITE_AGENT_TOKEN=file:///" in log
+    assert "AGENT_STACK_PRIVATE=" in log
     assert token not in log
     assert "credential" not in yard.mail("i-0002")
     written = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())

@@ -7,6 +7,7 @@ import re
 
 _MARK = re.compile(r"\x1b_bk;t=\d+\x07")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_REMARK = "\x1b[90m# "
 _COMMANDS = "~~~ Running commands"
 _ENDS = ("~~~ ", "^^^ +++", "🚨 Error: ", "user command error: ")
 """How a line begins by which the agent goes on after the command."""
@@ -26,7 +27,7 @@ def command_output(log: str) -> str:
     if said and _plain(said[0]).startswith("$ "):
         said = said[1:]
     ends = next((n for n, line in enumerate(said) if _plain(line).startswith(_ENDS)), len(said))
-    return "".join(said[:ends])
+    return "".join(line for line in said[:ends] if not line.startswith(_REMARK))
 
 
 def _plain(line: str) -> str:

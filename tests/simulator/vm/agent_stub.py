@@ -451,6 +451,7 @@ class Run:
                 self._cancelled_for = "agent_stop"
             if self._cancelled_for and kill_at is None:
                 say(f"cancelling: {self._cancelled_for}")
+                self._log.write(self._marked(b"\x1b[90m# Received cancellation signal, interrupting\x1b[0m\n"))
                 kill_at = moment + self._grace
                 send_group(process, signal.SIGTERM)
             if kill_at is not None and moment >= kill_at:

@@ -16,6 +16,7 @@ LOG = (
     "end",
     [
         "",
+        f"{MARK}\x1b[90m# Received cancellation signal, interrupting\x1b[0m\r\n",
         f"{MARK}^^^ +++\r\n{MARK}\x1b[31m🚨 Error: The command exited with status 3\x1b[0m\r\n",
         f"{MARK}~~~ Running agent pre-exit hook\r\n{MARK}bye\r\n",
     ],
