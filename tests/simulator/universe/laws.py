@@ -58,6 +58,9 @@ class Laws:
     def on_ec2(self, change: StateChange) -> None:
         """What EC2 tells."""
         instance = change.instance
+        ours = DEPLOYMENT_TAG in instance.tags
+        there = bool(self.universe.programs.published())
+        self._hold(there or not ours, f"I2: {instance.instance_id} was launched before its boot program was there")
         if instance.state == "pending" and INTENT_TAG in instance.tags:
             self._launched(instance)
         elif instance.state == "shutting-down" and instance.reason == "Client.UserInitiatedShutdown":
