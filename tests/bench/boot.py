@@ -1,11 +1,13 @@
 """What the boot program costs between its start and the agent's: processes, requests, seconds on this machine.
 
-Stock: the image has no agent, which is downloaded and checked. Baked: it has one. The seconds are this machine's and
-wobble; processes and requests do not. What comes before, EC2's own boot, and after, the agent's registration, is not
-the boot program's.
+Stock: the image has no agent, which is downloaded and checked. Baked: it has one, and the second stage of the program.
+The seconds are this machine's and wobble; processes and requests do not. What comes before, EC2's own boot, and after,
+the agent's registration, is not the boot program's.
 """
 
+import gzip
 import json
+import os
 import re
 import sys
 import tempfile
@@ -17,7 +19,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from infra.user_data import VM
+from infra.user_data import VM, program_sha256, second_stage
 from tests.simulator.buildkite import Buildkite, BuildkiteServer
 from tests.simulator.vm import AGENT_STUB, FakeImds, LocalVm
 from tests.vm.yard import Aws, Yard, download_server
@@ -97,7 +99,13 @@ def _boot(
     """A booted VM with its agent just started, and the seconds that took since its user data began."""
     job_id, token = yard.reserve("sleep 60")
     yard.fill(instance_id, job_id, token)
-    files = {f"bin/{name}": COUNTING.format(name=name, path=path) for name, path in _programs()} if environment else {}
+    files: dict[str, str | Path] = (
+        {f"bin/{name}": COUNTING.format(name=name, path=path) for name, path in _programs()} if environment else {}
+    )
+    if way == "baked":
+        packed = Path(tempfile.gettempdir()) / f"{program_sha256()}-{os.getpid()}.gz"
+        packed.write_bytes(gzip.compress(second_stage().encode()))
+        files[f"var/cache/agent-stack/{program_sha256()}.gz"] = packed
     began = time.monotonic()
     vm = yard.boot(
         instance_id,

@@ -175,7 +175,7 @@ source "$BUILDKITE_HOOKS_PATH/environment"
 ssh-add -l | cut -d' ' -f3
 ls "$AGENT_STACK_PRIVATE"
 printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill | grep password
-cat "$BUILDKITE_AGENT_VERIFICATION_JWKS_FILE" "$BUILDKITE_AGENT_SIGNING_JWKS_FILE"
+for file in "$BUILDKITE_AGENT_VERIFICATION_JWKS_FILE" "$BUILDKITE_AGENT_SIGNING_JWKS_FILE"; do cat "$file"; echo; done
 grep -c auth "$DOCKER_CONFIG/config.json"
 echo "$BUILDKITE_ARTIFACT_UPLOAD_DESTINATION"
 echo "$BUILDKITE_GIT_CLONE_FLAGS, $OTHER"
@@ -222,10 +222,18 @@ def yard_key(path: Path) -> str:
 
 def test_a_parameter_that_is_not_there_is_named(yard: Yard) -> None:
     job_id, token = yard.reserve("true")
-    yard.fill("i-0207", job_id, token)
-    vm = yard.boot("i-0207", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/missing"})
+    yard.fill("i-0207", job_id, token, queue_key="other")
+    vm = yard.boot("i-0207", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key"})
     yard.ended(vm)
-    assert "parameter /private/default/missing cannot be read: it is not there" in yard.mail("i-0207")["detail"]
+    assert "parameter /private/other/ssh-key cannot be read: it is not there" in yard.mail("i-0207")["detail"]
+
+
+def test_a_parameter_that_the_role_may_not_read_is_named(yard: Yard) -> None:
+    job_id, token = yard.reserve("true")
+    yard.fill("i-0216", job_id, token)
+    vm = yard.boot("i-0216", header={"JOB_ENVIRONMENT_PARAMETER": "/somebody/elses"})
+    yard.ended(vm)
+    assert "parameter /somebody/elses cannot be read: AccessDeniedException" in yard.mail("i-0216")["detail"]
 
 
 def test_logs_go_to_cloudwatch_without_the_credential(yard: Yard) -> None:
