@@ -19,6 +19,7 @@ _OF_A_DEPLOYMENT = {
     "DEFAULT_CLASSES_PARAMETER": "/classes",
     "LAUNCH_TEMPLATE_ID": "lt-0123456789abcdef0",
     "LAUNCH_TEMPLATE_VERSION": "1",
+    "PROGRAM_SHA256": "0" * 64,
     "SUBNET_IDS": "subnet-a",
     "BUILDKITE_TOKEN_PARAMETER": "/token",
     "QUEUES": "default",

@@ -1,4 +1,4 @@
-"""Writes what is generated: user data in template.yaml; in docs/ pages, the layout's picture and the classes' schema.
+"""Writes what is generated: user data in template.yaml and the program that it names; docs/ pages, a picture, a schema.
 
 With `--check` it changes nothing, and fails when a change is needed.
 """
@@ -8,7 +8,7 @@ import json
 import sys
 
 from agent_stack.adapters.ssm.class_document import ClassDocument
-from infra import decisions, layout, notifications, parameters, user_data
+from infra import baked_program, decisions, layout, notifications, parameters, user_data
 
 CLASSES_SCHEMA = user_data.ROOT / "docs" / "classes.schema.json"
 
@@ -21,6 +21,8 @@ def main() -> int:
     template = user_data.generated(user_data.TEMPLATE.read_text())
     wanted = {
         user_data.TEMPLATE: template,
+        user_data.PROGRAM: user_data.second_stage(),
+        baked_program.IMAGE: baked_program.generated(baked_program.IMAGE.read_text()),
         parameters.PAGE: parameters.page(template),
         decisions.PAGE: decisions.page(),
         notifications.PAGE: notifications.page(),

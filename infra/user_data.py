@@ -1,29 +1,48 @@
-"""The launch template's user data: settings that CloudFormation fills in, the boot program, packed, and its start."""
+"""The launch template's user data: settings that CloudFormation fills in, the boot program's first stage, its start.
+
+The second stage is not in it: it is a file of the functions' artefact, which the dispatcher puts into the mailbox table
+under its hash. The settings name that hash.
+"""
 
 import base64
 import gzip
+import hashlib
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "template.yaml"
 VM = ROOT / "infra" / "vm"
+PROGRAM = ROOT / "functions" / "agent_stack" / "vm_program.sh"
+"""The second stage, as the functions ship it."""
 BEGIN = "# user data: begin (generated from infra/vm by scripts/generate)"
 END = "# user data: end"
 MAX_BYTES = 16 * 1024  # source: EC2's limit of raw user data
-ROOM_FOR_VALUES = 2560  # what the settings grow by when parameters are filled in; AgentEnvironment may take 1,000
+MAX_OWN_BYTES = 10 * 1024  # what is ours of it; the rest is for the values of parameters
 _INDENT = " " * 12
 _COMMENT = re.compile(r"\s*#(?!!)")
+_SOURCE = re.compile(r'source "\$\{BASH_SOURCE%/\*\}/([a-z]+\.sh)"')
+_HASH = re.compile(r"""(?<=PROGRAM_SHA256[=:])( ?"?)[0-9a-f]{64}""")
 
 SETTINGS = {
     "MAILBOX_TABLE": "MailboxTable",
     "DEPLOYMENT_REGION": "AWS::Region",
     "UNASSIGNED_TIMEOUT_SECONDS": "UnassignedTimeoutSeconds",
     "MAX_LIFETIME_SECONDS": "MaxLifetimeSeconds",
+    "JOB_GRACE_SECONDS": "JobGraceSeconds",
+    "CANCEL_GRACE_SECONDS": "CancelGraceSeconds",
     "AGENT_VERSION": "AgentVersion",
-    "AGENT_DOWNLOAD_URL": "AgentDownloadUrl",
+    "AGENT_DOWNLOAD_URL": "AgentDownload",
     "AGENT_TOKEN_PARAMETER": "AgentTokenParameter",
     "AGENT_ENVIRONMENT": "AgentEnvironmentText",
+    "AGENT_CONFIG_FILE": "AgentConfigFile",
+    "AGENT_EXPERIMENTS": "AgentExperimentsText",
+    "AGENT_TRACING": "AgentTracing",
+    "ALLOWED_REPOSITORIES": "AllowedRepositories",
+    "ALLOWED_PLUGINS": "AllowedPlugins",
+    "REDACTED_VARIABLES": "RedactedVariablesText",
+    "PROXY": "HttpProxy",
+    "NO_PROXY_FOR": "NoProxyText",
     "BOOTSTRAP_URL": "BootstrapUrl",
     "BOOTSTRAP_SHA256": "BootstrapSha256",
     "HOOKS_URL": "HooksUrl",
@@ -41,40 +60,45 @@ SETTINGS = {
     "JOB_DOCKER": "JobDocker",
     "LOG_GROUP": "VmLogGroupName",
 }
-"""The boot program's settings, and what of the template holds them. The parameters' patterns forbid single quotes."""
+"""The boot program's settings, and what of the template holds them. The parameters' patterns forbid single quotes, or
+else the text goes in base64."""
 
 VARIABLES = {
-    "AgentEnvironmentText": '!Join [",", !Ref AgentEnvironment]',
+    "AgentDownload": (
+        '!If [HasOtherChannel, !Sub "https://download.buildkite.com/agent/${AgentChannel}", !Ref AgentDownloadUrl]'
+    ),
+    "AgentEnvironmentText": "{ Fn::Base64: !Ref AgentEnvironment }",
+    "AgentExperimentsText": '!Join [",", !Ref AgentExperiments]',
+    "RedactedVariablesText": '!Join [",", !Ref RedactedVariables]',
+    "NoProxyText": '!Join [",", !Ref NoProxy]',
     "PackagesText": '!Join [",", !Ref Packages]',
     "VmLogGroupName": '!If [KeepsVmLogs, !Ref VmLogGroup, ""]',
 }
 """What Fn::Sub cannot take from a name alone."""
 
 
-def boot_program() -> str:
-    """The boot program in one piece: what it sources, and the hook that it installs, in their places.
+def first_stage() -> str:
+    """What user data carries, in one piece."""
+    return _in_one_piece("boot.sh")
 
-    Without comments and indentation, for lack of room.
-    """
-    lines = (VM / "boot.sh").read_text().splitlines()
-    packed: list[str] = []
-    for line in lines:
-        if line.startswith('source "${BASH_SOURCE%/*}/'):
-            name = line.removeprefix('source "${BASH_SOURCE%/*}/').removesuffix('"')
-            packed += (VM / name).read_text().splitlines()
-        else:
-            packed.append(line)
-    whole = _with_hooks("\n".join(packed) + "\n").splitlines(keepends=True)
-    return "".join(line.lstrip(" ") for line in whole if not _COMMENT.match(line))
+
+def second_stage() -> str:
+    """What the dispatcher puts into the mailbox table, in one piece."""
+    return _in_one_piece("job.sh")
+
+
+def program_sha256() -> str:
+    """By which user data names the second stage."""
+    return hashlib.sha256(second_stage().encode()).hexdigest()
 
 
 def user_data(settings: dict[str, str]) -> str:
     """The user data with those settings, as a VM gets it."""
-    return f"{_head(settings)}\n{_packed(boot_program())}\n{_start()}"
+    return f"{_head(settings)}\n{_packed(first_stage())}\n{_start()}"
 
 
 def unpacked(text: str) -> str:
-    """The boot program that user data, or the template, carries."""
+    """The first stage that user data, or the template, carries."""
     packed = re.search(r"^(?: *- )?BOOT_PROGRAM=(\S+)$", text, re.MULTILINE)
     if packed is None:
         raise ValueError("there is no boot program in it")
@@ -82,7 +106,7 @@ def unpacked(text: str) -> str:
 
 
 def generated(template: str) -> str:
-    """The template with its user data written anew.
+    """The template with its user data, and the hash that the functions get, written anew.
 
     Only the settings go through Fn::Sub: bash has its own use for ${…}. A packed program that says the same is kept,
     for compression differs between versions of zlib.
@@ -95,12 +119,12 @@ def generated(template: str) -> str:
     if not begin or not end:
         raise ValueError(f"template.yaml has lost the lines {BEGIN!r} and {END!r}")
     packed = next((line[line.index("BOOT_") :] for line in current.splitlines() if "- BOOT_PROGRAM=" in line), "")
-    if not packed or unpacked(packed) != boot_program():
-        packed = _packed(boot_program())
+    if not packed or unpacked(packed) != first_stage():
+        packed = _packed(first_stage())
     head = _head({name: f"${{{source}}}" for name, source in SETTINGS.items()})
     size = len(f"{head}\n{packed}\n{_start()}".encode())
-    if size > MAX_BYTES - ROOM_FOR_VALUES:
-        raise ValueError(f"user data would have {size} bytes; EC2 takes {MAX_BYTES}, values of parameters included")
+    if size > MAX_OWN_BYTES:
+        raise ValueError(f"user data would have {size} bytes without its values; {MAX_OWN_BYTES} are ours")
     lines = [
         "Fn::Join:",
         '  - "\\n"',
@@ -112,11 +136,13 @@ def generated(template: str) -> str:
         "    - |",
         *(f"      {line}" for line in _start().splitlines()),
     ]
-    return "".join([before, begin, *(f"{_INDENT}{line}".rstrip() + "\n" for line in lines), end, after])
+    written = "".join([before, begin, *(f"{_INDENT}{line}".rstrip() + "\n" for line in lines), end, after])
+    return _HASH.sub(lambda found: f"{found[1]}{program_sha256()}", written)
 
 
 def _head(values: dict[str, str]) -> str:
-    return "\n".join(["#!/usr/bin/env bash", "SETTINGS='", *(f"{name}={value}" for name, value in values.items()), "'"])
+    settings = [f"{name}={value}" for name, value in {**values, "PROGRAM_SHA256": program_sha256()}.items()]
+    return "\n".join(["#!/usr/bin/env bash", "SETTINGS='", *settings, "'"])
 
 
 def _packed(program: str) -> str:
@@ -124,7 +150,23 @@ def _packed(program: str) -> str:
 
 
 def _start() -> str:
-    return (VM / "start.sh").read_text().partition("\n")[2]
+    """Without its comments, for lack of room: they are in infra/vm/start.sh."""
+    lines = (VM / "start.sh").read_text().splitlines(keepends=True)[1:]
+    return "".join(line for line in lines if line.strip() and not line.startswith("#"))
+
+
+def _in_one_piece(name: str) -> str:
+    """A file, what it sources, and the hook that it installs, in their places; without comments and indentation."""
+    whole = _with_hooks("\n".join(_lines(name)) + "\n").splitlines(keepends=True)
+    return "".join(line.lstrip(" ") for line in whole if line.strip() and not _COMMENT.match(line))
+
+
+def _lines(name: str) -> list[str]:
+    found: list[str] = []
+    for line in (VM / name).read_text().splitlines():
+        source = _SOURCE.fullmatch(line)
+        found += _lines(source[1]) if source else [line]
+    return found
 
 
 def _with_hooks(program: str) -> str:

@@ -48,11 +48,12 @@ class Settings(BaseModel):
     default_classes_parameter: str = Field(alias="DEFAULT_CLASSES_PARAMETER", min_length=1)
     launch_template_id: str = Field(alias="LAUNCH_TEMPLATE_ID", pattern=r"^lt-[0-9a-f]+$")
     launch_template_version: str = Field(alias="LAUNCH_TEMPLATE_VERSION", pattern=r"^[1-9][0-9]*$")
+    program_sha256: str = Field(alias="PROGRAM_SHA256", pattern=r"^[0-9a-f]{64}$")
     subnet_ids: Annotated[tuple[str, ...], Commas] = Field(alias="SUBNET_IDS", min_length=1)
     volume_key_arn: str = Field(default="", alias="VOLUME_KEY_ARN")
 
     token_parameter: str = Field(alias="BUILDKITE_TOKEN_PARAMETER", min_length=1)
-    endpoint: str = Field(alias="BUILDKITE_ENDPOINT", pattern=r"^https?://[^\s?#]+$")
+    endpoint: str = Field(alias="BUILDKITE_ENDPOINT", pattern=r"^https?://[!\"$-&(->@-~]+$")
     dialect: Literal["auto", "current", "preview"] = Field(default="auto", alias="BUILDKITE_DIALECT")
     queue_keys: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], ...], Commas] = Field(
         alias="QUEUES", min_length=1

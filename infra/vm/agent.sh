@@ -1,42 +1,20 @@
 # shellcheck shell=bash
-# The agent: one process under its own user, configured by environment only, watched until it ends.
+# The agent: one process under its own user, watched until it ends.
 
-# By environment only: flags differ between agent versions. The credential in a file, for a process shows its first
-# environment for as long as it lives; our hook removes the file before the job's first command.
-write_environment() {
-  local use tags=${mail[queue_key]:+queue=${mail[queue_key]}}
-  tags+=${mail[agent_tags]:+${tags:+,}${mail[agent_tags]}}
-  printf '%s' "$credential" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"
-  cat >"$ENVIRONMENT" <<TEXT
-BUILDKITE_AGENT_TOKEN=file://$PRIVATE/token
-BUILDKITE_AGENT_ACQUIRE_JOB=${mail[job_id]}
-BUILDKITE_AGENT_ENDPOINT=${mail[endpoint]}
-BUILDKITE_AGENT_NAME=${mail[agent_name]:-${arn##*/}}
-BUILDKITE_AGENT_TAGS=$tags
-BUILDKITE_AGENT_SPAWN=1
-BUILDKITE_BUILD_PATH=$STATE/builds
-BUILDKITE_HOOKS_PATH=$HOOKS
-BUILDKITE_PLUGINS_PATH=$STATE/plugins
-AGENT_STACK_PRIVATE=$PRIVATE
-AGENT_STACK_ARTIFACT_BUCKET=${ARTIFACT_BUCKET:-}
-TEXT
-  for use in SIGNING VERIFICATION; do
-    [[ ! -f $PRIVATE/${use,,}-key.json ]] ||
-      printf 'BUILDKITE_AGENT_%s_JWKS_FILE=%s\n' "$use" "$PRIVATE/${use,,}-key.json" >>"$ENVIRONMENT"
-  done
-  [[ -z ${AGENT_ENVIRONMENT:-} ]] || printf '%s\n' "${AGENT_ENVIRONMENT//,/$'\n'}" >>"$ENVIRONMENT"
-}
+DETAIL_BYTES=280 # of what the tracker reads of a report, the code apart
 
+# The credential in a file, for a process shows its first environment for as long as it lives; our hook removes the file
+# before the job's first command.
 # Ordered after the boot unit: at shutdown the agent stops first, and its end is still reported.
 start_agent() {
   local isolated=()
   if [[ ${JOB_METADATA:-blocked} == blocked ]]; then
     isolated=(-p IPAddressDeny=169.254.169.254 -p IPAddressDeny=fd00:ec2::254)
   fi
-  write_environment
+  printf '%s' "$credential" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"
   systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_USER" \
-    -p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=90 -p OOMPolicy=continue \
-    -p After="network-online.target $BOOT_UNIT.service" \
+    -p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=$((grace + 15)) \
+    -p OOMPolicy=continue -p OOMScoreAdjust=-900 -p After="network-online.target $BOOT_UNIT.service" \
     -p StandardOutput=append:"$LOG" -p StandardError=append:"$LOG" "${isolated[@]}" "$agent" start &
   waiter=$!
   # Active means executed (Type=exec), and the file read.
@@ -46,6 +24,7 @@ start_agent() {
   ran=1
   say "agent started"
   report agent_started "" 3
+  keep_journal
 }
 
 # Only the agent: it ends the job's processes in its own way and finishes the job.
@@ -59,8 +38,8 @@ watch_agent() {
     if ((!noticed)) && imds meta-data/spot/instance-action; then
       noticed=1
       say "spot notice: $answer"
+      stop_agent # first: the job has the time that is left
       report spot_notice "$answer" 3
-      stop_agent
     fi
     tick
     if ((now - shipped >= 10)); then
@@ -70,20 +49,30 @@ watch_agent() {
   done
 }
 
-# The exit code, and after a failure the agent's last words without the credential.
+# The exit code, and the agent's last words, whatever the code: an agent that was refused its job may end with 0.
 report_exit() {
-  local code=0 tail=
+  local code=0 said
   wait "$waiter" || code=$?
   trap '' HUP INT TERM
   if ((code && !ran)) && [[ ! -s $LOG ]]; then
     waiter='' # it never ran
     fail "agent cannot be started: code $code"
   fi
-  if ((code)); then
-    tail=$(tail -n 20 "$LOG")
-    tail=${tail//"$credential"/***}
-    ((${#tail} <= 900)) || tail=${tail: -900}
-  fi
-  say "agent exited with code $code ${tail//[^[:print:]]/ }"
-  report agent_exited "$code $tail" 20
+  said=$(last_words)
+  say "agent exited with code $code $said"
+  report agent_exited "$code $said" 20
+}
+
+# The end of the agent's log without the credential, its banner, colours and times. What went well gives way to what
+# went wrong, and the beginning to the end.
+last_words() {
+  local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'
+  said=$(tail -n 40 "$LOG" 2>/dev/null | sed -E -e $'s/\e\\[[0-9;]*[A-Za-z]//g' -e 's/\r$//' \
+    -e 's/^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} +//' -e '/^ *$/d' -e '/^INFO +Disconnect/d')
+  ! grep -Eq "$banner" <<<"$said" || said=$(sed -E "1,/$banner/d" <<<"$said")
+  wrong=$(grep -Ev '^(DEBUG|INFO|NOTICE) ' <<<"$said") || wrong=$said
+  said=${wrong//"$credential"/***}
+  said=${said//[^[:print:]]/ }
+  ((${#said} <= DETAIL_BYTES)) || said=...${said: -DETAIL_BYTES}
+  printf '%s' "$said"
 }

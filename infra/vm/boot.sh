@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# One VM's boot program: finds its job in the mailbox, prepares the VM, takes the credential, runs one agent, powers off.
-# Runs in a unit whose end powers off; its settings are in its environment. The files it sources are packed into it.
+# One VM's boot program, first stage: who the VM is, its mailbox, its reports, and the fetch of the second stage.
+# Runs in a unit whose end powers off. The files it sources are packed into it. User data carries this stage, and names
+# the second one (job.sh) by its hash: it prepares the VM, takes the credential and runs one agent.
 set -euo pipefail
 umask 077
 export LC_ALL=C
@@ -12,6 +13,7 @@ AGENT_USER='buildkite-agent'
 IMDS=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
 RUN=${RUNTIME_DIRECTORY:-/run/agent-stack} # systemd sets these from the unit's properties
 STATE=${STATE_DIRECTORY:-/var/lib/agent-stack}
+PROGRAMS=${CACHE_DIRECTORY:-/var/cache/agent-stack}
 HOOKS=${CONFIGURATION_DIRECTORY:-/etc/buildkite-agent}/hooks
 PRIVATE=$RUN/private
 ENVIRONMENT=$RUN/agent.env
@@ -21,9 +23,9 @@ LOG=$STATE/agent.log
 bound=0   # 1: the mailbox holds a job, reports may be written
 waiter='' # the process that waits for the agent; until then a failure is this program's to tell
 ran=0     # 1: the agent was seen running
-reason='' imds_token='' keys_at=-1000 clock_set=0
+reason='' error='' imds_token='' keys_at=-1000 clock_set=0
 curl_signs=1 # 0: this curl is too old to sign
-declare -A mail endpoint sent signing version=([dynamodb]=1.0 [ssm]=1.1 [logs]=1.1 [ecr]=1.1)
+declare -A mail endpoint sent signing value version=([dynamodb]=1.0 [ssm]=1.1 [logs]=1.1 [ecr]=1.1)
 
 # --- Ends: every path leads to power-off ---
 
@@ -48,7 +50,10 @@ on_exit() {
     [[ -n $waiter ]] || report failed "$reason" 10
   fi
   say "powering off"
-  ship_logs 5
+  if [[ -n ${LINES_A_REQUEST:-} ]]; then # the second stage is there
+    keep_journal
+    ship_logs 5
+  fi
   systemctl poweroff || systemctl poweroff --force
 }
 
@@ -63,48 +68,44 @@ on_signal() {
 source "${BASH_SOURCE%/*}/requests.sh"
 # shellcheck source=mailbox.sh
 source "${BASH_SOURCE%/*}/mailbox.sh"
-# shellcheck source=prepare.sh
-source "${BASH_SOURCE%/*}/prepare.sh"
-# shellcheck source=private.sh
-source "${BASH_SOURCE%/*}/private.sh"
-# shellcheck source=logs.sh
-source "${BASH_SOURCE%/*}/logs.sh"
-# shellcheck source=agent.sh
-source "${BASH_SOURCE%/*}/agent.sh"
+# shellcheck source=program.sh
+source "${BASH_SOURCE%/*}/program.sh"
+
+# The settings as user data holds them, byte for byte: systemd's own reader of such files knows quotes and backslashes.
+read_settings() {
+  local line
+  while IFS= read -r line; do
+    [[ -z $line ]] || export "${line?}"
+  done <"$1"
+}
 
 check_settings() {
   local name
-  for name in MAILBOX_TABLE DEPLOYMENT_REGION UNASSIGNED_TIMEOUT_SECONDS AGENT_VERSION AGENT_DOWNLOAD_URL; do
-    local -n value=$name
-    [[ -n ${value:-} ]] || fail "user data does not set $name"
-    [[ $name != *_SECONDS || $value =~ ^[1-9][0-9]*$ ]] || fail "$name is not a number of seconds"
+  for name in MAILBOX_TABLE DEPLOYMENT_REGION UNASSIGNED_TIMEOUT_SECONDS AGENT_VERSION AGENT_DOWNLOAD_URL PROGRAM_SHA256; do
+    local -n setting=$name
+    [[ -n ${setting:-} ]] || fail "user data does not set $name"
+    [[ $name != *_SECONDS || $setting =~ ^[1-9][0-9]*$ ]] || fail "$name is not a number of seconds"
   done
 }
 
-# The credential is taken last: nothing that fails before it has cost it, and the job can go to another VM at once.
 main() {
   trap on_exit EXIT
   trap 'on_signal HUP' HUP
   trap 'on_signal INT' INT
   trap 'on_signal TERM' TERM
+  read_settings "${BASH_SOURCE%/*}/settings"
   check_settings
+  use_proxy
   check_curl
   identify
+  find_program || say "second stage: $error"
   await_mailbox
   read_mailbox
   report booting "" 3
-  spare_units
-  ensure_user
-  run_bootstrap
-  ensure_packages
-  ensure_agent
-  confine_job
-  install_hooks
-  fetch_private
-  take_credential
-  start_agent
-  watch_agent
-  report_exit
+  until_program
+  # shellcheck source=job.sh
+  source "$RUN/program.sh"
+  run_job
 }
 
 main

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
-# Logs of the boot program and of the agent, to CloudWatch when LOG_GROUP names a group. Never a reason to fail.
+# Logs of the boot program and of the agent, and the boot's part of the system's journal, to CloudWatch when LOG_GROUP
+# names a group. Never a reason to fail.
 
+JOURNAL=$STATE/journal.log
 LINES_A_REQUEST=200 # of at most 1,000 characters: well under the API's megabyte
 
 # What is new in the logs since last time, tried for $1 seconds.
@@ -11,7 +13,14 @@ ship_logs() {
     sent[stream]=1
   fi
   ship_file "$BOOT_LOG" "$1"
+  ship_file "$JOURNAL" "$1"
   ship_file "$LOG" "$1"
+}
+
+# What happened before this program and beside it, once: when the agent has started, or at the end of a boot that failed.
+keep_journal() {
+  [[ -n ${LOG_GROUP:-} && -d $STATE && ! -e $JOURNAL ]] || return 0
+  timeout 10 journalctl --boot --no-pager --quiet --output=short-iso --lines=500 </dev/null >"$JOURNAL" 2>/dev/null || true
 }
 
 ship_file() {

@@ -1,7 +1,11 @@
 # shellcheck shell=bash
 # The mailbox: one item, this VM's own. Who this VM is, what it is to do, and how it says how far it is.
 
-dynamodb() { aws dynamodb "DynamoDB_20120810.$1" "{\"TableName\":\"$MAILBOX_TABLE\",\"Key\":{\"instance_arn\":{\"S\":\"$arn\"}},$2}" "$3"; }
+# A call about item $4, or else this VM's own.
+dynamodb() {
+  aws dynamodb "DynamoDB_20120810.$1" \
+    "{\"TableName\":\"$MAILBOX_TABLE\",\"Key\":{\"instance_arn\":{\"S\":\"${4:-$arn}\"}},$2}" "$3"
+}
 
 # UpdateItem: attribute that must exist, returned values, expression, stage, further values, seconds to try.
 update() {
@@ -30,7 +34,7 @@ metadata() {
 
 # Who this VM is. Without identity it cannot be assigned: the same time-out bounds both.
 identify() {
-  local document domain
+  local domain
   tick
   unassigned_until=$((now + UNASSIGNED_TIMEOUT_SECONDS))
   metadata dynamic/instance-identity/document && document=$answer
@@ -51,6 +55,7 @@ identify() {
 await_mailbox() {
   local told=
   while tick && ((now < unassigned_until)); do
+    [[ -f $RUN/program.sh ]] || ((now % 5)) || find_program || true
     if dynamodb GetItem '"ConsistentRead":true,"ProjectionExpression":"job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"' 0; then
       [[ $answer != *'"Item"'* ]] || return 0
     elif [[ $error != "$told" ]]; then
@@ -64,48 +69,16 @@ await_mailbox() {
 }
 
 read_mailbox() {
-  local name letters='^[A-Za-z0-9._:/=,@*+-]*$'
+  local name letters='^[A-Za-z0-9._:/=,@*+-]*$' url='^https?://[]!"$-&(->@-\[^-~]+$'
   bound=1
   for name in job_id queue_key endpoint agent_tags agent_name credential_kind; do
     json "$answer" "$name" || true
-    [[ $field =~ $letters ]] || fail "mailbox: $name is malformed"
+    [[ $field =~ $letters || $name == endpoint && $field =~ $url ]] || fail "mailbox: $name is malformed"
     mail[$name]=$field
   done
   for name in job_id endpoint credential_kind; do
     [[ -n ${mail[$name]} ]] || fail "mailbox: $name is missing"
   done
+  [[ ${mail[credential_kind]} =~ ^(job|agent)-token$ ]] || fail "mailbox: credential_kind is unknown"
   say "job ${mail[job_id]}"
-}
-
-# The baton: one conditional write removes and returns it. Who comes second owns nothing and leaves quietly.
-# A write whose answer was lost may have taken it, too: then the tracker is asked for another.
-take_credential() {
-  local give_up_at=
-  until update credential UPDATED_OLD "REMOVE credential SET stage = :stage, stage_seconds = :seconds" \
-    credential_taken "" 20; do
-    [[ $error == ConditionalCheckFailedException ]] || fail "credential cannot be taken: $error"
-    tick
-    if [[ -z $give_up_at ]]; then
-      if ((tries == 1)); then
-        say "credential is already taken"
-        exit 0
-      fi
-      give_up_at=$((now + 60))
-      report credential_lost "" 10
-    elif ((now >= give_up_at)); then
-      say "credential was lost and not given again"
-      exit 0
-    fi
-    sleep 1
-  done
-  json "$answer" credential && credential=$field
-  case ${mail[credential_kind]} in
-    job-token) ;;
-    agent-token)
-      read_parameter "${AGENT_TOKEN_PARAMETER:-}" || fail "agent token cannot be read: $error"
-      credential=$field
-      ;;
-    *) fail "mailbox: credential_kind is unknown" ;;
-  esac
-  [[ $credential =~ ^[A-Za-z0-9._~+/=-]+$ ]] || fail "credential is malformed"
 }

@@ -1,18 +1,14 @@
 # shellcheck shell=bash
 # What an image may lack: the operator's own preparation, packages, the agent, its user.
 
-# URL $1 (https or s3), checksum $2 (empty: none), file $3.
-fetch() {
-  local actual
-  if [[ $1 == s3://* ]]; then
-    s3_get "${1#s3://}" "$3" || fail "cannot download $1: $error"
-  else
-    curl -q --silent --fail --location --retry 3 --connect-timeout 5 --max-time 120 --output "$3" "$1" ||
-      fail "cannot download $1: curl code $?"
-  fi
-  [[ -n $2 ]] || return 0
-  actual=$(sha256sum <"$3")
-  [[ ${actual%% *} == "$2" ]] || fail "checksum of $1 does not match"
+# Where this VM runs and what it is, as agent tags under the vendor's own names. What EC2 does not say is left out.
+read_facts() {
+  local pair
+  facts=()
+  for pair in instance-id=instanceId instance-type=instanceType ami-id=imageId availability-zone=availabilityZone; do
+    ! json "$document" "${pair#*=}" || facts+=("aws:${pair%%=*}=$field")
+  done
+  ! imds meta-data/instance-life-cycle || facts+=("aws:instance-life-cycle=$answer")
 }
 
 # Ubuntu restarts what runs with an outdated library after each installation, a job's own included: not our units. Nor
@@ -38,8 +34,10 @@ run_bootstrap() {
   report preparing "bootstrap script" 3
   fetch "$BOOTSTRAP_URL" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
   chmod 0700 "$STATE/bootstrap"
-  (umask 022 && HOME=/root exec timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null) ||
-    code=$?
+  (
+    echo 0 >/proc/self/oom_score_adj || true # what it starts is not to be spared as the boot program is
+    umask 022 && HOME=/root exec setsid -w timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null
+  ) || code=$?
   ((code == 0)) || fail "bootstrap script ended with code $code"
 }
 
@@ -52,26 +50,26 @@ ensure_packages() {
   if ((${#missing[@]})); then
     report preparing "installing ${missing[*]}" 3
     if command -v dnf >/dev/null; then
-      timeout 300 dnf install -q -y "${missing[@]}" >/dev/null || fail "cannot install ${missing[*]}"
+      patiently dnf install -q -y "${missing[@]}" || fail "cannot install ${missing[*]}"
     else
-      apt_get update || fail "package lists cannot be had"
-      apt_get install -y --no-install-recommends "${missing[@]/%docker/docker.io}" || fail "cannot install ${missing[*]}"
+      patiently apt-get -qq update || fail "package lists cannot be had"
+      patiently apt-get -qq install -y --no-install-recommends "${missing[@]/%docker/docker.io}" || fail "cannot install ${missing[*]}"
     fi
   fi
   if [[ ,$PACKAGES, == *,docker,* ]]; then
-    systemctl start docker || fail "docker cannot be started"
+    timeout 90 systemctl start docker || fail "docker cannot be started"
   fi
 }
 
-# Tried for two minutes: on its first boot an image updates itself, and holds apt's locks meanwhile.
-apt_get() {
-  local until
+# A package manager, tried for two minutes: on its first boot an image updates itself, and holds the locks meanwhile.
+patiently() {
+  local until tries=0
   tick
   until=$((now + 120))
-  until DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 timeout 300 apt-get -qq "$@" >/dev/null; do
+  until DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 timeout 300 "$@" </dev/null >/dev/null; do
     tick
     ((now < until)) || return 1
-    sleep 2
+    pause "$((tries += 1))" 4
   done
 }
 
@@ -119,7 +117,7 @@ install_hooks() {
   install -d -m 0755 "${HOOKS%/*}" "$HOOKS"
   if [[ -n ${HOOKS_URL:-} ]]; then
     fetch "$HOOKS_URL" "${HOOKS_SHA256:-}" "$STATE/hooks.tar.gz"
-    tar -xzf "$STATE/hooks.tar.gz" -C "$HOOKS" --no-same-owner || fail "hooks bundle cannot be unpacked"
+    timeout 60 tar -xzf "$STATE/hooks.tar.gz" -C "$HOOKS" --no-same-owner || fail "hooks bundle cannot be unpacked"
     chmod -R u=rwX,go=rX "$HOOKS"
   fi
   [[ ! -f $HOOKS/environment ]] || mv "$HOOKS/environment" "$HOOKS/environment.operator"

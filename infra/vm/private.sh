@@ -2,32 +2,43 @@
 # What private work needs, read from the operator's parameters with the VM's role and left for the job's user.
 # Each setting names an SSM parameter, or a secret as /aws/reference/secretsmanager/<name>; {queue} is the job's queue.
 
-# Parameter $1 into file $2 of the private directory; nothing when the setting is empty.
-keep_parameter() {
-  local name=${1//\{queue\}/${mail[queue_key]}}
-  [[ -n $name ]] || return 0
-  read_parameter "$name" || fail "parameter $name cannot be read: $error"
-  printf '%s\n' "$field" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/$2"
-}
-
-# Fills field with the value of SSM parameter $1.
-read_parameter() {
-  aws ssm AmazonSSM.GetParameter "{\"Name\":\"$1\",\"WithDecryption\":true}" 20 && json "$answer" Value
-}
-
 fetch_private() {
   install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE"
-  keep_parameter "${GIT_SSH_KEY_PARAMETER:-}" git-ssh-key
-  keep_parameter "${GIT_CREDENTIALS_PARAMETER:-}" git-credentials
-  keep_parameter "${JOB_ENVIRONMENT_PARAMETER:-}" environment
-  keep_parameter "${SIGNING_KEY_PARAMETER:-}" signing-key.json
-  keep_parameter "${VERIFICATION_KEY_PARAMETER:-}" verification-key.json
+  read_parameters
+  leave GIT_SSH_KEY_PARAMETER read_git_ssh_key git-ssh-key
+  check_ssh_key
+  leave GIT_CREDENTIALS_PARAMETER read_git_credentials git-credentials
+  leave JOB_ENVIRONMENT_PARAMETER read_job_environment environment
+  leave SIGNING_KEY_PARAMETER read_jwks signing-key.json
+  leave VERIFICATION_KEY_PARAMETER read_jwks verification-key.json
+  if [[ ${mail[credential_kind]} == agent-token ]]; then
+    local name
+    name=$(parameter_of AGENT_TOKEN_PARAMETER)
+    one_word "${value[${name#/}]:-}" || fail "parameter $name holds no agent token: one word, no quotes"
+    agent_token=$text
+  fi
   [[ ${ECR_LOGIN:-} != account ]] || log_in_to_ecr
+}
+
+# The parameter of setting $1, as reader $2 gives it, into file $3 of the private directory; nothing without a setting.
+leave() {
+  local name text=''
+  name=$(parameter_of "$1")
+  [[ -n $name ]] || return 0
+  "$2" "$name" "${value[${name#/}]}"
+  printf '%s' "$text" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/$3"
+}
+
+# A key with a passphrase would be asked about by each git: nobody is there to answer.
+check_ssh_key() {
+  [[ -f $PRIVATE/git-ssh-key ]] && command -v ssh-keygen >/dev/null || return 0
+  timeout 10 setsid -w ssh-keygen -y -P '' -f "$PRIVATE/git-ssh-key" </dev/null >/dev/null 2>&1 ||
+    fail "parameter $(parameter_of GIT_SSH_KEY_PARAMETER) holds a private key that is damaged or has a passphrase"
 }
 
 # Docker's own form of a login, for this account's registry in this region; good for twelve hours.
 log_in_to_ecr() {
-  aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 20 ||
+  aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
     fail "registry login cannot be had: $error"
   json "$answer" authorizationToken && local login=$field
   json "$answer" proxyEndpoint

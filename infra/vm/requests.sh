@@ -7,11 +7,34 @@ tick() {
   now=${uptime%.*}
 }
 
-# Sends the curl config on standard input; fills answer, status (000: none), served_at (its Date), trouble.
+# The operator's proxy, for all that this program and the job start. Never for the metadata service: what asked it would
+# be the proxy, and not this VM.
+use_proxy() {
+  [[ -n ${PROXY:-} ]] || return 0
+  export http_proxy=$PROXY https_proxy=$PROXY HTTP_PROXY=$PROXY HTTPS_PROXY=$PROXY
+  export no_proxy=169.254.169.254,fd00:ec2::254,localhost,127.0.0.1,::1${NO_PROXY_FOR:+,$NO_PROXY_FOR}
+  export NO_PROXY=$no_proxy
+}
+
+# Waits after try $1, at most $2 seconds: anything up to 1, 2, 4, 8 or 16 s, so that a thousand VMs that were refused at
+# once do not come again at once.
+pause() {
+  backoff "$@"
+  sleep "$delay"
+}
+
+backoff() {
+  local most=$((1000 << ($1 < 5 ? $1 - 1 : 4)))
+  ((most <= ${2:-16} * 1000)) || most=$((${2:-16} * 1000))
+  delay=$((RANDOM * most / 32768))
+  printf -v delay '%d.%03d' $((delay / 1000)) $((delay % 1000))
+}
+
+# Sends the curl config on standard input; fills answer, status (000: none), served_at (its Date), trouble, curl_code.
 request() {
   local output
   output=$(curl -q --silent --connect-timeout 2 --max-time 10 --config - \
-    --write-out '\n%{http_code}|%header{date}|%{errormsg}') || true
+    --write-out '\n%{http_code}|%header{date}|%{errormsg}') && curl_code=0 || curl_code=$?
   answer=${output%$'\n'*}
   IFS='|' read -r status served_at trouble <<<"${output##*$'\n'}"
 }
@@ -22,9 +45,51 @@ json() {
   local pattern="\"$2\"$s:$s(\\{$s\"S\"$s:$s)?\"(([^\"\\]|\\\\.)*)\""
   field=
   [[ $1 =~ $pattern ]] || return 1
-  field=${BASH_REMATCH[2]//'\/'/\/}
-  field=${field//'\"'/\"}
-  [[ $field != *\\* ]] || LC_ALL=C.UTF-8 printf -v field '%b' "$field" # what is left of JSON's escapes printf knows, too
+  unescape "${BASH_REMATCH[2]}"
+}
+
+# Fills field with what JSON string $1, without its quotes, stands for. Fails on \u0000, which no variable can hold.
+unescape() {
+  local rest=$1 code
+  field=
+  while [[ $rest == *\\* ]]; do
+    field+=${rest%%\\*}
+    rest=${rest#*\\}
+    case $rest in
+      n*) field+=$'\n' ;;
+      r*) field+=$'\r' ;;
+      t*) field+=$'\t' ;;
+      b*) field+=$'\b' ;;
+      f*) field+=$'\f' ;;
+      u*)
+        code=$((16#${rest:1:4})) rest=${rest:4}
+        if ((code >= 0xD800 && code < 0xDC00)) && [[ ${rest:1:2} == '\u' ]]; then # the first half of a character
+          code=$((0x10000 + ((code - 0xD800) << 10) + 16#${rest:3:4} - 0xDC00)) rest=${rest:6}
+        fi
+        ((code)) || return 1
+        utf8 "$code"
+        ;;
+      *) field+=${rest:0:1} ;;
+    esac
+    rest=${rest:1}
+  done
+  field+=$rest
+}
+
+# Appends the character of number $1 to field: printf would need a locale that not every image has.
+utf8() {
+  local bytes
+  if (($1 < 0x80)); then
+    printf -v bytes '\\x%02x' "$1"
+  elif (($1 < 0x800)); then
+    printf -v bytes '\\x%02x' $((0xC0 | $1 >> 6)) $((0x80 | $1 & 63))
+  elif (($1 < 0x10000)); then
+    printf -v bytes '\\x%02x' $((0xE0 | $1 >> 12)) $((0x80 | $1 >> 6 & 63)) $((0x80 | $1 & 63))
+  else
+    printf -v bytes '\\x%02x' $((0xF0 | $1 >> 18)) $((0x80 | $1 >> 12 & 63)) $((0x80 | $1 >> 6 & 63)) $((0x80 | $1 & 63))
+  fi
+  printf -v bytes '%b' "$bytes"
+  field+=$bytes
 }
 
 # IMDSv2: fills answer with what stands at $1; fails on anything but 200.
@@ -34,11 +99,13 @@ imds() {
     if [[ -z $imds_token ]]; then
       request <<<"url = \"$IMDS/latest/api/token\"
 request = PUT
+noproxy = \"*\"
 header = \"X-aws-ec2-metadata-token-ttl-seconds: 21600\""
       [[ $status == 200 ]] || return 1
       imds_token=$answer
     fi
     request <<<"url = \"$IMDS/latest/$1\"
+noproxy = \"*\"
 header = \"X-aws-ec2-metadata-token: $imds_token\""
     [[ $status == 401 && $try == 1 ]] || break
     imds_token='' # its six hours are over
@@ -94,27 +161,9 @@ hex() { printf '%s' "$1" | od -An -v -tx1 | tr -d ' \n'; }
 # Of text $2 under hexadecimal key $1.
 hmac() { printf '%s' "$2" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$1" | sed 's/.* //'; }
 
-# Object $1 (bucket/key) into file $2. Fails with error.
-s3_get() {
-  refresh_keys || { error='no role keys from instance metadata' && return 1; }
-  status='' trouble='no room for the request'
-  request <<CONFIG
-url = "${endpoint[s3]}/$1"
-aws-sigv4 = "aws:amz:$DEPLOYMENT_REGION:s3"
-user = "$key:$secret"
-header = "X-Amz-Security-Token: $session"
-header = "X-Amz-Content-Sha256: UNSIGNED-PAYLOAD"
-max-time = 120
-retry = 3
-output = "$2"
-CONFIG
-  error="$status $trouble"
-  [[ $status == 200 ]]
-}
-
 # Signed call: service, target, body, seconds to go on trying. Fills answer; fails with error.
 aws() {
-  local body=${3//\\/\\\\} until pause=0
+  local body=${3//\\/\\\\} until
   body=${body//\"/\\\"}
   tick
   until=$((now + $4)) tries=0
@@ -153,7 +202,6 @@ CONFIG
     esac
     tick
     ((now < until)) || return 1
-    sleep "$pause.$((RANDOM % 10))"
-    pause=$((pause < 3 ? pause * 2 + 1 : 3))
+    pause "$tries" "$((until - now))"
   done
 }

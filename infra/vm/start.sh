@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What cloud-init runs: arms the timer that ends the VM, unpacks the boot program and hands it to systemd.
-# User data is a generated header of settings (SETTINGS), the packed boot program (BOOT_PROGRAM), and this file.
+# What cloud-init runs: arms the timer that ends the VM, unpacks the first stage of the boot program, starts it as a unit.
+# User data is a generated header of settings (SETTINGS), the packed first stage (BOOT_PROGRAM), and this file.
 set -euo pipefail
 umask 077
 export LC_ALL=C
@@ -34,9 +34,11 @@ program=$(mktemp -d "${TMPDIR:-/run}/agent-stack-program-XXXXXX") || fail 'no ro
 base64 -d <<<"${BOOT_PROGRAM:-}" | gzip -d >"$program/boot.sh" || fail 'boot program cannot be unpacked'
 printf '%s\n' "$SETTINGS" >"$program/settings" || fail 'settings cannot be written'
 
-# A unit whose end powers off: systemd sees to it even when the program is killed.
+# A unit whose end powers off: systemd sees to it even when the program is killed, which memory that a job uses up must
+# not do.
 systemd-run -q -u agent-stack-boot -p SuccessAction=poweroff -p FailureAction=poweroff -p KillMode=mixed \
   -p TimeoutStopSec=120 -p After=network-online.target -p RuntimeDirectory=agent-stack -p StateDirectory=agent-stack \
-  -p EnvironmentFile="$program/settings" -p StandardOutput=journal+console -p StandardError=journal+console \
+  -p CacheDirectory=agent-stack -p OOMScoreAdjust=-1000 -p OOMPolicy=continue \
+  -p StandardOutput=journal+console -p StandardError=journal+console \
   /bin/bash "$program/boot.sh" || fail 'boot unit cannot be started'
 trap - EXIT

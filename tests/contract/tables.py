@@ -9,13 +9,15 @@ from botocore.config import Config
 from agent_stack.adapters import dynamodb
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
+from agent_stack.adapters.dynamodb.programs import DynamoPrograms
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import BootStage
-from agent_stack.ports import Lease, Ledger, Mailbox
+from agent_stack.ports import Lease, Ledger, Mailbox, Programs
 from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.deployment import translated_template
 from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Store
+from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.telemetry import RecordedTelemetry
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class AnyTables(Protocol):
     telemetry: RecordedTelemetry
     ledger: Ledger
     mailbox: Mailbox
+    programs: Programs
     dispatcher_lease: Lease
 
     def vm_takes(self, arn: InstanceArn) -> str | None:
@@ -62,6 +65,7 @@ class MemoryTables:
         self.store = Store()
         self.ledger: Ledger = MemoryLedger(store=self.store)
         self.mailbox: Mailbox = MemoryMailbox(store=self.store)
+        self.programs: Programs = MemoryPrograms(clock=self.clock)
         self.dispatcher_lease: Lease = MemoryLease(store=self.store, function="dispatcher")
 
     def vm_takes(self, arn: InstanceArn) -> str | None:
@@ -110,6 +114,7 @@ class Tables:
             telemetry=self.telemetry,
         )
         self.mailbox: Mailbox = DynamoMailbox(table=self.mailbox_table, clock=self.clock)
+        self.programs: Programs = DynamoPrograms(table=self.mailbox_table, clock=self.clock)
         self.dispatcher_lease: Lease = DynamoLease(table=self.ledger_table, function="dispatcher")
 
     def vm_takes(self, arn: InstanceArn) -> str | None:

@@ -87,10 +87,11 @@ OF_THE_BOOT_PROGRAM: Mapping[str, Needed] = {
     **_each(VM, frozenset(), "ecr.GetAuthorizationToken", "logs.CreateLogStream", "logs.PutLogEvents", "s3.GetObject"),
     "dynamodb.GetItem": _by(VM, "dynamodb:GetItem", "kms:Decrypt"),
     "dynamodb.UpdateItem": _by(VM, "dynamodb:UpdateItem", "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"),
-    "ssm.GetParameter": _by(
+    "ssm.GetParameters": _by(
         VM,
-        *("ssm:GetParameter", "secretsmanager:GetSecretValue"),
-        why="SSM reads a secret in the caller's name; Systems Manager user guide, on references to secrets",
+        *("ssm:GetParameter", "ssm:GetParameters", "secretsmanager:GetSecretValue"),
+        why="a VM of the version before asks for each by itself; SSM reads a secret in the caller's name: "
+        "Systems Manager user guide, on references to secrets",
     ),
 }
 """By service and operation in infra/vm."""

@@ -16,7 +16,15 @@ from tests.simulator.deployment import Resolved, as_text
 DECLARED: Mapping[str, Any] = template()["Parameters"]
 
 TEXTS = (
-    *("/ci/other", "other", "other=value", "OTHER=value", "https://example.com/other", "s3://bucket/other"),
+    *(
+        "/ci/other",
+        "other",
+        "other=value",
+        "OTHER=value",
+        "https://example.com/other",
+        "http://proxy.example:3128",
+        "s3://bucket/other",
+    ),
     *("vpc-0fffffffffffffff0", "subnet-0fffffffffffffff0", "sg-0fffffffffffffff0", "10.99.0.0/16", "1.2.3", "f" * 64),
     *(
         "arn:aws:iam::123456789012:policy/other",
@@ -157,7 +165,9 @@ def test_what_cannot_work_is_refused_with_its_remedy(parameters_: dict[str, str]
     [
         ("ReservedConcurrency", "1"),
         ("StackKey", "my stack"),
-        ("AgentEnvironment", "A='b'"),
+        ("AgentEnvironment", "nonsense"),
+        ("HttpProxy", "http://proxy'; rm -rf /; '"),
+        ("AllowedPlugins", "it's"),
         ("BootstrapUrl", "http://example.com/x"),
         ("InstanceManagedPolicies", "ReadOnlyAccess"),
         ("BuildkiteEndpoint", "https://example.com/'; rm -rf /; '"),

@@ -10,18 +10,33 @@ from cfnlint.api import lint
 from cfnlint.config import ManualArgs
 from cfnlint.decode.cfn_yaml import loads
 
+from agent_stack.adapters.artefact import shipped_program
 from agent_stack.settings import Settings
 from infra import user_data
-from infra.user_data import MAX_BYTES, SETTINGS, TEMPLATE, boot_program, generated, unpacked
+from infra.user_data import (
+    MAX_OWN_BYTES,
+    PROGRAM,
+    SETTINGS,
+    TEMPLATE,
+    first_stage,
+    generated,
+    program_sha256,
+    second_stage,
+    unpacked,
+)
 from tests.simulator.deployment import translated_template
 
 REGION = "eu-central-1"
 SHELL = {"BASH_REMATCH", "BASH_SOURCE", "PATH", "RANDOM", "TMPDIR"}
-FROM_SYSTEMD = {"RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"}
-GENERATED = {"BOOT_PROGRAM", "SETTINGS"}
-WITH_A_DEFAULT = {"AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "SPOT_POLL_SECONDS"}
+FROM_SYSTEMD = {"CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"}
+GENERATED = {"BOOT_PROGRAM", "PROGRAM_SHA256", "SETTINGS"}
+WITH_A_DEFAULT = {
+    *("AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "SPOT_POLL_SECONDS"),
+    *("DOWNLOAD_SECONDS", "PARAMETER_SECONDS", "PROGRAM_SECONDS"),
+}
 FROM_THE_AGENT = {
     *("AGENT_STACK_PRIVATE", "AGENT_STACK_ARTIFACT_BUCKET", "GIT_SSH_COMMAND"),
+    *("DOCKER_CONFIG", "GIT_CONFIG_COUNT", "GIT_SSH", "HOME", "SSH_AUTH_SOCK"),
     *(
         "BUILDKITE_S3_ACL",
         "BUILDKITE_PIPELINE_ID",
@@ -68,7 +83,20 @@ def test_each_function_has_the_memory_of_its_parameter(function: str) -> None:
 def test_the_user_data_is_the_boot_program() -> None:
     template = TEMPLATE.read_text()
     assert generated(template) == template
-    assert unpacked(template) == boot_program()
+    assert unpacked(template) == first_stage()
+
+
+def test_user_data_and_dispatcher_name_the_program_that_the_functions_ship() -> None:
+    assert PROGRAM.read_text() == second_stage()
+    assert shipped_program().sha256 == program_sha256()
+    assert environment("DispatcherFunction")["PROGRAM_SHA256"] == program_sha256()
+    assert f"\nPROGRAM_SHA256={program_sha256()}\n" in user_data.user_data(dict.fromkeys(SETTINGS, ""))
+
+
+def test_what_is_ours_of_the_user_data_is_at_most_ten_kilobytes() -> None:
+    """EC2 takes 16; the rest is for the values of parameters."""
+    ours = user_data.user_data({name: f"${{{source}}}" for name, source in SETTINGS.items()})
+    assert len(ours.encode()) <= MAX_OWN_BYTES == 10_240
 
 
 def test_every_setting_is_used_by_the_boot_program_and_none_is_missing() -> None:
@@ -81,16 +109,16 @@ def test_every_setting_is_used_by_the_boot_program_and_none_is_missing() -> None
 
 
 def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    noise = "".join(f"{number * 2654435761 % 2**32:08x}" for number in range(MAX_BYTES // 4))
-    monkeypatch.setattr(user_data, "boot_program", lambda: noise)
+    noise = "".join(f"{number * 2654435761 % 2**32:08x}" for number in range(MAX_OWN_BYTES // 4))
+    monkeypatch.setattr(user_data, "first_stage", lambda: noise)
     with pytest.raises(ValueError, match="bytes"):
         generated(TEMPLATE.read_text())
 
 
 def test_the_boot_program_is_one_file_without_what_only_its_readers_need() -> None:
-    program = boot_program()
+    program = first_stage() + second_stage()
     sourced = re.findall(r"^\s*source (.*)", program, re.MULTILINE)
-    assert sourced == ['"${BASH_SOURCE%/*}/environment.operator"'], "the operator's hook, by ours"
+    assert sourced == ['"$RUN/program.sh"', '"${BASH_SOURCE%/*}/environment.operator"'], "the rest; and the operator's"
     assert not re.search(r"^\s*#[^!]", program, re.MULTILINE)
     assert "@hooks" not in program
 

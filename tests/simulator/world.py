@@ -142,7 +142,7 @@ class World:
     def assignments(self) -> Mapping[str, str]:
         """Jobs by instance id: whose mailbox was filled with what."""
         items = self.dynamodb.scan(TableName=self.deployed.mailbox_table)["Items"]
-        return {item["instance_arn"]["S"].rpartition("/")[2]: item["job_id"]["S"] for item in items}
+        return {item["instance_arn"]["S"].rpartition("/")[2]: item["job_id"]["S"] for item in items if "job_id" in item}
 
     def vms_of(self, job_id: str) -> list[Instance]:
         """The instances whose mailbox named that job, oldest first."""

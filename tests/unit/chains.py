@@ -12,9 +12,8 @@ from tests.unit.values import a_policy
 def step_modules() -> list[str]:
     """Such as `dispatcher.admit`, in order, the dispatcher's first."""
     nothing: Any = SimpleNamespace()
-    names = ("stacks", "fleet", "ledger", "mailbox", "classes", "clock", "ids", "telemetry", "workers")
-    ports = Ports(**dict.fromkeys(names, nothing))
-    options = DispatcherOptions(queues=(), identity=nothing, read_job_environment=True)
+    ports = Ports(**dict.fromkeys(Ports.__dataclass_fields__, nothing))
+    options = DispatcherOptions(queues=(), identity=nothing, read_job_environment=True, program_sha256="")
     steps = (
         *dispatcher_steps(ports, a_policy(), options, in_flight_of(ports)),
         *tracker_steps(ports, a_policy(), job_tokens=True),

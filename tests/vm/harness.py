@@ -1,5 +1,6 @@
 """VMs that run the shipped boot program, with a mailbox, a metadata service and a Buildkite to talk to."""
 
+import gzip
 import hashlib
 import os
 import platform
@@ -15,12 +16,13 @@ import boto3
 import httpx
 from werkzeug import Request, Response
 
+from infra.user_data import program_sha256, second_stage
 from tests.simulator.aws import AwsServer
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer, Step
 from tests.simulator.deployment import deploy
 from tests.simulator.iam import Asked
 from tests.simulator.loopback import LoopbackServer
-from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, LocalVm, VmFront
+from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, LocalVm, VmFront, command_output
 from tests.vm.order import assert_in_order
 
 if TYPE_CHECKING:
@@ -100,6 +102,7 @@ class Aws(AwsServer):
                     "Subnets": ",".join(subnets),
                 },
             )
+        self.publish()
         self.front = VmFront(
             backend=self.url,
             region=REGION,
@@ -111,6 +114,22 @@ class Aws(AwsServer):
         """See `AwsServer`."""
         self.front.close()
         super().close()
+
+    def publish(self, packed: bytes | None = None) -> None:
+        """Put the boot program's second stage into the mailbox table, as the dispatcher does; or else these bytes."""
+        self.dynamodb.put_item(
+            TableName=self.deployed.mailbox_table,
+            Item={
+                "instance_arn": {"S": f"program#{program_sha256()}"},
+                "program": {"B": packed or gzip.compress(second_stage().encode())},
+            },
+        )
+
+    def withdraw(self) -> None:
+        """Take it out again."""
+        self.dynamodb.delete_item(
+            TableName=self.deployed.mailbox_table, Key={"instance_arn": {"S": f"program#{program_sha256()}"}}
+        )
 
     def client(self, service: str) -> Any:  # noqa: ANN401  (a client of any service)
         """A client of the operator's, whom nothing is forbidden."""
@@ -236,6 +255,10 @@ class VmHarness:
         )
         return {name: str(next(iter(value.values()))) for name, value in found.get("Item", {}).items()}
 
+    def output(self, job_id: str) -> str:
+        """What a job's command wrote, whichever agent ran it."""
+        return command_output(self.buildkite.job(job_id).log)
+
     def steps(self, vm: LocalVm) -> list[str]:
         """What the VM did that others can see, in order: units, power-off, and requests to AWS."""
         return [step for line in vm.effects() if (step := _step(line))]
@@ -244,7 +267,10 @@ class VmHarness:
         instance_id = asked.context["ec2:SourceInstanceARN"][0].rpartition("/")[2]
         values = body.get("ExpressionAttributeValues", {})
         stage = values.get(":stage", {}).get("S", "")
-        step = " ".join(filter(None, [asked.action, stage, body.get("Name", ""), "" if allowed else "denied"]))
+        program = "program" if "program" in asked.context.get("dynamodb:Attributes", ()) else ""
+        step = " ".join(
+            filter(None, [asked.action, program, stage, *body.get("Names", ()), "" if allowed else "denied"])
+        )
         if (self._directory / instance_id).exists():  # not for keys that a test uses without a VM
             with (self._directory / instance_id / "effects.log").open("a") as effects:
                 effects.write(f"{step}\n")

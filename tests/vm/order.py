@@ -5,6 +5,7 @@ from collections.abc import Sequence
 LIFETIME, BOOT, AGENT = "agent-stack-lifetime", "agent-stack-boot", "agent-stack-agent"
 POWER_OFF = "systemctl poweroff"  # systemd's own, when the boot program was killed, is no step
 READ = "dynamodb:GetItem"
+PROGRAM = "dynamodb:GetItem program"
 STAGES = (
     "booting",
     "preparing",

@@ -72,7 +72,7 @@ def test_with_an_agent_a_signal_stops_the_agent_and_the_job_ends(harness: VmHarn
     job_id, token = harness.reserve("echo started; sleep 600")
     harness.fill("i-0103", job_id, token)
     vm = harness.boot("i-0103")
-    wait_for(lambda: harness.buildkite.job(job_id).log == "started\n")
+    wait_for(lambda: harness.output(job_id) == "started\n")
     kill_boot_program(vm, signal.SIGTERM)
     harness.ended(vm)
     assert harness.buildkite.job(job_id).state == "finished"

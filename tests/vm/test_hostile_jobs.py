@@ -124,14 +124,14 @@ def test_metadata_is_for_jobs_only_where_the_operator_says_so(harness: VmHarness
     harness.fill("i-0303", job_id, token)
     vm = harness.boot("i-0303", header={"JOB_METADATA": setting})
     harness.ended(vm)
-    assert harness.buildkite.job(job_id).log == said
+    assert harness.output(job_id) == said
 
 
 def test_the_credential_is_in_no_file_while_the_job_runs(harness: VmHarness) -> None:
     job_id, token = harness.reserve("echo begun; sleep 3")
     harness.fill("i-0304", job_id, token)
     vm = harness.boot("i-0304")
-    wait_for(lambda: harness.buildkite.job(job_id).log == "begun\n")
+    wait_for(lambda: harness.output(job_id) == "begun\n")
     left = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())
     assert token not in left
     assert "credential" not in harness.mail("i-0304")

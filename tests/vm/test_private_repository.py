@@ -36,7 +36,7 @@ def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(harness: VmHarness, 
         harness.fill("i-0501", job_id, token)
         vm = harness.boot("i-0501", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key"})
         harness.ended(vm)
-    assert "the plan\n" in harness.buildkite.job(job_id).log
+    assert "the plan\n" in harness.output(job_id)
     assert harness.buildkite.job(job_id).exit_status == 0
     assert "git-ssh-key" not in harness.buildkite.job(job_id).log
 

@@ -20,6 +20,7 @@ from agent_stack.dispatcher.launch_orders import LaunchOrders
 from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.metrics import DispatcherMetrics
 from agent_stack.dispatcher.poll import Poll
+from agent_stack.dispatcher.publish_program import PublishProgram
 from agent_stack.dispatcher.publish_wait_reasons import PublishWaitReasons
 from agent_stack.dispatcher.record import Record
 from agent_stack.dispatcher.recover import Recover
@@ -39,6 +40,7 @@ class DispatcherOptions:
     queues: tuple[Queue, ...]
     identity: AgentIdentity
     read_job_environment: bool
+    program_sha256: str
 
 
 def dispatcher_steps(
@@ -78,6 +80,14 @@ def dispatcher_steps(
             room=LaunchRoom(in_flight=in_flight, prefetch=prefetch, policy=policy, telemetry=telemetry),
             answers=LaunchAnswers(ids=ports.ids, telemetry=telemetry),
             deadline=LaunchDeadline(ledger=ledger, policy=policy, telemetry=telemetry),
+            program=PublishProgram(
+                programs=ports.programs,
+                ledger=ledger,
+                program=ports.program,
+                wanted=options.program_sha256,
+                policy=policy,
+                telemetry=telemetry,
+            ),
             tokens=tokens,
             policy=policy,
             telemetry=telemetry,

@@ -17,6 +17,7 @@ from agent_stack.dispatcher.launch_answers import LaunchAnswers, Learnt
 from agent_stack.dispatcher.launch_deadline import LaunchDeadline
 from agent_stack.dispatcher.launch_orders import LaunchOrders
 from agent_stack.dispatcher.launch_room import LaunchRoom
+from agent_stack.dispatcher.publish_program import PublishProgram
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
@@ -40,6 +41,7 @@ class Launch:
     room: LaunchRoom
     answers: LaunchAnswers
     deadline: LaunchDeadline
+    program: PublishProgram
     tokens: TokenSupply
     policy: Policy
     telemetry: Telemetry
@@ -61,7 +63,7 @@ class Launch:
             wanted_launches=sum(len(runs) for runs in wanted.values()),
         )
         memory = learnt.memory
-        if wanted and self.policy.launch_enabled and not self.tokens.down(cycle.now):
+        if wanted and self.policy.launch_enabled and not self.tokens.down(cycle.now) and self.program.done(cycle.now):
             memory = self._ask(wanted, memory, cycle)
         self.in_flight.record(answers)  # after the next requests are sent, because jobs wait for those
         if memory != known:

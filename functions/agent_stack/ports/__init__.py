@@ -6,6 +6,7 @@ errors of `agent_stack.domain.errors` only.
 
 from dataclasses import dataclass
 
+from agent_stack.domain.programs import VmProgram
 from agent_stack.ports.buildkite import (
     JobDetails,
     JobStates,
@@ -17,7 +18,7 @@ from agent_stack.ports.buildkite import (
 )
 from agent_stack.ports.ec2 import Fleet, InstanceCatalog
 from agent_stack.ports.runtime import Clock, Deadline, Field, Ids, Task, Telemetry, Workers
-from agent_stack.ports.store import ClassSource, HeldLease, Lease, Ledger, Mailbox, Secrets
+from agent_stack.ports.store import ClassSource, HeldLease, Lease, Ledger, Mailbox, Programs, Secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Ports:
     fleet: Fleet
     ledger: Ledger
     mailbox: Mailbox
+    programs: Programs
+    program: VmProgram
     classes: ClassSource
     clock: Clock
     ids: Ids
@@ -52,6 +55,7 @@ __all__ = [
     "Mailbox",
     "Notification",
     "Ports",
+    "Programs",
     "Reserved",
     "Secrets",
     "StacksApi",

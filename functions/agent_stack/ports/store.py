@@ -15,6 +15,7 @@ from agent_stack.domain.identifiers import (
     JobId,
 )
 from agent_stack.domain.launching import Intent
+from agent_stack.domain.programs import PublishedProgram, VmProgram
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Assignment, MailboxStatus
 from agent_stack.domain.waiting import Waiting, WaitingList
@@ -141,3 +142,16 @@ class Secrets(Protocol):
 
     def agent_token(self, *, fresh: bool = False) -> str:
         """Returns the token; with `fresh` it does not use the cached value."""
+
+
+class Programs(Protocol):
+    """The second stages of the boot program, where VMs find them by their hash."""
+
+    def publish(self, program: VmProgram) -> None:
+        """Put a program there and make it the current one; the one before is superseded from now on. Idempotent."""
+
+    def published(self) -> Sequence[PublishedProgram]:
+        """Returns all programs that are there. Consistent."""
+
+    def remove(self, sha256: str) -> None:
+        """Remove a program. An unknown one is no error."""

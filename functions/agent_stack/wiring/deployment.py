@@ -14,8 +14,10 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 from agent_stack.adapters import dynamodb
+from agent_stack.adapters.artefact import shipped_program
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
+from agent_stack.adapters.dynamodb.programs import DynamoPrograms
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
@@ -158,6 +160,8 @@ class Deployment:
                 telemetry=self.telemetry,
             ),
             mailbox=DynamoMailbox(table=self._table(settings.mailbox_table), clock=self.clock),
+            programs=DynamoPrograms(table=self._table(settings.mailbox_table), clock=self.clock),
+            program=shipped_program(),
             classes=SsmClasses(
                 parameters=self._parameters,
                 name=settings.classes_parameter,

@@ -16,4 +16,5 @@ def dispatcher_options(settings: Settings) -> DispatcherOptions:
             deployment_tags=settings.agent_tags,
         ),
         read_job_environment=settings.read_job_environment,
+        program_sha256=settings.program_sha256,
     )

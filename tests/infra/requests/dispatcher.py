@@ -6,7 +6,7 @@ from typing import Any
 
 from agent_stack.domain.states import CapacityType
 from tests.infra.launches import EC2, OTHER_TEMPLATE, OURS, Launch
-from tests.infra.requests.asking import ANOTHER_VM, MAILBOX, PARAMETERS, PLACE, TAG, Named, ask, key, log
+from tests.infra.requests.asking import ANOTHER_VM, MAILBOX, OTHERS_TABLE, PARAMETERS, PLACE, TAG, Named, ask, key, log
 from tests.infra.stacks import KEY
 from tests.simulator.deployment import ACCOUNT, Resolved
 from tests.simulator.iam import Asked
@@ -56,6 +56,9 @@ def foreign_launches(stack: Resolved) -> Named:
 
 def allowed() -> Named:
     yield "mailbox filled", ask("dynamodb:PutItem", MAILBOX)
+    for action in ("BatchGetItem", "DeleteItem", "UpdateItem"):
+        for item in ("programs", f"program#{'0' * 64}"):
+            yield f"{item} {action}", ask(f"dynamodb:{action}", MAILBOX, dynamodb__LeadingKeys=item)
     for action in ("CreateLogStream", "PutLogEvents"):
         yield f"{action} of its own", ask(f"logs:{action}", log("/agent-stack/ci/dispatcher"))
     for action in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage"):
@@ -70,6 +73,9 @@ def allowed() -> Named:
 
 def denied() -> Named:
     yield "credential taken", ask("dynamodb:UpdateItem", MAILBOX)
+    for action in ("BatchGetItem", "DeleteItem", "UpdateItem"):
+        yield f"another's programs {action}", ask(f"dynamodb:{action}", OTHERS_TABLE, dynamodb__LeadingKeys="programs")
+        yield f"a VM's mailbox {action}", ask(f"dynamodb:{action}", MAILBOX, dynamodb__LeadingKeys=ANOTHER_VM)
     yield "the mailbox of others", ask("dynamodb:BatchGetItem", MAILBOX)
     yield "a log of others", ask("logs:PutLogEvents", log("/aws/lambda/other"))
     yield "instances' news", ask("sqs:ReceiveMessage", f"arn:aws:sqs:{PLACE}:WakesId")

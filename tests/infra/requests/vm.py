@@ -9,6 +9,7 @@ from tests.infra.stacks import KEY
 from tests.simulator.deployment import ACCOUNT
 from tests.simulator.iam import Asked, asked_of_dynamodb
 
+PROGRAM = f"program#{'0' * 64}"
 MAX_ATTEMPTS_STORED = ("/ci/environment", "/ci/signing-key", "/ci/verification-key")
 _READ = "job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"
 _TAKE = {
@@ -32,6 +33,7 @@ def _item(action: str, body: Mapping[str, Any], arn: str | None = ME, table: str
 def allowed() -> Named:
     yield "own mailbox read", _item("GetItem", {"ProjectionExpression": _READ})
     yield "credential taken", _item("UpdateItem", _TAKE)
+    yield "program read", _item("GetItem", {"ProjectionExpression": "program"}, PROGRAM)
     yield "stage told", _item("UpdateItem", _REPORT)
     yield "stage told, no values asked for", _item("UpdateItem", {**_REPORT, "ReturnValues": "NONE"})
     yield from _what_the_parameters_name()
@@ -39,9 +41,11 @@ def allowed() -> Named:
 
 def _what_the_parameters_name() -> Named:
     for name in ("/buildkite/agent-token", "/ci/default/ssh-key", *MAX_ATTEMPTS_STORED):
-        yield f"parameter {name}", ask("ssm:GetParameter", f"{PARAMETERS}{name}")
+        for action in ("GetParameter", "GetParameters"):
+            yield f"parameter {name} {action}", ask(f"ssm:{action}", f"{PARAMETERS}{name}")
     reference = "/aws/reference/secretsmanager/git-credentials"
-    yield "parameter that names a secret", ask("ssm:GetParameter", f"{PARAMETERS}{reference}")
+    for action in ("GetParameter", "GetParameters"):
+        yield f"parameter that names a secret {action}", ask(f"ssm:{action}", f"{PARAMETERS}{reference}")
     for name in ("git-credentials", "/ci/default/ssh-key", *MAX_ATTEMPTS_STORED):
         yield f"secret {name}", ask("secretsmanager:GetSecretValue", f"{SECRETS}{name}-AbCdEf")
     for name in ("bootstrap.sh", "hooks.tar.gz"):
@@ -78,6 +82,17 @@ def denied() -> Named:
     whole = _item("GetItem", {"ProjectionExpression": _READ})
     nameless = {key: value for key, value in whole.context.items() if key != "dynamodb:Attributes"}
     yield "everything in the mailbox read", replace(whole, context=nameless)
+    read = _item("GetItem", {"ProjectionExpression": "program"}, PROGRAM)
+    nameless = {key: value for key, value in read.context.items() if key != "dynamodb:Attributes"}
+    yield "everything of a program read", replace(read, context=nameless)
+    yield "a program read by no key", _item("GetItem", {"ProjectionExpression": "program"}, None)
+    yield "a program of another table", _item("GetItem", {"ProjectionExpression": "program"}, PROGRAM, "LedgerTableId")
+    yield "the list of programs read", _item("GetItem", {"ProjectionExpression": "program"}, "programs")
+    yield "more of a program read", _item("GetItem", {"ProjectionExpression": "program, superseded_at"}, PROGRAM)
+    yield "a program read whole", _item("GetItem", {}, PROGRAM)
+    yield "another's credential read as a program", _item("GetItem", {"ProjectionExpression": "program"}, ANOTHER_VM)
+    yield "a program written", _item("UpdateItem", {**_REPORT, "UpdateExpression": "SET program = :stage"}, PROGRAM)
+    yield "a stage told of a program", _item("UpdateItem", _REPORT, PROGRAM)
     yield "a read by no key", _item("GetItem", {"ProjectionExpression": _READ}, None)
     yield "another table read", _item("GetItem", {"ProjectionExpression": _READ}, table="LedgerTableId")
     yield "another's credential taken", _item("UpdateItem", _TAKE, ANOTHER_VM)
@@ -93,7 +108,8 @@ def denied() -> Named:
     yield "another table written", _item("UpdateItem", _REPORT, table="LedgerTableId")
     for action in ("PutItem", "DeleteItem", "Query", "Scan", "BatchGetItem"):
         yield f"mailbox {action}", _item(action, {"ProjectionExpression": _READ})
-    yield "another parameter", ask("ssm:GetParameter", f"{PARAMETERS}/prod/database-password")
+    for action in ("GetParameter", "GetParameters"):
+        yield f"another parameter {action}", ask(f"ssm:{action}", f"{PARAMETERS}/prod/database-password")
     yield "another secret", ask("secretsmanager:GetSecretValue", f"{SECRETS}prod-AbCdEf")
     yield "parameters listed", ask("ssm:DescribeParameters")
     yield "another object", ask("s3:GetObject", "arn:aws:s3:::ci-files/other")

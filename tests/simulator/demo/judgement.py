@@ -7,6 +7,7 @@ from tests.simulator.buildkite import JobState, JobView, Operation
 from tests.simulator.buildkite.access_log import AccessRecord, ActorKind
 from tests.simulator.cloud import Instance
 from tests.simulator.demo.pipeline import Cancel, Demo, Ran
+from tests.simulator.vm import command_output
 from tests.simulator.world import World
 
 FROM_REGISTER_TO_DISCONNECT = (
@@ -135,5 +136,6 @@ def _cancelled_early(job: JobView, vms: Sequence[Instance]) -> Iterator[str]:
 def _ended(job: JobView, expected: Ran) -> Iterator[str]:
     if job.state is not JobState.FINISHED or job.exit_status != expected.exit_status:
         yield f"is {job.state} with exit {job.exit_status}, not {expected.exit_status}"
-    if expected.log_lines is not None and len(job.log.splitlines()) != expected.log_lines:
-        yield f"its log has {len(job.log.splitlines())} lines, not {expected.log_lines}"
+    written = len(command_output(job.log).splitlines())
+    if expected.log_lines is not None and written != expected.log_lines:
+        yield f"its command wrote {written} lines, not {expected.log_lines}"

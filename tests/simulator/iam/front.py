@@ -162,10 +162,19 @@ class SigningFront(LoopbackServer):
                 target, stated, table_arn_prefix=f"arn:aws:dynamodb:{place}:table/", key=self._partition_key
             )
             return Asked(action=asked.action, resource=asked.resource, context={**signer.context, **asked.context})
-        resource, action = _RESOURCES[service](place, stated, request), target
-        if service == "s3":
-            action = {"GET": "GetObject", "PUT": "PutObject"}[request.method]
-        return Asked(action=f"{service}:{action}", resource=resource, context=signer.context)
+        action = {"GET": "GetObject", "PUT": "PutObject"}[request.method] if service == "s3" else target
+        parts = [
+            Asked(
+                action=f"{service}:{action}", resource=_RESOURCES[service](place, part, request), context=signer.context
+            )
+            for part in _parts(stated)
+        ]
+        return next((part for part in parts if not signer.policies.allow(part)), parts[0])
+
+
+def _parts(stated: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """One request may ask for several things: it is refused whole when one of them is not allowed."""
+    return [{**stated, "Name": name} for name in stated["Names"]] if "Names" in stated else [stated]
 
 
 def _parameter(place: str, stated: Mapping[str, str], _: Request) -> str:

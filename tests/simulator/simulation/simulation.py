@@ -23,6 +23,7 @@ from agent_stack.dispatcher.reconcile import ReconcileQueues
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.identifiers import InstanceArn, JobId
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.programs import VmProgram
 from agent_stack.domain.runs import Run
 from agent_stack.ports import Ports, Telemetry
 from agent_stack.settings import Settings
@@ -40,6 +41,7 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.identity import SeededIds
 from tests.simulator.lambda_host import ANYWHERE, moments
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
+from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, Costs, Meter
 from tests.simulator.simulation.coverage import Coverage
@@ -85,6 +87,9 @@ QUICK = {
     "MAX_INSTANCES": "6",
     "UNMATCHED_JOBS": "fail",
 }
+
+PROGRAM = VmProgram(text="echo the second stage\n")
+"""What a VM would run; virtual ones only have one name for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,11 +175,12 @@ class Simulation:
         """
         self.kernel = Kernel()
         self.chance = random.Random(seed)
-        self.settings = Settings.from_environment(an_environment(**settings))
+        self.settings = Settings.from_environment(an_environment(**{**settings, "PROGRAM_SHA256": PROGRAM.sha256}))
         self.meter = Meter()
         self.kernel.aside = self.meter.excluded
         self._classes = classes
         self.store = Store()
+        self.programs = MemoryPrograms(clock=self.kernel)
         self.telemetry = RecordedTelemetry()
         self.buildkite = Buildkite(now=self.kernel.now, seed=seed, settings=nature.buildkite)
         self.vms: dict[str, VirtualVm] = {}
@@ -541,6 +547,8 @@ class Simulation:
                 MemoryLedger(store=self.store, rates=self.rates, sleep=self.kernel.sleep), f"{function} ledger"
             ),
             mailbox=process.mortal(MemoryMailbox(store=self.store), f"{function} mailbox"),
+            programs=process.mortal(self.programs, f"{function} programs"),
+            program=PROGRAM,
             classes=Classes(self._classes),
             clock=self.kernel,
             ids=self._ids,

@@ -1,11 +1,20 @@
 #!/usr/bin/env python3
 """Stands in for the buildkite-agent: acquires one job, runs its command and ends, with the real agent's requests.
 
-Configured by environment only, as a boot program must do it: flags are refused. Standard library only, because it
-runs on machines that carry nothing of this repository. Exit codes: 0 ran, drained or failed to acquire; 27 the job
-cannot be acquired (422); 1 configuration or registration.
+Configured by environment and by a configuration file, as the real one; flags are refused, for they differ between its
+versions. Standard library only, because it runs on machines that carry nothing of this repository.
 
-Source: the agent's public source and documentation (v3.137, v4.0).
+It plays version 4, or version 3 where AGENT_STUB_VERSION=3: each reads its own names of the cancel times and silently
+ignores the other's. AGENT_STUB_EXITS=<code> ends it with that code after it connected, without having taken its job.
+
+What it writes is what people read of a real agent: a coloured banner of eight lines first, and the error last. Hooks
+and the command run behind a terminal, the agent's second one, so that lines of the job's log end in CR CR LF.
+
+Exit codes: 0 the job ran (with any result), or was not taken after an answer of 401, 404, 409, 423, 429 or 5xx, or
+could not be started or finished; 27 the job cannot be acquired (422); 1 configuration, registration, connection, or
+the grace is over; 2 SIGQUIT during registration.
+
+Source: the agent's public source and documentation (v3.137, v4.0), and both versions as seen in these tests.
 """
 
 import contextlib
@@ -14,10 +23,13 @@ import http.client
 import json
 import os
 import platform
+import pty
+import re
 import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -30,6 +42,19 @@ PAUSE_SECONDS = 0.5  # between tries; the real agent starts with seconds, a test
 LOOK_SECONDS = 0.05  # how often a running job is looked at; also how long a signal may go unnoticed
 REQUEST_SECONDS = 10.0
 AFTER_COMMAND_SECONDS = 0.5  # for output that the command's leftover children still hold open
+DISCONNECT_SECONDS = 1.0  # past the grace, for the agent to say goodbye; then it ends itself
+METADATA_SECONDS = 24.0  # what tags from a metadata service that does not answer cost
+COLOURS = {"ERROR": "31", "WARN": "33"}
+BANNER = (
+    "",
+    r"   ___ _____ _   _ ___",
+    r"  / __|_   _| | | | _ )",
+    r"  \__ \ | | | |_| | _ \ ",
+    r"  |___/ |_|  \___/|___/",
+    "  stands in for the buildkite-agent",
+    "  https://buildkite.com/agent",
+    "",
+)
 
 
 class Ended(Exception):
@@ -59,6 +84,7 @@ class Stop:
     def __init__(self):
         self.draining = False
         self.cancelling = False
+        self.registered = False
         signal.signal(signal.SIGTERM, self._terminate)
         signal.signal(signal.SIGINT, self._terminate)
         signal.signal(signal.SIGQUIT, self._quit)
@@ -69,6 +95,19 @@ class Stop:
 
     def _quit(self, _number, _frame):
         self.draining = self.cancelling = True
+        if not self.registered:  # the real one's runtime has the signal until then
+            sys.stderr.write("SIGQUIT: quit\nPC=0x47f2a1 m=0 sigcode=0\n\ngoroutine 1 [select]:\n")
+            sys.stderr.write("".join(f"{name}    0x{number:x}\n" for number, name in enumerate(("rax", "rbx", "rcx"))))
+            sys.stderr.flush()
+            os._exit(2)
+        ender = threading.Timer(cancel_times()[1] + DISCONNECT_SECONDS, self._end)
+        ender.daemon = True
+        ender.start()
+
+    def _end(self):
+        """The grace is over, whatever is still to be uploaded."""
+        say("Timed out waiting for agents to exit; exiting immediately with status 1")
+        os._exit(1)
 
 
 class Api:
@@ -116,9 +155,20 @@ class Api:
         raise AssertionError
 
 
-def say(text):
-    sys.stdout.write(f"{now()} {text}\n")
+def say(text, level="INFO"):
+    at = time.strftime("%Y-%m-%d %H:%M:%S")
+    plain = os.environ.get("BUILDKITE_AGENT_NO_COLOR") == "true"  # else in colour, whatever it is written to
+    colour = COLOURS.get(level, "38;5;48")
+    sys.stdout.write(f"{at} {level:<6} {text}\n" if plain else f"\x1b[{colour}m{at} {level:<6}\x1b[0m {text}\x1b[0m\n")
     sys.stdout.flush()
+
+
+def show_banner():
+    """In colour, whatever it is written to, unless told otherwise."""
+    begin, end = ("", "") if os.environ.get("BUILDKITE_AGENT_NO_COLOR") == "true" else ("\x1b[38;5;48m", "\x1b[0m")
+    lines = "\n".join(BANNER)
+    sys.stderr.write(f"{begin}{lines}{end}\n")
+    sys.stderr.flush()
 
 
 def now():
@@ -132,15 +182,93 @@ def setting(name, default=None):
     return value
 
 
-def seconds(names, default):
-    given = [os.environ[name] for name in names if name in os.environ]
-    return float(given[0].removesuffix("s")) if given else default
+def cancel_times():
+    """Seconds that a cancelled job gets before it is killed, and that it and its end get together."""
+    if os.environ.get("AGENT_STUB_VERSION") == "3":
+        whole = float(os.environ.get("BUILDKITE_CANCEL_GRACE_PERIOD") or 10)
+        job = float(os.environ.get("BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS") or -1)
+        job = job if job >= 0 else whole + job  # a negative one counts from the end
+        if not 0 <= job < whole:
+            raise Ended(MISCONFIGURED, f"signal grace period {job} must be shorter than cancel grace period {whole}")
+        return job, whole
+    job = duration(os.environ.get("BUILDKITE_CANCEL_SIGNAL_TIMEOUT") or "10s")
+    return job, job + duration(os.environ.get("BUILDKITE_CANCEL_CLEANUP_TIMEOUT") or "5s")
 
 
-JOB = """
-hook=${BUILDKITE_HOOKS_PATH:-}/environment
-if [[ -f $hook ]]; then source "$hook"; fi
+def duration(text):
+    """Seconds of a duration such as 60s or 1m30s."""
+    parts = re.findall(r"([0-9.]+)(h|ms|m|s)", text)
+    if "".join(number + unit for number, unit in parts) != text or not parts:
+        raise Ended(MISCONFIGURED, f'could not parse "{text}" as duration')
+    return sum(float(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit] for number, unit in parts)
+
+
+CONFIGURED = {
+    "tags": "BUILDKITE_AGENT_TAGS",
+    "name": "BUILDKITE_AGENT_NAME",
+    "token": "BUILDKITE_AGENT_TOKEN",
+    "endpoint": "BUILDKITE_AGENT_ENDPOINT",
+    "build-path": "BUILDKITE_BUILD_PATH",
+    "hooks-path": "BUILDKITE_HOOKS_PATH",
+    "plugins-path": "BUILDKITE_PLUGINS_PATH",
+    "queue": "BUILDKITE_AGENT_QUEUE",
+    "tags-from-ec2-meta-data": "BUILDKITE_AGENT_TAGS_FROM_EC2_META_DATA",
+    "no-color": "BUILDKITE_AGENT_NO_COLOR",
+    "git-clone-flags": "BUILDKITE_GIT_CLONE_FLAGS",
+    "shell": "BUILDKITE_SHELL",
+}
+
+
+def read_configuration():
+    """Take from the configuration file what the environment does not say."""
+    named = os.environ.get("BUILDKITE_AGENT_CONFIG")
+    path = Path(named or Path(os.environ.get("CONFIGURATION_DIRECTORY", "/etc/buildkite-agent"), "buildkite-agent.cfg"))
+    if not path.exists():
+        if named:
+            raise Ended(MISCONFIGURED, f"A configuration file could not be found at: {path}")
+        return
+    for line in path.read_text().splitlines():
+        key, equals, value = line.partition("#")[0].partition("=")
+        if not equals:
+            continue
+        variable = CONFIGURED.get(key.strip())
+        if variable is None:
+            raise Ended(MISCONFIGURED, f'The config file at {path} has an unknown key "{key.strip()}"')
+        os.environ.setdefault(variable, value.strip().strip('"'))
+    if os.environ.get("BUILDKITE_AGENT_QUEUE") and "queue=" in os.environ.get("BUILDKITE_AGENT_TAGS", ""):
+        raise Ended(MISCONFIGURED, "queue must be present in only one of the --tags or the --queue flags")
+    if os.environ.get("BUILDKITE_AGENT_TAGS_FROM_EC2_META_DATA") == "true":
+        say("Fetching EC2 meta-data...")
+        time.sleep(METADATA_SECONDS)
+        say("Failed to find EC2 meta-data: deadline exceeded", "ERROR")
+
+
+JOB = r"""
+exec 0<>"$1" # opened by the leader of a session, it becomes the terminal on which programs ask
+shift
+stub_header() { printf '~~~ %s\n' "$1"; }
+stub_hook() {
+  [[ -f ${BUILDKITE_HOOKS_PATH:-}/$1 ]] || return 0
+  stub_header "Running agent $1 hook"
+  printf '\033[90m$\033[0m %s\n' "$BUILDKITE_HOOKS_PATH/$1"
+  source "$BUILDKITE_HOOKS_PATH/$1"
+}
+stub_end() {
+  stub_code=$?
+  trap - EXIT
+  ((stub_code == 0)) || printf '^^^ +++\n\033[31m%s\033[0m\n' "🚨 Error: The command exited with status $stub_code"
+  ((stub_code == 0)) || printf '^^^ +++\nuser command error: exit status %s\n' "$stub_code"
+  stub_hook pre-exit
+  exit $stub_code
+}
+stub_hook environment
+stub_header 'Preparing working directory'
+printf '\033[90m$\033[0m cd %s\n' "$PWD"
 if [[ ${BUILDKITE_SKIP_CHECKOUT:-} != true ]]; then git clone -q "$BUILDKITE_REPO" . || exit 94; fi
+stub_hook pre-command
+trap stub_end EXIT
+stub_header 'Running commands'
+printf '\033[90m$\033[0m %s\n' "${BUILDKITE_COMMAND%%$'\n'*}"
 eval "$BUILDKITE_COMMAND"
 """
 """What becomes of a job in order: the environment hook, the checkout, the command; all in one shell."""
@@ -175,12 +303,13 @@ def register(api, stop):
     try:
         session = api.insist(stop, "POST", "/register", body)
     except HttpError as error:
-        raise Ended(MISCONFIGURED, f"cannot register: {error}") from None
+        raise Ended(MISCONFIGURED, f"failed to register agent: {error}") from None
     if any(session.get(f"{name}_interval", 0) <= 0 for name in ("ping", "job_status", "heartbeat")):
         raise Ended(2, "panic: non-positive interval for NewTicker")
     api.endpoint = session.get("endpoint") or api.endpoint
     api.token = session["access_token"]
-    say(f"registered as {session['name']}")
+    stop.registered = True
+    say(f'Successfully registered agent "{session["name"]}" with tags [{", ".join(tags)}]')
     return session
 
 
@@ -188,8 +317,10 @@ def acquire(api, stop, job_id):
     try:
         return api.insist(stop, "PUT", f"/jobs/{job_id}/acquire")
     except HttpError as error:
-        code = NOT_ACQUIRABLE if error.status == 422 else OK
-        raise Ended(code, f"job {job_id} cannot be acquired: {error}") from None
+        if error.status == 422:
+            raise Ended(NOT_ACQUIRABLE, f'failed to acquire job "{job_id}": rejected: {error}') from None
+        say(f"Failed to acquire and run job: failed to acquire job: {error}", "ERROR")
+        return None
 
 
 class Log:
@@ -245,14 +376,17 @@ class Run:
         self._log = Log(self._api, job)
         self._status_seconds = float(session["job_status_interval"])
         self._heartbeat_seconds = float(session["heartbeat_interval"])
-        self._grace = seconds(("BUILDKITE_CANCEL_SIGNAL_TIMEOUT", "BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS"), 9.0)
+        self._grace = cancel_times()[0]
         self._cancelled_for = None
+        self._begins = True  # the next byte begins a line
+        self._terminal = -1
 
     def run(self):
         try:
             self._api.insist(None, "PUT", f"{self._path}/start", {"started_at": now()})
         except HttpError as error:
-            raise Ended(OK, f"the job cannot be started: {error}") from None
+            say(f"Failed to acquire and run job: failed to start job: {error}", "ERROR")
+            return
         process = self._execute()
         self._watch(process)
         code = process.wait()
@@ -266,11 +400,11 @@ class Run:
             outcome["signal"] = signal.Signals(-code).name
         if self._cancelled_for:
             outcome["signal_reason"] = self._cancelled_for
-        say(f"finishing with {outcome}")
+        say(f"Finished job {self._job['id']} with {outcome}")
         try:
             self._api.insist(None, "PUT", f"{self._path}/finish", outcome)
         except HttpError as error:
-            say(f"the job cannot be finished: {error}")
+            say(f"Failed to acquire and run job: failed to finish job: {error}", "ERROR")
 
     def _execute(self):
         env = {name: value for name, value in os.environ.items() if name != "BUILDKITE_AGENT_TOKEN"}
@@ -279,19 +413,22 @@ class Run:
         checkout = Path(setting("BUILDKITE_BUILD_PATH"), *(part.replace("/", "-") for part in parts if part))
         checkout.mkdir(parents=True, exist_ok=True)
         env["BUILDKITE_BUILD_CHECKOUT_PATH"] = str(checkout)
-        return subprocess.Popen(
-            ["bash", "-c", JOB],
+        self._terminal, slave = pty.openpty()
+        process = subprocess.Popen(
+            ["bash", "-c", JOB, "bash", os.ttyname(slave)],
             cwd=checkout,
             env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
             start_new_session=True,
         )
+        os.close(slave)
+        return process
 
     def _watch(self, process):
         """Pass output on, ask for the job's state, and end the command when it is cancelled."""
-        source = process.stdout.fileno()
+        source = self._terminal
         begun = time.monotonic()
         status_due, heartbeat_due = begun + self._status_seconds, begun + self._heartbeat_seconds
         kill_at = given_up_at = None
@@ -314,6 +451,7 @@ class Run:
                 self._cancelled_for = "agent_stop"
             if self._cancelled_for and kill_at is None:
                 say(f"cancelling: {self._cancelled_for}")
+                self._log.write(self._marked(b"\x1b[90m# Received cancellation signal, interrupting\x1b[0m\n"))
                 kill_at = moment + self._grace
                 send_group(process, signal.SIGTERM)
             if kill_at is not None and moment >= kill_at:
@@ -326,9 +464,20 @@ class Run:
         """Whatever the command says within a moment, to the log; True once it has closed its output."""
         if not select.select([source], [], [], LOOK_SECONDS)[0]:
             return False
-        data = os.read(source, 65_536)
-        self._log.write(data)
+        try:
+            data = os.read(source, 65_536)
+        except OSError:  # nothing holds the terminal's other side any more
+            return True
+        self._log.write(self._marked(data))
         return not data
+
+    def _marked(self, data):
+        """As it leaves the agent's own terminal, which adds a CR to each line, with the time before each line."""
+        mark = f"\x1b_bk;t={int(time.time() * 1000)}\x07".encode()
+        lines = re.findall(rb"[^\n]*\n|[^\n]+", data)
+        begins, self._begins = self._begins, data.endswith(b"\n")
+        marked = b"".join((mark if n or begins else b"") + line for n, line in enumerate(lines))
+        return marked.replace(b"\n", b"\r\n")
 
     def _ask(self):
         try:
@@ -356,29 +505,55 @@ def main(arguments):
     stop = Stop()
     if arguments != ["start"]:
         raise Ended(MISCONFIGURED, f"unknown arguments: {' '.join(arguments)}")
+    read_configuration()
+    show_banner()
+    cancel_times()
     setting("BUILDKITE_BUILD_PATH")
     job_id = setting("BUILDKITE_AGENT_ACQUIRE_JOB")
     api = Api(setting("BUILDKITE_AGENT_ENDPOINT", "https://agent.buildkite.com/v3"), registration_token())
     session = register(api, stop)
     try:
-        api.insist(stop, "POST", "/connect")
+        connect(api, stop)
+        if notices_sent := os.environ.get("AGENT_STUB_EXITS"):
+            raise Ended(int(notices_sent), "told to end without a job")
         heartbeat(api)
         job = acquire(api, stop, job_id)
-        Run(api, session, job, stop).run()
-        api.call("GET", "/ping")
-    except HttpError as error:
-        say(f"{error}")
+        if job is not None:
+            Run(api, session, job, stop).run()
+        try:
+            api.call("GET", "/ping")
+        except HttpError as error:
+            if error.status == 401:
+                raise Ended(MISCONFIGURED, f"failed to ping: {error}") from None
+            say(f"Failed to ping: {error}", "WARN")
     finally:
+        say("Disconnecting...")
         try:
             api.call("POST", "/disconnect")
+            say("Disconnected")
         except HttpError as error:
-            say(f"cannot disconnect: {error}")
+            say(f"cannot disconnect: {error}", "WARN")
     return OK
+
+
+def connect(api, stop):
+    """Tell Buildkite that the agent is there; each refusal may pass, ten times."""
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            api.insist(stop, "POST", "/connect")
+        except HttpError as error:
+            if left == 0:
+                raise Ended(MISCONFIGURED, f"failed to connect: {error}") from None
+            say(f"{error} (Attempt {TRIES - left}/{TRIES})", "WARN")
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except Ended as end:
-        say(str(end))
+        sys.stdout.flush()
+        sys.stderr.write(f"buildkite-agent: {'fatal' if end.code else 'note'}: {end}\n")
         sys.exit(end.code)

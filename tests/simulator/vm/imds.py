@@ -35,6 +35,7 @@ class MachineIdentity:
     zone: str
     instance_type: str = "c7g.large"
     image_id: str = "ami-00000000000000000"
+    life_cycle: str = "on-demand"
     partition: str = "aws"
     domain: str = "amazonaws.com"
 
@@ -166,6 +167,7 @@ class FakeImds:
                 separators=(",", " : "),
             ),
             "meta-data/instance-id": identity.instance_id,
+            "meta-data/instance-life-cycle": identity.life_cycle,
             "meta-data/instance-type": identity.instance_type,
             "meta-data/placement/availability-zone": identity.zone,
             "meta-data/placement/region": identity.region,

@@ -133,6 +133,7 @@ class Init:
         for variable, property_name, parent in (
             ("RUNTIME_DIRECTORY", "RuntimeDirectory", "run"),
             ("STATE_DIRECTORY", "StateDirectory", "var/lib"),
+            ("CACHE_DIRECTORY", "CacheDirectory", "var/cache"),
         ):
             if name := request.properties.get(property_name):
                 path = self._directory / parent / name

@@ -8,7 +8,9 @@ that would act on the machine. Every process carries the variable LOCAL_VM, so w
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -58,7 +60,9 @@ class LocalVm:
         directory: Path,
         process: subprocess.Popen[bytes],
         on_poweroff: Callable[[], None],
+        home: Path,
     ) -> None:
+        self._home = home
         self.marker = marker
         self.directory = directory
         self._process = process
@@ -99,6 +103,9 @@ class LocalVm:
         (directory / "bin" / "python3").symlink_to(Path(sys.executable).resolve())  # for the programs in shims/
         if agent_binary is not None:
             (directory / "bin" / "buildkite-agent").symlink_to(agent_binary.resolve())
+        # A real agent has a socket under its home, whose path may have 108 characters; a test's directory is longer.
+        home = Path(tempfile.gettempdir(), f"vm-{uuid.uuid4().hex[:12]}")
+        home.symlink_to(directory / "home")
         user_data = directory / "user-data"
         user_data.write_bytes(instance.user_data)
         user_data.chmod(0o700)
@@ -108,7 +115,7 @@ class LocalVm:
                 cwd=_REPOSITORY,
                 env={
                     "PATH": f"{HERE / 'shims'}:{directory / 'bin'}:{os.defpath}:/usr/sbin:/sbin",
-                    "HOME": str(directory / "home"),
+                    "HOME": str(home),
                     "LOCAL_VM_ROOT": str(directory),
                     "TMPDIR": str(directory / "tmp"),
                     "CONFIGURATION_DIRECTORY": str(directory / "etc" / "buildkite-agent"),
@@ -121,7 +128,7 @@ class LocalVm:
                 stderr=log,
                 start_new_session=True,
             )
-        vm = cls(marker=marker, directory=directory, process=process, on_poweroff=on_poweroff)
+        vm = cls(marker=marker, directory=directory, process=process, on_poweroff=on_poweroff, home=home)
         vm._watcher.start()
         return vm
 
@@ -161,6 +168,7 @@ class LocalVm:
                 with suppress(psutil.Error):
                     process.kill()
             psutil.wait_procs(left, timeout=1)
+        self._home.unlink(missing_ok=True)
         with self._lock:
             tell = not self._stopped
             self._ended.set()

@@ -4,15 +4,17 @@ Options and properties that this list does not know are refused, so a boot progr
 here acts on.
 """
 
+import re
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_IGNORED = frozenset({"After", "OOMPolicy", "Type", "User"})
+_IGNORED = frozenset({"After", "OOMPolicy", "OOMScoreAdjust", "Type", "User"})
 """The order is the newest first; all run as one user; nobody is short of memory."""
 
 _ACTED_UPON = frozenset(
     {
+        "CacheDirectory",
         "EnvironmentFile",
         "FailureAction",
         "IPAddressDeny",
@@ -111,7 +113,41 @@ def _next(words: Iterator[str], option: str) -> str:
         raise RefusedError(f"systemd-run: option '{option}' requires an argument") from None
 
 
+_ESCAPED = re.compile(r'\\(["\\`$])')
+_ASSIGNMENT = re.compile(
+    r"""[ \t]*([A-Za-z_][A-Za-z0-9_]*)=(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^"'\n\r]*))[ \t]*[\r\n]+""", re.DOTALL
+)
+
+
 def parse_environment_file(text: str) -> dict[str, str]:
-    """Read plain `NAME=value` lines, all that a careful writer puts into such a file."""
-    pairs = (line.partition("=") for line in text.splitlines() if line and not line.startswith("#"))
-    return {name: value for name, _, value in pairs}
+    """Read such a file as systemd does: quotes, and what backslashes mean in them or without, included.
+
+    Source: systemd.exec(5), EnvironmentFile=.
+
+    Raises:
+        RefusedError: something stands in it that is no assignment; systemd passes over it with a warning.
+    """
+    found: dict[str, str] = {}
+    rest = "".join(line for line in _lines(text) if not line.lstrip().startswith(("#", ";")))
+    while rest.strip():
+        assignment = _ASSIGNMENT.match(rest)
+        if assignment is None:
+            raise RefusedError(f"no assignment: {rest.partition(chr(10))[0]}")
+        name, double, single, bare = assignment.groups()
+        if double is not None:
+            found[name] = _ESCAPED.sub(r"\1", double)
+        else:
+            found[name] = single if single is not None else re.sub(r"\\(.)", r"\1", bare.strip())
+        rest = rest[assignment.end() :]
+    return found
+
+
+def _lines(text: str) -> list[str]:
+    """Whole assignments: a quoted value may go over several lines."""
+    whole: list[str] = []
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
+        if whole and len(re.findall(r'(?<!\\)(?:\\\\)*"', whole[-1])) % 2:
+            whole[-1] += line
+        else:
+            whole.append(line if line.endswith("\n") else f"{line}\n")
+    return whole

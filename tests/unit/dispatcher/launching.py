@@ -20,7 +20,7 @@ from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import SMALL, ByHand, ScriptedFleet, WatchedLedger, a_book
+from tests.unit.dispatcher.parts import SMALL, ByHand, ScriptedFleet, WatchedLedger, a_book, a_published_program
 from tests.unit.values import a_policy, a_run
 
 SECOND = timedelta(seconds=1)
@@ -59,6 +59,7 @@ class Room:
             room=LaunchRoom(in_flight=self.in_flight, prefetch=prefetch, policy=rules, telemetry=self.telemetry),
             answers=LaunchAnswers(ids=ids, telemetry=self.telemetry),
             deadline=LaunchDeadline(ledger=self.ledger, policy=rules, telemetry=self.telemetry),
+            program=a_published_program(self.ledger, self.clock, rules, RecordedTelemetry()),
             tokens=self.tokens,
             policy=rules,
             telemetry=self.telemetry,

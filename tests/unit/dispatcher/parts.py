@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.publish_program import PublishProgram
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
@@ -14,11 +15,13 @@ from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName, InstanceId, IntentId, QueueKey
 from agent_stack.domain.launching import Intent, LaunchOrder, LaunchOutcome
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.programs import VmProgram
 from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Vm
-from agent_stack.ports import Ledger, Task
+from agent_stack.ports import Clock, Ledger, Task, Telemetry
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, Store
+from tests.simulator.memory.programs import MemoryPrograms
 from tests.unit.values import a_vm
 
 ResultT = TypeVar("ResultT")
@@ -222,3 +225,16 @@ def a_prefetch(capacity: CapacityCache, policy: Policy) -> VmPrefetch:
     """A look at an EC2 without VMs."""
     fleet: Any = SimpleNamespace(describe=tuple)
     return VmPrefetch(fleet=fleet, workers=AtOnce(), capacity=capacity, policy=policy)
+
+
+def a_published_program(ledger: Ledger, clock: Clock, policy: Policy, telemetry: Telemetry) -> PublishProgram:
+    """The second stage of the boot program, which nothing keeps from being published."""
+    program = VmProgram(text="echo the second stage\n")
+    return PublishProgram(
+        programs=MemoryPrograms(clock=clock),
+        ledger=ledger,
+        program=program,
+        wanted=program.sha256,
+        policy=policy,
+        telemetry=telemetry,
+    )

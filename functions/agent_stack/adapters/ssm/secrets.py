@@ -28,7 +28,7 @@ class SsmSecrets:
             self._name,
             setting=SETTING,
             remedy="Create it as a SecureString that holds an agent token of your Buildkite cluster.",
-        ).strip()
+        ).strip(" \t\n\v\f\r")  # as infra/vm/values.sh reads it, too
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ConfigurationError(
                 setting=SETTING,

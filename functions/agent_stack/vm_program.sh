@@ -1,0 +1,594 @@
+PARAMETERS=(
+GIT_SSH_KEY_PARAMETER GIT_CREDENTIALS_PARAMETER JOB_ENVIRONMENT_PARAMETER SIGNING_KEY_PARAMETER VERIFICATION_KEY_PARAMETER
+)
+read_parameters() {
+local setting name settings=("${PARAMETERS[@]}") list missing=()
+local -A wanted=()
+[[ ${mail[credential_kind]} != agent-token ]] || settings+=(AGENT_TOKEN_PARAMETER)
+for setting in "${settings[@]}"; do
+name=$(parameter_of "$setting")
+[[ -z $name ]] || wanted[${name#/}]=$name
+done
+((${#wanted[@]})) || return 0
+printf -v list '"%s",' "${wanted[@]}"
+if ! aws ssm AmazonSSM.GetParameters "{\"Names\":[${list%,}],\"WithDecryption\":true}" "${PARAMETER_SECONDS:-120}"; then
+json "$answer" message || json "$answer" Message || field=$trouble
+fail "parameter ${wanted[*]} cannot be read: $error: $field"
+fi
+read_values "$answer"
+for name in "${wanted[@]}"; do
+[[ -v value[${name#/}] ]] || missing+=("$name")
+done
+((${#missing[@]} == 0)) || fail "parameter ${missing[*]} cannot be read: it is not there"
+}
+parameter_of() {
+local name=${!1:-}
+printf '%s' "${name//'{queue}'/"${mail[queue_key]}"}"
+}
+read_values() {
+local rest=$1 gap raw backslashes key='' name='' text='' colon='^[[:space:]]*:[[:space:]]*$'
+while [[ $rest == *'"'* ]]; do
+gap=${rest%%'"'*} rest=${rest#*'"'}
+[[ $gap != *'}'* ]] || keep_value
+raw=
+while :; do # up to the quote that no backslash escapes
+raw+=${rest%%'"'*} rest=${rest#*'"'}
+backslashes=${raw##*[!\\]}
+((${#backslashes} % 2)) || break
+raw+='"'
+done
+if [[ ! $gap =~ $colon ]]; then
+key=$raw
+elif [[ $key == Name ]]; then
+unescape "$raw" && name=$field
+elif [[ $key == Value ]]; then
+text=$raw
+fi
+done
+keep_value
+}
+keep_value() {
+[[ -n $name ]] || return 0
+unescape "$text" || refuse "$name" "$(lines_in "$field")" "holds a NUL character, which no program can be given"
+value[${name#/}]=$field
+name='' text=''
+}
+lines_in() {
+local ends=${1//[!$'\n']/}
+printf '%d' $((${#ends} + 1))
+}
+refuse() { fail "parameter $1, line $2 $3"; }
+in_lines() {
+text=${1//$'\r\n'/$'\n'}
+[[ -z $text || $text == *$'\n' ]] || text+=$'\n'
+}
+check_lines() {
+local line number=0
+while IFS= read -r line; do
+number=$((number + 1))
+[[ -z $line || $line == '#'* ]] && continue
+[[ $line =~ $3 ]] || refuse "$1" "$number" "is not $2"
+[[ ! $line =~ ${4:-^$} ]] || refuse "$1" "$number" "names a variable of the shell's own: ${line%%=*}"
+done <<<"${text%$'\n'}"
+}
+ENVIRONMENT_LINE='^[A-Za-z_][A-Za-z0-9_]*='
+SHELLS_OWN='^(BASHOPTS|BASH_VERSINFO|EUID|PPID|SHELLOPTS|UID)=' # which bash lets nobody set
+CREDENTIAL_LINE='^https?://[^@[:space:]]+@[^[:space:]]+$'
+read_job_environment() {
+in_lines "$2"
+check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE" "$SHELLS_OWN"
+}
+read_git_credentials() {
+in_lines "$2"
+check_lines "$1" "https://user:token@host" "$CREDENTIAL_LINE"
+}
+read_git_ssh_key() {
+in_lines "$2"
+[[ $text == '-----BEGIN '*'-----'$'\n'* ]] || refuse "$1" 1 "does not begin a private key (-----BEGIN … PRIVATE KEY-----)"
+}
+read_jwks() {
+local jwks='^[[:space:]]*[{].*"keys"'
+text=$2
+[[ $text =~ $jwks ]] || refuse "$1" 1 'does not begin a set of keys ({"keys": […]})'
+}
+one_word() {
+local word='^[[:space:]]*([!-~]+)[[:space:]]*$'
+[[ $1 =~ $word ]] && text=${BASH_REMATCH[1]}
+}
+fetch() {
+local actual
+download "$1" "$3" || fail "cannot download $1: $error"
+[[ -n $2 ]] || return 0
+actual=$(sha256sum <"$3")
+[[ ${actual%% *} == "$2" ]] || fail "checksum of $1 does not match"
+}
+download() {
+local until tries=0
+tick
+until=$((now + ${DOWNLOAD_SECONDS:-180}))
+while :; do
+tries=$((tries + 1))
+if get "$1" "$2.part" $((until - now)); then
+mv "$2.part" "$2"
+return
+fi
+rm -f "$2.part"
+[[ $status != 4?? || $status == 408 || $status == 429 ]] || return 1
+[[ $curl_code != 23 ]] || return 1 # nowhere to write it
+tick
+((now < until)) || return 1
+pause "$tries" "$((until - now))"
+tick
+done
+}
+get() {
+local signature=''
+if [[ $1 == s3://* ]]; then
+refresh_keys || { status='' curl_code=0 error='no role keys from instance metadata' && return 1; }
+signature="url = \"${endpoint[s3]}/${1#s3://}\"
+aws-sigv4 = \"aws:amz:$DEPLOYMENT_REGION:s3\"
+user = \"$key:$secret\"
+header = \"X-Amz-Security-Token: $session\"
+header = \"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\""
+else
+signature="url = \"$1\"
+location"
+fi
+status='' trouble='no room for the request' curl_code=0
+request <<CONFIG
+$signature
+connect-timeout = 5
+max-time = $3
+speed-limit = 1
+speed-time = 20
+output = "$2"
+CONFIG
+error="$status $trouble"
+((curl_code == 0)) && [[ $status == 200 ]]
+}
+read_facts() {
+local pair
+facts=()
+for pair in instance-id=instanceId instance-type=instanceType ami-id=imageId availability-zone=availabilityZone; do
+! json "$document" "${pair#*=}" || facts+=("aws:${pair%%=*}=$field")
+done
+! imds meta-data/instance-life-cycle || facts+=("aws:instance-life-cycle=$answer")
+}
+spare_units() {
+command -v apt-get >/dev/null || return 0
+install -D -m 0644 /dev/stdin /etc/needrestart/conf.d/agent-stack.conf \
+<<<"\$nrconf{override_rc}{qr(^agent-stack-)} = 0;"
+systemctl stop apt-daily.timer apt-daily-upgrade.timer || true # an image may lack them
+}
+ensure_user() {
+id "$AGENT_USER" >/dev/null 2>&1 ||
+useradd --system --user-group --create-home --home-dir /var/lib/buildkite-agent --shell /bin/bash "$AGENT_USER"
+install -d -m 0755 -o "$AGENT_USER" -g "$AGENT_USER" "$STATE/builds" "$STATE/plugins"
+}
+run_bootstrap() {
+local code=0
+[[ -n ${BOOTSTRAP_URL:-} ]] || return 0
+report preparing "bootstrap script" 3
+fetch "$BOOTSTRAP_URL" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
+chmod 0700 "$STATE/bootstrap"
+(
+echo 0 >/proc/self/oom_score_adj || true # what it starts is not to be spared as the boot program is
+umask 022 && HOME=/root exec setsid -w timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null
+) || code=$?
+((code == 0)) || fail "bootstrap script ended with code $code"
+}
+ensure_packages() {
+local name missing=() PACKAGES=${PACKAGES:-}
+for name in ${PACKAGES//,/ }; do
+command -v "$name" >/dev/null || missing+=("$name")
+done
+if ((${#missing[@]})); then
+report preparing "installing ${missing[*]}" 3
+if command -v dnf >/dev/null; then
+patiently dnf install -q -y "${missing[@]}" || fail "cannot install ${missing[*]}"
+else
+patiently apt-get -qq update || fail "package lists cannot be had"
+patiently apt-get -qq install -y --no-install-recommends "${missing[@]/%docker/docker.io}" || fail "cannot install ${missing[*]}"
+fi
+fi
+if [[ ,$PACKAGES, == *,docker,* ]]; then
+timeout 90 systemctl start docker || fail "docker cannot be started"
+fi
+}
+patiently() {
+local until tries=0
+tick
+until=$((now + 120))
+until DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 timeout 300 "$@" </dev/null >/dev/null; do
+tick
+((now < until)) || return 1
+pause "$((tries += 1))" 4
+done
+}
+ensure_agent() {
+local machine url expected
+agent=$(command -v buildkite-agent) && return
+report agent_installing "$AGENT_VERSION" 3
+machine=$(uname -m)
+case $machine in
+x86_64) machine=amd64 ;;
+aarch64) machine=arm64 ;;
+*) fail "no agent for machine type $machine" ;;
+esac
+url=$AGENT_DOWNLOAD_URL/$AGENT_VERSION/buildkite-agent-linux-$machine
+agent=$STATE/bin/buildkite-agent
+install -d -m 0755 "$STATE/bin"
+fetch "$url.sha256" "" "$agent.sha256"
+read -r expected _ <"$agent.sha256" || true # its last newline may be missing
+[[ $expected =~ ^[0-9a-f]{64}$ ]] || fail "checksum of $url is not published"
+fetch "$url" "$expected" "$agent.new"
+chmod 0755 "$agent.new"
+mv "$agent.new" "$agent"
+}
+confine_job() {
+local uid
+if [[ ${JOB_SUDO:-} == allowed ]]; then
+install -m 0440 /dev/stdin /etc/sudoers.d/agent-stack <<<"$AGENT_USER ALL=(ALL) NOPASSWD: ALL"
+fi
+if [[ ${JOB_DOCKER:-} == allowed ]] && command -v docker >/dev/null; then
+usermod --append --groups docker "$AGENT_USER" || say "there is a docker command, and no group of that name"
+fi
+[[ ${JOB_METADATA:-blocked} == blocked ]] || return 0
+uid=$(id -u "$AGENT_USER") && ip rule add prohibit to 169.254.169.254/32 uidrange "$uid-$uid" ||
+fail "metadata cannot be kept from the job's user"
+[[ ! -d /proc/sys/net/ipv6 ]] || ip -6 rule add prohibit to fd00:ec2::254/128 uidrange "$uid-$uid" ||
+fail "metadata cannot be kept from the job's user over IPv6"
+}
+install_hooks() {
+install -d -m 0755 "${HOOKS%/*}" "$HOOKS"
+if [[ -n ${HOOKS_URL:-} ]]; then
+fetch "$HOOKS_URL" "${HOOKS_SHA256:-}" "$STATE/hooks.tar.gz"
+timeout 60 tar -xzf "$STATE/hooks.tar.gz" -C "$HOOKS" --no-same-owner || fail "hooks bundle cannot be unpacked"
+chmod -R u=rwX,go=rX "$HOOKS"
+fi
+[[ ! -f $HOOKS/environment ]] || mv "$HOOKS/environment" "$HOOKS/environment.operator"
+environment_hook | install -m 0755 /dev/stdin "$HOOKS/environment"
+}
+environment_hook() {
+cat <<'HOOK'
+#!/usr/bin/env bash
+agent_stack_run() { setsid -w timeout --kill-after=2 "$@"; }
+agent_stack_spare_the_agent_only() {
+local pid=$$ parent adjusted
+while read -r adjusted <"/proc/$pid/oom_score_adj" && ((adjusted < 0)); do
+parent=$(sed -n 's/^PPid:[[:space:]]*//p' "/proc/$pid/status")
+{ read -r adjusted <"/proc/$parent/oom_score_adj" && ((adjusted < 0)); } || break
+echo 0 >"/proc/$pid/oom_score_adj" || break
+pid=$parent
+done
+} 2>/dev/null
+agent_stack_spare_the_agent_only
+if [[ -n ${AGENT_STACK_PRIVATE:-} ]]; then
+rm -f "$AGENT_STACK_PRIVATE/token" # the agent has registered with it
+if [[ -f $AGENT_STACK_PRIVATE/environment ]]; then
+while IFS= read -r agent_stack_line; do
+[[ ! $agent_stack_line =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || export "${agent_stack_line?}"
+done <"$AGENT_STACK_PRIVATE/environment"
+unset agent_stack_line
+fi
+if [[ -f $AGENT_STACK_PRIVATE/git-ssh-key ]]; then
+SSH_AUTH_SOCK=${SSH_AUTH_SOCK:-} agent_stack_run 5 ssh-add -l </dev/null >/dev/null 2>&1
+(($? < 2)) || eval "$(agent_stack_run 5 ssh-agent -s </dev/null)" >/dev/null
+SSH_ASKPASS_REQUIRE=never DISPLAY='' agent_stack_run 10 ssh-add -q "$AGENT_STACK_PRIVATE/git-ssh-key" </dev/null ||
+echo "agent-stack: the key of GitSshKeyParameter could not be loaded" >&2
+rm -f "$AGENT_STACK_PRIVATE/git-ssh-key"
+if [[ -z ${GIT_SSH_COMMAND:-}${GIT_SSH:-} ]]; then
+export GIT_SSH_COMMAND='ssh -o StrictHostKeyChecking=accept-new -o BatchMode=yes'
+fi
+fi
+if [[ -f $AGENT_STACK_PRIVATE/git-credentials ]]; then
+agent_stack_count=${GIT_CONFIG_COUNT:-0}
+export "GIT_CONFIG_KEY_$agent_stack_count=credential.helper"
+export "GIT_CONFIG_VALUE_$agent_stack_count=store --file=$AGENT_STACK_PRIVATE/git-credentials"
+export GIT_CONFIG_COUNT=$((agent_stack_count + 1))
+unset agent_stack_count
+fi
+if [[ -d $AGENT_STACK_PRIVATE/docker ]]; then
+if [[ ! -f ${DOCKER_CONFIG:-$HOME/.docker}/config.json ]]; then
+if [[ -n ${DOCKER_CONFIG:-} ]]; then
+mkdir -p "$DOCKER_CONFIG" && cp "$AGENT_STACK_PRIVATE/docker/config.json" "$DOCKER_CONFIG/config.json"
+else
+export DOCKER_CONFIG=$AGENT_STACK_PRIVATE/docker
+fi
+elif [[ $(<"$AGENT_STACK_PRIVATE/docker/config.json") =~ \"([^\"]+)\":\{\"auth\":\"([^\"]+)\" ]]; then
+base64 -d <<<"${BASH_REMATCH[2]}" | cut -d: -f2- |
+agent_stack_run 20 docker login --username AWS --password-stdin "${BASH_REMATCH[1]}" >/dev/null 2>&1 ||
+echo "agent-stack: docker could not be logged in to ${BASH_REMATCH[1]}" >&2
+fi
+fi
+fi
+if [[ -n ${AGENT_STACK_ARTIFACT_BUCKET:-} && -z ${BUILDKITE_ARTIFACT_UPLOAD_DESTINATION:-} ]]; then
+export BUILDKITE_S3_ACL=${BUILDKITE_S3_ACL:-bucket-owner-full-control}
+BUILDKITE_ARTIFACT_UPLOAD_DESTINATION=s3://$AGENT_STACK_ARTIFACT_BUCKET
+BUILDKITE_ARTIFACT_UPLOAD_DESTINATION+=/$BUILDKITE_PIPELINE_ID/$BUILDKITE_BUILD_ID/$BUILDKITE_JOB_ID
+export BUILDKITE_ARTIFACT_UPLOAD_DESTINATION
+fi
+unset -f agent_stack_run agent_stack_spare_the_agent_only
+if [[ -f ${BASH_SOURCE%/*}/environment.operator ]]; then
+source "${BASH_SOURCE%/*}/environment.operator"
+fi
+HOOK
+}
+fetch_private() {
+install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE"
+read_parameters
+leave GIT_SSH_KEY_PARAMETER read_git_ssh_key git-ssh-key
+check_ssh_key
+leave GIT_CREDENTIALS_PARAMETER read_git_credentials git-credentials
+leave JOB_ENVIRONMENT_PARAMETER read_job_environment environment
+leave SIGNING_KEY_PARAMETER read_jwks signing-key.json
+leave VERIFICATION_KEY_PARAMETER read_jwks verification-key.json
+if [[ ${mail[credential_kind]} == agent-token ]]; then
+local name
+name=$(parameter_of AGENT_TOKEN_PARAMETER)
+one_word "${value[${name#/}]:-}" || fail "parameter $name holds no agent token: one word, no quotes"
+agent_token=$text
+fi
+[[ ${ECR_LOGIN:-} != account ]] || log_in_to_ecr
+}
+leave() {
+local name text=''
+name=$(parameter_of "$1")
+[[ -n $name ]] || return 0
+"$2" "$name" "${value[${name#/}]}"
+printf '%s' "$text" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/$3"
+}
+check_ssh_key() {
+[[ -f $PRIVATE/git-ssh-key ]] && command -v ssh-keygen >/dev/null || return 0
+timeout 10 setsid -w ssh-keygen -y -P '' -f "$PRIVATE/git-ssh-key" </dev/null >/dev/null 2>&1 ||
+fail "parameter $(parameter_of GIT_SSH_KEY_PARAMETER) holds a private key that is damaged or has a passphrase"
+}
+log_in_to_ecr() {
+aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
+fail "registry login cannot be had: $error"
+json "$answer" authorizationToken && local login=$field
+json "$answer" proxyEndpoint
+install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker"
+printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
+install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"
+}
+JOURNAL=$STATE/journal.log
+LINES_A_REQUEST=200 # of at most 1,000 characters: well under the API's megabyte
+ship_logs() {
+[[ -n ${LOG_GROUP:-} && -n ${instance_id:-} && -d $STATE ]] || return 0
+if [[ -z ${sent[stream]:-} ]]; then
+logs CreateLogStream "" "$1" || [[ $error == ResourceAlreadyExistsException ]] || return 0
+sent[stream]=1
+fi
+ship_file "$BOOT_LOG" "$1"
+ship_file "$JOURNAL" "$1"
+ship_file "$LOG" "$1"
+}
+keep_journal() {
+[[ -n ${LOG_GROUP:-} && -d $STATE && ! -e $JOURNAL ]] || return 0
+timeout 10 journalctl --boot --no-pager --quiet --output=short-iso --lines=500 </dev/null >"$JOURNAL" 2>/dev/null || true
+}
+ship_file() {
+local from=${sent[$1]:-0} lines text events now_ms line
+[[ -s $1 ]] || return 0
+while :; do
+mapfile -t lines < <(tail -n "+$((from + 1))" "$1" | head -n "$LINES_A_REQUEST")
+((${#lines[@]})) || return 0
+now_ms=$(date +%s%3N) events=
+for line in "${lines[@]}"; do
+text=${line//[^[:print:]]/ } text=${text:0:1000}
+[[ -z ${credential:-} ]] || text=${text//"$credential"/***}
+text=${text//\\/\\\\} text=${text//\"/\\\"}
+events+="${events:+,}{\"timestamp\":$now_ms,\"message\":\"${text:- }\"}"
+done
+logs PutLogEvents ",\"logEvents\":[$events]" "$2" || return 0
+from=$((from + ${#lines[@]})) sent[$1]=$from
+done
+}
+logs() {
+aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" "$3" ||
+{ [[ $error == ResourceAlreadyExistsException ]] || printf 'agent-stack: logs not shipped: %s\n' "$error" && false; }
+}
+take_credential() {
+local give_up_at=
+until update credential UPDATED_OLD "REMOVE credential SET stage = :stage, stage_seconds = :seconds" \
+credential_taken "" 20; do
+[[ $error == ConditionalCheckFailedException ]] || fail "credential cannot be taken: $error"
+tick
+if [[ -z $give_up_at ]]; then
+if ((tries == 1)); then
+say "credential is already taken"
+exit 0
+fi
+give_up_at=$((now + 60))
+report credential_lost "" 10
+elif ((now >= give_up_at)); then
+say "credential was lost and not given again"
+exit 0
+fi
+sleep 1
+done
+json "$answer" credential && credential=$field
+[[ ${mail[credential_kind]} == job-token ]] || credential=$agent_token
+one_word "$credential" || fail "credential is malformed"
+credential=$text
+}
+declare -gA told=() # by name; what comes later wins
+CLEANUP_SECONDS=20 # for the agent, past the job's grace: the rest of the log, and the job's end
+write_environment() {
+local name settings
+set_grace
+told[BUILDKITE_AGENT_TOKEN]=file://$PRIVATE/token
+told[BUILDKITE_AGENT_ACQUIRE_JOB]=${mail[job_id]}
+told[BUILDKITE_AGENT_ENDPOINT]=${mail[endpoint]}
+told[BUILDKITE_AGENT_NAME]=${mail[agent_name]:-${arn##*/}}
+told[BUILDKITE_AGENT_SPAWN]=1
+told[BUILDKITE_BUILD_PATH]=$STATE/builds
+told[BUILDKITE_HOOKS_PATH]=$HOOKS
+told[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
+told[AGENT_STACK_PRIVATE]=$PRIVATE
+told[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
+told[AWS_REGION]=$DEPLOYMENT_REGION
+told[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
+[[ ${AGENT_CONFIG_FILE:-ignored} == image ]] || told[BUILDKITE_AGENT_CONFIG]=/dev/null
+for name in SIGNING VERIFICATION; do
+[[ ! -f $PRIVATE/${name,,}-key.json ]] || told[BUILDKITE_AGENT_${name}_JWKS_FILE]=$PRIVATE/${name,,}-key.json
+done
+for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+[[ -z ${PROXY:-} ]] || told[$name]=${!name}
+done
+tell_if_set BUILDKITE_AGENT_EXPERIMENT "${AGENT_EXPERIMENTS:-}"
+tell_if_set BUILDKITE_ALLOWED_REPOSITORIES "${ALLOWED_REPOSITORIES:-}"
+tell_if_set BUILDKITE_ALLOWED_PLUGINS "${ALLOWED_PLUGINS:-}"
+[[ ${AGENT_TRACING:-none} == none ]] || told[BUILDKITE_TRACING_BACKEND]=$AGENT_TRACING
+settings=$(printf '%s' "${AGENT_ENVIRONMENT:-}" | base64 -d && printf .) || fail "AGENT_ENVIRONMENT is not base64"
+take_settings "$settings"
+both_names
+told[BUILDKITE_AGENT_TAGS]=$(agent_tags)
+redact
+for name in "${!told[@]}"; do
+quoted "${told[$name]}"
+printf '%s="%s"\n' "$name" "$field"
+done >"$ENVIRONMENT"
+}
+tell_if_set() { [[ -z $2 ]] || told[$1]=$2; }
+set_grace() {
+local most=$((${CANCEL_GRACE_SECONDS:-120} - 5)) cleanup=$CLEANUP_SECONDS
+job_grace=${JOB_GRACE_SECONDS:-60}
+if ((job_grace + cleanup > most)); then # a tracker that waits less has the last word
+cleanup=$((most / 4 > 0 ? most / 4 : 1))
+job_grace=$((most - cleanup > 0 ? most - cleanup : 1))
+fi
+grace=$((job_grace + cleanup))
+told[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace # version 3
+told[BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS]=$job_grace
+told[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s # version 4
+told[BUILDKITE_CANCEL_CLEANUP_TIMEOUT]=${cleanup}s
+}
+take_settings() {
+local line part name='' setting='^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)=(.*)$' text number=0 parts
+text=${1%.}
+text=${text//$'\r\n'/$'\n'}
+while IFS= read -r line; do
+number=$((number + 1)) name=''
+[[ -n $line ]] || continue
+parts=("$line")
+[[ $text == *$'\n'* ]] || mapfile -t -d , parts < <(printf '%s,' "$line")
+for part in "${parts[@]}"; do
+if [[ $part =~ $setting ]]; then
+name=${BASH_REMATCH[1]}
+told[$name]=${BASH_REMATCH[2]}
+elif [[ -n $name ]]; then
+told[$name]+=,$part
+else
+fail "parameter AgentEnvironment, line $number is not NAME=value"
+fi
+done
+done <<<"$text"
+}
+both_names() {
+[[ ${told[BUILDKITE_TRACING_BACKEND]:-} != opentelemetry ]] || told[BUILDKITE_OPENTELEMETRY_TRACING]=true
+[[ ${told[BUILDKITE_OPENTELEMETRY_TRACING]:-} != true ]] || told[BUILDKITE_TRACING_BACKEND]=opentelemetry
+same_as BUILDKITE_TRACING_SERVICE_NAME BUILDKITE_TELEMETRY_SERVICE_NAME
+same_as BUILDKITE_DISABLE_GIT_SUBMODULES BUILDKITE_NO_GIT_SUBMODULES
+}
+same_as() {
+[[ -v told[$1] || ! -v told[$2] ]] || told[$1]=${told[$2]}
+[[ ! -v told[$1] || -v told[$2] ]] || told[$2]=${told[$1]}
+}
+agent_tags() {
+local tags=${mail[queue_key]:+queue=${mail[queue_key]},}${mail[agent_tags]:+${mail[agent_tags]},} fact
+for fact in "${facts[@]}"; do
+tags+=$fact,
+done
+tags+=${told[BUILDKITE_AGENT_TAGS]:-}
+printf '%s' "${tags%,}"
+}
+redact() {
+local own='*_PASSWORD,*_SECRET,*_TOKEN,*_PRIVATE_KEY,*_SSH_KEY,*_ACCESS_KEY,*_SECRET_KEY,*_CONNECTION_STRING,*_API_KEY'
+[[ -z ${REDACTED_VARIABLES:-} ]] || told[BUILDKITE_REDACTED_VARS]=${told[BUILDKITE_REDACTED_VARS]:-$own},$REDACTED_VARIABLES
+}
+quoted() {
+field=${1//\\/\\\\}
+field=${field//\"/\\\"}
+field=${field//\$/\\\$}
+field=${field//\`/\\\`}
+}
+DETAIL_BYTES=280 # of what the tracker reads of a report, the code apart
+start_agent() {
+local isolated=()
+if [[ ${JOB_METADATA:-blocked} == blocked ]]; then
+isolated=(-p IPAddressDeny=169.254.169.254 -p IPAddressDeny=fd00:ec2::254)
+fi
+printf '%s' "$credential" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"
+systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_USER" \
+-p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=$((grace + 15)) \
+-p OOMPolicy=continue -p OOMScoreAdjust=-900 -p After="network-online.target $BOOT_UNIT.service" \
+-p StandardOutput=append:"$LOG" -p StandardError=append:"$LOG" "${isolated[@]}" "$agent" start &
+waiter=$!
+until systemctl is-active --quiet "$AGENT_UNIT" || ! kill -0 "$waiter" 2>/dev/null; do sleep 0.1; done
+rm -f "$ENVIRONMENT"
+systemctl is-active --quiet "$AGENT_UNIT" || return 0 # ended already, or never began: report_exit tells which
+ran=1
+say "agent started"
+report agent_started "" 3
+keep_journal
+}
+stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || true; }
+watch_agent() {
+local noticed=0 shipped=0
+while kill -0 "$waiter" 2>/dev/null; do
+sleep "${SPOT_POLL_SECONDS:-5}" &
+wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
+if ((!noticed)) && imds meta-data/spot/instance-action; then
+noticed=1
+say "spot notice: $answer"
+stop_agent # first: the job has the time that is left
+report spot_notice "$answer" 3
+fi
+tick
+if ((now - shipped >= 10)); then
+shipped=$now
+ship_logs 0
+fi
+done
+}
+report_exit() {
+local code=0 said
+wait "$waiter" || code=$?
+trap '' HUP INT TERM
+if ((code && !ran)) && [[ ! -s $LOG ]]; then
+waiter='' # it never ran
+fail "agent cannot be started: code $code"
+fi
+said=$(last_words)
+say "agent exited with code $code $said"
+report agent_exited "$code $said" 20
+}
+last_words() {
+local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'
+said=$(tail -n 40 "$LOG" 2>/dev/null | sed -E -e $'s/\e\\[[0-9;]*[A-Za-z]//g' -e 's/\r$//' \
+-e 's/^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} +//' -e '/^ *$/d' -e '/^INFO +Disconnect/d')
+! grep -Eq "$banner" <<<"$said" || said=$(sed -E "1,/$banner/d" <<<"$said")
+wrong=$(grep -Ev '^(DEBUG|INFO|NOTICE) ' <<<"$said") || wrong=$said
+said=${wrong//"$credential"/***}
+said=${said//[^[:print:]]/ }
+((${#said} <= DETAIL_BYTES)) || said=...${said: -DETAIL_BYTES}
+printf '%s' "$said"
+}
+run_job() {
+read_facts
+spare_units
+ensure_user
+run_bootstrap
+ensure_packages
+ensure_agent
+confine_job
+install_hooks
+fetch_private
+write_environment
+take_credential
+start_agent
+watch_agent
+report_exit
+}

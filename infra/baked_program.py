@@ -1,0 +1,57 @@
+"""The boot program's second stage in baked images: a component of the image, generated into infra/image.yaml.
+
+A VM of such an image finds it by its hash and asks nobody. An image that was baked with another version of the stack
+has another one; its VMs do not find theirs and read it from the table.
+"""
+
+import base64
+import gzip
+import re
+
+from infra.user_data import ROOT, program_sha256, second_stage
+
+IMAGE = ROOT / "infra" / "image.yaml"
+BEGIN = "  # program: begin (generated from infra/vm by scripts/generate)\n"
+END = "  # program: end\n"
+DIRECTORY = "/var/cache/agent-stack"  # systemd's CacheDirectory of the boot unit
+MAX_DATA_CHARACTERS = 16_000  # source: Image Builder's CreateComponent
+_NAME = re.compile(r"(\$\{Name\}-(?:program-)?)[0-9a-f]{12}\b")
+
+
+def generated(template: str) -> str:
+    """infra/image.yaml with its component written anew; a packed program that says the same is kept.
+
+    Raises:
+        ValueError: it lost its marks, or the component would be too long.
+    """
+    before, begin, rest = template.partition(BEGIN)
+    current, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{IMAGE.name} has lost the lines {BEGIN.strip()!r} and {END.strip()!r}")
+    packed = next(iter(re.findall(r"[A-Za-z0-9+/=]{200,}", current)), "")
+    if not packed or gzip.decompress(base64.b64decode(packed)).decode() != second_stage():
+        packed = base64.b64encode(gzip.compress(second_stage().encode(), mtime=0)).decode()
+    component = f"""\
+  Program:
+    Type: AWS::ImageBuilder::Component
+    Properties:
+      Name: !Sub ${{Name}}-program-{program_sha256()[:12]}
+      Version: 1.0.0
+      Platform: Linux
+      Data: |
+        name: program
+        schemaVersion: 1.0
+        phases:
+          - name: build
+            steps:
+              - name: Program
+                action: ExecuteBash
+                inputs:
+                  commands:
+                    - install -d -m 0755 {DIRECTORY}
+                    - echo {packed} | base64 -d >{DIRECTORY}/{program_sha256()}.gz
+"""
+    if len(component) > MAX_DATA_CHARACTERS:
+        raise ValueError(f"the component would have {len(component)} characters; Image Builder takes 16,000")
+    whole = f"{before}{begin}{component}{end}{after}"
+    return _NAME.sub(lambda found: f"{found[1]}{program_sha256()[:12]}", whole)

@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# The boot program's second stage: prepares the VM, takes the credential, runs one agent and tells its end.
+
+# shellcheck source=values.sh
+source "${BASH_SOURCE%/*}/values.sh"
+# shellcheck source=downloads.sh
+source "${BASH_SOURCE%/*}/downloads.sh"
+# shellcheck source=prepare.sh
+source "${BASH_SOURCE%/*}/prepare.sh"
+# shellcheck source=private.sh
+source "${BASH_SOURCE%/*}/private.sh"
+# shellcheck source=logs.sh
+source "${BASH_SOURCE%/*}/logs.sh"
+# shellcheck source=credential.sh
+source "${BASH_SOURCE%/*}/credential.sh"
+# shellcheck source=environment.sh
+source "${BASH_SOURCE%/*}/environment.sh"
+# shellcheck source=agent.sh
+source "${BASH_SOURCE%/*}/agent.sh"
+
+# The credential is taken last: nothing that fails before it has cost it, and the job can go to another VM at once.
+run_job() {
+  read_facts
+  spare_units
+  ensure_user
+  run_bootstrap
+  ensure_packages
+  ensure_agent
+  confine_job
+  install_hooks
+  fetch_private
+  write_environment
+  take_credential
+  start_agent
+  watch_agent
+  report_exit
+}

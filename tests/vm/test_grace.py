@@ -1,0 +1,87 @@
+"""What a job gets when its VM has to go: time to end, and its log arrives, with both versions of the agent."""
+
+import os
+import re
+
+import pytest
+
+from tests.vm.harness import VmHarness, wait_for
+
+pytestmark = pytest.mark.e2e
+
+REAL = bool(os.environ.get("BUILDKITE_AGENT_BINARY"))
+VERSIONS = ["4"] if REAL else ["3", "4"]
+SAVES = "trap 'sleep 2; echo saved; exit 7' TERM; echo started; while :; do sleep 0.1; done"
+DEAF = "trap '' TERM; echo started; while :; do sleep 0.1; done"
+PROBE = "#!/bin/bash\nenv | grep -E '^BUILDKITE_(CANCEL|SIGNAL)' | sort; exit 3\n"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_job_has_its_grace_when_ec2_takes_the_vm_and_its_log_arrives(harness: VmHarness, version: str) -> None:
+    job_id, token = harness.reserve(SAVES)
+    harness.fill("i-0701", job_id, token)
+    vm = harness.boot("i-0701", header={"JOB_GRACE_SECONDS": "8"}, environment={"AGENT_STUB_VERSION": version})
+    wait_for(lambda: "started" in harness.output(job_id))
+    harness.interrupt("i-0701")
+    harness.ended(vm)
+    assert harness.output(job_id).endswith("saved\n")
+    assert harness.buildkite.job(job_id).signal_reason == "agent_stop"
+    steps = harness.steps(vm)
+    stop = next(number for number, step in enumerate(steps) if step.startswith("systemctl kill"))
+    assert stop < steps.index("dynamodb:UpdateItem spot_notice")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_job_that_does_not_end_is_killed_after_its_grace_and_its_log_arrives(
+    harness: VmHarness, version: str
+) -> None:
+    job_id, token = harness.reserve(DEAF)
+    harness.fill("i-0702", job_id, token)
+    vm = harness.boot("i-0702", header={"JOB_GRACE_SECONDS": "2"}, environment={"AGENT_STUB_VERSION": version})
+    wait_for(lambda: "started" in harness.output(job_id))
+    harness.interrupt("i-0702")
+    harness.ended(vm)
+    job = harness.buildkite.job(job_id)
+    assert (job.state, harness.output(job_id)) == ("finished", "started\n")
+    assert harness.mail("i-0702")["stage"] == "agent_exited"
+
+
+def test_a_lifetime_that_is_over_and_a_reboot_give_the_grace_too(harness: VmHarness) -> None:
+    job_id, token = harness.reserve(SAVES)
+    harness.fill("i-0703", job_id, token)
+    vm = harness.boot("i-0703", header={"MAX_LIFETIME_SECONDS": "6", "JOB_GRACE_SECONDS": "8"})
+    harness.ended(vm)
+    assert harness.output(job_id).startswith("started\n")
+    assert harness.output(job_id).endswith("saved\n")
+    assert harness.mail("i-0703")["stage"] == "agent_exited"
+
+
+@pytest.mark.parametrize(("cancel", "wanted"), [("120", "60"), ("86400", "60"), ("40", "15"), ("10", "4"), ("0", "1")])
+def test_the_grace_ends_before_the_tracker_ends_the_vm(harness: VmHarness, cancel: str, wanted: str) -> None:
+    """CancelGraceSeconds is the tracker's; an agent that still waits then would take its log with it."""
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0704", job_id, token)
+    header = {"CANCEL_GRACE_SECONDS": cancel, "JOB_GRACE_SECONDS": "60"}
+    vm = harness.boot("i-0704", agent=None, files={"bin/buildkite-agent": PROBE}, header=header)
+    harness.ended(vm)
+    said = dict(line.split("=") for line in (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines())
+    job, cleanup = (int(said[f"BUILDKITE_CANCEL_{name}_TIMEOUT"].removesuffix("s")) for name in ("SIGNAL", "CLEANUP"))
+    assert said["BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS"] == str(job)
+    assert said["BUILDKITE_CANCEL_GRACE_PERIOD"] == str(job + cleanup)
+    assert job + cleanup + 1 <= max(int(cancel), 3)
+    assert job >= int(wanted)
+    (started,) = (line for line in vm.effects() if " agent-stack-agent " in line)
+    stop = re.search(r"TimeoutStopSec=(\d+)", started)
+    assert stop is not None
+    assert int(stop[1]) > job + cleanup + 1
+
+
+def test_the_longest_grace_fits_into_a_spot_notice() -> None:
+    """Two minutes, of which we know after the pause between two looks and the time that one may take."""
+    from infra.user_data import TEMPLATE, VM  # noqa: PLC0415  (of this test alone)
+
+    parameter = re.search(r"JobGraceSeconds:\n.*?MaxValue: (\d+)", TEMPLATE.read_text(), re.DOTALL)
+    cleanup = re.search(r"^CLEANUP_SECONDS=(\d+)", (VM / "environment.sh").read_text(), re.MULTILINE)
+    assert parameter is not None
+    assert cleanup is not None
+    assert int(parameter[1]) + int(cleanup[1]) + 1 + 5 + 10 <= 120

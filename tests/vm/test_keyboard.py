@@ -1,0 +1,126 @@
+"""Nothing waits for a keyboard, and what the job has set already is added to."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.simulator.buildkite import Step
+from tests.vm.harness import VmHarness
+from tests.vm.test_private_work import keep, yard_key
+
+pytestmark = pytest.mark.e2e
+
+ASKS = "#!/bin/bash\n[[ $1 != -l ]] || exit 2\nread -r answer </dev/tty || exit 1\n"
+KEY = {"GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key"}
+
+
+def key_with_passphrase(directory: Path) -> str:
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", directory / "locked"],
+        check=True,
+        capture_output=True,
+    )
+    return (directory / "locked").read_text()
+
+
+@pytest.mark.parametrize("damage", ["passphrase", "cut"])
+def test_a_key_that_cannot_be_used_is_refused_before_the_credential(
+    harness: VmHarness, tmp_path: Path, damage: str
+) -> None:
+    key = key_with_passphrase(tmp_path) if damage == "passphrase" else yard_key(tmp_path / "none")[:200]
+    keep(harness, "/private/default/ssh-key", key)
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0801", job_id, token)
+    vm = harness.boot("i-0801", header=KEY)
+    harness.ended(vm)
+    assert "parameter /private/default/ssh-key holds a private key" in harness.mail("i-0801")["detail"]
+    assert "credential" in harness.mail("i-0801")
+
+
+def test_a_key_with_a_windows_editors_line_ends_is_used(harness: VmHarness, tmp_path: Path) -> None:
+    keep(harness, "/private/default/ssh-key", yard_key(tmp_path / "none").rstrip("\n").replace("\n", "\r\n"))
+    job_id, token = harness.reserve("ssh-add -l | cut -d' ' -f3; ssh-agent -k >/dev/null")
+    harness.fill("i-0802", job_id, token)
+    vm = harness.boot("i-0802", header=KEY)
+    harness.ended(vm)
+    assert harness.output(job_id) == "of-the-tests\n"
+
+
+def test_a_program_of_our_hook_that_asks_gets_no_answer_and_the_job_goes_on(harness: VmHarness, tmp_path: Path) -> None:
+    """The hook runs behind a terminal, on which such a program would wait for ever."""
+    keep(harness, "/private/default/ssh-key", yard_key(tmp_path / "none"))
+    job_id, token = harness.reserve("echo went on; ssh-agent -k >/dev/null")
+    harness.fill("i-0803", job_id, token)
+    vm = harness.boot("i-0803", header=KEY, files={"bin/ssh-add": ASKS})
+    harness.ended(vm)
+    assert harness.output(job_id) == "went on\n"
+    assert "could not be loaded" in harness.buildkite.job(job_id).log
+
+
+def test_a_program_of_the_boot_program_that_hangs_is_ended(harness: VmHarness, tmp_path: Path) -> None:
+    keep(harness, "/private/default/ssh-key", yard_key(tmp_path / "none"))
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0804", job_id, token)
+    vm = harness.boot("i-0804", header=KEY, files={"bin/ssh-keygen": "#!/bin/sh\nexec sleep 600\n"})
+    harness.ended(vm)
+    assert harness.mail("i-0804")["stage"] == "failed"
+
+
+def test_the_jobs_git_settings_are_added_to(harness: VmHarness) -> None:
+    keep(harness, "/private/git-credentials", "https://x-token:s3cr3t@git.example")
+    environment = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "user.name",
+        "GIT_CONFIG_VALUE_0": "of the job",
+        "BUILDKITE_SKIP_CHECKOUT": "true",
+    }
+    command = (
+        "git config user.name; printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill | grep password"
+    )
+    job_id, token = harness.reserve(Step(command=command, env=environment))
+    harness.fill("i-0805", job_id, token)
+    vm = harness.boot("i-0805", header={"GIT_CREDENTIALS_PARAMETER": "/private/git-credentials"})
+    harness.ended(vm)
+    assert harness.output(job_id) == "of the job\npassword=s3cr3t\n"
+
+
+def test_the_jobs_ssh_command_and_agent_stay(harness: VmHarness, tmp_path: Path) -> None:
+    keep(harness, "/private/default/ssh-key", yard_key(tmp_path / "none"))
+    hook = 'eval "$(ssh-agent -s)" >/dev/null; export THEIRS=$SSH_AUTH_SOCK\n'
+    job_id, token = harness.reserve(
+        Step(
+            command='echo "$GIT_SSH_COMMAND"; ssh-add -l | cut -d" " -f3; kill $SSH_AGENT_PID',
+            env={"GIT_SSH_COMMAND": "ssh -v", "BUILDKITE_SKIP_CHECKOUT": "true"},
+        )
+    )
+    harness.fill("i-0806", job_id, token)
+    vm = harness.boot("i-0806", header=KEY, files={"etc/buildkite-agent/hooks/environment": hook})
+    harness.ended(vm)
+    assert harness.output(job_id).startswith("ssh -v\n")
+
+
+@pytest.mark.parametrize("theirs", ["file", "directory", "none"])
+def test_the_jobs_docker_settings_are_added_to(harness: VmHarness, tmp_path: Path, theirs: str) -> None:
+    directory = tmp_path / "i-0807" / "theirs"
+    docker = '#!/bin/bash\necho "docker $*" >>"$LOCAL_VM_ROOT/docker.log"\n'
+    files = {"bin/docker": docker}
+    if theirs == "file":
+        files["theirs/config.json"] = '{"detachKeys": "ctrl-x"}'
+    environment = {"BUILDKITE_SKIP_CHECKOUT": "true"} | ({} if theirs == "none" else {"DOCKER_CONFIG": str(directory)})
+    job_id, token = harness.reserve(
+        Step(command='echo "$DOCKER_CONFIG"; cat "$DOCKER_CONFIG/config.json"', env=environment)
+    )
+    harness.fill("i-0807", job_id, token)
+    vm = harness.boot("i-0807", header={"ECR_LOGIN": "account", "JOB_DOCKER": "denied"}, files=files)
+    harness.ended(vm)
+    where, config = harness.output(job_id).split("\n", 1)
+    logged_in = vm.directory / "docker.log"
+    if theirs == "file":
+        assert where == str(directory)
+        assert "detachKeys" in config
+        assert "docker login --username AWS --password-stdin" in logged_in.read_text()
+    else:
+        assert '"auth"' in config
+        assert not logged_in.exists()
+        assert (where == str(directory)) == (theirs == "directory")
