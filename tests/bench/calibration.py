@@ -24,10 +24,11 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome
 from agent_stack.domain.vms import Assignment
 from agent_stack.wiring.deployment import AWS_CONFIG
-from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds, VirtualClock
+from tests.simulator.clock import EPOCH, FixedDeadline, VirtualClock
 from tests.simulator.cloud.front import _RawBody
 from tests.simulator.cloud.instance import Instance
 from tests.simulator.cloud.protocol import serialise_answer
+from tests.simulator.identity import SeededIds
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.values import a_letter, a_run, a_vm
 

@@ -13,7 +13,8 @@ from agent_stack.domain.identifiers import JobId, QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
 from tests.simulator.buildkite import Build, Buildkite, BuildkiteServer, Settings, Step, transport
 from tests.simulator.buildkite import Dialect as Served
-from tests.simulator.clock import FixedDeadline, SeededIds, VirtualClock
+from tests.simulator.clock import FixedDeadline, VirtualClock
+from tests.simulator.identity import SeededIds
 from tests.simulator.telemetry import RecordedTelemetry
 
 QUEUE = QueueKey("default")

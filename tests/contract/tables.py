@@ -12,8 +12,9 @@ from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailb
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import BootStage
 from agent_stack.ports import Lease, Ledger, Mailbox
-from tests.simulator.clock import FixedDeadline, SeededIds, VirtualClock
+from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.deployment import translated_template
+from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Store
 from tests.simulator.telemetry import RecordedTelemetry
 

@@ -14,10 +14,21 @@ from agent_stack.adapters.ssm.class_document import Requirements, read_classes
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.states import CapacityType
-from tests.simulator.clock import FixedDeadline, SeededIds, VirtualClock
+from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.cloud import Ec2, LaunchTemplateData, Settings, Subnet, attach
+from tests.simulator.cloud.catalogue import catalogue
+from tests.simulator.identity import SeededIds
 
 IMAGE = "ami-0123456789abcdef0"
+SMALL_ARM = [
+    name
+    for name, kind in catalogue().items()
+    if (kind.vcpus, kind.memory_mib) == (2, 4096)
+    and "arm64" in kind.architectures
+    and kind.described["CurrentGeneration"]
+    and not kind.described["BurstablePerformanceSupported"]
+]
+"""Current types for arm64 with 2 vCPUs and 4 GiB."""
 
 
 class Asking:
@@ -60,18 +71,18 @@ def wanted(**changes: Any) -> Requirements:  # noqa: ANN401  (the model's own)
 
 
 def test_attributes_become_types_page_by_page() -> None:
-    types = Asking().shapes.types(wanted(), CapacityType.SPOT)
-    assert types == ("c7i.xlarge", "m7a.large", "m7i.4xlarge", "m7i.large")
-    assert Asking().shapes.types(wanted(vcpus_max=2), CapacityType.SPOT) == ("m7a.large", "m7i.large")
-    assert Asking().shapes.types(wanted(architecture="arm64", memory_gib_min=4), CapacityType.SPOT) == (
-        "c7g.large",
-        "m7g.large",
-    )
+    asking = Asking()
+    types = asking.shapes.types(wanted(), CapacityType.SPOT)
+    assert asking.calls("GetInstanceTypesFromInstanceRequirements") > 5  # pages
+    kinds = [catalogue()[name] for name in types]
+    assert all(kind.vcpus >= 2 and kind.memory_mib >= 8192 and "x86_64" in kind.architectures for kind in kinds)
+    narrow = wanted(architecture="arm64", vcpus_max=2, memory_gib_min=4, memory_gib_max=4)
+    assert {"c7g.large", "c8g.large"} <= set(asking.shapes.types(narrow, CapacityType.SPOT)) <= set(SMALL_ARM)
 
 
 def test_attributes_that_no_type_has_are_named() -> None:
     with pytest.raises(ConfigurationError, match="no instance type has these attributes"):
-        Asking().shapes.types(wanted(vcpus_min=500), CapacityType.SPOT)
+        Asking().shapes.types(wanted(vcpus_min=3, vcpus_max=3), CapacityType.SPOT)
 
 
 @pytest.mark.parametrize("image", [IMAGE, "resolve:ssm:/image"])
@@ -92,9 +103,11 @@ def test_an_image_that_is_not_there_is_named() -> None:
 def test_a_document_leaves_to_ec2_what_it_does_not_say() -> None:
     document = """
     {"classes": {"big": {
-      "instance_requirements": {"architecture": "x86_64", "vcpus_min": 4, "memory_gib_min": 8},
+      "instance_requirements": {"architecture": "arm64", "vcpus_min": 2, "vcpus_max": 2, "memory_gib_min": 4,
+                                "memory_gib_max": 4},
       "image": "ami-0123456789abcdef0", "volume_gib": 50}}, "default_class": "big"}
     """
     book = read_classes(document, name="/classes", deployment_tags=(), shapes=Asking().shapes)
     big = book.classes[ClassName("big")]
-    assert (big.instance_types, big.root_device, big.ordered) == (("c7i.xlarge", "m7i.4xlarge"), "/dev/xvda", False)
+    assert set(big.instance_types) == set(SMALL_ARM)
+    assert (big.root_device, big.ordered) == ("/dev/xvda", False)

@@ -19,8 +19,9 @@ from agent_stack.domain.errors import GiveUpError, RetryError, UnknownOutcomeErr
 from agent_stack.domain.identifiers import ClassName, InstanceId
 from agent_stack.domain.launching import LaunchErrorClass, LaunchOrder
 from agent_stack.domain.states import CapacityType, VmState
-from tests.simulator.clock import FixedDeadline, SeededIds, VirtualClock
+from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Settings, Subnet, attach
+from tests.simulator.identity import SeededIds
 
 SUBNETS = {"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")}
 

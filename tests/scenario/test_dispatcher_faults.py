@@ -100,7 +100,7 @@ def test_jobs_that_choose_a_type_get_it_one_request_for_each_choice() -> None:
 
 
 def test_a_quota_lets_through_what_it_allows_and_the_rest_waits_its_turn() -> None:
-    simulation = world(quotas={"on-demand": 3})
+    simulation = world(quotas={"on-demand:standard": 6})
     push(simulation, 5)
     simulation.run(5)
     simulation.run(400)

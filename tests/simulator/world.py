@@ -22,9 +22,10 @@ import boto3
 from tests.simulator.aws import AwsServer
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer
 from tests.simulator.buildkite import Settings as BuildkiteSettings
-from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Subnet
+from tests.simulator.cloud import Caller, Ec2, Ec2Server, Instance, LaunchTemplateData, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.deployment import Deployed, deploy
+from tests.simulator.iam import Policies
 from tests.simulator.lambda_host import Completed, LambdaHost, Schedule, Wakes
 from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, VmFront, leftover_processes
 from tests.simulator.vm.process import MARKER_VARIABLE
@@ -162,7 +163,8 @@ class World:
         self.aws_url = self._start_moto()
         self.deployed = self._deploy()
         self.ec2 = self._start_ec2(directory)
-        self.ec2_url = self._stack.enter_context(Ec2Server(self.ec2)).origin
+        callers = {_access_key(function): self._caller(function) for function in self.deployed.function_policies}
+        self.ec2_url = self._stack.enter_context(Ec2Server(self.ec2, callers=callers.get)).origin
         for function, environment in self.deployed.environments.items():
             self.hosts[function] = self._host(function, environment)
 
@@ -184,7 +186,7 @@ class World:
         network = self._client("ec2")
         vpc = network.describe_vpcs()["Vpcs"][0]["VpcId"]
         self._subnets = {
-            subnet["SubnetId"]: Subnet(zone=subnet["AvailabilityZone"])
+            subnet["SubnetId"]: Subnet(zone=subnet["AvailabilityZone"], vpc=subnet["VpcId"])
             for subnet in network.describe_subnets()["Subnets"]
         }
         parameters = {
@@ -232,6 +234,8 @@ class World:
         return Ec2(
             now=system_now,
             settings=Ec2Settings(
+                region=REGION,
+                account_id=self.deployed.account_id,
                 subnets=self._subnets,
                 pending=self.plan.pending,
                 pending_of=self.plan.pending_of,
@@ -242,8 +246,25 @@ class World:
         )
 
     def _launch_template(self, template_id: str, version: str) -> LaunchTemplateData:
-        data = LaunchTemplateData(user_data=self.deployed.user_data)
+        given = self.deployed.launch_template
+        tags = {
+            specification["ResourceType"]: {tag["Key"]: tag["Value"] for tag in specification["Tags"]}
+            for specification in given["TagSpecifications"]
+        }
+        data = LaunchTemplateData(
+            user_data=self.deployed.user_data,
+            tags=tags["instance"],
+            tags_of=tags,
+            security_groups=tuple(given["SecurityGroupIds"]),
+            role=self.deployed.vm_role,
+            http_tokens=given["MetadataOptions"]["HttpTokens"],
+        )
         return {(self.deployed.launch_template_id, self.deployed.launch_template_version): data}[template_id, version]
+
+    def _caller(self, function: str) -> Caller:
+        """A function, as EC2 and IAM know it: by the role that the template gives it."""
+        arn = f"arn:aws:sts::{self.deployed.account_id}:assumed-role/{NAME}-{function}/{function}"
+        return Caller(arn=arn, policies=Policies(self.deployed.function_policies[function]))
 
     def _host(self, function: str, environment: Mapping[str, str]) -> LambdaHost:
         host = LambdaHost(
@@ -251,7 +272,7 @@ class World:
             handler=self.deployed.handlers[function],
             environment={
                 "PATH": os.defpath,
-                "AWS_ACCESS_KEY_ID": "testing",
+                "AWS_ACCESS_KEY_ID": _access_key(function),
                 "AWS_SECRET_ACCESS_KEY": "testing",
                 "AWS_DEFAULT_REGION": REGION,
                 "AWS_ENDPOINT_URL": self.aws_url,
@@ -267,6 +288,10 @@ class World:
         )
         self._stack.callback(host.close)
         return host
+
+
+def _access_key(function: str) -> str:
+    return f"ASIA{function.upper()}"
 
 
 def log_record(line: str) -> Mapping[str, Any] | None:

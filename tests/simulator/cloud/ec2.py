@@ -1,26 +1,42 @@
 """A fake EC2, as a test or a demo holds it in its hand."""
 
-import base64
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from tests.simulator.cloud.authorisation import Caller
 from tests.simulator.cloud.budgets import Budgets
 from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.cloud.faults import Faults
 from tests.simulator.cloud.fleets import Fleets
+from tests.simulator.cloud.images import Images
 from tests.simulator.cloud.instance import Instance
+from tests.simulator.cloud.instances_api import InstancesApi
+from tests.simulator.cloud.pools import Pools
+from tests.simulator.cloud.quotas import Quotas
 from tests.simulator.cloud.region import BY_HOST, BY_ITSELF, BY_USER, Machines, Region, StateChange
+from tests.simulator.cloud.runs import Runs
 from tests.simulator.cloud.settings import LaunchTemplateData, Settings
+from tests.simulator.cloud.types_api import TypesApi
+from tests.simulator.iam.policy import Asked
 from tests.simulator.loopback import AnswerLost
 
-MAX_RESULTS = 1000
-MAX_TERMINATIONS = 1000
-TYPES_PAGE = 2  # small, so that a reader who forgets the next page is found out
+LAUNCHES = frozenset({"CreateFleet", "RunInstances"})
+ON_A_RESOURCE = LAUNCHES | {"CreateTags", "GetConsoleOutput", "TerminateInstances"}
 
 Watcher = Callable[[StateChange], None]
+Action = Callable[[Mapping[str, Any], datetime, Caller | None], dict[str, Any]]
+
+
+def no_launch_template(template_id: str, version: str) -> LaunchTemplateData:
+    """For an account without launch templates.
+
+    Raises:
+        LookupError: always.
+    """
+    raise LookupError(f"{template_id} version {version}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,49 +56,65 @@ class Ec2:
     def __init__(
         self,
         *,
-        now: Callable[[], datetime],
         settings: Settings,
-        launch_templates: Callable[[str, str], LaunchTemplateData],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        launch_templates: Callable[[str, str], LaunchTemplateData] = no_launch_template,
         seed: int = 0,
         machines: Machines | None = None,
     ) -> None:
         """An empty region.
 
         Args:
+            now: the time; the machine's own unless a simulation has another.
             launch_templates: a template's data by id and version; raises LookupError for unknown ones.
             machines: boots instances when they run; None when nothing runs in them.
         """
         self._now = now
         self._lock = threading.RLock()
         self._region = Region(settings=settings, seed=seed, machines=machines)
-        self._budgets = Budgets(enforced=settings.throttled)
-        self.faults = Faults()
-        self.impaired: dict[str, str] = {}
-        """Instances that fail a status check, and which: `system-status.status` or `instance-status.status`."""
+        self._budgets = budgets = Budgets(enforced=settings.throttled)
+        self.faults = Faults(now=now, refusals=settings.refusals, seed=seed)
+        self.quotas = Quotas(began_at=now(), ceilings=dict(settings.quotas), workloads=settings.workloads)
+        """The vCPU quotas, to be changed at any time."""
+        self.images = Images(settings.images, unknown=settings.unknown_images, parameters=settings.parameters)
+        """The images, to be changed at any time."""
+        self.network = self._region.network
+        """The subnets, to be changed at any time."""
         self.touched_by_hand: set[str] = set()
         """Instances that a person stopped or terminated."""
-        self._fleets = Fleets(
-            region=self._region, budgets=self._budgets, faults=self.faults, launch_templates=launch_templates
+        pools = Pools(region=self._region, quotas=self.quotas, images=self.images)
+        instances = InstancesApi(region=self._region, budgets=budgets)
+        self.impaired = instances.impaired
+        """Instances that fail a status check, and which: `system-status.status` or `instance-status.status`."""
+        types = TypesApi(settings)
+        fleets = Fleets(
+            region=self._region, pools=pools, budgets=budgets, faults=self.faults, launch_templates=launch_templates
         )
+        runs = Runs(region=self._region, pools=pools, budgets=budgets, faults=self.faults)
         self._calls: list[Call] = []
         self._watchers: list[Watcher] = []
-        self._actions: Mapping[str, Callable[[Mapping[str, Any], datetime], dict[str, Any]]] = {
-            "CreateFleet": self._fleets.create,
-            "CreateTags": self._create_tags,
-            "DescribeImages": self._describe_images,
-            "DescribeInstances": self._describe_instances,
-            "DescribeInstanceStatus": self._describe_status,
-            "DescribeSubnets": self._describe_subnets,
-            "GetConsoleOutput": self._console_output,
-            "GetInstanceTypesFromInstanceRequirements": self._types_with,
-            "RunInstances": self._fleets.run,
-            "TerminateInstances": self._terminate,
+        self._actions: Mapping[str, Action] = {
+            "CreateFleet": fleets.create,
+            "CreateTags": instances.create_tags,
+            "DescribeImages": lambda request, _now, _caller: self.images.describe(request),
+            "DescribeInstances": lambda request, now, _caller: instances.describe(request, now),
+            "DescribeInstanceStatus": lambda request, now, _caller: instances.describe_status(request, now),
+            "DescribeInstanceTypeOfferings": lambda request, _now, _caller: types.offerings(request),
+            "DescribeInstanceTypes": lambda request, _now, _caller: types.describe(request),
+            "DescribeSubnets": lambda request, _now, _caller: self.network.describe(request),
+            "GetConsoleOutput": instances.console_output,
+            "GetInstanceTypesFromInstanceRequirements": lambda request, _now, _caller: types.with_requirements(request),
+            "RunInstances": runs.run,
+            "TerminateInstances": instances.terminate,
         }
 
     # --- as the network sees it ---
 
-    def request(self, action: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def request(self, action: str, parameters: Mapping[str, Any], caller: Caller | None = None) -> dict[str, Any]:
         """Serve one request.
+
+        Args:
+            caller: whose policies must allow it; None for somebody who may do everything.
 
         Raises:
             Ec2Error: it is refused.
@@ -92,7 +124,7 @@ class Ec2:
             now = self._now()
             self._region.advance(now)
             try:
-                answer = self._serve(action, parameters, now)
+                answer = self._serve(action, parameters, now, caller)
             except Ec2Error as error:
                 self._calls.append(Call(at=now, action=action, request=parameters, code=error.code))
                 raise
@@ -103,7 +135,9 @@ class Ec2:
             raise AnswerLost(action)
         return answer
 
-    def _serve(self, action: str, parameters: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    def _serve(
+        self, action: str, parameters: Mapping[str, Any], now: datetime, caller: Caller | None
+    ) -> dict[str, Any]:
         serve = self._actions.get(action)
         if serve is None:
             raise Ec2Error("InvalidAction", f"The action {action} is not simulated")
@@ -111,7 +145,11 @@ class Ec2:
         if scripted is not None:
             raise scripted
         self._budgets.request(action, now)
-        return serve(parameters, now)
+        if action not in LAUNCHES:  # those look at their pools first
+            self.faults.check(action)
+        if caller is not None and action not in ON_A_RESOURCE:
+            caller.check([Asked(action=f"ec2:{action}", resource="*")])
+        return serve(parameters, now, caller)
 
     # --- time and power ---
 
@@ -168,7 +206,7 @@ class Ec2:
             return self._region.launch(
                 now=self._now(),
                 instance_type="m7i.large",
-                zone=self._region.settings.subnets[subnet_id].zone,
+                zone=self.network.subnet(subnet_id).zone,
                 subnet_id=subnet_id,
                 capacity_type="on-demand",
                 image_id="ami-0123456789abcdef0",
@@ -201,144 +239,3 @@ class Ec2:
             event = self._region.events.popleft()
             for watcher in tuple(self._watchers):
                 watcher(event)
-
-    # --- actions ---
-
-    def _describe_instances(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        ids = request.get("InstanceIds")
-        if ids and "MaxResults" in request:
-            raise Ec2Error("InvalidParameterCombination", "MaxResults cannot be combined with InstanceIds")
-        shown = [i for i in self._region.instances.values() if self._region.shown(i, now)]
-        if ids:
-            missing = set(ids) - {instance.instance_id for instance in shown}
-            if missing:
-                raise _unknown(missing)
-            shown = [instance for instance in shown if instance.instance_id in ids]
-        for wanted in request.get("Filters", ()):
-            shown = [instance for instance in shown if _matches(instance, wanted["Name"], wanted["Values"])]
-        start = int(request.get("NextToken") or 0)
-        size = min(request.get("MaxResults", MAX_RESULTS), MAX_RESULTS)
-        page = shown[start : start + size]
-        answer: dict[str, Any] = {
-            "Reservations": [
-                {"ReservationId": f"r-{instance.instance_id[2:]}", "Instances": [instance.described()]}
-                for instance in page
-            ]
-        }
-        if start + size < len(shown):
-            answer["NextToken"] = str(start + size)
-        return answer
-
-    def _describe_status(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        (wanted,) = request["Filters"]
-        failing = {instance_id for instance_id, check in self.impaired.items() if check == wanted["Name"]}
-        return {
-            "InstanceStatuses": [
-                {"InstanceId": instance.instance_id, "AvailabilityZone": instance.zone}
-                for instance in self._region.instances.values()
-                if instance.state == "running" and instance.instance_id in failing
-            ]
-        }
-
-    def _terminate(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        ids = list(dict.fromkeys(request["InstanceIds"]))
-        if len(ids) > MAX_TERMINATIONS:
-            raise Ec2Error("InvalidParameterValue", f"At most {MAX_TERMINATIONS} instance ids")
-        missing = [i for i in ids if i not in self._region.instances or not self._region.shown(self._known(i), now)]
-        if missing:
-            raise _unknown(missing)
-        if self._budgets.instances("TerminateInstances", len(ids), now) < len(ids):
-            raise Ec2Error("RequestLimitExceeded", "Too many instances at once", status=503)
-        changes = []
-        for instance_id in ids:
-            before = self._known(instance_id)
-            after = self._region.shut_down(instance_id, BY_USER, now)
-            changes.append(
-                {
-                    "InstanceId": instance_id,
-                    "PreviousState": before.described()["State"],
-                    "CurrentState": after.described()["State"],
-                }
-            )
-        return {"TerminatingInstances": changes}
-
-    def _create_tags(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        missing = [i for i in request["Resources"] if i not in self._region.instances]
-        if missing:
-            raise _unknown(missing)
-        for instance_id in request["Resources"]:
-            self._region.tag(instance_id, {tag["Key"]: tag["Value"] for tag in request["Tags"]})
-        return {}
-
-    def _describe_subnets(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        subnets = self._region.settings.subnets
-        wanted = request.get("SubnetIds") or list(subnets)
-        missing = [subnet_id for subnet_id in wanted if subnet_id not in subnets]
-        if missing:
-            raise Ec2Error("InvalidSubnetID.NotFound", f"The subnet ID '{missing[0]}' does not exist")
-        return {
-            "Subnets": [
-                {
-                    "SubnetId": subnet_id,
-                    "AvailabilityZone": subnets[subnet_id].zone,
-                    "AvailableIpAddressCount": self._region.addresses[subnet_id],
-                }
-                for subnet_id in wanted
-            ]
-        }
-
-    def _describe_images(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        missing = [i for i in request.get("ImageIds", ()) if i in self._region.settings.unknown_images]
-        if missing:
-            raise Ec2Error("InvalidAMIID.NotFound", f"The image id '[{missing[0]}]' does not exist")
-        images = [{"ImageId": i, "RootDeviceName": "/dev/xvda"} for i in request.get("ImageIds", ())]
-        return {"Images": images}
-
-    def _types_with(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        wanted = request["InstanceRequirements"]
-        fitting = [
-            {"InstanceType": name}
-            for name, (architecture, vcpus, mebibytes) in sorted(self._region.settings.catalogue.items())
-            if architecture in request["ArchitectureTypes"]
-            and _within(vcpus, wanted["VCpuCount"])
-            and _within(mebibytes, wanted["MemoryMiB"])
-        ]
-        start = int(request.get("NextToken") or 0)
-        more = start + TYPES_PAGE < len(fitting)
-        page: dict[str, Any] = {"InstanceTypes": fitting[start : start + TYPES_PAGE]}
-        return {**page, **({"NextToken": str(start + TYPES_PAGE)} if more else {})}
-
-    def _console_output(self, request: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-        if request["InstanceId"] not in self._region.instances:
-            raise _unknown([request["InstanceId"]])
-        if request.get("Latest") and self._known(request["InstanceId"]).state != "running":
-            raise Ec2Error("UnsupportedOperation", "This instance does not support retrieving the latest console logs")
-        said = base64.b64encode(self._region.console(request["InstanceId"]).encode()).decode()
-        return {"InstanceId": request["InstanceId"], "Timestamp": now, "Output": said}
-
-    def _known(self, instance_id: str) -> Instance:
-        return self._region.instances[instance_id]
-
-
-def _unknown(ids: Sequence[str] | set[str]) -> Ec2Error:
-    listed = ", ".join(sorted(ids))
-    verb = "does" if len(ids) == 1 else "do"
-    return Ec2Error("InvalidInstanceID.NotFound", f"The instance ID '{listed}' {verb} not exist")
-
-
-def _within(value: int, bounds: Mapping[str, int]) -> bool:
-    return bounds["Min"] <= value <= bounds.get("Max", value)
-
-
-def _matches(instance: Instance, name: str, values: Sequence[str]) -> bool:
-    if name.startswith("tag:"):
-        return instance.tags.get(name.removeprefix("tag:")) in values
-    match name:
-        case "instance-id":
-            return instance.instance_id in values
-        case "instance-state-name":
-            return instance.state in values
-        case "tag-key":
-            return any(value in instance.tags for value in values)
-        case _:
-            raise Ec2Error("InvalidParameterValue", f"The filter '{name}' is not simulated")

@@ -1,15 +1,19 @@
 """Scripted faults: what the next requests of an action meet."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
-from tests.simulator.cloud.errors import Ec2Error
+from tests.simulator.cloud.errors import Ec2Error, refused
+from tests.simulator.cloud.refusals import Override, Refusal, Refusals
 
 
 class Faults:
-    """Faults by action, used up in the order in which they were scripted."""
+    """Faults by action, used up in the order in which they were scripted; and refusals, as long as they last."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, now: Callable[[], datetime], refusals: Sequence[Refusal] = (), seed: int = 0) -> None:
+        self._now = now
+        self._refusals = Refusals(refusals, now=now(), seed=seed)
         self._errors: dict[str, deque[Ec2Error]] = {}
         self._lost: dict[str, int] = {}
         self._partial: deque[str] = deque()
@@ -28,8 +32,17 @@ class Faults:
         """Let the next fleets launch nothing and say so inside a successful answer."""
         self._partial.extend([code] * times)
 
+    def refuse(self, refusal: Refusal) -> None:
+        """Refuse that from now on, for as long as it says."""
+        self._refusals.add(refusal, self._now())
+
+    def stop_refusing(self, refusal: Refusal) -> None:
+        """Refuse that no longer."""
+        self._refusals.remove(refusal)
+
     def clear(self) -> None:
         """Let nothing more go wrong."""
+        self._refusals.clear()
         self._errors.clear()
         self._lost.clear()
         self._partial.clear()
@@ -56,3 +69,20 @@ class Faults:
             return None
         self.on_hit("launches nothing")
         return self._partial.popleft()
+
+    def check(self, action: str, overrides: Sequence[Override] = ()) -> None:
+        """Let a request pass.
+
+        Raises:
+            Ec2Error: it is refused as a whole.
+        """
+        for refusal in self._refusals.of(action, overrides, self._now(), whole=True):
+            self.on_hit(refusal.code)
+            raise refused(refusal.code, refusal.message)
+
+    def refusals(self, action: str, overrides: Sequence[Override]) -> tuple[Refusal, ...]:
+        """What this request meets inside its good answer."""
+        met = self._refusals.of(action, overrides, self._now())
+        for refusal in met:
+            self.on_hit(refusal.code)
+        return met

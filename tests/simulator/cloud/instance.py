@@ -16,6 +16,9 @@ class Instance:
     Attributes:
         market: `on-demand` or `spot`.
         reason: EC2's state reason code once it is going.
+        root_device: of its image.
+        devices: names of all its disks, the root's first. A volume that a launch asks for under another name than the
+            root's is one more disk.
     """
 
     instance_id: str
@@ -31,6 +34,8 @@ class Instance:
     state: str = "pending"
     reason: str = ""
     terminated_at: datetime | None = None
+    root_device: str = "/dev/xvda"
+    devices: tuple[str, ...] = ("/dev/xvda",)
 
     @property
     def pool(self) -> str:
@@ -46,6 +51,8 @@ class Instance:
             "SubnetId": self.subnet_id,
             "LaunchTime": self.launched_at,
             "Placement": {"AvailabilityZone": self.zone, "Tenancy": "default"},
+            "RootDeviceName": self.root_device,
+            "BlockDeviceMappings": [{"DeviceName": device} for device in self.devices],
             "State": {"Code": STATE_CODES[self.state], "Name": self.state},
             "Tags": [{"Key": key, "Value": value} for key, value in sorted(self.tags.items())],
         }

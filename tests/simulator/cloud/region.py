@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from tests.simulator.cloud.instance import UP, Instance
+from tests.simulator.cloud.network import Network
 from tests.simulator.cloud.settings import Settings
 
 BY_USER = "Client.UserInitiatedShutdown"
@@ -49,7 +50,7 @@ class Region:
     def __init__(self, *, settings: Settings, seed: int, machines: Machines | None) -> None:
         self.settings = settings
         self.instances: dict[str, Instance] = {}
-        self.addresses = {subnet_id: subnet.free_addresses for subnet_id, subnet in settings.subnets.items()}
+        self.network = Network(settings.subnets)
         self.events: deque[StateChange] = deque()
         self.errands: deque[Callable[[], None]] = deque()
         self.hidden_zones: set[str] = set()
@@ -70,18 +71,13 @@ class Region:
             running_at=now + self.settings.pending_of.get(attributes["instance_type"], drawn),
             **attributes,
         )
-        self.addresses[instance.subnet_id] -= 1
+        self.network.free[instance.subnet_id] -= 1
         self._set(instance, now)
         return instance
 
-    def up_in(self, *, pool: str | None = None, capacity_type: str | None = None) -> int:
-        """How many instances hold capacity of a pool, or count against a market's quota."""
-        return sum(
-            instance.state != "terminated"
-            and (pool in {None, instance.pool})
-            and (capacity_type in {None, instance.capacity_type})
-            for instance in self.instances.values()
-        )
+    def up_in(self, pool: str) -> int:
+        """How many instances hold capacity of a pool."""
+        return sum(i.state != "terminated" and i.pool == pool for i in self.instances.values())
 
     def shut_down(self, instance_id: str, reason: str, now: datetime) -> Instance:
         """Begin to end an instance; nothing changes for one that is going already."""
@@ -149,7 +145,7 @@ class Region:
             if self._machines is not None:
                 self.errands.append(lambda: self._boot(instance.instance_id))
         elif instance.state == "shutting-down" and instance.terminated_at and instance.terminated_at <= due:
-            self.addresses[instance.subnet_id] += 1
+            self.network.free[instance.subnet_id] += 1
             self._set(replace(instance, state="terminated"), due)
 
     def _boot(self, instance_id: str) -> None:

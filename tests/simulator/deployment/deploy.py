@@ -43,7 +43,9 @@ class Deployed:
         memory_sizes: by function, in MiB.
         handlers: by function, `module.name`.
         user_data: what the launch template gives every VM, decoded.
+        launch_template: the data of the version that VMs are launched from.
         vm_policies: the policy documents of the VMs' role.
+        function_policies: by function, the policy documents of its role.
     """
 
     region: str
@@ -55,9 +57,13 @@ class Deployed:
     user_data: bytes
     launch_template_id: str
     launch_template_version: str
+    launch_template: Mapping[str, Any]
     mailbox_table: str
     ledger_table: str
     vm_policies: tuple[Mapping[str, Any], ...]
+    function_policies: Mapping[str, tuple[Mapping[str, Any], ...]]
+    vm_role: str
+    """ARN of the VMs' role."""
 
 
 def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, str]) -> Deployed:
@@ -100,6 +106,8 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
         function: awslambda.get_function_configuration(FunctionName=physical)
         for function, physical in functions.items()
     }
+    iam = session.client("iam", endpoint_url=endpoint)
+    roles = {"dispatcher": resources["DispatcherRole"], "tracker": resources["TrackerRole"]}
     version = session.client("ec2", endpoint_url=endpoint).describe_launch_template_versions(
         LaunchTemplateId=resources["LaunchTemplate"], Versions=["$Latest"]
     )["LaunchTemplateVersions"][0]
@@ -118,7 +126,10 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
         launch_template_version=str(version["VersionNumber"]),
         mailbox_table=resources["MailboxTable"],
         ledger_table=resources["LedgerTable"],
-        vm_policies=tuple(_policies(session.client("iam", endpoint_url=endpoint), resources["InstanceRole"])),
+        launch_template=version["LaunchTemplateData"],
+        vm_policies=tuple(_policies(iam, resources["InstanceRole"])),
+        function_policies={function: tuple(_policies(iam, role)) for function, role in roles.items()},
+        vm_role=iam.get_role(RoleName=resources["InstanceRole"])["Role"]["Arn"],
     )
 
 
@@ -132,12 +143,21 @@ def _lists(template: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _policies(iam: Any, role: str) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401  (a client without stubs)
-    """The documents of a role's own policies; those that AWS manages are AWS's."""
+    """The documents of a role's own policies and of the stack's managed ones; those that AWS manages are AWS's."""
     for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        yield (
-            ast.literal_eval(document) if isinstance(document, str) else document
-        )  # moto keeps a document as Python wrote it
+        yield _document(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
+    for attached in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
+        policy_arn = attached["PolicyArn"]
+        if ":iam::aws:" not in policy_arn:
+            version = iam.get_policy(PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
+            shown = iam.get_policy_version(PolicyArn=policy_arn, VersionId=version)
+            yield _document(shown["PolicyVersion"]["Document"])
+
+
+def _document(document: Any) -> Mapping[str, Any]:  # noqa: ANN401  (text or JSON)
+    """Moto keeps some documents as Python wrote them."""
+    read: Mapping[str, Any] = ast.literal_eval(document) if isinstance(document, str) else document
+    return read
 
 
 def _environment(variables: Mapping[str, Any], region: str) -> dict[str, str]:

@@ -36,6 +36,10 @@ class Policies:
         effects = {statement["Effect"] for statement in self._statements if _applies(statement, asked)}
         return "Deny" not in effects and "Allow" in effects
 
+    def deny(self, asked: Asked) -> bool:
+        """Whether a statement denies the request; without one it may still not be allowed."""
+        return any(statement["Effect"] == "Deny" and _applies(statement, asked) for statement in self._statements)
+
     @property
     def statements(self) -> Sequence[Mapping[str, Any]]:
         """All of them."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from tests.simulator.cloud import Ec2
+from tests.simulator.cloud import Caller, Ec2
 from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.loopback import AnswerLost
 
@@ -18,15 +18,16 @@ from tests.simulator.loopback import AnswerLost
 class DirectClient:
     """Looks like boto3's EC2 client to whoever calls it."""
 
-    def __init__(self, ec2: Ec2) -> None:
+    def __init__(self, ec2: Ec2, caller: Caller | None = None) -> None:
         self._ec2 = ec2
+        self._caller = caller
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
         action = re.sub(r"(?:^|_)(\w)", lambda match: match.group(1).upper(), name)
 
         def call(**parameters: object) -> dict[str, Any]:
             try:
-                answer = self._ec2.request(action, parameters)
+                answer = self._ec2.request(action, parameters, self._caller)
             except Ec2Error as error:
                 refusal: Any = {
                     "Error": {"Code": error.code, "Message": error.message},

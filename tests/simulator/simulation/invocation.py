@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent_stack.lease_loop import LeaseLoop
 from agent_stack.ports import Lease
-from tests.simulator.clock import SeededIds
+from tests.simulator.identity import SeededIds
 from tests.simulator.simulation.kernel import Kernel
 from tests.simulator.simulation.process import Died, Process
 

@@ -86,7 +86,7 @@ def play(seed: int, without: frozenset[str] = frozenset()) -> Report:
         describe_lag=timedelta(seconds=chance.choice([0, 0, 5, 20])),
         capacity=chance.choice([{}, {}, NO_CAPACITY]),
         pending=(timedelta(seconds=2), timedelta(seconds=chance.choice([5, 20, 70]))),
-        quotas=chance.choice([{}, {}, {"on-demand": 3}]),
+        quotas=chance.choice([{}, {}, {"on-demand:standard": 6}]),
     )
     temper = Temper(
         fails_booting=(failing := chance.choice([0.0, 0.0, 0.3])),

@@ -32,9 +32,11 @@ from agent_stack.tracker.reconcile import ReconcileRuns
 from agent_stack.wiring.options import dispatcher_options
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
 from tests.simulator.catalog import NoShapes
-from tests.simulator.clock import EPOCH, FixedDeadline, SeededIds
+from tests.simulator.clock import EPOCH, FixedDeadline
+from tests.simulator.cloud import Caller as Ec2Caller
 from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
+from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.simulation.costs import Costs, Meter
@@ -101,6 +103,8 @@ class Nature:
     writes_per_second: float = WRITES_PER_SECOND
     conflicts: float = 0.0
     """How often a transaction meets another."""
+    callers: Mapping[str, Ec2Caller] = field(default_factory=dict)
+    """What EC2 lets a function do, by function; one that is not named may do everything."""
 
 
 def plain_ec2(**changes: Any) -> Ec2Settings:  # noqa: ANN401  (the settings' own)
@@ -408,7 +412,7 @@ class Simulation:
             throttled=partial(telemetry.count, Metric.EC2_THROTTLED),
         )
         fleet = Ec2Fleet(
-            client=lambda: DirectClient(self.ec2),  # type: ignore[arg-type, return-value]  # looks like one
+            client=lambda: DirectClient(self.ec2, self._nature.callers.get(function)),  # type: ignore[arg-type, return-value]  # looks like one
             calls=calls,
             clock=self.kernel,
             deployment=self.settings.deployment,

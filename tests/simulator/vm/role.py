@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.simulator.iam import Policies, Signer, SigningFront
+from tests.simulator.iam import Policies
+from tests.simulator.iam.front import Signer, SigningFront
 from tests.simulator.vm.imds import MachineIdentity
 
 SERVICES = ("DYNAMODB", "SSM", "LOGS", "ECR", "S3")

@@ -12,8 +12,9 @@ from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId
 from agent_stack.domain.launching import Intent
 from agent_stack.removal.terminate_all import HANDED_OVER_WITHIN, LATE_VMS, RESERVE, TerminateAll
-from tests.simulator.clock import EPOCH, SeededIds, VirtualClock
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.cloud import Ec2, LaunchTemplateData, Settings, Subnet
+from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, MemoryLedger, Store
 from tests.simulator.simulation.direct import DirectClient
 from tests.simulator.telemetry import RecordedTelemetry

@@ -1,0 +1,89 @@
+"""The images of an account: which there are, and what a launch learns from one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from tests.simulator.cloud.catalogue import catalogue
+from tests.simulator.cloud.errors import Ec2Error, refused
+
+RESOLVE = "resolve:ssm:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One image.
+
+    Attributes:
+        architecture: None fits every type.
+        state: `available`, or a state in which nothing can be launched: `pending`, `failed`, `disabled`.
+    """
+
+    root_device: str = "/dev/xvda"
+    architecture: str | None = None
+    state: str = "available"
+
+
+class Images:
+    """All of them. A test may change what it finds here at any time."""
+
+    def __init__(
+        self, known: Mapping[str, Image], *, unknown: frozenset[str], parameters: Mapping[str, str] | None
+    ) -> None:
+        self.known = dict(known)
+        """What is special about images, by id."""
+        self.unknown = set(unknown)
+        """Ids of images that are gone."""
+        self.parameters = None if parameters is None else dict(parameters)
+        """Image ids by SSM parameter; None: every parameter names an image."""
+
+    def launched(self, asked: str, instance_type: str) -> tuple[str, Image]:
+        """The image that a launch gets, and its id.
+
+        Raises:
+            Ec2Error: it cannot be launched, or not on that type.
+        """
+        image_id = self._resolved(asked)
+        image = self.known.get(image_id, Image())
+        if image_id in self.unknown:
+            raise refused("InvalidAMIID.NotFound", image=image_id)
+        if image.state != "available":
+            raise refused("InvalidAMIID.Unavailable", image=image_id)
+        if image.architecture is not None:
+            kinds = catalogue()[instance_type].architectures
+            if image.architecture not in kinds:
+                raise Ec2Error(
+                    "InvalidParameterValue",
+                    f"The architecture '{','.join(sorted(kinds))}' of the specified instance type does not match the "
+                    f"architecture '{image.architecture}' of the specified AMI. Specify an instance type and an AMI "
+                    "that have matching architectures, and try again.",
+                )
+        return image_id, image
+
+    def describe(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """DescribeImages, by id.
+
+        Raises:
+            Ec2Error: one of them does not exist.
+        """
+        asked = request.get("ImageIds", ())
+        missing = [image_id for image_id in asked if image_id in self.unknown]
+        if missing:
+            raise refused("InvalidAMIID.NotFound", image=", ".join(missing))
+        return {"Images": [self._described(image_id) for image_id in asked]}
+
+    def _described(self, image_id: str) -> dict[str, Any]:
+        image = self.known.get(image_id, Image())
+        shown = {"ImageId": image_id, "RootDeviceName": image.root_device, "State": image.state}
+        return shown if image.architecture is None else {**shown, "Architecture": image.architecture}
+
+    def _resolved(self, asked: str) -> str:
+        if not asked.startswith(RESOLVE):
+            return asked
+        parameter = asked.removeprefix(RESOLVE)
+        if self.parameters is None:
+            return f"ami-{sha256(parameter.encode()).hexdigest()[:17]}"
+        if parameter not in self.parameters:
+            raise Ec2Error("InvalidParameterValue", f"The SSM parameter {parameter} could not be resolved: not found")
+        return self.parameters[parameter]
