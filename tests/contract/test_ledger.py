@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from agent_stack.domain.attempts import Failure, FailureKind, PriorUsage
-from agent_stack.domain.capacity import Budget, LaunchMemory
+from agent_stack.domain.budgets import Budget
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
 from agent_stack.domain.launching import Intent, LaunchError, LaunchErrorClass

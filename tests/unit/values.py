@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from agent_stack.domain.attempts import PriorUsage
-from agent_stack.domain.capacity import Budget
+from agent_stack.domain.budgets import Budget
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import NotificationLevel, Policy, UnmatchedJobs

@@ -34,4 +34,4 @@ class CapacityCache:
     def learn(self, memory: LaunchMemory, fence: int) -> None:
         """Keep what was learnt, beside the cycle: a lesson that is not written costs no job anything."""
         self._memory = (fence, memory)
-        self.write_beside("launch_memory_not_written", partial(self.ledger.remember_launches, memory))
+        self.write_beside("launch_memory_not_written", partial(self.ledger.remember_launches, memory, fence=fence))

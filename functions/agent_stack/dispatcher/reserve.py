@@ -13,7 +13,7 @@ from agent_stack.domain.identifiers import QueueKey
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import Outcome, RunState
+from agent_stack.domain.states import Moment, Outcome, RunState
 from agent_stack.ports import Ledger, StacksApi, Telemetry
 
 AS_GOOD_AS_FULL = timedelta(minutes=1)
@@ -47,7 +47,7 @@ class Reserve:
         for queue, runs in by_queue.items():
             ready += self._reserve(queue, runs, cycle)
         wants_vm = [run for run in ready if run.failure_reason is None]
-        return replace(cycle, ready=tuple(sorted(wants_vm, key=lambda run: -run.priority)))
+        return replace(cycle, ready=tuple(sorted(wants_vm, key=_in_line)))
 
     def _as_good_as_full(self, run: Run, now: datetime) -> bool:
         if run.reserved_until is None or run.reservation_lost:
@@ -73,3 +73,8 @@ class Reserve:
             self.telemetry.count(Metric.RUNS_ENDED, of=Outcome.RELEASED)
         granted = [run.reserved(now=cycle.now, until=until) for run in runs if run.job_id in answer.reserved]
         return list(self.ledger.update(granted))
+
+
+def _in_line(run: Run) -> tuple[int, datetime]:
+    """By priority, then the longest wait first."""
+    return -run.priority, run.timeline.get(Moment.SCHEDULED, run.state_entered_at)

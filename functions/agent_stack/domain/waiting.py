@@ -41,7 +41,8 @@ class WaitReason(StrEnum):
     EC2_BUDGET = "ec2_budget"
     BROKEN = "broken"  # EC2 calls the class, or the account, wrong
     NO_CAPACITY = "dry"  # EC2 has none of its types in its zones
-    QUOTA = "quota"  # the account may not have more of its market
+    QUOTA = "quota"  # a vCPU quota of the account is full
+    REFUSED = "refused"  # EC2 refuses whole requests, and does not say that the class is wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +92,11 @@ _WHY = {
     WaitReason.EC2_BUDGET: "EC2 grants this account about {budget:g} new VMs a second, and other jobs are first. "
     "Next: its turn comes as EC2 grants more.",
     WaitReason.BROKEN: "no VM of class “{vm_class}” can be launched{said}. "
-    "Next: it is tried again within minutes; an operator has to mend it.",
+    "Next: it is tried again within minutes; an operator has to fix it.",
     WaitReason.NO_CAPACITY: "EC2 has no VM of class “{vm_class}” free{said}. Next: it is asked again within 3 minutes.",
-    WaitReason.QUOTA: "the account's EC2 quota for class “{vm_class}” is used up{said}. "
-    "Next: EC2 is asked again within 3 minutes.",
+    WaitReason.QUOTA: "class “{vm_class}” needs an EC2 quota that is full{whole}. "
+    "Next: a VM that ends makes room; or ask AWS to raise it.",
+    WaitReason.REFUSED: "EC2 refuses requests for class “{vm_class}”{said}. Next: it is asked again within 2 minutes.",
 }
 
 
@@ -107,6 +109,7 @@ def waiting_notice(waiting: Waiting, policy: Policy) -> Notice:
         budget=policy.instance_budget.per_second,
         vm_class=base_name(waiting.class_name),
         words=waiting.words,
+        whole=f": {waiting.words}" if waiting.words else "",
         said=f": {crop_characters(waiting.words, MAX_FACT_CHARACTERS)}" if waiting.words else "",
     )
     return notice(NoticeKind.WAITING, f"Waiting: {why}", suffix=f"_{waiting.reason}")

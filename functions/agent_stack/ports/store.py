@@ -63,8 +63,8 @@ class Ledger(Protocol):
     def launch_memory(self) -> LaunchMemory:
         """What EC2 taught earlier runs of the dispatcher; empty when nothing is known."""
 
-    def remember_launches(self, memory: LaunchMemory) -> None:
-        """Keep it. The last writer's stands: losing some of it costs a lesson."""
+    def remember_launches(self, memory: LaunchMemory, *, fence: int) -> None:
+        """Keep it, unless a dispatcher under a higher fencing number has written: losing some of it costs a lesson."""
 
     def list_waiting(self, waiting: WaitingList) -> None:
         """Leave the list of who waits, in place of the one before. The dispatcher's to write."""

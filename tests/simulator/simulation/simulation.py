@@ -14,6 +14,7 @@ import httpx
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
+from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
 from agent_stack.adapters.ec2.requests import LaunchTemplate
 from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.adapters.stacks_api import HttpStacksApi
@@ -441,6 +442,9 @@ class Simulation:
         ports = Ports(
             stacks=process.mortal(stacks, f"{function} stacks"),
             fleet=process.mortal(fleet, f"{function} fleet"),
+            instance_types=process.mortal(
+                Ec2InstanceTypes(client=fleet.client, calls=calls), f"{function} instance_types"
+            ),
             ledger=process.mortal(
                 MemoryLedger(store=self.store, rates=self.rates, sleep=self.kernel.sleep), f"{function} ledger"
             ),

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from agent_stack.dispatcher.admit import Admit
 from agent_stack.dispatcher.cycle import DispatcherCycle
-from agent_stack.domain.capacity import LOOK_AHEAD, Breaker, Budget, LaunchMemory
+from agent_stack.domain.breakers import Breaker
+from agent_stack.domain.budgets import Budget, LOOK_AHEAD
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.jobs import Job

@@ -10,7 +10,9 @@ import pytest
 from agent_stack.dispatcher.admit import Admit
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.publish_wait_reasons import MIN_INTERVAL, REFRESH_INTERVAL, PublishWaitReasons
-from agent_stack.domain.capacity import Breaker, Budget, LaunchMemory, Level
+from agent_stack.domain.breakers import Breaker
+from agent_stack.domain.budgets import Budget, Level
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.errors import AgentStackError, RetryError
 from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
