@@ -178,7 +178,7 @@ def _quotas(memory: LaunchMemory, answer: Answer, refusals: Sequence[LaunchError
                 for vm in answer.outcome.vms
                 if bucket_of_pool(f"{vm.capacity_type}:{vm.instance_type}:x") == bucket
             ]
-            quotas[bucket] = quotas[bucket].granted(launched=1, vcpus=sum(sizes))
+            quotas[bucket] = quotas[bucket].granted(launched=len(sizes), vcpus=sum(sizes), now=answer.now)
     return replace(memory, quotas=quotas)
 
 

@@ -36,9 +36,11 @@ class Ceiling:
 
     Attributes:
         most: vCPUs that one request may ask for now; one VM more than that is tried when `retry_at` says so.
-        refused_at: the latest refusal.
+        refused_at: the latest refusal, or the launch that filled it again after an end.
         ended_at: the latest end of one of our VMs in it; None while none was seen.
         retries: refusals since then.
+        bound: so many vCPUs more do not fit, as far as is known; None when nothing is.
+        tight: the bound is where one VM was refused, so that all below it may fit; else half of it is tried.
         growing: a retry succeeded, so the next request may ask for twice as much.
         vms: of this deployment in it, at the latest look at EC2's list; None before the first.
         vcpus: of these; None while a type's are not known.
@@ -51,6 +53,8 @@ class Ceiling:
     message: str
     ended_at: datetime | None = None
     retries: int = 0
+    bound: int | None = None
+    tight: bool = False
     growing: bool = False
     vms: int | None = None
     vcpus: int | None = None
@@ -65,11 +69,14 @@ class Ceiling:
 
     def vms_allowed(self, vcpus: int, now: datetime) -> int:
         """How many VMs of that size one request may ask for now."""
-        return self.most // vcpus or int(now >= self.retry_at)
+        if not self.is_full(vcpus):
+            return max(1, self.most // vcpus)
+        return int(now >= self.retry_at)
 
     def is_full(self, vcpus: int) -> bool:
         """Whether not even one VM of that size fits, as far as is known."""
-        return self.most < vcpus
+        untried = not self.tight and self.bound is not None and vcpus < self.bound
+        return self.most < vcpus and not untried
 
     def refused(self, *, asked: int, launched: int, vcpus: int, code: str, message: str, now: datetime) -> Self:
         """EC2 refused it.
@@ -79,30 +86,49 @@ class Ceiling:
             launched: those that came of them in this bucket.
             vcpus: of one VM.
         """
-        size = asked * vcpus
-        if launched or asked <= 1:
-            most = min(self.most, vcpus - 1) if self.is_full(vcpus) else vcpus - 1
+        tight = launched > 0 or asked <= 1
+        if tight and self.tight and self.bound is not None:
+            bound = min(self.bound, vcpus)  # a large VM that does not fit says nothing of smaller ones
         else:
-            most = max(vcpus, size // 2)
+            bound = vcpus if tight else asked * vcpus
+        most = bound - 1 if tight else max(vcpus, bound // 2)
         limit = _LIMIT.search(message)
         if limit is not None:  # where EC2 names the ceiling, nothing above it is worth a request
-            most = min(most, int(limit.group(1)))
+            most, bound = min(most, int(limit.group(1))), min(bound, int(limit.group(1)) + 1)
         return replace(
-            self,
+            self._with(launched, launched * vcpus),
             most=most,
+            bound=bound,
+            tight=tight,
+            growing=False,
             refused_at=now,
             retries=self.retries + 1,
-            growing=False,
             code=code,
             message=message[:MAX_MESSAGE_CHARACTERS],
         )
 
-    def granted(self, *, launched: int, vcpus: int) -> Self:
-        """EC2 gave all that was asked for."""
-        size = launched * vcpus
-        if self.growing or size > self.most:
-            return replace(self, growing=True, most=2 * size)
-        return self
+    def granted(self, *, launched: int, vcpus: int, now: datetime) -> Self:
+        """EC2 gave all that was asked for.
+
+        Args:
+            vcpus: of all of these VMs together.
+        """
+        known = self._with(launched, vcpus)
+        if self.growing or self.bound is None or vcpus >= self.bound:
+            return replace(known, growing=True, most=2 * vcpus, bound=None, tight=False)
+        bound = max(1, self.bound - vcpus)
+        most = bound - 1 if self.tight else bound // 2
+        if most < vcpus // launched and self.tight:
+            return replace(known, bound=bound, most=most, ended_at=None, refused_at=now)
+        return replace(known, bound=bound, most=most)
+
+    def _with(self, vms: int, vcpus: int) -> Self:
+        """With VMs that EC2's list does not show yet."""
+        return replace(
+            self,
+            vms=None if self.vms is None else self.vms + vms,
+            vcpus=None if self.vcpus is None else self.vcpus + vcpus,
+        )
 
     def seen(self, *, vms: int, vcpus: int | None, now: datetime, full: bool) -> Self:
         """What EC2's list shows of this deployment in it.
@@ -122,7 +148,9 @@ class Ceiling:
         if self.vms is None or vms >= self.vms:
             return seen
         freed = self.vcpus - vcpus if self.vcpus is not None and vcpus is not None else self.vms - vms
-        return replace(seen, ended_at=now, retries=0, most=self.most + max(0, freed))
+        freed = max(0, freed)
+        bound = None if self.bound is None else self.bound + freed
+        return replace(seen, ended_at=now, retries=0, most=self.most + freed, bound=bound)
 
     def held_since(self, since: datetime) -> timedelta:
         """How long it was full of VMs of this deployment, after that."""
