@@ -122,7 +122,9 @@ class Admission:
     def _keeps_back(self, name: ClassName) -> bool:
         """Whether EC2 gives nothing to that class for now."""
         vm_class, now = self.book.find(name), self.cycle.now
-        if vm_class is None or self.memory.breaker(name, now) is not None or self.quotas.is_full(vm_class):
+        if vm_class is None:
+            return False
+        if self.memory.breaker(name, now) is not None or self.quotas.is_full(vm_class):
             return True
         kinds = capacity_types_of(vm_class)
         return all((one := self.memory.backoff(name, kind)) is not None and one.failures > 0 for kind in kinds)

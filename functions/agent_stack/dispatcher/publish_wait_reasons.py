@@ -96,7 +96,9 @@ class PublishWaitReasons:
         backoff = memory.backoff(name, capacity_types_of(vm_class)[-1])
         if backoff is not None and backoff.failures:
             return WaitReason.REFUSED, backoff.message
-        if vm_class.capacity_type in memory.unavailable(now) or any(
+        if vm_class.capacity_type in memory.unavailable(now):
+            return WaitReason.QUOTA, words  # as version 0.1.0 keeps it: all of a capacity type
+        if any(
             one.startswith(f"{vm_class.capacity_type}:{instance_type}:")
             for one in memory.unavailable(now)
             for instance_type in vm_class.instance_types

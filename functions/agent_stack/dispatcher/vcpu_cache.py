@@ -41,6 +41,7 @@ class VcpuCache:
         )
         if missing and self._task is None:
             self._task = (missing, self.workers.submit(partial(self.instance_types.vcpus, missing)))
+            self._collect(now)
 
     def _collect(self, now: datetime) -> None:
         if self._task is None or not self._task[1].done():

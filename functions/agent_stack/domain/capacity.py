@@ -110,8 +110,8 @@ class LaunchMemory:
         backoff = self.backoff(name, capacity_type)
         if backoff is None:
             return True
-        calls = sum(one.calls(now) for one in self.backoffs.values())
-        shared = not backoff.calls(now) or calls + CALLS_OF_A_LAUNCH <= CALLS_PER_MINUTE_OF_ALL
+        calls = sum(one.calls(now) for one in self.backoffs.values() if one.failures)
+        shared = not backoff.failures or calls + CALLS_OF_A_LAUNCH <= CALLS_PER_MINUTE_OF_ALL
         return backoff.may_ask(now) and shared
 
     def falls_back(self, name: ClassName, capacity_type: CapacityType, now: datetime) -> bool:

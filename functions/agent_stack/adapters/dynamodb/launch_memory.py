@@ -19,7 +19,11 @@ from agent_stack.domain.quotas import Ceiling
 from agent_stack.domain.unavailable import Refusal
 
 PartT = TypeVar("PartT")
+KeyT = TypeVar("KeyT")
+LAYOUT = 2
+"""Version 0.1.0 writes no layout."""
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+"""When a deployment began whose item version 0.1.0 wrote: it is not a new one."""
 
 
 def memory_values(memory: LaunchMemory) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def memory_values(memory: LaunchMemory) -> dict[str, Any]:
         "refused": {key: _refusal_values(refusal) for key, refusal in memory.refused.items()},
         "quotas": {bucket: _ceiling_values(ceiling) for bucket, ceiling in memory.quotas.items()},
         "backoffs": {key: _backoff_values(backoff) for key, backoff in memory.backoffs.items()},
+        "layout": LAYOUT,
         "seen": {key: seconds(at) for key, at in memory.seen.items()},
         "began_at": _maybe(memory.began_at),
         "worked_at": _maybe(memory.worked_at),
@@ -62,7 +67,7 @@ def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
         quotas=_each(values, "quotas", Bucket, _ceiling),
         backoffs=_each(values, "backoffs", str, _backoff),
         seen=_part(lambda: {key: moment(at) for key, at in values["seen"].items()}, {}),
-        began_at=_part(lambda: moment(values["began_at"]), LONG_AGO if "asked" in values else None),
+        began_at=_part(lambda: moment(values["began_at"]), None if "layout" in values else LONG_AGO),
         worked_at=_part(lambda: moment(values["worked_at"]), None),
     )
 
@@ -106,7 +111,7 @@ def _refusal(stored: Mapping[str, Any]) -> Refusal:
 
 
 def _ceiling_values(ceiling: Ceiling) -> dict[str, Any]:
-    return {
+    values = {
         "most": ceiling.most,
         "refused_at": seconds(ceiling.refused_at),
         "code": ceiling.code,
@@ -120,6 +125,7 @@ def _ceiling_values(ceiling: Ceiling) -> dict[str, Any]:
         "vcpus": ceiling.vcpus,
         "held": [[seconds(begin), seconds(end)] for begin, end in ceiling.held],
     }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _ceiling(stored: Mapping[str, Any]) -> Ceiling:
@@ -172,9 +178,6 @@ def _level(stored: Mapping[str, Any]) -> Level:
 
 def _maybe(at: datetime | None) -> Any:  # noqa: ANN401  (as `seconds` gives it)
     return None if at is None else seconds(at)
-
-
-KeyT = TypeVar("KeyT")
 
 
 def _each(
