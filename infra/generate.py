@@ -1,4 +1,5 @@
-"""Writes what is generated: user data in template.yaml; in docs/ parameters, decisions, notifications, classes' schema.
+"""Writes what is generated: user data in template.yaml; in docs/ parameters, decisions, notifications,
+EC2's codes, classes' schema.
 
 With `--check` it only says whether that is needed.
 """
@@ -8,7 +9,7 @@ import json
 import sys
 
 from agent_stack.adapters.ssm.class_document import ClassDocument
-from infra import decisions, notifications, parameters, user_data
+from infra import codes, decisions, notifications, parameters, user_data
 
 CLASSES_SCHEMA = user_data.ROOT / "docs" / "classes.schema.json"
 
@@ -24,6 +25,7 @@ def main() -> int:
         parameters.PAGE: parameters.page(template),
         decisions.PAGE: decisions.page(),
         notifications.PAGE: notifications.page(),
+        codes.PAGE: codes.page(),
         CLASSES_SCHEMA: json.dumps(ClassDocument.model_json_schema(), indent=2) + "\n",
     }
     if missing := parameters.ungrouped(template):

@@ -9,10 +9,11 @@ from typing import Any
 from agent_stack.domain import notices
 from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.failure_report import MAX_CONSOLE_BYTES, MAX_DETAIL_BYTES, failure_report
-from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
+from agent_stack.domain.identifiers import Bucket, ClassName, InstanceArn, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.notices import FROM_LEVEL, MAX_CHARACTERS, SLOW_BOOT_MINUTES, Notice, NoticeKind
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.quotas import Ceiling
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, JobState, Moment, VmState
@@ -42,7 +43,10 @@ WORDS = {
     WaitReason.BROKEN: "InvalidAMIID.NotFound: The image id '[ami-0123456789abcdef0]' does not exist",
     WaitReason.NO_CAPACITY: "InsufficientInstanceCapacity: There is no Spot capacity available that matches your "
     "request.",
-    WaitReason.QUOTA: "MaxSpotInstanceCountExceeded: Max spot instance count exceeded",
+    WaitReason.QUOTA: Ceiling(
+        most=1, refused_at=NOW, code="MaxSpotInstanceCountExceeded", message="", vms=2, vcpus=4
+    ).words(Bucket("spot:standard")),
+    WaitReason.REFUSED: "InternalError: An internal error has occurred",
 }
 
 
@@ -178,7 +182,8 @@ _WAITS = {
     WaitReason.EC2_BUDGET: "EC2's own rate is used up",
     WaitReason.BROKEN: "EC2 refuses the class, or the account",
     WaitReason.NO_CAPACITY: "EC2 has no capacity",
-    WaitReason.QUOTA: "the account's quota is full",
+    WaitReason.QUOTA: "a vCPU quota is full",
+    WaitReason.REFUSED: "EC2 refuses whole requests",
 }
 
 

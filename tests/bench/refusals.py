@@ -96,9 +96,7 @@ class Played:
     def told(self, vm_class: str) -> str:
         """What the pages of a class's jobs say."""
         ids = set(self.pushed.get(vm_class, ()))
-        return "\n".join(
-            detail for (job_id, detail) in self.simulation.laws.notices_sent if job_id in ids
-        )
+        return "\n".join(detail for (job_id, detail) in self.simulation.laws.notices_sent if job_id in ids)
 
     @property
     def fleets(self) -> list[str | None]:
@@ -112,8 +110,12 @@ class Played:
 
 
 def world(
-    *, classes: Mapping[str, Mapping[str, object]] = CLASSES, settings: Mapping[str, str] = SETTINGS, seed: int = 1,
-    warm: bool = True, **ec2: Any,  # noqa: ANN401  (EC2's settings)
+    *,
+    classes: Mapping[str, Mapping[str, object]] = CLASSES,
+    settings: Mapping[str, str] = SETTINGS,
+    seed: int = 1,
+    warm: bool = True,
+    **ec2: Any,  # noqa: ANN401  (EC2's settings)
 ) -> Played:
     """A world with these classes."""
     document = json.dumps({"classes": classes, "default_class": next(iter(classes))})
@@ -185,7 +187,9 @@ def gpu_without_quota() -> Played:
 
 def mixed_architectures() -> Played:
     """The right types are unavailable for 100 s; the others are of another architecture than the image."""
-    wrong = Refusal(code="InvalidParameterValue", message="The architecture of the instance type is wrong", pool="*:m7g.large:*")
+    wrong = Refusal(
+        code="InvalidParameterValue", message="The architecture of the instance type is wrong", pool="*:m7g.large:*"
+    )
     dry = Refusal(code="InsufficientInstanceCapacity", pool="*:m7i.large:*", lasts=timedelta(seconds=100))
     played = world(refusals=(wrong, dry))
     played.push(3, "mixed")
@@ -208,7 +212,9 @@ def spot_fails_as_a_whole(code: str, vm_class: str, seconds: float = 600, status
 def unlisted_codes(zones: str = "*") -> Played:
     """Ten codes that no document lists, for 100 s."""
     refusals = tuple(
-        Refusal(code=f"Unlisted{number}Failure", pool=f"*:*:eu-central-1{zones}", lasts=timedelta(seconds=100), chance=0.5)
+        Refusal(
+            code=f"Unlisted{number}Failure", pool=f"*:*:eu-central-1{zones}", lasts=timedelta(seconds=100), chance=0.5
+        )
         for number in range(9)
     )
     last = Refusal(code="Unlisted9Failure", pool=f"*:*:eu-central-1{zones}", lasts=timedelta(seconds=100))
@@ -238,7 +244,9 @@ SCENARIOS: Mapping[str, Callable[[], Played]] = {
     "20 GPU jobs without quota, then one of the default class": gpu_without_quota,
     "mixed architectures, the right type unavailable for 100 s": mixed_architectures,
     "every spot request fails (InternalError), fallback": lambda: spot_fails_as_a_whole("InternalError", "spot"),
-    "every spot request fails (InternalError), no fallback, 10 min": lambda: spot_fails_as_a_whole("InternalError", "spot-only"),
+    "every spot request fails (InternalError), no fallback, 10 min": lambda: spot_fails_as_a_whole(
+        "InternalError", "spot-only"
+    ),
     "every spot request fails (ServiceUnavailable), no fallback, 10 min": lambda: spot_fails_as_a_whole(
         "ServiceUnavailable", "spot-only"
     ),
@@ -262,7 +270,9 @@ SCENARIOS: Mapping[str, Callable[[], Played]] = {
 def main() -> int:
     """Print the table."""
     wanted = [word for word in sys.argv[1:] if not word.startswith("--")]
-    sys.stdout.write("| scenario | jobs that ran | finished by the stack | CreateFleet | seconds |\n|---|---|---|---|---|\n")
+    sys.stdout.write(
+        "| scenario | jobs that ran | finished by the stack | CreateFleet | seconds |\n|---|---|---|---|---|\n"
+    )
     for name, play in SCENARIOS.items():
         if not wanted or any(word in name for word in wanted):
             sys.stdout.write(play().line(name) + "\n")

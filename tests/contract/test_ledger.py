@@ -154,7 +154,12 @@ def test_a_spent_intent_keeps_its_vms_until_it_is_closed(tables: AnyTables) -> N
 def test_what_ec2_taught_comes_back_as_it_was_kept(tables: AnyTables) -> None:
     assert tables.ledger.launch_memory() == LaunchMemory()
     refused = LaunchError(error_class=LaunchErrorClass.CONFIGURATION, code="InvalidAMIID.NotFound", message="no such")
-    dry = LaunchError(error_class=LaunchErrorClass.CAPACITY, code="InsufficientInstanceCapacity", message="dry", pool="spot:m7i.large:a")
+    dry = LaunchError(
+        error_class=LaunchErrorClass.CAPACITY,
+        code="InsufficientInstanceCapacity",
+        message="dry",
+        pool="spot:m7i.large:a",
+    )
     memory = LaunchMemory().asking(7, Budget(burst=10, per_second=0.5), EPOCH)
     quota = LaunchError(
         error_class=LaunchErrorClass.QUOTA, code="VcpuLimitExceeded", message="no more", pool="spot:m7i.large:a"

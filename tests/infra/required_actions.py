@@ -52,6 +52,7 @@ OF_THE_CODE: Mapping[str, Needed] = {
         "“Service-linked role for Spot Instance requests”, “Requirements for Amazon EBS encryption”",
     ),
     "ec2.describe_images": _by(BOTH, "ec2:DescribeImages"),
+    "ec2.describe_instance_types": _by(BOTH, "ec2:DescribeInstanceTypes"),
     "ec2.describe_instance_status": _by(TRACKER, "ec2:DescribeInstanceStatus"),
     "ec2.describe_instances": _by(BOTH, "ec2:DescribeInstances"),
     "ec2.describe_subnets": _by(BOTH, "ec2:DescribeSubnets"),

@@ -13,7 +13,13 @@ from tests.bench.refusals import (
 )
 from tests.simulator.cloud.refusals import Refusal
 
-WHOLE = ("InternalError", "ServiceUnavailable", "InsufficientInstanceCapacity", "MaxFleetCountExceeded", "UnfulfillableCapacity")
+WHOLE = (
+    "InternalError",
+    "ServiceUnavailable",
+    "InsufficientInstanceCapacity",
+    "MaxFleetCountExceeded",
+    "UnfulfillableCapacity",
+)
 
 
 def test_right_types_that_are_unavailable_do_not_make_a_mixed_class_wrong() -> None:

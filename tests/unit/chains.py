@@ -12,7 +12,18 @@ from tests.unit.values import a_policy
 def step_modules() -> list[str]:
     """Such as `dispatcher.admit`, in order, the dispatcher's first."""
     nothing: Any = SimpleNamespace()
-    names = ("stacks", "fleet", "instance_types", "ledger", "mailbox", "classes", "clock", "ids", "telemetry", "workers")
+    names = (
+        "stacks",
+        "fleet",
+        "instance_types",
+        "ledger",
+        "mailbox",
+        "classes",
+        "clock",
+        "ids",
+        "telemetry",
+        "workers",
+    )
     ports = Ports(**dict.fromkeys(names, nothing))
     options = DispatcherOptions(queues=(), identity=nothing, read_job_environment=True)
     steps = (

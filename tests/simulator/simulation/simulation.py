@@ -413,7 +413,7 @@ class Simulation:
             throttled=partial(telemetry.count, Metric.EC2_THROTTLED),
         )
         fleet = Ec2Fleet(
-            client=lambda: DirectClient(self.ec2, self._nature.callers.get(function)),  # type: ignore[arg-type, return-value]  # looks like one
+            client=lambda: DirectClient(self.ec2, self._nature.callers.get(function), self.laws.on_answer),  # type: ignore[arg-type, return-value]  # looks like one
             calls=calls,
             clock=self.kernel,
             deployment=self.settings.deployment,

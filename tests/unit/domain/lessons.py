@@ -42,7 +42,9 @@ def answered(
     asking = vm_class or a_class()
     kind = capacity_type or asking.capacity_type
     vms = tuple(a_vm(number + 1) for number in range(launched))
-    pools = [f"{kind}:{one}:{zone}" for kind in capacity_types_of(asking) for one in asking.instance_types for zone in ZONES]
+    pools = [
+        f"{kind}:{one}:{zone}" for kind in capacity_types_of(asking) for one in asking.instance_types for zone in ZONES
+    ]
     answer = Answer(
         vm_class=asking,
         capacity_type=kind,

@@ -106,7 +106,9 @@ def test_the_account_is_to_blame_only_when_every_class_that_asked_was_refused_an
 
 
 def test_a_suspicion_about_the_account_keeps_no_class_back_that_was_not_refused() -> None:
-    memory = answered(answered(OLD, error("UnauthorizedOperation")), error("UnauthorizedOperation"), vm_class=a_class(OTHER))
+    memory = answered(
+        answered(OLD, error("UnauthorizedOperation")), error("UnauthorizedOperation"), vm_class=a_class(OTHER)
+    )
     assert memory.breaker(ClassName("third"), EPOCH) is None
     definite = answered(OLD, error("PendingVerification"))
     assert definite.breaker(ClassName("third"), EPOCH) is not None
@@ -233,4 +235,3 @@ def test_a_budget_smaller_than_a_gathering_is_asked_when_it_is_full() -> None:
     spent = LaunchMemory().asking(3, tiny, EPOCH)
     assert not spent.worth_asking(9, tiny, EPOCH + timedelta(seconds=2))
     assert spent.worth_asking(9, tiny, EPOCH + timedelta(seconds=3))
-

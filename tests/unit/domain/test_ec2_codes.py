@@ -35,7 +35,11 @@ def example(row: Row) -> LaunchError:
     )
 
 
-@pytest.mark.parametrize("row", ALL, ids=lambda row: f"{row.code}{' ' + row.words if row.words else ''}-{'placed' if row.placed else 'whole'}")
+@pytest.mark.parametrize(
+    "row",
+    ALL,
+    ids=lambda row: f"{row.code}{' ' + row.words if row.words else ''}-{'placed' if row.placed else 'whole'}",
+)
 def test_each_row_affects_what_it_is_about_and_nothing_else(row: Row) -> None:
     error = example(row)
     assert row_for(error.code, error.message, placed=row.placed) == row
@@ -101,8 +105,12 @@ def test_the_rows_are_disjoint() -> None:
         rivals = [
             other
             for other in ROWS
-            if other is not row and other.placed is row.placed and other.words == row.words and other.code.endswith("*")
-            and row.code.startswith(other.code[:-1]) and other.effect is row.effect
+            if other is not row
+            and other.placed is row.placed
+            and other.words == row.words
+            and other.code.endswith("*")
+            and row.code.startswith(other.code[:-1])
+            and other.effect is row.effect
         ]
         assert not rivals, f"{row.code} is in {rivals[0].code} already" if rivals else ""
 
@@ -137,5 +145,3 @@ def test_whatever_is_refused_beside_vms_stops_neither_class_nor_account() -> Non
         memory = answered(OLD, example(row), launched=1)
         assert memory.breakers == {}, row
         assert memory.may_ask(NAME, CapacityType.ON_DEMAND, EPOCH), row
-
-

@@ -19,7 +19,9 @@ from tests.unit.domain.lessons import a_class, at
 STANDARD = Bucket("on-demand:standard")
 
 
-def refused(before: Ceiling | None = None, *, asked: int = 1, launched: int = 0, vcpus: int = 2, after: float = 0.0) -> Ceiling:
+def refused(
+    before: Ceiling | None = None, *, asked: int = 1, launched: int = 0, vcpus: int = 2, after: float = 0.0
+) -> Ceiling:
     return after_refusal(
         before, asked=asked, launched=launched, vcpus=vcpus, code="VcpuLimitExceeded", message="", now=at(after)
     )
