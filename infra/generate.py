@@ -8,7 +8,7 @@ import json
 import sys
 
 from agent_stack.adapters.ssm.class_document import ClassDocument
-from infra import baked_program, decisions, layout, notifications, parameters, user_data
+from infra import baked_program, codes, decisions, layout, notifications, parameters, user_data
 
 CLASSES_SCHEMA = user_data.ROOT / "docs" / "classes.schema.json"
 
@@ -27,6 +27,7 @@ def main() -> int:
         decisions.PAGE: decisions.page(),
         notifications.PAGE: notifications.page(),
         layout.PICTURE: layout.picture(),
+        codes.PAGE: codes.page(),
         CLASSES_SCHEMA: json.dumps(ClassDocument.model_json_schema(), indent=2) + "\n",
     }
     if missing := parameters.ungrouped(template):

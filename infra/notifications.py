@@ -9,10 +9,11 @@ from typing import Any
 from agent_stack.domain import notices
 from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.failure_report import MAX_CONSOLE_BYTES, MAX_DETAIL_BYTES, failure_report
-from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
+from agent_stack.domain.identifiers import Bucket, ClassName, InstanceArn, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.notices import MAX_CHARACTERS, SLOW_BOOT_MINUTES, Notice, NoticeKind, least_level
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.quotas import Ceiling
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, JobState, Moment, VmState
@@ -50,7 +51,10 @@ def _words(reason: WaitReason) -> str:
         case WaitReason.NO_CAPACITY:
             return NO_CAPACITY
         case WaitReason.QUOTA:
-            return "MaxSpotInstanceCountExceeded: Max spot instance count exceeded"
+            full = Ceiling(most=1, refused_at=NOW, code="MaxSpotInstanceCountExceeded", message="", vms=2, vcpus=4)
+            return full.words(Bucket("spot:standard"))
+        case WaitReason.REFUSED:
+            return "InternalError: An internal error has occurred"
         case (
             WaitReason.LAUNCH_DISABLED
             | WaitReason.MAX_INSTANCES
@@ -203,7 +207,9 @@ def _when(reason: WaitReason) -> str:  # noqa: PLR0911  (one text for each reaso
         case WaitReason.NO_CAPACITY:
             return "EC2 has no capacity"
         case WaitReason.QUOTA:
-            return "the account's quota is full"
+            return "a vCPU quota is full"
+        case WaitReason.REFUSED:
+            return "EC2 refuses whole requests"
 
 
 def _run() -> Run:

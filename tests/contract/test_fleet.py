@@ -181,7 +181,7 @@ def test_a_throttle_that_lasts_launched_nothing(world: World) -> None:
 def test_a_refusal_is_an_error_of_the_outcome(world: World) -> None:
     world.ec2.faults.fail("CreateFleet", "UnauthorizedOperation")
     outcome = world.fleet.launch(world.fleet.render(world.order(1)))
-    assert [error.error_class for error in outcome.errors] == [LaunchErrorClass.ACCOUNT]
+    assert [error.error_class for error in outcome.errors] == [LaunchErrorClass.CONFIGURATION]
 
 
 def test_a_dry_pool_is_named_and_the_next_one_takes_the_rest(build: Build) -> None:

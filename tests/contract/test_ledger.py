@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 from agent_stack.domain.attempts import Failure, FailureKind, PriorUsage
-from agent_stack.domain.capacity import Budget, LaunchMemory
+from agent_stack.domain.budgets import Budget
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
-from agent_stack.domain.launching import Intent, LaunchError, LaunchErrorClass
+from agent_stack.domain.launching import Intent, LaunchError, LaunchErrorClass, LaunchOutcome
+from agent_stack.domain.lessons import Answer, learn
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import CredentialHolder, Moment, Outcome
+from agent_stack.domain.states import CapacityType, CredentialHolder, Moment, Outcome
 from agent_stack.domain.vms import Vm
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
 from tests.contract.tables import AnyTables
@@ -151,14 +154,45 @@ def test_a_spent_intent_keeps_its_vms_until_it_is_closed(tables: AnyTables) -> N
 def test_what_ec2_taught_comes_back_as_it_was_kept(tables: AnyTables) -> None:
     assert tables.ledger.launch_memory() == LaunchMemory()
     refused = LaunchError(error_class=LaunchErrorClass.CONFIGURATION, code="InvalidAMIID.NotFound", message="no such")
-    dry = LaunchError(error_class=LaunchErrorClass.CAPACITY, code="Dry", message="dry", pool="spot:m7i.large:a")
+    dry = LaunchError(
+        error_class=LaunchErrorClass.CAPACITY,
+        code="InsufficientInstanceCapacity",
+        message="dry",
+        pool="spot:m7i.large:a",
+    )
     memory = LaunchMemory().asking(7, Budget(burst=10, per_second=0.5), EPOCH)
-    memory = memory.answered(ClassName("default"), launched=0, errors=[refused, dry], now=EPOCH, jitter=0.5)
+    quota = LaunchError(
+        error_class=LaunchErrorClass.QUOTA, code="VcpuLimitExceeded", message="no more", pool="spot:m7i.large:a"
+    )
+    arm = LaunchError(
+        error_class=LaunchErrorClass.CONFIGURATION,
+        code="InvalidParameterValue",
+        message="of another architecture",
+        pool="spot:m7g.large:b",
+    )
+    unlisted = LaunchError(
+        error_class=LaunchErrorClass.UNRECOGNISED, code="Unheard", message="of", pool="spot:m7i.large:b"
+    )
+    memory = learn(
+        memory,
+        Answer(
+            vm_class=VmClass(name=ClassName("default"), instance_types=("m7i.large",), image="ami-1"),
+            capacity_type=CapacityType.ON_DEMAND,
+            outcome=LaunchOutcome(vms=(), errors=(refused, dry, quota, arm, unlisted), count=3),
+            all_pools=("on-demand:m7i.large:a",),
+            now=EPOCH,
+            jitter=0.5,
+            vcpus={"m7i.large": 2},
+        ),
+    )
     memory = memory.throttled(EPOCH, 0.5)
-    tables.ledger.remember_launches(memory)
+    assert all((memory.breakers, memory.unavailable_pools, memory.quotas, memory.refused, memory.backoffs))
+    tables.ledger.remember_launches(memory, fence=4)
     assert tables.ledger.launch_memory() == memory
-    tables.ledger.remember_launches(LaunchMemory())
-    assert tables.ledger.launch_memory() == LaunchMemory()
+    tables.ledger.remember_launches(LaunchMemory(), fence=3)  # of a dispatcher that lost its lease since
+    assert tables.ledger.launch_memory() == memory
+    tables.ledger.remember_launches(LaunchMemory(), fence=5)
+    assert not tables.ledger.launch_memory().breakers
 
 
 def waits(number: int, reason: WaitReason, words: str = "") -> Waiting:

@@ -85,7 +85,7 @@ def weigh() -> Weights:
             "ledger.launch_memory": ledger.launch_memory,
             "ledger.list_waiting": lambda: ledger.list_waiting(WaitingList(at=EPOCH)),
             "ledger.waiting": ledger.waiting,
-            "ledger.remember_launches": lambda: ledger.remember_launches(LaunchMemory()),
+            "ledger.remember_launches": lambda: ledger.remember_launches(LaunchMemory(), fence=1),
             "ledger.bind": lambda: bound.extend(_bind(tables, ledger.active_runs()[0], vm)),
             "ledger.update": lambda: bound.extend(ledger.update([bound[-1].with_facts(notices_sent=frozenset({"x"}))])),
             "mailbox.read": lambda: mailbox.read([vm.arn]),

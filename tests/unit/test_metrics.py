@@ -10,7 +10,9 @@ from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.metrics import DispatcherMetrics
 from agent_stack.dispatcher.poll import FULL_PAGE, MAX_PAGES, Poll
-from agent_stack.domain.capacity import Breaker, LaunchMemory, Level
+from agent_stack.domain.breakers import Breaker
+from agent_stack.domain.budgets import Level
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.decisions import Action, Decision
 from agent_stack.domain.identifiers import ClassName, QueueKey, StackKey
 from agent_stack.domain.jobs import Queue, ScheduledPage

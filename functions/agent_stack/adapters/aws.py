@@ -55,8 +55,11 @@ class AwsCalls:
     server_errors: frozenset[str]
     throttled: Callable[[], None] = lambda: None
 
-    def call(self, name: str, send: Callable[[], ResultT]) -> ResultT:
+    def call(self, name: str, send: Callable[[], ResultT], *, tries: int = MAX_TRIES) -> ResultT:
         """Send, and again while it may help. `send` must be safe to repeat.
+
+        Args:
+            tries: how often it is sent at most.
 
         Raises:
             RefusedError: AWS answered no.
@@ -66,7 +69,7 @@ class AwsCalls:
         """
         doubt: UnknownOutcomeError | None = None
         failure: TransientError | None = None
-        for attempt in range(MAX_TRIES):
+        for attempt in range(tries):
             if attempt:
                 pause = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt) * self.ids.fraction()
                 if pause >= self.deadline.left():

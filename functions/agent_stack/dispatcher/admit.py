@@ -3,21 +3,22 @@
 A job that is not admitted stays scheduled in Buildkite, because a reservation without a VM would only delay it.
 """
 
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import zip_longest
 
+from agent_stack.dispatcher.admission import Admission
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.quota_watch import QuotaWatch
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
-from agent_stack.domain.capacity import LOOK_AHEAD, LaunchMemory
-from agent_stack.domain.classes import ClassBook, Unmatched, base_name
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, JobId
-from agent_stack.domain.jobs import Job, by_queue
+from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import Policy, UnmatchedJobs
+from agent_stack.domain.quota_room import Applicant, QuotaRoom
 from agent_stack.domain.waiting import MAX_LISTED, Waiting, WaitReason, waits
 from agent_stack.ports import Telemetry
 
@@ -28,6 +29,8 @@ class Admit:
 
     capacity: CapacityCache
     prefetch: VmPrefetch
+    quotas: QuotaWatch
+    vcpus: VcpuCache
     policy: Policy
     telemetry: Telemetry
     _ignored: frozenset[JobId] = field(default=frozenset(), init=False)
@@ -79,55 +82,47 @@ class Admit:
     def _cut(
         self, candidates: list[tuple[Job, ClassName]], cycle: DispatcherCycle, book: ClassBook
     ) -> tuple[list[tuple[Job, ClassName]], list[Waiting]]:
-        """The jobs within every limit, one of each queue in turn; and the next ones with the limit that stops them."""
-        live = [run for run in cycle.active if run.failure_reason is None]
-        waiting = sum(run.binding is None for run in live)
-        memory = self.capacity.under(cycle.fence) if candidates else LaunchMemory()
-        bounds = {
-            WaitReason.MAX_INSTANCES: self.policy.max_instances - len(live),
-            WaitReason.EC2_BUDGET: memory.granted(self.policy.instance_budget, cycle.now, LOOK_AHEAD) - waiting,
-            WaitReason.LAUNCH_RATE: self.policy.max_launches_per_minute
-            - memory.asked_within_a_minute(cycle.now)
-            - waiting,
-        }
-        tightest = min(bounds, key=lambda reason: bounds[reason])
-        by_class = Counter(base_name(run.class_name) for run in live)
-        vcpus = sum(_vcpus(book, run.class_name) for run in live)
-        admitted: list[tuple[Job, ClassName]] = []
-        postponed: list[Waiting] = []
-        for job, name in _in_turn(candidates):
-            if len(admitted) >= bounds[tightest]:
-                if len(postponed) >= MAX_LISTED:
-                    break
-                postponed += waits(job, name, tightest, cycle.now)
-                continue
-            base = base_name(name)
-            bound = book.classes[base].max_instances
-            breaker = memory.breaker(name, cycle.now)
-            if bound is not None and by_class[base] >= bound:
-                postponed += waits(job, name, WaitReason.CLASS_MAXIMUM, cycle.now, str(bound))
-            elif self.policy.max_vcpus is not None and vcpus + _vcpus(book, name) > self.policy.max_vcpus:
-                postponed += waits(job, name, WaitReason.MAX_VCPUS, cycle.now)
-            elif breaker is not None:
-                postponed += waits(job, name, WaitReason.BROKEN, cycle.now, breaker.message)
-            else:
-                by_class[base] += 1
-                vcpus += _vcpus(book, name)
-                admitted.append((job, name))
-        return admitted, postponed
+        """The jobs that have their place within every bound; and why the next ones have not."""
+        if not candidates:
+            return [], []
+        memory = self.capacity.under(cycle.fence)
+        if self.policy.max_vcpus is not None:
+            names = {run.class_name for run in cycle.active} | {name for _, name in candidates}
+            classes = [vm_class for name in sorted(names) if (vm_class := book.find(name)) is not None]
+            bound = [run.binding.instance_type for run in cycle.active if run.binding is not None]
+            self.vcpus.want([*bound, *(one for each in classes for one in each.instance_types)], cycle.now)
+        admission = Admission(
+            cycle=cycle,
+            book=book,
+            memory=memory,
+            quotas=self.quotas.room(cycle, memory, self._applicants(candidates, book, memory)),
+            vcpus=self.vcpus.known,
+            policy=self.policy,
+        )
+        return admission.cut(candidates)
+
+    def _applicants(
+        self, candidates: list[tuple[Job, ClassName]], book: ClassBook, memory: LaunchMemory
+    ) -> list[Applicant]:
+        """The first in line of each class, as those who wait for room in a quota."""
+        if not memory.quotas:
+            return []
+        first: dict[ClassName, Job] = {}
+        for job, name in candidates:
+            first.setdefault(name, job)
+        room = QuotaRoom(quotas=memory.quotas, vcpus=self.vcpus.known, now=job.scheduled_at)
+        return [
+            Applicant(
+                job_id=job.job_id,
+                class_name=name,
+                priority=job.priority,
+                since=job.scheduled_at,
+                buckets=frozenset(room.sizes(vm_class)),
+            )
+            for name, job in first.items()
+            if (vm_class := book.find(name)) is not None
+        ]
 
 
 def _launches_disabled(candidates: list[tuple[Job, ClassName]], now: datetime) -> list[Waiting]:
-    return [postponed for job, name in candidates for postponed in waits(job, name, WaitReason.LAUNCH_DISABLED, now)]
-
-
-def _vcpus(book: ClassBook, name: ClassName) -> int:
-    """The vCPUs of a VM of this class; 1 when the class does not say."""
-    vm_class = book.find(name)
-    return (vm_class.vcpus if vm_class is not None else None) or 1
-
-
-def _in_turn(candidates: list[tuple[Job, ClassName]]) -> Iterator[tuple[Job, ClassName]]:
-    """One job of each queue in turn, each queue in its own order, so that a long queue does not starve the others."""
-    for row in zip_longest(*by_queue((job.queue_key, (job, name)) for job, name in candidates).values()):
-        yield from (candidate for candidate in row if candidate is not None)
+    return [kept for job, name in candidates for kept in waits(job, name, WaitReason.LAUNCH_DISABLED, now)]

@@ -34,4 +34,4 @@ class CapacityCache:
     def learn(self, memory: LaunchMemory, fence: int) -> None:
         """Writes what was learned, beside the cycle, because no job depends on this write."""
         self._memory = (fence, memory)
-        self.write_beside("launch_memory_not_written", partial(self.ledger.remember_launches, memory))
+        self.write_beside("launch_memory_not_written", partial(self.ledger.remember_launches, memory, fence=fence))

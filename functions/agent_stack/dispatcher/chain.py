@@ -22,11 +22,13 @@ from agent_stack.dispatcher.metrics import DispatcherMetrics
 from agent_stack.dispatcher.poll import Poll
 from agent_stack.dispatcher.publish_program import PublishProgram
 from agent_stack.dispatcher.publish_wait_reasons import PublishWaitReasons
+from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.record import Record
 from agent_stack.dispatcher.recover import Recover
 from agent_stack.dispatcher.register import Register
 from agent_stack.dispatcher.reserve import Reserve
 from agent_stack.dispatcher.token_supply import TokenSupply
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.policy import Policy
@@ -51,6 +53,8 @@ def dispatcher_steps(
     stacks, fleet, ledger = ports.stacks, ports.fleet, ports.ledger
     tokens, empty_ledger = TokenSupply(), EmptyLedgerCache()
     capacity = CapacityCache(ledger=ledger, write_beside=in_flight.write_beside)
+    vcpus = VcpuCache(instance_types=ports.instance_types, workers=ports.workers, telemetry=telemetry)
+    quotas = QuotaWatch(fleet=fleet, in_flight=in_flight, vcpus=vcpus, workers=ports.workers, telemetry=telemetry)
     prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
     observing: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=options.queues, telemetry=telemetry),
@@ -59,6 +63,7 @@ def dispatcher_steps(
             fleet=fleet,
             in_flight=in_flight,
             prefetch=prefetch,
+            capacity=capacity,
             empty_ledger=empty_ledger,
             classes=ports.classes,
             policy=policy,
@@ -66,7 +71,7 @@ def dispatcher_steps(
         ),
         Poll(stacks=stacks, queues=options.queues, policy=policy, telemetry=telemetry),
         *((ReadJobEnvironment(stacks=stacks, telemetry=telemetry),) if options.read_job_environment else ()),
-        Admit(capacity=capacity, prefetch=prefetch, policy=policy, telemetry=telemetry),
+        Admit(capacity=capacity, prefetch=prefetch, quotas=quotas, vcpus=vcpus, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (
         Record(ledger=ledger, empty_ledger=empty_ledger, telemetry=telemetry),
@@ -78,8 +83,9 @@ def dispatcher_steps(
             capacity=capacity,
             orders=LaunchOrders(fleet=fleet, ids=ports.ids, telemetry=telemetry),
             room=LaunchRoom(in_flight=in_flight, prefetch=prefetch, policy=policy, telemetry=telemetry),
-            answers=LaunchAnswers(ids=ports.ids, telemetry=telemetry),
-            deadline=LaunchDeadline(ledger=ledger, policy=policy, telemetry=telemetry),
+            answers=LaunchAnswers(fleet=fleet, in_flight=in_flight, vcpus=vcpus, ids=ports.ids, telemetry=telemetry),
+            deadline=LaunchDeadline(ledger=ledger, vcpus=vcpus, policy=policy, telemetry=telemetry),
+            quotas=quotas,
             program=PublishProgram(
                 programs=ports.programs,
                 ledger=ledger,
@@ -95,7 +101,9 @@ def dispatcher_steps(
         Bind(
             stacks=stacks, ledger=ledger, tokens=tokens, policy=policy, identity=options.identity, telemetry=telemetry
         ),
-        PublishWaitReasons(capacity=capacity, ledger=ledger, workers=ports.workers, policy=policy, telemetry=telemetry),
+        PublishWaitReasons(
+            capacity=capacity, vcpus=vcpus, ledger=ledger, workers=ports.workers, policy=policy, telemetry=telemetry
+        ),
     )
     measure = DispatcherMetrics(capacity=capacity, policy=policy, clock=ports.clock, telemetry=telemetry)
     return (*observing, *(() if policy.observe_only else acting), measure)

@@ -7,7 +7,7 @@ begins and collects launches; `recover` closes intents that are complete.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from agent_stack.domain.errors import AgentStackError, UnknownOutcomeError
@@ -18,13 +18,31 @@ from agent_stack.ports import Clock, Fleet, Ledger, Task, Telemetry, Workers
 
 Answer = tuple[Intent, LaunchOutcome | AgentStackError]
 
+SETTLE_FIRST = timedelta(seconds=2)
+SETTLE_LAST = timedelta(seconds=60)
+"""A launch without an answer is asked about again after two seconds, then after twice as long each time."""
+
 DRAIN_SECONDS = timedelta(seconds=8)
 DRAIN_POLL = timedelta(milliseconds=100)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unsettled:
+    """A launch without a certain outcome.
+
+    Attributes:
+        looks: how often it was asked about.
+        answered: EC2 has answered a replay without naming VMs; only its list of VMs can tell.
+    """
+
+    looks: int
+    next_at: datetime
+    answered: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class InFlightLaunches:
-    """The in-flight launches of one process."""
+    """The in-flight launches of one process, and those that it could not settle yet."""
 
     fleet: Fleet
     ledger: Ledger
@@ -33,6 +51,8 @@ class InFlightLaunches:
     telemetry: Telemetry
     _tasks: dict[IntentId, tuple[Intent, Task[LaunchOutcome]]] = field(default_factory=dict, init=False)
     _writes: list[Task[None]] = field(default_factory=list, init=False)
+    _replays: set[IntentId] = field(default_factory=set, init=False)
+    _unsettled: dict[IntentId, Unsettled] = field(default_factory=dict, init=False)
 
     @property
     def intents(self) -> Sequence[Intent]:
@@ -43,6 +63,32 @@ class InFlightLaunches:
     def is_answered(self) -> bool:
         """Whether there is an answer to collect."""
         return any(task.done() for _, task in self._tasks.values())
+
+    def is_replay(self, intent_id: IntentId) -> bool:
+        """Whether its latest request was sent again, to learn what came of the first one."""
+        return intent_id in self._replays
+
+    def unsettled(self, intent_id: IntentId) -> Unsettled | None:
+        """What this process knows of a launch without a certain outcome."""
+        return self._unsettled.get(intent_id)
+
+    def settle_later(self, intent_id: IntentId, *, answered: bool = False) -> None:
+        """Nothing certain is known of it; it is asked about again, later each time."""
+        before = self._unsettled.get(intent_id)
+        looks = before.looks + 1 if before else 1
+        pause = min(SETTLE_LAST, SETTLE_FIRST * 2 ** (min(looks, 10) - 1))
+        known = answered or (before is not None and before.answered)
+        self._unsettled[intent_id] = Unsettled(looks=looks, next_at=self.clock.now() + pause, answered=known)
+
+    def settled(self, intent_id: IntentId) -> None:
+        """What came of it is known."""
+        self._unsettled.pop(intent_id, None)
+        self._replays.discard(intent_id)
+
+    def replay(self, intent: Intent) -> None:
+        """Send the same request again, beside the cycle: EC2 gives one answer to one client token."""
+        self._replays.add(intent.intent_id)
+        self.begin(intent)
 
     def begin(self, intent: Intent) -> None:
         """Sends the request to EC2, beside the cycle."""
@@ -64,10 +110,19 @@ class InFlightLaunches:
     def record(self, answers: Sequence[Answer]) -> None:
         """Records the answers in the ledger. Until then an intent is open, and the next dispatcher would replay it."""
         for intent, answer in answers:
+            replayed = self.is_replay(intent.intent_id)
             if isinstance(answer, LaunchOutcome):
                 self._measure(answer)
+                if replayed and not answer.vms:
+                    self.settle_later(intent.intent_id, answered=True)
+                    continue
                 self.ledger.spend_intent(replace(intent, spent=True, vms=answer.vms))
-            elif not isinstance(answer, UnknownOutcomeError):
+                if replayed:
+                    self.telemetry.info("intent_settled", intent_id=intent.intent_id, count=len(answer.vms))
+                self.settled(intent.intent_id)
+            elif replayed or isinstance(answer, UnknownOutcomeError):
+                self.settle_later(intent.intent_id)
+            else:
                 self.close(intent.intent_id)
 
     def close(self, intent_id: IntentId) -> None:

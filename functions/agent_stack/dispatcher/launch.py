@@ -18,6 +18,7 @@ from agent_stack.dispatcher.launch_deadline import LaunchDeadline
 from agent_stack.dispatcher.launch_orders import LaunchOrders
 from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.publish_program import PublishProgram
+from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
@@ -25,7 +26,9 @@ from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, Intent, LaunchOrder
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.quota_buckets import buckets_of
 from agent_stack.domain.runs import Run
+from agent_stack.domain.states import CapacityType
 from agent_stack.ports import Fleet, Ledger, Telemetry
 
 
@@ -42,6 +45,7 @@ class Launch:
     answers: LaunchAnswers
     deadline: LaunchDeadline
     program: PublishProgram
+    quotas: QuotaWatch
     tokens: TokenSupply
     policy: Policy
     telemetry: Telemetry
@@ -50,11 +54,12 @@ class Launch:
         """Adds new VMs to `idle_vms`; fills `launching` and `wanted_launches`."""
         if cycle.book is None:
             raise BugError("launch needs the classes; recover reads them")
-        if not cycle.ready and not self.in_flight.intents:
+        if not cycle.ready and not self.in_flight.intents and not cycle.fitting:
             return cycle
         known = self.capacity.under(cycle.fence)
         answers = self.in_flight.collect()
-        learnt = self.answers.learn(answers, known, cycle.idle_vms, cycle.now)
+        learnt = self.answers.learn(answers, known, cycle)
+        learnt = replace(learnt, memory=self.quotas.watch(cycle, learnt.memory))
         wanted = self._wanted(cycle, learnt)
         cycle = replace(
             cycle,
@@ -75,7 +80,13 @@ class Launch:
         """Runs that need another VM than the idle and the requested ones, by class, in order of their priority."""
         coming = Counter(cycle.unconfirmed_by_class)
         for intent in (*self.in_flight.intents, *learnt.unknown):
-            coming[intent.class_name] += intent.count
+            kind = intent.capacity_type
+            if (
+                kind is None
+                or kind is CapacityType.ON_DEMAND
+                or not learnt.memory.falls_back(intent.class_name, kind, cycle.now)
+            ):
+                coming[intent.class_name] += intent.count
         by_class: dict[ClassName, list[Run]] = defaultdict(list)
         for run in cycle.ready:
             if learnt.memory.breaker(run.class_name, cycle.now) is None:
@@ -89,6 +100,7 @@ class Launch:
             self.telemetry.info(paused, count=cycle.wanted_launches)
             return memory
         room = self.room(cycle, memory)
+        quotas = self.quotas.room(cycle, memory)
         for name, runs in wanted.items():
             vm_class = cycle.book.find(name) if cycle.book is not None else None
             if vm_class is None:
@@ -96,11 +108,12 @@ class Launch:
             count = min(len(runs), room, memory.requests_left(cycle.now) * MAX_VMS_OF_A_LAUNCH)
             if count < len(runs):
                 self.telemetry.info("launches_held_back", class_name=name, count=len(runs) - max(0, count))
-            for order, chunk in self.orders(vm_class, runs[:count], memory, cycle.now) if count > 0 else ():
+            for order, chunk in self.orders(vm_class, runs[:count], memory, quotas, cycle.now) if count > 0 else ():
                 if not self._send(order, chunk, cycle):
                     break
                 room -= order.count
                 memory = memory.asking(order.count, self.policy.instance_budget, cycle.now)
+                quotas = replace(quotas, busy=quotas.busy | buckets_of(order.pools))
         return memory
 
     def _send(self, order: LaunchOrder, runs: Iterable[Run], cycle: DispatcherCycle) -> bool:
@@ -111,6 +124,7 @@ class Launch:
             count=order.count,
             queues=tuple(sorted({run.queue_key for run in runs})),
             created_at=cycle.now,
+            capacity_type=order.capacity_type,
         )
         try:
             self.ledger.write_intent(intent, fence=cycle.fence)

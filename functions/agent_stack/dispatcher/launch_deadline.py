@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.classes import VmClass, base_name
+from agent_stack.domain.identifiers import Bucket, ClassName
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.quota_room import QuotaRoom
+from agent_stack.domain.quotas import Ceiling
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Ledger, Telemetry
@@ -21,6 +25,7 @@ class LaunchDeadline:
     """Records a failure reason for each run that has waited too long for a VM."""
 
     ledger: Ledger
+    vcpus: VcpuCache
     policy: Policy
     telemetry: Telemetry
 
@@ -39,11 +44,38 @@ class LaunchDeadline:
     def _reason(self, run: Run, cycle: DispatcherCycle, memory: LaunchMemory) -> str | None:
         waited = cycle.now - run.state_entered_at
         breaker = memory.breaker(run.class_name, cycle.now)
-        if breaker is not None and waited >= BROKEN_GRACE and cycle.now - breaker.since >= BROKEN_GRACE:
+        if (
+            breaker is not None
+            and breaker.definite
+            and waited >= BROKEN_GRACE
+            and cycle.now - breaker.since >= BROKEN_GRACE
+        ):
             return f"No VM of class “{run.class_name}” can be launched: {breaker.message}"
-        if waited < self.policy.launch_deadline:
+        vm_class = None if cycle.book is None else cycle.book.find(run.class_name)
+        full = self._full(vm_class, memory, cycle)
+        if waited - self._held(run, vm_class, memory, cycle) < self.policy.launch_deadline:
             return None
         seconds = round(self.policy.launch_deadline.total_seconds())
-        words = memory.last_error_by_class.get(run.class_name)
+        if full is not None:
+            bucket, ceiling = full
+            return f"No VM of class “{run.class_name}” within {seconds} s. A quota is full: {ceiling.words(bucket)}"
+        words = memory.last_error_by_class.get(base_name(run.class_name))
         because = f" EC2 said last: {words}" if words else ""
         return f"No VM of class “{run.class_name}” could be had within {seconds} s.{because}"
+
+    def _full(
+        self, vm_class: VmClass | None, memory: LaunchMemory, cycle: DispatcherCycle
+    ) -> tuple[Bucket, Ceiling] | None:
+        return None if vm_class is None or not memory.quotas else self._room(memory, cycle).full_of(vm_class)
+
+    def _held(self, run: Run, vm_class: VmClass | None, memory: LaunchMemory, cycle: DispatcherCycle) -> timedelta:
+        """How long VMs of this deployment kept the quotas full that the run needs: its deadline stood still meanwhile."""
+        if vm_class is None or not memory.quotas:
+            return timedelta()
+        buckets = self._room(memory, cycle).sizes(vm_class)
+        if any(bucket not in memory.quotas for bucket in buckets):
+            return timedelta()
+        return min(memory.quotas[bucket].held_since(run.state_entered_at) for bucket in buckets)
+
+    def _room(self, memory: LaunchMemory, cycle: DispatcherCycle) -> QuotaRoom:
+        return QuotaRoom(quotas=memory.quotas, vcpus=self.vcpus.known, now=cycle.now)

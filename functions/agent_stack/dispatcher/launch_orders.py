@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent_stack.domain.attempts import excluding_failed_pools
-from agent_stack.domain.capacity import LaunchMemory, choose_capacity_type
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, LaunchOrder
+from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import CapacityType
+from agent_stack.domain.unavailable import choose_capacity_type
 from agent_stack.ports import Fleet, Ids, Telemetry
 
 
@@ -23,22 +24,31 @@ class LaunchOrders:
     telemetry: Telemetry
 
     def __call__(
-        self, vm_class: VmClass, runs: Sequence[Run], memory: LaunchMemory, now: datetime
+        self, vm_class: VmClass, runs: Sequence[Run], memory: LaunchMemory, room: QuotaRoom, now: datetime
     ) -> Iterator[tuple[LaunchOrder, Sequence[Run]]]:
-        """Each order with its runs; none when no pool of the class is available."""
-        unavailable = memory.unavailable(now)
-        fallback = {CapacityType.ON_DEMAND} if vm_class.fallback else set()
+        """Each order with its runs; none when the dispatcher may ask nothing for this class now."""
+        name, kinds = vm_class.name, capacity_types_of(vm_class)
         try:
-            pools = {kind: self.fleet.pools(vm_class, kind) for kind in {vm_class.capacity_type} | fallback}
+            pools = {kind: self.fleet.pools(vm_class, kind) for kind in kinds}
         except AgentStackError as error:
-            self.telemetry.warning("pools_unknown", class_name=vm_class.name, error=str(error))
+            self.telemetry.warning("pools_unknown", class_name=name, error=str(error))
             return
-        chosen = choose_capacity_type(vm_class, pools, unavailable)
-        if chosen is None:
-            self.telemetry.info("pools_resting", class_name=vm_class.name, count=len(runs))
+        usable = {
+            kind: [pool for pool in pools[kind] if memory.is_open(name, pool, now) and room.allows(vm_class, pool)]
+            for kind in kinds
+        }
+        failing = frozenset(kind for kind in kinds if memory.falls_back(name, kind, now))
+        chosen = choose_capacity_type(vm_class, {kind: bool(usable[kind]) for kind in kinds}, failing)
+        if chosen is None or not memory.may_ask(name, chosen, now):
+            self.telemetry.info("pools_resting", class_name=name, count=len(runs))
             return
-        available = [pool for pool in pools[chosen] if pool not in unavailable]
-        usable = excluding_failed_pools(available, (run.tried[-1].pool for run in runs if run.tried))
+        limit = room.limit(vm_class, usable[chosen])
+        trouble = memory.backoff(name, chosen)
+        if limit is not None or (trouble is not None and trouble.failures):
+            runs = runs[
+                : min(MAX_VMS_OF_A_LAUNCH, len(runs) if limit is None else limit)
+            ]  # one request, then its answer
+        asked = excluding_failed_pools(usable[chosen], (run.tried[-1].pool for run in runs if run.tried))
         for start in range(0, len(runs), MAX_VMS_OF_A_LAUNCH):
             chunk = runs[start : start + MAX_VMS_OF_A_LAUNCH]
             order = LaunchOrder(
@@ -46,6 +56,6 @@ class LaunchOrders:
                 vm_class=vm_class,
                 count=len(chunk),
                 capacity_type=chosen,
-                pools=usable,
+                pools=asked,
             )
             yield order, chunk

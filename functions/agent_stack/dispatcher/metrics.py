@@ -4,10 +4,13 @@ This is the last step of the chain. A cycle that reaches it is the dispatcher's 
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
-from agent_stack.domain.measures import Function, Metric
+from agent_stack.domain.backoff import ALARM_AFTER
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.measures import Function, Metric, quota_of
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import Moment, RunState
 from agent_stack.ports import Clock, Telemetry
@@ -30,7 +33,10 @@ class DispatcherMetrics:
         self._measure_waiting(cycle)
         memory = self.capacity.latest
         measure.peak(Metric.POOLS_UNAVAILABLE, len(memory.unavailable(cycle.now)))
-        measure.peak(Metric.BREAKERS_OPEN, sum(breaker.until > cycle.now for breaker in memory.breakers.values()))
+        measure.peak(Metric.BREAKERS_OPEN, _stopped(memory, cycle.now))
+        for bucket, ceiling in memory.quotas.items():
+            if ceiling.vcpus is not None:
+                measure.peak(Metric.QUOTA_VCPUS, ceiling.vcpus, of=quota_of(bucket))
         budget = self.policy.instance_budget
         used = 100 * (1 - memory.granted(budget, cycle.now) / budget.burst)
         measure.peak(Metric.EC2_BUDGET_USED_PERCENT, used)
@@ -46,3 +52,9 @@ class DispatcherMetrics:
         self.telemetry.peak(Metric.JOBS_WAITING, len(cycle.fitting) + len(without_vm))
         since = min([*(job.scheduled_at for job in cycle.fitting), *without_vm], default=cycle.now)
         self.telemetry.peak(Metric.OLDEST_WAITING_SECONDS, (cycle.now - since).total_seconds())
+
+
+def _stopped(memory: LaunchMemory, now: datetime) -> int:
+    """Classes, or the account, that are not launched for a while, or whose requests have failed for long."""
+    failing = [one for one in memory.backoffs.values() if one.failures and now - one.since >= ALARM_AFTER]
+    return sum(breaker.until > now for breaker in memory.breakers.values()) + len(failing)

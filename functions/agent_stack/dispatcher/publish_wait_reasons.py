@@ -11,10 +11,13 @@ from functools import partial
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import base_name
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
 from agent_stack.domain.waiting import MAX_LISTED, PATIENCE, Waiting, WaitingList, WaitReason
 from agent_stack.ports import Ledger, Telemetry, Workers
 
@@ -30,6 +33,7 @@ class PublishWaitReasons:
     """Lists the runs without a VM and the jobs that were not admitted, first in line first."""
 
     capacity: CapacityCache
+    vcpus: VcpuCache
     ledger: Ledger
     workers: Workers
     policy: Policy
@@ -79,21 +83,36 @@ class PublishWaitReasons:
         """Why EC2 launches no VM of this class, as far as the dispatcher knows, and EC2's message."""
         if not self.policy.launch_enabled:
             return WaitReason.LAUNCH_DISABLED, ""
-        breaker = memory.breaker(name, cycle.now)
+        now = cycle.now
+        breaker = memory.breaker(name, now)
         if breaker is not None:
             return WaitReason.BROKEN, breaker.message
-        words = memory.last_error_by_class.get(name, "")
+        words = memory.last_error_by_class.get(base_name(name), "")
         vm_class = cycle.book.find(name) if cycle.book is not None else None
-        unavailable = memory.unavailable(cycle.now)
-        if vm_class is not None and vm_class.capacity_type in unavailable:
-            return WaitReason.QUOTA, words
-        if vm_class is not None and any(
-            pool.startswith(f"{vm_class.capacity_type}:{instance_type}:")
-            for pool in unavailable
+        if vm_class is None:
+            return None, ""
+        full = QuotaRoom(quotas=memory.quotas, vcpus=self.vcpus.known, now=now).full_of(vm_class)
+        if full is not None:
+            return WaitReason.QUOTA, full[1].words(full[0])
+        backoff = memory.backoff(name, capacity_types_of(vm_class)[-1])
+        if backoff is not None and backoff.failures:
+            return WaitReason.REFUSED, backoff.message
+        if vm_class.capacity_type in memory.unavailable(now):
+            return WaitReason.QUOTA, words  # as version 0.1.0 keeps it: all of a capacity type
+        if any(
+            one.startswith(f"{vm_class.capacity_type}:{instance_type}:")
+            for one in memory.unavailable(now)
             for instance_type in vm_class.instance_types
         ):
             return WaitReason.NO_CAPACITY, words
-        if not memory.worth_asking(max(1, cycle.wanted_launches), self.policy.instance_budget, cycle.now):
+        refused = [
+            one.message
+            for key, one in memory.refused.items()
+            if one.until > now and key.startswith(f"{base_name(name)}|")
+        ]
+        if refused:
+            return WaitReason.REFUSED, refused[-1]
+        if not memory.worth_asking(max(1, cycle.wanted_launches), self.policy.instance_budget, now):
             return WaitReason.EC2_BUDGET, ""
         return None, ""
 

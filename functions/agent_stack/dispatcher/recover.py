@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.in_flight import InFlightLaunches
@@ -16,13 +17,16 @@ from agent_stack.domain.errors import AgentStackError, TransientError
 from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.states import UP
+from agent_stack.domain.states import UP, CapacityType
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import ClassSource, Fleet, Ledger, Telemetry
 
 UNANSWERED_GRACE = timedelta(seconds=12)
 """How long an unanswered launch is left to the process that requested it: the time that this process waits for answers
 after its lease, and the slowest answer. The successor of a dead process starts after its lease has expired anyway."""
+
+NOT_SHOWN_YET = timedelta(seconds=30)
+"""How old a launch without an answer is before EC2's list proves that nothing came of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class Recover:
     fleet: Fleet
     in_flight: InFlightLaunches
     prefetch: VmPrefetch
+    capacity: CapacityCache
     empty_ledger: EmptyLedgerCache
     classes: ClassSource
     policy: Policy
@@ -49,6 +54,7 @@ class Recover:
         taken = {run.binding.instance_id for run in active if run.binding is not None}
         idle: dict[ClassName, tuple[Vm, ...]] = {}
         unconfirmed = Counter[ClassName]()
+        unconfirmed_vms = 0
         under_way = {intent.intent_id for intent in self.in_flight.intents}
         intents = () if self.policy.observe_only else self.ledger.open_intents()
         if not active and not intents:
@@ -58,7 +64,11 @@ class Recover:
                 continue  # this process requested it and waits for the answer
             settled = intent if intent.spent else self._settle(intent, cycle, waiting_queues)
             if settled is None:
-                unconfirmed[intent.class_name] += intent.count
+                if self._is_replayed(intent):
+                    continue  # counted with those that are asked for
+                unconfirmed_vms += intent.count
+                if not self._has_fallen_back(intent, cycle):
+                    unconfirmed[intent.class_name] += intent.count
                 continue
             usable = tuple(vm for vm in settled.vms if self._fresh(vm, cycle.now) and vm.instance_id not in taken)
             if not usable:
@@ -70,7 +80,7 @@ class Recover:
             cycle,
             book=book,
             active=active,
-            unconfirmed=unconfirmed.total() + hidden,
+            unconfirmed=unconfirmed_vms + hidden,
             unconfirmed_by_class=unconfirmed,
             idle_vms=alive,
         )
@@ -80,32 +90,59 @@ class Recover:
 
         A young intent is left alone, because the previous dispatcher may still wait for its answer.
 
-        Replaying the stored request is safe at any time: EC2 gives one answer to one client token. The dispatcher does
-        not replay when the VMs would be too old to be bound, or when no queue of the intent needs VMs. Then it finds
+        Then the dispatcher replays the stored request, beside the cycle. That is safe at any time, because EC2 gives
+        one answer to one client token. The dispatcher does not replay when the VMs would be too old to be bound, when
+        the class has fallen back to another capacity type, or when no queue of the intent needs VMs. Then it finds
         existing VMs by the launch tag. Only `poll`, later in the cycle, learns whether a queue is paused, so the first
         cycle under a new lease replays nothing.
         """
-        if cycle.now - intent.created_at < UNANSWERED_GRACE:
+        known = self.in_flight.unsettled(intent.intent_id)
+        age = cycle.now - intent.created_at
+        if age < UNANSWERED_GRACE if known is None else cycle.now < known.next_at:
             return None
-        replayable = self.policy.launch_enabled and cycle.now - intent.created_at < self.policy.bindable_age
+        replayable = self.policy.launch_enabled and age < self.policy.bindable_age
         paused = cycle.paused_before
         if replayable and paused is None:
             return None
+        if known is not None and known.answered:
+            return self._by_tag(intent)
+        if replayable and self._has_fallen_back(intent, cycle):
+            return self._by_tag(intent) if age >= NOT_SHOWN_YET else None
+        if replayable and paused is not None and set(intent.queues) & (queues - paused):
+            if self._may_ask(intent, cycle):
+                self.in_flight.replay(intent)
+            return None
+        return self._by_tag(intent)
+
+    def _by_tag(self, intent: Intent) -> Intent | None:
         try:
-            if replayable and paused is not None and set(intent.queues) & (queues - paused):
-                vms = self.fleet.launch(intent.request).vms or self._tagged(intent)
-            else:
-                vms = self._tagged(intent)
+            vms = self._tagged(intent)
         except TransientError as error:
             self.telemetry.warning("intent_unsettled", intent_id=intent.intent_id, error=str(error))
+            self.in_flight.settle_later(intent.intent_id)
             return None
         except AgentStackError as error:
             self.telemetry.warning("intent_failed", intent_id=intent.intent_id, error=str(error))
             vms = ()
         settled = replace(intent, spent=True, vms=vms)
         self.ledger.spend_intent(settled)
+        self.in_flight.settled(intent.intent_id)
         self.telemetry.info("intent_settled", intent_id=intent.intent_id, count=len(vms))
         return settled
+
+    def _has_fallen_back(self, intent: Intent, cycle: DispatcherCycle) -> bool:
+        """Whether its class is asked for on-demand meanwhile, so that a VM of this launch would be one too many."""
+        return intent.capacity_type is CapacityType.SPOT and self.capacity.under(cycle.fence).falls_back(
+            intent.class_name, intent.capacity_type, cycle.now
+        )
+
+    def _may_ask(self, intent: Intent, cycle: DispatcherCycle) -> bool:
+        kind = intent.capacity_type
+        memory = self.capacity.under(cycle.fence)
+        return kind is None or memory.may_ask(intent.class_name, kind, cycle.now)
+
+    def _is_replayed(self, intent: Intent) -> bool:
+        return any(one.intent_id == intent.intent_id for one in self.in_flight.intents)
 
     def _tagged(self, intent: Intent) -> tuple[Vm, ...]:
         return tuple(vm for vm in self.fleet.describe() if vm.intent_id == intent.intent_id)

@@ -13,7 +13,7 @@ from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import Outcome, RunState
+from agent_stack.domain.states import Moment, Outcome, RunState
 from agent_stack.ports import Ledger, StacksApi, Telemetry
 
 MAX_RESERVATION_AGE = timedelta(minutes=1)
@@ -41,7 +41,7 @@ class Reserve:
         for queue, runs in by_queue((run.queue_key, run) for run in to_reserve).items():
             ready += self._reserve(queue, runs, cycle)
         needs_vm = [run for run in ready if run.failure_reason is None]
-        return replace(cycle, ready=tuple(sorted(needs_vm, key=lambda run: -run.priority)))
+        return replace(cycle, ready=tuple(sorted(needs_vm, key=_in_line)))
 
     def _is_fresh(self, run: Run, now: datetime) -> bool:
         if run.reserved_until is None or run.reservation_lost:
@@ -67,3 +67,8 @@ class Reserve:
             self.telemetry.count(Metric.RUNS_ENDED, of=Outcome.RELEASED)
         granted = [run.reserved(now=cycle.now, until=until) for run in runs if run.job_id in answer.reserved]
         return list(self.ledger.update(granted))
+
+
+def _in_line(run: Run) -> tuple[int, datetime]:
+    """By priority, then the longest wait first."""
+    return -run.priority, run.timeline.get(Moment.SCHEDULED, run.state_entered_at)

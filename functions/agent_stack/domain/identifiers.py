@@ -9,3 +9,4 @@ ClassName = NewType("ClassName", str)  # a VM shape the operator listed
 InstanceId = NewType("InstanceId", str)  # EC2's i-…
 InstanceArn = NewType("InstanceArn", str)  # the key of the instance's mailbox
 IntentId = NewType("IntentId", str)  # one launch request; EC2's client token and the launch tag
+Bucket = NewType("Bucket", str)  # a vCPU quota, as capacity_type:group, such as "on-demand:standard"

@@ -35,7 +35,8 @@ class LaunchError:
     error_class: LaunchErrorClass
     code: str
     message: str
-    pool: str = ""  # market:type:zone, where EC2 told
+    pool: str = ""  # capacity_type:type:zone, where EC2 told
+    zone: str = ""  # of the subnet that it names, where it names no pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,7 @@ class Intent:
         intent_id: EC2's client token, and the launch tag of every VM that comes of it.
         request: the exact request, opaque here; a replay sends it byte for byte.
         queues: the queues whose jobs it was made for; a paused one forbids a replay.
+        capacity_type: that of the request; None where an older version wrote it.
         spent: EC2 has answered; the token must never be used for anything else again.
         vms: what came of it, as far as we know.
     """
@@ -71,13 +73,21 @@ class Intent:
     count: int
     queues: tuple[QueueKey, ...]
     created_at: datetime
+    capacity_type: CapacityType | None = None
     spent: bool = False
     vms: tuple[Vm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOutcome:
-    """EC2's answer: some VMs, some errors, often both."""
+    """EC2's answer: some VMs, some errors, often both.
+
+    Attributes:
+        asked: the pools of the request, as `capacity_type:type:zone`.
+        count: the VMs that it asked for.
+    """
 
     vms: tuple[Vm, ...]
     errors: tuple[LaunchError, ...] = ()
+    asked: tuple[str, ...] = ()
+    count: int = 0

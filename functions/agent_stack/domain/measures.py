@@ -7,8 +7,9 @@ happens costs nothing; the heartbeat says that somebody looked.
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
+from agent_stack.domain.identifiers import Bucket
 from agent_stack.domain.launching import LaunchErrorClass
-from agent_stack.domain.states import Moment, Outcome
+from agent_stack.domain.states import CapacityType, Moment, Outcome
 
 NAMESPACE = "AgentStackEc2"
 
@@ -38,6 +39,23 @@ class Activity(StrEnum):
     UNBOUND = "unbound"  # no run is bound to it: just launched, or left over
 
 
+class Quota(StrEnum):
+    """The vCPU quotas that are measured by name: those that nearly every deployment can meet, and the rest together."""
+
+    STANDARD = "standard"
+    STANDARD_SPOT = "standard-spot"
+    G_VT = "g-vt"
+    G_VT_SPOT = "g-vt-spot"
+    OTHER = "other"
+
+
+def quota_of(bucket: Bucket) -> Quota:
+    """The value of the dimension for a quota such as `spot:standard`."""
+    capacity_type, _, group = bucket.partition(":")
+    name = f"{group}-spot" if capacity_type == CapacityType.SPOT else group
+    return Quota(name) if name in set(Quota) else Quota.OTHER
+
+
 class Metric(StrEnum):
     """Every name that this deployment writes."""
 
@@ -62,6 +80,7 @@ class Metric(StrEnum):
     LAUNCH_ERRORS = "LaunchErrors"
     POOLS_UNAVAILABLE = "PoolsResting"
     BREAKERS_OPEN = "BreakersOpen"
+    QUOTA_VCPUS = "QuotaVcpus"  # vCPUs of this deployment under a quota that is full
     JOBS_REQUEUED = "JobsHandedBack"
     JOBS_FAILED = "JobsGivenUp"
     RUNS_ENDED = "RunsEnded"
@@ -96,6 +115,7 @@ SPLIT: Mapping[Metric, tuple[str, type[StrEnum]]] = {
     Metric.VMS: ("Activity", Activity),
     Metric.LAUNCH_ERRORS: ("ErrorClass", LaunchErrorClass),
     Metric.RUNS_ENDED: ("Outcome", Outcome),
+    Metric.QUOTA_VCPUS: ("Quota", Quota),
 }
 """The one dimension that a metric has besides Deployment, and the closed set of its values."""
 

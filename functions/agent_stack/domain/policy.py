@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from agent_stack.domain.capacity import Budget
+from agent_stack.domain.budgets import Budget
 
 
 class UnmatchedJobs(StrEnum):

@@ -41,7 +41,8 @@ class WaitReason(StrEnum):
     EC2_BUDGET = "ec2_budget"
     BROKEN = "broken"  # EC2 calls the class, or the account, wrong
     NO_CAPACITY = "dry"  # EC2 has none of its types in its zones
-    QUOTA = "quota"  # the account may not have more of its market
+    QUOTA = "quota"  # a vCPU quota of the account is full
+    REFUSED = "refused"  # EC2 refuses whole requests, and does not say that the class is wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +115,15 @@ def _why(waiting: Waiting, policy: Policy, vm_class: ClassName) -> str:  # noqa:
         case WaitReason.BROKEN:
             return (
                 f"no VM of class “{vm_class}” can be launched{said}. "
-                "Next: it is tried again within minutes; an operator has to mend it."
+                "Next: it is tried again within minutes; an operator has to fix it."
             )
         case WaitReason.NO_CAPACITY:
             return f"EC2 has no VM of class “{vm_class}” free{said}. Next: it is asked again within 3 minutes."
         case WaitReason.QUOTA:
+            whole = f": {waiting.words}" if waiting.words else ""
             return (
-                f"the account's EC2 quota for class “{vm_class}” is used up{said}. "
-                "Next: EC2 is asked again within 3 minutes."
+                f"class “{vm_class}” needs an EC2 quota that is full{whole}. "
+                "Next: a VM that ends makes room; or ask AWS to raise it."
             )
+        case WaitReason.REFUSED:
+            return f"EC2 refuses requests for class “{vm_class}”{said}. Next: it is asked again within 2 minutes."

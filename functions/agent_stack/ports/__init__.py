@@ -16,7 +16,7 @@ from agent_stack.ports.buildkite import (
     StacksApi,
     TokenIdentity,
 )
-from agent_stack.ports.ec2 import Fleet, InstanceCatalog
+from agent_stack.ports.ec2 import Fleet, InstanceCatalog, InstanceTypes
 from agent_stack.ports.runtime import Clock, Deadline, Field, Ids, Task, Telemetry, Workers
 from agent_stack.ports.store import ClassSource, HeldLease, Lease, Ledger, Mailbox, Programs, Secrets
 
@@ -27,6 +27,7 @@ class Ports:
 
     stacks: StacksApi
     fleet: Fleet
+    instance_types: InstanceTypes
     ledger: Ledger
     mailbox: Mailbox
     programs: Programs
@@ -47,6 +48,7 @@ __all__ = [
     "HeldLease",
     "Ids",
     "InstanceCatalog",
+    "InstanceTypes",
     "JobDetails",
     "JobStates",
     "JobTokens",

@@ -78,3 +78,15 @@ class InstanceCatalog(Protocol):
         Raises:
             ConfigurationError: there is no such image.
         """
+
+
+class InstanceTypes(Protocol):
+    """What EC2 says of instance types."""
+
+    def vcpus(self, instance_types: Sequence[str]) -> Mapping[str, int]:
+        """The vCPUs of one VM of each type; a type that EC2 does not know is left out.
+
+        Raises:
+            TransientError: EC2 did not answer; ask again later.
+            WaitError: EC2 refuses to tell.
+        """

@@ -64,8 +64,10 @@ class Ledger(Protocol):
     def launch_memory(self) -> LaunchMemory:
         """Returns what earlier dispatchers learned from EC2; empty when nothing is stored."""
 
-    def remember_launches(self, memory: LaunchMemory) -> None:
-        """Stores the launch memory. The last writer wins: a lost version is learned again from EC2."""
+    def remember_launches(self, memory: LaunchMemory, *, fence: int) -> None:
+        """Stores the launch memory, unless a dispatcher under a higher fencing number has written. EC2 teaches a lost
+        version again.
+        """
 
     def list_waiting(self, waiting: WaitingList) -> None:
         """Replaces the list of waiting jobs. Only the dispatcher writes it."""

@@ -21,6 +21,7 @@ from agent_stack.adapters.dynamodb.programs import DynamoPrograms
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
+from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
 from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import LaunchTemplate
 from agent_stack.adapters.powertools import PowertoolsTelemetry
@@ -144,6 +145,7 @@ class Deployment:
                 subnets=settings.subnet_ids,
                 volume_key=settings.volume_key_arn,
             ),
+            instance_types=Ec2InstanceTypes(client=self.ec2_client, calls=self._ec2_calls()),
             ledger=DynamoLedger(
                 table=self._table(settings.ledger_table),
                 mailboxes=self._table(settings.mailbox_table),

@@ -1,6 +1,7 @@
 """Ledger, mailboxes and leases in memory, with DynamoDB's conditions: fast, and under the same contracts."""
 
+from tests.simulator.memory.instance_types import MemoryInstanceTypes
 from tests.simulator.memory.rates import Rates
 from tests.simulator.memory.store import MemoryLease, MemoryLedger, MemoryMailbox, Store
 
-__all__ = ["MemoryLease", "MemoryLedger", "MemoryMailbox", "Rates", "Store"]
+__all__ = ["MemoryInstanceTypes", "MemoryLease", "MemoryLedger", "MemoryMailbox", "Rates", "Store"]

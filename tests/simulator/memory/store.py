@@ -63,6 +63,7 @@ class Store:
     boxes: dict[InstanceArn, Box] = field(default_factory=dict)
     leases: dict[str, LeaseItem] = field(default_factory=dict)
     launching: LaunchMemory = field(default_factory=LaunchMemory)
+    launching_fence: int = 0
 
     # --- a VM's own two requests ---
 
@@ -181,9 +182,10 @@ class MemoryLedger:
         """See the port."""
         return self.store.launching
 
-    def remember_launches(self, memory: LaunchMemory) -> None:
+    def remember_launches(self, memory: LaunchMemory, *, fence: int) -> None:
         """See the port."""
-        self.store.launching = memory
+        if fence >= self.store.launching_fence:
+            self.store.launching, self.store.launching_fence = memory, fence
 
     def list_waiting(self, waiting: WaitingList) -> None:
         """See the port."""

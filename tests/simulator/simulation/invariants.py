@@ -1,14 +1,16 @@
 """The promises, as code: looked at after every event, and at the end."""
 
-from collections import Counter
-from collections.abc import Iterator
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG
+from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG, INTENT_TAG
 from tests.simulator.buildkite import AGENT_TOKEN, Event, JobState, JobStateChanged, NotificationCreated
 from tests.simulator.cloud import Instance, StateChange
+from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.cloud.instance import UP
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ SLACK = timedelta(seconds=90)
 TOLD_AT_MOST = 20
 LIVE = frozenset({JobState.ASSIGNED, JobState.ACCEPTED, JobState.RUNNING})
 OVER = frozenset({JobState.FINISHED, JobState.CANCELED, JobState.EXPIRED, JobState.TIMED_OUT})
+
+
+DEFINITE = ("Invalid", "Unauthorized", "AuthFailure", "PendingVerification", "OptInRequired", "Blocked", "Missing")
+"""How EC2's codes begin that say that a request can never work as it is, by its error code reference."""
+
+_NO_VM = re.compile(r"No VM of class “([^”]+)” (.*)", re.DOTALL)
 
 
 class BrokenPromise(AssertionError):
@@ -35,6 +43,10 @@ class Invariants:
     notices_sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     told_of: Counter[str] = field(default_factory=Counter)
     paused_since: datetime | None = None
+    refused: dict[str, dict[str, datetime]] = field(default_factory=lambda: defaultdict(dict))
+    """By class: EC2's codes for its launches, with the latest moment of each."""
+    launched: dict[str, datetime] = field(default_factory=dict)
+    """By class: the latest launch that brought a VM."""
     _logged: int = 0
 
     def on_buildkite(self, event: Event) -> None:
@@ -47,6 +59,8 @@ class Invariants:
                 job = self.simulation.buildkite.job(job_id)
                 by_both = job.stack_finish is not None and job.agent_id is not None
                 self._hold(not by_both, f"I8: job {job_id} was finished by the stack after an agent had it")
+                if job.stack_finish is not None:
+                    self._finished_by_the_stack(job_id, job.stack_finish.detail)
             case NotificationCreated(job_id=job_id, detail=detail):
                 self.notices_sent[job_id, detail] += 1
                 self.told_of[job_id] += 1
@@ -62,6 +76,42 @@ class Invariants:
             self._launched(instance)
         elif instance.state == "shutting-down" and instance.reason == "Client.UserInitiatedShutdown":
             self._terminated(instance)
+
+    def on_answer(self, action: str, parameters: Mapping[str, Any], answer: Any) -> None:  # noqa: ANN401  (EC2's)
+        """What EC2 answers to our functions."""
+        if action != "CreateFleet":
+            return
+        tags = {tag["Key"]: tag["Value"] for tag in parameters["TagSpecifications"][0]["Tags"]}
+        name, now = tags[CLASS_TAG], self.simulation.kernel.now()
+        if isinstance(answer, Ec2Error):
+            self.refused[name][answer.code] = now
+            return
+        for error in answer["Errors"]:
+            self.refused[name][error["ErrorCode"]] = now
+        if answer["Instances"]:
+            self.launched[name] = now
+
+    def _finished_by_the_stack(self, job_id: str, detail: str) -> None:
+        """A reason names only what EC2 said of that job's own class, and only EC2's definite word comes early."""
+        found = _NO_VM.match(detail)
+        if found is None:
+            return
+        name, words = found.groups()
+        others = {code for other, codes in self.refused.items() if other != name for code in codes}
+        strange = {code for code in others - self.refused[name].keys() if f"{code}:" in words or f"{code} “" in words}
+        self._hold(not strange, f"I12: job {job_id} of class {name} was finished for what EC2 said of another: {words}")
+        run = next((run for run in self.simulation.store.runs.values() if run.job_id == job_id), None)
+        if run is None:
+            return
+        now, policy = self.simulation.kernel.now(), self.simulation.settings.policy
+        waited = now - run.state_entered_at >= policy.launch_deadline - timedelta(seconds=10)
+        code = words.removeprefix("can be launched: ").partition(":")[0]
+        definite = code.startswith(DEFINITE) and code in self.refused[name]
+        since = self.refused[name].get(code)
+        worked = since is not None and name in self.launched and self.launched[name] > since
+        self._hold(
+            waited or (definite and not worked), f"I13: job {job_id} was finished early, without EC2's word: {words}"
+        )
 
     def after_each(self) -> None:
         """What must hold at every moment."""

@@ -123,6 +123,25 @@ MUTANTS = (
         name="overlook a pause",
         changes=((f"{DISPATCHER}/poll.py", "any(page.paused for page in pages)", "False"),),
     ),
+    Mutant(
+        promise="I12",
+        name="stop every class for what EC2 says of one",
+        changes=(
+            ("agent_stack/domain/capacity.py", "for key in (ACCOUNT, name):", "for key in (ACCOUNT, *self.breakers):"),
+            ("agent_stack/domain/capacity.py", "(key == name or breaker.definite)", "breaker.definite"),
+        ),
+    ),
+    Mutant(
+        promise="I13",
+        name="take a code that no document lists for a wrong class",
+        changes=(
+            (
+                "agent_stack/domain/ec2_codes.py",
+                "        scope=Scope.UNKNOWN,\n        effect=Effect.POOL_REFUSED,",
+                "        scope=Scope.UNKNOWN,\n        effect=Effect.CLASS_REFUSED,",
+            ),
+        ),
+    ),
 )
 
 

@@ -1,14 +1,16 @@
 """What happens to a world from outside: which jobs come, what people do, and which faults are scripted."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
-from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
+from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG
 from tests.simulator.buildkite import JobState, Operation, Step
 from tests.simulator.cloud import Instance
+from tests.simulator.cloud.refusals import Refusal
 from tests.simulator.simulation.simulation import Simulation
 
 STORY_SECONDS = 150.0
@@ -35,6 +37,38 @@ STACKS_FAULTS = (
     Operation.AGENT_REGISTER,
 )
 EC2_FAULTS = ("CreateFleet", "DescribeInstances", "TerminateInstances")
+
+
+REFUSALS: tuple[Mapping[str, Any], ...] = (
+    {"code": "InvalidAMIID.NotFound", "tags": {CLASS_TAG: "spot"}},
+    {"code": "UnauthorizedOperation", "where": "request", "tags": {CLASS_TAG: "spot"}},
+    {"code": "InvalidParameterValue", "pool": "*:m7i.large:*"},
+    {"code": "InvalidParameterValue", "where": "answer", "tags": {CLASS_TAG: "spot"}},
+    {"code": "NeverHeardOf"},
+    {"code": "NeverHeardOfEither", "where": "request", "chance": 0.5},
+    {"code": "InternalError", "where": "request", "pool": "spot:*:*"},
+    {"code": "ServiceUnavailable", "where": "request", "chance": 0.7},
+    {"code": "InsufficientInstanceCapacity", "where": "request", "pool": "spot:*:*"},
+    {"code": "MaxFleetCountExceeded", "where": "request"},
+    {"code": "VcpuLimitExceeded", "where": "answer", "chance": 0.5},
+    {"code": "RequestLimitExceeded", "rest": "UnfulfillableCapacity", "chance": 0.5},
+    {"code": "InsufficientFreeAddressesInSubnet", "subnet": "subnet-a"},
+    {"code": "PendingVerification", "where": "request"},
+)
+
+
+def refusals(chance: random.Random) -> tuple[Refusal, ...]:
+    """What EC2 refuses in a world, from when and for how long: nothing in half of them."""
+    if chance.random() < 0.5:
+        return ()
+    return tuple(
+        Refusal(
+            **chance.choice(REFUSALS),
+            starts=timedelta(seconds=chance.choice([0, 0, 20, 60])),
+            lasts=timedelta(seconds=chance.choice([20, 80, 150])),
+        )
+        for _ in range(chance.choice([1, 1, 2]))
+    )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from tests.simulator.simulation.fault_injection import doomed, lie_in_wait
 from tests.simulator.simulation.invariants import BrokenPromise
 from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.process import WRITES, Fate
-from tests.simulator.simulation.random_run import STORY_SECONDS, push_pipeline, slow_down, write
+from tests.simulator.simulation.random_run import STORY_SECONDS, push_pipeline, refusals, slow_down, write
 from tests.simulator.simulation.simulation import PERIOD_SECONDS, Nature, Simulation, plain_ec2
 
 BOUND_SECONDS = 2_000.0
@@ -93,6 +93,7 @@ def play(
     deaths, faults = chance.choice([0.0, 0.002, 0.01]), chance.choice([0.0, 0.005, 0.02])
     malice = Malice(chance, deaths=deaths, faults=faults, without=without)
     ec2 = plain_ec2(
+        refusals=refusals(random.Random(f"{seed} what EC2 refuses")),  # a stream of its own
         describe_lag=timedelta(seconds=chance.choice([0, 0, 5, 20])),
         capacity=chance.choice([{}, {}, NO_CAPACITY]),
         pending=(timedelta(seconds=2), timedelta(seconds=chance.choice([5, 20, 70]))),

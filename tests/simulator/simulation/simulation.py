@@ -14,6 +14,7 @@ import httpx
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
+from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
 from agent_stack.adapters.ec2.requests import LaunchTemplate
 from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.adapters.stacks_api import HttpStacksApi
@@ -514,7 +515,7 @@ class Simulation:
             throttled=partial(telemetry.count, Metric.EC2_THROTTLED),
         )
         fleet = Ec2Fleet(
-            client=lambda: DirectClient(self.ec2, self._nature.callers.get(function)),  # type: ignore[arg-type, return-value]  # looks like one
+            client=lambda: DirectClient(self.ec2, self._nature.callers.get(function), self.laws.on_answer),  # type: ignore[arg-type, return-value]  # looks like one
             calls=calls,
             clock=self.kernel,
             deployment=self.settings.deployment,
@@ -543,6 +544,9 @@ class Simulation:
         ports = Ports(
             stacks=process.mortal(stacks, f"{function} stacks"),
             fleet=process.mortal(fleet, f"{function} fleet"),
+            instance_types=process.mortal(
+                Ec2InstanceTypes(client=fleet.client, calls=calls), f"{function} instance_types"
+            ),
             ledger=process.mortal(
                 MemoryLedger(store=self.store, rates=self.rates, sleep=self.kernel.sleep), f"{function} ledger"
             ),

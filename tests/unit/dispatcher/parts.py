@@ -7,7 +7,10 @@ from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.publish_program import PublishProgram
+from agent_stack.dispatcher.quota_watch import QuotaWatch
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
@@ -20,8 +23,9 @@ from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Clock, Ledger, Task, Telemetry
 from tests.simulator.clock import EPOCH
-from tests.simulator.memory import MemoryLedger, Store
+from tests.simulator.memory import MemoryInstanceTypes, MemoryLedger, Store
 from tests.simulator.memory.programs import MemoryPrograms
+from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.values import a_vm
 
 ResultT = TypeVar("ResultT")
@@ -217,7 +221,7 @@ def a_capacity(memory: LaunchMemory | None = None, ledger: Ledger | None = None)
     """What the dispatcher knows of EC2: that memory, or what that ledger holds."""
     kept = ledger or MemoryLedger(store=Store())
     if memory is not None:
-        kept.remember_launches(memory)
+        kept.remember_launches(memory, fence=1)
     return CapacityCache(ledger=kept, write_beside=lambda _, write: write())
 
 
@@ -238,3 +242,19 @@ def a_published_program(ledger: Ledger, clock: Clock, policy: Policy, telemetry:
         policy=policy,
         telemetry=telemetry,
     )
+
+
+def a_vcpu_cache() -> VcpuCache:
+    """What EC2 says of types, at once."""
+    return VcpuCache(instance_types=MemoryInstanceTypes(), workers=AtOnce(), telemetry=RecordedTelemetry())
+
+
+def a_quota_watch(vcpus: VcpuCache) -> QuotaWatch:
+    """A watch over an EC2 without VMs."""
+    fleet: Any = SimpleNamespace(describe=tuple)
+    telemetry, workers = RecordedTelemetry(), AtOnce()
+    clock: Any = SimpleNamespace(now=lambda: EPOCH)
+    in_flight = InFlightLaunches(
+        fleet=fleet, ledger=MemoryLedger(store=Store()), workers=workers, clock=clock, telemetry=telemetry
+    )
+    return QuotaWatch(fleet=fleet, in_flight=in_flight, vcpus=vcpus, workers=workers, telemetry=telemetry)

@@ -11,13 +11,24 @@ from hypothesis import strategies as st
 
 from agent_stack.dispatcher.admit import Admit
 from agent_stack.dispatcher.cycle import DispatcherCycle
-from agent_stack.domain.capacity import LOOK_AHEAD, Breaker, Budget, LaunchMemory
+from agent_stack.domain.breakers import Breaker
+from agent_stack.domain.budgets import LOOK_AHEAD, Budget
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import UnmatchedJobs
 from tests.simulator.clock import EPOCH
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_capacity, a_class, a_prefetch
+from tests.unit.dispatcher.parts import (
+    LARGE,
+    SMALL,
+    a_book,
+    a_capacity,
+    a_class,
+    a_prefetch,
+    a_quota_watch,
+    a_vcpu_cache,
+)
 from tests.unit.values import a_job, a_policy, a_run, a_vm
 
 QUEUE, OTHER = QueueKey("default"), QueueKey("other")
@@ -26,7 +37,15 @@ SECOND = timedelta(seconds=1)
 
 def admit(memory: LaunchMemory | None = None, **policy: object) -> Admit:
     rules, capacity = a_policy(**policy), a_capacity(memory)
-    return Admit(capacity=capacity, prefetch=a_prefetch(capacity, rules), policy=rules, telemetry=RecordedTelemetry())
+    vcpus = a_vcpu_cache()
+    return Admit(
+        capacity=capacity,
+        prefetch=a_prefetch(capacity, rules),
+        quotas=a_quota_watch(vcpus),
+        vcpus=vcpus,
+        policy=rules,
+        telemetry=RecordedTelemetry(),
+    )
 
 
 def a_tick(jobs: Sequence[Job], **found: Any) -> DispatcherCycle:  # noqa: ANN401  (the cycle's own fields)
@@ -79,7 +98,7 @@ def test_vcpus_have_a_maximum_and_smaller_jobs_behind_pass_by() -> None:
     jobs = [a_job(1, rules=("class=large",), priority=2), a_job(2, rules=("class=large",), priority=1), a_job(3)]
     assert numbers(admit(max_vcpus=18)(a_tick(jobs))) == [1, 3]
     running = a_run(21, class_name=LARGE)
-    assert numbers(admit(max_vcpus=17)(a_tick(jobs, active=(running,)))) == [3]
+    assert numbers(admit(max_vcpus=18)(a_tick(jobs, active=(running,)))) == [3]
 
 
 def test_no_more_than_ec2_will_grant_within_half_a_minute() -> None:

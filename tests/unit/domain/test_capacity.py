@@ -4,103 +4,190 @@ from datetime import timedelta
 
 import pytest
 
-from agent_stack.domain.capacity import (
-    ACCOUNT,
-    BATCH_WINDOW,
-    BREAKER_FIRST,
-    BREAKER_LAST,
-    UNAVAILABLE_FOR,
-    Budget,
-    LaunchMemory,
-    choose_capacity_type,
-)
-from agent_stack.domain.classes import VmClass
+from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH, CALLS_PER_MINUTE, CALLS_PER_MINUTE_OF_ALL, Backoff
+from agent_stack.domain.breakers import ACCOUNT, BREAKER_FIRST, BREAKER_LAST, MAX_BREAKERS
+from agent_stack.domain.budgets import BATCH_WINDOW, Budget
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import LaunchError, LaunchErrorClass
+from agent_stack.domain.lessons import MAX_WORDS, failed
 from agent_stack.domain.states import CapacityType
+from agent_stack.domain.unavailable import UNAVAILABLE_FOR, choose_capacity_type
 from tests.simulator.clock import EPOCH
+from tests.unit.domain.lessons import NAME, OTHER, POOLS, a_class, answered, at
 
-NAME = ClassName("default")
-OTHER = ClassName("other")
 EC2 = Budget(burst=1_000, per_second=2)
 SECOND = timedelta(seconds=1)
-SPOT_POOLS = ("spot:m7i.large:a", "spot:m7i.large:b")
-POOLS = {CapacityType.SPOT: SPOT_POOLS, CapacityType.ON_DEMAND: ("on-demand:m7i.large:a",)}
+ON_DEMAND, SPOT = CapacityType.ON_DEMAND, CapacityType.SPOT
+OLD = LaunchMemory(began_at=EPOCH - timedelta(hours=1))
 
 
-def error(kind: LaunchErrorClass, pool: str = "") -> LaunchError:
-    return LaunchError(error_class=kind, code="Code", message="words", pool=pool)
-
-
-def told(memory: LaunchMemory, *errors: LaunchError, launched: int = 0, after: timedelta = timedelta()) -> LaunchMemory:
-    return memory.answered(NAME, launched=launched, errors=errors, now=EPOCH + after, jitter=0.5)
-
-
-def test_a_dry_pool_rests_for_three_minutes() -> None:
-    memory = told(LaunchMemory(), error(LaunchErrorClass.CAPACITY, SPOT_POOLS[0]))
-    assert memory.unavailable(EPOCH + UNAVAILABLE_FOR - SECOND) == {SPOT_POOLS[0]}
-    assert memory.unavailable(EPOCH + UNAVAILABLE_FOR) == frozenset()
-
-
-def test_a_full_market_rests_as_a_whole() -> None:
-    memory = told(LaunchMemory(), error(LaunchErrorClass.QUOTA, SPOT_POOLS[0]))
-    assert memory.unavailable(EPOCH) == {"spot"}
+def error(code: str, pool: str = "", message: str = "words") -> LaunchError:
+    return LaunchError(error_class=LaunchErrorClass.CAPACITY, code=code, message=message, pool=pool)
 
 
 @pytest.mark.parametrize(
-    ("unavailable", "fallback", "capacity_type"),
+    ("open_pools", "failing", "fallback", "capacity_type"),
     [
-        ((), False, CapacityType.SPOT),
-        (SPOT_POOLS[:1], False, CapacityType.SPOT),
-        (SPOT_POOLS, False, None),
-        (SPOT_POOLS, True, CapacityType.ON_DEMAND),
-        (("spot",), True, CapacityType.ON_DEMAND),
-        (("spot", "on-demand"), True, None),
-        ((*SPOT_POOLS, "on-demand:m7i.large:a"), True, None),
+        ({SPOT: True, ON_DEMAND: True}, (), False, SPOT),
+        ({SPOT: True, ON_DEMAND: True}, (), True, SPOT),
+        ({SPOT: False, ON_DEMAND: True}, (), False, None),
+        ({SPOT: False, ON_DEMAND: True}, (), True, ON_DEMAND),
+        ({SPOT: True, ON_DEMAND: True}, (SPOT,), True, ON_DEMAND),
+        ({SPOT: True, ON_DEMAND: True}, (SPOT,), False, None),
+        ({SPOT: False, ON_DEMAND: False}, (), True, None),
     ],
 )
-def test_on_demand_is_asked_only_when_spot_rests_and_the_class_allows_it(
-    unavailable: tuple[str, ...],
+def test_on_demand_is_asked_only_when_spot_has_nothing_and_the_class_allows_it(
+    open_pools: dict[CapacityType, bool],
+    failing: tuple[CapacityType, ...],
     fallback: bool,  # noqa: FBT001  (of the class)
     capacity_type: CapacityType | None,
 ) -> None:
-    wanted = VmClass(
-        name=NAME, instance_types=("m7i.large",), image="ami-1", capacity_type=CapacityType.SPOT, fallback=fallback
-    )
-    assert choose_capacity_type(wanted, POOLS, frozenset(unavailable)) is capacity_type
+    wanted = a_class(capacity_type=SPOT, fallback=fallback)
+    assert choose_capacity_type(wanted, open_pools, frozenset(failing)) is capacity_type
 
 
 def test_a_wrong_class_is_left_alone_longer_each_time_and_forgiven_at_once() -> None:
-    memory, at = LaunchMemory(), timedelta()
-    rests = []
+    memory, now, rests = OLD, 0.0, []
     for _ in range(6):
-        memory = told(memory, error(LaunchErrorClass.CONFIGURATION), after=at)
-        breaker = memory.breaker(NAME, EPOCH + at)
+        memory = answered(memory, error("InvalidAMIID.NotFound"), after=now)
+        breaker = memory.breaker(NAME, at(now))
         assert breaker is not None
-        rests.append(breaker.until - EPOCH - at)
-        at = breaker.until - EPOCH
-        assert memory.breaker(NAME, EPOCH + at) is None
+        rests.append(breaker.until - at(now))
+        now = (breaker.until - EPOCH).total_seconds()
+        assert memory.breaker(NAME, at(now)) is None
     assert rests[:3] == [BREAKER_FIRST, 2 * BREAKER_FIRST, 4 * BREAKER_FIRST]
     assert max(rests) == BREAKER_LAST
-    assert memory.breaker(OTHER, EPOCH) is None
-    assert told(memory, launched=1, after=at).breakers == {}
+    assert answered(memory, launched=1, after=now).breakers == {}
 
 
-def test_an_account_that_cannot_launch_holds_back_every_class() -> None:
-    memory = told(LaunchMemory(), error(LaunchErrorClass.ACCOUNT))
-    assert memory.breaker(OTHER, EPOCH) is memory.breakers[ACCOUNT]
+def test_breakers_are_bounded_whatever_types_jobs_choose() -> None:
+    memory = OLD
+    for number in range(200):
+        chosen = a_class(ClassName(f"default/m7i.{number}xlarge"))
+        memory = answered(memory, error("InvalidAMIID.NotFound"), vm_class=chosen, after=float(number))
+    assert len(memory.breakers) == MAX_BREAKERS
+    assert len(memory.last_error_by_class) == 1
 
 
-def test_some_vms_and_an_error_open_no_breaker() -> None:
-    assert told(LaunchMemory(), error(LaunchErrorClass.CONFIGURATION), launched=1).breakers == {}
-
-
-def test_an_error_beside_a_dry_pool_opens_no_breaker() -> None:
-    """The pool may have some tomorrow; the class is not known to be wrong."""
-    pool = "on-demand:m7i.large:eu-central-1a"
-    memory = told(LaunchMemory(), error(LaunchErrorClass.UNRECOGNISED), error(LaunchErrorClass.CAPACITY, pool))
+def test_a_class_is_wrong_only_when_all_of_its_types_are() -> None:
+    first, second = POOLS[ON_DEMAND][0], POOLS[ON_DEMAND][2]
+    memory = answered(OLD, error("InvalidParameterValue", first), error("InsufficientInstanceCapacity", second))
     assert memory.breakers == {}
-    assert memory.unavailable(EPOCH) == {pool}
+    memory = answered(memory, error("InvalidParameterValue", second), after=10)
+    assert memory.breaker(NAME, at(10)) is not None
+
+
+def test_unlisted_codes_make_a_class_suspicious_only_after_a_minute_in_every_pool_and_never_definitely() -> None:
+    memory, now = OLD, 0.0
+    while now < 60:
+        memory = answered(memory, *(error("NeverHeardOf", pool) for pool in POOLS[ON_DEMAND]), after=now)
+        assert memory.breaker(NAME, at(now)) is None
+        now += 31
+    partly = answered(memory, *(error("NeverHeardOf", pool) for pool in POOLS[ON_DEMAND][:3]), after=now + 40)
+    assert partly.breaker(NAME, at(now + 40)) is None
+    memory = answered(memory, *(error("NeverHeardOf", pool) for pool in POOLS[ON_DEMAND]), after=now)
+    breaker = memory.breaker(NAME, at(now))
+    assert breaker is not None
+    assert not breaker.definite
+
+
+def test_the_account_is_to_blame_only_when_every_class_that_asked_was_refused_and_none_got_a_vm() -> None:
+    other = a_class(OTHER)
+    denied = error("UnauthorizedOperation")
+    memory = answered(OLD, denied)
+    assert ACCOUNT not in memory.breakers
+    assert ACCOUNT in answered(memory, denied, vm_class=other, after=60).breakers
+    assert ACCOUNT not in answered(memory, denied, vm_class=other, after=301).breakers
+    worked = answered(memory, launched=1, vm_class=other, after=30)
+    assert ACCOUNT not in answered(worked, denied, vm_class=other, after=60).breakers
+    assert ACCOUNT in answered(OLD, denied, other_classes=False).breakers
+
+
+def test_a_suspicion_about_the_account_keeps_no_class_back_that_was_not_refused() -> None:
+    memory = answered(
+        answered(OLD, error("UnauthorizedOperation")), error("UnauthorizedOperation"), vm_class=a_class(OTHER)
+    )
+    assert memory.breaker(ClassName("third"), EPOCH) is None
+    definite = answered(OLD, error("PendingVerification"))
+    assert definite.breaker(ClassName("third"), EPOCH) is not None
+
+
+def test_a_new_role_is_given_five_minutes() -> None:
+    memory = answered(LaunchMemory(), error("UnauthorizedOperation"))
+    assert memory.breakers == {}
+    assert answered(memory, error("UnauthorizedOperation"), after=299).breakers == {}
+    assert NAME in answered(memory, error("UnauthorizedOperation"), after=300).breakers
+    worked = answered(memory, launched=1, after=10)
+    assert NAME in answered(worked, error("UnauthorizedOperation"), after=20).breakers
+
+
+def test_throttles_are_followed_by_longer_pauses_and_forgotten_after_a_success() -> None:
+    memory, now, pauses = OLD, 0.0, []
+    for _ in range(7):
+        memory = answered(memory, error("RequestLimitExceeded"), after=now)
+        assert memory.granted(EC2, at(now)) == 0
+        assert memory.pause is not None
+        pauses.append((memory.pause.until - at(now)).total_seconds())
+        assert memory.paused(at(now))
+        now = (memory.pause.until - EPOCH).total_seconds()
+        assert not memory.paused(at(now))
+    assert pauses == [1, 2, 4, 8, 15, 15, 15]
+    assert answered(memory, launched=1, after=now).pause is None
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 0.999])
+def test_a_class_in_which_nothing_works_makes_six_calls_a_minute(jitter: float) -> None:
+    memory, calls = OLD, []
+    for second in range(1_200):
+        if memory.may_ask(NAME, ON_DEMAND, at(second)):
+            memory = failed(memory, NAME, ON_DEMAND, "no answer", at(second), jitter)
+            calls += [second] * CALLS_OF_A_LAUNCH
+    assert len(calls) > 10
+    for second in range(1_140):
+        assert sum(second <= call < second + 60 for call in calls) <= CALLS_PER_MINUTE
+
+
+def test_all_of_them_together_make_thirty_and_one_that_works_is_not_among_them() -> None:
+    memory, calls = OLD, []
+    names = [ClassName(f"c{number}") for number in range(20)]
+    for second in range(300):
+        for name in names:
+            if memory.may_ask(name, ON_DEMAND, at(second)):
+                memory = failed(memory, name, ON_DEMAND, "no answer", at(second), 0.0)
+                calls += [second] * CALLS_OF_A_LAUNCH
+    for second in range(60, 240):  # the first call of each class is how it is found out
+        assert sum(second <= call < second + 60 for call in calls) <= CALLS_PER_MINUTE_OF_ALL
+        assert memory.may_ask(OTHER, ON_DEMAND, at(second))
+
+
+def test_a_vm_ends_all_backing_off() -> None:
+    memory = failed(OLD, NAME, ON_DEMAND, "no answer", EPOCH, 0.5)
+    assert answered(memory, launched=1, after=5).backoffs == {}
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    memory = OLD
+    for number in range(500):
+        vm_class = a_class(ClassName(f"c{number}"))
+        memory = answered(
+            memory,
+            error("InsufficientInstanceCapacity", f"spot:type{number}:a"),
+            error("InternalError"),
+            vm_class=vm_class,
+            after=number / 10,
+        )
+    assert len(memory.unavailable_pools) == 200
+    assert "spot:type499:a" in memory.unavailable_pools
+    assert len(memory.last_error_by_class) <= MAX_WORDS
+    assert len(memory.seen) <= MAX_WORDS
+    assert len(memory.backoffs) <= MAX_WORDS + 1
+    assert memory.unavailable(at(50) + UNAVAILABLE_FOR) == frozenset()
+
+
+def test_a_backoff_of_calls_that_are_over_is_none() -> None:
+    assert Backoff(since=EPOCH, until=EPOCH, recent=((EPOCH, 6),)).may_ask(at(60))
 
 
 def test_what_is_asked_for_comes_out_of_the_bucket_and_grows_back() -> None:
@@ -111,43 +198,11 @@ def test_what_is_asked_for_comes_out_of_the_bucket_and_grows_back() -> None:
     assert memory.granted(EC2, EPOCH + timedelta(hours=1)) == 1_000
 
 
-def test_a_throttle_means_that_the_bucket_is_empty() -> None:
-    memory = told(LaunchMemory(), error(LaunchErrorClass.THROTTLE), launched=3)
-    assert memory.granted(EC2, EPOCH) == 0
-
-
-def test_throttles_are_followed_by_longer_pauses_and_forgotten_after_a_success() -> None:
-    memory, at, pauses = LaunchMemory(), timedelta(), []
-    for _ in range(7):
-        memory = told(memory, error(LaunchErrorClass.THROTTLE), after=at)
-        assert memory.pause is not None
-        pauses.append((memory.pause.until - EPOCH - at).total_seconds())
-        assert memory.paused(EPOCH + at)
-        at = memory.pause.until - EPOCH
-        assert not memory.paused(EPOCH + at)
-    assert pauses == [1, 2, 4, 8, 15, 15, 15]
-    assert told(memory, launched=1, after=at).pause is None
-    assert told(memory, error(LaunchErrorClass.THROTTLE), after=at + 2 * timedelta(minutes=1)).pause != memory.pause
-
-
-def test_a_dry_pool_that_ec2_does_not_name_breaks_no_class() -> None:
-    memory = told(LaunchMemory(), error(LaunchErrorClass.CAPACITY), error(LaunchErrorClass.QUOTA))
-    assert (memory.breakers, dict(memory.unavailable_pools)) == ({}, {})
-
-
 def test_the_minute_forgets() -> None:
     memory = LaunchMemory().asking(5, EC2, EPOCH).asking(7, EC2, EPOCH + 30 * SECOND)
     assert memory.asked_within_a_minute(EPOCH + 59 * SECOND) == 12
     assert memory.asked_within_a_minute(EPOCH + 60 * SECOND) == 7
     assert len(memory.asking(1, EC2, EPOCH + 90 * SECOND).asked) == 1
-
-
-def test_what_is_remembered_of_pools_is_bounded() -> None:
-    memory = LaunchMemory()
-    for number in range(500):
-        memory = told(memory, error(LaunchErrorClass.CAPACITY, f"spot:type{number}:a"), after=number * SECOND / 10)
-    assert len(memory.unavailable_pools) == 200
-    assert "spot:type499:a" in memory.unavailable_pools
 
 
 def test_requests_come_out_of_a_bucket_of_their_own() -> None:

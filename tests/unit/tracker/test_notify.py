@@ -10,7 +10,9 @@ import pytest
 from agent_stack.dispatcher.admit import Admit
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.publish_wait_reasons import MIN_INTERVAL, REFRESH_INTERVAL, PublishWaitReasons
-from agent_stack.domain.capacity import Breaker, Budget, LaunchMemory, Level
+from agent_stack.domain.breakers import Breaker
+from agent_stack.domain.budgets import Budget, Level
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.errors import AgentStackError, RetryError
 from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
@@ -28,7 +30,7 @@ from agent_stack.tracker.notify_waiting import READ_INTERVAL, NotifyWaiting
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import AtOnce, a_capacity, a_prefetch
+from tests.unit.dispatcher.parts import AtOnce, a_capacity, a_prefetch, a_quota_watch, a_vcpu_cache
 from tests.unit.values import a_job, a_policy, a_run, a_vm, job_id
 
 DEFAULT = ClassName("default")
@@ -201,6 +203,7 @@ def note(ledger: Any, **policy: object) -> PublishWaitReasons:  # noqa: ANN401  
     values = a_policy(**policy)
     return PublishWaitReasons(
         capacity=a_capacity(ledger=ledger),
+        vcpus=a_vcpu_cache(),
         ledger=ledger,
         workers=AtOnce(),
         policy=values,
@@ -261,7 +264,7 @@ def test_a_run_without_a_vm_is_listed_with_what_keeps_ec2_from_giving_one(
     memory: LaunchMemory, policy: dict[str, object], reason: WaitReason | None
 ) -> None:
     ledger = MemoryLedger(store=Store())
-    ledger.remember_launches(memory)
+    ledger.remember_launches(memory, fence=1)
     now = EPOCH + timedelta(seconds=31)
     ready = (a_run(1), a_run(2), a_run(3, now=now))
     cycle = DispatcherCycle(now=now, fence=1, book=BOOK, ready=ready, bound=(a_run(2),))
@@ -300,8 +303,14 @@ def test_a_job_that_is_not_admitted_has_a_reason(policy: dict[str, object], admi
     listed = tuple(a_job(n, scheduled_at=EPOCH - timedelta(seconds=40 - n)) for n in range(1, 5))
     fresh = a_job(9, scheduled_at=EPOCH)
     cycle = DispatcherCycle(now=EPOCH, fence=1, book=BOOK, listed=(*listed, fresh))
+    vcpus = a_vcpu_cache()
     after = Admit(
-        capacity=capacity, prefetch=a_prefetch(capacity, values), policy=values, telemetry=RecordedTelemetry()
+        capacity=capacity,
+        prefetch=a_prefetch(capacity, values),
+        quotas=a_quota_watch(vcpus),
+        vcpus=vcpus,
+        policy=values,
+        telemetry=RecordedTelemetry(),
     )(cycle)
     assert len(after.admitted) == admitted
     assert [(w.job_id, w.reason) for w in after.waiting] == [(job_id(n), reason) for n in range(admitted + 1, 5)]

@@ -129,6 +129,7 @@ def intent_values(intent: Intent) -> dict[str, Any]:
         "instance_count": intent.count,
         "queues": list(intent.queues),
         "created_at": seconds(intent.created_at),
+        **({} if intent.capacity_type is None else {"capacity_type": intent.capacity_type}),
         "spent": intent.spent,
         "vms": [_vm_values(vm) for vm in intent.vms],
     }
@@ -150,6 +151,7 @@ def read_intent(item: Mapping[str, Any]) -> Intent:
             count=int(values["instance_count"]),
             queues=tuple(QueueKey(queue) for queue in values.get("queues", ())),
             created_at=moment(values["created_at"]),
+            capacity_type=CapacityType(values["capacity_type"]) if "capacity_type" in values else None,
             spent=values["spent"],
             vms=tuple(_vm(vm, intent_id) for vm in values.get("vms", ())),
         )

@@ -1,29 +1,36 @@
-"""How what EC2 taught us looks as a DynamoDB item. A part that cannot be read is forgotten, never an error."""
+"""How what EC2 taught us looks as a DynamoDB item. A part that cannot be read is forgotten, never an error.
+
+Version 0.1.0 knows the attributes `cooling`, `breakers`, `instances`, `requests`, `pause`, `asked` and `last_words`; they
+keep their meaning, and what it does not know stands beside them.
+"""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb.items import moment, seconds, unpacked
-from agent_stack.domain.capacity import Breaker, LaunchMemory, Level, Pause
-from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.backoff import Backoff
+from agent_stack.domain.breakers import Breaker
+from agent_stack.domain.budgets import Level, Pause
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.identifiers import Bucket, ClassName
+from agent_stack.domain.quotas import Ceiling
+from agent_stack.domain.unavailable import Refusal
 
 PartT = TypeVar("PartT")
+KeyT = TypeVar("KeyT")
+LAYOUT = 2
+"""Version 0.1.0 writes no layout."""
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+"""When a deployment began whose item version 0.1.0 wrote: it is not a new one."""
 
 
 def memory_values(memory: LaunchMemory) -> dict[str, Any]:
     """The item's attributes."""
     return {
         "cooling": {pool: seconds(until) for pool, until in memory.unavailable_pools.items()},
-        "breakers": {
-            name: {
-                "until": seconds(breaker.until),
-                "since": seconds(breaker.since),
-                "failures": breaker.failures,
-                "message": breaker.message,
-            }
-            for name, breaker in memory.breakers.items()
-        },
+        "breakers": {name: _breaker_values(breaker) for name, breaker in memory.breakers.items()},
         "instances": _level_values(memory.instances),
         "requests": _level_values(memory.requests),
         "pause": None
@@ -31,6 +38,13 @@ def memory_values(memory: LaunchMemory) -> dict[str, Any]:
         else {"until": seconds(memory.pause.until), "throttles": memory.pause.throttles},
         "asked": [[seconds(at), count] for at, count in memory.asked],
         "last_words": dict(memory.last_error_by_class),
+        "refused": {key: _refusal_values(refusal) for key, refusal in memory.refused.items()},
+        "quotas": {bucket: _ceiling_values(ceiling) for bucket, ceiling in memory.quotas.items()},
+        "backoffs": {key: _backoff_values(backoff) for key, backoff in memory.backoffs.items()},
+        "layout": LAYOUT,
+        "seen": {key: seconds(at) for key, at in memory.seen.items()},
+        "began_at": _maybe(memory.began_at),
+        "worked_at": _maybe(memory.worked_at),
     }
 
 
@@ -39,18 +53,7 @@ def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
     values = unpacked(item)
     return LaunchMemory(
         unavailable_pools=_part(lambda: {pool: moment(until) for pool, until in values["cooling"].items()}, {}),
-        breakers=_part(
-            lambda: {
-                ClassName(name): Breaker(
-                    until=moment(stored["until"]),
-                    since=moment(stored["since"]),
-                    failures=int(stored["failures"]),
-                    message=stored["message"],
-                )
-                for name, stored in values["breakers"].items()
-            },
-            {},
-        ),
+        breakers=_each(values, "breakers", ClassName, _breaker),
         instances=_part(lambda: _level(values["instances"]), None),
         requests=_part(lambda: _level(values["requests"]), None),
         pause=_part(
@@ -60,6 +63,108 @@ def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
         last_error_by_class=_part(
             lambda: {ClassName(name): str(said) for name, said in values["last_words"].items()}, {}
         ),
+        refused=_each(values, "refused", str, _refusal),
+        quotas=_each(values, "quotas", Bucket, _ceiling),
+        backoffs=_each(values, "backoffs", str, _backoff),
+        seen=_part(lambda: {key: moment(at) for key, at in values["seen"].items()}, {}),
+        began_at=_part(lambda: moment(values["began_at"]), None if "layout" in values else LONG_AGO),
+        worked_at=_part(lambda: moment(values["worked_at"]), None),
+    )
+
+
+def _breaker_values(breaker: Breaker) -> dict[str, Any]:
+    return {
+        "until": seconds(breaker.until),
+        "since": seconds(breaker.since),
+        "failures": breaker.failures,
+        "message": breaker.message,
+        "definite": breaker.definite,
+    }
+
+
+def _breaker(stored: Mapping[str, Any]) -> Breaker:
+    return Breaker(
+        until=moment(stored["until"]),
+        since=moment(stored["since"]),
+        failures=int(stored["failures"]),
+        message=stored["message"],
+        definite=bool(stored.get("definite", True)),
+    )
+
+
+def _refusal_values(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "since": seconds(refusal.since),
+        "until": seconds(refusal.until),
+        "message": refusal.message,
+        "listed": refusal.listed,
+    }
+
+
+def _refusal(stored: Mapping[str, Any]) -> Refusal:
+    return Refusal(
+        since=moment(stored["since"]),
+        until=moment(stored["until"]),
+        message=stored["message"],
+        listed=bool(stored["listed"]),
+    )
+
+
+def _ceiling_values(ceiling: Ceiling) -> dict[str, Any]:
+    values = {
+        "most": ceiling.most,
+        "refused_at": seconds(ceiling.refused_at),
+        "code": ceiling.code,
+        "message": ceiling.message,
+        "ended_at": _maybe(ceiling.ended_at),
+        "retries": ceiling.retries,
+        "bound": ceiling.bound,
+        "tight": ceiling.tight,
+        "growing": ceiling.growing,
+        "vms": ceiling.vms,
+        "vcpus": ceiling.vcpus,
+        "held": [[seconds(begin), seconds(end)] for begin, end in ceiling.held],
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _ceiling(stored: Mapping[str, Any]) -> Ceiling:
+    ended_at, vms, vcpus = stored.get("ended_at"), stored.get("vms"), stored.get("vcpus")
+    return Ceiling(
+        most=int(stored["most"]),
+        refused_at=moment(stored["refused_at"]),
+        code=stored["code"],
+        message=stored["message"],
+        ended_at=None if ended_at is None else moment(ended_at),
+        retries=int(stored["retries"]),
+        bound=None if stored.get("bound") is None else int(stored["bound"]),
+        tight=bool(stored["tight"]),
+        growing=bool(stored["growing"]),
+        vms=None if vms is None else int(vms),
+        vcpus=None if vcpus is None else int(vcpus),
+        held=tuple((moment(begin), moment(end)) for begin, end in stored["held"]),
+    )
+
+
+def _backoff_values(backoff: Backoff) -> dict[str, Any]:
+    return {
+        "failures": backoff.failures,
+        "since": seconds(backoff.since),
+        "until": seconds(backoff.until),
+        "recent": [[seconds(at), count] for at, count in backoff.recent],
+        "message": backoff.message,
+        "suspect": backoff.suspect,
+    }
+
+
+def _backoff(stored: Mapping[str, Any]) -> Backoff:
+    return Backoff(
+        failures=int(stored["failures"]),
+        since=moment(stored["since"]),
+        until=moment(stored["until"]),
+        recent=tuple((moment(at), int(count)) for at, count in stored["recent"]),
+        message=stored["message"],
+        suspect=bool(stored["suspect"]),
     )
 
 
@@ -69,6 +174,21 @@ def _level_values(level: Level | None) -> dict[str, Any] | None:
 
 def _level(stored: Mapping[str, Any]) -> Level:
     return Level(tokens=float(stored["tokens"]), at=moment(stored["at"]))
+
+
+def _maybe(at: datetime | None) -> Any:  # noqa: ANN401  (as `seconds` gives it)
+    return None if at is None else seconds(at)
+
+
+def _each(
+    values: Mapping[str, Any], name: str, key: Callable[[str], KeyT], read: Callable[[Mapping[str, Any]], PartT]
+) -> dict[KeyT, PartT]:
+    """The entries of a map; one that cannot be read costs only itself."""
+    stored = values.get(name)
+    if not isinstance(stored, Mapping):
+        return {}
+    parts = {key(one): _part(partial(read, entry), None) for one, entry in stored.items()}
+    return {one: part for one, part in parts.items() if part is not None}
 
 
 def _part(read: Callable[[], PartT], otherwise: PartT) -> PartT:

@@ -151,10 +151,14 @@ class DynamoLedger:
         stored = next(iter(self.table.query("launching")), None)
         return LaunchMemory() if stored is None else read_memory(stored)
 
-    def remember_launches(self, memory: LaunchMemory) -> None:
-        """See the port."""
+    def remember_launches(self, memory: LaunchMemory, *, fence: int) -> None:
+        """See the port. Version 0.1.0 writes no fence, and so may be written over."""
         values = {name: value for name, value in memory_values(memory).items() if value is not None}
-        self.table.put(items.packed({"pk": "launching", "sk": "memory", **values}))
+        self.table.put_unless(
+            items.packed({"pk": "launching", "sk": "memory", "fence": fence, **values}),
+            condition="attribute_not_exists(fence) OR fence <= :fence",
+            values=items.packed({":fence": fence}),
+        )
 
     def list_waiting(self, waiting: WaitingList) -> None:
         """See the port."""

@@ -112,6 +112,25 @@ class Table:
         """Write one item, whatever stood there."""
         self._call("PutItem", partial(self.client.put_item, TableName=self.name, Item=item))
 
+    def put_unless(self, item: Item, *, condition: str, values: Item) -> bool:
+        """Write one item on a condition; False when it does not hold."""
+
+        def send() -> bool:
+            try:
+                self.client.put_item(
+                    TableName=self.name,
+                    Item=item,
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues=values,
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] == CONDITION_FAILED:
+                    return False
+                raise
+            return True
+
+        return self._call("PutItem", send)
+
     def delete(self, key: Item) -> None:
         """Remove one item, if it is there."""
         self._call("DeleteItem", partial(self.client.delete_item, TableName=self.name, Key=key))

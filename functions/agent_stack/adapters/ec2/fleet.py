@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agent_stack.adapters.aws import AwsCalls, RefusedError
 from agent_stack.adapters.ec2.errors import classify
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
+from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, TransientError, WaitError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
@@ -26,6 +27,7 @@ PAGE = 1000  # instances a DescribeInstances page holds, and ids a TerminateInst
 MAX_FILTER_VALUES = 200  # source: EC2's filtering limits
 LIVING = [state.value for state in VmState if state not in {VmState.TERMINATED, VmState.UNRECOGNISED}]
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]+")
+_SUBNET_ID = re.compile(r"subnet-[0-9a-z]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +74,16 @@ class Ec2Fleet:
         parameters = json.loads(request)
         asked_at = self.clock.now()  # no VM of ours can be older than that
         try:
-            answer = self.calls.call("CreateFleet", lambda: self.client().create_fleet(**parameters))
+            send = partial(self.client().create_fleet, **parameters)
+            answer = self.calls.call("CreateFleet", send, tries=CALLS_OF_A_LAUNCH)
         except RefusedError as error:
-            error_class = classify(error.code, error.message)
-            refusal = LaunchError(error_class=error_class, code=error.code, message=error.message)
-            return LaunchOutcome(vms=(), errors=(refusal,))
+            refusal = LaunchError(
+                error_class=classify(error.code, error.message),
+                code=error.code,
+                message=error.message,
+                zone=self._zone_named(error.message),
+            )
+            return LaunchOutcome(vms=(), errors=(refusal,), **self._asked(parameters))
         intent_id = IntentId(parameters["ClientToken"])
         capacity_type = CapacityType(parameters["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
         vms = tuple(
@@ -85,7 +92,7 @@ class Ec2Fleet:
             for instance_id in group.get("InstanceIds", [])
         )
         errors = tuple(self._error(error, capacity_type) for error in answer.get("Errors", []))
-        return LaunchOutcome(vms=vms, errors=errors)
+        return LaunchOutcome(vms=vms, errors=errors, **self._asked(parameters))
 
     def describe(self) -> Sequence[Vm]:
         """See the port. By state: those that ended in the last hour are still shown, and many times as many."""
@@ -213,15 +220,32 @@ class Ec2Fleet:
         )
 
     def _error(self, error: Mapping[str, Any], capacity_type: CapacityType) -> LaunchError:
-        code = error.get("ErrorCode", "")
+        code, message = error.get("ErrorCode", ""), error.get("ErrorMessage", "")
         overrides = error.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
         parts = (capacity_type, overrides.get("InstanceType", ""), self._zone(overrides))
         return LaunchError(
-            error_class=classify(code, error.get("ErrorMessage", "")),
+            error_class=classify(code, message, placed=all(parts)),
             code=code,
-            message=error.get("ErrorMessage", ""),
+            message=message,
             pool=":".join(parts) if all(parts) else "",
+            zone=self._zone_named(message),
         )
+
+    def _asked(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """What a request asks for: its pools, of which those of unknown zones are left out, and how many VMs."""
+        target = parameters["TargetCapacitySpecification"]
+        pools = [
+            (target["DefaultTargetCapacityType"], override["InstanceType"], self._zone(override))
+            for config in parameters["LaunchTemplateConfigs"]
+            for override in config["Overrides"]
+        ]
+        asked = tuple(":".join(pool) for pool in pools if all(pool))
+        return {"asked": asked, "count": target["TotalTargetCapacity"]}
+
+    def _zone_named(self, message: str) -> str:
+        """The zone of the subnet that EC2's words name; empty when they name none."""
+        zones = self._zones_of_subnets()
+        return next((zones[subnet] for subnet in _SUBNET_ID.findall(message) if subnet in zones), "")
 
     def _zone(self, overrides: Mapping[str, Any]) -> str:
         zone: str = overrides.get("AvailabilityZone", "")

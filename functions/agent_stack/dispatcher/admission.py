@@ -1,0 +1,165 @@
+"""Which jobs have their place within every bound, and why the next ones have not."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.domain.budgets import LOOK_AHEAD
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import ClassBook, VmClass, base_name
+from agent_stack.domain.identifiers import ClassName, QueueKey
+from agent_stack.domain.jobs import Job
+from agent_stack.domain.policy import Policy
+from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
+from agent_stack.domain.runs import Run
+from agent_stack.domain.waiting import MAX_LISTED, Waiting, WaitReason, waits
+
+Candidate = tuple[Job, ClassName]
+
+
+@dataclass(slots=True, kw_only=True)
+class Admission:
+    """One cycle's count of what is taken, as jobs are admitted one by one."""
+
+    cycle: DispatcherCycle
+    book: ClassBook
+    memory: LaunchMemory
+    quotas: QuotaRoom
+    vcpus: Mapping[str, int]
+    policy: Policy
+    _by_class: Counter[ClassName] = field(default_factory=Counter, init=False)
+    _without_vm: dict[ClassName, list[int]] = field(default_factory=lambda: defaultdict(list), init=False)
+    _vcpus_used: int | None = field(default=0, init=False)
+
+    def cut(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Waiting]]:
+        """The jobs that are admitted, queue by queue in turn; and why the next ones are not."""
+        live = [run for run in self.cycle.active if run.failure_reason is None]
+        self._count(live)
+        # A run that EC2 gives nothing to takes no place from jobs of other classes; the launch itself is bounded by VMs.
+        stuck = {name for name in {run.class_name for run in live if run.binding is None} if self._keeps_back(name)}
+        launchable = [run for run in live if run.binding is not None or run.class_name not in stuck]
+        waiting = sum(run.binding is None for run in launchable)
+        now, policy = self.cycle.now, self.policy
+        bounds = {
+            WaitReason.MAX_INSTANCES: policy.max_instances - len(launchable),
+            WaitReason.EC2_BUDGET: self.memory.granted(policy.instance_budget, now, LOOK_AHEAD) - waiting,
+            WaitReason.LAUNCH_RATE: policy.max_launches_per_minute - self.memory.asked_within_a_minute(now) - waiting,
+        }
+        tightest = min(bounds, key=lambda reason: bounds[reason])
+        admitted: list[Candidate] = []
+        kept: list[Waiting] = []
+        for job, name in in_turn(candidates):
+            if len(admitted) >= bounds[tightest]:
+                if len(kept) >= MAX_LISTED:
+                    break
+                kept += waits(job, name, tightest, now)
+                continue
+            why = self._why_not(job, name)
+            if why is not None:
+                kept += waits(job, name, why[0], now, why[1])
+                continue
+            admitted.append((job, name))
+            self._take(job, name)
+        return admitted, kept
+
+    def _count(self, live: Sequence[Run]) -> None:
+        for run in live:
+            self._by_class[base_name(run.class_name)] += 1
+            if run.binding is None:
+                self._without_vm[run.class_name].append(run.priority)
+            self._add_vcpus(self._size(run))
+
+    def _take(self, job: Job, name: ClassName) -> None:
+        self._by_class[base_name(name)] += 1
+        self._without_vm[name].append(job.priority)
+        self._add_vcpus(self._size_of(name))
+
+    def _why_not(self, job: Job, name: ClassName) -> tuple[WaitReason, str] | None:
+        vm_class = self.book.find(name)
+        bound = self.book.classes[base_name(name)].max_instances
+        breaker = self.memory.breaker(name, self.cycle.now)
+        if bound is not None and self._by_class[base_name(name)] >= bound:
+            return WaitReason.CLASS_MAXIMUM, str(bound)
+        if self._is_above_vcpus(name):
+            return WaitReason.MAX_VCPUS, ""
+        if breaker is not None:
+            return WaitReason.BROKEN, breaker.message
+        if vm_class is None:
+            return None
+        return self._why_refused(vm_class) or self._why_no_quota(job, vm_class)
+
+    def _why_refused(self, vm_class: VmClass) -> tuple[WaitReason, str] | None:
+        """Requests of the class keep failing as a whole: one job at a time finds out whether they still do."""
+        now, name = self.cycle.now, vm_class.name
+        kinds = capacity_types_of(vm_class)
+        failing = [kind for kind in kinds if (one := self.memory.backoff(name, kind)) is not None and one.failures]
+        if len(failing) < len(kinds):
+            return None
+        if self._without_vm[name] or not any(self.memory.may_ask(name, kind, now) for kind in kinds):
+            backoff = self.memory.backoff(name, failing[0])
+            return WaitReason.REFUSED, backoff.message if backoff is not None else ""
+        return None
+
+    def _why_no_quota(self, job: Job, vm_class: VmClass) -> tuple[WaitReason, str] | None:
+        """A full quota takes nothing more but what is more urgent than all that wait for it already."""
+        allowed = self.quotas.allowed(vm_class)
+        if allowed is None:
+            return None
+        buckets = self.quotas.sizes(vm_class).keys()
+        ahead = [
+            priority
+            for name, priorities in self._without_vm.items()
+            if (other := self.book.find(name)) is not None and self.quotas.sizes(other).keys() & buckets
+            for priority in priorities
+        ]
+        if len(ahead) < allowed or (ahead and job.priority > max(ahead)):
+            return None
+        found = [(bucket, self.quotas.quotas[bucket]) for bucket in buckets if bucket in self.quotas.quotas]
+        return WaitReason.QUOTA, found[0][1].words(found[0][0]) if found else ""
+
+    def _keeps_back(self, name: ClassName) -> bool:
+        """Whether EC2 gives nothing to that class for now."""
+        vm_class, now = self.book.find(name), self.cycle.now
+        if vm_class is None:
+            return False
+        if self.memory.breaker(name, now) is not None or self.quotas.is_full(vm_class):
+            return True
+        kinds = capacity_types_of(vm_class)
+        return all((one := self.memory.backoff(name, kind)) is not None and one.failures > 0 for kind in kinds)
+
+    def _size(self, run: Run) -> int | None:
+        if run.binding is None:
+            return self._size_of(run.class_name)
+        known = self.vcpus.get(run.binding.instance_type)
+        return self._size_of(run.class_name) if known is None else known
+
+    def _size_of(self, name: ClassName) -> int | None:
+        """The vCPUs of its largest type, or what the operator says; None while EC2 has not told."""
+        vm_class = self.book.find(name)
+        if vm_class is None:
+            return 0
+        if vm_class.vcpus is not None:
+            return vm_class.vcpus
+        sizes = [self.vcpus.get(one) for one in vm_class.instance_types]
+        return None if None in sizes else max((size or 0 for size in sizes), default=None)
+
+    def _add_vcpus(self, size: int | None) -> None:
+        self._vcpus_used = None if self._vcpus_used is None or size is None else self._vcpus_used + size
+
+    def _is_above_vcpus(self, name: ClassName) -> bool:
+        """A size that is not known is not guessed: the job waits for EC2 to tell it."""
+        if self.policy.max_vcpus is None:
+            return False
+        size = self._size_of(name)
+        return size is None or self._vcpus_used is None or self._vcpus_used + size > self.policy.max_vcpus
+
+
+def in_turn(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """One job of each queue in turn, each queue in its own order: a full queue does not starve the others."""
+    by_queue: dict[QueueKey, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        by_queue[candidate[0].queue_key].append(candidate)
+    for row in zip_longest(*by_queue.values()):
+        yield from (candidate for candidate in row if candidate is not None)

@@ -1,0 +1,135 @@
+"""Watches the quotas that are full: what of this deployment stands under them, by EC2's list, and what they leave.
+
+EC2 is looked at beside the cycle, every few seconds, and only while a quota keeps jobs waiting.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.in_flight import InFlightLaunches
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import ClassBook
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import Bucket
+from agent_stack.domain.quota_buckets import bucket_of
+from agent_stack.domain.quota_room import Applicant, QuotaRoom, turns_of
+from agent_stack.domain.quotas import Ceiling
+from agent_stack.domain.runs import Run
+from agent_stack.domain.states import UP, Moment
+from agent_stack.domain.vms import Vm
+from agent_stack.ports import Fleet, Task, Telemetry, Workers
+
+LOOK_EVERY = timedelta(seconds=5)
+NOT_SHOWN_YET = timedelta(minutes=2)
+"""A VM that EC2 does not show is taken for a fresh one for so long."""
+
+
+@dataclass(slots=True, kw_only=True)
+class QuotaWatch:
+    """One process's looks."""
+
+    fleet: Fleet
+    in_flight: InFlightLaunches
+    vcpus: VcpuCache
+    workers: Workers
+    telemetry: Telemetry
+    _look: tuple[datetime, Task[Sequence[Vm]]] | None = field(default=None, init=False)
+    _looked_at: datetime | None = field(default=None, init=False)
+
+    def watch(self, cycle: DispatcherCycle, memory: LaunchMemory) -> LaunchMemory:
+        """What is known of the quotas after EC2's list, where a new one is there."""
+        book = cycle.book
+        if book is None or not memory.quotas:
+            return memory
+        self.vcpus.want(self._types(cycle, book), cycle.now)
+        vms = self._collect()
+        if self._look is None and (self._looked_at is None or cycle.now - self._looked_at >= LOOK_EVERY):
+            self._looked_at = cycle.now
+            self._look = (cycle.now, self.workers.submit(self.fleet.describe))
+        return memory if vms is None else replace(memory, quotas=self._seen(vms, cycle, book, memory))
+
+    def room(self, cycle: DispatcherCycle, memory: LaunchMemory, waiting: Iterable[Applicant] = ()) -> QuotaRoom:
+        """The quotas' room in this cycle.
+
+        Args:
+            waiting: jobs that are not reserved yet.
+        """
+        if cycle.book is None or not memory.quotas:
+            return QuotaRoom(quotas=memory.quotas, vcpus=self.vcpus.known, now=cycle.now)
+        book, bare = cycle.book, QuotaRoom(quotas=memory.quotas, vcpus=self.vcpus.known, now=cycle.now)
+        applicants = [*(self.applicant(run, book, bare) for run in cycle.active if run.binding is None), *waiting]
+        turns = turns_of(memory.quotas, [one for one in applicants if one is not None], cycle.now)
+        busy = {
+            bucket
+            for intent in self.in_flight.intents
+            if (vm_class := book.find(intent.class_name)) is not None
+            for bucket in bare.sizes(vm_class)
+            if intent.capacity_type is None or bucket.startswith(f"{intent.capacity_type}:")
+        }
+        names = {bucket: one.class_name for bucket, one in turns.items()}
+        return replace(bare, busy=frozenset(busy), turns=names)
+
+    @staticmethod
+    def applicant(run: Run, book: ClassBook, room: QuotaRoom) -> Applicant | None:
+        """A reserved run as one that waits for room."""
+        vm_class = book.find(run.class_name)
+        if vm_class is None or run.failure_reason is not None:
+            return None
+        return Applicant(
+            job_id=run.job_id,
+            class_name=run.class_name,
+            priority=run.priority,
+            since=run.timeline.get(Moment.SCHEDULED, run.state_entered_at),
+            buckets=frozenset(room.sizes(vm_class)),
+        )
+
+    def _collect(self) -> Sequence[Vm] | None:
+        if self._look is None or not self._look[1].done():
+            return None
+        _, task = self._look
+        self._look = None
+        try:
+            return task.result()
+        except AgentStackError as error:
+            self.telemetry.warning("vms_unknown", error=str(error))
+            return None
+
+    def _seen(
+        self, vms: Sequence[Vm], cycle: DispatcherCycle, book: ClassBook, memory: LaunchMemory
+    ) -> Mapping[Bucket, Ceiling]:
+        types: dict[Bucket, list[str]] = defaultdict(list)
+        shown = {vm.instance_id for vm in vms}
+        for vm in vms:
+            if vm.state in UP:
+                types[bucket_of(vm.instance_type, vm.capacity_type)].append(vm.instance_type)
+        for run in cycle.active:
+            one = run.binding
+            fresh = one is not None and cycle.now - one.launched_at < NOT_SHOWN_YET
+            if one is not None and fresh and one.instance_id not in shown:
+                types[bucket_of(one.instance_type, one.capacity_type)].append(one.instance_type)
+        room = QuotaRoom(quotas=memory.quotas, vcpus=self.vcpus.known, now=cycle.now)
+        waiting = {run.class_name for run in cycle.active if run.binding is None and run.failure_reason is None}
+        classes = [vm_class for name in waiting if (vm_class := book.find(name)) is not None]
+        full = {
+            bucket
+            for vm_class in classes
+            for bucket, size in room.sizes(vm_class).items()
+            if bucket in memory.quotas and memory.quotas[bucket].is_full(size)
+        }
+        quotas = {}
+        for bucket, ceiling in memory.quotas.items():
+            sizes = [self.vcpus.known.get(one) for one in types[bucket]]
+            total = None if None in sizes else sum(size or 0 for size in sizes)
+            quotas[bucket] = ceiling.seen(vms=len(sizes), vcpus=total, now=cycle.now, full=bucket in full)
+        return quotas
+
+    @staticmethod
+    def _types(cycle: DispatcherCycle, book: ClassBook) -> list[str]:
+        names = {run.class_name for run in cycle.active} | {name for _, name in cycle.admitted} | set(book.classes)
+        bound = [run.binding.instance_type for run in cycle.active if run.binding is not None]
+        classes = [vm_class for name in sorted(names) if (vm_class := book.find(name)) is not None]
+        return [*bound, *(one for vm_class in classes for one in vm_class.instance_types)]
