@@ -9,7 +9,9 @@ from datetime import timedelta
 from itertools import pairwise
 
 from agent_stack.domain.attempts import Failure, FailureKind
-from agent_stack.domain.capacity import Breaker, LaunchMemory, Level, Pause
+from agent_stack.domain.breakers import Breaker
+from agent_stack.domain.budgets import Level, Pause
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName, InstanceArn, IntentId, JobId, QueueKey
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
@@ -207,7 +209,7 @@ def _launches(tables: Tables, fence: int) -> None:
         ledger.write_intent(replace(intent, spent=False, vms=()), fence=fence)
         if intent.spent:
             ledger.spend_intent(intent)
-    ledger.remember_launches(MEMORY)
+    ledger.remember_launches(MEMORY, fence=fence)
     ledger.list_waiting(WAITING)
     for told in TOLD:
         ledger.claim_notices([told])

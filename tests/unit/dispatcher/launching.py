@@ -20,7 +20,16 @@ from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import SMALL, ByHand, ScriptedFleet, WatchedLedger, a_book, a_published_program
+from tests.unit.dispatcher.parts import (
+    SMALL,
+    ByHand,
+    ScriptedFleet,
+    WatchedLedger,
+    a_book,
+    a_published_program,
+    a_quota_watch,
+    a_vcpu_cache,
+)
 from tests.unit.values import a_policy, a_run
 
 SECOND = timedelta(seconds=1)
@@ -50,6 +59,7 @@ class Room:
         )
         capacity = CapacityCache(ledger=self.ledger, write_beside=lambda _, write: write())
         prefetch = VmPrefetch(fleet=self.fleet, workers=self.workers, capacity=capacity, policy=rules)
+        vcpus = a_vcpu_cache()
         self.launch = Launch(
             fleet=self.fleet,
             ledger=self.ledger,
@@ -57,8 +67,11 @@ class Room:
             capacity=capacity,
             orders=LaunchOrders(fleet=self.fleet, ids=ids, telemetry=self.telemetry),
             room=LaunchRoom(in_flight=self.in_flight, prefetch=prefetch, policy=rules, telemetry=self.telemetry),
-            answers=LaunchAnswers(ids=ids, telemetry=self.telemetry),
-            deadline=LaunchDeadline(ledger=self.ledger, policy=rules, telemetry=self.telemetry),
+            answers=LaunchAnswers(
+                fleet=self.fleet, in_flight=self.in_flight, vcpus=vcpus, ids=ids, telemetry=self.telemetry
+            ),
+            deadline=LaunchDeadline(ledger=self.ledger, vcpus=vcpus, policy=rules, telemetry=self.telemetry),
+            quotas=a_quota_watch(vcpus),
             program=a_published_program(self.ledger, self.clock, rules, RecordedTelemetry()),
             tokens=self.tokens,
             policy=rules,

@@ -249,12 +249,22 @@ def a_vcpu_cache() -> VcpuCache:
     return VcpuCache(instance_types=MemoryInstanceTypes(), workers=AtOnce(), telemetry=RecordedTelemetry())
 
 
+def an_in_flight() -> InFlightLaunches:
+    """No launch is in flight."""
+    fleet: Any = SimpleNamespace(describe=tuple)
+    clock: Any = SimpleNamespace(now=lambda: EPOCH)
+    return InFlightLaunches(
+        fleet=fleet,
+        ledger=MemoryLedger(store=Store()),
+        workers=AtOnce(),
+        clock=clock,
+        telemetry=RecordedTelemetry(),
+    )
+
+
 def a_quota_watch(vcpus: VcpuCache) -> QuotaWatch:
     """A watch over an EC2 without VMs."""
     fleet: Any = SimpleNamespace(describe=tuple)
-    telemetry, workers = RecordedTelemetry(), AtOnce()
-    clock: Any = SimpleNamespace(now=lambda: EPOCH)
-    in_flight = InFlightLaunches(
-        fleet=fleet, ledger=MemoryLedger(store=Store()), workers=workers, clock=clock, telemetry=telemetry
+    return QuotaWatch(
+        fleet=fleet, in_flight=an_in_flight(), vcpus=vcpus, workers=AtOnce(), telemetry=RecordedTelemetry()
     )
-    return QuotaWatch(fleet=fleet, in_flight=in_flight, vcpus=vcpus, workers=workers, telemetry=telemetry)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
-from agent_stack.domain.capacity import Breaker, LaunchMemory
+from agent_stack.domain.breakers import Breaker
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, LaunchError, LaunchErrorClass, LaunchOutcome

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import Answer
 from agent_stack.dispatcher.launch_answers import LaunchAnswers, Learnt
 from agent_stack.domain.capacity import LaunchMemory
@@ -10,7 +11,7 @@ from agent_stack.domain.launching import LaunchError, LaunchErrorClass, LaunchOu
 from tests.simulator.clock import EPOCH
 from tests.simulator.identity import SeededIds
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import LARGE, SMALL, an_intent
+from tests.unit.dispatcher.parts import LARGE, SMALL, ScriptedFleet, a_book, a_vcpu_cache, an_in_flight, an_intent
 from tests.unit.values import a_vm
 
 
@@ -20,9 +21,11 @@ def an_error(error_class: LaunchErrorClass, pool: str = "") -> LaunchError:
 
 def learn(*answers: Answer, telemetry: RecordedTelemetry | None = None) -> Learnt:
     told = telemetry or RecordedTelemetry()
-    return LaunchAnswers(ids=SeededIds(), telemetry=told).learn(
-        answers, LaunchMemory(), {SMALL: (a_vm(1),), LARGE: (a_vm(9),)}, EPOCH
+    answerer = LaunchAnswers(
+        fleet=ScriptedFleet(), in_flight=an_in_flight(), vcpus=a_vcpu_cache(), ids=SeededIds(), telemetry=told
     )
+    idle = {SMALL: (a_vm(1),), LARGE: (a_vm(9),)}
+    return answerer.learn(answers, LaunchMemory(), DispatcherCycle(now=EPOCH, fence=1, book=a_book(), idle_vms=idle))
 
 
 def test_new_vms_stand_behind_the_idle_ones_of_their_class() -> None:

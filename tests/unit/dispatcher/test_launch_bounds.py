@@ -2,7 +2,8 @@
 
 import pytest
 
-from agent_stack.domain.capacity import LaunchMemory, Level, Pause
+from agent_stack.domain.budgets import Level, Pause
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH
 from tests.simulator.clock import EPOCH
 from tests.unit.dispatcher.launching import SECOND, Room

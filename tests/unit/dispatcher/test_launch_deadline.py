@@ -9,14 +9,15 @@ import pytest
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.launch_deadline import BROKEN_GRACE, LaunchDeadline
 from agent_stack.domain.attempts import Failure, FailureKind
-from agent_stack.domain.capacity import ACCOUNT, Breaker, LaunchMemory
+from agent_stack.domain.breakers import ACCOUNT, Breaker
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName, JobId
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Vm
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import LARGE, SMALL
+from tests.unit.dispatcher.parts import LARGE, SMALL, a_vcpu_cache
 from tests.unit.values import a_policy, a_run, a_vm, job_id
 
 SECOND = timedelta(seconds=1)
@@ -39,7 +40,7 @@ class Line:
         ready: Sequence[Run] | None = None,
     ) -> dict[JobId, str]:
         """Why which runs were given up."""
-        late = LaunchDeadline(ledger=self.ledger, policy=a_policy(), telemetry=self.telemetry)
+        late = LaunchDeadline(ledger=self.ledger, vcpus=a_vcpu_cache(), policy=a_policy(), telemetry=self.telemetry)
         cycle = DispatcherCycle(now=now, fence=1, ready=self.runs if ready is None else tuple(ready))
         late(cycle, idle or {}, memory or LaunchMemory())
         return {run.job_id: run.failure_reason for run in self.store.runs.values() if run.failure_reason is not None}

@@ -10,6 +10,7 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import RetryError
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, LaunchOrder
+from agent_stack.domain.quota_room import QuotaRoom
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CapacityType
 from tests.simulator.clock import EPOCH
@@ -21,6 +22,7 @@ from tests.unit.values import a_run, a_vm
 SPOT = a_class(SMALL, capacity_type=CapacityType.SPOT)
 A, B = "spot:m7i.large:a", "spot:m7i.large:b"
 LATER = EPOCH + timedelta(seconds=1)
+NO_QUOTA = QuotaRoom(quotas={}, vcpus={}, now=EPOCH)
 
 
 class Counter:
@@ -34,7 +36,7 @@ class Counter:
     ) -> list[LaunchOrder]:
         make = LaunchOrders(fleet=self.fleet, ids=SeededIds(), telemetry=self.telemetry)
         memory = LaunchMemory(unavailable_pools=dict.fromkeys(unavailable, LATER))
-        return [order for order, _ in make(vm_class, runs, memory, EPOCH)]
+        return [order for order, _ in make(vm_class, runs, memory, NO_QUOTA, EPOCH)]
 
 
 def lost_in(zone: str, number: int = 1) -> Run:
@@ -47,7 +49,7 @@ def test_more_vms_than_fit_a_request_are_asked_for_in_several_each_with_an_inten
     runs = tuple(a_run(number) for number in range(MAX_VMS_OF_A_LAUNCH + 1))
     made = list(
         LaunchOrders(fleet=ScriptedFleet(), ids=SeededIds(), telemetry=RecordedTelemetry())(
-            SPOT, runs, LaunchMemory(), EPOCH
+            SPOT, runs, LaunchMemory(), NO_QUOTA, EPOCH
         )
     )
     assert [order.count for order, _ in made] == [MAX_VMS_OF_A_LAUNCH, 1]

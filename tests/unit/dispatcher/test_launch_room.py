@@ -9,7 +9,8 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
-from agent_stack.domain.capacity import LaunchMemory, Level
+from agent_stack.domain.budgets import Level
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError, RetryError, WaitError
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import VmState

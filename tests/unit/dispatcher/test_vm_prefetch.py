@@ -8,7 +8,8 @@ import pytest
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.vm_prefetch import ANSWER_TIMEOUT, VmPrefetch
-from agent_stack.domain.capacity import LaunchMemory, Pause
+from agent_stack.domain.budgets import Pause
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import RetryError
 from tests.simulator.clock import EPOCH
 from tests.unit.dispatcher.parts import ByHand, ScriptedFleet, a_capacity

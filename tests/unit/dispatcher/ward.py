@@ -52,11 +52,13 @@ class Ward:
             clock=VirtualClock(),
             telemetry=self.telemetry,
         )
+        capacity = a_capacity()
         self.recover = Recover(
             ledger=self.ledger,
             fleet=self.fleet,
             in_flight=self.in_flight,
-            prefetch=VmPrefetch(fleet=self.fleet, workers=self.workers, capacity=a_capacity(), policy=rules),
+            capacity=capacity,
+            prefetch=VmPrefetch(fleet=self.fleet, workers=self.workers, capacity=capacity, policy=rules),
             empty_ledger=self.empty_ledger,
             classes=FixedClasses(classes=a_book()),
             policy=rules,
