@@ -1,5 +1,4 @@
-"""Writes what is generated: user data in template.yaml; in docs/ parameters, decisions, notifications,
-EC2's codes, classes' schema.
+"""Writes what is generated: user data in template.yaml; in docs/ parameters, decisions, notifications, codes, schema.
 
 With `--check` it only says whether that is needed.
 """

@@ -16,8 +16,8 @@ from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import Bucket
 from agent_stack.domain.quota_buckets import bucket_of
-from agent_stack.domain.quotas import Ceiling
 from agent_stack.domain.quota_room import Applicant, QuotaRoom, turns_of
+from agent_stack.domain.quotas import Ceiling
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import UP, Moment
 from agent_stack.domain.vms import Vm

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent_stack.dispatcher.admit import Admit
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.breakers import Breaker
-from agent_stack.domain.budgets import Budget, LOOK_AHEAD
+from agent_stack.domain.budgets import LOOK_AHEAD, Budget
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.identifiers import ClassName, QueueKey

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from agent_stack.adapters.aws import AwsCalls, RefusedError
 from agent_stack.adapters.ec2.errors import classify
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
-from agent_stack.domain.classes import VmClass
 from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH
+from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, WaitError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
 from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
