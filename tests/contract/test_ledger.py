@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agent_stack.domain.answers import Answer
 from agent_stack.domain.attempts import Failure, FailureKind, PriorUsage
 from agent_stack.domain.budgets import Budget
 from agent_stack.domain.capacity import LaunchMemory
@@ -12,7 +13,7 @@ from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
 from agent_stack.domain.launching import Intent, LaunchError, LaunchErrorClass, LaunchOutcome
-from agent_stack.domain.lessons import Answer, learn
+from agent_stack.domain.lessons import learn
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CapacityType, CredentialHolder, Moment, Outcome
 from agent_stack.domain.vms import Vm

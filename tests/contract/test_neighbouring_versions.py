@@ -79,12 +79,12 @@ def test_every_intent_is_read_as_it_was_meant(left: Tables) -> None:
 
 
 def test_what_ec2_taught_is_read_in_full(left: Tables) -> None:
-    assert left.ledger.launch_memory() == story.MEMORY
+    assert replace(left.ledger.launch_memory(), began_at=None) == story.MEMORY  # 0.1.0 does not say when it began
 
 
 def test_the_list_of_those_who_wait_is_read_in_its_order_with_every_reason(left: Tables) -> None:
     assert left.ledger.waiting() == story.WAITING
-    assert {waiting.reason for waiting in story.WAITING.jobs} == set(WaitReason)
+    assert {waiting.reason for waiting in story.WAITING.jobs} == set(story.OLD_REASONS)
 
 
 def test_what_a_waiting_job_was_told_is_not_told_again(left: Tables) -> None:
@@ -200,7 +200,14 @@ def test_what_0_1_0_reads_of_an_item_this_version_writes_with_the_same_meaning(
     for theirs in FIXTURE[TABLES[table]]:
         written = ours[tuple(theirs[key]["S"] for key in keys)]
         meant = {name: value for name, value in theirs.items() if name != "write_id"}
-        assert {name: written.get(name) for name in meant} == meant
+        assert part_of(written, meant) == meant
+
+
+def part_of(written: Any, known: Any) -> Any:  # noqa: ANN401  (any part of an item)
+    """What is written of the attributes that are known, at every depth."""
+    if isinstance(written, dict) and isinstance(known, dict):
+        return {name: part_of(written[name], known[name]) for name in known if name in written}
+    return written
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What EC2 refuses affects what it is about, and no job is finished by a misreading. On the virtual clock."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.bench.refusals import (
@@ -106,8 +108,6 @@ def test_an_unlisted_code_of_a_class_finishes_its_jobs_only_at_their_deadline() 
 
 
 def test_iam_that_is_not_consistent_yet_finishes_no_job_of_a_new_deployment() -> None:
-    from datetime import timedelta
-
     refusal = Refusal(code="UnauthorizedOperation", where="request", lasts=timedelta(seconds=200))
     played = world(refusals=(refusal,))
     played.push(2)

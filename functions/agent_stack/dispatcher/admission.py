@@ -37,7 +37,7 @@ class Admission:
         """The jobs that are admitted, queue by queue in turn; and why the next ones are not."""
         live = [run for run in self.cycle.active if run.failure_reason is None]
         self._count(live)
-        # A run that EC2 gives nothing to takes no place from jobs of other classes; the launch itself is bounded by VMs.
+        # A run that EC2 gives nothing to takes no place from jobs of other classes; launches are bounded by VMs anyway.
         stuck = {name for name in {run.class_name for run in live if run.binding is None} if self._keeps_back(name)}
         launchable = [run for run in live if run.binding is not None or run.class_name not in stuck]
         waiting = sum(run.binding is None for run in launchable)

@@ -7,6 +7,7 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import Answer, InFlightLaunches
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.domain import lessons
+from agent_stack.domain.answers import Answer as Answered
 from agent_stack.domain.breakers import ACCOUNT
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
@@ -81,7 +82,7 @@ class LaunchAnswers:
             return memory  # the operator has removed it since
         if outcome.errors:
             self.vcpus.want(vm_class.instance_types, cycle.now)
-        answer = lessons.Answer(
+        answer = Answered(
             vm_class=vm_class,
             capacity_type=self._capacity_type(intent, cycle),
             outcome=outcome,

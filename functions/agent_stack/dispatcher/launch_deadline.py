@@ -69,7 +69,7 @@ class LaunchDeadline:
         return None if vm_class is None or not memory.quotas else self._room(memory, cycle).full_of(vm_class)
 
     def _held(self, run: Run, vm_class: VmClass | None, memory: LaunchMemory, cycle: DispatcherCycle) -> timedelta:
-        """How long VMs of this deployment kept the quotas full that the run needs: its deadline stood still meanwhile."""
+        """How long VMs of this deployment filled the quotas that the run needs; its deadline stood still meanwhile."""
         if vm_class is None or not memory.quotas:
             return timedelta()
         buckets = self._room(memory, cycle).sizes(vm_class)

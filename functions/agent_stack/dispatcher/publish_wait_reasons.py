@@ -13,7 +13,7 @@ from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.classes import base_name
+from agent_stack.domain.classes import VmClass, base_name
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.policy import Policy
@@ -87,34 +87,31 @@ class PublishWaitReasons:
         breaker = memory.breaker(name, now)
         if breaker is not None:
             return WaitReason.BROKEN, breaker.message
-        words = memory.last_error_by_class.get(base_name(name), "")
         vm_class = cycle.book.find(name) if cycle.book is not None else None
-        if vm_class is None:
-            return None, ""
-        full = QuotaRoom(quotas=memory.quotas, vcpus=self.vcpus.known, now=now).full_of(vm_class)
-        if full is not None:
-            return WaitReason.QUOTA, full[1].words(full[0])
-        backoff = memory.backoff(name, capacity_types_of(vm_class)[-1])
-        if backoff is not None and backoff.failures:
-            return WaitReason.REFUSED, backoff.message
-        if vm_class.capacity_type in memory.unavailable(now):
-            return WaitReason.QUOTA, words  # as version 0.1.0 keeps it: all of a capacity type
-        if any(
-            one.startswith(f"{vm_class.capacity_type}:{instance_type}:")
-            for one in memory.unavailable(now)
-            for instance_type in vm_class.instance_types
-        ):
-            return WaitReason.NO_CAPACITY, words
-        refused = [
-            one.message
-            for key, one in memory.refused.items()
-            if one.until > now and key.startswith(f"{base_name(name)}|")
-        ]
-        if refused:
-            return WaitReason.REFUSED, refused[-1]
+        told = None if vm_class is None else self._by_lessons(vm_class, memory, now)
+        if told is not None:
+            return told
         if not memory.worth_asking(max(1, cycle.wanted_launches), self.policy.instance_budget, now):
             return WaitReason.EC2_BUDGET, ""
         return None, ""
+
+    def _by_lessons(self, vm_class: VmClass, memory: LaunchMemory, now: datetime) -> tuple[WaitReason, str] | None:
+        """What EC2 refused lately that this class needs, the widest first."""
+        full = QuotaRoom(quotas=memory.quotas, vcpus=self.vcpus.known, now=now).full_of(vm_class)
+        if full is not None:
+            return WaitReason.QUOTA, full[1].words(full[0])
+        name, kind = vm_class.name, vm_class.capacity_type
+        backoff = memory.backoff(name, capacity_types_of(vm_class)[-1])
+        if backoff is not None and backoff.failures:
+            return WaitReason.REFUSED, backoff.message
+        words = memory.last_error_by_class.get(base_name(name), "")
+        unavailable = memory.unavailable(now)
+        if kind in unavailable:
+            return WaitReason.QUOTA, words  # as version 0.1.0 keeps it: all of a capacity type
+        if any(one.startswith(f"{kind}:{own}:") for one in unavailable for own in vm_class.instance_types):
+            return WaitReason.NO_CAPACITY, words
+        refused = [one for key, one in memory.refused.items() if key.startswith(f"{base_name(name)}|")]
+        return next(((WaitReason.REFUSED, one.message) for one in reversed(refused) if one.until > now), None)
 
     def _write(self, waiting: WaitingList) -> None:
         try:

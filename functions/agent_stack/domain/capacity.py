@@ -104,8 +104,9 @@ class LaunchMemory:
         return self.backoffs.get(backoff_key(name, capacity_type))
 
     def may_ask(self, name: ClassName, capacity_type: CapacityType, now: datetime) -> bool:
-        """Whether that class may ask for that capacity type now: one in which nothing works waits, and all such
-        classes share one rate.
+        """Whether that class may ask for that capacity type now.
+
+        One in which nothing works waits, and all such classes share one rate.
         """
         backoff = self.backoff(name, capacity_type)
         if backoff is None:

@@ -4,7 +4,6 @@ A row is about one code, or all codes with one beginning (`InvalidAMIID.*`), in 
 instance type and subnet that it is about (placed), or about the whole request. docs/operations.md shows the table.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -73,169 +72,157 @@ class Row:
         return named and placed is self.placed and self.words in message
 
 
-def _rows() -> Iterator[Row]:  # noqa: C901  (a table)
-    both = (True, False)
-    for code in (
-        "InsufficientInstanceCapacity",
-        "InsufficientHostCapacity",
-        "InsufficientCapacity",
-        "InsufficientVolumeCapacity",
-        "UnfulfillableCapacity",
-        "Unsupported",
-        "SpotMaxPriceTooLow",
-        "ReservationCapacityExceeded",
-    ):
-        source = SEEN if code == "UnfulfillableCapacity" else REFERENCE
-        yield Row(
+def _either(
+    codes: tuple[str, ...],
+    scope: Scope,
+    effect: Effect,
+    error_class: LaunchErrorClass,
+    source: str = REFERENCE,
+    *,
+    whole: tuple[Scope, Effect] | None = None,
+    words: str = "",
+    authorisation: bool = False,
+) -> tuple[Row, ...]:
+    """Two rows for each code: placed, and about the whole request, which may be of another scope and effect."""
+    return tuple(
+        Row(
             code=code,
-            placed=True,
-            scope=Scope.POOL,
-            effect=Effect.POOL_UNAVAILABLE,
-            error_class=LaunchErrorClass.CAPACITY,
+            placed=placed,
+            scope=scope if placed or whole is None else whole[0],
+            effect=effect if placed or whole is None else whole[1],
+            error_class=error_class,
             source=source,
+            words=words,
+            authorisation=authorisation,
         )
-        yield Row(
-            code=code,
-            placed=False,
-            scope=Scope.REQUEST,
-            effect=Effect.BACK_OFF,
-            error_class=LaunchErrorClass.CAPACITY,
-            source=source,
-        )
-    for placed in both:
-        yield Row(
-            code="InvalidFleetConfiguration",
-            placed=placed,
-            scope=Scope.POOL if placed else Scope.REQUEST,
-            effect=Effect.POOL_UNAVAILABLE if placed else Effect.BACK_OFF,
-            error_class=LaunchErrorClass.CAPACITY,
-            source=f"{SEEN}: a type that the zone does not have",
-            words="Availability Zone",
-        )
-    for code in ("InsufficientFreeAddressesInSubnet", "InvalidSubnetID.*", "InvalidSubnet.*"):
-        gone = code != "InsufficientFreeAddressesInSubnet"
-        for placed in both:
-            yield Row(
-                code=code,
-                placed=placed,
-                scope=Scope.SUBNET if placed or gone else Scope.REQUEST,
-                effect=Effect.ZONE_UNAVAILABLE if placed or gone else Effect.BACK_OFF,
-                error_class=LaunchErrorClass.CONFIGURATION if gone else LaunchErrorClass.CAPACITY,
-                source=REFERENCE,
-            )
-    for code in (
-        "VcpuLimitExceeded",
-        "MaxSpotInstanceCountExceeded",
-        "InstanceLimitExceeded",
-        "SpotInstanceCountLimitExceeded",
-    ):
-        for placed in both:
-            yield Row(
-                code=code,
-                placed=placed,
-                scope=Scope.QUOTA,
-                effect=Effect.CEILING,
-                error_class=LaunchErrorClass.QUOTA,
-                source=QUOTAS_PAGE if code == "VcpuLimitExceeded" else REFERENCE,
-            )
-    for placed in both:
-        yield Row(
-            code="VolumeLimitExceeded",
-            placed=placed,
-            scope=Scope.REQUEST,
-            effect=Effect.BACK_OFF,
-            error_class=LaunchErrorClass.QUOTA,
-            source=f"{REFERENCE}: the account's storage, which VMs that end give back",
-        )
-        yield Row(
-            code="MaxFleetCountExceeded",
-            placed=placed,
-            scope=Scope.ACCOUNT,
-            effect=Effect.ACCOUNT_SUSPECTED,
-            error_class=LaunchErrorClass.QUOTA,
-            source=f"{SEEN}: with no fleet in existence the account's Fleet API is closed",
-        )
-    for code in ("PendingVerification", "OptInRequired", "Blocked"):
-        for placed in both:
-            yield Row(
-                code=code,
-                placed=placed,
-                scope=Scope.ACCOUNT,
-                effect=Effect.ACCOUNT_REFUSED,
-                error_class=LaunchErrorClass.ACCOUNT,
-                source=REFERENCE,
-            )
-    for code in ("UnauthorizedOperation", "AuthFailure", "AuthFailure.*", "AccessDenied*", "OperationNotPermitted"):
-        for placed in both:
-            yield Row(
-                code=code,
-                placed=placed,
-                scope=Scope.CLASS,
-                effect=Effect.TYPE_REFUSED if placed else Effect.CLASS_REFUSED,
-                error_class=LaunchErrorClass.CONFIGURATION,
-                source=REFERENCE,
-                authorisation=True,
-            )
-    for code in ("InvalidAMIID.*", "InvalidSnapshot.*", "InvalidUserData.*", "InvalidKeyPair.*", "InvalidGroup.*"):
-        for placed in both:
-            yield Row(
-                code=code,
-                placed=placed,
-                scope=Scope.CLASS,
-                effect=Effect.CLASS_REFUSED,
-                error_class=LaunchErrorClass.CONFIGURATION,
-                source=REFERENCE,
-            )
-    for code in (
-        "InvalidParameter*",
-        "InvalidBlockDeviceMapping*",
-        "InvalidFleetConfig*",
-        "InvalidLaunchTemplate*",
-        "InvalidInstanceType*",
-        "InvalidKmsKey*",
-        "MissingParameter",
-        "UnsupportedOperation",
-        "IdempotentParameterMismatch",
-    ):
-        for placed in both:
-            yield Row(
-                code=code,
-                placed=placed,
-                scope=Scope.CLASS,
-                effect=Effect.TYPE_REFUSED if placed else Effect.CLASS_REFUSED,
-                error_class=LaunchErrorClass.CONFIGURATION,
-                source=REFERENCE,
-            )
-    for code in ("RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException"):
-        for placed in both:
-            yield Row(
-                code=code,
-                placed=placed,
-                scope=Scope.REQUEST,
-                effect=Effect.THROTTLED,
-                error_class=LaunchErrorClass.THROTTLE,
-                source=MODEL if "Exception" in code else REFERENCE,
-            )
-    for code in (
-        "InternalError",
-        "InternalFailure",
-        "ServerInternal",
-        "ServiceUnavailable",
-        "Unavailable",
-        "RequestTimeout",
-    ):
-        for placed in both:
-            yield Row(
-                code=code,
-                placed=placed,
-                scope=Scope.REQUEST,
-                effect=Effect.POOL_REFUSED if placed else Effect.SERVER_ERROR,
-                error_class=LaunchErrorClass.THROTTLE,
-                source=REFERENCE,
-            )
+        for code in codes
+        for placed in (True, False)
+    )
 
 
-ROWS = tuple(_rows())
+_WHOLE_BACKS_OFF = (Scope.REQUEST, Effect.BACK_OFF)
+_WHOLE_IS_THE_CLASS = (Scope.CLASS, Effect.CLASS_REFUSED)
+
+ROWS = (
+    *_either(
+        (
+            "InsufficientInstanceCapacity",
+            "InsufficientHostCapacity",
+            "InsufficientCapacity",
+            "InsufficientVolumeCapacity",
+            "Unsupported",
+            "SpotMaxPriceTooLow",
+            "ReservationCapacityExceeded",
+        ),
+        Scope.POOL,
+        Effect.POOL_UNAVAILABLE,
+        LaunchErrorClass.CAPACITY,
+        whole=_WHOLE_BACKS_OFF,
+    ),
+    *_either(
+        ("UnfulfillableCapacity",),
+        Scope.POOL,
+        Effect.POOL_UNAVAILABLE,
+        LaunchErrorClass.CAPACITY,
+        SEEN,
+        whole=_WHOLE_BACKS_OFF,
+    ),
+    *_either(
+        ("InvalidFleetConfiguration",),
+        Scope.POOL,
+        Effect.POOL_UNAVAILABLE,
+        LaunchErrorClass.CAPACITY,
+        f"{SEEN}: a type that the zone does not have",
+        whole=_WHOLE_BACKS_OFF,
+        words="Availability Zone",
+    ),
+    *_either(
+        ("InsufficientFreeAddressesInSubnet",),
+        Scope.SUBNET,
+        Effect.ZONE_UNAVAILABLE,
+        LaunchErrorClass.CAPACITY,
+        whole=_WHOLE_BACKS_OFF,
+    ),
+    *_either(
+        ("InvalidSubnetID.*", "InvalidSubnet.*"),
+        Scope.SUBNET,
+        Effect.ZONE_UNAVAILABLE,
+        LaunchErrorClass.CONFIGURATION,
+    ),
+    *_either(("VcpuLimitExceeded",), Scope.QUOTA, Effect.CEILING, LaunchErrorClass.QUOTA, QUOTAS_PAGE),
+    *_either(
+        ("MaxSpotInstanceCountExceeded", "InstanceLimitExceeded", "SpotInstanceCountLimitExceeded"),
+        Scope.QUOTA,
+        Effect.CEILING,
+        LaunchErrorClass.QUOTA,
+    ),
+    *_either(
+        ("VolumeLimitExceeded",),
+        Scope.REQUEST,
+        Effect.BACK_OFF,
+        LaunchErrorClass.QUOTA,
+        f"{REFERENCE}: the account's storage, which VMs that end give back",
+    ),
+    *_either(
+        ("MaxFleetCountExceeded",),
+        Scope.ACCOUNT,
+        Effect.ACCOUNT_SUSPECTED,
+        LaunchErrorClass.QUOTA,
+        f"{SEEN}: with no fleet in existence the account's Fleet API is closed",
+    ),
+    *_either(
+        ("PendingVerification", "OptInRequired", "Blocked"),
+        Scope.ACCOUNT,
+        Effect.ACCOUNT_REFUSED,
+        LaunchErrorClass.ACCOUNT,
+    ),
+    *_either(
+        ("UnauthorizedOperation", "AuthFailure", "AuthFailure.*", "AccessDenied*", "OperationNotPermitted"),
+        Scope.CLASS,
+        Effect.TYPE_REFUSED,
+        LaunchErrorClass.CONFIGURATION,
+        whole=_WHOLE_IS_THE_CLASS,
+        authorisation=True,
+    ),
+    *_either(
+        ("InvalidAMIID.*", "InvalidSnapshot.*", "InvalidUserData.*", "InvalidKeyPair.*", "InvalidGroup.*"),
+        Scope.CLASS,
+        Effect.CLASS_REFUSED,
+        LaunchErrorClass.CONFIGURATION,
+    ),
+    *_either(
+        (
+            "InvalidParameter*",
+            "InvalidBlockDeviceMapping*",
+            "InvalidFleetConfig*",
+            "InvalidLaunchTemplate*",
+            "InvalidInstanceType*",
+            "InvalidKmsKey*",
+            "MissingParameter",
+            "UnsupportedOperation",
+            "IdempotentParameterMismatch",
+        ),
+        Scope.CLASS,
+        Effect.TYPE_REFUSED,
+        LaunchErrorClass.CONFIGURATION,
+        whole=_WHOLE_IS_THE_CLASS,
+    ),
+    *_either(("RequestLimitExceeded", "Throttling"), Scope.REQUEST, Effect.THROTTLED, LaunchErrorClass.THROTTLE),
+    *_either(
+        ("ThrottlingException", "TooManyRequestsException"),
+        Scope.REQUEST,
+        Effect.THROTTLED,
+        LaunchErrorClass.THROTTLE,
+        MODEL,
+    ),
+    *_either(
+        ("InternalError", "InternalFailure", "ServerInternal", "ServiceUnavailable", "Unavailable", "RequestTimeout"),
+        Scope.REQUEST,
+        Effect.POOL_REFUSED,
+        LaunchErrorClass.THROTTLE,
+        whole=(Scope.REQUEST, Effect.SERVER_ERROR),
+    ),
+)
 UNLISTED = {
     placed: Row(
         code="*",

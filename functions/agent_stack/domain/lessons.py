@@ -1,20 +1,19 @@
 """What one answer of EC2 teaches, at its true scope: see the table in `ec2_codes`."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from agent_stack.domain.answers import Answer
 from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH, FALL_BACK_AFTER, Backoff, backoff_key, bounded
 from agent_stack.domain.breakers import ACCOUNT, opened, words_of
 from agent_stack.domain.budgets import Level
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.classes import VmClass, base_name
 from agent_stack.domain.ec2_codes import Effect, Row, Scope, row_for
-from agent_stack.domain.identifiers import Bucket, ClassName
-from agent_stack.domain.launching import LaunchError, LaunchOutcome
-from agent_stack.domain.quota_buckets import bucket_of_pool, buckets_of
-from agent_stack.domain.quotas import after_refusal, current
+from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.launching import LaunchError
+from agent_stack.domain.quota_lessons import after_answer
+from agent_stack.domain.quotas import current
 from agent_stack.domain.states import CapacityType
 from agent_stack.domain.unavailable import (
     all_refused,
@@ -42,42 +41,6 @@ _OF_THE_REQUEST = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """One answer to a launch, with what is needed to understand it.
-
-    Attributes:
-        all_pools: every pool of the class, of each capacity type that it may use, unavailable ones included.
-        vcpus: of one VM by instance type; a type that is not known counts as one.
-        jitter: a number in [0, 1).
-        other_classes: whether the deployment has more than this class.
-    """
-
-    vm_class: VmClass
-    capacity_type: CapacityType
-    outcome: LaunchOutcome
-    all_pools: Sequence[str]
-    now: datetime
-    jitter: float
-    vcpus: Mapping[str, int]
-    other_classes: bool = True
-
-    @property
-    def key(self) -> str:
-        """Of its backoff."""
-        return backoff_key(self.vm_class.name, self.capacity_type)
-
-    @property
-    def base(self) -> ClassName:
-        """The operator's name of the class."""
-        return base_name(self.vm_class.name)
-
-    @property
-    def may_fall_back(self) -> bool:
-        """Whether the class has another capacity type to go to."""
-        return self.capacity_type is CapacityType.SPOT and self.vm_class.fallback
-
-
 def learn(memory: LaunchMemory, answer: Answer) -> LaunchMemory:
     """What is known after that answer."""
     now, launched, errors = answer.now, answer.outcome.vms, answer.outcome.errors
@@ -96,7 +59,8 @@ def learn(memory: LaunchMemory, answer: Answer) -> LaunchMemory:
         # It says nothing of the pools that EC2 did not come to, whatever stands beside it.
         rows = [(error, row) for error, row in rows if row.effect is Effect.THROTTLED]
         memory = replace(memory, instances=Level(tokens=0.0, at=now)).throttled(now, answer.jitter)
-    memory = _quotas(memory, answer, [error for error, row in rows if row.effect is Effect.CEILING])
+    refusals = [error for error, row in rows if row.effect is Effect.CEILING]
+    memory = replace(memory, quotas=after_answer(memory.quotas, answer, refusals))
     said: set[Effect] = set()
     for error, row in rows:
         if row.effect in _OF_THE_REQUEST and said & _OF_THE_REQUEST:
@@ -145,80 +109,53 @@ def _worked(memory: LaunchMemory, answer: Answer) -> LaunchMemory:
     )
 
 
-def _quotas(memory: LaunchMemory, answer: Answer, refusals: Sequence[LaunchError]) -> LaunchMemory:
-    """Ceilings go down by refusals, and up where all that was asked for came."""
-    quotas = dict(memory.quotas)
-    came = Counter(bucket_of_pool(f"{vm.capacity_type}:{vm.instance_type}:x") for vm in answer.outcome.vms)
-    refused: set[Bucket] = set()
-    for error in refusals:
-        pools = (
-            [error.pool]
-            if error.pool
-            else [
-                pool for pool in answer.outcome.asked or answer.all_pools if pool.startswith(f"{answer.capacity_type}:")
-            ]
-        )
-        for bucket in buckets_of(pools) - refused:
-            refused.add(bucket)
-            sizes = [answer.vcpus.get(pool.split(":")[1], 1) for pool in pools if bucket_of_pool(pool) == bucket]
-            quotas[bucket] = after_refusal(
-                quotas.get(bucket),
-                asked=max(1, answer.outcome.count),
-                launched=came[bucket],
-                vcpus=min(sizes),
-                code=error.code,
-                message=error.message,
-                now=answer.now,
-            )
-    sizes_came = {vm.instance_type: answer.vcpus.get(vm.instance_type, 1) for vm in answer.outcome.vms}
-    for bucket in came.keys() - refused:
-        if bucket in quotas:
-            sizes = [
-                sizes_came[vm.instance_type]
-                for vm in answer.outcome.vms
-                if bucket_of_pool(f"{vm.capacity_type}:{vm.instance_type}:x") == bucket
-            ]
-            quotas[bucket] = quotas[bucket].granted(launched=len(sizes), vcpus=sum(sizes), now=answer.now)
-    return replace(memory, quotas=quotas)
-
-
 def _told(memory: LaunchMemory, answer: Answer, error: LaunchError, row: Row) -> LaunchMemory:
-    now, name = answer.now, answer.vm_class.name
-    words = words_of(error.code, error.message)
+    """What one error teaches, quotas and throttles apart."""
+    if row.effect in (Effect.THROTTLED, Effect.CEILING):
+        return memory
+    placed = _of_a_place(memory, answer, error, row)
+    if placed is not None:
+        return placed
+    return memory if answer.outcome.vms else _of_the_request(memory, answer, error, row)
+
+
+def _of_a_place(memory: LaunchMemory, answer: Answer, error: LaunchError, row: Row) -> LaunchMemory | None:
+    """What an error teaches of a pool, a zone or a type; None when it is about the whole request."""
+    now, words = answer.now, words_of(error.code, error.message)
     match row.effect:
         case Effect.POOL_UNAVAILABLE:
             return replace(memory, unavailable_pools=with_unavailable(memory.unavailable_pools, [error.pool], now))
         case Effect.ZONE_UNAVAILABLE if zone := error.zone or error.pool.rpartition(":")[2]:
             return replace(memory, unavailable_pools=with_unavailable(memory.unavailable_pools, [zone_key(zone)], now))
-        case Effect.TYPE_REFUSED if _too_early(memory, answer, row):
-            key = pool_key(answer.base, error.pool)
-            return replace(memory, refused=with_refused(memory.refused, key, words, now, listed=False))
-        case Effect.TYPE_REFUSED:
+        case Effect.TYPE_REFUSED if not _too_early(memory, answer, row):
             key = type_key(answer.base, error.pool)
             return replace(memory, refused=with_refused(memory.refused, key, words, now, listed=True))
-        case Effect.POOL_REFUSED if error.pool:
+        case Effect.TYPE_REFUSED | Effect.POOL_REFUSED if error.pool:
             key = pool_key(answer.base, error.pool)
             return replace(memory, refused=with_refused(memory.refused, key, words, now, listed=False))
-        case Effect.THROTTLED | Effect.CEILING:
-            return memory
-        case _ if answer.outcome.vms:
-            return memory  # VMs came all the same: it is neither the class nor the account
-        case Effect.POOL_REFUSED:
-            refused = memory.refused
-            for pool in answer.outcome.asked:
-                refused = with_refused(refused, pool_key(answer.base, pool), words, now, listed=False)
-            return _backed_off(replace(memory, refused=refused), answer, words)
-        case Effect.ACCOUNT_REFUSED if not answer.may_fall_back:
-            return replace(memory, breakers=opened(memory.breakers, ACCOUNT, words, now, definite=True))
-        case Effect.CLASS_REFUSED if not answer.may_fall_back and not _too_early(memory, answer, row):
-            memory = replace(memory, breakers=opened(memory.breakers, name, words, now, definite=True))
-            return _account_if_all(_marked(memory, answer, words), answer, row, words) if row.authorisation else memory
-        case Effect.CLASS_REFUSED | Effect.ACCOUNT_REFUSED if answer.may_fall_back:
-            return _backed_off(memory, answer, words, failures=FALL_BACK_AFTER)  # on-demand will tell
         case _:
-            suspect = row.authorisation or row.scope is Scope.ACCOUNT
-            memory = _backed_off(memory, answer, words, suspect=suspect)
-            return _account_if_all(memory, answer, row, words) if suspect else memory
+            return None
+
+
+def _of_the_request(memory: LaunchMemory, answer: Answer, error: LaunchError, row: Row) -> LaunchMemory:
+    """What an error teaches that refuses a request which brought no VM."""
+    now, name, words = answer.now, answer.vm_class.name, words_of(error.code, error.message)
+    wrong = row.effect in (Effect.CLASS_REFUSED, Effect.ACCOUNT_REFUSED)
+    if wrong and answer.may_fall_back:
+        return _backed_off(memory, answer, words, failures=FALL_BACK_AFTER)  # on-demand will tell
+    if row.effect is Effect.ACCOUNT_REFUSED:
+        return replace(memory, breakers=opened(memory.breakers, ACCOUNT, words, now, definite=True))
+    if wrong and not _too_early(memory, answer, row):
+        memory = replace(memory, breakers=opened(memory.breakers, name, words, now, definite=True))
+        return _account_if_all(_marked(memory, answer, words), answer, row, words) if row.authorisation else memory
+    if row.effect is Effect.POOL_REFUSED:
+        refused = memory.refused
+        for pool in answer.outcome.asked:
+            refused = with_refused(refused, pool_key(answer.base, pool), words, now, listed=False)
+        memory = replace(memory, refused=refused)
+    suspect = row.authorisation or row.scope is Scope.ACCOUNT
+    memory = _backed_off(memory, answer, words, suspect=suspect)
+    return _account_if_all(memory, answer, row, words) if suspect else memory
 
 
 def _class_if_all_refuse(memory: LaunchMemory, answer: Answer, errors: Sequence[LaunchError]) -> LaunchMemory:

@@ -17,7 +17,7 @@ RETRIES_AFTER_AN_END = tuple(timedelta(seconds=seconds) for seconds in (0, 10, 3
 RETRY_EVERY = timedelta(minutes=3)
 FORGOTTEN_AFTER = timedelta(minutes=15)
 OLDEST_FIRST_AFTER = timedelta(minutes=10)
-"""A job that has waited for a quota for so long gets the next room in it, so that small jobs cannot starve a large one."""
+"""A job that has waited for so long gets the next room in a quota, so that small jobs cannot starve a large one."""
 
 MAX_HELD = 8
 HELD_GAP = timedelta(seconds=20)
@@ -138,10 +138,8 @@ class Ceiling:
         """
         held = self.held
         if full and vms:
-            if held and now - held[-1][1] <= HELD_GAP:
-                held = (*held[:-1], (held[-1][0], now))
-            else:
-                held = (*held, (now, now))
+            goes_on = bool(held) and now - held[-1][1] <= HELD_GAP
+            held = (*held[:-1], (held[-1][0], now)) if goes_on else (*held, (now, now))
             if len(held) > MAX_HELD:
                 held = ((held[0][0], held[1][1]), *held[2:])
         seen = replace(self, vms=vms, vcpus=vcpus, held=held)

@@ -106,8 +106,11 @@ def without_pools(refused: Mapping[str, Refusal], base: ClassName, pools: Iterab
 
 
 def all_refused(base: ClassName, pools: Iterable[str], refused: Mapping[str, Refusal], now: datetime) -> bool | None:
-    """Whether EC2 refuses the class every pool: True when documented codes say so of each type, None when unlisted
-    codes have said so for long enough, False when neither is so.
+    """Whether EC2 refuses the class every pool.
+
+    Returns:
+        True when documented codes say so of each type, None when unlisted codes have said so for long enough, False
+        when neither is so.
     """
     known = [refused.get(type_key(base, pool)) or refused.get(pool_key(base, pool)) for pool in pools]
     if not known or any(refusal is None for refusal in known):

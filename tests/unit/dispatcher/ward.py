@@ -80,3 +80,7 @@ class Ward:
         return self.recover(
             DispatcherCycle(**{"now": OLD_ENOUGH, "fence": 1, "paused_before": NOTHING_PAUSED, **found})
         )
+
+    def take_answers(self) -> None:
+        """What `launch` does with the answers of replays, later in the cycle that collects them."""
+        self.in_flight.record(self.in_flight.collect())

@@ -2,11 +2,12 @@
 
 from datetime import datetime, timedelta
 
+from agent_stack.domain.answers import Answer
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import LaunchError, LaunchOutcome
-from agent_stack.domain.lessons import Answer, learn
+from agent_stack.domain.lessons import learn
 from agent_stack.domain.quota_room import capacity_types_of
 from agent_stack.domain.states import CapacityType
 from tests.simulator.clock import EPOCH

@@ -1,7 +1,7 @@
 """How what EC2 taught us looks as a DynamoDB item. A part that cannot be read is forgotten, never an error.
 
-Version 0.1.0 knows the attributes `cooling`, `breakers`, `instances`, `requests`, `pause`, `asked` and `last_words`; they
-keep their meaning, and what it does not know stands beside them.
+Version 0.1.0 knows the attributes `cooling`, `breakers`, `instances`, `requests`, `pause`, `asked` and `last_words`.
+They keep their meaning; what it does not know stands beside them.
 """
 
 from collections.abc import Callable, Mapping
