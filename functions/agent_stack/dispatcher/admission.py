@@ -137,9 +137,9 @@ class Admission:
 
     def _size_of(self, name: ClassName) -> int | None:
         """The vCPUs of its largest type, or what the operator says; None while EC2 has not told."""
-        vm_class = self.book.find(name)
+        vm_class = self.book.find(name) if self.policy.max_vcpus is not None else None
         if vm_class is None:
-            return 0
+            return 0  # nothing is launched for it, or nobody counts
         if vm_class.vcpus is not None:
             return vm_class.vcpus
         sizes = [self.vcpus.get(one) for one in vm_class.instance_types]

@@ -49,6 +49,8 @@ class QuotaRoom:
 
     def is_full(self, vm_class: VmClass) -> bool:
         """Whether no VM of that class fits under any of its quotas."""
+        if not self.quotas:
+            return False
         sizes = self.sizes(vm_class)
         return all(bucket in self.quotas and self.quotas[bucket].is_full(size) for bucket, size in sizes.items())
 
@@ -61,11 +63,15 @@ class QuotaRoom:
 
     def allowed(self, vm_class: VmClass) -> int | None:
         """How many VMs of that class may be asked for now; None for no bound."""
+        if not self.quotas:
+            return None
         rooms = [self._room(vm_class.name, bucket, size) for bucket, size in self.sizes(vm_class).items()]
         return None if any(room is None for room in rooms) else max((room or 0 for room in rooms), default=0)
 
     def allows(self, vm_class: VmClass, pool: str) -> bool:
         """Whether that pool may be asked for one VM of that class now."""
+        if not self.quotas:
+            return True
         room = self._room(vm_class.name, bucket_of_pool(pool), self.vcpus.get(pool.split(":")[1], 1))
         return room is None or room > 0
 
