@@ -84,6 +84,7 @@ def dispatcher_steps(
             answers=LaunchAnswers(fleet=fleet, in_flight=in_flight, vcpus=vcpus, ids=ports.ids, telemetry=telemetry),
             deadline=LaunchDeadline(ledger=ledger, vcpus=vcpus, policy=policy, telemetry=telemetry),
             quotas=quotas,
+            vcpus=vcpus,
             tokens=tokens,
             policy=policy,
             telemetry=telemetry,

@@ -19,6 +19,7 @@ from agent_stack.dispatcher.launch_orders import LaunchOrders
 from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.token_supply import TokenSupply
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
 from agent_stack.domain.identifiers import ClassName
@@ -44,6 +45,7 @@ class Launch:
     answers: LaunchAnswers
     deadline: LaunchDeadline
     quotas: QuotaWatch
+    vcpus: VcpuCache
     tokens: TokenSupply
     policy: Policy
     telemetry: Telemetry
@@ -103,6 +105,7 @@ class Launch:
             vm_class = cycle.book.find(name) if cycle.book is not None else None
             if vm_class is None:
                 continue
+            self.vcpus.want(vm_class.instance_types, cycle.now)  # a refusal for a quota is understood with them
             count = min(len(runs), room, memory.requests_left(cycle.now) * MAX_VMS_OF_A_LAUNCH)
             if count < len(runs):
                 self.telemetry.info("launches_held_back", class_name=name, count=len(runs) - max(0, count))

@@ -13,13 +13,17 @@ from agent_stack.domain.states import CapacityType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applicant:
-    """A job that waits for a VM, reserved or not."""
+    """A job that waits for a VM, reserved or not.
+
+    Attributes:
+        sizes: the quotas that its VM can come under, with the vCPUs of the smallest in each.
+    """
 
     job_id: JobId
     class_name: ClassName
     priority: int
     since: datetime
-    buckets: frozenset[Bucket]
+    sizes: Mapping[Bucket, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +103,8 @@ def turns_of(
     """Who has the next room of each quota: the first in line, once it has waited for long."""
     first: dict[Bucket, Applicant] = {}
     for one in sorted(applicants, key=lambda one: (-one.priority, one.since, one.job_id)):
-        for bucket in one.buckets:
-            if bucket in quotas:
+        for bucket, size in one.sizes.items():
+            if bucket in quotas and quotas[bucket].is_worth_a_turn(size):
                 first.setdefault(bucket, one)
     return {bucket: one for bucket, one in first.items() if now - one.since >= OLDEST_FIRST_AFTER}
 
