@@ -10,9 +10,10 @@ from functools import partial
 
 import pytest
 
-from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
+from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG
 from tests.simulator.buildkite import Operation, Step
 from tests.simulator.clock import EPOCH
+from tests.simulator.cloud.refusals import Refusal
 from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.simulation import Nature, plain_ec2
 from tests.simulator.watching.alarms import rings
@@ -114,9 +115,27 @@ def test_an_image_that_is_not_there() -> None:
 
 def test_an_account_that_may_not_launch() -> None:
     simulation = a_world()
-    simulation.ec2.faults.fail("CreateFleet", "UnauthorizedOperation", status=403, times=ALWAYS)
+    simulation.ec2.faults.fail("CreateFleet", "PendingVerification", times=ALWAYS)
     jobs(simulation, 1)
     assert ringing(simulation, 6) == {"AccountRefused", "BreakerOpen", "JobsGivenUp"}
+
+
+def test_a_permission_that_every_class_lacks() -> None:
+    simulation = a_world()
+    simulation.ec2.faults.fail("CreateFleet", "UnauthorizedOperation", status=403, times=ALWAYS)
+    for vm_class in ("class=default", "class=spot"):
+        each_minute(simulation, 8, partial(jobs, simulation, 1, vm_class))
+    assert ringing(simulation, 9) >= {"AccountRefused", "BreakerOpen"}
+
+
+def test_a_permission_that_one_class_lacks() -> None:
+    simulation = a_world()
+    simulation.ec2.faults.refuse(Refusal(code="UnauthorizedOperation", where="request", tags={CLASS_TAG: "spot"}))
+    for vm_class in ("class=default", "class=spot"):
+        each_minute(simulation, 4, partial(jobs, simulation, 1, vm_class))
+    rung = ringing(simulation, 6)
+    assert "BreakerOpen" in rung
+    assert "AccountRefused" not in rung
 
 
 def test_a_full_house() -> None:

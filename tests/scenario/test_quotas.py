@@ -143,3 +143,24 @@ def test_what_was_learnt_of_a_quota_outlives_the_process() -> None:
     played.until_over(900)
     assert (played.ran(), played.reasons()) == (8, [])
     assert len(played.fleets) <= 30
+
+
+def test_a_vm_that_is_larger_than_its_quota_ends_at_its_deadline_and_holds_up_no_small_one() -> None:
+    played = world(quotas={"on-demand:standard": 8})
+    played.push(1, "large")
+    for _ in range(50):
+        played.push(1, seconds=40)
+        played.run(20)
+    assert played.left("default") <= 8  # three at a time are pushed as fast as four can run
+    played.until_over(300)
+    assert played.ran("default") == 50
+    (reason,) = played.reasons()
+    assert "Running On-Demand Standard" in reason
+
+
+def test_a_spot_quota_that_is_full_lets_a_class_that_may_fall_back() -> None:
+    played = world(quotas={"spot:standard": 0})
+    played.push(4, "spot")
+    assert played.until_over(120) < 60
+    assert {vm.capacity_type for vm in played.simulation.ec2.instances()} == {"on-demand"}
+    assert played.ran() == 4

@@ -108,13 +108,16 @@ class Admission:
         if allowed is None:
             return None
         buckets = self.quotas.sizes(vm_class).keys()
-        ahead = [
-            priority
-            for name, priorities in self._without_vm.items()
-            if (other := self.book.find(name)) is not None and self.quotas.sizes(other).keys() & buckets
-            for priority in priorities
-        ]
-        if len(ahead) < allowed or (ahead and job.priority > max(ahead)):
+        ahead: list[int] = []
+        rivals = 0
+        for name, priorities in self._without_vm.items():
+            other = self.book.find(name)
+            if other is None or not self.quotas.sizes(other).keys() & buckets:
+                continue
+            ahead += priorities
+            if not self.quotas.is_full(other):  # a large VM that does not fit leaves the room to a small one
+                rivals += len(priorities)
+        if rivals < allowed or (ahead and job.priority > max(ahead)):
             return None
         found = [(bucket, self.quotas.quotas[bucket]) for bucket in buckets if bucket in self.quotas.quotas]
         return WaitReason.QUOTA, found[0][1].words(found[0][0]) if found else ""
@@ -137,9 +140,9 @@ class Admission:
 
     def _size_of(self, name: ClassName) -> int | None:
         """The vCPUs of its largest type, or what the operator says; None while EC2 has not told."""
-        vm_class = self.book.find(name)
+        vm_class = self.book.find(name) if self.policy.max_vcpus is not None else None
         if vm_class is None:
-            return 0
+            return 0  # nothing is launched for it, or nobody counts
         if vm_class.vcpus is not None:
             return vm_class.vcpus
         sizes = [self.vcpus.get(one) for one in vm_class.instance_types]

@@ -117,7 +117,7 @@ class Admit:
                 class_name=name,
                 priority=job.priority,
                 since=job.scheduled_at,
-                buckets=frozenset(room.sizes(vm_class)),
+                sizes=room.sizes(vm_class),
             )
             for name, job in first.items()
             if (vm_class := book.find(name)) is not None

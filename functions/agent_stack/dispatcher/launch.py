@@ -20,6 +20,7 @@ from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.publish_program import PublishProgram
 from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.token_supply import TokenSupply
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
 from agent_stack.domain.identifiers import ClassName
@@ -46,6 +47,7 @@ class Launch:
     deadline: LaunchDeadline
     program: PublishProgram
     quotas: QuotaWatch
+    vcpus: VcpuCache
     tokens: TokenSupply
     policy: Policy
     telemetry: Telemetry
@@ -105,6 +107,7 @@ class Launch:
             vm_class = cycle.book.find(name) if cycle.book is not None else None
             if vm_class is None:
                 continue
+            self.vcpus.want(vm_class.instance_types, cycle.now)  # a refusal for a quota is understood with them
             count = min(len(runs), room, memory.requests_left(cycle.now) * MAX_VMS_OF_A_LAUNCH)
             if count < len(runs):
                 self.telemetry.info("launches_held_back", class_name=name, count=len(runs) - max(0, count))

@@ -75,6 +75,8 @@ class LaunchDeadline:
         buckets = self._room(memory, cycle).sizes(vm_class)
         if any(bucket not in memory.quotas for bucket in buckets):
             return timedelta()
+        if all(memory.quotas[bucket].never_fits(size) for bucket, size in buckets.items()):
+            return timedelta()  # no VM that ends makes room for it
         return min(memory.quotas[bucket].held_since(run.state_entered_at) for bucket in buckets)
 
     def _room(self, memory: LaunchMemory, cycle: DispatcherCycle) -> QuotaRoom:

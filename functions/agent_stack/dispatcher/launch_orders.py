@@ -1,13 +1,14 @@
 """Launch orders: chooses capacity type, pools and request sizes for the VMs of one class."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from agent_stack.domain.attempts import excluding_failed_pools
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, LaunchOrder
 from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
 from agent_stack.domain.runs import Run
@@ -22,6 +23,7 @@ class LaunchOrders:
     fleet: Fleet
     ids: Ids
     telemetry: Telemetry
+    _resting: dict[ClassName, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(
         self, vm_class: VmClass, runs: Sequence[Run], memory: LaunchMemory, room: QuotaRoom, now: datetime
@@ -40,8 +42,11 @@ class LaunchOrders:
         failing = frozenset(kind for kind in kinds if memory.falls_back(name, kind, now))
         chosen = choose_capacity_type(vm_class, {kind: bool(usable[kind]) for kind in kinds}, failing)
         if chosen is None or not memory.may_ask(name, chosen, now):
-            self.telemetry.info("pools_resting", class_name=name, count=len(runs))
+            if self._resting.get(name) != len(runs):  # said when it changes, for it may last for hours
+                self._resting[name] = len(runs)
+                self.telemetry.info("pools_resting", class_name=name, count=len(runs))
             return
+        self._resting.pop(name, None)
         limit = room.limit(vm_class, usable[chosen])
         trouble = memory.backoff(name, chosen)
         if limit is not None or (trouble is not None and trouble.failures):

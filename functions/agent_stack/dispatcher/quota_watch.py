@@ -84,7 +84,7 @@ class QuotaWatch:
             class_name=run.class_name,
             priority=run.priority,
             since=run.timeline.get(Moment.SCHEDULED, run.state_entered_at),
-            buckets=frozenset(room.sizes(vm_class)),
+            sizes=room.sizes(vm_class),
         )
 
     def _collect(self) -> Sequence[Vm] | None:

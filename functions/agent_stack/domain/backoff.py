@@ -17,7 +17,7 @@ CALLS_OF_A_LAUNCH = 2
 """CreateFleet calls that one launch makes at most: a call that fails is repeated once, with the same token."""
 
 CALLS_PER_MINUTE = 6
-"""CreateFleet calls a minute for a class and capacity type in which nothing works."""
+"""CreateFleet calls a minute for a class in which nothing works, of both capacity types."""
 
 CALLS_PER_MINUTE_OF_ALL = 30
 """The same for all classes in which nothing works, together."""
@@ -77,10 +77,6 @@ class Backoff:
             pause = SHORTEST_LATER_PAUSE + longest * jitter
         since = self.since if self.failures else now
         return replace(self, failures=count, since=since, until=now + pause, message=message, suspect=suspect)
-
-    def may_ask(self, now: datetime) -> bool:
-        """Whether a launch may be made now, by this class's own history."""
-        return now >= self.until and self.calls(now) + CALLS_OF_A_LAUNCH <= CALLS_PER_MINUTE
 
 
 def backoff_key(name: ClassName, capacity_type: CapacityType) -> str:

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Self
 
-from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH, CALLS_PER_MINUTE_OF_ALL, FALL_BACK_AFTER, Backoff, backoff_key
+from agent_stack.domain.backoff import (
+    CALLS_OF_A_LAUNCH,
+    CALLS_PER_MINUTE,
+    CALLS_PER_MINUTE_OF_ALL,
+    FALL_BACK_AFTER,
+    Backoff,
+    backoff_key,
+)
 from agent_stack.domain.breakers import ACCOUNT, Breaker
 from agent_stack.domain.budgets import BATCH_WINDOW, REQUESTS, Budget, Level, Pause, left, paused_again
 from agent_stack.domain.classes import base_name
@@ -111,9 +118,10 @@ class LaunchMemory:
         backoff = self.backoff(name, capacity_type)
         if backoff is None:
             return True
+        own = sum(one.calls(now) for kind in CapacityType if (one := self.backoff(name, kind)) is not None)
         calls = sum(one.calls(now) for one in self.backoffs.values() if one.failures)
         shared = not backoff.failures or calls + CALLS_OF_A_LAUNCH <= CALLS_PER_MINUTE_OF_ALL
-        return backoff.may_ask(now) and shared
+        return now >= backoff.until and own + CALLS_OF_A_LAUNCH <= CALLS_PER_MINUTE and shared
 
     def falls_back(self, name: ClassName, capacity_type: CapacityType, now: datetime) -> bool:
         """Whether requests of that class for that capacity type keep failing, and it is not time to try again."""

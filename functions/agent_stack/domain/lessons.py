@@ -141,8 +141,9 @@ def _of_the_request(memory: LaunchMemory, answer: Answer, error: LaunchError, ro
     """What an error teaches that refuses a request which brought no VM."""
     now, name, words = answer.now, answer.vm_class.name, words_of(error.code, error.message)
     wrong = row.effect in (Effect.CLASS_REFUSED, Effect.ACCOUNT_REFUSED)
+    suspect = row.authorisation or row.scope is Scope.ACCOUNT
     if wrong and answer.may_fall_back:
-        return _backed_off(memory, answer, words, failures=FALL_BACK_AFTER)  # on-demand will tell
+        return _backed_off(memory, answer, words, suspect=suspect, failures=FALL_BACK_AFTER)  # on-demand will tell
     if row.effect is Effect.ACCOUNT_REFUSED:
         return replace(memory, breakers=opened(memory.breakers, ACCOUNT, words, now, definite=True))
     if wrong and not _too_early(memory, answer, row):
@@ -153,7 +154,6 @@ def _of_the_request(memory: LaunchMemory, answer: Answer, error: LaunchError, ro
         for pool in answer.outcome.asked:
             refused = with_refused(refused, pool_key(answer.base, pool), words, now, listed=False)
         memory = replace(memory, refused=refused)
-    suspect = row.authorisation or row.scope is Scope.ACCOUNT
     memory = _backed_off(memory, answer, words, suspect=suspect)
     return _account_if_all(memory, answer, row, words) if suspect else memory
 

@@ -6,6 +6,7 @@ Source: the EC2 user guide, “Amazon EC2 instance type quotas”, and the names
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from agent_stack.domain.identifiers import Bucket
 from agent_stack.domain.states import CapacityType
@@ -41,6 +42,7 @@ _NAMES = {
 _FAMILY = re.compile(r"[a-z]+")
 
 
+@cache
 def group_of(instance_type: str) -> str:
     """The family group of a type, such as `standard`; a family that is not known is a group of its own.
 

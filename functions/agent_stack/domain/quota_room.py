@@ -13,13 +13,17 @@ from agent_stack.domain.states import CapacityType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applicant:
-    """A job that waits for a VM, reserved or not."""
+    """A job that waits for a VM, reserved or not.
+
+    Attributes:
+        sizes: the quotas that its VM can come under, with the vCPUs of the smallest in each.
+    """
 
     job_id: JobId
     class_name: ClassName
     priority: int
     since: datetime
-    buckets: frozenset[Bucket]
+    sizes: Mapping[Bucket, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,8 @@ class QuotaRoom:
 
     def is_full(self, vm_class: VmClass) -> bool:
         """Whether no VM of that class fits under any of its quotas."""
+        if not self.quotas:
+            return False
         sizes = self.sizes(vm_class)
         return all(bucket in self.quotas and self.quotas[bucket].is_full(size) for bucket, size in sizes.items())
 
@@ -61,11 +67,15 @@ class QuotaRoom:
 
     def allowed(self, vm_class: VmClass) -> int | None:
         """How many VMs of that class may be asked for now; None for no bound."""
+        if not self.quotas:
+            return None
         rooms = [self._room(vm_class.name, bucket, size) for bucket, size in self.sizes(vm_class).items()]
         return None if any(room is None for room in rooms) else max((room or 0 for room in rooms), default=0)
 
     def allows(self, vm_class: VmClass, pool: str) -> bool:
         """Whether that pool may be asked for one VM of that class now."""
+        if not self.quotas:
+            return True
         room = self._room(vm_class.name, bucket_of_pool(pool), self.vcpus.get(pool.split(":")[1], 1))
         return room is None or room > 0
 
@@ -93,8 +103,8 @@ def turns_of(
     """Who has the next room of each quota: the first in line, once it has waited for long."""
     first: dict[Bucket, Applicant] = {}
     for one in sorted(applicants, key=lambda one: (-one.priority, one.since, one.job_id)):
-        for bucket in one.buckets:
-            if bucket in quotas:
+        for bucket, size in one.sizes.items():
+            if bucket in quotas and quotas[bucket].is_worth_a_turn(size):
                 first.setdefault(bucket, one)
     return {bucket: one for bucket, one in first.items() if now - one.since >= OLDEST_FIRST_AFTER}
 

@@ -44,6 +44,8 @@ class Ceiling:
         growing: a retry succeeded, so the next request may ask for twice as much.
         vms: of this deployment in it, at the latest look at EC2's list; None before the first.
         vcpus: of these; None while a type's are not known.
+        limit: the ceiling, where EC2 names it.
+        too_large: a VM of that size did not fit although none of this deployment was in it.
         held: when it was full while VMs of this deployment were in it, oldest first.
     """
 
@@ -58,6 +60,8 @@ class Ceiling:
     growing: bool = False
     vms: int | None = None
     vcpus: int | None = None
+    limit: int | None = None
+    too_large: int | None = None
     held: Held = ()
 
     @property
@@ -71,6 +75,8 @@ class Ceiling:
         """How many VMs of that size one request may ask for now."""
         if not self.is_full(vcpus):
             return max(1, self.most // vcpus)
+        if self.never_fits(vcpus):  # no end makes room for it; a raised quota does
+            return int(now >= self.refused_at + RETRY_EVERY)
         return int(now >= self.retry_at)
 
     def is_full(self, vcpus: int) -> bool:
@@ -92,14 +98,20 @@ class Ceiling:
         else:
             bound = vcpus if tight else asked * vcpus
         most = bound - 1 if tight else max(vcpus, bound // 2)
-        limit = _LIMIT.search(message)
+        named = _LIMIT.search(message)
+        limit = self.limit if named is None else int(named.group(1))
         if limit is not None:  # where EC2 names the ceiling, nothing above it is worth a request
-            most, bound = min(most, int(limit.group(1))), min(bound, int(limit.group(1)) + 1)
+            most, bound = min(most, limit), min(bound, limit + 1)
+        too_large = self.too_large
+        if asked <= 1 and self.vms == 0:
+            too_large = vcpus if too_large is None else min(too_large, vcpus)
         return replace(
             self._with(launched, launched * vcpus),
             most=most,
             bound=bound,
             tight=tight,
+            limit=limit,
+            too_large=too_large,
             growing=False,
             refused_at=now,
             retries=self.retries + 1,
@@ -113,7 +125,7 @@ class Ceiling:
         Args:
             vcpus: of all of these VMs together.
         """
-        known = self._with(launched, vcpus)
+        known = replace(self._with(launched, vcpus), too_large=None)
         if self.growing or self.bound is None or vcpus >= self.bound:
             return replace(known, growing=True, most=2 * vcpus, bound=None, tight=False)
         bound = max(1, self.bound - vcpus)
@@ -149,6 +161,14 @@ class Ceiling:
         freed = max(0, freed)
         bound = None if self.bound is None else self.bound + freed
         return replace(seen, ended_at=now, retries=0, most=self.most + freed, bound=bound)
+
+    def never_fits(self, vcpus: int) -> bool:
+        """Whether EC2 names a ceiling that is lower than one VM of that size."""
+        return self.limit is not None and vcpus > self.limit
+
+    def is_worth_a_turn(self, vcpus: int) -> bool:
+        """Whether a VM of that size may fit once VMs of this deployment have made room."""
+        return not self.never_fits(vcpus) and (self.too_large is None or vcpus < self.too_large)
 
     def held_since(self, since: datetime) -> timedelta:
         """How long it was full of VMs of this deployment, after that."""

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH, CALLS_PER_MINUTE, CALLS_PER_MINUTE_OF_ALL, Backoff
+from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH, CALLS_PER_MINUTE, CALLS_PER_MINUTE_OF_ALL
 from agent_stack.domain.breakers import ACCOUNT, BREAKER_FIRST, BREAKER_LAST, MAX_BREAKERS
 from agent_stack.domain.budgets import BATCH_WINDOW, Budget
 from agent_stack.domain.capacity import LaunchMemory
@@ -186,8 +186,15 @@ def test_what_is_remembered_is_bounded() -> None:
     assert memory.unavailable(at(50) + UNAVAILABLE_FOR) == frozenset()
 
 
-def test_a_backoff_of_calls_that_are_over_is_none() -> None:
-    assert Backoff(since=EPOCH, until=EPOCH, recent=((EPOCH, 6),)).may_ask(at(60))
+def test_both_capacity_types_of_a_class_share_its_six_calls() -> None:
+    memory, calls = OLD, []
+    for second in range(600):
+        for kind in (SPOT, ON_DEMAND):
+            if memory.may_ask(NAME, kind, at(second)):
+                memory = failed(memory, NAME, kind, "no answer", at(second), 0.0)
+                calls += [second] * CALLS_OF_A_LAUNCH
+    for second in range(540):
+        assert sum(second <= call < second + 60 for call in calls) <= CALLS_PER_MINUTE
 
 
 def test_what_is_asked_for_comes_out_of_the_bucket_and_grows_back() -> None:

@@ -136,7 +136,7 @@ def applicant(number: int, *, waited: float, name: str = "small", priority: int 
         class_name=ClassName(name),
         priority=priority,
         since=at(-waited),
-        buckets=frozenset({STANDARD}),
+        sizes={STANDARD: 16 if name == "large" else 2},
     )
 
 
@@ -152,6 +152,17 @@ def test_who_has_waited_for_ten_minutes_has_the_next_room() -> None:
     assert room.allowed(small) == 7
     turn = QuotaRoom(quotas=quotas, vcpus={"m7i.large": 2}, now=EPOCH, turns={STANDARD: ClassName("large")})
     assert turn.allowed(small) == 0
+
+
+def test_what_does_not_fit_into_an_empty_quota_gets_no_turn_for_which_others_wait() -> None:
+    old = applicant(1, waited=900, name="large")
+    empty = refused(refused(vcpus=16).seen(vms=0, vcpus=0, now=EPOCH, full=True), vcpus=16)
+    assert turns_of({STANDARD: empty}, [old], EPOCH) == {}
+    words = "current vCPU limit of 8 allows"
+    known = after_refusal(None, asked=1, launched=0, vcpus=16, code="c", message=words, now=EPOCH)
+    assert turns_of({STANDARD: known}, [old], EPOCH) == {}
+    assert known.never_fits(16)
+    assert not known.never_fits(8)
 
 
 def test_a_quota_with_a_launch_on_its_way_waits_for_the_answer() -> None:
