@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 import pytest
 
@@ -37,8 +38,10 @@ def test_a_job_that_does_not_end_is_killed_after_its_grace_and_its_log_arrives(y
     yard.fill("i-0702", job_id, token)
     vm = yard.boot("i-0702", header={"JOB_GRACE_SECONDS": "2"}, environment={"AGENT_STUB_VERSION": version})
     wait_for(lambda: "started" in yard.output(job_id))
+    began = time.monotonic()
     yard.interrupt("i-0702")
     yard.ended(vm)
+    assert time.monotonic() - began < 9, "the agents' own grace is longer than that"
     job = yard.buildkite.job(job_id)
     assert (job.state, yard.output(job_id)) == ("finished", "started\n")
     assert yard.mail("i-0702")["stage"] == "agent_exited"

@@ -11,7 +11,11 @@ from tests.vm.yard import Yard
 
 pytestmark = pytest.mark.e2e
 
-ASKS = "#!/bin/bash\n[[ $1 != -l ]] || exit 2\nread -r answer </dev/tty || exit 1\n"
+ASKS = """#!/bin/bash
+[[ $1 != -l ]] || exit 2
+if : 2>/dev/null </dev/tty; then echo "$0" >>"$LOCAL_VM_ROOT/could-ask"; fi
+read -r answer </dev/tty || exit 1
+"""
 KEY = {"GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key"}
 
 
@@ -54,6 +58,7 @@ def test_a_program_of_our_hook_that_asks_gets_no_answer_and_the_job_goes_on(yard
     yard.ended(vm)
     assert yard.output(job_id) == "went on\n"
     assert "could not be loaded" in yard.buildkite.job(job_id).log
+    assert not (vm.directory / "could-ask").exists(), "there was a terminal"
 
 
 def test_a_program_of_the_boot_program_that_hangs_is_ended(yard: Yard, tmp_path: Path) -> None:
