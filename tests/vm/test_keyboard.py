@@ -1,13 +1,14 @@
 """Nothing waits for a keyboard, and what the job has set already is added to."""
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.simulator.buildkite import Step
 from tests.vm.test_private_work import keep, yard_key
-from tests.vm.yard import Yard
+from tests.vm.yard import Yard, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -88,19 +89,22 @@ def test_the_jobs_git_settings_are_added_to(yard: Yard) -> None:
     assert yard.output(job_id) == "of the job\npassword=s3cr3t\n"
 
 
-def test_the_jobs_ssh_command_and_agent_stay(yard: Yard, tmp_path: Path) -> None:
+def test_the_jobs_ssh_command_stays_and_its_ssh_agent_gets_the_key_too(yard: Yard, tmp_path: Path) -> None:
     keep(yard, "/private/default/ssh-key", yard_key(tmp_path / "none"))
-    hook = 'eval "$(ssh-agent -s)" >/dev/null; export THEIRS=$SSH_AUTH_SOCK\n'
-    job_id, token = yard.reserve(
-        Step(
-            command='echo "$GIT_SSH_COMMAND"; ssh-add -l | cut -d" " -f3; kill $SSH_AGENT_PID',
-            env={"GIT_SSH_COMMAND": "ssh -v", "BUILDKITE_SKIP_CHECKOUT": "true"},
-        )
-    )
-    yard.fill("i-0806", job_id, token)
-    vm = yard.boot("i-0806", header=KEY, files={"etc/buildkite-agent/hooks/environment": hook})
-    yard.ended(vm)
-    assert yard.output(job_id).startswith("ssh -v\n")
+    with tempfile.TemporaryDirectory(prefix="s-") as short:  # a socket's path may have 108 characters
+        theirs = Path(short) / "agent"
+        with subprocess.Popen(["ssh-agent", "-D", "-a", theirs], stdout=subprocess.DEVNULL) as agent:
+            wait_for(theirs.exists)
+            environment = {"GIT_SSH_COMMAND": "ssh -v", "SSH_AUTH_SOCK": str(theirs), "BUILDKITE_SKIP_CHECKOUT": "true"}
+            command = 'echo "$GIT_SSH_COMMAND"; echo "$SSH_AUTH_SOCK"; ssh-add -l | cut -d" " -f3'
+            job_id, token = yard.reserve(Step(command=command, env=environment))
+            yard.fill("i-0806", job_id, token)
+            vm = yard.boot("i-0806", header=KEY)
+            yard.ended(vm)
+            agent.terminate()
+    ssh, socket, key = yard.output(job_id).splitlines()
+    assert ssh.startswith("ssh -v"), "version 4 of the agent adds to it, too"
+    assert (socket, key) == (str(theirs), "of-the-tests")
 
 
 @pytest.mark.parametrize("theirs", ["file", "directory", "none"])
