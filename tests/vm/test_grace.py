@@ -25,8 +25,9 @@ def test_a_job_has_its_grace_when_ec2_takes_the_vm_and_its_log_arrives(yard: Yar
     wait_for(lambda: "started" in yard.output(job_id))
     yard.interrupt("i-0701")
     yard.ended(vm)
-    assert yard.output(job_id).endswith("saved\n")
+    assert "saved\n" in yard.output(job_id)
     assert yard.buildkite.job(job_id).signal_reason == "agent_stop"
+    assert "EC2 takes this VM back (spot interruption)" in yard.buildkite.job(job_id).log
     steps = yard.steps(vm)
     stop = next(number for number, step in enumerate(steps) if step.startswith("systemctl kill"))
     assert stop < steps.index("dynamodb:UpdateItem spot_notice")
@@ -54,6 +55,7 @@ def test_a_lifetime_that_is_over_and_a_reboot_give_the_grace_too(yard: Yard) -> 
     yard.ended(vm)
     assert yard.output(job_id).startswith("started\n")
     assert yard.output(job_id).endswith("saved\n")
+    assert "spot interruption" not in yard.buildkite.job(job_id).log
     assert yard.mail("i-0703")["stage"] == "agent_exited"
 
 

@@ -151,7 +151,7 @@ exit 3
     vm = yard.boot("i-0205", agent=None, files={"bin/buildkite-agent": probe}, header=header)
     yard.ended(vm)
     said = (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines()
-    assert said == ['a "quoted" \\ value=, too', "environment", "environment.operator", "pre-command"]
+    assert said == ['a "quoted" \\ value=, too', "environment", "environment.operator", "pre-command", "pre-exit"]
 
 
 def test_keys_are_read_for_the_jobs_queue_and_end_with_the_agent(yard: Yard) -> None:
