@@ -2,7 +2,7 @@
 
 Stock: the image has no agent, which is downloaded and checked. Baked: it has one, and the second stage of the program.
 The seconds are this machine's and wobble; processes and requests do not. What comes before, EC2's own boot, and after,
-the agent's registration, is not the boot program's.
+the agent's registration, is not the boot program's. `--against FILE` compares with the `--json` of an earlier version.
 """
 
 import gzip
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from infra.user_data import VM, program_sha256, second_stage
 from tests.simulator.buildkite import Buildkite, BuildkiteServer
@@ -69,7 +70,21 @@ def main() -> int:
         sys.stdout.write(json.dumps([asdict(row) for row in measured], indent=2) + "\n")
     else:
         sys.stdout.write(_table(measured))
+        if "--against" in sys.argv[1:]:
+            earlier = json.loads(Path(sys.argv[sys.argv.index("--against") + 1]).read_text())
+            sys.stdout.write(_compared(measured, earlier))
     return 0
+
+
+def _compared(measured: Sequence[Measured], earlier: Sequence[Mapping[str, Any]]) -> str:
+    """Each way's seconds, as a part of what an earlier version took: `--json` of that one, on this machine."""
+    before = {row["way"]: row for row in earlier}
+    lines = [
+        f"{row.way}: {row.seconds_shortest / before[row.way]['seconds_shortest']:.2f} of the earlier shortest time,"
+        f" {row.seconds_median / before[row.way]['seconds_median']:.2f} of the median"
+        for row in measured
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _seconds(yard: Yard, instance_id: str, way: str, header: Mapping[str, str | None]) -> float:
