@@ -41,8 +41,9 @@ def test_a_job_that_does_not_end_is_killed_after_its_grace_and_its_log_arrives(y
     wait_for(lambda: "started" in yard.output(job_id))
     began = time.monotonic()
     yard.interrupt("i-0702")
-    yard.ended(vm)
+    wait_for(lambda: yard.buildkite.job(job_id).state == "finished")
     assert time.monotonic() - began < 9, "the agents' own grace is longer than that"
+    yard.ended(vm)
     job = yard.buildkite.job(job_id)
     assert (job.state, yard.output(job_id)) == ("finished", "started\n")
     assert yard.mail("i-0702")["stage"] == "agent_exited"
