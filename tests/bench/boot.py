@@ -61,7 +61,7 @@ def main() -> int:
                 Measured(
                     way=way,
                     by_program=dict(started.most_common()),
-                    requests=requests,
+                    requests=dict(requests),
                     seconds_median=round(seconds[ROUNDS // 2], 3),
                     seconds_shortest=round(seconds[0], 3),
                 )
