@@ -118,7 +118,9 @@ def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) 
 def test_the_boot_program_is_one_file_without_what_only_its_readers_need() -> None:
     program = first_stage() + second_stage()
     sourced = re.findall(r"^\s*source (.*)", program, re.MULTILINE)
-    assert sourced == ['"$RUN/program.sh"', '"${BASH_SOURCE%/*}/environment.operator"'], "the rest; and the operator's"
+    rest, *operators = sourced
+    assert rest == '"$RUN/program.sh"'
+    assert operators == ['"${BASH_SOURCE%/*}/environment.operator"', '"${BASH_SOURCE%/*}/pre-exit.operator"']
     assert not re.search(r"^\s*#[^!]", program, re.MULTILINE)
     assert "@hooks" not in program
 
