@@ -12,7 +12,7 @@ from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.measures import NAMESPACE
-from agent_stack.domain.policy import NotificationLevel, Policy, UnmatchedJobs
+from agent_stack.domain.policy import LaunchPolicy, NotificationLevel, Policy, UnmatchedJobs
 
 MAX_STACK_KEY_BYTES = 80
 
@@ -160,6 +160,11 @@ class Settings(BaseModel):
     def policy(self) -> Policy:
         """What the operator decided: each field of `Policy` is the setting of the same name."""
         return Policy(**{decided.name: getattr(self, decided.name) for decided in fields(Policy)})
+
+    @property
+    def launch_policy(self) -> LaunchPolicy:
+        """What every launch request says: each field of `LaunchPolicy` is the setting of the same name."""
+        return LaunchPolicy(**{decided.name: getattr(self, decided.name) for decided in fields(LaunchPolicy)})
 
 
 def _as_parameter(variable: str) -> str:

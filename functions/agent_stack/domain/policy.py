@@ -53,3 +53,14 @@ class Policy:
         look into its mailbox may take together, so that a bound VM is never one about to leave.
         """
         return max(self.unassigned_timeout - timedelta(seconds=60), self.unassigned_timeout / 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPolicy:
+    """What the operator decided about every launch request to EC2.
+
+    Attributes:
+        volume_key_arn: ARN of the KMS key for the root volume; empty for the account's own.
+    """
+
+    volume_key_arn: str = ""

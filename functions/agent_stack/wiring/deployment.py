@@ -142,7 +142,7 @@ class Deployment:
                     template_id=settings.launch_template_id, version=settings.launch_template_version
                 ),
                 subnets=settings.subnet_ids,
-                volume_key=settings.volume_key_arn,
+                policy=settings.launch_policy,
             ),
             ledger=DynamoLedger(
                 table=self._table(settings.ledger_table),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent_stack.domain.launching import LaunchOrder
+from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.states import CapacityType
 
 DEPLOYMENT_TAG = "agent-stack:deployment"
@@ -28,13 +29,9 @@ def create_fleet(
     deployment: str,
     template: LaunchTemplate,
     subnets_by_zone: Mapping[str, str],
-    volume_key: str = "",
+    policy: LaunchPolicy,
 ) -> str:
-    """The request as JSON: `instant`, one override for each pool of the order.
-
-    Args:
-        volume_key: ARN of the KMS key for the root volume; empty for the account's own.
-    """
+    """The request as JSON: `instant`, one override for each pool of the order."""
     vm_class = order.vm_class
     spot = order.capacity_type is CapacityType.SPOT
     prioritized = not spot and vm_class.ordered
@@ -48,7 +45,7 @@ def create_fleet(
                 "SubnetId": subnets_by_zone[zone],
                 "ImageId": vm_class.image,
                 **({"Priority": ranks[instance_type]} if prioritized else {}),
-                **_root_volume(vm_class.root_device, vm_class.volume_gib, volume_key),
+                **_root_volume(vm_class.root_device, vm_class.volume_gib, policy.volume_key_arn),
             }
         )
     tags = [
