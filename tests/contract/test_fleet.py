@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -22,6 +23,7 @@ from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.states import CapacityType, VmState
 from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Settings, Subnet, attach
+from tests.simulator.cloud.prices import spot as spot_price
 from tests.simulator.identity import SeededIds
 
 NOTHING_SET = LaunchPolicy()
@@ -211,6 +213,37 @@ def test_the_operators_order_of_types_is_kept(world: World) -> None:
 def test_spot_is_asked_for_where_the_class_says_so(world: World) -> None:
     world.launch(1, capacity_type=CapacityType.SPOT)
     assert [vm.capacity_type for vm in world.fleet.describe()] == [CapacityType.SPOT]
+
+
+ZONES = ("eu-central-1a", "eu-central-1b")
+CHEAP, DEAR = sorted(ZONES, key=lambda zone: spot_price("m7i.large", zone))
+BETWEEN = Decimal(str((spot_price("m7i.large", CHEAP) + spot_price("m7i.large", DEAR)) / 2))
+
+
+def test_a_spot_pool_that_costs_more_than_the_limit_is_named_and_the_cheaper_one_is_used(build: Build) -> None:
+    world = build(settings(capacity={f"spot:m7i.large:{CHEAP}": 2}), LaunchPolicy(spot_max_price=BETWEEN))
+    outcome = world.fleet.launch(world.fleet.render(world.order(3, capacity_type=CapacityType.SPOT)))
+    assert [vm.zone for vm in outcome.vms] == [CHEAP] * 2
+    assert {(error.code, error.error_class, error.pool) for error in outcome.errors} == {
+        ("InsufficientInstanceCapacity", LaunchErrorClass.CAPACITY, f"spot:m7i.large:{CHEAP}"),
+        ("SpotMaxPriceTooLow", LaunchErrorClass.CAPACITY, f"spot:m7i.large:{DEAR}"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("capacity_type", "limit", "sent"),
+    [
+        (CapacityType.SPOT, Decimal("0.05"), {"0.05"}),
+        (CapacityType.SPOT, Decimal("1E+1"), {"10"}),  # EC2 takes digits only
+        (CapacityType.SPOT, None, {None}),
+        (CapacityType.ON_DEMAND, Decimal("0.05"), {None}),
+    ],
+)
+def test_a_price_limit_is_sent_with_spot_pools_only(
+    build: Build, capacity_type: CapacityType, limit: Decimal | None, sent: set[str | None]
+) -> None:
+    named = overrides(build(policy=LaunchPolicy(spot_max_price=limit)), capacity_type=capacity_type)
+    assert {one.get("MaxPrice") for one in named} == sent
 
 
 def overrides(world: World, **vm_class: object) -> list[dict[str, Any]]:

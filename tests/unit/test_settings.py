@@ -54,6 +54,10 @@ def test_each_queue_has_a_stack_key_of_its_own() -> None:
         ("AGENT_TAGS", "docker", "AgentTags"),
         ("LAUNCH_ENABLED", "perhaps", "LaunchEnabled"),
         ("BUILDKITE_DIALECT", "klingon", "BuildkiteDialect"),
+        ("SPOT_MAX_PRICE", "cheap", "SpotMaxPrice"),
+        ("SPOT_MAX_PRICE", "0.001", "SpotMaxPrice"),
+        ("SPOT_MAX_PRICE", "inf", "SpotMaxPrice"),
+        ("SPOT_MAX_PRICE", "-1", "SpotMaxPrice"),
     ],
 )
 def test_a_wrong_setting_is_named_as_the_template_names_it(variable: str, value: str, parameter: str) -> None:
@@ -71,6 +75,7 @@ def test_a_wrong_setting_is_named_as_the_template_names_it(variable: str, value:
         ({"QUEUES": "a.b,a-b"}, "whose stack keys are the same"),
         ({"SWEEP_GRACE_SECONDS": "100"}, "SweepGraceSeconds"),
         ({"BUILDKITE_DIALECT": "preview"}, "set AgentCredential to agent-token"),
+        ({"SPOT_MAX_PRICE": "0.0005"}, "SpotMaxPrice='0.0005': EC2 accepts a spot price above 0.001 USD"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(changes: dict[str, str], said: str) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 from agent_stack.domain.capacity import Budget
@@ -61,6 +62,8 @@ class LaunchPolicy:
 
     Attributes:
         volume_key_arn: ARN of the KMS key for the root volume; empty for the account's own.
+        spot_max_price: USD for an hour of one spot VM; None for EC2's own limit, the on-demand price.
     """
 
     volume_key_arn: str = ""
+    spot_max_price: Decimal | None = None

@@ -36,6 +36,8 @@ def create_fleet(
     spot = order.capacity_type is CapacityType.SPOT
     prioritized = not spot and vm_class.ordered
     ranks = {instance_type: float(rank) for rank, instance_type in enumerate(vm_class.instance_types)}
+    # For each VM. `MaxTotalPrice` limits the sum of all VMs of the request, so a large request would get no VMs.
+    price_limit = {"MaxPrice": f"{policy.spot_max_price:f}"} if spot and policy.spot_max_price is not None else {}
     overrides = []
     for pool in order.pools[:MAX_OVERRIDES]:
         _, instance_type, zone = pool.split(":")
@@ -45,6 +47,7 @@ def create_fleet(
                 "SubnetId": subnets_by_zone[zone],
                 "ImageId": vm_class.image,
                 **({"Priority": ranks[instance_type]} if prioritized else {}),
+                **price_limit,
                 **_root_volume(vm_class.root_device, vm_class.volume_gib, policy.volume_key_arn),
             }
         )
