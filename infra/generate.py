@@ -38,6 +38,7 @@ def main() -> int:
         return 1
     for path in stale:
         path.write_text(wanted[path])
+        sys.stdout.write(f"written: {path.relative_to(user_data.ROOT)}\n")
     return 0
 
 

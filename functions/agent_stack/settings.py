@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -12,9 +13,10 @@ from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.measures import NAMESPACE
-from agent_stack.domain.policy import NotificationLevel, Policy, UnmatchedJobs
+from agent_stack.domain.policy import LaunchPolicy, NotificationLevel, Policy, UnmatchedJobs
 
 MAX_STACK_KEY_BYTES = 80
+MIN_SPOT_PRICE = Decimal("0.001")  # USD an hour; source: EC2's API reference, MaxPrice of a launch template override
 
 _PARAMETER_OF = {
     "BUILDKITE_TOKEN_PARAMETER": "AgentTokenParameter",
@@ -27,6 +29,15 @@ _PARAMETER_OF = {
 
 def _split(value: Any) -> Any:  # noqa: ANN401  (whatever the environment holds; pydantic judges it)
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _above_minimum(price: Decimal) -> Decimal:
+    if price <= MIN_SPOT_PRICE:
+        raise ValueError(
+            f"EC2 accepts a spot price above {MIN_SPOT_PRICE} USD an hour only; "
+            "set a higher price, or nothing for the on-demand price"
+        )
+    return price
 
 
 Seconds = Annotated[timedelta, BeforeValidator(lambda value: timedelta(seconds=float(value)))]
@@ -51,6 +62,9 @@ class Settings(BaseModel):
     program_sha256: str = Field(alias="PROGRAM_SHA256", pattern=r"^[0-9a-f]{64}$")
     subnet_ids: Annotated[tuple[str, ...], Commas] = Field(alias="SUBNET_IDS", min_length=1)
     volume_key_arn: str = Field(default="", alias="VOLUME_KEY_ARN")
+    spot_max_price: Annotated[Decimal, AfterValidator(_above_minimum)] | None = Field(
+        default=None, alias="SPOT_MAX_PRICE"
+    )
 
     token_parameter: str = Field(alias="BUILDKITE_TOKEN_PARAMETER", min_length=1)
     endpoint: str = Field(alias="BUILDKITE_ENDPOINT", pattern=r"^https?://[!\"$-&(->@-~]+$")
@@ -160,6 +174,11 @@ class Settings(BaseModel):
     def policy(self) -> Policy:
         """What the operator decided: each field of `Policy` is the setting of the same name."""
         return Policy(**{decided.name: getattr(self, decided.name) for decided in fields(Policy)})
+
+    @property
+    def launch_policy(self) -> LaunchPolicy:
+        """What every launch request says: each field of `LaunchPolicy` is the setting of the same name."""
+        return LaunchPolicy(**{decided.name: getattr(self, decided.name) for decided in fields(LaunchPolicy)})
 
 
 def _as_parameter(variable: str) -> str:

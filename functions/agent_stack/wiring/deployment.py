@@ -29,7 +29,7 @@ from agent_stack.adapters.stacks_api import Dialect, HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemIds, Threads
 from agent_stack.domain.measures import Metric
-from agent_stack.domain.timeouts import validate_timeouts
+from agent_stack.domain.timeout_check import validate_timeouts
 from agent_stack.ports import Ports
 from agent_stack.removal.retry_until_permitted import RetryUntilPermitted
 from agent_stack.settings import Settings
@@ -142,7 +142,7 @@ class Deployment:
                     template_id=settings.launch_template_id, version=settings.launch_template_version
                 ),
                 subnets=settings.subnet_ids,
-                volume_key=settings.volume_key_arn,
+                policy=settings.launch_policy,
             ),
             ledger=DynamoLedger(
                 table=self._table(settings.ledger_table),

@@ -523,6 +523,7 @@ class Simulation:
                 template_id=self.settings.launch_template_id, version=self.settings.launch_template_version
             ),
             subnets=self.settings.subnet_ids,
+            policy=self.settings.launch_policy,
         )
         stacks = HttpStacksApi(
             caller=Caller(

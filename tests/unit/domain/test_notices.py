@@ -13,7 +13,7 @@ from agent_stack.domain.notices import MAX_CHARACTERS, SLOW_BOOT_MINUTES, Notice
 from agent_stack.domain.policy import NotificationLevel
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, JobState, VmState
-from agent_stack.domain.vms import MailboxStatus
+from agent_stack.domain.vms import MailboxStatus, Vm
 from agent_stack.domain.waiting import STALE_AFTER, Waiting, WaitingList, WaitReason, waiting_notice
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_policy, a_run, a_vm, job_id
@@ -40,6 +40,34 @@ def situation(seconds: float = 0, attempt: int = 1, **changes: object) -> Situat
         **changes,
     }
     return Situation(**values)  # type: ignore[arg-type]  # its own fields
+
+
+def held_by(holder: CredentialHolder) -> MailboxStatus:
+    return MailboxStatus(credential_holder=holder, stage=BootStage.AGENT_INSTALLING)
+
+
+def with_an_agent(seconds: float, job_state: JobState, vm: Vm = A_LONG_VM) -> Situation:
+    run = situation().run.running(now=EPOCH, observed_moments={}).with_facts(job_over_at=EPOCH)
+    return situation(seconds, run=run, job_state=job_state, vm=vm)
+
+
+TERMINATED, TAKEN_BACK = a_vm(state=VmState.TERMINATED), held_by(CredentialHolder.TRACKER)
+SENT_IN = {
+    NoticeKind.VM_REQUESTED: situation(),
+    NoticeKind.VM_RUNNING: situation(9, vm=a_vm(state=VmState.RUNNING)),
+    NoticeKind.SLOW_BOOT: situation(200),
+    NoticeKind.OVERDUE: situation(300, mailbox_status=held_by(CredentialHolder.VM)),
+    NoticeKind.RELAUNCH: situation(300, mailbox_status=TAKEN_BACK),
+    NoticeKind.CANCELLED: situation(mailbox_status=TAKEN_BACK, job_state=JobState.CANCELED),
+    NoticeKind.CANCEL_FORCED: with_an_agent(300, JobState.CANCELING),
+    NoticeKind.VM_LOST: with_an_agent(300, JobState.RUNNING, vm=TERMINATED),
+}
+"""For each kind a situation whose decision sends it."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NoticeKind if kind is not NoticeKind.WAITING])
+def test_each_kind_is_sent_by_a_decision(kind: NoticeKind) -> None:
+    assert kind in {notice.kind for notice in decide(SENT_IN[kind]).notices}
 
 
 def waits(reason: WaitReason) -> Waiting:
