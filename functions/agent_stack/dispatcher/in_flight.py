@@ -92,12 +92,12 @@ class InFlightLaunches:
         The next dispatcher leaves young intents to this process, and binds the VMs as soon as they are recorded. Yields
         how long to wait before the next check.
         """
-        until = self.clock.now() + DRAIN_SECONDS
+        until = self.clock.monotonic() + DRAIN_SECONDS
         while True:
             if self.is_answered:
                 self.record(self.collect())
             self._writes = [task for task in self._writes if not task.done()]
-            if not (self._tasks or self._writes) or self.clock.now() >= until:
+            if not (self._tasks or self._writes) or self.clock.monotonic() >= until:
                 return
             yield DRAIN_POLL
 

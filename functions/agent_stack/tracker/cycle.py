@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent_stack.domain.decisions import Decision
 from agent_stack.domain.identifiers import InstanceId, JobId
@@ -30,6 +30,7 @@ class TrackerCycle:
     """One pass over all active runs and VMs.
 
     Attributes:
+        began: when the cycle began, by the monotonic clock.
         described: observe → EC2's answer was complete.
         vms: observe → the VMs of this deployment that EC2 showed, by id.
         situations: observe → the facts about every active run.
@@ -40,6 +41,7 @@ class TrackerCycle:
     """
 
     now: datetime
+    began: timedelta = timedelta()
     described: bool = False
     vms: Mapping[InstanceId, Vm] = field(default_factory=dict)
     situations: tuple[Situation, ...] = ()

@@ -188,13 +188,13 @@ class Caller:
 
     def _read(self, response: httpx.Response, request: Request, left: float) -> bytes:
         """The body, within the total time and a bounded size."""
-        started = self._clock.now()
+        started = self._clock.monotonic()
         parts: list[bytes] = []
         size = 0
         for part in response.iter_bytes():
             parts.append(part)
             size += len(part)
-            slow = (self._clock.now() - started).total_seconds() > left
+            slow = (self._clock.monotonic() - started).total_seconds() > left
             if slow or size > MAX_ANSWER_BYTES:
                 why = "took too long" if slow else f"is larger than {MAX_ANSWER_BYTES} bytes"
                 raise UnknownOutcomeError(f"{request.operation.name}: Buildkite's answer {why}")
