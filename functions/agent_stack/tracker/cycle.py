@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agent_stack.domain.decisions import Decision
-from agent_stack.domain.identifiers import InstanceId, JobId
+from agent_stack.domain.identifiers import InstanceId, JobId, QueueKey
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import UP
 from agent_stack.domain.vms import Vm
+from agent_stack.ports import Notification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class TrackerCycle:
         going: terminate → VMs that are ending, or that EC2 agreed to terminate in this cycle.
         terminations: terminate → how many VMs EC2 was asked to terminate; MaxTerminationsPerTick limits their sum.
         extended: extend → the runs whose reservation was extended.
+        notifications: remember notices, notify waiting → what the build pages get at the end of the cycle.
     """
 
     now: datetime
@@ -49,6 +51,7 @@ class TrackerCycle:
     going: frozenset[InstanceId] = frozenset()
     terminations: int = 0
     extended: tuple[Run, ...] = ()
+    notifications: tuple[tuple[QueueKey, Notification], ...] = ()
 
     @property
     def busy(self) -> bool:
