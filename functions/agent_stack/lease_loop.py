@@ -28,7 +28,10 @@ of the lease for it. A renewal is a write that costs money, and the holder sees 
 value a successor, which is billed while it waits, waits two and a half seconds on average."""
 
 CYCLE_MARGIN = 2
-"""A cycle begins on a lease that lasts this many times as long as the slowest cycle of the invocation took."""
+"""A cycle begins on a lease that lasts this many times as long as the slowest recent cycle took."""
+
+FORGETTING = 0.9
+"""What each cycle leaves of the time of the slowest one, so that one slow cycle does not cost writes for minutes."""
 
 HANDOVER_POLL = timedelta(milliseconds=500)
 BUSY_PERIOD = timedelta(seconds=1)
@@ -52,7 +55,7 @@ class Tenure:
 
     Attributes:
         renewed_at: when the latest acquisition or renewal was requested, by the monotonic clock.
-        slowest_cycle: the longest that a cycle took under this lease.
+        slowest_cycle: how long the slowest cycle took; shrinks with each cycle.
     """
 
     held: HeldLease
@@ -155,7 +158,7 @@ class LeaseLoop:
             began = self.clock.monotonic()
             busy = self._cycle(tenure.held)
             took = self.clock.monotonic() - began
-            tenure.slowest_cycle = max(tenure.slowest_cycle, took)
+            tenure.slowest_cycle = max(tenure.slowest_cycle * FORGETTING, took)
             pause = busy_pause(took) if busy else self.idle_pause
             if not (yield from self._rest(tenure, pause, renew=busy or pause is None)):
                 return

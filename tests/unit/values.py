@@ -126,7 +126,7 @@ def an_environment(**changes: str) -> dict[str, str]:
         "CANCEL_GRACE_SECONDS": "120",
         "FINISH_GRACE_SECONDS": "60",
         "SWEEP_GRACE_SECONDS": "300",
-        "IDLE_POLL_SECONDS": "2",
+        "IDLE_POLL_SECONDS": "0.5",
         "WOKEN_BY_JOBS": "false",
         "HISTORY_DAYS": "30",
         "TERMINATE_ON_DELETE": "true",
