@@ -27,7 +27,7 @@ from agent_stack.domain.waiting import (
     waiting_notice,
 )
 from agent_stack.tracker.finish import EXIT_STATUS
-from agent_stack.tracker.notify_progress import MAX_NOTICES_OF_RUNS
+from agent_stack.tracker.remember_notices import MAX_NOTICES_OF_RUNS
 from infra.examples import POLICY
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "notifications.md"

@@ -59,7 +59,6 @@ def test_a_pipeline_ends_on_a_buildkite_that_is_as_hard_as_may_be() -> None:
     assert simulation.buildkite.job(job_id).exit_status == 0
 
 
-@pytest.mark.xfail(strict=True, reason="issue 19.7: the gap between two invocations is as long as the jitter")
 def test_a_queue_is_looked_at_every_few_seconds_wherever_in_its_minute_a_schedule_fires() -> None:
     nature = Nature(ec2=plain_ec2(), only=("dispatcher",), watched=False)
     simulation = Simulation(seed=1, nature=nature, settings={**QUICK, "IDLE_POLL_SECONDS": "2"})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.identifiers import ClassName, QueueKey
@@ -19,6 +19,7 @@ class DispatcherCycle:
 
     Attributes:
         fence: the fencing number of the lease that the dispatcher holds.
+        began: when the cycle began, by the monotonic clock.
         expected_launches: previous cycle → how many VMs it needed; this cycle probably needs some, too.
         paused_before: previous cycle → the queues that were paused; None when unknown under this lease.
         vm_listing: recover, admit → EC2's list of VMs, requested beside the cycle; None when not requested.
@@ -43,6 +44,7 @@ class DispatcherCycle:
 
     now: datetime
     fence: int
+    began: timedelta = timedelta()
     expected_launches: int = 0
     paused_before: frozenset[QueueKey] | None = None
     vm_listing: Task[Sequence[Vm]] | None = None

@@ -26,7 +26,9 @@ class DispatcherMetrics:
         """Returns the cycle unchanged."""
         measure = self.telemetry
         measure.count(Metric.CYCLES_COMPLETED, of=Function.DISPATCHER)
-        measure.peak(Metric.CYCLE_SECONDS, (self.clock.now() - cycle.now).total_seconds(), of=Function.DISPATCHER)
+        measure.peak(
+            Metric.CYCLE_SECONDS, (self.clock.monotonic() - cycle.began).total_seconds(), of=Function.DISPATCHER
+        )
         self._measure_waiting(cycle)
         memory = self.capacity.latest
         measure.peak(Metric.POOLS_UNAVAILABLE, len(memory.unavailable(cycle.now)))

@@ -45,7 +45,9 @@ class Recover:
         if self.empty_ledger.is_valid(cycle.fence, cycle.now):
             return replace(cycle, book=book)
         active = tuple(self.ledger.active_runs())
-        waiting_queues = frozenset(run.queue_key for run in active)
+        waiting_queues = frozenset(
+            run.queue_key for run in active if run.binding is None and run.failure_reason is None
+        )
         taken = {run.binding.instance_id for run in active if run.binding is not None}
         idle: dict[ClassName, tuple[Vm, ...]] = {}
         unconfirmed = Counter[ClassName]()
@@ -53,10 +55,12 @@ class Recover:
         intents = () if self.policy.observe_only else self.ledger.open_intents()
         if not active and not intents:
             self.empty_ledger.mark_empty(cycle.fence, cycle.now)
+        self.in_flight.forget_others(intents)
         for intent in intents:
             if intent.intent_id in under_way:
                 continue  # this process requested it and waits for the answer
-            settled = intent if intent.spent else self._settle(intent, cycle, waiting_queues)
+            known = intent if intent.spent else self.in_flight.outcome_of(intent.intent_id)
+            settled = known or self._settle(intent, cycle, waiting_queues)
             if settled is None:
                 unconfirmed[intent.class_name] += intent.count
                 continue
@@ -91,21 +95,32 @@ class Recover:
         paused = cycle.paused_before
         if replayable and paused is None:
             return None
+        vms: tuple[Vm, ...] = ()
         try:
             if replayable and paused is not None and set(intent.queues) & (queues - paused):
-                vms = self.fleet.launch(intent.request).vms or self._tagged(intent)
-            else:
-                vms = self._tagged(intent)
-        except TransientError as error:
+                vms = self._replayed(intent)
+            vms = vms or self._tagged(intent)  # a refusal to launch proves nothing about the first request
+            settled = replace(intent, spent=True, vms=vms)
+            self.ledger.spend_intent(settled)
+        except AgentStackError as error:
             self.telemetry.warning("intent_unsettled", intent_id=intent.intent_id, error=str(error))
             return None
-        except AgentStackError as error:
-            self.telemetry.warning("intent_failed", intent_id=intent.intent_id, error=str(error))
-            vms = ()
-        settled = replace(intent, spent=True, vms=vms)
-        self.ledger.spend_intent(settled)
         self.telemetry.info("intent_settled", intent_id=intent.intent_id, count=len(vms))
         return settled
+
+    def _replayed(self, intent: Intent) -> tuple[Vm, ...]:
+        """The VMs of the repeated request; none when EC2 refuses it.
+
+        Raises:
+            TransientError: the outcome is still unknown.
+        """
+        try:
+            return self.fleet.launch(intent.request).vms
+        except TransientError:
+            raise
+        except AgentStackError as error:
+            self.telemetry.warning("intent_failed", intent_id=intent.intent_id, error=str(error))
+            return ()
 
     def _tagged(self, intent: Intent) -> tuple[Vm, ...]:
         return tuple(vm for vm in self.fleet.describe() if vm.intent_id == intent.intent_id)

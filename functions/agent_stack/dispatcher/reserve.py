@@ -7,6 +7,7 @@ that the boot fits into the reservation. A reservation that is younger than `MAX
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from agent_stack.best_effort import written
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.identifiers import QueueKey
 from agent_stack.domain.jobs import by_queue
@@ -52,7 +53,8 @@ class Reserve:
     def _release_lapsed(self, runs: list[Run], cycle: DispatcherCycle) -> None:
         """Releases the jobs of a paused queue that have no VM, when their reservation ends."""
         lapsed = [run for run in runs if run.reserved_until is None or run.reserved_until <= cycle.now]
-        for run in self.ledger.end([run.ended(Outcome.RELEASED, now=cycle.now) for run in lapsed]):
+        over = [run.ended(Outcome.RELEASED, now=cycle.now) for run in lapsed]
+        for run in written(self.ledger.end, over, self.telemetry):
             self.telemetry.info("job_released", job_id=run.job_id, reason="queue_paused")
             self.telemetry.count(Metric.RUNS_ENDED, of=Outcome.RELEASED)
 
@@ -62,8 +64,9 @@ class Reserve:
             self.telemetry.error("jobs_not_reserved", queue=queue, error=str(error))
         until = cycle.now + self.policy.reservation
         refused = [run for run in runs if run.job_id in answer.not_reserved]
-        for run in self.ledger.end([run.ended(Outcome.RELEASED, now=cycle.now) for run in refused]):
+        over = [run.ended(Outcome.RELEASED, now=cycle.now) for run in refused]
+        for run in written(self.ledger.end, over, self.telemetry):
             self.telemetry.info("job_released", job_id=run.job_id, reason="not_reserved")
             self.telemetry.count(Metric.RUNS_ENDED, of=Outcome.RELEASED)
         granted = [run.reserved(now=cycle.now, until=until) for run in runs if run.job_id in answer.reserved]
-        return list(self.ledger.update(granted))
+        return list(written(self.ledger.update, granted, self.telemetry))

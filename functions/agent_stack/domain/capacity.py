@@ -32,6 +32,7 @@ ACCOUNT = ClassName("*")
 
 MAX_UNAVAILABLE_POOLS = 200  # pools remembered; keeps the item under DynamoDB's and our own limits
 MAX_MESSAGE_CHARACTERS = 300
+MAX_CLASSES = 64  # classes remembered: jobs invent them, as in large/m7i.xlarge/spot
 MINUTE = timedelta(minutes=1)
 
 
@@ -167,7 +168,8 @@ class LaunchMemory:
         learnt = self
         if launched:
             kept = {key: breaker for key, breaker in self.breakers.items() if key not in (ACCOUNT, name)}
-            learnt = replace(learnt, breakers=kept, pause=None)
+            others = {key: said for key, said in self.last_error_by_class.items() if key != name}
+            learnt = replace(learnt, breakers=kept, pause=None, last_error_by_class=others)
         # What is dry today may have some tomorrow: beside it, another error is no proof that the class never will.
         dry = any(error.error_class in (LaunchErrorClass.CAPACITY, LaunchErrorClass.QUOTA) for error in errors)
         for error in errors:
@@ -176,7 +178,8 @@ class LaunchMemory:
             learnt = replace(learnt, instances=Level(tokens=0.0, at=now)).throttled(now, jitter)
         if errors:
             words = f"{errors[-1].code}: {errors[-1].message}"[:MAX_MESSAGE_CHARACTERS]
-            learnt = replace(learnt, last_error_by_class={**learnt.last_error_by_class, name: words})
+            others = {key: said for key, said in learnt.last_error_by_class.items() if key != name}
+            learnt = replace(learnt, last_error_by_class=dict([*others.items(), (name, words)][-MAX_CLASSES:]))
         return learnt
 
     def _told(self, name: ClassName, error: LaunchError, *, hopeful: bool, now: datetime) -> Self:
@@ -214,7 +217,9 @@ class LaunchMemory:
             failures=failures,
             message=f"{error.code}: {error.message}"[:MAX_MESSAGE_CHARACTERS],
         )
-        return replace(self, breakers={**self.breakers, key: opened})
+        lately = {name: breaker for name, breaker in self.breakers.items() if now - breaker.until < BREAKER_LAST}
+        latest = sorted({**lately, key: opened}.items(), key=lambda item: item[1].until)[-MAX_CLASSES:]
+        return replace(self, breakers=dict(latest))
 
 
 def _left(level: Level | None, budget: Budget, now: datetime) -> float:

@@ -46,7 +46,7 @@ class TrackerMetrics:
         """Returns the cycle unchanged."""
         measure = self.telemetry
         measure.count(Metric.CYCLES_COMPLETED, of=Function.TRACKER)
-        measure.peak(Metric.CYCLE_SECONDS, (self.clock.now() - cycle.now).total_seconds(), of=Function.TRACKER)
+        measure.peak(Metric.CYCLE_SECONDS, (self.clock.monotonic() - cycle.began).total_seconds(), of=Function.TRACKER)
         for verdict in cycle.verdicts.values():
             self._measure_run(verdict)
         if cycle.described:

@@ -8,6 +8,7 @@ without it, the last job state shows whether an agent has the job.
 
 from dataclasses import dataclass, replace
 
+from agent_stack.best_effort import written
 from agent_stack.domain.decisions import Action, decide, ends_the_vm
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.runs import Run
@@ -40,7 +41,7 @@ class Revoke:
                 if credential_holder is not None:
                     held.append(verdict.run.with_facts(credential_holder=credential_holder))
                 failures += credential_holder is None
-        known = {run.job_id: run for run in self.ledger.update(held)}
+        known = {run.job_id: run for run in written(self.ledger.update, held, self.telemetry)}
         to_confirm = [
             replace(verdict.situation, run=known.get(job_id, verdict.run))
             for job_id, verdict in verdicts.items()

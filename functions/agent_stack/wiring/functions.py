@@ -49,7 +49,7 @@ class Dispatcher:
         ports, settings = deployment.ports, deployment.settings
         in_flight = in_flight_of(ports)
         cycles = ReconcileQueues(
-            steps=dispatcher_steps(ports, settings.policy, dispatcher_options(settings), in_flight)
+            steps=dispatcher_steps(ports, settings.policy, dispatcher_options(settings), in_flight), clock=ports.clock
         )
         idle_pause = None if settings.woken_by_jobs else settings.idle_poll
         return cls(deployment=deployment, loop=_loop(deployment, cycles, idle_pause, in_flight.drain), cycles=cycles)
@@ -76,7 +76,9 @@ class Tracker:
         ports, settings = deployment.ports, deployment.settings
         event_filter = EventFilter(ledger=ports.ledger, clock=ports.clock, telemetry=ports.telemetry)
         cycles = ReconcileRuns(
-            steps=tracker_steps(ports, settings.policy, job_tokens=settings.uses_job_tokens), event_filter=event_filter
+            steps=tracker_steps(ports, settings.policy, job_tokens=settings.uses_job_tokens),
+            event_filter=event_filter,
+            clock=ports.clock,
         )
         return cls(
             deployment=deployment, loop=_loop(deployment, cycles, None, lambda: iter(())), event_filter=event_filter

@@ -560,7 +560,7 @@ class Simulation:
             in_flight = in_flight_of(ports)
             options = dispatcher_options(self.settings)
             chain = dispatcher_steps(ports, self.settings.policy, options, in_flight)
-            queues = ReconcileQueues(steps=self._left(function, chain))
+            queues = ReconcileQueues(steps=self._left(function, chain), clock=self.kernel)
             return Wired(
                 process=process,
                 work=queues,
@@ -572,7 +572,7 @@ class Simulation:
             function, tracker_steps(ports, self.settings.policy, job_tokens=self.settings.uses_job_tokens)
         )
         events = EventFilter(ledger=ports.ledger, clock=ports.clock, telemetry=telemetry)
-        return Wired(process=process, work=ReconcileRuns(steps=steps, event_filter=events))
+        return Wired(process=process, work=ReconcileRuns(steps=steps, event_filter=events, clock=self.kernel))
 
     def _left(self, function: str, steps: Sequence[StepT]) -> tuple[StepT, ...]:
         """The chain, without the stage that is taken out."""

@@ -33,8 +33,6 @@ from agent_stack.ports import Clock, Deadline, Ids, Secrets, Telemetry
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 POOL_TIMEOUT = 3.0
-TOTAL_TIMEOUT = timedelta(seconds=15)  # of one try: a server that drips bytes cannot hold a cycle for longer
-MAX_TRIES = 4
 BACKOFF_BASE = timedelta(milliseconds=200)
 BACKOFF_CAP = timedelta(seconds=5)
 MAX_ANSWER_BYTES = 32 * 1024 * 1024  # 1,000 jobs at a few KB; "get a job" can pass 100 KB
@@ -129,7 +127,7 @@ class Caller:
         failure: AgentStackError | None = None
         fresh_token = False
         doubts = 0  # tries after which the request may have arrived
-        for attempt in range(MAX_TRIES):
+        for attempt in range(request.operation.tries):
             if attempt and not self._pause(attempt, failure):
                 break
             self._wait_for_rate(request)
@@ -157,7 +155,7 @@ class Caller:
 
     def _once(self, request: Request, *, fresh_token: bool) -> _Reply:
         """One try. Raises RetryError when it surely did not arrive, UnknownOutcomeError when it may have."""
-        left = min(self._deadline.left(), TOTAL_TIMEOUT).total_seconds()
+        left = min(self._deadline.left(), request.operation.timeout).total_seconds()
         if left <= 0:
             raise RetryError(f"{request.operation.name}: no time left to ask Buildkite")
         token = self._secrets.agent_token(fresh=fresh_token)
@@ -188,13 +186,13 @@ class Caller:
 
     def _read(self, response: httpx.Response, request: Request, left: float) -> bytes:
         """The body, within the total time and a bounded size."""
-        started = self._clock.now()
+        started = self._clock.monotonic()
         parts: list[bytes] = []
         size = 0
         for part in response.iter_bytes():
             parts.append(part)
             size += len(part)
-            slow = (self._clock.now() - started).total_seconds() > left
+            slow = (self._clock.monotonic() - started).total_seconds() > left
             if slow or size > MAX_ANSWER_BYTES:
                 why = "took too long" if slow else f"is larger than {MAX_ANSWER_BYTES} bytes"
                 raise UnknownOutcomeError(f"{request.operation.name}: Buildkite's answer {why}")
@@ -237,7 +235,7 @@ class Caller:
             delay = self._rates.delay(request.stack, request.operation, self._clock.now())
             if not delay:
                 return
-            if delay >= self._deadline.left():
+            if delay >= self._deadline.left() or request.operation.tries == 1:
                 raise RetryError(f"{request.operation.name}: no time left under Buildkite's rate limit")
             self._telemetry.count(Metric.STACKS_API_DELAYED)
             self._clock.sleep(delay)
@@ -258,8 +256,6 @@ def _may_repeat(safety: Safety, failure: TransientError, doubts: int) -> bool:
     match safety:
         case Safety.IDEMPOTENT:
             return True
-        case Safety.VISIBLE:
-            return doubts <= 1
         case Safety.ONCE:
             return doubts == 0 and not isinstance(failure, _RateLimitedError)
 

@@ -15,6 +15,7 @@ from agent_stack.domain.errors import (
     GiveUpError,
     NotFoundError,
     StackNotFoundError,
+    TransientError,
 )
 from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.domain.jobs import Queue, ScheduledPage
@@ -250,6 +251,9 @@ class HttpStacksApi:
             body = {"detail": _shown(notification)}
             try:
                 self._tell(self._request(limits.NOTIFY, queue, "POST", path, body=body), queue)
+            except TransientError as error:  # the next ones would take as long, and the tracker has more urgent work
+                at = notifications.index(notification)
+                return untold | {later.job_id: error for later in notifications[at:]}
             except AgentStackError as error:
                 untold[notification.job_id] = error
         return untold

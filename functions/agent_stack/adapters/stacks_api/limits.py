@@ -16,17 +16,23 @@ class Safety(StrEnum):
     """What a repeat of a request does when the first may have arrived."""
 
     IDEMPOTENT = "idempotent"  # nothing
-    VISIBLE = "visible"  # a person reads it twice: once is bearable
     ONCE = "once"  # harm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One endpoint: its name, its requests a second, and whether it may be repeated."""
+    """One endpoint: its name, its requests a second, and whether and how often it may be repeated.
+
+    Attributes:
+        tries: with one try the client does not wait for the endpoint's rate either.
+        timeout: of one try, in all: a server that drips bytes cannot hold a cycle for longer.
+    """
 
     name: str
     per_second: int
     safety: Safety = Safety.IDEMPOTENT
+    tries: int = 4
+    timeout: timedelta = timedelta(seconds=15)
     scope: str = field(default="")
 
     def __post_init__(self) -> None:
@@ -42,4 +48,6 @@ STATES = Operation(name="job_states", per_second=20)
 TOKENS = Operation(name="issue_tokens", per_second=10)
 IDENTITY = Operation(name="token_identity", per_second=10)
 FINISH = Operation(name="finish", per_second=100, safety=Safety.ONCE)
-NOTIFY = Operation(name="notify", per_second=200, safety=Safety.VISIBLE)
+NOTIFY = Operation(
+    name="notify", per_second=200, safety=Safety.ONCE, tries=1, timeout=timedelta(seconds=2)
+)  # a person reads it, and everything else is more urgent

@@ -12,6 +12,7 @@ from agent_stack.adapters.stacks_api.limits import Operation
 
 WINDOW = timedelta(seconds=1)
 MAX_SHARE = 0.8
+MAX_BLOCKED = timedelta(seconds=60)
 
 
 class Rates:
@@ -26,10 +27,10 @@ class Rates:
         """How long to wait before sending; zero claims the place in the window."""
         key = (stack, operation.scope)
         blocked = self._blocked_until.get(key)
-        if blocked is not None and blocked > now:
+        if blocked is not None and now < blocked <= now + MAX_BLOCKED:
             return blocked - now
         sent = self._sent[key]
-        while sent and now - sent[0] >= WINDOW:
+        while sent and not timedelta() <= now - sent[0] < WINDOW:  # a clock that was put back must not block us
             sent.popleft()
         if len(sent) < max(1, int(self._limit.get(key, operation.per_second) * MAX_SHARE)):
             sent.append(now)
@@ -44,7 +45,7 @@ class Rates:
         if limit:
             self._limit[key] = int(limit)
         if remaining == 0 and reset:
-            self._blocked_until[key] = now + timedelta(seconds=min(reset, 60.0))
+            self._blocked_until[key] = now + min(timedelta(seconds=reset), MAX_BLOCKED)
 
 
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:
