@@ -1,7 +1,4 @@
-"""The real client against a Buildkite that gives the answer that is harder for it wherever it may give either.
-
-What is marked as failing are faults of the client that are known and not fixed yet.
-"""
+"""The real client against a Buildkite that gives the answer that is harder for it wherever it may give either."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -19,10 +16,6 @@ from tests.simulator.buildkite import Dialect, Operation, Settings, Step, TokenF
 from tests.simulator.buildkite import JobState as Shown
 
 
-def fault(item: str, what: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=f"issue 19.{item}: {what}")
-
-
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as opened:
@@ -38,7 +31,6 @@ both = pytest.mark.parametrize("served", list(Dialect))
 
 
 @both
-@fault("4", "a job without rules, listed as null, is not read")
 def test_a_job_without_rules_may_have_null_for_them(stack: ExitStack, served: Dialect) -> None:
     desk = desk_of(stack, served, null_lists=True)
     (job_id,) = desk.push(Step())
@@ -47,7 +39,6 @@ def test_a_job_without_rules_may_have_null_for_them(stack: ExitStack, served: Di
 
 
 @both
-@fault("4", "a job whose priority is null is not read")
 def test_a_job_without_a_priority_may_have_null_for_it(stack: ExitStack, served: Dialect) -> None:
     desk = desk_of(stack, served, null_priority=True)
     desk.push(Step())
@@ -56,7 +47,6 @@ def test_a_job_without_a_priority_may_have_null_for_it(stack: ExitStack, served:
 
 
 @both
-@fault("4", "an answer in which everything was reserved is not read")
 def test_an_answer_in_which_everything_was_reserved_may_have_null_for_the_rest(
     stack: ExitStack, served: Dialect
 ) -> None:
@@ -66,7 +56,6 @@ def test_an_answer_in_which_everything_was_reserved_may_have_null_for_the_rest(
     assert (set(answer.reserved), list(answer.errors)) == ({job_id}, [])
 
 
-@fault("4", "an answer in which every token was issued is not read")
 def test_an_answer_in_which_every_token_was_issued_may_have_null_for_the_rest(stack: ExitStack) -> None:
     desk = desk_of(stack, null_lists=True)
     (job_id,) = desk.push(Step())
@@ -89,7 +78,6 @@ def test_a_token_may_be_a_long_jwt_and_is_told_to_nobody(stack: ExitStack) -> No
     assert not [secret for secret in desk.buildkite.credentials() if secret in desk.said() + repr(answer)]
 
 
-@fault("4", "`passed` and `failed` are states of the future to the client")
 @pytest.mark.parametrize("exit_status", [0, 1])
 def test_an_ended_job_may_be_called_by_its_result(stack: ExitStack, exit_status: int) -> None:
     desk = desk_of(stack, ended_shows_result=True)
@@ -99,7 +87,6 @@ def test_an_ended_job_may_be_called_by_its_result(stack: ExitStack, exit_status:
     assert seen is not JobState.UNRECOGNISED
 
 
-@fault("4", "the platform's limit is a state of the future to the client")
 @pytest.mark.parametrize("held", [Shown.PLATFORM_LIMITED])
 def test_a_job_that_the_platform_limits_is_known_and_inert(stack: ExitStack, held: Shown) -> None:
     desk = desk_of(stack)
@@ -119,7 +106,6 @@ AT_THE_STACK: dict[str, Callable[[Desk, JobId], object]] = {
 """What has no job in its path: a 404 can only mean the stack."""
 
 
-@fault("4", "a 404 of a stack that was forgotten is told by its wording")
 @pytest.mark.parametrize("operation", AT_THE_STACK)
 def test_a_forgotten_stack_is_known_by_the_endpoint_and_not_by_the_wording(stack: ExitStack, operation: str) -> None:
     desk = desk_of(stack, not_found_says_what=False)
@@ -130,7 +116,6 @@ def test_a_forgotten_stack_is_known_by_the_endpoint_and_not_by_the_wording(stack
     assert len(desk.buildkite.stacks()) == 1
 
 
-@fault("4", "a 403 is taken for too many stacks wherever it comes from")
 def test_a_403_means_too_many_stacks_on_registration_only(stack: ExitStack) -> None:
     desk = desk_of(stack)
     desk.buildkite.faults.fail(Operation.GET_JOB_STATES, status=403, message="Forbidden")
@@ -139,14 +124,12 @@ def test_a_403_means_too_many_stacks_on_registration_only(stack: ExitStack) -> N
 
 
 @both
-@fault("4", "requests do not say that they accept JSON")
 def test_every_request_accepts_json(stack: ExitStack, served: Dialect) -> None:
     desk = desk_of(stack, served, requires_accept=True)
     desk.push(Step())
     assert len(desk.client.list_scheduled(QUEUE).jobs) == 1
 
 
-@fault("4", "notifications carry no timestamp")
 def test_notifications_of_one_request_stand_in_the_order_in_which_they_happened(stack: ExitStack) -> None:
     desk = desk_of(stack)
     (job_id,) = desk.reserved()
@@ -161,7 +144,6 @@ def test_notifications_of_one_request_stand_in_the_order_in_which_they_happened(
 
 
 @both
-@fault("4", "pipeline and build ids and the branch of a listed job are dropped")
 def test_a_listed_job_keeps_what_its_urls_and_costs_need(stack: ExitStack, served: Dialect) -> None:
     desk = desk_of(stack, served)
     build = desk.buildkite.create_build("app", steps=[Step()], branch="feature")
@@ -170,7 +152,6 @@ def test_a_listed_job_keeps_what_its_urls_and_costs_need(stack: ExitStack, serve
     assert {"app", build.pipeline_id, str(build.number), "feature"} <= kept
 
 
-@fault("1", "when a job became runnable is dropped")
 def test_a_listed_job_says_since_when_it_is_runnable_where_the_listing_does(stack: ExitStack) -> None:
     desk = desk_of(stack)
     desk.push(Step(runnable_after=timedelta(minutes=45)))

@@ -52,9 +52,11 @@ def job_phase_of(state: JobState | None) -> JobPhase:  # noqa: C901, PLR0911  (o
             return JobPhase.CANCELED
         case JobState.EXPIRED | JobState.SKIPPED | JobState.BROKEN:
             return JobPhase.NEVER_RAN
-        case JobState.FINISHED | JobState.TIMED_OUT:
+        case JobState.FINISHED | JobState.PASSED | JobState.FAILED | JobState.TIMED_OUT:
             return JobPhase.OVER
         case JobState.PENDING | JobState.WAITING | JobState.WAITING_FAILED | JobState.LIMITING | JobState.LIMITED:
+            return JobPhase.UNKNOWN
+        case JobState.PLATFORM_LIMITING | JobState.PLATFORM_LIMITED:
             return JobPhase.UNKNOWN
         case JobState.BLOCKED | JobState.BLOCKED_FAILED | JobState.UNBLOCKED | JobState.UNBLOCKED_FAILED:
             return JobPhase.UNKNOWN
