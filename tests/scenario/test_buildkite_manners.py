@@ -24,7 +24,6 @@ def world(buildkite: BuildkiteSettings | None = None, **settings: str) -> Simula
     return simulation
 
 
-@pytest.mark.xfail(strict=True, reason="issue 19.1: a wait is measured from a job's creation")
 @pytest.mark.parametrize("shown", [True, False])
 def test_a_job_behind_a_wait_step_has_waited_since_it_became_runnable(shown: bool) -> None:  # noqa: FBT001  (with and without the listing's own word)
     simulation = world(BuildkiteSettings(shows_runnable_at=shown))
@@ -36,7 +35,6 @@ def test_a_job_behind_a_wait_step_has_waited_since_it_became_runnable(shown: boo
     assert max(waits) < 60
 
 
-@pytest.mark.xfail(strict=True, reason="issue 19.3: a run whose job is named no more keeps its place for ever")
 def test_runs_of_a_deleted_build_free_their_places_within_minutes() -> None:
     simulation = world(MAX_INSTANCES="2")
     build = simulation.buildkite.create_build(steps=[Step(env={"SIM_SECONDS": "20"})] * 2)
@@ -51,7 +49,6 @@ def test_runs_of_a_deleted_build_free_their_places_within_minutes() -> None:
     assert simulation.buildkite.job(third).entered(JobState.RUNNING) is not None
 
 
-@pytest.mark.xfail(strict=True, reason="issue 19.4: jobs whose rules or priority are null are not read")
 def test_a_pipeline_ends_on_a_buildkite_that_is_as_hard_as_may_be() -> None:
     simulation = world(BuildkiteSettings.harsh())
     (job_id,) = simulation.buildkite.create_build(steps=[Step(env={"SIM_SECONDS": "1"})]).job_ids

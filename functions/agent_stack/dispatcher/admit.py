@@ -39,7 +39,7 @@ class Admit:
         candidates: list[tuple[Job, ClassName]] = []
         refused: list[tuple[Job, str]] = []
         ignored: set[JobId] = set()
-        for job in sorted(cycle.listed, key=lambda job: (-job.priority, job.scheduled_at, job.job_id)):
+        for job in sorted(cycle.listed, key=_in_line):
             if job.queue_key in cycle.paused:
                 continue
             match = cycle.book.match(job.rules, job.queue_key)
@@ -115,6 +115,11 @@ class Admit:
                 vcpus += _vcpus(book, name)
                 admitted.append((job, name))
         return admitted, postponed
+
+
+def _in_line(job: Job) -> tuple[int, datetime]:
+    """The order of jobs. Jobs of one build are equally old, so the sort, which is stable, keeps the listing's order."""
+    return (-job.priority, job.scheduled_at)
 
 
 def _launches_disabled(candidates: list[tuple[Job, ClassName]], now: datetime) -> list[Waiting]:

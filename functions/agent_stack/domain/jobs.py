@@ -4,11 +4,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from agent_stack.domain.identifiers import JobId, QueueKey, StackKey
+from agent_stack.domain.texts import crop_bytes, printable
 
 ItemT = TypeVar("ItemT")
+
+MAX_UUID_BYTES = 36
+MAX_SLUG_BYTES = 48
+MAX_BUILD_NUMBER = 10**9
+SHORTEST_PART = 4
+ORIGIN_SEPARATOR = "|"
+SEPARATORS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,36 @@ class Job:
     def waits_since(self) -> datetime:
         """When its wait began: a job behind a wait step is much older than its wait."""
         return self.scheduled_at if self.runnable_at is None else self.runnable_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a job comes from, cropped: what its build's URL, its cost and its session need.
+
+    Each part is "" or None where the listing did not say.
+    """
+
+    pipeline_slug: str = ""
+    pipeline_id: str = ""
+    build_number: int | None = None
+    build_branch: str = ""
+
+    @classmethod
+    def of(cls, job: Job, *, room: int) -> Self:
+        """The origin of that job in that many bytes: number, uuid and slug first, then what fits of the branch."""
+        left = room - SEPARATORS - len(str(job.build_number))
+        number = job.build_number if left >= 0 and 0 <= (job.build_number or 0) < MAX_BUILD_NUMBER else None
+        parts: list[str] = []
+        for text, most in (
+            (job.pipeline_id, MAX_UUID_BYTES),
+            (job.pipeline_slug, MAX_SLUG_BYTES),
+            (job.build_branch, left),
+        ):
+            shown = " ".join(printable(text).replace(ORIGIN_SEPARATOR, " ").split())
+            fits = min(most, left)
+            parts.append(crop_bytes(shown, fits) if fits >= SHORTEST_PART else "")
+            left -= len(parts[-1].encode())
+        return cls(pipeline_id=parts[0], pipeline_slug=parts[1], build_number=number, build_branch=parts[2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

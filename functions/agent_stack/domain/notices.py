@@ -77,8 +77,8 @@ def notice(kind: NoticeKind, text: str, *, suffix: str = "") -> Notice:
 
 def vm_requested(s: Situation) -> Notice:
     """A VM is bound to the job and on its way up."""
-    waited = _since(s.run.timeline.get(Moment.SCHEDULED), s.run.timeline.get(Moment.BOUND))
-    after = f" {waited} after the job was scheduled" if waited and s.run.attempt == 1 else ""
+    waited = _since(s.run.waits_since, s.run.timeline.get(Moment.BOUND))
+    after = f" {waited} after the job became runnable" if waited and s.run.attempt == 1 else ""
     again = f" (attempt {s.run.attempt} of {s.policy.max_launch_attempts})" if s.run.attempt > 1 else ""
     spot = spot_losses(s.run.tried)
     instead = f", on-demand after {spot} spot losses" if spot >= SPOT_LOSSES_BEFORE_ON_DEMAND and _on_demand(s) else ""

@@ -34,6 +34,7 @@ class JobPhase(StrEnum):
     CANCELED = "canceled"
     NEVER_RAN = "never_ran"  # over, and no agent will have had it
     OVER = "over"
+    FORGOTTEN = "forgotten"  # several complete answers in a row did not name it, or named an inert state
     UNKNOWN = "unknown"  # not told, or not a state that a job of ours can be in: inert
 
 
@@ -114,6 +115,7 @@ class Situation:
         vm: the run's VM; None when EC2 did not show it.
         described: EC2 answered in full; without that a missing VM means nothing at all.
         job_state: None when it could not be had.
+        forgotten: several complete answers in a row did not say where the job stands; see `tracker.unnamed_jobs`.
         mail: None when the mailbox was not, or could not be, read.
     """
 
@@ -125,11 +127,13 @@ class Situation:
     boot_timeout: timedelta
     policy: Policy
     now: datetime
+    forgotten: bool = False
 
     @property
     def job_phase(self) -> JobPhase:
         """Where the job stands."""
-        return job_phase_of(self.job_state)
+        phase = job_phase_of(self.job_state)
+        return JobPhase.FORGOTTEN if self.forgotten and phase is JobPhase.UNKNOWN else phase
 
     @property
     def visibility(self) -> VmVisibility:

@@ -154,7 +154,8 @@ class CapacityType(StrEnum):
 class Moment(StrEnum):
     """The points of a run's time line, in order."""
 
-    SCHEDULED = "scheduled"
+    SCHEDULED = "scheduled"  # the job was created
+    RUNNABLE = "runnable"  # nothing held it any more; missing where that is the same moment
     RECORDED = "recorded"
     RESERVED = "reserved"
     LAUNCHED = "launched"

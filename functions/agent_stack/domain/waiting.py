@@ -61,7 +61,7 @@ class Waiting:
 
 def waits(job: Job, class_name: ClassName, reason: WaitReason, now: datetime, words: str = "") -> list[Waiting]:
     """That job on the list, if it has waited long enough to matter."""
-    if now - job.scheduled_at < PATIENCE:
+    if now - job.waits_since < PATIENCE:
         return []
     return [Waiting(job_id=job.job_id, queue_key=job.queue_key, class_name=class_name, reason=reason, words=words)]
 

@@ -24,6 +24,7 @@ from agent_stack.tracker.requeue import Requeue
 from agent_stack.tracker.revoke import Revoke
 from agent_stack.tracker.status_checks import StatusChecks
 from agent_stack.tracker.terminate import Terminate
+from agent_stack.tracker.unnamed_jobs import UnnamedJobs
 
 
 def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[TrackerStep, ...]:
@@ -42,6 +43,7 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
             mailbox=mailbox,
             classes=ports.classes,
             missing_vms=MissingVms(telemetry=telemetry),
+            unnamed_jobs=UnnamedJobs(telemetry=telemetry),
             checks=StatusChecks(fleet=fleet, telemetry=telemetry),
             policy=policy,
             telemetry=telemetry,
