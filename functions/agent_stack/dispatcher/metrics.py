@@ -28,6 +28,7 @@ class DispatcherMetrics:
         measure.count(Metric.CYCLES_COMPLETED, of=Function.DISPATCHER)
         measure.peak(Metric.CYCLE_SECONDS, (self.clock.now() - cycle.now).total_seconds(), of=Function.DISPATCHER)
         self._measure_waiting(cycle)
+        measure.peak(Metric.JOBS_UNMATCHED, cycle.unmatched_jobs)
         memory = self.capacity.latest
         measure.peak(Metric.POOLS_UNAVAILABLE, len(memory.unavailable(cycle.now)))
         measure.peak(Metric.BREAKERS_OPEN, sum(breaker.until > cycle.now for breaker in memory.breakers.values()))

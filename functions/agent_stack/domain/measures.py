@@ -68,6 +68,7 @@ class Metric(StrEnum):
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105  (a name)
     TOKENS_NOT_ISSUED = "TokensNotIssued"
     QUEUES_CLOGGED = "QueuesClogged"
+    JOBS_UNMATCHED = "JobsUnmatched"  # no class fits them
 
     # What is left of the budgets?
     STACKS_API_THROTTLED = "StacksApiThrottled"

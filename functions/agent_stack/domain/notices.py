@@ -23,6 +23,7 @@ class NoticeKind(StrEnum):
     """One transition worth telling."""
 
     WAITING = "waiting"
+    UNMATCHED = "unmatched"
     VM_REQUESTED = "vm_requested"
     VM_RUNNING = "vm_running"
     SLOW_BOOT = "slow_boot"
@@ -36,7 +37,9 @@ class NoticeKind(StrEnum):
 def least_level(kind: NoticeKind) -> NotificationLevel:
     """The least level at which such a notice is sent."""
     match kind:
-        case NoticeKind.OVERDUE | NoticeKind.RELAUNCH | NoticeKind.CANCEL_FORCED | NoticeKind.VM_LOST:
+        case NoticeKind.UNMATCHED | NoticeKind.OVERDUE | NoticeKind.RELAUNCH:
+            return NotificationLevel.QUIET
+        case NoticeKind.CANCEL_FORCED | NoticeKind.VM_LOST:
             return NotificationLevel.QUIET
         case NoticeKind.WAITING | NoticeKind.VM_REQUESTED | NoticeKind.SLOW_BOOT | NoticeKind.CANCELLED:
             return NotificationLevel.NORMAL
