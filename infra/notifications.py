@@ -187,7 +187,7 @@ def examples() -> Iterator[Example]:
     )
 
 
-def _when(reason: WaitReason) -> str:  # noqa: PLR0911  (one text for each reason)
+def _when(reason: WaitReason) -> str:  # noqa: C901, PLR0911  (one text for each reason)
     match reason:
         case WaitReason.LAUNCH_DISABLED:
             return "`LaunchEnabled=false`"

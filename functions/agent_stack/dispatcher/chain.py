@@ -50,6 +50,7 @@ def dispatcher_steps(
     tokens, empty_ledger = TokenSupply(), EmptyLedgerCache()
     capacity = CapacityCache(ledger=ledger, write_beside=in_flight.write_beside)
     prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
+    environments = ReadJobEnvironment(stacks=stacks, workers=ports.workers, telemetry=telemetry)
     observing: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=options.queues, telemetry=telemetry),
         Recover(
@@ -63,7 +64,7 @@ def dispatcher_steps(
             telemetry=telemetry,
         ),
         Poll(stacks=stacks, queues=options.queues, policy=policy, telemetry=telemetry),
-        *((ReadJobEnvironment(stacks=stacks, telemetry=telemetry),) if options.read_job_environment else ()),
+        *((environments,) if options.read_job_environment else ()),
         Admit(capacity=capacity, prefetch=prefetch, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (

@@ -23,6 +23,7 @@ from agent_stack.tracker.refresh_credentials import RefreshCredentials
 from agent_stack.tracker.requeue import Requeue
 from agent_stack.tracker.revoke import Revoke
 from agent_stack.tracker.status_checks import StatusChecks
+from agent_stack.tracker.surplus_vms import SurplusVms
 from agent_stack.tracker.terminate import Terminate
 from agent_stack.tracker.unnamed_jobs import UnnamedJobs
 
@@ -64,7 +65,13 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
         Requeue(ledger=ledger, classes=ports.classes, telemetry=telemetry),
         Finish(stacks=stacks, fleet=fleet, ledger=ledger, telemetry=telemetry),
         Close(ledger=ledger, telemetry=telemetry),
-        OrphanCleanup(fleet=fleet, ledger=ledger, policy=policy, telemetry=telemetry),
+        OrphanCleanup(
+            fleet=fleet,
+            ledger=ledger,
+            surplus_vms=SurplusVms(ledger=ledger, mailbox=mailbox, telemetry=telemetry),
+            policy=policy,
+            telemetry=telemetry,
+        ),
     )
     measure = TrackerMetrics(policy=policy, clock=ports.clock, telemetry=telemetry)
     return (*observing, *(() if policy.observe_only else acting), measure)

@@ -16,7 +16,7 @@ NAMES = ("default", "large", "large-spot", "small")
         ("", "large"),
         ("large-sport", "large-spot"),
         ("defualt", "default"),
-        ("x" * 5000, "large-spot"),
+        ("s" * 5000, "small"),
     ],
 )
 def test_the_fewest_edits_come_first(asked: str, first: str) -> None:

@@ -72,7 +72,7 @@ class _Reply:
 
 
 class Caller:
-    """Sends requests and turns every way of failing into the error tree. Only the cycle's own thread calls it."""
+    """Sends requests and turns every way of failing into the error tree. Readers beside the cycle call it, too."""
 
     def __init__(
         self,
