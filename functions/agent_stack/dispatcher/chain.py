@@ -29,7 +29,9 @@ from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.stack_keys import StackKeyNames
 from agent_stack.ports import Ports
+from agent_stack.stack_keys import StackKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,7 @@ class DispatcherOptions:
     """The settings that the chain needs in addition to the policy."""
 
     queues: tuple[Queue, ...]
+    stack_key_names: StackKeyNames
     identity: AgentIdentity
     read_job_environment: bool
 
@@ -52,7 +55,13 @@ def dispatcher_steps(
     prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
     environments = ReadJobEnvironment(stacks=stacks, workers=ports.workers, telemetry=telemetry)
     observing: tuple[DispatcherStep, ...] = (
-        Register(stacks=stacks, queues=options.queues, telemetry=telemetry),
+        Register(
+            stacks=stacks,
+            queues=options.queues,
+            stack_keys=StackKeys(names=options.stack_key_names, ledger=ledger),
+            ledger=ledger,
+            telemetry=telemetry,
+        ),
         Recover(
             ledger=ledger,
             fleet=fleet,

@@ -70,7 +70,8 @@ def test_a_job_that_cannot_be_read_waits_and_is_asked_about_again_later_and_late
     with inspecting() as (desk, inspect):
         desk.push(Step(env={CLASS_VARIABLE: "large"}))
         desk.buildkite.faults.fail(Operation.GET_JOB, times=3 * TRIES, status=500)
-        asked = []
+        asked: list[int] = []
+        listed: tuple[Job, ...] = ()
         for seconds in range(30):
             listed = inspect(a_tick(desk, now=EPOCH + timedelta(seconds=seconds))).listed
             asked.append(desk.requests(Operation.GET_JOB))

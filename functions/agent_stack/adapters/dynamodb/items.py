@@ -12,10 +12,11 @@ from typing import Any
 from agent_stack.adapters.dynamodb.wire import pack, unpack
 from agent_stack.domain.attempts import Attempt, FailureKind
 from agent_stack.domain.errors import BugError
-from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey, StackKey
 from agent_stack.domain.jobs import ORIGIN_SEPARATOR, Origin
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Binding, Run
+from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, Moment, Outcome, RunState, VmState
 from agent_stack.domain.vms import Assignment, MailboxStatus, Vm
 
@@ -160,12 +161,31 @@ def read_intent(item: Mapping[str, Any]) -> Intent:
         raise BugError(f"intent item {item.get('sk')} cannot be read: {error!r}") from None
 
 
+def stack_key_values(record: StackKeyRecord) -> dict[str, Any]:
+    """The stack keys' attributes."""
+    return {"prefix": record.prefix, "long": record.long, "keys": dict(record.keys) or None}
+
+
+def read_stack_keys(item: Mapping[str, Any]) -> StackKeyRecord:
+    """The record behind an item.
+
+    Raises:
+        BugError: as for `read_run`.
+    """
+    try:
+        values = unpacked(item)
+        keys = {QueueKey(queue): StackKey(key) for queue, key in values.get("keys", {}).items()}
+        return StackKeyRecord(prefix=values["prefix"], long=values["long"], keys=keys)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BugError(f"the stack keys cannot be read: {error!r}") from None
+
+
 def assignment_values(assignment: Assignment) -> dict[str, Any]:
     """A mailbox as it is filled. The one item that holds a credential."""
     return {
         "instance_arn": assignment.instance_arn,
         "job_id": assignment.job_id,
-        "queue_key": assignment.queue_key,
+        "queue_key": assignment.queue_key or None,  # an agent of the default queue names none
         "endpoint": assignment.endpoint,
         "agent_name": assignment.agent_name,
         "agent_tags": ",".join(assignment.agent_tags),

@@ -17,7 +17,7 @@ from agent_stack.domain.errors import (
     NotFoundError,
     StackNotFoundError,
 )
-from agent_stack.domain.identifiers import JobId, QueueKey
+from agent_stack.domain.identifiers import JobId, QueueKey, StackKey
 from agent_stack.domain.jobs import Queue, ScheduledPage
 from agent_stack.domain.states import JobState
 from agent_stack.domain.texts import crop_bytes, crop_characters
@@ -55,16 +55,19 @@ class HttpStacksApi:
         job_tokens: bool,
         metadata: Mapping[str, str],
         telemetry: Telemetry,
+        stack_key: Callable[[QueueKey], StackKey] | None = None,
     ) -> None:
         """Make the client.
 
         Args:
+            stack_key: the recorded key of a queue; None for those of `queues`.
             dialect: None to learn it from the first listing that succeeds.
             job_tokens: agents get job acquisition tokens, which the preview dialect does not have.
             metadata: what Buildkite shows about the stack; all strings.
         """
         self._caller = caller
-        self._queues = {queue.key: queue for queue in queues}
+        self._queues = {queue.key: queue.stack_key for queue in queues}
+        self._stack_key = stack_key
         self._dialect = dialect
         self._job_tokens = job_tokens
         self._metadata = dict(metadata)
@@ -86,11 +89,11 @@ class HttpStacksApi:
             )
 
     def _register(self, queue: QueueKey) -> None:
-        body = {"key": self._queues[queue].stack_key, "type": "custom", "queue_key": queue, "metadata": self._metadata}
+        body = {"key": self._key(queue), "type": "custom", "queue_key": queue, "metadata": self._metadata}
         self._caller.tell(
             Request(
                 operation=limits.REGISTER,
-                stack=self._queues[queue].stack_key,
+                stack=self._key(queue),
                 method="POST",
                 path="/stacks/register",
                 body=body,
@@ -100,10 +103,15 @@ class HttpStacksApi:
 
     def deregister(self, queue: QueueKey) -> None:
         """See the port."""
+        self.withdraw(self._key(queue))
+
+    def withdraw(self, stack_key: StackKey) -> None:
+        """See the port."""
+        path = Paths(stack_key=stack_key).deregistering
         try:
-            self._caller.tell(self._request(limits.DEREGISTER, queue, "POST", self._paths(queue).deregistering))
+            self._caller.tell(Request(operation=limits.DEREGISTER, stack=stack_key, method="POST", path=path))
         except NotFoundError:
-            self._telemetry.info("stack_already_gone", queue=queue)
+            self._telemetry.info("stack_already_gone", stack_key=stack_key)
 
     def token_identity(self) -> TokenIdentity | None:
         """See the port."""
@@ -152,7 +160,7 @@ class HttpStacksApi:
         except NotFoundError as error:
             raise ConfigurationError(
                 setting="Queues, StackKey",
-                value=f"{queue}, {self._queues[queue].stack_key}",
+                value=f"{queue}, {self._key(queue)}",
                 problem=f"Buildkite knows neither listing path for this queue and stack key ({error})",
                 remedy="Check that the queue exists in the cluster of the agent token and that BuildkiteEndpoint "
                 "is right.",
@@ -345,8 +353,11 @@ class HttpStacksApi:
     def _since(self, at: datetime | None) -> timedelta:
         return timedelta.max if at is None else abs(self._caller.now() - at)
 
+    def _key(self, queue: QueueKey) -> StackKey:
+        return self._queues[queue] if self._stack_key is None else self._stack_key(queue)
+
     def _paths(self, queue: QueueKey) -> Paths:
-        return Paths(stack_key=self._queues[queue].stack_key)
+        return Paths(stack_key=self._key(queue))
 
     def _request(
         self,
@@ -360,7 +371,7 @@ class HttpStacksApi:
     ) -> Request:
         return Request(
             operation=operation,
-            stack=self._queues[queue].stack_key,
+            stack=self._key(queue),
             method=method,
             path=path,
             params=params or {},
