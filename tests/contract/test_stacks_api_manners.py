@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from agent_stack.domain.errors import AgentStackError
-from agent_stack.domain.identifiers import JobId
+from agent_stack.adapters.stacks_api.client import REGISTERED_FOR_SURE
+from agent_stack.domain.classes import DEFAULT_QUEUE_ALIASES
+from agent_stack.domain.errors import AgentStackError, NotFoundError
+from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.domain.states import JobState
 from agent_stack.ports import Notification
 from tests.contract.stacks import LEASE, QUEUE, Desk, a_desk
@@ -171,3 +173,62 @@ def test_jobs_of_a_deleted_build_are_left_out_of_states_for_ever(stack: ExitStac
         answer = desk.client.job_states(QUEUE, [job_id])
         assert (answer.states, answer.errors) == ({}, ())
         desk.clock.sleep(timedelta(days=1))
+
+
+def test_a_404_that_names_a_job_too_may_be_about_the_stack(stack: ExitStack) -> None:
+    desk = desk_of(stack, not_found_says_what=False)
+    (job_id,) = desk.push(Step())
+    desk.clock.sleep(REGISTERED_FOR_SURE)
+    desk.client.deregister(QUEUE)
+    assert desk.client.job_details(QUEUE, job_id).job_id == job_id
+    assert len(desk.buildkite.stacks()) == 1
+
+
+def test_a_404_about_a_job_soon_after_a_registration_costs_no_other(stack: ExitStack) -> None:
+    desk = desk_of(stack, not_found_says_what=False)
+    for _ in range(3):
+        with pytest.raises(NotFoundError):
+            desk.client.job_details(QUEUE, JobId("nobody"))
+    assert desk.requests(Operation.REGISTER_STACK) == 1
+
+
+def test_a_queue_that_is_gone_is_not_registered_with_every_request(stack: ExitStack) -> None:
+    desk = desk_of(stack)
+    desk.client.list_scheduled(QUEUE)
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=404, times=1_000)
+    desk.buildkite.faults.fail(Operation.REGISTER_STACK, status=404, times=1_000)
+    for _ in range(300):
+        desk.clock.sleep(timedelta(seconds=1))
+        with pytest.raises(NotFoundError):
+            desk.client.list_scheduled(QUEUE)
+    assert desk.requests(Operation.REGISTER_STACK) <= 1 + 300 / 5
+
+
+def test_a_time_that_buildkite_refuses_costs_no_notification_and_sends_none_twice(stack: ExitStack) -> None:
+    desk = desk_of(stack)
+    job_ids = desk.reserved(Step(), Step())
+    before_creation = desk.clock.now() - timedelta(days=1)
+    notes = [
+        Notification(job_id=job_ids[0], text="of a clock that is behind", at=before_creation),
+        Notification(job_id=job_ids[1], text="in time", at=desk.clock.now()),
+    ]
+    assert desk.client.notify(QUEUE, notes) == {}
+    assert [len(desk.buildkite.job(job_id).notifications) for job_id in job_ids] == [1, 1]
+
+
+def test_notifications_of_one_moment_keep_their_order(stack: ExitStack) -> None:
+    desk = desk_of(stack)
+    (job_id,) = desk.reserved()
+    desk.clock.sleep(timedelta(seconds=10))
+    notes = [Notification(job_id=job_id, text=text, at=desk.clock.now()) for text in ("first", "second", "third")]
+    desk.client.notify(QUEUE, notes)
+    assert [n.detail for n in desk.buildkite.job(job_id).notifications] == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("alias", sorted(DEFAULT_QUEUE_ALIASES))
+def test_the_default_queue_may_be_served_by_its_alias(stack: ExitStack, alias: str) -> None:
+    desk = a_desk(stack, queues=(QueueKey(alias),)).registered(QueueKey(alias))
+    (job_id,) = desk.push(Step())
+    (listed,) = desk.client.list_scheduled(QueueKey(alias)).jobs
+    assert listed.job_id == job_id
+    assert set(desk.client.reserve(QueueKey(alias), [job_id], LEASE).reserved) == {job_id}

@@ -72,12 +72,13 @@ class Origin:
         left = room - SEPARATORS - len(str(job.build_number))
         number = job.build_number if left >= 0 and 0 <= (job.build_number or 0) < MAX_BUILD_NUMBER else None
         parts: list[str] = []
-        for text, most in (
-            (job.pipeline_id, MAX_UUID_BYTES),
-            (job.pipeline_slug, MAX_SLUG_BYTES),
-            (job.build_branch, left),
-        ):
-            shown = " ".join(printable(text).replace(ORIGIN_SEPARATOR, " ").split())
+        texts = (
+            (job.pipeline_id.replace(ORIGIN_SEPARATOR, " "), MAX_UUID_BYTES),
+            (job.pipeline_slug.replace(ORIGIN_SEPARATOR, " "), MAX_SLUG_BYTES),
+            (job.build_branch, left),  # the last part, so it may have the separator
+        )
+        for text, most in texts:
+            shown = " ".join(printable(text).split())
             fits = min(most, left)
             parts.append(crop_bytes(shown, fits) if fits >= SHORTEST_PART else "")
             left -= len(parts[-1].encode())

@@ -248,7 +248,7 @@ def _origin_text(origin: Origin) -> str | None:
 
 def _origin(text: str) -> Origin:
     """What of it this version understands: no step depends on it."""
-    pipeline_id, number, slug, branch, *_ = (*text.split(ORIGIN_SEPARATOR), "", "", "", "")
+    pipeline_id, number, slug, branch, *_ = (*text.split(ORIGIN_SEPARATOR, 3), "", "", "", "")
     return Origin(
         pipeline_id=pipeline_id,
         build_number=int(number) if number.isdecimal() else None,
