@@ -14,7 +14,7 @@ def step_modules() -> list[str]:
     nothing: Any = SimpleNamespace()
     names = ("stacks", "fleet", "ledger", "mailbox", "classes", "clock", "ids", "telemetry", "workers")
     ports = Ports(**dict.fromkeys(names, nothing))
-    options = DispatcherOptions(queues=(), identity=nothing, read_job_environment=True)
+    options = DispatcherOptions(queues=(), stack_key_names=nothing, identity=nothing, read_job_environment=True)
     steps = (
         *dispatcher_steps(ports, a_policy(), options, in_flight_of(ports)),
         *tracker_steps(ports, a_policy(), job_tokens=True),

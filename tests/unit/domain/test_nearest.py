@@ -16,7 +16,7 @@ NAMES = ("default", "large", "large-spot", "small")
         ("", "large"),
         ("large-sport", "large-spot"),
         ("defualt", "default"),
-        ("s" * 5000, "small"),
+        ("x" * 5000, "default"),
     ],
 )
 def test_the_fewest_edits_come_first(asked: str, first: str) -> None:
