@@ -49,6 +49,8 @@ def _words(reason: WaitReason) -> str:
             return "InvalidAMIID.NotFound: The image id '[ami-0123456789abcdef0]' does not exist"
         case WaitReason.NO_CAPACITY:
             return NO_CAPACITY
+        case WaitReason.NO_CLASS:
+            return "There is no class “larg” here. Would match: class=large, class=default."
         case WaitReason.QUOTA:
             return "MaxSpotInstanceCountExceeded: Max spot instance count exceeded"
         case (
@@ -82,7 +84,8 @@ def page() -> str:
         "remembered before it is sent, so a crash can lose a line and never repeats one.",
         "",
     ]
-    titles = {NoticeKind.WAITING: f"While it waits for a VM, from {PATIENCE.seconds} s on"}
+    while_it_waits = f"While it waits for a VM, from {PATIENCE.seconds} s on"
+    titles = {NoticeKind.WAITING: while_it_waits, NoticeKind.UNMATCHED: while_it_waits}
     notices_sent: list[str] = []
     for example in examples():
         title = titles.get(example.notice.kind, "Once it has a VM")
@@ -184,7 +187,7 @@ def examples() -> Iterator[Example]:
     )
 
 
-def _when(reason: WaitReason) -> str:  # noqa: PLR0911  (one text for each reason)
+def _when(reason: WaitReason) -> str:  # noqa: C901, PLR0911  (one text for each reason)
     match reason:
         case WaitReason.LAUNCH_DISABLED:
             return "`LaunchEnabled=false`"
@@ -202,6 +205,8 @@ def _when(reason: WaitReason) -> str:  # noqa: PLR0911  (one text for each reaso
             return "EC2 refuses the class, or the account"
         case WaitReason.NO_CAPACITY:
             return "EC2 has no capacity"
+        case WaitReason.NO_CLASS:
+            return "no class fits it; not with `UnmatchedJobs=fail`, which finishes the job with the same words"
         case WaitReason.QUOTA:
             return "the account's quota is full"
 

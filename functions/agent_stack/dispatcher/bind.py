@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.token_supply import TokenSupply
-from agent_stack.domain.classes import base_name
+from agent_stack.domain.classes import base_name, is_default_alias
 from agent_stack.domain.errors import AgentStackError, BugError
-from agent_stack.domain.identifiers import ClassName, JobId
+from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
 from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
@@ -106,7 +106,7 @@ class Bind:
         return Assignment(
             instance_arn=vm.arn,
             job_id=run.job_id,
-            queue_key=run.queue_key,
+            queue_key=QueueKey("") if is_default_alias(run.queue_key) else run.queue_key,
             endpoint=self.identity.endpoint,
             agent_name=f"{self.identity.deployment}-{vm.instance_id}",
             agent_tags=(

@@ -30,7 +30,9 @@ from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.stack_keys import StackKeyNames
 from agent_stack.ports import Ports
+from agent_stack.stack_keys import StackKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class DispatcherOptions:
     """The settings that the chain needs in addition to the policy."""
 
     queues: tuple[Queue, ...]
+    stack_key_names: StackKeyNames
     identity: AgentIdentity
     read_job_environment: bool
     program_sha256: str
@@ -52,8 +55,15 @@ def dispatcher_steps(
     tokens, empty_ledger = TokenSupply(), EmptyLedgerCache()
     capacity = CapacityCache(ledger=ledger, write_beside=in_flight.write_beside)
     prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
+    environments = ReadJobEnvironment(stacks=stacks, workers=ports.workers, telemetry=telemetry)
     observing: tuple[DispatcherStep, ...] = (
-        Register(stacks=stacks, queues=options.queues, telemetry=telemetry),
+        Register(
+            stacks=stacks,
+            queues=options.queues,
+            stack_keys=StackKeys(names=options.stack_key_names, ledger=ledger),
+            ledger=ledger,
+            telemetry=telemetry,
+        ),
         Recover(
             ledger=ledger,
             fleet=fleet,
@@ -65,7 +75,7 @@ def dispatcher_steps(
             telemetry=telemetry,
         ),
         Poll(stacks=stacks, queues=options.queues, policy=policy, telemetry=telemetry),
-        *((ReadJobEnvironment(stacks=stacks, telemetry=telemetry),) if options.read_job_environment else ()),
+        *((environments,) if options.read_job_environment else ()),
         Admit(capacity=capacity, prefetch=prefetch, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (

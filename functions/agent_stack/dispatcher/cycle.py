@@ -35,6 +35,8 @@ class DispatcherCycle:
         admitted: admit → jobs to start, each with its class.
         refused: admit → jobs to fail, each with the reason.
         waiting: admit → jobs that have waited for long, first in line first, each with the reason.
+        unmatched: admit → jobs that no class fits and that wait for long, those whose turn on the list it is.
+        unmatched_jobs: admit → how many jobs no class fits.
         recorded: record → the runs that the ledger accepted.
         ready: reserve → the runs whose job is reserved and that need a VM now.
         launching: launch → VMs requested, whose answer from EC2 is not collected yet.
@@ -60,6 +62,8 @@ class DispatcherCycle:
     admitted: tuple[tuple[Job, ClassName], ...] = ()
     refused: tuple[tuple[Job, str], ...] = ()
     waiting: tuple[Waiting, ...] = ()
+    unmatched: tuple[Waiting, ...] = ()
+    unmatched_jobs: int = 0
     recorded: tuple[Run, ...] = ()
     ready: tuple[Run, ...] = ()
     launching: int = 0

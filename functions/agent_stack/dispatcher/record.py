@@ -12,11 +12,10 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.errors import AgentStackError
-from agent_stack.domain.identifiers import ClassName, JobId
+from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
+from agent_stack.domain.waiting import NO_CLASS
 from agent_stack.ports import Ledger, Telemetry
-
-NO_CLASS = ClassName("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

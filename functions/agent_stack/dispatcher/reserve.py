@@ -14,13 +14,18 @@ from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import Outcome, RunState
+from agent_stack.domain.states import Moment, Outcome, RunState
 from agent_stack.ports import Ledger, StacksApi, Telemetry
 
 MAX_RESERVATION_AGE = timedelta(minutes=1)
 """How old a reservation may be at a launch; never more than a quarter of its length. Without this, every waiting job
 would be reserved and recorded again each second while EC2 answers. The template demands six minutes more than the
 longest boot; five of them remain."""
+
+
+def _in_line(run: Run) -> tuple[int, datetime]:
+    """The order of runs, as `admit` has it; the sort is stable."""
+    return (-run.priority, run.timeline.get(Moment.SCHEDULED, run.state_entered_at))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ class Reserve:
         for queue, runs in by_queue((run.queue_key, run) for run in to_reserve).items():
             ready += self._reserve(queue, runs, cycle)
         needs_vm = [run for run in ready if run.failure_reason is None]
-        return replace(cycle, ready=tuple(sorted(needs_vm, key=lambda run: -run.priority)))
+        return replace(cycle, ready=tuple(sorted(needs_vm, key=_in_line)))
 
     def _is_fresh(self, run: Run, now: datetime) -> bool:
         if run.reserved_until is None or run.reservation_lost:

@@ -25,7 +25,9 @@ from agent_stack.tracker.requeue import Requeue
 from agent_stack.tracker.revoke import Revoke
 from agent_stack.tracker.send_notifications import SendNotifications
 from agent_stack.tracker.status_checks import StatusChecks
+from agent_stack.tracker.surplus_vms import SurplusVms
 from agent_stack.tracker.terminate import Terminate
+from agent_stack.tracker.unnamed_jobs import UnnamedJobs
 
 
 def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[TrackerStep, ...]:
@@ -44,6 +46,7 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
             mailbox=mailbox,
             classes=ports.classes,
             missing_vms=MissingVms(telemetry=telemetry),
+            unnamed_jobs=UnnamedJobs(telemetry=telemetry),
             checks=StatusChecks(fleet=fleet, telemetry=telemetry),
             policy=policy,
             telemetry=telemetry,
@@ -54,7 +57,13 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
     waiting = NotifyWaiting(ledger=ledger, policy=policy, telemetry=telemetry)
     extend = Extend(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
     credentials = RefreshCredentials(stacks=stacks, mailbox=mailbox, policy=policy, telemetry=telemetry)
-    cleanup = OrphanCleanup(fleet=fleet, ledger=ledger, policy=policy, telemetry=telemetry)
+    cleanup = OrphanCleanup(
+        fleet=fleet,
+        ledger=ledger,
+        surplus_vms=SurplusVms(ledger=ledger, mailbox=mailbox, telemetry=telemetry),
+        policy=policy,
+        telemetry=telemetry,
+    )
     send = SendNotifications(stacks=stacks, clock=ports.clock, telemetry=telemetry)
     acting: tuple[TrackerStep, ...] = (
         Revoke(mailbox=mailbox, ledger=ledger, stacks=stacks, telemetry=telemetry),

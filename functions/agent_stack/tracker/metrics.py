@@ -23,7 +23,7 @@ both."""
 def steps(run: Run) -> dict[Step, timedelta]:
     """How long each step of this run's job took. The time of an unknown moment counts for the next known step."""
     taken: dict[Step, timedelta] = {}
-    before = run.timeline.get(Moment.SCHEDULED)
+    before = run.timeline.get(Moment.RUNNABLE, run.timeline.get(Moment.SCHEDULED))
     for step in Step:
         moment = run.timeline.get(Moment(step))
         if moment is None:

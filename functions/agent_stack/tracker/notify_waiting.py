@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agent_stack.domain.identifiers import JobId
-from agent_stack.domain.notices import NoticeKind, is_sent_at
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.waiting import MAX_NOTICES_PER_CYCLE, WaitReason, waiting_notice
+from agent_stack.domain.waiting import MAX_NOTICES_PER_CYCLE, Waiting, WaitReason, waiting_notice
 from agent_stack.ports import Ledger, Notification, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle
 
@@ -31,13 +30,11 @@ class NotifyWaiting:
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Adds to `notifications`."""
-        if not is_sent_at(NoticeKind.WAITING, self.policy.notification_level):
-            return cycle
         if self._read_at is not None and cycle.now - self._read_at < READ_INTERVAL:
             return cycle
         self._read_at = cycle.now
         listed = self.ledger.waiting()
-        jobs = () if listed is None else listed.current(cycle.now)
+        jobs = [] if listed is None else [job for job in listed.current(cycle.now) if self._is_told(job)]
         with_vm = {s.run.job_id for s in cycle.situations if s.run.binding is not None}
         self._claimed &= {(job.job_id, job.reason) for job in jobs}
         unclaimed = [job for job in jobs if (job.job_id, job.reason) not in self._claimed and job.job_id not in with_vm]
@@ -51,3 +48,6 @@ class NotifyWaiting:
         texts = ((job, waiting_notice(job, self.policy).text) for job in claimed)
         notices = [(job.queue_key, Notification(job_id=job.job_id, text=text, at=cycle.now)) for job, text in texts]
         return replace(cycle, notifications=(*cycle.notifications, *notices))
+
+    def _is_told(self, waiting: Waiting) -> bool:
+        return waiting_notice(waiting, self.policy).shown_at(self.policy.notification_level)

@@ -6,9 +6,10 @@ revocation. After both are known, nothing can change: with a revoked credential 
 without it, the last job state shows whether an agent has the job.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent_stack.best_effort import written
+from agent_stack.changes import Changes
 from agent_stack.domain.decisions import Action, decide, ends_the_vm
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.runs import Run
@@ -29,6 +30,7 @@ class Revoke:
     ledger: Ledger
     stacks: StacksApi
     telemetry: Telemetry
+    failures: Changes = field(default_factory=Changes)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Replaces the `verdicts` of these runs."""
@@ -47,9 +49,11 @@ class Revoke:
             for job_id, verdict in verdicts.items()
             if verdict.run.state is RunState.BOOTING and (job_id in known or ends_the_vm(verdict.decision.action))
         ]
-        states = job_states([s.run for s in to_confirm], self.stacks, self.telemetry)
+        answers = job_states([s.run for s in to_confirm], self.stacks, self.telemetry, self.failures)
         for situation in to_confirm:
-            again = replace(situation, job_state=states.get(situation.run.job_id))
+            job_id = situation.run.job_id
+            forgotten = situation.forgotten and answers.is_unnamed(job_id)
+            again = replace(situation, job_state=answers.states.get(job_id), forgotten=forgotten)
             verdicts[again.run.job_id] = Verdict(situation=again, decision=decide(again))
         return replace(cycle, verdicts=verdicts)
 

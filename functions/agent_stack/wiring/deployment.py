@@ -33,6 +33,7 @@ from agent_stack.domain.timeout_check import validate_timeouts
 from agent_stack.ports import Ports
 from agent_stack.removal.retry_until_permitted import RetryUntilPermitted
 from agent_stack.settings import Settings
+from agent_stack.stack_keys import StackKeys
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -113,6 +114,7 @@ class Deployment:
                 telemetry=self.telemetry,
             ),
             queues=settings.queues,
+            stack_key=self.stack_keys,
             dialect=None if settings.dialect == "auto" else Dialect(settings.dialect),
             job_tokens=settings.uses_job_tokens,
             metadata={
@@ -125,6 +127,11 @@ class Deployment:
             },
             telemetry=self.telemetry,
         )
+
+    @cached_property
+    def stack_keys(self) -> StackKeys:
+        """The keys of the queues' stacks. Nothing is read before the first request to Buildkite."""
+        return StackKeys(names=self.settings.stack_key_names, ledger=self.ledger)
 
     @cached_property
     def ports(self) -> Ports:
@@ -144,21 +151,7 @@ class Deployment:
                 subnets=settings.subnet_ids,
                 policy=settings.launch_policy,
             ),
-            ledger=DynamoLedger(
-                table=self._table(settings.ledger_table),
-                mailboxes=self._table(settings.mailbox_table),
-                transactions=Transactions(
-                    client=self.dynamodb,
-                    calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS),
-                    clock=self.clock,
-                    ids=self.ids,
-                    telemetry=self.telemetry,
-                ),
-                history=timedelta(days=settings.history_days),
-                clock=self.clock,
-                ids=self.ids,
-                telemetry=self.telemetry,
-            ),
+            ledger=self.ledger,
             mailbox=DynamoMailbox(table=self._table(settings.mailbox_table), clock=self.clock),
             programs=DynamoPrograms(table=self._table(settings.mailbox_table), clock=self.clock),
             program=shipped_program(),
@@ -182,6 +175,25 @@ class Deployment:
             ids=self.ids,
             telemetry=self.telemetry,
             workers=Threads(),
+        )
+
+    @cached_property
+    def ledger(self) -> DynamoLedger:
+        """The ledger."""
+        return DynamoLedger(
+            table=self._table(self.settings.ledger_table),
+            mailboxes=self._table(self.settings.mailbox_table),
+            transactions=Transactions(
+                client=self.dynamodb,
+                calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS),
+                clock=self.clock,
+                ids=self.ids,
+                telemetry=self.telemetry,
+            ),
+            history=timedelta(days=self.settings.history_days),
+            clock=self.clock,
+            ids=self.ids,
+            telemetry=self.telemetry,
         )
 
     @cached_property

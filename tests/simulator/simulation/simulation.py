@@ -27,6 +27,7 @@ from agent_stack.domain.programs import VmProgram
 from agent_stack.domain.runs import Run
 from agent_stack.ports import Ports, Telemetry
 from agent_stack.settings import Settings
+from agent_stack.stack_keys import StackKeys
 from agent_stack.tracker.chain import tracker_steps
 from agent_stack.tracker.event_filter import EventFilter
 from agent_stack.tracker.reconcile import ReconcileRuns
@@ -536,6 +537,7 @@ class Simulation:
                 telemetry=telemetry,
             ),
             queues=self.settings.queues,
+            stack_key=StackKeys(names=self.settings.stack_key_names, ledger=MemoryLedger(store=self.store)),
             dialect=None,
             job_tokens=True,
             metadata={},

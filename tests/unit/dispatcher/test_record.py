@@ -6,11 +6,12 @@ import pytest
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
-from agent_stack.dispatcher.record import NO_CLASS, Record
+from agent_stack.dispatcher.record import Record
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.errors import RetryError
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.states import Moment, RunState
+from agent_stack.domain.waiting import NO_CLASS
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import Store
 from tests.simulator.telemetry import RecordedTelemetry

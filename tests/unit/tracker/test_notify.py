@@ -200,6 +200,16 @@ def test_at_the_quiet_level_nobody_is_told_that_they_wait() -> None:
     assert pages.notices_sent == []
 
 
+def test_a_job_that_no_class_fits_is_told_once_at_every_level() -> None:
+    for level in NotificationLevel:
+        pages, ledger = Pages(), MemoryLedger(store=Store())
+        ledger.list_waiting(WaitingList(at=EPOCH, jobs=(waits(1, WaitReason.NO_CLASS),)))
+        step = explain(pages, ledger, notification_level=level)
+        for seconds in range(30):
+            step(TrackerCycle(now=EPOCH + seconds * SECOND))
+        assert [job for job, _ in pages.notices_sent] == [job_id(1)]
+
+
 # --- note ---
 
 

@@ -4,16 +4,15 @@ The only place that repeats a request, and it does so by what is safe: see `limi
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from agent_stack.adapters.stacks_api.limits import Operation, Safety
+from agent_stack.adapters.stacks_api.limits import REGISTER, Names, Operation, Safety
 from agent_stack.adapters.stacks_api.models import problem
 from agent_stack.adapters.stacks_api.rates import Rates, retry_after, used_percent
 from agent_stack.adapters.stacks_api.redaction import redacted
@@ -40,10 +39,8 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024  # 1,000 jobs at a few KB; "get a job" can p
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
 REFUSED_REMEDY = "Check the token in the SSM parameter that AgentTokenParameter names."
-FORBIDDEN_REMEDY = "Remove stacks that are no longer used, or check what the agent token may do."
-
-_ABOUT_THE_STACK = re.compile(r"\bstack\b", re.IGNORECASE)
-"""What tells a forgotten stack from a job or queue that is not there. Source: the messages Buildkite sends with 404."""
+TOO_MANY_REMEDY = "Remove stacks that are no longer used, or check what the agent token may do."
+FORBIDDEN_REMEDY = "Check what the token in the SSM parameter that AgentTokenParameter names may do."
 
 SURELY_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -73,7 +70,7 @@ class _Reply:
 
 
 class Caller:
-    """Sends requests and turns every way of failing into the error tree. Only the cycle's own thread calls it."""
+    """Sends requests and turns every way of failing into the error tree. Readers beside the cycle call it, too."""
 
     def __init__(
         self,
@@ -94,6 +91,10 @@ class Caller:
         self._deadline = deadline
         self._telemetry = telemetry
         self._rates = Rates()
+
+    def now(self) -> datetime:
+        """The time by the clock that requests are sent by."""
+        return self._clock.now()
 
     def ask(self, request: Request, answer: type[AnswerT]) -> AnswerT:
         """Send, and read a JSON answer.
@@ -165,7 +166,7 @@ class Caller:
                 self._base_url + request.path,
                 params=dict(request.params) or None,
                 json=request.body,
-                headers={"Authorization": f"Token {token}"},
+                headers={"Authorization": f"Token {token}", "Accept": "application/json"},
                 timeout=httpx.Timeout(
                     min(READ_TIMEOUT, left), connect=min(CONNECT_TIMEOUT, left), pool=min(POOL_TIMEOUT, left)
                 ),
@@ -207,9 +208,11 @@ class Caller:
             case 401:
                 error: AgentStackError = _TokenRefusedError(f"{said}. {REFUSED_REMEDY}")
             case 403:
-                error = WaitError(f"{said}. {FORBIDDEN_REMEDY}")
+                remedy = TOO_MANY_REMEDY if request.operation is REGISTER else FORBIDDEN_REMEDY
+                error = WaitError(f"{said}. {remedy}")
             case 404:
-                error = StackNotFoundError(said) if _ABOUT_THE_STACK.search(said) else NotFoundError(said)
+                about_the_stack = request.operation.names is Names.STACK
+                error = StackNotFoundError(said) if about_the_stack else NotFoundError(said)
             case 429:
                 self._telemetry.count(Metric.STACKS_API_THROTTLED)
                 error = _RateLimitedError(said, retry_after(reply.headers))
