@@ -8,6 +8,14 @@ from agent_stack.domain.situations import FINISH_SETTLES_AFTER
 from agent_stack.domain.states import BootStage, CredentialHolder, JobState, VmState
 
 
+class Forgotten(Enum):
+    """Several complete answers of Buildkite in a row did not say where the job stands."""
+
+    UNNAMED = "not named"
+    UNHEARD = "in a state of the future"
+    INERT = "in a state that no job of a stack has"
+
+
 class Unseen(Enum):
     """EC2 shows no state of the VM."""
 
@@ -79,12 +87,14 @@ AGENT = Cases(
 CANCELING = Cases("canceling", frozenset({JobState.CANCELING}))
 CANCELED = Cases("canceled", frozenset({JobState.CANCELED}))
 NEVER_RAN = Cases("over without a run", frozenset({JobState.EXPIRED, JobState.SKIPPED, JobState.BROKEN}))
-RAN = Cases("over", frozenset({JobState.FINISHED, JobState.TIMED_OUT}))
+RAN = Cases("over", frozenset({JobState.FINISHED, JobState.PASSED, JobState.FAILED, JobState.TIMED_OUT}))
 WAITS = RESERVED | SCHEDULED
 OVER = CANCELED | NEVER_RAN | RAN
 MOVED_ON = Cases("moved on", AGENT.values | CANCELING.values | OVER.values)
-JOBS = frozenset({None, *JobState})
-NOT_KNOWN = Cases("not known", JOBS - WAITS.values - MOVED_ON.values)
+JOBS = frozenset({None, *JobState, *Forgotten})
+FORGOTTEN = Cases("forgotten", frozenset(Forgotten))
+NOT_KNOWN = Cases("not known", JOBS - WAITS.values - MOVED_ON.values - FORGOTTEN.values)
+NOT_NAMED = FORGOTTEN | NOT_KNOWN
 
 UP = Cases("up", frozenset({VmState.PENDING, VmState.RUNNING}))
 GOING = Cases("going", frozenset({VmState.SHUTTING_DOWN, VmState.STOPPING}))

@@ -39,6 +39,7 @@ def main() -> int:
         return 1
     for path in stale:
         path.write_text(wanted[path])
+        sys.stdout.write(f"written: {path.relative_to(user_data.ROOT)}\n")
     return 0
 
 

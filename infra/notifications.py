@@ -28,7 +28,7 @@ from agent_stack.domain.waiting import (
     waiting_notice,
 )
 from agent_stack.tracker.finish import EXIT_STATUS
-from agent_stack.tracker.notify_progress import MAX_NOTICES_OF_RUNS
+from agent_stack.tracker.remember_notices import MAX_NOTICES_OF_RUNS
 from infra.examples import POLICY
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "notifications.md"
@@ -41,7 +41,7 @@ WITH_VCPUS: Policy = replace(POLICY, max_vcpus=200)
 NO_CAPACITY = "InsufficientInstanceCapacity: There is no Spot capacity available that matches your request."
 
 
-def _words(reason: WaitReason) -> str:
+def _words(reason: WaitReason) -> str:  # noqa: PLR0911  (one text for each reason)
     """EC2's own, or the figure that the bound has."""
     match reason:
         case WaitReason.CLASS_MAXIMUM:
@@ -50,6 +50,8 @@ def _words(reason: WaitReason) -> str:
             return "InvalidAMIID.NotFound: The image id '[ami-0123456789abcdef0]' does not exist"
         case WaitReason.NO_CAPACITY:
             return NO_CAPACITY
+        case WaitReason.NO_CLASS:
+            return "There is no class “larg” here. Would match: class=large, class=default."
         case WaitReason.QUOTA:
             full = Ceiling(most=1, refused_at=NOW, code="MaxSpotInstanceCountExceeded", message="", vms=2, vcpus=4)
             return full.words(Bucket("spot:standard"))
@@ -86,7 +88,8 @@ def page() -> str:
         "remembered before it is sent, so a crash can lose a line and never repeats one.",
         "",
     ]
-    titles = {NoticeKind.WAITING: f"While it waits for a VM, from {PATIENCE.seconds} s on"}
+    while_it_waits = f"While it waits for a VM, from {PATIENCE.seconds} s on"
+    titles = {NoticeKind.WAITING: while_it_waits, NoticeKind.UNMATCHED: while_it_waits}
     notices_sent: list[str] = []
     for example in examples():
         title = titles.get(example.notice.kind, "Once it has a VM")
@@ -188,7 +191,7 @@ def examples() -> Iterator[Example]:
     )
 
 
-def _when(reason: WaitReason) -> str:  # noqa: PLR0911  (one text for each reason)
+def _when(reason: WaitReason) -> str:  # noqa: C901, PLR0911  (one text for each reason)
     match reason:
         case WaitReason.LAUNCH_DISABLED:
             return "`LaunchEnabled=false`"
@@ -206,6 +209,8 @@ def _when(reason: WaitReason) -> str:  # noqa: PLR0911  (one text for each reaso
             return "EC2 refuses the class, or the account"
         case WaitReason.NO_CAPACITY:
             return "EC2 has no capacity"
+        case WaitReason.NO_CLASS:
+            return "no class fits it; not with `UnmatchedJobs=fail`, which finishes the job with the same words"
         case WaitReason.QUOTA:
             return "a vCPU quota is full"
         case WaitReason.REFUSED:

@@ -1,6 +1,6 @@
-"""Best effort: a step that may fail without stopping the later steps of its cycle."""
+"""Best effort: a step, or a write of many items, that may fail without stopping the rest of its cycle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -8,6 +8,23 @@ from agent_stack.domain.errors import AgentStackError
 from agent_stack.ports import Telemetry
 
 CycleT = TypeVar("CycleT")
+ItemT = TypeVar("ItemT")
+
+
+def written(
+    write: Callable[[Sequence[ItemT]], Sequence[ItemT]], items: Sequence[ItemT], telemetry: Telemetry
+) -> Sequence[ItemT]:
+    """The items that were written; none, and an error in the log, when the write failed as a whole.
+
+    So a write that fails costs its own items one cycle, and the results of other writes nothing.
+    """
+    if not items:
+        return ()
+    try:
+        return write(items)
+    except AgentStackError as error:
+        telemetry.error("runs_not_written", count=len(items), error=str(error))
+        return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

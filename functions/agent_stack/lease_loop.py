@@ -1,8 +1,11 @@
 """Lease loop: runs cycles in one invocation, from taking the lease to the handover.
 
 A scheduled invocation starts while the previous one still runs. It signals that it waits to take over. The lease holder
-reads the signal after its cycle and releases the lease, so a handover takes less than a second. An invocation that is
-only a wake-up records its signal and exits.
+reads the signal when it renews its lease, and releases the lease. An invocation that is only a wake-up records its
+signal and exits.
+
+No cycle begins unless its invocation holds the lease and the lease is fresh enough for the cycle. So the holder also
+renews the lease while it rests between two cycles.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -20,9 +23,15 @@ HANDOVER_TIMEOUT = timedelta(seconds=10)
 """How long a successor waits: slightly longer than the lease of a dead holder lasts."""
 
 MAX_UNRENEWED_AGE = timedelta(seconds=5)
-"""How old the lease of an idle holder may be when a cycle begins. That cycle may find work and then has the rest of the
-lease for it. A renewal is a write that costs money, and the holder sees signals only when it renews. With this value a
-successor, which is billed while it waits, waits two seconds on average."""
+"""How old the lease of an idle holder may become, also within a long pause. A cycle may find work and then has the rest
+of the lease for it. A renewal is a write that costs money, and the holder sees signals only when it renews. With this
+value a successor, which is billed while it waits, waits two and a half seconds on average."""
+
+CYCLE_MARGIN = 2
+"""A cycle begins on a lease that lasts this many times as long as the slowest recent cycle took."""
+
+FORGETTING = 0.9
+"""What each cycle leaves of the time of the slowest one, so that one slow cycle does not cost writes for minutes."""
 
 HANDOVER_POLL = timedelta(milliseconds=500)
 BUSY_PERIOD = timedelta(seconds=1)
@@ -40,9 +49,27 @@ def busy_pause(took: timedelta) -> timedelta:
     return max(SHORTEST_PAUSE, BUSY_PERIOD - took)
 
 
-def may_go_unrenewed(age: timedelta, pause: timedelta) -> bool:
-    """Whether a lease of this age is fresh enough for the cycle after an idle pause."""
-    return age + pause < MAX_UNRENEWED_AGE
+@dataclass(slots=True, kw_only=True)
+class Tenure:
+    """The lease as its holder sees it. A step of the machine's clock does not change its age.
+
+    Attributes:
+        renewed_at: when the latest acquisition or renewal was requested, by the monotonic clock.
+        slowest_cycle: how long the slowest cycle took; shrinks with each cycle.
+    """
+
+    held: HeldLease
+    renewed_at: timedelta
+    slowest_cycle: timedelta = NO_PAUSE
+
+    def until_stale(self, at: timedelta) -> timedelta:
+        """How long the holder may rest from that time before it must renew; zero or negative when it must renew now."""
+        return self.renewed_at + MAX_UNRENEWED_AGE - at
+
+    def lasts_for_a_cycle(self, at: timedelta) -> bool:
+        """Whether the lease outlives a cycle that begins at that time."""
+        needed = max(LEASE - MAX_UNRENEWED_AGE, CYCLE_MARGIN * self.slowest_cycle)
+        return at - self.renewed_at <= max(LEASE - needed, NO_PAUSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,31 +112,32 @@ class LeaseLoop:
         Raises:
             ConfigurationError: see `__call__`.
         """
-        held = yield from self._take(self.ids.holder(), scheduled=scheduled)
-        if held is None:
+        tenure = yield from self._take(self.ids.holder(), scheduled=scheduled)
+        if tenure is None:
             return
-        self.telemetry.carry(fence=held.fence)
+        self.telemetry.carry(fence=tenure.held.fence)
         try:
-            yield from self._cycles(held)
+            yield from self._cycles(tenure)
         except GeneratorExit:
             raise
         except BaseException:
-            self._release_early(held)
+            self._release_early(tenure.held)
             raise
         try:
             yield from self.drain()
         except AgentStackError as error:
             self.telemetry.warning("not_drained", error=str(error))
 
-    def _take(self, holder: str, *, scheduled: bool) -> Generator[timedelta, None, HeldLease | None]:
+    def _take(self, holder: str, *, scheduled: bool) -> Generator[timedelta, None, Tenure | None]:
         """Takes the lease. A scheduled invocation waits until the holder releases it or dies."""
-        until = self.clock.now() + HANDOVER_TIMEOUT
+        until = self.clock.monotonic() + HANDOVER_TIMEOUT
         signalled = False
         while True:
+            asked_at = self.clock.monotonic()
             try:
                 held = self.lease.acquire(holder, now=self.clock.now(), ttl=LEASE)
                 if held is not None:
-                    return held
+                    return Tenure(held=held, renewed_at=asked_at)
                 if not signalled:
                     self.lease.signal(holder, handover=scheduled)
                     signalled = True
@@ -119,42 +147,76 @@ class LeaseLoop:
                 self.telemetry.warning("lease_not_taken", error=str(error))
             if not scheduled:
                 return None
-            if self.clock.now() >= until or self.deadline.left() <= RESERVE:
+            if self.clock.monotonic() >= until or self.deadline.left() <= RESERVE:
                 self.telemetry.info("shift_not_taken")
                 return None
             yield HANDOVER_POLL
 
-    def _cycles(self, held: HeldLease) -> Iterator[timedelta]:
+    def _cycles(self, tenure: Tenure) -> Iterator[timedelta]:
         """Runs cycles until another invocation takes over, or time or work runs out."""
         while True:
-            began = self.clock.now()
-            busy = self._cycle(held)
-            if not busy and self.idle_pause is not None and self._can_skip_renewal(held, self.idle_pause):
-                yield self.idle_pause
-                continue
-            pause = busy_pause(self.clock.now() - began) if busy else self.idle_pause
-            try:
-                renewed = self.lease.renew(held, now=self.clock.now(), ttl=LEASE)
-                if renewed is None:
-                    self.telemetry.info("shift_overtaken", fence=held.fence)
-                    return
-                signalled, held = renewed.signals != held.signals, renewed
-                ending = held.successor is not None or self.deadline.left() <= RESERVE + (pause or NO_PAUSE)
-                if (ending or (pause is None and not signalled)) and self.lease.release(held):
-                    return
-            except ConfigurationError:
-                raise
-            except AgentStackError as error:
-                self.telemetry.warning("lease_not_renewed", error=str(error))
-                signalled, ending, pause = False, False, BUSY_PERIOD
-            if self.deadline.left() <= RESERVE:
-                return  # the next invocation takes over when the lease expires, and starts with a full cycle
-            yield NO_PAUSE if ending or pause is None or signalled else pause
+            began = self.clock.monotonic()
+            busy = self._cycle(tenure.held)
+            took = self.clock.monotonic() - began
+            tenure.slowest_cycle = max(tenure.slowest_cycle * FORGETTING, took)
+            pause = busy_pause(took) if busy else self.idle_pause
+            if not (yield from self._rest(tenure, pause, renew=busy or pause is None)):
+                return
 
-    def _can_skip_renewal(self, held: HeldLease, pause: timedelta) -> bool:
-        """After an idle cycle: whether the lease lasts for the cycle after the pause without a renewal."""
-        age = self.clock.now() - (held.expires_at - LEASE)
-        return may_go_unrenewed(age, pause) and self.deadline.left() > RESERVE + pause
+    def _rest(self, tenure: Tenure, pause: timedelta | None, *, renew: bool) -> Generator[timedelta, None, bool]:
+        """Waits until the next cycle, and renews the lease as often as it must be; False when the invocation is over.
+
+        A signal ends the rest, so the holder answers it within `MAX_UNRENEWED_AGE`, however long its pauses are.
+
+        Args:
+            pause: None: there is no work; the invocation ends, unless a signal has arrived.
+            renew: renew the lease at once, because the holder has work or ends.
+        """
+        wake_at = self.clock.monotonic() + (pause or NO_PAUSE)
+        fresh = False
+        while True:
+            now = self.clock.monotonic()
+            left = max(NO_PAUSE, wake_at - now)
+            ending = self.deadline.left() <= RESERVE + left
+            stale = tenure.until_stale(now) <= NO_PAUSE or not (left or fresh or tenure.lasts_for_a_cycle(now))
+            if renew or ending or stale:
+                renew = False
+                try:
+                    wanted = self._renew(tenure, ending=ending, idle=pause is None)
+                except ConfigurationError:
+                    raise
+                except AgentStackError as error:
+                    self.telemetry.warning("lease_not_renewed", error=str(error))
+                    if self.deadline.left() <= RESERVE:
+                        return False  # the next invocation takes over when the lease expires
+                    yield BUSY_PERIOD
+                    continue
+                if wanted is not None:
+                    yield NO_PAUSE
+                    return wanted
+                fresh = not left  # as fresh as a lease can be for the cycle that is due
+            elif not left:
+                return True
+            else:
+                yield min(left, tenure.until_stale(now))
+
+    def _renew(self, tenure: Tenure, *, ending: bool, idle: bool) -> bool | None:
+        """Renews the lease, and releases it for a successor, at the end of the time, or without work.
+
+        Returns:
+            None: rest on. True: run a cycle now, because a signal arrived. False: this invocation is over.
+        """
+        asked_at = self.clock.monotonic()
+        renewed = self.lease.renew(tenure.held, now=self.clock.now(), ttl=LEASE)
+        if renewed is None:
+            self.telemetry.info("shift_overtaken", fence=tenure.held.fence)
+            return False
+        signalled = renewed.signals != tenure.held.signals
+        tenure.held, tenure.renewed_at = renewed, asked_at
+        if renewed.successor is not None or ending or (idle and not signalled):
+            # A signal that arrives before the release asks for another cycle, for which there may be no time.
+            return not self.lease.release(renewed) and self.deadline.left() > RESERVE
+        return True if signalled else None
 
     def _cycle(self, held: HeldLease) -> bool:
         started = self.clock.now()

@@ -3,18 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from agent_stack.domain.budgets import Budget
+from agent_stack.domain.classes import is_default_alias
 from agent_stack.domain.errors import ConfigurationError
-from agent_stack.domain.identifiers import QueueKey, StackKey
+from agent_stack.domain.identifiers import QueueKey
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.measures import NAMESPACE
-from agent_stack.domain.policy import NotificationLevel, Policy, UnmatchedJobs
+from agent_stack.domain.policy import LaunchPolicy, NotificationLevel, Policy, UnmatchedJobs
+from agent_stack.domain.stack_keys import MAX_STACK_KEY_BYTES, StackKeyNames, short_key
 
-MAX_STACK_KEY_BYTES = 80
+MIN_SPOT_PRICE = Decimal("0.001")  # USD an hour; source: EC2's API reference, MaxPrice of a launch template override
+
+QUEUE_PATTERN = r"^(_default|__default__|[A-Za-z0-9][A-Za-z0-9._-]*)$"
+"""A queue's key, or an alias of the cluster's default queue."""
 
 _PARAMETER_OF = {
     "BUILDKITE_TOKEN_PARAMETER": "AgentTokenParameter",
@@ -27,6 +33,15 @@ _PARAMETER_OF = {
 
 def _split(value: Any) -> Any:  # noqa: ANN401  (whatever the environment holds; pydantic judges it)
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _above_minimum(price: Decimal) -> Decimal:
+    if price <= MIN_SPOT_PRICE:
+        raise ValueError(
+            f"EC2 accepts a spot price above {MIN_SPOT_PRICE} USD an hour only; "
+            "set a higher price, or nothing for the on-demand price"
+        )
+    return price
 
 
 Seconds = Annotated[timedelta, BeforeValidator(lambda value: timedelta(seconds=float(value)))]
@@ -51,11 +66,14 @@ class Settings(BaseModel):
     program_sha256: str = Field(alias="PROGRAM_SHA256", pattern=r"^[0-9a-f]{64}$")
     subnet_ids: Annotated[tuple[str, ...], Commas] = Field(alias="SUBNET_IDS", min_length=1)
     volume_key_arn: str = Field(default="", alias="VOLUME_KEY_ARN")
+    spot_max_price: Annotated[Decimal, AfterValidator(_above_minimum)] | None = Field(
+        default=None, alias="SPOT_MAX_PRICE"
+    )
 
     token_parameter: str = Field(alias="BUILDKITE_TOKEN_PARAMETER", min_length=1)
     endpoint: str = Field(alias="BUILDKITE_ENDPOINT", pattern=r"^https?://[!\"$-&(->@-~]+$")
     dialect: Literal["auto", "current", "preview"] = Field(default="auto", alias="BUILDKITE_DIALECT")
-    queue_keys: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], ...], Commas] = Field(
+    queue_keys: Annotated[tuple[Annotated[str, Field(pattern=QUEUE_PATTERN)], ...], Commas] = Field(
         alias="QUEUES", min_length=1
     )
     stack_key: str = Field(alias="STACK_KEY", pattern=r"^[A-Za-z0-9_-]+$")
@@ -100,6 +118,8 @@ class Settings(BaseModel):
                 raise ValueError(
                     f"StackKey and queue key together are longer than {MAX_STACK_KEY_BYTES} bytes: {queue.stack_key}"
                 )
+        if sum(is_default_alias(queue.key) for queue in self.queues) > 1:
+            raise ValueError("Queues names the cluster's default queue twice: _default and __default__ are one queue")
         if len({queue.stack_key for queue in self.queues}) < len(self.queues):
             raise ValueError("Queues holds two queues whose stack keys are the same")
         if self.orphan_grace < self.unassigned_timeout - timedelta(seconds=60):
@@ -135,11 +155,15 @@ class Settings(BaseModel):
 
     @property
     def queues(self) -> tuple[Queue, ...]:
-        """Each queue with a stack key of its own: the deployment's, then the queue's with dots made dashes."""
-        return tuple(
-            Queue(key=QueueKey(key), stack_key=StackKey(f"{self.stack_key}-{key.replace('.', '-')}"))
-            for key in dict.fromkeys(self.queue_keys)
-        )
+        """Each queue, with its stack key in the short form; the ledger may have another one on record."""
+        keys = (QueueKey(key) for key in dict.fromkeys(self.queue_keys))
+        return tuple(Queue(key=key, stack_key=short_key(self.stack_key, key)) for key in keys)
+
+    @property
+    def stack_key_names(self) -> StackKeyNames:
+        """How this deployment names its stacks."""
+        deployment = f"{self.partition}:{self.account_id}:{self.region}:{self.deployment}"
+        return StackKeyNames(prefix=self.stack_key, deployment=deployment)
 
     @property
     def uses_job_tokens(self) -> bool:
@@ -160,6 +184,11 @@ class Settings(BaseModel):
     def policy(self) -> Policy:
         """What the operator decided: each field of `Policy` is the setting of the same name."""
         return Policy(**{decided.name: getattr(self, decided.name) for decided in fields(Policy)})
+
+    @property
+    def launch_policy(self) -> LaunchPolicy:
+        """What every launch request says: each field of `LaunchPolicy` is the setting of the same name."""
+        return LaunchPolicy(**{decided.name: getattr(self, decided.name) for decided in fields(LaunchPolicy)})
 
 
 def _as_parameter(variable: str) -> str:

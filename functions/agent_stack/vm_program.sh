@@ -240,14 +240,17 @@ fail "metadata cannot be kept from the job's user"
 fail "metadata cannot be kept from the job's user over IPv6"
 }
 install_hooks() {
+local name
 install -d -m 0755 "${HOOKS%/*}" "$HOOKS"
 if [[ -n ${HOOKS_URL:-} ]]; then
 fetch "$HOOKS_URL" "${HOOKS_SHA256:-}" "$STATE/hooks.tar.gz"
 timeout 60 tar -xzf "$STATE/hooks.tar.gz" -C "$HOOKS" --no-same-owner || fail "hooks bundle cannot be unpacked"
 chmod -R u=rwX,go=rX "$HOOKS"
 fi
-[[ ! -f $HOOKS/environment ]] || mv "$HOOKS/environment" "$HOOKS/environment.operator"
-environment_hook | install -m 0755 /dev/stdin "$HOOKS/environment"
+for name in environment pre-exit; do
+[[ ! -f $HOOKS/$name ]] || mv "$HOOKS/$name" "$HOOKS/$name.operator"
+"${name}_hook" | install -m 0755 /dev/stdin "$HOOKS/$name"
+done
 }
 environment_hook() {
 cat <<'HOOK'
@@ -311,6 +314,18 @@ fi
 unset -f agent_stack_run agent_stack_spare_the_agent_only
 if [[ -f ${BASH_SOURCE%/*}/environment.operator ]]; then
 source "${BASH_SOURCE%/*}/environment.operator"
+fi
+HOOK
+}
+pre-exit_hook() {
+cat <<'HOOK'
+#!/usr/bin/env bash
+if [[ -f ${AGENT_STACK_PRIVATE:-}/spot-notice ]]; then
+echo "+++ EC2 takes this VM back (spot interruption)"
+echo "The job was stopped. A retry rule of its pipeline with signal_reason agent_stop runs it again on another VM."
+fi
+if [[ -f ${BASH_SOURCE%/*}/pre-exit.operator ]]; then
+source "${BASH_SOURCE%/*}/pre-exit.operator"
 fi
 HOOK
 }
@@ -543,7 +558,8 @@ wait -n "$waiter" $! || true # returns at once when the agent ends or a signal a
 if ((!noticed)) && imds meta-data/spot/instance-action; then
 noticed=1
 say "spot notice: $answer"
-stop_agent # first: the job has the time that is left
+install -m 0644 /dev/stdin "$PRIVATE/spot-notice" <<<"$answer" || true # our pre-exit hook tells the job's log
+stop_agent # before anything that takes time: the job has what is left
 report spot_notice "$answer" 3
 fi
 tick

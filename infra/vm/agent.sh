@@ -38,7 +38,8 @@ watch_agent() {
     if ((!noticed)) && imds meta-data/spot/instance-action; then
       noticed=1
       say "spot notice: $answer"
-      stop_agent # first: the job has the time that is left
+      install -m 0644 /dev/stdin "$PRIVATE/spot-notice" <<<"$answer" || true # our pre-exit hook tells the job's log
+      stop_agent # before anything that takes time: the job has what is left
       report spot_notice "$answer" 3
     fi
     tick

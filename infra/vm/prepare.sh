@@ -112,20 +112,29 @@ confine_job() {
     fail "metadata cannot be kept from the job's user over IPv6"
 }
 
-# The operator's agent hooks, and ours, which gives way to none: it runs the operator's hook of the same name.
+# The operator's agent hooks, and ours, which give way to none: each runs the operator's hook of the same name.
 install_hooks() {
+  local name
   install -d -m 0755 "${HOOKS%/*}" "$HOOKS"
   if [[ -n ${HOOKS_URL:-} ]]; then
     fetch "$HOOKS_URL" "${HOOKS_SHA256:-}" "$STATE/hooks.tar.gz"
     timeout 60 tar -xzf "$STATE/hooks.tar.gz" -C "$HOOKS" --no-same-owner || fail "hooks bundle cannot be unpacked"
     chmod -R u=rwX,go=rX "$HOOKS"
   fi
-  [[ ! -f $HOOKS/environment ]] || mv "$HOOKS/environment" "$HOOKS/environment.operator"
-  environment_hook | install -m 0755 /dev/stdin "$HOOKS/environment"
+  for name in environment pre-exit; do
+    [[ ! -f $HOOKS/$name ]] || mv "$HOOKS/$name" "$HOOKS/$name.operator"
+    "${name}_hook" | install -m 0755 /dev/stdin "$HOOKS/$name"
+  done
 }
 
 environment_hook() {
   cat <<'HOOK'
 @hooks/environment@
+HOOK
+}
+
+pre-exit_hook() {
+  cat <<'HOOK'
+@hooks/pre-exit@
 HOOK
 }

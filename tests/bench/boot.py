@@ -1,11 +1,13 @@
 """What the boot program costs between its start and the agent's: processes, requests, seconds on this machine.
 
-Stock: the image has no agent, which is downloaded and checked. Baked: it has one. The seconds are this machine's and
-wobble; processes and requests do not. What comes before, EC2's own boot, and after, the agent's registration, is not
-the boot program's.
+Stock: the image has no agent, which is downloaded and checked. Baked: it has one, and the second stage of the program.
+The seconds are this machine's and wobble; processes and requests do not. What comes before, EC2's own boot, and after,
+the agent's registration, is not the boot program's. `--against FILE` compares with the `--json` of an earlier version.
 """
 
+import gzip
 import json
+import os
 import re
 import sys
 import tempfile
@@ -16,8 +18,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from infra.user_data import VM
+from infra.user_data import VM, program_sha256, second_stage
 from tests.simulator.buildkite import Buildkite, BuildkiteServer
 from tests.simulator.vm import AGENT_STUB, FakeImds, LocalVm
 from tests.vm.harness import Aws, VmHarness, download_server
@@ -58,7 +61,7 @@ def main() -> int:
                 Measured(
                     way=way,
                     by_program=dict(started.most_common()),
-                    requests=requests,
+                    requests=dict(requests),
                     seconds_median=round(seconds[ROUNDS // 2], 3),
                     seconds_shortest=round(seconds[0], 3),
                 )
@@ -67,7 +70,21 @@ def main() -> int:
         sys.stdout.write(json.dumps([asdict(row) for row in measured], indent=2) + "\n")
     else:
         sys.stdout.write(_table(measured))
+        if "--against" in sys.argv[1:]:
+            earlier = json.loads(Path(sys.argv[sys.argv.index("--against") + 1]).read_text())
+            sys.stdout.write(_compared(measured, earlier))
     return 0
+
+
+def _compared(measured: Sequence[Measured], earlier: Sequence[Mapping[str, Any]]) -> str:
+    """Each way's seconds, as a part of what an earlier version took: `--json` of that one, on this machine."""
+    before = {row["way"]: row for row in earlier}
+    lines = [
+        f"{row.way}: {row.seconds_shortest / before[row.way]['seconds_shortest']:.2f} of the earlier shortest time,"
+        f" {row.seconds_median / before[row.way]['seconds_median']:.2f} of the median"
+        for row in measured
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _seconds(harness: VmHarness, instance_id: str, way: str, header: Mapping[str, str | None]) -> float:
@@ -97,7 +114,13 @@ def _boot(
     """A booted VM with its agent just started, and the seconds that took since its user data began."""
     job_id, token = harness.reserve("sleep 60")
     harness.fill(instance_id, job_id, token)
-    files = {f"bin/{name}": COUNTING.format(name=name, path=path) for name, path in _programs()} if environment else {}
+    files: dict[str, str | Path] = (
+        {f"bin/{name}": COUNTING.format(name=name, path=path) for name, path in _programs()} if environment else {}
+    )
+    if way == "baked":
+        packed = Path(tempfile.gettempdir()) / f"{program_sha256()}-{os.getpid()}.gz"
+        packed.write_bytes(gzip.compress(second_stage().encode()))
+        files[f"var/cache/agent-stack/{program_sha256()}.gz"] = packed
     began = time.monotonic()
     vm = harness.boot(
         instance_id,

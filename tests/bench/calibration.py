@@ -30,6 +30,7 @@ from agent_stack.adapters.dynamodb.table import KEYS_OF_A_BATCH
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate
+from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome
 from agent_stack.domain.vms import Assignment
@@ -270,6 +271,7 @@ def _fleet(action: str, answer: dict[str, Any]) -> Ec2Fleet:
         arn_prefix="arn:aws:ec2:eu-central-1:123456789012:instance/",
         template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
         subnets=("subnet-a",),
+        policy=LaunchPolicy(),
     )
     fleet._zones["subnet-a"] = "eu-central-1a"
     return fleet

@@ -260,7 +260,7 @@ class Field:
             pending=(timedelta(days=1), timedelta(days=1)),
         )
         settings = {
-            "IDLE_POLL_SECONDS": "2",
+            "IDLE_POLL_SECONDS": "0.5",
             "MAX_INSTANCES": "6000",
             "MAX_LAUNCHES_PER_MINUTE": "2000",
             "RESERVATION_SECONDS": "3600",

@@ -14,6 +14,7 @@ from moto import mock_aws
 
 from agent_stack.adapters.dynamodb import DynamoLedger
 from agent_stack.domain.attempts import Failure, FailureKind
+from agent_stack.domain.classes import on_demand_name
 from agent_stack.domain.errors import UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, QueueKey
 from agent_stack.domain.runs import Run
@@ -21,7 +22,7 @@ from agent_stack.domain.states import CapacityType, Moment, Outcome
 from agent_stack.domain.vms import Vm
 from tests.contract.tables import Tables
 from tests.simulator.clock import EPOCH
-from tests.unit.values import a_letter, a_run, a_vm, job_id
+from tests.unit.values import a_job, a_letter, a_run, a_vm, job_id
 
 OF_THE_FUTURE = {"state": {"S": "a state of the future"}, "write_id": {"S": "another version's"}}
 
@@ -177,12 +178,19 @@ def test_whoever_reads_it_finds_what_was_written_step_by_step(steps: list[str], 
         assert list(dynamo.ledger.active_runs()) == list(another_process(dynamo).active_runs()) == [run]
 
 
-def test_the_largest_run_stays_under_a_kilobyte(dynamo: Tables) -> None:
+@pytest.mark.parametrize("length", [1, 7, 20, 40, 60])
+def test_the_largest_run_stays_under_a_kilobyte(dynamo: Tables, length: int) -> None:
+    queue, name = QueueKey("q" * length), ClassName("c" * (length + 3) + "/u-24tb1.112xlarge")
+    job = a_job(
+        runnable_at=EPOCH - timedelta(seconds=1),
+        pipeline_slug="é" * 500,
+        pipeline_id="0190d2f8-0000-4000-8000-000000000001",
+        build_number=999_999_999,
+        build_branch="é" * 500,
+    )
     run = replace(
-        a_run(),
-        queue_key=QueueKey("q" * 60),
-        class_name=ClassName("c" * 63 + "/u-24tb1.112xlarge/fallback"),
-        failure_reason=None,
+        Run.of(replace(job, queue_key=queue), class_name=name, now=EPOCH, failure_reason=None),
+        class_name=on_demand_name(name),
     )
     vm = replace(
         a_vm(),

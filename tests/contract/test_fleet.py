@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -18,11 +19,14 @@ from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import GiveUpError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName, InstanceId
 from agent_stack.domain.launching import LaunchErrorClass, LaunchOrder
+from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.states import CapacityType, VmState
 from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Settings, Subnet, attach
+from tests.simulator.cloud.prices import spot as spot_price
 from tests.simulator.identity import SeededIds
 
+NOTHING_SET = LaunchPolicy()
 SUBNETS = {"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")}
 
 
@@ -85,7 +89,14 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def made(ec2: Ec2, clock: VirtualClock, url: str | None, subnets: tuple[str, ...] = tuple(SUBNETS)) -> World:
+def made(
+    ec2: Ec2,
+    clock: VirtualClock,
+    url: str | None,
+    *,
+    subnets: tuple[str, ...] = tuple(SUBNETS),
+    policy: LaunchPolicy = NOTHING_SET,
+) -> World:
     """A fleet that reaches that EC2 there, or without sockets."""
     ids = SeededIds()
     client = boto3.client(
@@ -114,6 +125,7 @@ def made(ec2: Ec2, clock: VirtualClock, url: str | None, subnets: tuple[str, ...
         arn_prefix="arn:aws:ec2:eu-central-1:123456789012:instance/",
         template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
         subnets=subnets,
+        policy=policy,
     )
     return World(fleet=fleet, ec2=ec2, clock=clock, ids=ids)
 
@@ -122,14 +134,14 @@ def made(ec2: Ec2, clock: VirtualClock, url: str | None, subnets: tuple[str, ...
 def build(way: str) -> Iterator[Build]:
     servers: list[Ec2Server] = []
 
-    def make(ec2_settings: Settings | None = None) -> World:
+    def make(ec2_settings: Settings | None = None, policy: LaunchPolicy = NOTHING_SET) -> World:
         clock = VirtualClock()
         ec2 = Ec2(now=clock.now, settings=ec2_settings or settings(), launch_templates=templates, machines=Computers())
         url = None
         if way == "http":
             servers.append(Ec2Server(ec2))
             url = servers[-1].origin
-        return made(ec2, clock, url)
+        return made(ec2, clock, url, policy=policy)
 
     yield make
     for server in servers:
@@ -203,6 +215,37 @@ def test_spot_is_asked_for_where_the_class_says_so(world: World) -> None:
     assert [vm.capacity_type for vm in world.fleet.describe()] == [CapacityType.SPOT]
 
 
+ZONES = ("eu-central-1a", "eu-central-1b")
+CHEAP, DEAR = sorted(ZONES, key=lambda zone: spot_price("m7i.large", zone))
+BETWEEN = Decimal(str((spot_price("m7i.large", CHEAP) + spot_price("m7i.large", DEAR)) / 2))
+
+
+def test_a_spot_pool_that_costs_more_than_the_limit_is_named_and_the_cheaper_one_is_used(build: Build) -> None:
+    world = build(settings(capacity={f"spot:m7i.large:{CHEAP}": 2}), LaunchPolicy(spot_max_price=BETWEEN))
+    outcome = world.fleet.launch(world.fleet.render(world.order(3, capacity_type=CapacityType.SPOT)))
+    assert [vm.zone for vm in outcome.vms] == [CHEAP] * 2
+    assert {(error.code, error.error_class, error.pool) for error in outcome.errors} == {
+        ("InsufficientInstanceCapacity", LaunchErrorClass.CAPACITY, f"spot:m7i.large:{CHEAP}"),
+        ("SpotMaxPriceTooLow", LaunchErrorClass.CAPACITY, f"spot:m7i.large:{DEAR}"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("capacity_type", "limit", "sent"),
+    [
+        (CapacityType.SPOT, Decimal("0.05"), {"0.05"}),
+        (CapacityType.SPOT, Decimal("1E+1"), {"10"}),  # EC2 takes digits only
+        (CapacityType.SPOT, None, {None}),
+        (CapacityType.ON_DEMAND, Decimal("0.05"), {None}),
+    ],
+)
+def test_a_price_limit_is_sent_with_spot_pools_only(
+    build: Build, capacity_type: CapacityType, limit: Decimal | None, sent: set[str | None]
+) -> None:
+    named = overrides(build(policy=LaunchPolicy(spot_max_price=limit)), capacity_type=capacity_type)
+    assert {one.get("MaxPrice") for one in named} == sent
+
+
 def overrides(world: World, **vm_class: object) -> list[dict[str, Any]]:
     request = json.loads(world.fleet.render(world.order(1, **vm_class)))
     named: list[dict[str, Any]] = request["LaunchTemplateConfigs"][0]["Overrides"]
@@ -224,6 +267,12 @@ def test_an_image_by_parameter_is_left_to_ec2_and_its_root_volume_goes_by_its_ow
     (mapping,) = named[0]["BlockDeviceMappings"]
     assert mapping["DeviceName"] == "/dev/sda1"
     assert (mapping["Ebs"]["VolumeSize"], mapping["Ebs"]["Encrypted"]) == (80, True)
+
+
+def test_the_root_volume_is_encrypted_with_the_operators_key(build: Build) -> None:
+    world = build(policy=LaunchPolicy(volume_key_arn="arn:aws:kms:eu-central-1:123456789012:key/ours"))
+    (mapping,) = overrides(world, root_device="/dev/xvda")[0]["BlockDeviceMappings"]
+    assert mapping["Ebs"]["KmsKeyId"] == "arn:aws:kms:eu-central-1:123456789012:key/ours"
 
 
 def test_two_subnets_of_one_zone_are_one_pool() -> None:

@@ -11,16 +11,17 @@ from agent_stack.domain.budgets import Budget
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import GiveUpError
-from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
+from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey, StackKey
 from agent_stack.domain.launching import Intent, LaunchError, LaunchErrorClass, LaunchOutcome
 from agent_stack.domain.lessons import learn
 from agent_stack.domain.runs import Run
+from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import CapacityType, CredentialHolder, Moment, Outcome
 from agent_stack.domain.vms import Vm
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
 from tests.contract.tables import AnyTables
 from tests.simulator.clock import EPOCH
-from tests.unit.values import a_letter, a_run, a_vm, job_id
+from tests.unit.values import a_job, a_letter, a_run, a_vm, job_id
 
 TIMED_OUT = Failure(kind=FailureKind.TIMEOUT, words="no agent after 300 s")
 
@@ -230,3 +231,38 @@ def test_each_job_is_told_each_reason_once(tables: AnyTables) -> None:
 def test_no_job_is_told_too_many_reasons(tables: AnyTables) -> None:
     notices_sent = [reason for reason in WaitReason if tables.ledger.claim_notices([waits(1, reason)])]
     assert len(notices_sent) == MAX_NOTICES_OF_A_JOB < len(WaitReason)
+
+
+def test_stack_keys_come_back_as_they_were_recorded_and_a_record_is_begun_once(tables: AnyTables) -> None:
+    assert tables.ledger.stack_keys() is None
+    begun = StackKeyRecord(prefix="ci", long=True)
+    tables.ledger.record_stack_keys(begun, only_if_new=True)
+    assert tables.ledger.stack_keys() == begun
+    kept = StackKeyRecord(prefix="ci", long=True, keys={QueueKey("linux.arm"): StackKey("ci-linux-arm-0123456789")})
+    tables.ledger.record_stack_keys(kept)
+    tables.ledger.record_stack_keys(begun, only_if_new=True)
+    assert tables.ledger.stack_keys() == kept
+
+
+def test_a_run_keeps_where_its_job_comes_from_and_since_when_it_waits_into_its_history(tables: AnyTables) -> None:
+    job = a_job(
+        runnable_at=EPOCH - timedelta(seconds=1),
+        pipeline_slug="app",
+        pipeline_id="0190d2f8-0000-4000-8000-000000000009",
+        build_number=1234,
+        build_branch="feature|x",
+    )
+    run = Run.of(job, class_name=ClassName("default"), now=EPOCH, failure_reason=None)
+    tables.ledger.record([run])
+    (stored,) = tables.ledger.active_runs()
+    assert stored == run
+    assert stored.waits_since == EPOCH - timedelta(seconds=1)
+    origin = stored.origin
+    assert (origin.pipeline_slug, origin.pipeline_id, origin.build_number, origin.build_branch) == (
+        "app",
+        job.pipeline_id,
+        1234,
+        "feature|x",
+    )
+    (ended,) = tables.ledger.end([stored.ended(Outcome.RELEASED, now=EPOCH)])
+    assert ended.origin == origin

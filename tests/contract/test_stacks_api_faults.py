@@ -151,11 +151,20 @@ def test_a_finish_that_surely_did_not_arrive_is_sent_again(stack: ExitStack) -> 
     assert desk.buildkite.job(job_id).stack_finish is not None
 
 
-def test_a_notification_is_sent_twice_at_most(desk: Desk) -> None:
+def test_a_notification_has_one_try(desk: Desk) -> None:
     (job_id,) = desk.reserved()
     desk.buildkite.faults.lose_answer(Operation.NOTIFY, times=10)
     assert set(desk.client.notify(QUEUE, [note(desk, job_id)])) == {job_id}
-    assert len(desk.buildkite.job(job_id).notifications) == 2
+    assert len(desk.buildkite.job(job_id).notifications) == 1
+
+
+def test_a_notification_that_is_throttled_waits_for_nothing(desk: Desk) -> None:
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.fail(Operation.NOTIFY, status=429, retry_after=60)
+    before = desk.clock.now()
+    assert set(desk.client.notify(QUEUE, [note(desk, job_id)])) == {job_id}
+    assert desk.clock.now() - before < timedelta(seconds=1)
+    assert desk.requests(Operation.NOTIFY) == 1
 
 
 def test_retry_after_is_waited_for(desk: Desk) -> None:

@@ -1,7 +1,4 @@
-"""The real client against a Buildkite that gives the answer that is harder for it wherever it may give either.
-
-What is marked as failing are faults of the client that are known and not fixed yet.
-"""
+"""The real client against a Buildkite that gives the answer that is harder for it wherever it may give either."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -10,17 +7,15 @@ from typing import Any
 
 import pytest
 
-from agent_stack.domain.errors import AgentStackError
-from agent_stack.domain.identifiers import JobId
+from agent_stack.adapters.stacks_api.client import REGISTERED_FOR_SURE
+from agent_stack.domain.classes import DEFAULT_QUEUE_ALIASES
+from agent_stack.domain.errors import AgentStackError, NotFoundError
+from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.domain.states import JobState
 from agent_stack.ports import Notification
 from tests.contract.stacks import LEASE, QUEUE, Desk, a_desk
 from tests.simulator.buildkite import Dialect, Operation, Settings, Step, TokenForm
 from tests.simulator.buildkite import JobState as Shown
-
-
-def fault(item: str, what: str) -> pytest.MarkDecorator:
-    return pytest.mark.xfail(strict=True, reason=f"issue 19.{item}: {what}")
 
 
 @pytest.fixture
@@ -38,7 +33,6 @@ both = pytest.mark.parametrize("served", list(Dialect))
 
 
 @both
-@fault("4", "a job without rules, listed as null, is not read")
 def test_a_job_without_rules_may_have_null_for_them(stack: ExitStack, served: Dialect) -> None:
     desk = desk_of(stack, served, null_lists=True)
     (job_id,) = desk.push(Step())
@@ -47,7 +41,6 @@ def test_a_job_without_rules_may_have_null_for_them(stack: ExitStack, served: Di
 
 
 @both
-@fault("4", "a job whose priority is null is not read")
 def test_a_job_without_a_priority_may_have_null_for_it(stack: ExitStack, served: Dialect) -> None:
     desk = desk_of(stack, served, null_priority=True)
     desk.push(Step())
@@ -56,7 +49,6 @@ def test_a_job_without_a_priority_may_have_null_for_it(stack: ExitStack, served:
 
 
 @both
-@fault("4", "an answer in which everything was reserved is not read")
 def test_an_answer_in_which_everything_was_reserved_may_have_null_for_the_rest(
     stack: ExitStack, served: Dialect
 ) -> None:
@@ -66,7 +58,6 @@ def test_an_answer_in_which_everything_was_reserved_may_have_null_for_the_rest(
     assert (set(answer.reserved), list(answer.errors)) == ({job_id}, [])
 
 
-@fault("4", "an answer in which every token was issued is not read")
 def test_an_answer_in_which_every_token_was_issued_may_have_null_for_the_rest(stack: ExitStack) -> None:
     desk = desk_of(stack, null_lists=True)
     (job_id,) = desk.push(Step())
@@ -89,7 +80,6 @@ def test_a_token_may_be_a_long_jwt_and_is_told_to_nobody(stack: ExitStack) -> No
     assert not [secret for secret in desk.buildkite.credentials() if secret in desk.said() + repr(answer)]
 
 
-@fault("4", "`passed` and `failed` are states of the future to the client")
 @pytest.mark.parametrize("exit_status", [0, 1])
 def test_an_ended_job_may_be_called_by_its_result(stack: ExitStack, exit_status: int) -> None:
     desk = desk_of(stack, ended_shows_result=True)
@@ -99,7 +89,6 @@ def test_an_ended_job_may_be_called_by_its_result(stack: ExitStack, exit_status:
     assert seen is not JobState.UNRECOGNISED
 
 
-@fault("4", "the platform's limit is a state of the future to the client")
 @pytest.mark.parametrize("held", [Shown.PLATFORM_LIMITED])
 def test_a_job_that_the_platform_limits_is_known_and_inert(stack: ExitStack, held: Shown) -> None:
     desk = desk_of(stack)
@@ -119,7 +108,6 @@ AT_THE_STACK: dict[str, Callable[[Desk, JobId], object]] = {
 """What has no job in its path: a 404 can only mean the stack."""
 
 
-@fault("4", "a 404 of a stack that was forgotten is told by its wording")
 @pytest.mark.parametrize("operation", AT_THE_STACK)
 def test_a_forgotten_stack_is_known_by_the_endpoint_and_not_by_the_wording(stack: ExitStack, operation: str) -> None:
     desk = desk_of(stack, not_found_says_what=False)
@@ -130,7 +118,6 @@ def test_a_forgotten_stack_is_known_by_the_endpoint_and_not_by_the_wording(stack
     assert len(desk.buildkite.stacks()) == 1
 
 
-@fault("4", "a 403 is taken for too many stacks wherever it comes from")
 def test_a_403_means_too_many_stacks_on_registration_only(stack: ExitStack) -> None:
     desk = desk_of(stack)
     desk.buildkite.faults.fail(Operation.GET_JOB_STATES, status=403, message="Forbidden")
@@ -139,14 +126,12 @@ def test_a_403_means_too_many_stacks_on_registration_only(stack: ExitStack) -> N
 
 
 @both
-@fault("4", "requests do not say that they accept JSON")
 def test_every_request_accepts_json(stack: ExitStack, served: Dialect) -> None:
     desk = desk_of(stack, served, requires_accept=True)
     desk.push(Step())
     assert len(desk.client.list_scheduled(QUEUE).jobs) == 1
 
 
-@fault("4", "notifications carry no timestamp")
 def test_notifications_of_one_request_stand_in_the_order_in_which_they_happened(stack: ExitStack) -> None:
     desk = desk_of(stack)
     (job_id,) = desk.reserved()
@@ -161,7 +146,6 @@ def test_notifications_of_one_request_stand_in_the_order_in_which_they_happened(
 
 
 @both
-@fault("4", "pipeline and build ids and the branch of a listed job are dropped")
 def test_a_listed_job_keeps_what_its_urls_and_costs_need(stack: ExitStack, served: Dialect) -> None:
     desk = desk_of(stack, served)
     build = desk.buildkite.create_build("app", steps=[Step()], branch="feature")
@@ -170,7 +154,6 @@ def test_a_listed_job_keeps_what_its_urls_and_costs_need(stack: ExitStack, serve
     assert {"app", build.pipeline_id, str(build.number), "feature"} <= kept
 
 
-@fault("1", "when a job became runnable is dropped")
 def test_a_listed_job_says_since_when_it_is_runnable_where_the_listing_does(stack: ExitStack) -> None:
     desk = desk_of(stack)
     desk.push(Step(runnable_after=timedelta(minutes=45)))
@@ -190,3 +173,62 @@ def test_jobs_of_a_deleted_build_are_left_out_of_states_for_ever(stack: ExitStac
         answer = desk.client.job_states(QUEUE, [job_id])
         assert (answer.states, answer.errors) == ({}, ())
         desk.clock.sleep(timedelta(days=1))
+
+
+def test_a_404_that_names_a_job_too_may_be_about_the_stack(stack: ExitStack) -> None:
+    desk = desk_of(stack, not_found_says_what=False)
+    (job_id,) = desk.push(Step())
+    desk.clock.sleep(REGISTERED_FOR_SURE)
+    desk.client.deregister(QUEUE)
+    assert desk.client.job_details(QUEUE, job_id).job_id == job_id
+    assert len(desk.buildkite.stacks()) == 1
+
+
+def test_a_404_about_a_job_soon_after_a_registration_costs_no_other(stack: ExitStack) -> None:
+    desk = desk_of(stack, not_found_says_what=False)
+    for _ in range(3):
+        with pytest.raises(NotFoundError):
+            desk.client.job_details(QUEUE, JobId("nobody"))
+    assert desk.requests(Operation.REGISTER_STACK) == 1
+
+
+def test_a_queue_that_is_gone_is_not_registered_with_every_request(stack: ExitStack) -> None:
+    desk = desk_of(stack)
+    desk.client.list_scheduled(QUEUE)
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=404, times=1_000)
+    desk.buildkite.faults.fail(Operation.REGISTER_STACK, status=404, times=1_000)
+    for _ in range(300):
+        desk.clock.sleep(timedelta(seconds=1))
+        with pytest.raises(NotFoundError):
+            desk.client.list_scheduled(QUEUE)
+    assert desk.requests(Operation.REGISTER_STACK) <= 1 + 300 / 5
+
+
+def test_a_time_that_buildkite_refuses_costs_no_notification_and_sends_none_twice(stack: ExitStack) -> None:
+    desk = desk_of(stack)
+    job_ids = desk.reserved(Step(), Step())
+    before_creation = desk.clock.now() - timedelta(days=1)
+    notes = [
+        Notification(job_id=job_ids[0], text="of a clock that is behind", at=before_creation),
+        Notification(job_id=job_ids[1], text="in time", at=desk.clock.now()),
+    ]
+    assert desk.client.notify(QUEUE, notes) == {}
+    assert [len(desk.buildkite.job(job_id).notifications) for job_id in job_ids] == [1, 1]
+
+
+def test_notifications_of_one_moment_keep_their_order(stack: ExitStack) -> None:
+    desk = desk_of(stack)
+    (job_id,) = desk.reserved()
+    desk.clock.sleep(timedelta(seconds=10))
+    notes = [Notification(job_id=job_id, text=text, at=desk.clock.now()) for text in ("first", "second", "third")]
+    desk.client.notify(QUEUE, notes)
+    assert [n.detail for n in desk.buildkite.job(job_id).notifications] == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("alias", sorted(DEFAULT_QUEUE_ALIASES))
+def test_the_default_queue_may_be_served_by_its_alias(stack: ExitStack, alias: str) -> None:
+    desk = a_desk(stack, queues=(QueueKey(alias),)).registered(QueueKey(alias))
+    (job_id,) = desk.push(Step())
+    (listed,) = desk.client.list_scheduled(QueueKey(alias)).jobs
+    assert listed.job_id == job_id
+    assert set(desk.client.reserve(QueueKey(alias), [job_id], LEASE).reserved) == {job_id}

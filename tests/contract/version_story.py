@@ -163,14 +163,16 @@ INTENTS = {
 
 # --- those who wait ---
 
-OLD_REASONS = tuple(reason for reason in WaitReason if reason is not WaitReason.REFUSED)
-"""Those that 0.1.0 knows. It passes over the jobs with any other reason, which costs them one notification."""
+SINCE = frozenset({WaitReason.NO_CLASS, WaitReason.REFUSED})
+"""Reasons that came after 0.1.0, which passes over them."""
+
+REASONS = tuple(reason for reason in WaitReason if reason not in SINCE)
 
 WAITING = WaitingList(
     at=BOUND,
     jobs=tuple(
         Waiting(job_id=job_id(200 + place), queue_key=OTHER, class_name=LARGE, reason=reason, words=f"{place}")
-        for place, reason in enumerate((*OLD_REASONS, *OLD_REASONS))
+        for place, reason in enumerate(REASONS * 2)
     ),
 )
 TOLD = (WAITING.jobs[0], replace(WAITING.jobs[1], job_id=WAITING.jobs[0].job_id))

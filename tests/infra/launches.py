@@ -14,6 +14,7 @@ from agent_stack.adapters.ec2.requests import LaunchTemplate, create_fleet
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.identifiers import ClassName, IntentId
 from agent_stack.domain.launching import LaunchOrder
+from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.states import CapacityType
 from tests.infra.stacks import OWN_NETWORK
 from tests.simulator.deployment import ACCOUNT, Resolved
@@ -107,6 +108,7 @@ class Launch:
             deployment=self._data("Deployment"),
             template=LaunchTemplate(template_id=self._data("LaunchTemplateId"), version="1"),
             subnets_by_zone={"eu-central-1a": "subnet-0123456789abcdef0"},
+            policy=LaunchPolicy(),
         )
         return dict(json.loads(text))
 

@@ -11,6 +11,7 @@ from cfnlint.config import ManualArgs
 from cfnlint.decode.cfn_yaml import loads
 
 from agent_stack.adapters.artefact import shipped_program
+from agent_stack.lease_loop import RESERVE
 from agent_stack.settings import Settings
 from infra import user_data
 from infra.user_data import (
@@ -25,6 +26,7 @@ from infra.user_data import (
     unpacked,
 )
 from tests.simulator.deployment import translated_template
+from tests.simulator.lambda_host import ANYWHERE
 
 REGION = "eu-central-1"
 SHELL = {"BASH_REMATCH", "BASH_SOURCE", "PATH", "RANDOM", "TMPDIR"}
@@ -118,7 +120,9 @@ def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) 
 def test_the_boot_program_is_one_file_without_what_only_its_readers_need() -> None:
     program = first_stage() + second_stage()
     sourced = re.findall(r"^\s*source (.*)", program, re.MULTILINE)
-    assert sourced == ['"$RUN/program.sh"', '"${BASH_SOURCE%/*}/environment.operator"'], "the rest; and the operator's"
+    rest, *operators = sourced
+    assert rest == '"$RUN/program.sh"'
+    assert operators == ['"${BASH_SOURCE%/*}/environment.operator"', '"${BASH_SOURCE%/*}/pre-exit.operator"']
     assert not re.search(r"^\s*#[^!]", program, re.MULTILINE)
     assert "@hooks" not in program
 
@@ -164,8 +168,24 @@ def test_instances_news_reach_the_tracker_in_batches_only() -> None:
     assert mapping["MaximumBatchingWindowInSeconds"] >= 1
     (target,) = resources()["InstanceChanges"]["Properties"]["Targets"]
     assert target["Arn"] == {"Fn::GetAtt": ["Wakes", "Arn"]}
-    timeout = resources()["TrackerFunction"]["Properties"]["Timeout"]
-    assert resources()["Wakes"]["Properties"]["VisibilityTimeout"] >= timeout
+
+
+@pytest.mark.parametrize("function", ["DispatcherFunction", "TrackerFunction"])
+def test_an_invocation_outlasts_the_longest_way_to_the_next_one(function: str) -> None:
+    """A schedule fires anywhere in its minute. What is kept free at the end is no time for cycles."""
+    apart = 60 + ANYWHERE[1] - ANYWHERE[0]
+    work = resources()[function]["Properties"]["Timeout"] - RESERVE.total_seconds()
+    assert work >= apart + 10, "a cold start and a handover take seconds"
+
+
+@pytest.mark.parametrize("mapping", ["DispatcherWakes", "TrackerWakes"])
+def test_a_wake_up_is_not_delivered_again_while_its_invocation_may_run(mapping: str) -> None:
+    """Lambda refuses a queue with a shorter visibility time-out than its function's."""
+    made = resources()
+    properties = made[mapping]["Properties"]
+    queue, function = properties["EventSourceArn"]["Fn::GetAtt"][0], properties["FunctionName"]["Ref"]
+    window = properties.get("MaximumBatchingWindowInSeconds", 0)
+    assert made[queue]["Properties"]["VisibilityTimeout"] >= made[function]["Properties"]["Timeout"] + window
 
 
 def depends_on(name: str, made: dict[str, Any]) -> set[str]:

@@ -27,11 +27,20 @@ CLASSES = """
 """
 
 
-def world(jitter_seconds: tuple[float, float] = ANYWHERE, **ec2: Any) -> Simulation:  # noqa: ANN401  (EC2's settings)
+def world(
+    jitter_seconds: tuple[float, float] = ANYWHERE,
+    spot_max_price: str = "",
+    **ec2: Any,  # noqa: ANN401  (EC2's settings)
+) -> Simulation:
     simulation = Simulation(
         seed=1,
         nature=Nature(ec2=plain_ec2(**{"subnets": ZONES, **ec2}), jitter_seconds=jitter_seconds),
-        settings={**QUICK, "SUBNET_IDS": ",".join(ZONES), "MAX_INSTANCES": "20"},
+        settings={
+            **QUICK,
+            "SUBNET_IDS": ",".join(ZONES),
+            "MAX_INSTANCES": "20",
+            "SPOT_MAX_PRICE": spot_max_price,
+        },
         classes=CLASSES,
     )
     simulation.run(2)
@@ -83,6 +92,26 @@ def test_spot_dry_everywhere_and_no_fallback_ends_with_ec2s_words() -> None:
     (detail,) = {job.stack_finish.detail for job in simulation.buildkite.jobs() if job.stack_finish}
     assert "InsufficientInstanceCapacity" in detail
     assert len(fleets(simulation)) <= 3
+
+
+def test_spot_above_the_operators_price_falls_back_to_on_demand_where_the_class_allows_it() -> None:
+    simulation = world(spot_max_price="0.002")
+    push(simulation, 3, "spot")
+    simulation.run(60)
+    assert ends(simulation) == {"finished 0": 3}
+    assert {i.capacity_type for i in simulation.ec2.instances()} == {"on-demand"}
+    push(simulation, 2, "spot")
+    simulation.run(40)
+    assert len(fleets(simulation)) == 3  # no further request for spot while its pools are unavailable
+
+
+def test_spot_above_the_operators_price_and_no_fallback_ends_with_ec2s_words() -> None:
+    simulation = world(spot_max_price="0.002")
+    push(simulation, 1, "spot-only")
+    simulation.run(200)
+    assert ends(simulation) == {"finished by the stack": 1}
+    (detail,) = {job.stack_finish.detail for job in simulation.buildkite.jobs() if job.stack_finish}
+    assert "SpotMaxPriceTooLow" in detail
 
 
 def test_jobs_that_choose_a_type_get_it_one_request_for_each_choice() -> None:

@@ -1,11 +1,14 @@
 """What a person reads on the build page, in whole worlds: why a job waits, what became of its VM, and why it ended."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 from agent_stack.domain.classes import base_name
+from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.states import Moment
-from tests.simulator.buildkite import Step
+from tests.simulator.buildkite import JobState, Operation, Step
 from tests.simulator.cloud import Subnet
 from tests.simulator.simulation.invariants import TOLD_AT_MOST
 from tests.simulator.simulation.machine import Temper
@@ -98,7 +101,9 @@ def test_a_job_that_loses_spot_twice_gets_on_demand_and_reads_about_it() -> None
 
 
 def test_vms_that_never_say_a_word_are_finished_with_the_end_of_their_console() -> None:
-    simulation = world(temper=Temper(hangs=1.0))
+    simulation = world(
+        temper=Temper(hangs=1.0), settings={"UNASSIGNED_TIMEOUT_SECONDS": "600", "SWEEP_GRACE_SECONDS": "600"}
+    )
     (job,) = push(simulation, "default")
     simulation.run(400)
     ended = simulation.buildkite.job(job).stack_finish
@@ -122,3 +127,36 @@ def test_a_run_that_ends_well_has_its_whole_time_line_in_order() -> None:
     order = [run.timeline[moment] for moment in Moment if moment is not Moment.LAUNCHED]
     assert order == sorted(order)
     assert abs(run.timeline[Moment.LAUNCHED] - run.timeline[Moment.BOUND]) < timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_build_pages_that_take_no_notification_delay_no_termination(slow: bool) -> None:  # noqa: FBT001  (drawn)
+    """For a minute the endpoint answers 429, or does not answer in time."""
+    simulation = world(
+        temper=Temper(hangs=1.0), settings={"UNASSIGNED_TIMEOUT_SECONDS": "600", "SWEEP_GRACE_SECONDS": "600"}
+    )
+    simulation.run(5)
+    for _ in range(200):
+        if slow:
+            simulation.buildkite.faults.delay_answer(Operation.NOTIFY, seconds=30)
+        else:
+            simulation.buildkite.faults.fail(Operation.NOTIFY, status=429, retry_after=60)
+    jobs = push(simulation, "default", "default", "default")
+    while not all(run.binding for run in simulation.store.runs.values()) or not simulation.store.runs:
+        simulation.run(1)
+    simulation.run(65)  # the tracker works, whenever in its minute it is invoked
+    cancelled_at: dict[str, datetime] = {}
+    ended: dict[str, datetime] = {}
+    for job_id in jobs:
+        simulation.run(3)
+        binding = simulation.store.runs[JobId(job_id)].binding
+        assert binding is not None
+        simulation.buildkite.cancel_job(job_id)
+        assert simulation.buildkite.job(job_id).state is JobState.CANCELED
+        cancelled_at[binding.instance_id] = simulation.kernel.now()
+    simulation.run(10)
+    for call in simulation.ec2.calls():
+        if call.action == "TerminateInstances":
+            ended |= dict.fromkeys(call.request["InstanceIds"], call.at)
+    waits = [ended[instance_id] - at for instance_id, at in cancelled_at.items()]
+    assert max(waits) <= timedelta(seconds=5)

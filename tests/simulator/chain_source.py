@@ -16,7 +16,7 @@ class _TakenOut(ast.NodeTransformer):
         self.found = 0
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
-        """`progress = NotifyProgress(…)`: the name stands for the stage."""
+        """`notices = RememberNotices(…)`: the name stands for the stage."""
         if isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
             self._names = self._names | {name} if self._makes(node.value) else self._names - {name}

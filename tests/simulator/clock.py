@@ -15,6 +15,10 @@ class VirtualClock:
         """See the port."""
         return self._now
 
+    def monotonic(self) -> timedelta:
+        """See the port."""
+        return self._now - EPOCH
+
     def sleep(self, duration: timedelta) -> None:
         """See the port."""
         self._now += max(timedelta(), duration)

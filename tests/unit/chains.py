@@ -13,7 +13,9 @@ def step_modules() -> list[str]:
     """Such as `dispatcher.admit`, in order, the dispatcher's first."""
     nothing: Any = SimpleNamespace()
     ports = Ports(**dict.fromkeys(Ports.__dataclass_fields__, nothing))
-    options = DispatcherOptions(queues=(), identity=nothing, read_job_environment=True, program_sha256="")
+    options = DispatcherOptions(
+        queues=(), stack_key_names=nothing, identity=nothing, read_job_environment=True, program_sha256=""
+    )
     steps = (
         *dispatcher_steps(ports, a_policy(), options, in_flight_of(ports)),
         *tracker_steps(ports, a_policy(), job_tokens=True),

@@ -6,7 +6,6 @@ import pytest
 from pydantic import TypeAdapter
 
 from agent_stack.domain.errors import ConfigurationError
-from agent_stack.domain.policy import Policy
 from agent_stack.settings import Settings
 from tests.unit.values import an_environment
 
@@ -19,10 +18,14 @@ def test_the_templates_defaults_are_good() -> None:
 
 def test_each_decision_is_the_setting_of_its_name_and_type() -> None:
     changed = {"MAX_VCPUS": "64", "INSTANCE_BURST": "7", "UNMATCHED_JOBS": "fail", "OBSERVE_ONLY": "true"}
-    policy = Settings.from_environment(an_environment(**changed)).policy
+    changed["VOLUME_KEY_ARN"] = "arn:aws:kms:key"
+    settings = Settings.from_environment(an_environment(**changed))
+    policy = settings.policy
     assert (policy.max_vcpus, policy.instance_budget.burst, policy.observe_only) == (64, 7, True)
-    for name, kind in get_type_hints(Policy).items():
-        TypeAdapter(kind).validate_python(getattr(policy, name), strict=True)
+    assert settings.launch_policy.volume_key_arn == "arn:aws:kms:key"
+    for decided in (policy, settings.launch_policy):
+        for name, kind in get_type_hints(type(decided)).items():
+            TypeAdapter(kind).validate_python(getattr(decided, name), strict=True)
     assert Settings.from_environment(an_environment(MAX_VCPUS="0")).policy.max_vcpus is None
 
 
@@ -51,6 +54,10 @@ def test_each_queue_has_a_stack_key_of_its_own() -> None:
         ("AGENT_TAGS", "docker", "AgentTags"),
         ("LAUNCH_ENABLED", "perhaps", "LaunchEnabled"),
         ("BUILDKITE_DIALECT", "klingon", "BuildkiteDialect"),
+        ("SPOT_MAX_PRICE", "cheap", "SpotMaxPrice"),
+        ("SPOT_MAX_PRICE", "0.001", "SpotMaxPrice"),
+        ("SPOT_MAX_PRICE", "inf", "SpotMaxPrice"),
+        ("SPOT_MAX_PRICE", "-1", "SpotMaxPrice"),
     ],
 )
 def test_a_wrong_setting_is_named_as_the_template_names_it(variable: str, value: str, parameter: str) -> None:
@@ -68,6 +75,7 @@ def test_a_wrong_setting_is_named_as_the_template_names_it(variable: str, value:
         ({"QUEUES": "a.b,a-b"}, "whose stack keys are the same"),
         ({"SWEEP_GRACE_SECONDS": "100"}, "SweepGraceSeconds"),
         ({"BUILDKITE_DIALECT": "preview"}, "set AgentCredential to agent-token"),
+        ({"SPOT_MAX_PRICE": "0.0005"}, "SpotMaxPrice='0.0005': EC2 accepts a spot price above 0.001 USD"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(changes: dict[str, str], said: str) -> None:

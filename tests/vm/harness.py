@@ -115,12 +115,12 @@ class Aws(AwsServer):
         self.front.close()
         super().close()
 
-    def publish(self, packed: bytes | None = None) -> None:
+    def publish(self, packed: bytes | None = None, *, sha256: str | None = None) -> None:
         """Put the boot program's second stage into the mailbox table, as the dispatcher does; or else these bytes."""
         self.dynamodb.put_item(
             TableName=self.deployed.mailbox_table,
             Item={
-                "instance_arn": {"S": f"program#{program_sha256()}"},
+                "instance_arn": {"S": f"program#{sha256 or program_sha256()}"},
                 "program": {"B": packed or gzip.compress(second_stage().encode())},
             },
         )

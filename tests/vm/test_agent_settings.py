@@ -86,7 +86,7 @@ def test_the_images_configuration_file_is_read_only_where_the_operator_says_so(h
     """A queue in it, beside our tags, is fatal."""
     job_id, token = harness.reserve("echo ok")
     harness.fill("i-1006", job_id, token)
-    files: dict[str, str | Path] = {"etc/buildkite-agent/buildkite-agent.cfg": 'queue="x"\n'}
+    files: dict[str, str | Path] = {"home/.buildkite-agent/buildkite-agent.cfg": 'queue="x"\n'}
     vm = harness.boot("i-1006", files=files, header={"AGENT_CONFIG_FILE": policy})
     harness.ended(vm)
     if policy == "ignored":

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 import pytest
 
@@ -24,8 +25,9 @@ def test_a_job_has_its_grace_when_ec2_takes_the_vm_and_its_log_arrives(harness: 
     wait_for(lambda: "started" in harness.output(job_id))
     harness.interrupt("i-0701")
     harness.ended(vm)
-    assert harness.output(job_id).endswith("saved\n")
+    assert "saved\n" in harness.output(job_id)
     assert harness.buildkite.job(job_id).signal_reason == "agent_stop"
+    assert "EC2 takes this VM back (spot interruption)" in harness.buildkite.job(job_id).log
     steps = harness.steps(vm)
     stop = next(number for number, step in enumerate(steps) if step.startswith("systemctl kill"))
     assert stop < steps.index("dynamodb:UpdateItem spot_notice")
@@ -39,7 +41,10 @@ def test_a_job_that_does_not_end_is_killed_after_its_grace_and_its_log_arrives(
     harness.fill("i-0702", job_id, token)
     vm = harness.boot("i-0702", header={"JOB_GRACE_SECONDS": "2"}, environment={"AGENT_STUB_VERSION": version})
     wait_for(lambda: "started" in harness.output(job_id))
+    began = time.monotonic()
     harness.interrupt("i-0702")
+    wait_for(lambda: harness.buildkite.job(job_id).state == "finished")
+    assert time.monotonic() - began < 9, "the agents' own grace is longer than that"
     harness.ended(vm)
     job = harness.buildkite.job(job_id)
     assert (job.state, harness.output(job_id)) == ("finished", "started\n")
@@ -53,6 +58,7 @@ def test_a_lifetime_that_is_over_and_a_reboot_give_the_grace_too(harness: VmHarn
     harness.ended(vm)
     assert harness.output(job_id).startswith("started\n")
     assert harness.output(job_id).endswith("saved\n")
+    assert "spot interruption" not in harness.buildkite.job(job_id).log
     assert harness.mail("i-0703")["stage"] == "agent_exited"
 
 

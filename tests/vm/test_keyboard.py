@@ -1,17 +1,22 @@
 """Nothing waits for a keyboard, and what the job has set already is added to."""
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.simulator.buildkite import Step
-from tests.vm.harness import VmHarness
+from tests.vm.harness import VmHarness, wait_for
 from tests.vm.test_private_work import keep, yard_key
 
 pytestmark = pytest.mark.e2e
 
-ASKS = "#!/bin/bash\n[[ $1 != -l ]] || exit 2\nread -r answer </dev/tty || exit 1\n"
+ASKS = """#!/bin/bash
+[[ $1 != -l ]] || exit 2
+if : 2>/dev/null </dev/tty; then echo "$0" >>"$LOCAL_VM_ROOT/could-ask"; fi
+read -r answer </dev/tty || exit 1
+"""
 KEY = {"GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key"}
 
 
@@ -56,6 +61,7 @@ def test_a_program_of_our_hook_that_asks_gets_no_answer_and_the_job_goes_on(harn
     harness.ended(vm)
     assert harness.output(job_id) == "went on\n"
     assert "could not be loaded" in harness.buildkite.job(job_id).log
+    assert not (vm.directory / "could-ask").exists(), "there was a terminal"
 
 
 def test_a_program_of_the_boot_program_that_hangs_is_ended(harness: VmHarness, tmp_path: Path) -> None:
@@ -85,19 +91,22 @@ def test_the_jobs_git_settings_are_added_to(harness: VmHarness) -> None:
     assert harness.output(job_id) == "of the job\npassword=s3cr3t\n"
 
 
-def test_the_jobs_ssh_command_and_agent_stay(harness: VmHarness, tmp_path: Path) -> None:
+def test_the_jobs_ssh_command_stays_and_its_ssh_agent_gets_the_key_too(harness: VmHarness, tmp_path: Path) -> None:
     keep(harness, "/private/default/ssh-key", yard_key(tmp_path / "none"))
-    hook = 'eval "$(ssh-agent -s)" >/dev/null; export THEIRS=$SSH_AUTH_SOCK\n'
-    job_id, token = harness.reserve(
-        Step(
-            command='echo "$GIT_SSH_COMMAND"; ssh-add -l | cut -d" " -f3; kill $SSH_AGENT_PID',
-            env={"GIT_SSH_COMMAND": "ssh -v", "BUILDKITE_SKIP_CHECKOUT": "true"},
-        )
-    )
-    harness.fill("i-0806", job_id, token)
-    vm = harness.boot("i-0806", header=KEY, files={"etc/buildkite-agent/hooks/environment": hook})
-    harness.ended(vm)
-    assert harness.output(job_id).startswith("ssh -v\n")
+    with tempfile.TemporaryDirectory(prefix="s-") as short:  # a socket's path may have 108 characters
+        theirs = Path(short) / "agent"
+        with subprocess.Popen(["ssh-agent", "-D", "-a", theirs], stdout=subprocess.DEVNULL) as agent:
+            wait_for(theirs.exists)
+            environment = {"GIT_SSH_COMMAND": "ssh -v", "SSH_AUTH_SOCK": str(theirs), "BUILDKITE_SKIP_CHECKOUT": "true"}
+            command = 'echo "$GIT_SSH_COMMAND"; echo "$SSH_AUTH_SOCK"; ssh-add -l | cut -d" " -f3'
+            job_id, token = harness.reserve(Step(command=command, env=environment))
+            harness.fill("i-0806", job_id, token)
+            vm = harness.boot("i-0806", header=KEY)
+            harness.ended(vm)
+            agent.terminate()
+    ssh, socket, key = harness.output(job_id).splitlines()
+    assert ssh.startswith("ssh -v"), "version 4 of the agent adds to it, too"
+    assert (socket, key) == (str(theirs), "of-the-tests")
 
 
 @pytest.mark.parametrize("theirs", ["file", "directory", "none"])

@@ -13,7 +13,7 @@ from infra.user_data import VM
 from tests.simulator.iam.front import Refusal
 from tests.vm.harness import VmHarness
 from tests.vm.herd import Bucket, failed_boots
-from tests.vm.test_private_work import SHIMS, keep
+from tests.vm.test_private_work import SHIMS, keep, yard_key
 
 pytestmark = pytest.mark.e2e
 
@@ -31,22 +31,18 @@ def test_a_call_for_each_parameter_and_a_short_window_would_fail_many() -> None:
     assert failed_boots(vms=1000, calls_each=3, window=20, store=Bucket(calls_a_second=40)) > 100
 
 
-def test_all_parameters_are_read_by_one_call(harness: VmHarness) -> None:
-    for name in ("git-credentials", "environment", "signing-key"):
-        keep(
-            harness,
-            f"/private/{name}",
-            {"environment": "A=b\n", "signing-key": '{"keys": []}'}.get(name, "https://x:y@z"),
-        )
-    job_id, token = harness.reserve("true")
+def test_all_parameters_are_read_by_one_call(harness: VmHarness, tmp_path: Path) -> None:
+    key = yard_key(tmp_path / "none")
+    for name, stored in (("git-credentials", "https://x:y@z"), ("environment", "A=b\n"), ("default/ssh-key", key)):
+        keep(harness, f"/private/{name}", stored)
+    job_id, token = harness.reserve("ssh-agent -k >/dev/null")
     harness.fill("i-1101", job_id, token)
     header = {
         "GIT_CREDENTIALS_PARAMETER": "/private/git-credentials",
         "JOB_ENVIRONMENT_PARAMETER": "/private/environment",
-        "SIGNING_KEY_PARAMETER": "/private/signing-key",
+        "GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key",
     }
     vm = harness.boot("i-1101", header=header)
-    harness.aws.front.refusals.extend([])
     harness.ended(vm)
     assert sum(step.startswith("ssm:") for step in harness.steps(vm)) == 1
     assert harness.buildkite.job(job_id).state == "finished"

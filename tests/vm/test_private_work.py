@@ -151,7 +151,7 @@ exit 3
     vm = harness.boot("i-0205", agent=None, files={"bin/buildkite-agent": probe}, header=header)
     harness.ended(vm)
     said = (vm.directory / "var/lib/agent-stack/agent.log").read_text().splitlines()
-    assert said == ['a "quoted" \\ value=, too', "environment", "environment.operator", "pre-command"]
+    assert said == ['a "quoted" \\ value=, too', "environment", "environment.operator", "pre-command", "pre-exit"]
 
 
 def test_keys_are_read_for_the_jobs_queue_and_end_with_the_agent(harness: VmHarness) -> None:
@@ -175,7 +175,7 @@ source "$BUILDKITE_HOOKS_PATH/environment"
 ssh-add -l | cut -d' ' -f3
 ls "$AGENT_STACK_PRIVATE"
 printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill | grep password
-cat "$BUILDKITE_AGENT_VERIFICATION_JWKS_FILE" "$BUILDKITE_AGENT_SIGNING_JWKS_FILE"
+for file in "$BUILDKITE_AGENT_VERIFICATION_JWKS_FILE" "$BUILDKITE_AGENT_SIGNING_JWKS_FILE"; do cat "$file"; echo; done
 grep -c auth "$DOCKER_CONFIG/config.json"
 echo "$BUILDKITE_ARTIFACT_UPLOAD_DESTINATION"
 echo "$BUILDKITE_GIT_CLONE_FLAGS, $OTHER"
@@ -200,7 +200,7 @@ exit 3
         "--depth=1, x y",
     ]
     left = "".join(path.read_text(errors="replace") for path in vm.directory.rglob("*") if path.is_file())
-    assert "PRIVATE KEY" not in left
+    assert key.splitlines()[1] not in left
     assert "x-token" not in left
 
 
@@ -222,10 +222,18 @@ def yard_key(path: Path) -> str:
 
 def test_a_parameter_that_is_not_there_is_named(harness: VmHarness) -> None:
     job_id, token = harness.reserve("true")
-    harness.fill("i-0207", job_id, token)
-    vm = harness.boot("i-0207", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/missing"})
+    harness.fill("i-0207", job_id, token, queue_key="other")
+    vm = harness.boot("i-0207", header={"GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key"})
     harness.ended(vm)
-    assert "parameter /private/default/missing cannot be read: it is not there" in harness.mail("i-0207")["detail"]
+    assert "parameter /private/other/ssh-key cannot be read: it is not there" in harness.mail("i-0207")["detail"]
+
+
+def test_a_parameter_that_the_role_may_not_read_is_named(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0216", job_id, token)
+    vm = harness.boot("i-0216", header={"JOB_ENVIRONMENT_PARAMETER": "/somebody/elses"})
+    harness.ended(vm)
+    assert "parameter /somebody/elses cannot be read: AccessDeniedException" in harness.mail("i-0216")["detail"]
 
 
 def test_logs_go_to_cloudwatch_without_the_credential(harness: VmHarness) -> None:

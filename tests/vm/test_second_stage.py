@@ -1,6 +1,7 @@
 """The second stage of the boot program: read by its hash, and nothing else is ever run."""
 
 import gzip
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,23 @@ def test_a_program_is_asked_for_before_there_is_a_job(harness: VmHarness) -> Non
     harness.fill("i-0605", job_id, token)
     harness.ended(vm)
     assert harness.steps(vm).count(PROGRAM) == 1
+
+
+def test_each_vm_runs_exactly_the_program_that_its_user_data_names(harness: VmHarness) -> None:
+    """A replayed launch, an older template version and a rollback: each user data has its hash."""
+    older = f"{second_stage()}: 'of an older version'\n"
+    sha256 = hashlib.sha256(older.encode()).hexdigest()
+    harness.aws.publish(gzip.compress(older.encode()), sha256=sha256)
+    for instance_id, header, text in (
+        ("i-0606", {"PROGRAM_SHA256": sha256}, older),
+        ("i-0607", {}, second_stage()),
+    ):
+        job_id, token = harness.reserve("true")
+        harness.fill(instance_id, job_id, token)
+        vm = harness.boot(instance_id, header=header)
+        harness.ended(vm)
+        assert (vm.directory / "run/agent-stack/program.sh").read_text() == text
+        assert harness.buildkite.job(job_id).state == "finished"
 
 
 def test_a_job_with_the_vms_role_cannot_change_a_program(harness: VmHarness) -> None:

@@ -21,6 +21,10 @@ class SystemClock:
         """See the port."""
         return datetime.now(UTC)
 
+    def monotonic(self) -> timedelta:
+        """See the port."""
+        return timedelta(seconds=time.monotonic())
+
     def sleep(self, duration: timedelta) -> None:
         """See the port."""
         time.sleep(max(0.0, duration.total_seconds()))
@@ -50,15 +54,15 @@ class InvocationDeadline:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._ends_at = clock.now()
+        self._ends_at = clock.monotonic()
 
     def begin(self, remaining: timedelta) -> None:
         """An invocation begins that may take that long."""
-        self._ends_at = self._clock.now() + remaining
+        self._ends_at = self._clock.monotonic() + remaining
 
     def left(self) -> timedelta:
         """See the port."""
-        return max(timedelta(), self._ends_at - self._clock.now())
+        return max(timedelta(), self._ends_at - self._clock.monotonic())
 
 
 class Threads:

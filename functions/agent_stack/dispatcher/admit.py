@@ -19,7 +19,7 @@ from agent_stack.domain.identifiers import ClassName, JobId
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import Policy, UnmatchedJobs
 from agent_stack.domain.quota_room import Applicant, QuotaRoom
-from agent_stack.domain.waiting import MAX_LISTED, Waiting, WaitReason, waits
+from agent_stack.domain.waiting import MAX_LISTED, PATIENCE, Waiting, WaitReason, unmatched_window, waits
 from agent_stack.ports import Telemetry
 
 
@@ -36,13 +36,13 @@ class Admit:
     _ignored: frozenset[JobId] = field(default=frozenset(), init=False)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Fills `vm_listing`, `fitting`, `admitted`, `refused` and `waiting`."""
+        """Fills `vm_listing`, `fitting`, `admitted`, `refused`, `waiting` and what is unmatched."""
         if cycle.book is None:
             raise BugError("admit needs the classes; resume reads them")
         candidates: list[tuple[Job, ClassName]] = []
         refused: list[tuple[Job, str]] = []
-        ignored: set[JobId] = set()
-        for job in sorted(cycle.listed, key=lambda job: (-job.priority, job.scheduled_at, job.job_id)):
+        unmatched: list[tuple[Job, Unmatched]] = []
+        for job in sorted(cycle.listed, key=_in_line):
             if job.queue_key in cycle.paused:
                 continue
             match = cycle.book.match(job.rules, job.queue_key)
@@ -51,10 +51,10 @@ class Admit:
             elif self._refuses(job, cycle):
                 refused.append((job, match.reason))
             else:
-                ignored.add(job.job_id)
+                unmatched.append((job, match))
                 if job.job_id not in self._ignored:  # logged once, because every cycle lists the job again
                     self.telemetry.info("job_ignored", job_id=job.job_id, reason=match.reason)
-        self._ignored = frozenset(ignored)
+        self._ignored = frozenset(job.job_id for job, _ in unmatched)
         if self.policy.launch_enabled:
             admitted, waiting = self._cut(candidates, cycle, cycle.book)
         else:
@@ -68,6 +68,8 @@ class Admit:
             admitted=tuple(admitted),
             refused=tuple(refused),
             waiting=tuple(waiting),
+            unmatched=tuple(unmatched_window(unmatched, cycle.now)),
+            unmatched_jobs=sum(cycle.now - job.waits_since >= PATIENCE for job, _ in unmatched) + len(refused),
         )
 
     def _refuses(self, job: Job, cycle: DispatcherCycle) -> bool:
@@ -122,6 +124,11 @@ class Admit:
             for name, job in first.items()
             if (vm_class := book.find(name)) is not None
         ]
+
+
+def _in_line(job: Job) -> tuple[int, datetime]:
+    """The order of jobs. Jobs of one build are equally old, so the sort, which is stable, keeps the listing's order."""
+    return (-job.priority, job.scheduled_at)
 
 
 def _launches_disabled(candidates: list[tuple[Job, ClassName]], now: datetime) -> list[Waiting]:

@@ -4,14 +4,14 @@ Run and mailbox change in one transaction, on the condition that the run has no 
 this condition prevents two runs on one VM, and one run on two VMs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.token_supply import TokenSupply
-from agent_stack.domain.classes import base_name
-from agent_stack.domain.errors import BugError
-from agent_stack.domain.identifiers import ClassName, JobId
+from agent_stack.domain.classes import base_name, is_default_alias
+from agent_stack.domain.errors import AgentStackError, BugError
+from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
 from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
@@ -58,7 +58,7 @@ class Bind:
             for run, vm in pairs
             if run.job_id in credentials
         ]
-        bound = tuple(self.ledger.bind(assignments))
+        bound = self._write(assignments)
         for run in bound:
             self.telemetry.info(
                 "job_bound",
@@ -69,6 +69,14 @@ class Bind:
         if len(bound) < len(pairs):
             self.telemetry.warning("jobs_not_bound", count=len(pairs) - len(bound))
         return replace(cycle, bound=bound)
+
+    def _write(self, assignments: Sequence[tuple[Run, Assignment]]) -> tuple[Run, ...]:
+        """The runs that were bound. After a failure the next cycle reads from the ledger which ones were."""
+        try:
+            return tuple(self.ledger.bind(assignments))
+        except AgentStackError as error:
+            self.telemetry.error("runs_not_written", count=len(assignments), error=str(error))
+            return ()
 
     def _pairs(self, cycle: DispatcherCycle) -> list[tuple[Run, Vm]]:
         vms: dict[ClassName, list[Vm]] = {
@@ -98,7 +106,7 @@ class Bind:
         return Assignment(
             instance_arn=vm.arn,
             job_id=run.job_id,
-            queue_key=run.queue_key,
+            queue_key=QueueKey("") if is_default_alias(run.queue_key) else run.queue_key,
             endpoint=self.identity.endpoint,
             agent_name=f"{self.identity.deployment}-{vm.instance_id}",
             agent_tags=(

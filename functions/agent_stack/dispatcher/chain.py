@@ -32,7 +32,9 @@ from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.stack_keys import StackKeyNames
 from agent_stack.ports import Ports
+from agent_stack.stack_keys import StackKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class DispatcherOptions:
     """The settings that the chain needs in addition to the policy."""
 
     queues: tuple[Queue, ...]
+    stack_key_names: StackKeyNames
     identity: AgentIdentity
     read_job_environment: bool
     program_sha256: str
@@ -56,8 +59,15 @@ def dispatcher_steps(
     vcpus = VcpuCache(instance_types=ports.instance_types, workers=ports.workers, telemetry=telemetry)
     quotas = QuotaWatch(fleet=fleet, in_flight=in_flight, vcpus=vcpus, workers=ports.workers, telemetry=telemetry)
     prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
+    environments = ReadJobEnvironment(stacks=stacks, workers=ports.workers, telemetry=telemetry)
     observing: tuple[DispatcherStep, ...] = (
-        Register(stacks=stacks, queues=options.queues, telemetry=telemetry),
+        Register(
+            stacks=stacks,
+            queues=options.queues,
+            stack_keys=StackKeys(names=options.stack_key_names, ledger=ledger),
+            ledger=ledger,
+            telemetry=telemetry,
+        ),
         Recover(
             ledger=ledger,
             fleet=fleet,
@@ -70,7 +80,7 @@ def dispatcher_steps(
             telemetry=telemetry,
         ),
         Poll(stacks=stacks, queues=options.queues, policy=policy, telemetry=telemetry),
-        *((ReadJobEnvironment(stacks=stacks, telemetry=telemetry),) if options.read_job_environment else ()),
+        *((environments,) if options.read_job_environment else ()),
         Admit(capacity=capacity, prefetch=prefetch, quotas=quotas, vcpus=vcpus, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (
@@ -86,6 +96,7 @@ def dispatcher_steps(
             answers=LaunchAnswers(fleet=fleet, in_flight=in_flight, vcpus=vcpus, ids=ports.ids, telemetry=telemetry),
             deadline=LaunchDeadline(ledger=ledger, vcpus=vcpus, policy=policy, telemetry=telemetry),
             quotas=quotas,
+            vcpus=vcpus,
             program=PublishProgram(
                 programs=ports.programs,
                 ledger=ledger,

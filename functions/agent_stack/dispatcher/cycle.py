@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.identifiers import ClassName, QueueKey
@@ -19,6 +19,7 @@ class DispatcherCycle:
 
     Attributes:
         fence: the fencing number of the lease that the dispatcher holds.
+        began: when the cycle began, by the monotonic clock.
         expected_launches: previous cycle → how many VMs it needed; this cycle probably needs some, too.
         paused_before: previous cycle → the queues that were paused; None when unknown under this lease.
         vm_listing: recover, admit → EC2's list of VMs, requested beside the cycle; None when not requested.
@@ -34,6 +35,8 @@ class DispatcherCycle:
         admitted: admit → jobs to start, each with its class.
         refused: admit → jobs to fail, each with the reason.
         waiting: admit → jobs that have waited for long, first in line first, each with the reason.
+        unmatched: admit → jobs that no class fits and that wait for long, those whose turn on the list it is.
+        unmatched_jobs: admit → how many jobs no class fits.
         recorded: record → the runs that the ledger accepted.
         ready: reserve → the runs whose job is reserved and that need a VM now.
         launching: launch → VMs requested, whose answer from EC2 is not collected yet.
@@ -43,6 +46,7 @@ class DispatcherCycle:
 
     now: datetime
     fence: int
+    began: timedelta = timedelta()
     expected_launches: int = 0
     paused_before: frozenset[QueueKey] | None = None
     vm_listing: Task[Sequence[Vm]] | None = None
@@ -58,6 +62,8 @@ class DispatcherCycle:
     admitted: tuple[tuple[Job, ClassName], ...] = ()
     refused: tuple[tuple[Job, str], ...] = ()
     waiting: tuple[Waiting, ...] = ()
+    unmatched: tuple[Waiting, ...] = ()
+    unmatched_jobs: int = 0
     recorded: tuple[Run, ...] = ()
     ready: tuple[Run, ...] = ()
     launching: int = 0

@@ -5,7 +5,7 @@ after the answer collects it. A launch in flight ends with its process; its inte
 begins and collects launches; `recover` closes intents that are complete.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,6 +24,7 @@ SETTLE_LAST = timedelta(seconds=60)
 
 DRAIN_SECONDS = timedelta(seconds=8)
 DRAIN_POLL = timedelta(milliseconds=100)
+DRAIN_RETRY = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,8 @@ class InFlightLaunches:
     _writes: list[Task[None]] = field(default_factory=list, init=False)
     _replays: set[IntentId] = field(default_factory=set, init=False)
     _unsettled: dict[IntentId, Unsettled] = field(default_factory=dict, init=False)
+    _outcomes: dict[IntentId, Intent] = field(default_factory=dict, init=False)
+    """Outcomes that this process knows and the ledger may not, because a write failed; without VMs if EC2 refused."""
 
     @property
     def intents(self) -> Sequence[Intent]:
@@ -108,7 +111,10 @@ class InFlightLaunches:
         return answers
 
     def record(self, answers: Sequence[Answer]) -> None:
-        """Records the answers in the ledger. Until then an intent is open, and the next dispatcher would replay it."""
+        """Records the answers in the ledger. Until then an intent is open, and the next dispatcher would replay it.
+
+        An answer whose write fails is kept, see `outcome_of`; the others are recorded.
+        """
         for intent, answer in answers:
             replayed = self.is_replay(intent.intent_id)
             if isinstance(answer, LaunchOutcome):
@@ -116,18 +122,47 @@ class InFlightLaunches:
                 if replayed and not answer.vms:
                     self.settle_later(intent.intent_id, answered=True)
                     continue
-                self.ledger.spend_intent(replace(intent, spent=True, vms=answer.vms))
+                self._spend(replace(intent, spent=True, vms=answer.vms))
                 if replayed:
                     self.telemetry.info("intent_settled", intent_id=intent.intent_id, count=len(answer.vms))
                 self.settled(intent.intent_id)
             elif replayed or isinstance(answer, UnknownOutcomeError):
                 self.settle_later(intent.intent_id)
             else:
+                self._outcomes[intent.intent_id] = replace(intent, spent=True, vms=())
                 self.close(intent.intent_id)
+
+    def outcome_of(self, intent_id: IntentId) -> Intent | None:
+        """The outcome of an intent that the ledger shows as open; None if unknown. Tries to record it again."""
+        outcome = self._outcomes.get(intent_id)
+        if outcome is not None and outcome.vms:
+            self._spend(outcome)
+        return outcome
+
+    def forget_others(self, open_intents: Iterable[Intent]) -> None:
+        """Forgets the outcomes of intents that are no longer open."""
+        still_open = {intent.intent_id for intent in open_intents}
+        for intent_id in tuple(self._outcomes):
+            if intent_id not in still_open:
+                self._outcomes.pop(intent_id, None)
 
     def close(self, intent_id: IntentId) -> None:
         """Closes an intent beside the cycle, because no step waits for it. After a failure the next cycle retries."""
-        self.write_beside("intent_not_closed", partial(self.ledger.close_intent, intent_id))
+
+        def close() -> None:
+            self.ledger.close_intent(intent_id)
+            self._outcomes.pop(intent_id, None)
+
+        self.write_beside("intent_not_closed", close)
+
+    def _spend(self, outcome: Intent) -> None:
+        self._outcomes[outcome.intent_id] = outcome
+        try:
+            self.ledger.spend_intent(outcome)
+        except AgentStackError as error:
+            self.telemetry.warning("launch_not_recorded", intent_id=outcome.intent_id, error=str(error))
+        else:
+            self._outcomes.pop(outcome.intent_id, None)
 
     def write_beside(self, failure: str, write: Callable[[], None]) -> None:
         """Runs this write beside the cycle. A failure is logged with that message and has no other effect."""
@@ -147,12 +182,17 @@ class InFlightLaunches:
         The next dispatcher leaves young intents to this process, and binds the VMs as soon as they are recorded. Yields
         how long to wait before the next check.
         """
-        until = self.clock.now() + DRAIN_SECONDS
+        now = self.clock.monotonic()
+        until, retry_at = now + DRAIN_SECONDS, now + DRAIN_RETRY
         while True:
             if self.is_answered:
                 self.record(self.collect())
             self._writes = [task for task in self._writes if not task.done()]
-            if not (self._tasks or self._writes) or self.clock.now() >= until:
+            if self._outcomes and self.clock.monotonic() >= retry_at:
+                retry_at = self.clock.monotonic() + DRAIN_RETRY
+                for outcome in tuple(self._outcomes.values()):
+                    self._spend(outcome)
+            if not (self._tasks or self._writes or self._outcomes) or self.clock.monotonic() >= until:
                 return
             yield DRAIN_POLL
 

@@ -22,7 +22,7 @@ from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.errors import BugError, GiveUpError
+from agent_stack.domain.errors import AgentStackError, BugError, GiveUpError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, Intent, LaunchOrder
 from agent_stack.domain.measures import Metric
@@ -60,7 +60,7 @@ class Launch:
             return cycle
         known = self.capacity.under(cycle.fence)
         answers = self.in_flight.collect()
-        learnt = self.answers.learn(answers, known, cycle)
+        learnt = self._bindable(self.answers.learn(answers, known, cycle), cycle)
         learnt = replace(learnt, memory=self.quotas.watch(cycle, learnt.memory))
         wanted = self._wanted(cycle, learnt)
         cycle = replace(
@@ -77,6 +77,14 @@ class Launch:
             self.capacity.learn(memory, cycle.fence)
         self.deadline(cycle, learnt.idle_vms, memory)
         return replace(cycle, launching=sum(intent.count for intent in self.in_flight.intents))
+
+    def _bindable(self, learnt: Learnt, cycle: DispatcherCycle) -> Learnt:
+        """Without VMs that are too old to be bound, because an answer may come late."""
+        young = {
+            name: tuple(vm for vm in vms if cycle.now - vm.launched_at < self.policy.bindable_age)
+            for name, vms in learnt.idle_vms.items()
+        }
+        return replace(learnt, idle_vms=young)
 
     def _wanted(self, cycle: DispatcherCycle, learnt: Learnt) -> dict[ClassName, list[Run]]:
         """Runs that need another VM than the idle and the requested ones, by class, in order of their priority."""
@@ -113,7 +121,7 @@ class Launch:
                 self.telemetry.info("launches_held_back", class_name=name, count=len(runs) - max(0, count))
             for order, chunk in self.orders(vm_class, runs[:count], memory, quotas, cycle.now) if count > 0 else ():
                 if not self._send(order, chunk, cycle):
-                    break
+                    return memory
                 room -= order.count
                 memory = memory.asking(order.count, self.policy.instance_budget, cycle.now)
                 quotas = replace(quotas, busy=quotas.busy | buckets_of(order.pools))
@@ -133,6 +141,11 @@ class Launch:
             self.ledger.write_intent(intent, fence=cycle.fence)
         except GiveUpError:
             self.telemetry.warning("lease_lost_before_launch", class_name=intent.class_name, count=intent.count)
+            return False
+        except AgentStackError as error:
+            self.telemetry.error(
+                "intent_not_written", class_name=intent.class_name, count=intent.count, error=str(error)
+            )
             return False
         self.in_flight.begin(intent)
         self.telemetry.count(Metric.VMS_ASKED_FOR, intent.count)

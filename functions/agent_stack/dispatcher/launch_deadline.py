@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from agent_stack.best_effort import written
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.domain.capacity import LaunchMemory
@@ -38,7 +39,7 @@ class LaunchDeadline:
             reason = None if idle_vms.get(run.class_name) else self._reason(run, cycle, memory)
             if reason is not None:
                 late.append(run.failing(reason))
-        for run in self.ledger.update(late):
+        for run in written(self.ledger.update, late, self.telemetry):
             self.telemetry.error("job_given_up", job_id=run.job_id, reason=run.failure_reason)
 
     def _reason(self, run: Run, cycle: DispatcherCycle, memory: LaunchMemory) -> str | None:

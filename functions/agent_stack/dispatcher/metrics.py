@@ -12,7 +12,7 @@ from agent_stack.domain.backoff import ALARM_AFTER
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.measures import Function, Metric, quota_of
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.states import Moment, RunState
+from agent_stack.domain.states import RunState
 from agent_stack.ports import Clock, Telemetry
 
 
@@ -29,8 +29,11 @@ class DispatcherMetrics:
         """Returns the cycle unchanged."""
         measure = self.telemetry
         measure.count(Metric.CYCLES_COMPLETED, of=Function.DISPATCHER)
-        measure.peak(Metric.CYCLE_SECONDS, (self.clock.now() - cycle.now).total_seconds(), of=Function.DISPATCHER)
+        measure.peak(
+            Metric.CYCLE_SECONDS, (self.clock.monotonic() - cycle.began).total_seconds(), of=Function.DISPATCHER
+        )
         self._measure_waiting(cycle)
+        measure.peak(Metric.JOBS_UNMATCHED, cycle.unmatched_jobs)
         memory = self.capacity.latest
         measure.peak(Metric.POOLS_UNAVAILABLE, len(memory.unavailable(cycle.now)))
         measure.peak(Metric.BREAKERS_OPEN, _stopped(memory, cycle.now))
@@ -45,12 +48,12 @@ class DispatcherMetrics:
     def _measure_waiting(self, cycle: DispatcherCycle) -> None:
         """Jobs that wait for room or for a VM. Excludes jobs of paused queues and jobs that match no class."""
         without_vm = [
-            run.timeline.get(Moment.SCHEDULED, run.state_entered_at)
+            run.waits_since
             for run in cycle.active
             if run.state is RunState.RESERVED and run.failure_reason is None and run.queue_key not in cycle.paused
         ]
         self.telemetry.peak(Metric.JOBS_WAITING, len(cycle.fitting) + len(without_vm))
-        since = min([*(job.scheduled_at for job in cycle.fitting), *without_vm], default=cycle.now)
+        since = min([*(job.waits_since for job in cycle.fitting), *without_vm], default=cycle.now)
         self.telemetry.peak(Metric.OLDEST_WAITING_SECONDS, (cycle.now - since).total_seconds())
 
 

@@ -1,12 +1,19 @@
 """Poll: lists the scheduled jobs of each queue.
 
-The listing also keeps a queue "Connected" in Buildkite, so it runs even when the dispatcher may start nothing.
+The listing also keeps a queue "Connected" in Buildkite, so its first page is read in every cycle, even when the
+dispatcher may start nothing.
+
+Buildkite lists the oldest jobs first, and an urgent job can be the last one. So the dispatcher reads all pages of a
+queue before it starts a job of it. While nothing can start it reads them every few seconds, for the metrics.
 """
 
-from collections.abc import Container
-from dataclasses import dataclass, replace
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
+from agent_stack.changes import Changes
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.runnable_since import RunnableSince
 from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import JobId, QueueKey
@@ -18,11 +25,48 @@ from agent_stack.ports import StacksApi, Telemetry
 MAX_PAGES = 10
 """Pages read from one queue in one cycle: 10,000 jobs at 1,000 on a page; the API allows 10 listings a second."""
 
+MAX_FURTHER_PAGES = 18
+"""Pages after the first ones, of all queues in one cycle: about two seconds of its lease, at 100 ms each. The queues
+that this leaves out are the first ones of the next cycle."""
+
+REFRESH = timedelta(seconds=10)
+"""How old the last reading of all pages of a queue may be while nothing can start."""
+
+NEVER = datetime.min.replace(tzinfo=UTC)
 FULL_PAGE = 1_000
 """A page with this many jobs may not be the last one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
+class _Reading:
+    """What one cycle reads of one queue.
+
+    Attributes:
+        failed: a page could not be read; what is behind it is not known.
+        remembered: the pages behind these ones, as an earlier cycle read them.
+    """
+
+    queue: QueueKey
+    pages: list[ScheduledPage] = field(default_factory=list)
+    failed: bool = False
+    remembered: tuple[ScheduledPage, ...] = ()
+
+    @property
+    def cursor(self) -> str | None:
+        """Where to read on; None where there is nothing more to read."""
+        ended = self.failed or not self.pages or self.pages[-1].paused or len(self.pages) >= MAX_PAGES
+        return None if ended else self.pages[-1].next_cursor
+
+    @property
+    def complete(self) -> bool:
+        """Whether the pages show every scheduled job of the queue."""
+        if self.failed or not self.pages:
+            return False
+        last = self.pages[-1]  # `remembered` proves nothing: a job may have come since
+        return not last.more and last.next_cursor is None and (last.pageable or len(last.jobs) < FULL_PAGE)
+
+
+@dataclass(slots=True, kw_only=True)
 class Poll:
     """Lists every queue from its start; the failure of one queue does not affect the others."""
 
@@ -30,24 +74,32 @@ class Poll:
     queues: tuple[Queue, ...]
     policy: Policy
     telemetry: Telemetry
+    _runnable_since: RunnableSince = field(default_factory=RunnableSince, init=False)
+    _failures: Changes = field(default_factory=Changes, init=False)
+    _read_at: dict[QueueKey, datetime] = field(default_factory=dict, init=False)
+    """When all pages of each queue were read last."""
+    _rest: dict[QueueKey, tuple[ScheduledPage, ...]] = field(default_factory=dict, init=False, repr=False)
+    """The pages behind the first one, as they were then. Nothing starts on them."""
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `paused`, `clogging` and `listed`."""
         known = {run.job_id for run in cycle.active}
-        free = max(0, self.policy.max_instances - len(cycle.active))
         listed: list[Job] = []
         paused: set[QueueKey] = set()
         clogging: set[QueueKey] = set()
-        for queue in self.queues:
-            pages = self._read(queue.key, free, known, cycle.book)
+        can_start = self.policy.launch_enabled and len(cycle.active) < self.policy.max_instances
+        for reading in self._read_all(cycle.now, can_start=can_start):
+            queue, pages = reading.queue, [*reading.pages, *(reading.remembered if reading.pages else ())]
             if not pages or any(page.paused for page in pages):
-                paused.add(queue.key)  # without an answer the queue counts as paused, so that no job starts on a guess
+                paused.add(queue)  # without an answer the queue counts as paused, so that no job starts on a guess
             if pages and not pages[0].pageable:
-                clogging.add(queue.key)
+                clogging.add(queue)
             if self._hides_others(pages, known, cycle.book):
-                self.telemetry.warning("queue_clogged", queue=queue.key, count=len(pages[-1].jobs))
+                self.telemetry.warning("queue_clogged", queue=queue, count=len(pages[-1].jobs))
                 self.telemetry.count(Metric.QUEUES_CLOGGED)
-            listed += {job.job_id: job for page in pages for job in page.jobs if job.job_id not in known}.values()
+            found = {job.job_id: job for page in pages for job in page.jobs}.values()
+            jobs = self._runnable_since(queue, found, complete=reading.complete, now=cycle.now) if pages else []
+            listed += [job for job in jobs if job.job_id not in known]
         return replace(cycle, listed=tuple(listed), paused=frozenset(paused), clogging=frozenset(clogging))
 
     @staticmethod
@@ -63,28 +115,33 @@ class Poll:
             job.job_id in known or isinstance(book.match(job.rules, job.queue_key), Unmatched) for job in last.jobs
         )
 
-    def _read(
-        self, queue: QueueKey, needed: int, known: Container[JobId], book: ClassBook | None
-    ) -> list[ScheduledPage]:
-        """Reads pages until they hold `needed` jobs that can start. A failed page ends the reading.
+    def _read_all(self, now: datetime, *, can_start: bool) -> Sequence[_Reading]:
+        """The first page of each queue, then the others, beginning with the queue whose turn was the longest ago."""
+        readings = [_Reading(queue=queue.key) for queue in self.queues]
+        for reading in readings:
+            self._read_page(reading, None)
+        left = MAX_FURTHER_PAGES
+        for reading in sorted(readings, key=lambda reading: self._read_at.get(reading.queue, NEVER)):
+            if not can_start and now - self._read_at.get(reading.queue, NEVER) < REFRESH:
+                reading.remembered = self._rest.get(reading.queue, ())
+                continue
+            while left > 0 and (cursor := reading.cursor) is not None:
+                self._read_page(reading, cursor)
+                left -= 1
+            if reading.cursor is None:
+                self._read_at[reading.queue] = now
+                self._rest[reading.queue] = tuple(reading.pages[1:])
+        return readings
 
-        Jobs with a run, and jobs that match no class, do not count: jobs behind them may be able to start.
-        """
-        pages: list[ScheduledPage] = []
-        found = 0
-        cursor: str | None = None
-        for _ in range(MAX_PAGES):
-            try:
-                page = self.stacks.list_scheduled(queue, cursor=cursor)
-            except AgentStackError as error:
-                self.telemetry.error("queue_not_listed", queue=queue, page=len(pages) + 1, error=str(error))
-                break
-            pages.append(page)
-            cursor = page.next_cursor
-            found += sum(
-                job.job_id not in known and (book is None or not isinstance(book.match(job.rules, queue), Unmatched))
-                for job in page.jobs
-            )
-            if page.paused or cursor is None or found >= needed:
-                break
-        return pages
+    def _read_page(self, reading: _Reading, cursor: str | None) -> None:
+        queue, number = reading.queue, len(reading.pages) + 1
+        try:
+            page = self.stacks.list_scheduled(queue, cursor=cursor)
+        except AgentStackError as error:
+            reading.failed = True
+            if self._failures.is_new(f"{queue} page {number}", str(error)):
+                self.telemetry.error("queue_not_listed", queue=queue, page=number, error=str(error))
+            return
+        reading.pages.append(page)
+        if self._failures.is_over(f"{queue} page {number}"):
+            self.telemetry.info("queue_listed_again", queue=queue, page=number)

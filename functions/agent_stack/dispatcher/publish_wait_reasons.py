@@ -42,7 +42,7 @@ class PublishWaitReasons:
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Returns the cycle unchanged."""
-        jobs = (*self._without_vm(cycle), *cycle.waiting)[:MAX_LISTED]
+        jobs = (*cycle.unmatched, *self._without_vm(cycle), *cycle.waiting)[:MAX_LISTED]
         if self._is_due(jobs, cycle.now):
             self._published = WaitingList(at=cycle.now, jobs=jobs)
             self.workers.submit(partial(self._write, self._published))

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import reduce
 
 from agent_stack.dispatcher.cycle import DispatcherCycle, DispatcherStep
+from agent_stack.ports import Clock
 
 
 @dataclass(slots=True, kw_only=True)
@@ -13,6 +14,7 @@ class ReconcileQueues:
     """The cycles of one process. Lambda and the simulation both run this."""
 
     steps: Sequence[DispatcherStep]
+    clock: Clock
     _before: DispatcherCycle | None = field(default=None, init=False)
     _signalled: bool = field(default=False, init=False)
 
@@ -32,6 +34,7 @@ class ReconcileQueues:
         cycle = DispatcherCycle(
             now=now,
             fence=fence,
+            began=self.clock.monotonic(),
             expected_launches=before.wanted_launches if before is not None else int(self._signalled),
             paused_before=before.paused if before is not None and known else None,
         )

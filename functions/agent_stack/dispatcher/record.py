@@ -4,15 +4,18 @@ This conditional write decides between two dispatchers that want the same job. B
 a second reservation under the same stack key succeeds.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from agent_stack.best_effort import written
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
-from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.attempts import PriorUsage
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
+from agent_stack.domain.waiting import NO_CLASS
 from agent_stack.ports import Ledger, Telemetry
-
-NO_CLASS = ClassName("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +28,10 @@ class Record:
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `recorded`."""
-        known = self.ledger.earlier([job.job_id for job, _ in cycle.admitted]) if cycle.admitted else {}
+        known = self._earlier(cycle)
         runs = [
-            Run.of(job, class_name=name, earlier=known.get(job.job_id), now=cycle.now, failure_reason=None)
-            for job, name in cycle.admitted
+            Run.of(job, class_name=name, earlier=(known or {}).get(job.job_id), now=cycle.now, failure_reason=None)
+            for job, name in (cycle.admitted if known is not None else ())
         ]
         runs += [
             Run.of(job, class_name=NO_CLASS, now=cycle.now, failure_reason=reason) for job, reason in cycle.refused
@@ -36,7 +39,17 @@ class Record:
         if not runs:
             return cycle
         self.empty_ledger.invalidate()
-        recorded = tuple(self.ledger.record(runs))
+        recorded = tuple(written(self.ledger.record, runs, self.telemetry))
         for run in recorded:
             self.telemetry.info("job_recorded", job_id=run.job_id, class_name=run.class_name)
         return replace(cycle, recorded=recorded)
+
+    def _earlier(self, cycle: DispatcherCycle) -> Mapping[JobId, PriorUsage] | None:
+        """What earlier runs of the admitted jobs used up; None when unknown. Then they wait for the next cycle."""
+        if not cycle.admitted:
+            return {}
+        try:
+            return self.ledger.earlier([job.job_id for job, _ in cycle.admitted])
+        except AgentStackError as error:
+            self.telemetry.error("earlier_runs_unknown", count=len(cycle.admitted), error=str(error))
+            return None

@@ -13,7 +13,7 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
-from agent_stack.domain.errors import AgentStackError, TransientError
+from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.policy import Policy
@@ -50,7 +50,9 @@ class Recover:
         if self.empty_ledger.is_valid(cycle.fence, cycle.now):
             return replace(cycle, book=book)
         active = tuple(self.ledger.active_runs())
-        waiting_queues = frozenset(run.queue_key for run in active)
+        waiting_queues = frozenset(
+            run.queue_key for run in active if run.binding is None and run.failure_reason is None
+        )
         taken = {run.binding.instance_id for run in active if run.binding is not None}
         idle: dict[ClassName, tuple[Vm, ...]] = {}
         unconfirmed = Counter[ClassName]()
@@ -59,10 +61,12 @@ class Recover:
         intents = () if self.policy.observe_only else self.ledger.open_intents()
         if not active and not intents:
             self.empty_ledger.mark_empty(cycle.fence, cycle.now)
+        self.in_flight.forget_others(intents)
         for intent in intents:
             if intent.intent_id in under_way:
                 continue  # this process requested it and waits for the answer
-            settled = intent if intent.spent else self._settle(intent, cycle, waiting_queues)
+            known = intent if intent.spent else self.in_flight.outcome_of(intent.intent_id)
+            settled = known or self._settle(intent, cycle, waiting_queues)
             if settled is None:
                 if self._is_replayed(intent):
                     continue  # counted with those that are asked for
@@ -115,19 +119,16 @@ class Recover:
         return self._by_tag(intent)
 
     def _by_tag(self, intent: Intent) -> Intent | None:
+        """What EC2 shows with the launch tag; None when it does not answer, which proves nothing."""
         try:
-            vms = self._tagged(intent)
-        except TransientError as error:
+            settled = replace(intent, spent=True, vms=self._tagged(intent))
+            self.ledger.spend_intent(settled)
+        except AgentStackError as error:
             self.telemetry.warning("intent_unsettled", intent_id=intent.intent_id, error=str(error))
             self.in_flight.settle_later(intent.intent_id)
             return None
-        except AgentStackError as error:
-            self.telemetry.warning("intent_failed", intent_id=intent.intent_id, error=str(error))
-            vms = ()
-        settled = replace(intent, spent=True, vms=vms)
-        self.ledger.spend_intent(settled)
         self.in_flight.settled(intent.intent_id)
-        self.telemetry.info("intent_settled", intent_id=intent.intent_id, count=len(vms))
+        self.telemetry.info("intent_settled", intent_id=intent.intent_id, count=len(settled.vms))
         return settled
 
     def _has_fallen_back(self, intent: Intent, cycle: DispatcherCycle) -> bool:

@@ -4,12 +4,22 @@ First it asks Buildkite which queue the token is for, because the token of anoth
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+from agent_stack.changes import Changes
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.domain.classes import is_default_alias
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
-from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
-from agent_stack.ports import StacksApi, Telemetry
+from agent_stack.ports import Ledger, StacksApi, Telemetry
+from agent_stack.stack_keys import StackKeys
+
+RETRY_AFTER = timedelta(seconds=10)
+"""How long a queue that could not be registered waits beside queues that could."""
+
+KEEP_AGAIN_AFTER = timedelta(minutes=1)
+_KEEPING = QueueKey("")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -18,7 +28,12 @@ class Register:
 
     stacks: StacksApi
     queues: tuple[Queue, ...]
+    stack_keys: StackKeys
+    ledger: Ledger
     telemetry: Telemetry
+    _failures: Changes = field(default_factory=Changes, init=False)
+    _retry_at: dict[QueueKey, datetime] = field(default_factory=dict, init=False)
+    _kept: bool = field(default=False, init=False)
     _done: set[QueueKey] = field(default_factory=set, init=False)
     _identified: bool = field(default=False, init=False)
 
@@ -33,19 +48,50 @@ class Register:
             self._identify()
         failures: list[AgentStackError] = []
         for queue in self.queues:
-            if queue.key in self._done:
+            if queue.key in self._done or (self._done and cycle.now < self._retry_at.get(queue.key, cycle.now)):
                 continue
             try:
                 self.stacks.register(queue.key)
             except AgentStackError as error:
-                self.telemetry.error("stack_not_registered", queue=queue.key, error=str(error))
+                if self._failures.is_new(queue.key, str(error)):
+                    self.telemetry.error("stack_not_registered", queue=queue.key, error=str(error))
                 failures.append(error)
+                self._retry_at[queue.key] = cycle.now + RETRY_AFTER
                 continue
             self._done.add(queue.key)
-            self.telemetry.info("stack_registered", queue=queue.key, stack_key=queue.stack_key)
+            self._failures.is_over(queue.key)
+            self.telemetry.info("stack_registered", queue=queue.key, stack_key=self.stack_keys(queue.key))
         if failures and not self._done:
             raise next((error for error in failures if isinstance(error, ConfigurationError)), failures[0])
+        self._keep(cycle.now)
         return cycle
+
+    def _keep(self, now: datetime) -> None:
+        """Records the keys, and withdraws those of queues that are not served any more and have no run left.
+
+        A failure is tried again; no job depends on it.
+        """
+        if self._kept or now < self._retry_at.get(_KEEPING, now):
+            return
+        self._retry_at[_KEEPING] = now + KEEP_AGAIN_AFTER
+        try:
+            retired = self.stack_keys.retired([queue.key for queue in self.queues])
+            busy = {run.queue_key for run in self.ledger.active_runs()} if retired else set()
+            left = {queue: key for queue, key in retired.items() if queue in busy or not self._withdrawn(queue, key)}
+            self.stack_keys.keep([queue.key for queue in self.queues], also=left)
+        except AgentStackError as error:
+            self.telemetry.warning("stack_keys_not_recorded", error=str(error))
+        else:
+            self._kept = not left
+
+    def _withdrawn(self, queue: QueueKey, key: StackKey) -> bool:
+        try:
+            self.stacks.withdraw(key)
+        except AgentStackError as error:
+            self.telemetry.error("stack_not_withdrawn", queue=queue, error=str(error))
+            return False
+        self.telemetry.info("stack_withdrawn", queue=queue, stack_key=key)
+        return True
 
     def _identify(self) -> None:
         """Logs which organization, cluster and queue the token is for.
@@ -66,7 +112,11 @@ class Register:
         self.telemetry.info(
             "token_identified", organization=identity.organization, cluster=identity.cluster, queue=identity.queue
         )
-        others = [queue.key for queue in self.queues if identity.queue not in {None, queue.key}]
+        others = [
+            queue.key
+            for queue in self.queues
+            if identity.queue not in {None, queue.key} and not is_default_alias(queue.key)
+        ]
         if others:
             raise ConfigurationError(
                 setting="Queues",

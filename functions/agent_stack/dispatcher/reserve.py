@@ -7,6 +7,7 @@ that the boot fits into the reservation. A reservation that is younger than `MAX
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from agent_stack.best_effort import written
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.identifiers import QueueKey
 from agent_stack.domain.jobs import by_queue
@@ -20,6 +21,11 @@ MAX_RESERVATION_AGE = timedelta(minutes=1)
 """How old a reservation may be at a launch; never more than a quarter of its length. Without this, every waiting job
 would be reserved and recorded again each second while EC2 answers. The template demands six minutes more than the
 longest boot; five of them remain."""
+
+
+def _in_line(run: Run) -> tuple[int, datetime]:
+    """The order of runs, as `admit` has it; the sort is stable."""
+    return (-run.priority, run.timeline.get(Moment.SCHEDULED, run.state_entered_at))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,8 @@ class Reserve:
     def _release_lapsed(self, runs: list[Run], cycle: DispatcherCycle) -> None:
         """Releases the jobs of a paused queue that have no VM, when their reservation ends."""
         lapsed = [run for run in runs if run.reserved_until is None or run.reserved_until <= cycle.now]
-        for run in self.ledger.end([run.ended(Outcome.RELEASED, now=cycle.now) for run in lapsed]):
+        over = [run.ended(Outcome.RELEASED, now=cycle.now) for run in lapsed]
+        for run in written(self.ledger.end, over, self.telemetry):
             self.telemetry.info("job_released", job_id=run.job_id, reason="queue_paused")
             self.telemetry.count(Metric.RUNS_ENDED, of=Outcome.RELEASED)
 
@@ -62,13 +69,9 @@ class Reserve:
             self.telemetry.error("jobs_not_reserved", queue=queue, error=str(error))
         until = cycle.now + self.policy.reservation
         refused = [run for run in runs if run.job_id in answer.not_reserved]
-        for run in self.ledger.end([run.ended(Outcome.RELEASED, now=cycle.now) for run in refused]):
+        over = [run.ended(Outcome.RELEASED, now=cycle.now) for run in refused]
+        for run in written(self.ledger.end, over, self.telemetry):
             self.telemetry.info("job_released", job_id=run.job_id, reason="not_reserved")
             self.telemetry.count(Metric.RUNS_ENDED, of=Outcome.RELEASED)
         granted = [run.reserved(now=cycle.now, until=until) for run in runs if run.job_id in answer.reserved]
-        return list(self.ledger.update(granted))
-
-
-def _in_line(run: Run) -> tuple[int, datetime]:
-    """By priority, then the longest wait first."""
-    return -run.priority, run.timeline.get(Moment.SCHEDULED, run.state_entered_at)
+        return list(written(self.ledger.update, granted, self.telemetry))

@@ -4,24 +4,32 @@ Pipelines are untrusted. A job chooses among what is listed here; nothing it say
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
+from functools import partial
 
 from agent_stack.domain.identifiers import ClassName, QueueKey
+from agent_stack.domain.nearest import nearest
 from agent_stack.domain.states import CapacityType
 
 CLASS_RULE = "class"
 TYPE_RULE = "instance-type"
 CAPACITY_TYPE_RULE = "market"
 QUEUE_RULE = "queue"
+ANY = "*"
+"""In a rule or in a tag: any value."""
+
 _CAPACITY_TYPES = frozenset(capacity_type.value for capacity_type in CapacityType)
+DEFAULT_QUEUE_ALIASES = frozenset({"_default", "__default__"})
+"""What a stack may call the cluster's default queue. Source: Buildkite's documentation, and its client."""
+
 _FALLBACK = "fallback"
 """Ends the name of a class that is asked for on-demand in place of spot. No rule of a job can say it."""
 
 _TYPE = re.compile(r"[a-z0-9-]+\.[a-z0-9-]+")
-_SHOWN_CLASSES = 8  # keeps a message on one line of the build page
+_SHOWN_CLASSES = 5  # keeps a message on one line of the build page
 _SHOWN_RULE_CHARACTERS = 60
 
 
@@ -79,14 +87,14 @@ class VmClass:
         The name tells all of it, so that VMs of one shape are launched together and a record needs nothing more.
         """
         if instance_type is not None and not self._allows(instance_type):
-            return Unmatched(reason=self._not_allowed(TYPE_RULE, instance_type, self.allowed_types))
+            return Unmatched(why=self._not_allowed(TYPE_RULE, instance_type, self.allowed_types))
         if (
             capacity_type is not None
             and capacity_type is not self.capacity_type
             and capacity_type not in self.allowed_capacity_types
         ):
             return Unmatched(
-                reason=self._not_allowed(
+                why=self._not_allowed(
                     CAPACITY_TYPE_RULE, capacity_type, sorted({self.capacity_type, *self.allowed_capacity_types})
                 )
             )
@@ -110,9 +118,20 @@ class VmClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unmatched:
-    """Why no class fits, in words for the build page."""
+    """Why no class fits, in words for the build page.
 
-    reason: str
+    Attributes:
+        why: what the job asks for and does not get.
+        fits: says what would match. Only called where a person reads it, because it looks at every class.
+    """
+
+    why: str
+    fits: Callable[[], str] = field(default=lambda: "", repr=False, compare=False)
+
+    @property
+    def reason(self) -> str:
+        """Both, in one line."""
+        return " ".join(filter(None, (self.why, self.fits())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,25 +156,30 @@ class ClassBook:
             queue: where the job waits.
         """
         wanted = [_split(rule) for rule in rules]
-        named = [value for key, value in wanted if key == CLASS_RULE]
-        if len(set(named)) > 1:
-            return Unmatched(reason=f"The job asks for more than one class: {_crop(', '.join(named))}.")
-        name = ClassName(named[0]) if named else self.default
+        chosen: dict[str, str] = {}
+        for rule in (CLASS_RULE, TYPE_RULE, CAPACITY_TYPE_RULE):
+            named = list(dict.fromkeys(value for key, value in wanted if key == rule and value != ANY))
+            if len(named) > 1:
+                return Unmatched(why=f"The job asks for more than one {rule}: {_crop(', '.join(named))}.")
+            if named:
+                chosen[rule] = named[0]
+        name = ClassName(chosen.get(CLASS_RULE, self.default))
+        tags = [(key, value) for key, value in wanted if key not in (CLASS_RULE, TYPE_RULE, CAPACITY_TYPE_RULE)]
+        for key, value in tags:
+            if key == QUEUE_RULE and value not in (queue, ANY) and not is_default_alias(queue):
+                return Unmatched(why=f"The job asks for queue “{_crop(value)}” but waits in “{queue}”.")
+        tags = [(key, value) for key, value in tags if key != QUEUE_RULE]
         vm_class = self.classes.get(name)
         if vm_class is None:
-            return Unmatched(reason=f"There is no class “{_crop(name)}” here. {self._offer()}")
-        offered = [_split(tag) for tag in (*self.deployment_tags, *vm_class.agent_tags)]
-        for key, value in wanted:
-            if key in (CLASS_RULE, TYPE_RULE, CAPACITY_TYPE_RULE) or (key == QUEUE_RULE and value == queue):
-                continue
-            if key == QUEUE_RULE:
-                return Unmatched(reason=f"The job asks for queue “{_crop(value)}” but waits in “{queue}”.")
-            if not any(key == k and (value == "*" or v in ("*", value)) for k, v in offered):
-                return Unmatched(
-                    reason=f"Agents of class “{name}” do not offer “{_crop(f'{key}={value}')}”. "
-                    f"They offer {self._tags(offered)}. {self._offer()}"
-                )
-        return _as_wanted(vm_class, dict(wanted))
+            return Unmatched(why=f"There is no class “{_crop(name)}” here.", fits=partial(self._fits, name, tags))
+        missing = self._missing(vm_class, tags)
+        if missing is not None:
+            return Unmatched(
+                why=f"Agents of class “{name}” do not offer “{_crop('='.join(missing))}”. "
+                f"They offer {self._tags(self._offered(vm_class))}.",
+                fits=partial(self._fits, name, tags),
+            )
+        return _as_wanted(vm_class, chosen)
 
     def find(self, name: ClassName) -> VmClass | None:
         """The class of that name, as a job chose it if the name says so; None when it is not, or no longer, offered.
@@ -177,10 +201,25 @@ class ClassBook:
         capacity_type = CapacityType.ON_DEMAND if shaped.fallback else shaped.capacity_type
         return replace(shaped, name=name, capacity_type=capacity_type, fallback=False)
 
-    def _offer(self) -> str:
-        names = sorted(self.classes)
-        more = f" and {len(names) - _SHOWN_CLASSES} more" if len(names) > _SHOWN_CLASSES else ""
-        return f"Use class=<name> with one of: {', '.join(names[:_SHOWN_CLASSES])}{more}."
+    def _offered(self, vm_class: VmClass) -> list[tuple[str, str]]:
+        return [_split(tag) for tag in (*self.deployment_tags, *vm_class.agent_tags)]
+
+    def _missing(self, vm_class: VmClass, tags: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+        """The first of these rules that agents of the class do not satisfy; None when they satisfy all."""
+        offered = self._offered(vm_class)
+        for key, value in tags:
+            if not any(key == k and (value == ANY or v in (ANY, value)) for k, v in offered):
+                return key, value
+        return None
+
+    def _fits(self, asked: ClassName, tags: Sequence[tuple[str, str]]) -> str:
+        """The classes that satisfy the job's other rules, the nearest names first; all classes if none does."""
+        fitting = [name for name, vm_class in self.classes.items() if self._missing(vm_class, tags) is None]
+        among = fitting or list(self.classes)
+        names = nearest(asked, among, count=_SHOWN_CLASSES)
+        more = f" and {len(among) - len(names)} more" if len(among) > len(names) else ""
+        what = "Would match" if fitting else "No class offers that. Classes"
+        return f"{what}: {', '.join(f'class={name}' for name in names)}{more}."
 
     @staticmethod
     def _tags(offered: list[tuple[str, str]]) -> str:
@@ -197,17 +236,18 @@ def on_demand_name(name: ClassName) -> ClassName:
     return name if name.endswith(f"/{_FALLBACK}") else ClassName(f"{name}/{_FALLBACK}")
 
 
-def _as_wanted(vm_class: VmClass, wanted: dict[str, str]) -> VmClass | Unmatched:
-    """What the rules choose within the class; `*` and silence choose nothing."""
-    instance_type, capacity_type = (
-        None if wanted.get(rule) == "*" else wanted.get(rule) for rule in (TYPE_RULE, CAPACITY_TYPE_RULE)
-    )
+def is_default_alias(queue: QueueKey) -> bool:
+    """Whether that stands for the cluster's default queue, whose own key only Buildkite knows."""
+    return queue in DEFAULT_QUEUE_ALIASES
+
+
+def _as_wanted(vm_class: VmClass, wanted: Mapping[str, str]) -> VmClass | Unmatched:
+    """What the rules choose within the class; silence chooses nothing."""
+    instance_type, capacity_type = wanted.get(TYPE_RULE), wanted.get(CAPACITY_TYPE_RULE)
     if instance_type is None and capacity_type is None:
         return vm_class
     if capacity_type is not None and capacity_type not in _CAPACITY_TYPES:
-        return Unmatched(
-            reason=f"There is no market “{_crop(capacity_type)}”. Use {' or '.join(sorted(CapacityType))}."
-        )
+        return Unmatched(why=f"There is no market “{_crop(capacity_type)}”. Use {' or '.join(sorted(CapacityType))}.")
     return vm_class.chosen(
         instance_type=instance_type, capacity_type=CapacityType(capacity_type) if capacity_type else None
     )

@@ -103,7 +103,7 @@ def _decide_reserved(s: Situation) -> Decision:
             if s.run.failure_reason is not None:
                 return Decision(action=Action.FINISH, outcome=Outcome.FAILED, reason=s.run.failure_reason)
             return Decision(action=Action.KEEP, reason="the dispatcher finds it a VM")
-        case JobPhase.UNKNOWN:
+        case JobPhase.FORGOTTEN | JobPhase.UNKNOWN:
             return _unknown(s)
 
 
@@ -121,6 +121,8 @@ def _settle_finish(s: Situation, asked_at: datetime) -> Decision:
                 reason=s.run.failure_reason or "",
                 failure=_known_failure(s),
             )
+        case JobPhase.FORGOTTEN:
+            return _unknown(s)
         case JobPhase.UNKNOWN if s.boot_age is BootAge.BEYOND:
             return _unknown(s)
         case _:
@@ -133,7 +135,14 @@ def _known_failure(s: Situation) -> Failure | None:
 
 
 def _unknown(s: Situation) -> Decision:
-    """Buildkite does not tell, or names a state that is inert; not for longer than a VM can live."""
+    """Buildkite does not tell, or names a state that is inert.
+
+    With a VM that is up or going, its agent may have the job. Without one, several complete answers in a row that do
+    not name the job, as of a build that was deleted, end the run. Failed answers end it when no VM can live any more.
+    """
+    without_vm = s.run.binding is None or s.visibility in (VmVisibility.GONE, VmVisibility.MISSING)
+    if s.job_phase is JobPhase.FORGOTTEN and without_vm:
+        return _end(Outcome.RELEASED, "nothing runs for the job, and Buildkite does not name it any more")
     if s.boot_age is BootAge.BEYOND and s.visibility is not VmVisibility.UP:
         return _end(Outcome.RELEASED, "nothing was heard of the job for longer than a VM lives")
     return Decision(action=Action.KEEP, reason="the job's state is not known")
@@ -143,7 +152,7 @@ def _unknown(s: Situation) -> Decision:
 
 
 def _decide_booting(s: Situation) -> Decision:
-    if s.job_phase is JobPhase.UNKNOWN:
+    if s.job_phase in (JobPhase.FORGOTTEN, JobPhase.UNKNOWN):
         return _unknown(s)
     if s.job_phase in (JobPhase.RESERVED, JobPhase.LAPSED):
         return _booting_for_a_waiting_job(s)
@@ -275,7 +284,7 @@ def _boot_notices(s: Situation) -> tuple[Notice, ...]:
 def _decide_running(s: Situation) -> Decision:
     """Silence of the mailbox means nothing from here on."""
     match s.job_phase:
-        case JobPhase.UNKNOWN:
+        case JobPhase.FORGOTTEN | JobPhase.UNKNOWN:
             return _unknown(s)
         case JobPhase.CANCELED | JobPhase.NEVER_RAN | JobPhase.OVER:
             return _after_the_job(s)

@@ -72,10 +72,11 @@ def learn(memory: LaunchMemory, answer: Answer) -> LaunchMemory:
             memory = _class_if_all_refuse(memory, answer, errors)
         if errors:
             memory = _with_backoff(memory, answer, _backoff(memory, answer).fruitless(now, calls=1))
-    if errors:
+    if errors or launched:
         words = {**memory.last_error_by_class}
-        words.pop(answer.base, None)
-        words[answer.base] = words_of(errors[-1].code, errors[-1].message)
+        words.pop(answer.base, None)  # after VMs came, an older error explains nothing
+        if errors:
+            words[answer.base] = words_of(errors[-1].code, errors[-1].message)
         memory = replace(memory, last_error_by_class=dict(list(words.items())[-MAX_WORDS:]))
     return memory
 

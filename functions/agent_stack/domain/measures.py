@@ -24,7 +24,7 @@ class Function(StrEnum):
 class Step(StrEnum):
     """The parts of a job's wait, in order; each ends with the moment of its name."""
 
-    RESERVED = Moment.RESERVED.value  # since it was scheduled: seen, admitted, recorded, reserved
+    RESERVED = Moment.RESERVED.value  # since it became runnable: seen, admitted, recorded, reserved
     LAUNCHED = Moment.LAUNCHED.value  # EC2 was asked for its VM, or it got one that was there
     VM_RUNNING = Moment.VM_RUNNING.value  # EC2 shows the VM running
     AGENT_STARTED = Moment.AGENT_STARTED.value  # the boot program has started the agent
@@ -87,6 +87,7 @@ class Metric(StrEnum):
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105  (a name)
     TOKENS_NOT_ISSUED = "TokensNotIssued"
     QUEUES_CLOGGED = "QueuesClogged"
+    JOBS_UNMATCHED = "JobsUnmatched"  # no class fits them
 
     # What is left of the budgets?
     STACKS_API_THROTTLED = "StacksApiThrottled"

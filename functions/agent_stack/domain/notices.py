@@ -23,6 +23,7 @@ class NoticeKind(StrEnum):
     """One transition worth telling."""
 
     WAITING = "waiting"
+    UNMATCHED = "unmatched"
     VM_REQUESTED = "vm_requested"
     VM_RUNNING = "vm_running"
     SLOW_BOOT = "slow_boot"
@@ -36,7 +37,9 @@ class NoticeKind(StrEnum):
 def least_level(kind: NoticeKind) -> NotificationLevel:
     """The least level at which such a notice is sent."""
     match kind:
-        case NoticeKind.OVERDUE | NoticeKind.RELAUNCH | NoticeKind.CANCEL_FORCED | NoticeKind.VM_LOST:
+        case NoticeKind.UNMATCHED | NoticeKind.OVERDUE | NoticeKind.RELAUNCH:
+            return NotificationLevel.QUIET
+        case NoticeKind.CANCEL_FORCED | NoticeKind.VM_LOST:
             return NotificationLevel.QUIET
         case NoticeKind.WAITING | NoticeKind.VM_REQUESTED | NoticeKind.SLOW_BOOT | NoticeKind.CANCELLED:
             return NotificationLevel.NORMAL
@@ -77,8 +80,8 @@ def notice(kind: NoticeKind, text: str, *, suffix: str = "") -> Notice:
 
 def vm_requested(s: Situation) -> Notice:
     """A VM is bound to the job and on its way up."""
-    waited = _since(s.run.timeline.get(Moment.SCHEDULED), s.run.timeline.get(Moment.BOUND))
-    after = f" {waited} after the job was scheduled" if waited and s.run.attempt == 1 else ""
+    waited = _since(s.run.waits_since, s.run.timeline.get(Moment.BOUND))
+    after = f" {waited} after the job became runnable" if waited and s.run.attempt == 1 else ""
     again = f" (attempt {s.run.attempt} of {s.policy.max_launch_attempts})" if s.run.attempt > 1 else ""
     spot = spot_losses(s.run.tried)
     instead = f", on-demand after {spot} spot losses" if spot >= SPOT_LOSSES_BEFORE_ON_DEMAND and _on_demand(s) else ""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 from agent_stack.domain.budgets import Budget
@@ -53,3 +54,16 @@ class Policy:
         look into its mailbox may take together, so that a bound VM is never one about to leave.
         """
         return max(self.unassigned_timeout - timedelta(seconds=60), self.unassigned_timeout / 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchPolicy:
+    """What the operator decided about every launch request to EC2.
+
+    Attributes:
+        volume_key_arn: ARN of the KMS key for the root volume; empty for the account's own.
+        spot_max_price: USD for an hour of one spot VM; None for EC2's own limit, the on-demand price.
+    """
+
+    volume_key_arn: str = ""
+    spot_max_price: Decimal | None = None

@@ -17,14 +17,17 @@ from agent_stack.domain.attempts import (
     PriorUsage,
     seconds_between,
 )
+from agent_stack.domain.classes import on_demand_name
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
-from agent_stack.domain.jobs import Job
+from agent_stack.domain.jobs import Job, Origin
 from agent_stack.domain.states import CapacityType, CredentialHolder, Moment, Outcome, RunState
 from agent_stack.domain.texts import crop_bytes
 from agent_stack.domain.vms import Vm
 
-_FROM_BEFORE_THE_VM = frozenset({Moment.SCHEDULED, Moment.RECORDED})
-MAX_REASON_BYTES = 200  # keeps a run's item well under one kilobyte, whatever EC2 or a pipeline says
+_FROM_BEFORE_THE_VM = frozenset({Moment.SCHEDULED, Moment.RUNNABLE, Moment.RECORDED})
+MAX_REASON_BYTES = 180  # keeps a run's item well under one kilobyte, whatever EC2 or a pipeline says
+NAME_BYTES = 145
+"""What queue key, class name and origin may take together in a run's item. The longest names leave no origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class Run:
         finishing_at: we are about to finish the job, or have, with `failure_reason` as the reason.
         job_over_at: when we first saw the job over while its VM was still up.
         tried: the latest VMs that failed before an agent had the job, oldest first.
+        origin: the pipeline and build of the job.
         told: the transitions already told on the build page, of the attempt that it is in.
         told_before: how many were told in earlier attempts and runs of this job.
         timeline: when each moment happened first.
@@ -85,6 +89,7 @@ class Run:
     job_over_at: datetime | None = None
     outcome: Outcome | None = None
     tried: tuple[Attempt, ...] = ()
+    origin: Origin = field(default_factory=Origin)
     notices_sent: frozenset[str] = frozenset()
     notices_sent_before: int = 0
     timeline: Mapping[Moment, datetime] = field(default_factory=dict)
@@ -101,6 +106,7 @@ class Run:
     ) -> Self:
         """A first record of that job, before anything is asked of anyone."""
         used = earlier or PriorUsage()
+        names = len(job.queue_key.encode()) + len(on_demand_name(class_name).encode())
         return cls(
             job_id=job.job_id,
             queue_key=job.queue_key,
@@ -110,9 +116,20 @@ class Run:
             attempt=used.attempts,
             priority=job.priority,
             failure_reason=None if failure_reason is None else crop_bytes(failure_reason, MAX_REASON_BYTES),
+            origin=Origin.of(job, room=NAME_BYTES - names),
             notices_sent_before=used.notices_sent,
-            timeline={Moment.SCHEDULED: job.scheduled_at, Moment.RECORDED: now},
+            timeline={
+                Moment.SCHEDULED: job.scheduled_at,
+                **({} if job.waits_since == job.scheduled_at else {Moment.RUNNABLE: job.waits_since}),
+                Moment.RECORDED: now,
+            },
         )
+
+    @property
+    def waits_since(self) -> datetime:
+        """When the job's wait for a VM began, as far as this run knows."""
+        created = self.timeline.get(Moment.SCHEDULED, self.state_entered_at)
+        return self.timeline.get(Moment.RUNNABLE, created)
 
     def reserved(self, *, now: datetime, until: datetime) -> Self:
         """The reservation was granted or extended."""

@@ -34,6 +34,7 @@ class JobPhase(StrEnum):
     CANCELED = "canceled"
     NEVER_RAN = "never_ran"  # over, and no agent will have had it
     OVER = "over"
+    FORGOTTEN = "forgotten"  # several complete answers in a row did not name it, or named an inert state
     UNKNOWN = "unknown"  # not told, or not a state that a job of ours can be in: inert
 
 
@@ -52,9 +53,11 @@ def job_phase_of(state: JobState | None) -> JobPhase:  # noqa: C901, PLR0911  (o
             return JobPhase.CANCELED
         case JobState.EXPIRED | JobState.SKIPPED | JobState.BROKEN:
             return JobPhase.NEVER_RAN
-        case JobState.FINISHED | JobState.TIMED_OUT:
+        case JobState.FINISHED | JobState.PASSED | JobState.FAILED | JobState.TIMED_OUT:
             return JobPhase.OVER
         case JobState.PENDING | JobState.WAITING | JobState.WAITING_FAILED | JobState.LIMITING | JobState.LIMITED:
+            return JobPhase.UNKNOWN
+        case JobState.PLATFORM_LIMITING | JobState.PLATFORM_LIMITED:
             return JobPhase.UNKNOWN
         case JobState.BLOCKED | JobState.BLOCKED_FAILED | JobState.UNBLOCKED | JobState.UNBLOCKED_FAILED:
             return JobPhase.UNKNOWN
@@ -112,6 +115,7 @@ class Situation:
         vm: the run's VM; None when EC2 did not show it.
         described: EC2 answered in full; without that a missing VM means nothing at all.
         job_state: None when it could not be had.
+        forgotten: several complete answers in a row did not say where the job stands; see `tracker.unnamed_jobs`.
         mail: None when the mailbox was not, or could not be, read.
     """
 
@@ -123,11 +127,13 @@ class Situation:
     boot_timeout: timedelta
     policy: Policy
     now: datetime
+    forgotten: bool = False
 
     @property
     def job_phase(self) -> JobPhase:
         """Where the job stands."""
-        return job_phase_of(self.job_state)
+        phase = job_phase_of(self.job_state)
+        return JobPhase.FORGOTTEN if self.forgotten and phase is JobPhase.UNKNOWN else phase
 
     @property
     def visibility(self) -> VmVisibility:

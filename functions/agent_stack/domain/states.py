@@ -31,12 +31,16 @@ class JobState(_WireState):
     UNBLOCKED_FAILED = "unblocked_failed"
     LIMITING = "limiting"
     LIMITED = "limited"
+    PLATFORM_LIMITING = "platform_limiting"
+    PLATFORM_LIMITED = "platform_limited"
     SCHEDULED = "scheduled"
     RESERVED = "reserved"
     ASSIGNED = "assigned"
     ACCEPTED = "accepted"
     RUNNING = "running"
     FINISHED = "finished"
+    PASSED = "passed"  # some listings name the result of a job that is finished
+    FAILED = "failed"
     CANCELING = "canceling"
     CANCELED = "canceled"
     EXPIRED = "expired"
@@ -63,6 +67,8 @@ OVER = frozenset(
         JobState.SKIPPED,
         JobState.BROKEN,
         JobState.FINISHED,
+        JobState.PASSED,
+        JobState.FAILED,
     }
 )
 """It will never run again. `canceling` is not among them: with an agent, it is the agent's to end."""
@@ -148,7 +154,8 @@ class CapacityType(StrEnum):
 class Moment(StrEnum):
     """The points of a run's time line, in order."""
 
-    SCHEDULED = "scheduled"
+    SCHEDULED = "scheduled"  # the job was created
+    RUNNABLE = "runnable"  # nothing held it any more; missing where that is the same moment
     RECORDED = "recorded"
     RESERVED = "reserved"
     LAUNCHED = "launched"

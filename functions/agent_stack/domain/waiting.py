@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from agent_stack.domain.classes import base_name
+from agent_stack.domain.classes import Unmatched, base_name
 from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
 from agent_stack.domain.jobs import Job
-from agent_stack.domain.notices import MAX_FACT_CHARACTERS, Notice, NoticeKind, notice
+from agent_stack.domain.notices import MAX_CHARACTERS, MAX_FACT_CHARACTERS, Notice, NoticeKind, notice
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.texts import crop_characters
+
+NO_CLASS = ClassName("")
+"""The class of a job that no class fits."""
 
 PATIENCE = timedelta(seconds=30)
 """A job that has waited for less wants no explanation: most VMs are launched by then."""
@@ -26,6 +29,13 @@ STALE_AFTER = timedelta(seconds=150)
 
 MAX_NOTICES_OF_A_JOB = 5
 """Different reasons told to one job, of the notices that it may have in all; see `tell`."""
+
+MAX_UNMATCHED_LISTED = 50
+"""Of the jobs on the list, those that no class fits; each minute the next ones, so that each has its turn. A pipeline
+can ask for anything, in any number of jobs, and must not crowd out the others."""
+
+_UNMATCHED_NEXT = "it starts when a class fits it, or when another stack takes it."
+MAX_UNMATCHED_CHARACTERS = MAX_CHARACTERS - len("Waiting:  Next: ") - len(_UNMATCHED_NEXT)
 
 MAX_NOTICES_PER_CYCLE = 100
 
@@ -43,6 +53,7 @@ class WaitReason(StrEnum):
     NO_CAPACITY = "dry"  # EC2 has none of its types in its zones
     QUOTA = "quota"  # a vCPU quota of the account is full
     REFUSED = "refused"  # EC2 refuses whole requests, and does not say that the class is wrong
+    NO_CLASS = "no_class"  # the stack offers nothing of what it asks for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +61,7 @@ class Waiting:
     """One job that waits.
 
     Attributes:
-        words: EC2's own, or the figure that the bound has.
+        words: EC2's own, the figure that the bound has, or why no class fits and what would match.
     """
 
     job_id: JobId
@@ -62,9 +73,22 @@ class Waiting:
 
 def waits(job: Job, class_name: ClassName, reason: WaitReason, now: datetime, words: str = "") -> list[Waiting]:
     """That job on the list, if it has waited long enough to matter."""
-    if now - job.scheduled_at < PATIENCE:
+    if now - job.waits_since < PATIENCE:
         return []
     return [Waiting(job_id=job.job_id, queue_key=job.queue_key, class_name=class_name, reason=reason, words=words)]
+
+
+def unmatched_window(jobs: Sequence[tuple[Job, Unmatched]], now: datetime) -> list[Waiting]:
+    """Those of the jobs that no class fits that are on the list in this minute."""
+    minute = int(now.timestamp()) // 60
+    start = minute * MAX_UNMATCHED_LISTED % len(jobs) if len(jobs) > MAX_UNMATCHED_LISTED else 0
+    return [
+        waiting
+        for job, match in jobs[start : start + MAX_UNMATCHED_LISTED]
+        for waiting in waits(
+            job, NO_CLASS, WaitReason.NO_CLASS, now, crop_characters(match.reason, MAX_UNMATCHED_CHARACTERS)
+        )
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +106,11 @@ class WaitingList:
 def waiting_notice(waiting: Waiting, policy: Policy) -> Notice:
     """What its build page is told."""
     why = _why(waiting, policy, base_name(waiting.class_name))
-    return notice(NoticeKind.WAITING, f"Waiting: {why}", suffix=f"_{waiting.reason}")
+    kind = NoticeKind.UNMATCHED if waiting.reason is WaitReason.NO_CLASS else NoticeKind.WAITING
+    return notice(kind, f"Waiting: {why}", suffix=f"_{waiting.reason}")
 
 
-def _why(waiting: Waiting, policy: Policy, vm_class: ClassName) -> str:  # noqa: PLR0911  (one text for each reason)
+def _why(waiting: Waiting, policy: Policy, vm_class: ClassName) -> str:  # noqa: C901, PLR0911  (one text for each reason)
     said = f": {crop_characters(waiting.words, MAX_FACT_CHARACTERS)}" if waiting.words else ""
     match waiting.reason:
         case WaitReason.LAUNCH_DISABLED:
@@ -119,6 +144,8 @@ def _why(waiting: Waiting, policy: Policy, vm_class: ClassName) -> str:  # noqa:
             )
         case WaitReason.NO_CAPACITY:
             return f"EC2 has no VM of class “{vm_class}” free{said}. Next: it is asked again within 3 minutes."
+        case WaitReason.NO_CLASS:
+            return f"{crop_characters(waiting.words, MAX_UNMATCHED_CHARACTERS)} Next: {_UNMATCHED_NEXT}"
         case WaitReason.QUOTA:
             whole = f": {waiting.words}" if waiting.words else ""
             return (

@@ -9,6 +9,7 @@ from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import (
     JobId,
     QueueKey,
+    StackKey,
 )
 from agent_stack.domain.jobs import ScheduledPage
 from agent_stack.domain.states import JobState
@@ -82,6 +83,9 @@ class StacksApi(Protocol):
 
     def deregister(self, queue: QueueKey) -> None:
         """Deregisters the queue's stack key. An unknown key is no error."""
+
+    def withdraw(self, stack_key: StackKey) -> None:
+        """Deregisters any stack key, also of a queue that is not served any more. An unknown key is no error."""
 
     def token_identity(self) -> TokenIdentity | None:
         """What the agent token is for; None when the service has no such endpoint."""

@@ -20,7 +20,10 @@ class Clock(Protocol):
     """Time. The only source of time in the code."""
 
     def now(self) -> datetime:
-        """Returns the current time, timezone-aware, in UTC."""
+        """Returns the current time, timezone-aware, in UTC. It may jump when the machine corrects its clock."""
+
+    def monotonic(self) -> timedelta:
+        """Returns the time since some fixed moment of this process; never goes back. For durations."""
 
     def sleep(self, duration: timedelta) -> None:
         """Waits for this duration."""

@@ -17,6 +17,7 @@ from agent_stack.domain.identifiers import (
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.programs import PublishedProgram, VmProgram
 from agent_stack.domain.runs import Run
+from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.vms import Assignment, MailboxStatus
 from agent_stack.domain.waiting import Waiting, WaitingList
 
@@ -65,8 +66,9 @@ class Ledger(Protocol):
         """Returns what earlier dispatchers learned from EC2; empty when nothing is stored."""
 
     def remember_launches(self, memory: LaunchMemory, *, fence: int) -> None:
-        """Stores the launch memory, unless a dispatcher under a higher fencing number has written. EC2 teaches a lost
-        version again.
+        """Stores the launch memory, unless a dispatcher under a higher fencing number has written.
+
+        A lost version costs little, because EC2 teaches it again.
         """
 
     def list_waiting(self, waiting: WaitingList) -> None:
@@ -74,6 +76,12 @@ class Ledger(Protocol):
 
     def waiting(self) -> WaitingList | None:
         """Returns the latest list; None when there is none yet."""
+
+    def stack_keys(self) -> StackKeyRecord | None:
+        """Returns the recorded stack keys; None when nothing is recorded. Consistent read."""
+
+    def record_stack_keys(self, record: StackKeyRecord, *, only_if_new: bool = False) -> None:
+        """Replaces the recorded stack keys; with `only_if_new`, only if nothing is recorded."""
 
     def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
         """Claims the notifications for these jobs and reasons. Returns the ones that the caller may send now.

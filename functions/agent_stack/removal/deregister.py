@@ -1,10 +1,13 @@
 """Deregister: removes the stack keys from Buildkite when CloudFormation deletes the stack."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
 from agent_stack.ports import StacksApi, Telemetry
+from agent_stack.stack_keys import StackKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,17 +19,27 @@ class Deregister:
 
     stacks: StacksApi
     queues: tuple[Queue, ...]
+    stack_keys: StackKeys
     telemetry: Telemetry
 
     def __call__(self) -> tuple[str, ...]:
         """Deregisters the keys; returns one text for each failure."""
         problems: list[str] = []
-        for queue in self.queues:
+        for queue, key in self._keys().items():
             try:
-                self.stacks.deregister(queue.key)
+                self.stacks.withdraw(key)
             except AgentStackError as error:
-                self.telemetry.error("stack_not_withdrawn", queue=queue.key, error=str(error))
-                problems.append(f"{queue.stack_key}: {error}")
+                self.telemetry.error("stack_not_withdrawn", queue=queue, error=str(error))
+                problems.append(f"{key}: {error}")
             else:
-                self.telemetry.info("stack_withdrawn", queue=queue.key, stack_key=queue.stack_key)
+                self.telemetry.info("stack_withdrawn", queue=queue, stack_key=key)
         return tuple(problems)
+
+    def _keys(self) -> Mapping[QueueKey, StackKey]:
+        """The keys of all queues, those of removed queues that are still registered included."""
+        try:
+            served = [queue.key for queue in self.queues]
+            return {**self.stack_keys.retired(served), **{queue: self.stack_keys(queue) for queue in served}}
+        except AgentStackError as error:
+            self.telemetry.error("stack_keys_unread", error=str(error))
+            return {queue.key: queue.stack_key for queue in self.queues}

@@ -35,11 +35,11 @@ class RetryUntilPermitted:
         Raises:
             AgentStackError: the error of the last try. Other errors than a denial or no answer are raised at once.
         """
-        retry_until = self.clock.now() + PROPAGATION_TIMEOUT
+        retry_until = self.clock.monotonic() + PROPAGATION_TIMEOUT
         while True:
             try:
                 return read()
             except (NotPermittedError, TransientError):
-                if self.clock.now() >= retry_until or self.deadline.left() <= ANSWER_RESERVE:
+                if self.clock.monotonic() >= retry_until or self.deadline.left() <= ANSWER_RESERVE:
                     raise
                 self.clock.sleep(RETRY_INTERVAL)

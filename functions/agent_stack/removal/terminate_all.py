@@ -62,12 +62,12 @@ class TerminateAll:
     def _take(self, lease: Lease) -> bool:
         """Whether this invocation got the lease, so that no other invocation holds it."""
         holder = self.ids.holder()
-        until = self.clock.now() + HANDOVER_TIMEOUT
-        signal_at = self.clock.now()
+        until = self.clock.monotonic() + HANDOVER_TIMEOUT
+        signal_at = self.clock.monotonic()
         while True:
-            now = self.clock.now()
+            now = self.clock.monotonic()
             try:
-                if lease.acquire(holder, now=now, ttl=LEASE_DURATION) is not None:
+                if lease.acquire(holder, now=self.clock.now(), ttl=LEASE_DURATION) is not None:
                     return True
                 if now >= signal_at:  # repeatedly, because an invocation that waited before us may get the lease first
                     lease.signal(holder, handover=True)
@@ -80,7 +80,7 @@ class TerminateAll:
 
     def _end_all(self) -> list[InstanceId]:
         """The VMs that still exist when time runs out. Raises the last error if EC2 does not answer until then."""
-        quiet_since = self.clock.now()
+        quiet_since = self.clock.monotonic()
         while True:
             no_more_time = self.deadline.left() <= RESERVE
             try:
@@ -97,7 +97,7 @@ class TerminateAll:
                 self.telemetry.info("vms_terminated", count=len(up) - len(refused))
             for instance_id, refusal in refused.items():
                 self.telemetry.warning("vm_not_terminated", instance_id=instance_id, error=str(refusal))
-            if not living and self.clock.now() - quiet_since >= LATE_VM_WINDOW:
+            if not living and self.clock.monotonic() - quiet_since >= LATE_VM_WINDOW:
                 return []
             if no_more_time:
                 return [vm.instance_id for vm in living]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from agent_stack.best_effort import written
 from agent_stack.domain.decisions import Action
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.runs import Run
@@ -34,7 +35,10 @@ class Close:
                     pass  # nothing of the run changes, or its own step has recorded it
                 case Action.REQUEUE | Action.FINISH:
                     pass  # their own steps record them
-        recorded = [*self.ledger.update(changed), *self.ledger.end(ended)]
+        recorded = [
+            *written(self.ledger.update, changed, self.telemetry),
+            *written(self.ledger.end, ended, self.telemetry),
+        ]
         for run in recorded:
             self.telemetry.info(
                 "run_changed",

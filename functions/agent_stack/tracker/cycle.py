@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent_stack.domain.decisions import Decision
-from agent_stack.domain.identifiers import InstanceId, JobId
+from agent_stack.domain.identifiers import InstanceId, JobId, QueueKey
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import UP
 from agent_stack.domain.vms import Vm
+from agent_stack.ports import Notification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class TrackerCycle:
     """One pass over all active runs and VMs.
 
     Attributes:
+        began: when the cycle began, by the monotonic clock.
         described: observe → EC2's answer was complete.
         vms: observe → the VMs of this deployment that EC2 showed, by id.
         situations: observe → the facts about every active run.
@@ -37,9 +39,11 @@ class TrackerCycle:
         going: terminate → VMs that are ending, or that EC2 agreed to terminate in this cycle.
         terminations: terminate → how many VMs EC2 was asked to terminate; MaxTerminationsPerTick limits their sum.
         extended: extend → the runs whose reservation was extended.
+        notifications: remember notices, notify waiting → what the build pages get at the end of the cycle.
     """
 
     now: datetime
+    began: timedelta = timedelta()
     described: bool = False
     vms: Mapping[InstanceId, Vm] = field(default_factory=dict)
     situations: tuple[Situation, ...] = ()
@@ -47,6 +51,7 @@ class TrackerCycle:
     going: frozenset[InstanceId] = frozenset()
     terminations: int = 0
     extended: tuple[Run, ...] = ()
+    notifications: tuple[tuple[QueueKey, Notification], ...] = ()
 
     @property
     def busy(self) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from agent_stack.best_effort import written
 from agent_stack.domain.decisions import Action
 from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.policy import Policy
@@ -34,7 +35,7 @@ class Extend:
                 elif run.job_id in answer.not_reserved:
                     self.telemetry.warning("reservation_lost", job_id=run.job_id)
                     changed.append(run.with_facts(reservation_lost=True))
-        recorded = self.ledger.update(changed)
+        recorded = written(self.ledger.update, changed, self.telemetry)
         if recorded:
             self.telemetry.info("reservations_extended", count=len(recorded))
         extended = tuple(run for run in recorded if not run.reservation_lost)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from agent_stack.best_effort import written
 from agent_stack.domain.decisions import Action
 from agent_stack.domain.errors import AgentStackError, GiveUpError, UnknownOutcomeError
 from agent_stack.domain.failure_report import failure_report
@@ -38,7 +39,8 @@ class Finish:
         wanted = [verdict for verdict in cycle.verdicts.values() if verdict.decision.action is Action.FINISH]
         consoles = self._consoles(wanted)
         # After a crash here the run says that it is being finished; the next cycle reads the job's state.
-        intended = self.ledger.update([v.run.finishing(v.decision.reason, now=cycle.now) for v in wanted])
+        finishing = [v.run.finishing(v.decision.reason, now=cycle.now) for v in wanted]
+        intended = written(self.ledger.update, finishing, self.telemetry)
         ended: list[Run] = []
         for run in intended:
             verdict = cycle.verdicts[run.job_id]
@@ -47,8 +49,8 @@ class Finish:
             outcome = self._finish(run, detail)
             if outcome is not None:
                 ended.append(run.ended(outcome, now=cycle.now))
-        recorded = self.ledger.end(ended)
-        return replace(cycle, verdicts=cycle.with_runs(recorded))
+        recorded = written(self.ledger.end, ended, self.telemetry)
+        return replace(cycle, verdicts=cycle.with_runs([*intended, *recorded]))
 
     def _consoles(self, finishing: Sequence[Verdict]) -> Mapping[JobId, str]:
         """Console output of the VMs that reported no error themselves. Read first, because it may take seconds."""

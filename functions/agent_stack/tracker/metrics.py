@@ -23,7 +23,7 @@ both."""
 def steps(run: Run) -> dict[Step, timedelta]:
     """How long each step of this run's job took. The time of an unknown moment counts for the next known step."""
     taken: dict[Step, timedelta] = {}
-    before = run.timeline.get(Moment.SCHEDULED)
+    before = run.timeline.get(Moment.RUNNABLE, run.timeline.get(Moment.SCHEDULED))
     for step in Step:
         moment = run.timeline.get(Moment(step))
         if moment is None:
@@ -46,7 +46,7 @@ class TrackerMetrics:
         """Returns the cycle unchanged."""
         measure = self.telemetry
         measure.count(Metric.CYCLES_COMPLETED, of=Function.TRACKER)
-        measure.peak(Metric.CYCLE_SECONDS, (self.clock.now() - cycle.now).total_seconds(), of=Function.TRACKER)
+        measure.peak(Metric.CYCLE_SECONDS, (self.clock.monotonic() - cycle.began).total_seconds(), of=Function.TRACKER)
         for verdict in cycle.verdicts.values():
             self._measure_run(verdict)
         if cycle.described:

@@ -1,18 +1,16 @@
-"""Notify waiting: sends the wait reasons to the build pages of waiting jobs, each reason once.
+"""Notify waiting: claims the wait reasons that the build pages of waiting jobs get now, each reason once.
 
 The dispatcher publishes the reasons as a list; only the tracker sends notifications. A conditional write claims each
 notification before it is sent. So only one of two trackers sends it, and a crash in between loses one notification.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agent_stack.domain.identifiers import JobId
-from agent_stack.domain.notices import NoticeKind, is_sent_at
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.waiting import MAX_NOTICES_PER_CYCLE, WaitReason, waiting_notice
-from agent_stack.ports import Ledger, Notification, StacksApi, Telemetry
-from agent_stack.tracker.build_page import send_notifications
+from agent_stack.domain.waiting import MAX_NOTICES_PER_CYCLE, Waiting, WaitReason, waiting_notice
+from agent_stack.ports import Ledger, Notification, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle
 
 READ_INTERVAL = timedelta(seconds=5)
@@ -21,9 +19,8 @@ READ_INTERVAL = timedelta(seconds=5)
 
 @dataclass(slots=True, kw_only=True)
 class NotifyWaiting:
-    """Sends a bounded number in each cycle; the next cycles send the rest."""
+    """Claims a bounded number in each cycle; the next cycles claim the rest."""
 
-    stacks: StacksApi
     ledger: Ledger
     policy: Policy
     telemetry: Telemetry
@@ -32,14 +29,12 @@ class NotifyWaiting:
     """Reasons of listed jobs that are claimed already, so that no further write is needed."""
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
-        """Returns the cycle unchanged."""
-        if not is_sent_at(NoticeKind.WAITING, self.policy.notification_level):
-            return cycle
+        """Adds to `notifications`."""
         if self._read_at is not None and cycle.now - self._read_at < READ_INTERVAL:
             return cycle
         self._read_at = cycle.now
         listed = self.ledger.waiting()
-        jobs = () if listed is None else listed.current(cycle.now)
+        jobs = [] if listed is None else [job for job in listed.current(cycle.now) if self._is_told(job)]
         with_vm = {s.run.job_id for s in cycle.situations if s.run.binding is not None}
         self._claimed &= {(job.job_id, job.reason) for job in jobs}
         unclaimed = [job for job in jobs if (job.job_id, job.reason) not in self._claimed and job.job_id not in with_vm]
@@ -52,5 +47,7 @@ class NotifyWaiting:
             self._read_at = None  # the next cycle sends more
         texts = ((job, waiting_notice(job, self.policy).text) for job in claimed)
         notices = [(job.queue_key, Notification(job_id=job.job_id, text=text, at=cycle.now)) for job, text in texts]
-        send_notifications(notices, self.stacks, self.telemetry)
-        return cycle
+        return replace(cycle, notifications=(*cycle.notifications, *notices))
+
+    def _is_told(self, waiting: Waiting) -> bool:
+        return waiting_notice(waiting, self.policy).shown_at(self.policy.notification_level)

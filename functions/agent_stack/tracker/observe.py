@@ -10,9 +10,10 @@ because only EC2's definite answer shows that a VM has ended. A VM in neither an
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from agent_stack.changes import Changes
 from agent_stack.domain.classes import base_name
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
@@ -26,6 +27,7 @@ from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.job_states import job_states
 from agent_stack.tracker.missing_vms import MissingVms
 from agent_stack.tracker.status_checks import StatusChecks
+from agent_stack.tracker.unnamed_jobs import UnnamedJobs
 
 DEFAULT_BOOT_TIMEOUT = timedelta(minutes=5)
 """For runs whose class the operator has removed."""
@@ -41,9 +43,11 @@ class Observe:
     mailbox: Mailbox
     classes: ClassSource
     missing_vms: MissingVms
+    unnamed_jobs: UnnamedJobs
     checks: StatusChecks
     policy: Policy
     telemetry: Telemetry
+    failures: Changes = field(default_factory=Changes)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Fills `described`, `vms` and `situations`."""
@@ -54,7 +58,8 @@ class Observe:
             ended, unknown = self._missing(runs, vms)
             vms |= ended
             self.checks.looked_at(vms.values(), runs, cycle.now)
-        states = job_states(runs, self.stacks, self.telemetry)
+        answers = job_states(runs, self.stacks, self.telemetry, self.failures)
+        forgotten = self.unnamed_jobs.record(runs, answers, cycle.now)
         mailbox_statuses = self._mailbox_statuses([run for run in runs if run.state is RunState.BOOTING])
         timeouts = self._boot_timeouts()
         situations = tuple(
@@ -62,7 +67,8 @@ class Observe:
                 run=run,
                 vm=vms.get(run.binding.instance_id) if run.binding else None,
                 described=described and (run.binding is None or run.binding.instance_id not in unknown),
-                job_state=states.get(run.job_id),
+                job_state=answers.states.get(run.job_id),
+                forgotten=run.job_id in forgotten,
                 mailbox_status=mailbox_statuses.get(run.binding.arn) if run.binding else None,
                 boot_timeout=timeouts.get(base_name(run.class_name), DEFAULT_BOOT_TIMEOUT),
                 policy=self.policy,

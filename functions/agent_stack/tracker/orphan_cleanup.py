@@ -6,7 +6,8 @@ reads each one again right before its termination. It terminates nothing when EC
 A cleanup that would terminate a large part of the fleet is probably wrong: the ledger was emptied or restored, or
 another deployment has the same name. Then the cleanup stops and logs an error for the operator. This costs little: a VM
 without a job powers itself off, a VM with a job powers itself off after the job, and the cleanup still terminates VMs
-past their lifetime.
+past their lifetime. VMs of a recorded launch whose jobs were cancelled before they got one are no such sign; they end
+within seconds (`surplus_vms`).
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from agent_stack.domain.states import UP, VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Fleet, Ledger, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle
+from agent_stack.tracker.surplus_vms import SurplusVms
 
 MAX_SHARE = 0.3
 """Part of the VMs that are up: about one zone of three. More orphans at once are not a normal failure."""
@@ -29,6 +31,7 @@ ALWAYS_ALLOWED = 10
 
 WARN_INTERVAL = timedelta(minutes=1)
 LIFETIME, ORPHAN = "past its lifetime", "no run is bound to it"
+SURPLUS = "no job waits for it any more"
 
 CLEANABLE = UP | {VmState.STOPPED}
 """A stopped VM still costs its disk, and can be started again."""
@@ -40,6 +43,7 @@ class OrphanCleanup:
 
     fleet: Fleet
     ledger: Ledger
+    surplus_vms: SurplusVms
     policy: Policy
     telemetry: Telemetry
     _warned_at: list[datetime] = field(default_factory=list, init=False, repr=False)
@@ -59,22 +63,35 @@ class OrphanCleanup:
                 old.append(vm)
             elif vm.instance_id not in owned and age > self.policy.orphan_grace:
                 orphans.append(vm)
-        if not old and not orphans:
+        surplus = self.surplus_vms(cycle, owned)
+        if not old and not orphans and not surplus:
             return cycle
         if orphans:
             bound = self.ledger.bound_instances()
             orphans = [vm for vm in orphans if vm.instance_id not in bound]
-            if self._too_many(len(orphans), cycle):
-                orphans = []
-        suspects = {vm.instance_id: ORPHAN for vm in orphans} | {vm.instance_id: LIFETIME for vm in old}
+            orphans = self._within_limit(orphans, cycle)
+        suspects = {vm.instance_id: SURPLUS for vm in surplus}
+        suspects |= {vm.instance_id: ORPHAN for vm in orphans if vm.instance_id not in suspects}
+        suspects |= {vm.instance_id: LIFETIME for vm in old}
         self._end(suspects, self.policy.max_terminations_per_cycle - cycle.terminations)
         return cycle
 
-    def _too_many(self, orphans: int, cycle: TrackerCycle) -> bool:
+    def _within_limit(self, orphans: list[Vm], cycle: TrackerCycle) -> list[Vm]:
+        """The orphans that may be terminated: all of them, or those whose launch the ledger still explains."""
+        if not self._too_many(len(orphans), cycle, said=False):
+            return orphans
+        explained = self.surplus_vms.explained(orphans)
+        if self._too_many(len(orphans) - len(explained), cycle, said=True):
+            return [vm for vm in orphans if vm.instance_id in explained]
+        return orphans
+
+    def _too_many(self, orphans: int, cycle: TrackerCycle, *, said: bool) -> bool:
         up = sum(vm.state in UP for vm in cycle.vms.values())
         if orphans <= max(ALWAYS_ALLOWED, MAX_SHARE * up):
             self._warned_at.clear()
             return False
+        if not said:
+            return True
         self.telemetry.peak(Metric.ORPHAN_CLEANUP_LIMITED, orphans)
         if not self._warned_at or cycle.now - self._warned_at[-1] >= WARN_INTERVAL:
             self._warned_at[:] = [cycle.now]
@@ -102,9 +119,12 @@ class OrphanCleanup:
                 self.telemetry.warning(
                     "orphan_not_terminated", instance_id=vm.instance_id, error=str(refused[vm.instance_id])
                 )
+            elif suspects[vm.instance_id] == SURPLUS:
+                self.telemetry.info("surplus_vm_terminated", instance_id=vm.instance_id)
             else:
                 self.telemetry.warning("orphan_terminated", instance_id=vm.instance_id, reason=suspects[vm.instance_id])
-        self.telemetry.count(Metric.ORPHANS_TERMINATED, len(going) - len(refused))
+        orphans = [vm for vm in going if suspects[vm.instance_id] != SURPLUS and vm.instance_id not in refused]
+        self.telemetry.count(Metric.ORPHANS_TERMINATED, len(orphans))
 
     def _read_again(self, instance_ids: list[InstanceId]) -> list[Vm]:
         if not instance_ids:

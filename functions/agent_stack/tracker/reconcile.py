@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 
+from agent_stack.ports import Clock
 from agent_stack.tracker.cycle import TrackerCycle, TrackerStep
 from agent_stack.tracker.event_filter import EventFilter
 
@@ -15,9 +16,11 @@ class ReconcileRuns:
 
     steps: Sequence[TrackerStep]
     event_filter: EventFilter
+    clock: Clock
 
     def __call__(self, now: datetime, fence: int) -> bool:  # noqa: ARG002  (the tracker's effects need no fencing number)
         """Runs one cycle at this time; True while a run is active or a VM is up."""
-        cycle = reduce(lambda done, step: step(done), self.steps, TrackerCycle(now=now))
+        begun = TrackerCycle(now=now, began=self.clock.monotonic())
+        cycle = reduce(lambda done, step: step(done), self.steps, begun)
         self.event_filter.learn(cycle)
         return cycle.busy

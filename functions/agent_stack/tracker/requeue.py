@@ -7,6 +7,7 @@ interruptions the next VM is on-demand, if the class allows the fallback.
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from agent_stack.best_effort import written
 from agent_stack.domain.attempts import SPOT_LOSSES_BEFORE_ON_DEMAND, Failure, spot_losses
 from agent_stack.domain.classes import on_demand_name
 from agent_stack.domain.decisions import Action
@@ -32,7 +33,7 @@ class Requeue:
             for verdict in cycle.verdicts.values()
             if verdict.decision.action is Action.REQUEUE
         ]
-        recorded = self.ledger.update(back)
+        recorded = written(self.ledger.update, back, self.telemetry)
         for run in recorded:
             failed = cycle.verdicts[run.job_id].run.binding
             self.telemetry.warning(

@@ -6,8 +6,10 @@ revocation. After both are known, nothing can change: with a revoked credential 
 without it, the last job state shows whether an agent has the job.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from agent_stack.best_effort import written
+from agent_stack.changes import Changes
 from agent_stack.domain.decisions import Action, decide, ends_the_vm
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.runs import Run
@@ -28,6 +30,7 @@ class Revoke:
     ledger: Ledger
     stacks: StacksApi
     telemetry: Telemetry
+    failures: Changes = field(default_factory=Changes)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Replaces the `verdicts` of these runs."""
@@ -40,15 +43,17 @@ class Revoke:
                 if credential_holder is not None:
                     held.append(verdict.run.with_facts(credential_holder=credential_holder))
                 failures += credential_holder is None
-        known = {run.job_id: run for run in self.ledger.update(held)}
+        known = {run.job_id: run for run in written(self.ledger.update, held, self.telemetry)}
         to_confirm = [
             replace(verdict.situation, run=known.get(job_id, verdict.run))
             for job_id, verdict in verdicts.items()
             if verdict.run.state is RunState.BOOTING and (job_id in known or ends_the_vm(verdict.decision.action))
         ]
-        states = job_states([s.run for s in to_confirm], self.stacks, self.telemetry)
+        answers = job_states([s.run for s in to_confirm], self.stacks, self.telemetry, self.failures)
         for situation in to_confirm:
-            again = replace(situation, job_state=states.get(situation.run.job_id))
+            job_id = situation.run.job_id
+            forgotten = situation.forgotten and answers.is_unnamed(job_id)
+            again = replace(situation, job_state=answers.states.get(job_id), forgotten=forgotten)
             verdicts[again.run.job_id] = Verdict(situation=again, decision=decide(again))
         return replace(cycle, verdicts=verdicts)
 

@@ -30,10 +30,11 @@ from agent_stack.adapters.stacks_api import Dialect, HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemIds, Threads
 from agent_stack.domain.measures import Metric
-from agent_stack.domain.timeouts import validate_timeouts
+from agent_stack.domain.timeout_check import validate_timeouts
 from agent_stack.ports import Ports
 from agent_stack.removal.retry_until_permitted import RetryUntilPermitted
 from agent_stack.settings import Settings
+from agent_stack.stack_keys import StackKeys
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -114,6 +115,7 @@ class Deployment:
                 telemetry=self.telemetry,
             ),
             queues=settings.queues,
+            stack_key=self.stack_keys,
             dialect=None if settings.dialect == "auto" else Dialect(settings.dialect),
             job_tokens=settings.uses_job_tokens,
             metadata={
@@ -126,6 +128,11 @@ class Deployment:
             },
             telemetry=self.telemetry,
         )
+
+    @cached_property
+    def stack_keys(self) -> StackKeys:
+        """The keys of the queues' stacks. Nothing is read before the first request to Buildkite."""
+        return StackKeys(names=self.settings.stack_key_names, ledger=self.ledger)
 
     @cached_property
     def ports(self) -> Ports:
@@ -143,24 +150,10 @@ class Deployment:
                     template_id=settings.launch_template_id, version=settings.launch_template_version
                 ),
                 subnets=settings.subnet_ids,
-                volume_key=settings.volume_key_arn,
+                policy=settings.launch_policy,
             ),
             instance_types=Ec2InstanceTypes(client=self.ec2_client, calls=self._ec2_calls()),
-            ledger=DynamoLedger(
-                table=self._table(settings.ledger_table),
-                mailboxes=self._table(settings.mailbox_table),
-                transactions=Transactions(
-                    client=self.dynamodb,
-                    calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS),
-                    clock=self.clock,
-                    ids=self.ids,
-                    telemetry=self.telemetry,
-                ),
-                history=timedelta(days=settings.history_days),
-                clock=self.clock,
-                ids=self.ids,
-                telemetry=self.telemetry,
-            ),
+            ledger=self.ledger,
             mailbox=DynamoMailbox(table=self._table(settings.mailbox_table), clock=self.clock),
             programs=DynamoPrograms(table=self._table(settings.mailbox_table), clock=self.clock),
             program=shipped_program(),
@@ -184,6 +177,25 @@ class Deployment:
             ids=self.ids,
             telemetry=self.telemetry,
             workers=Threads(),
+        )
+
+    @cached_property
+    def ledger(self) -> DynamoLedger:
+        """The ledger."""
+        return DynamoLedger(
+            table=self._table(self.settings.ledger_table),
+            mailboxes=self._table(self.settings.mailbox_table),
+            transactions=Transactions(
+                client=self.dynamodb,
+                calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS),
+                clock=self.clock,
+                ids=self.ids,
+                telemetry=self.telemetry,
+            ),
+            history=timedelta(days=self.settings.history_days),
+            clock=self.clock,
+            ids=self.ids,
+            telemetry=self.telemetry,
         )
 
     @cached_property

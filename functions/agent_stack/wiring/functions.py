@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Self
 
 import httpx
@@ -17,6 +18,7 @@ from agent_stack.domain.measures import NAMESPACE
 from agent_stack.domain.triggers import Trigger, mentioned
 from agent_stack.lease_loop import LeaseLoop
 from agent_stack.removal.deregister import Deregister
+from agent_stack.removal.retry_until_permitted import RetryUntilPermitted
 from agent_stack.removal.terminate_all import TerminateAll
 from agent_stack.tracker.chain import tracker_steps
 from agent_stack.tracker.event_filter import EventFilter
@@ -49,7 +51,7 @@ class Dispatcher:
         ports, settings = deployment.ports, deployment.settings
         in_flight = in_flight_of(ports)
         cycles = ReconcileQueues(
-            steps=dispatcher_steps(ports, settings.policy, dispatcher_options(settings), in_flight)
+            steps=dispatcher_steps(ports, settings.policy, dispatcher_options(settings), in_flight), clock=ports.clock
         )
         idle_pause = None if settings.woken_by_jobs else settings.idle_poll
         return cls(deployment=deployment, loop=_loop(deployment, cycles, idle_pause, in_flight.drain), cycles=cycles)
@@ -76,7 +78,9 @@ class Tracker:
         ports, settings = deployment.ports, deployment.settings
         event_filter = EventFilter(ledger=ports.ledger, clock=ports.clock, telemetry=ports.telemetry)
         cycles = ReconcileRuns(
-            steps=tracker_steps(ports, settings.policy, job_tokens=settings.uses_job_tokens), event_filter=event_filter
+            steps=tracker_steps(ports, settings.policy, job_tokens=settings.uses_job_tokens),
+            event_filter=event_filter,
+            clock=ports.clock,
         )
         return cls(
             deployment=deployment, loop=_loop(deployment, cycles, None, lambda: iter(())), event_filter=event_filter
@@ -96,11 +100,18 @@ def answer_for_stack(environment: Mapping[str, str], event: Mapping[str, Any], r
     with deployment.invocation(remaining):
         answer_stack_event(
             event,
-            on_deploy=deployment.check,
+            on_deploy=partial(_deploy, deployment, new=event.get("RequestType") == "Create"),
             on_delete=lambda: _remove(deployment),
             http=deployment.http,
             telemetry=deployment.telemetry,
         )
+
+
+def _deploy(deployment: Deployment, *, new: bool) -> None:
+    """Checks the settings; a new deployment begins with stack keys that no other deployment has."""
+    deployment.check()
+    if new:
+        RetryUntilPermitted(clock=deployment.clock, deadline=deployment.deadline)(deployment.stack_keys.begin)
 
 
 def _remove(deployment: Deployment) -> tuple[str, ...]:
@@ -117,7 +128,12 @@ def _remove(deployment: Deployment) -> tuple[str, ...]:
             telemetry=deployment.telemetry,
         )
         problems = terminate_all()
-    deregister = Deregister(stacks=deployment.stacks, queues=settings.queues, telemetry=deployment.telemetry)
+    deregister = Deregister(
+        stacks=deployment.stacks,
+        queues=settings.queues,
+        stack_keys=deployment.stack_keys,
+        telemetry=deployment.telemetry,
+    )
     return (*problems, *deregister())
 
 

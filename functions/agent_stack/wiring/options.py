@@ -9,6 +9,7 @@ def dispatcher_options(settings: Settings) -> DispatcherOptions:
     """The options of a deployment with these settings."""
     return DispatcherOptions(
         queues=settings.queues,
+        stack_key_names=settings.stack_key_names,
         identity=AgentIdentity(
             endpoint=settings.endpoint,
             deployment=settings.deployment,

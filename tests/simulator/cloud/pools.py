@@ -1,5 +1,6 @@
 """The pools of a fleet: in which order they are tried, and how much room each has."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ NO_CAPACITY = "InsufficientInstanceCapacity"
 NO_ADDRESS = "InsufficientFreeAddressesInSubnet"
 QUOTA = {"spot": "MaxSpotInstanceCountExceeded", "on-demand": "VcpuLimitExceeded"}
 LAST = float("inf")
+MIN_SPOT_PRICE = 0.001  # USD an hour; source: EC2's API reference, MaxPrice of a launch template override
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,11 @@ class Pools:
         `price-capacity-optimized` is simulated as: pools with room for all that is wanted first, of these the cheaper.
 
         Raises:
-            Ec2Error: a subnet is unknown, two overrides name one pool, or the strategy is not known.
+            Ec2Error: a subnet is unknown, two overrides name one pool, a price limit is none, or the strategy is not
+                known.
         """
+        for override in overrides:
+            _check_price_limit(override)
         names = [self.name(override, capacity_type) for override in overrides]
         if len(set(names)) < len(names):
             raise Ec2Error("InvalidFleetConfig", "The fleet configuration contains duplicate instance pools.")
@@ -148,3 +153,14 @@ class Pools:
 
     def _up(self) -> Sequence[Instance]:
         return tuple(self._region.instances.values())
+
+
+def _check_price_limit(override: Mapping[str, Any]) -> None:
+    """Whether the override's MaxPrice is a price, if it names one.
+
+    Raises:
+        Ec2Error: it is not a number, or below the least price that EC2 takes.
+    """
+    limit = override.get("MaxPrice", str(MIN_SPOT_PRICE))
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", limit) or float(limit) < MIN_SPOT_PRICE:
+        raise Ec2Error("InvalidParameterValue", f"Invalid value '{limit}' for MaxPrice.")

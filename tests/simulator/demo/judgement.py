@@ -62,13 +62,13 @@ def problems(world: World, expected: Mapping[str, Demo], *, strangers: frozenset
 def _of_job(
     world: World, job: JobView, demo: Demo, log: Sequence[AccessRecord], vms: Sequence[Instance]
 ) -> Iterator[str]:
-    ran = demo.cancel is not Cancel.BOOTING and demo.expect != "refused"
+    ran = demo.cancel is not Cancel.BOOTING and demo.expect != "unmatched"
     if ran:
         yield from _agents_requests(world, job, log)
     elif _registrations(log):
         yield "an agent registered, though it never should have run"
-    if demo.expect == "refused":
-        yield from _refused(job, vms)
+    if demo.expect == "unmatched":
+        yield from _unmatched(job, vms)
     elif not vms:
         yield "no VM was ever bound to it"
     elif not job.notifications:
@@ -118,11 +118,14 @@ def _registrations(log: Sequence[AccessRecord]) -> list[AccessRecord]:
     ]
 
 
-def _refused(job: JobView, vms: Sequence[Instance]) -> Iterator[str]:
+def _unmatched(job: JobView, vms: Sequence[Instance]) -> Iterator[str]:
+    """It waits, and its page says once what it asks for. The demo presses Cancel when it was told."""
     if vms:
         yield f"a VM was started for it: {vms[0].instance_id}"
-    if job.stack_finish is None or job.exit_status != -1:
-        yield "it was not finished with a reason"
+    if len(job.notifications) != 1:
+        yield f"its build page was told {len(job.notifications)} lines, not one"
+    if job.state is not JobState.CANCELED:
+        yield f"is {job.state}, not canceled"
 
 
 def _cancelled_early(job: JobView, vms: Sequence[Instance]) -> Iterator[str]:

@@ -38,7 +38,7 @@ class Demo(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cancel: Cancel | None = None
-    expect: Ran | Literal["refused"] = Ran()
+    expect: Ran | Literal["unmatched"] = Ran()
 
 
 def _rules(value: Any) -> Any:  # noqa: ANN401  (whatever stands in the file; pydantic judges it)

@@ -76,7 +76,7 @@ class Show:
             for notification in job.notifications:
                 sys.stdout.write(f"  {self._after(job, notification.at)} s  {notification.detail}\n")
             if job.stack_finish is not None:
-                sys.stdout.write(f"  {self._after(job, job.stack_finish.at)} s  {job.stack_finish.detail}\n")
+                sys.stdout.write(f"  {self._after(job, job.stack_finish.at)} s  {_indented(job.stack_finish.detail)}\n")
         sys.stdout.write("\n")
 
     def _after(self, job: JobView, at: datetime) -> str:
@@ -101,6 +101,11 @@ class Show:
             bar[begin:] = [phase] * (WIDTH - begin)
             earliest = begin + 1
         return "".join(bar)
+
+
+def _indented(text: str) -> str:
+    """Its further lines below the first one, so that they are seen to be the job's."""
+    return "\n".join(line.rstrip() for line in text.replace("\n", f"\n{' ' * 11}").splitlines())
 
 
 def _short(label: str) -> str:

@@ -12,6 +12,7 @@ from agent_stack.domain.errors import GiveUpError, RetryError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
+from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
 from agent_stack.domain.vms import Assignment, MailboxStatus
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
@@ -64,6 +65,7 @@ class Store:
     leases: dict[str, LeaseItem] = field(default_factory=dict)
     launching: LaunchMemory = field(default_factory=LaunchMemory)
     launching_fence: int = 0
+    stack_keys: StackKeyRecord | None = None
 
     # --- a VM's own two requests ---
 
@@ -194,6 +196,15 @@ class MemoryLedger:
     def waiting(self) -> WaitingList | None:
         """See the port."""
         return self.store.waiting
+
+    def stack_keys(self) -> StackKeyRecord | None:
+        """See the port."""
+        return self.store.stack_keys
+
+    def record_stack_keys(self, record: StackKeyRecord, *, only_if_new: bool = False) -> None:
+        """See the port."""
+        if not only_if_new or self.store.stack_keys is None:
+            self.store.stack_keys = record
 
     def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
         """See the port."""

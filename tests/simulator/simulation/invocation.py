@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent_stack.lease_loop import LeaseLoop
 from agent_stack.ports import Lease
+from tests.simulator.deployment.timeout import function_timeout
 from tests.simulator.identity import SeededIds
 from tests.simulator.simulation.kernel import Kernel
 from tests.simulator.simulation.process import Died, Process
@@ -14,7 +15,6 @@ from tests.simulator.simulation.process import Died, Process
 if TYPE_CHECKING:
     from tests.simulator.simulation.simulation import Simulation
 
-TIMEOUT = timedelta(seconds=90)  # of the template's functions
 RETRY = timedelta(milliseconds=50)
 
 
@@ -68,7 +68,7 @@ class Invocation:
             lease=self.lease,
             clock=kernel,
             ids=self.ids,
-            deadline=CountDown(kernel=kernel, ends_at=self.began_at + TIMEOUT),
+            deadline=CountDown(kernel=kernel, ends_at=self.began_at + function_timeout()),
             telemetry=self.simulation.telemetry_of(self.function),
         )
         self._pauses = loop.pauses(scheduled=self.scheduled)

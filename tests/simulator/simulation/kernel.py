@@ -27,6 +27,10 @@ class Kernel:
         """See the port."""
         return self._now
 
+    def monotonic(self) -> timedelta:
+        """See the port. No skew and no step of a function's clock changes it."""
+        return self._now - EPOCH
+
     def sleep(self, duration: timedelta) -> None:
         """See the port. What falls due meanwhile happens meanwhile."""
         with self.aside():

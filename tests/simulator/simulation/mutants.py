@@ -56,7 +56,7 @@ MUTANTS = (
     Mutant(
         promise="I2",
         name="never hand back",
-        changes=((f"{TRACKER}/requeue.py", "self.ledger.update(back)", "back[:0]"),),
+        changes=((f"{TRACKER}/requeue.py", "written(self.ledger.update, back, self.telemetry)", "back[:0]"),),
     ),
     Mutant(
         promise="I3",
@@ -73,7 +73,7 @@ MUTANTS = (
         name="forget what was told",
         changes=(
             (
-                f"{TRACKER}/notify_progress.py",
+                f"{TRACKER}/remember_notices.py",
                 ".run.notices_sent | {notice.key for notice in notices_sent}",
                 ".run.notices_sent",
             ),
@@ -98,7 +98,9 @@ MUTANTS = (
     Mutant(
         promise="I8",
         name="repeat a finish like any other request",
-        changes=(("agent_stack/adapters/stacks_api/limits.py", "safety=Safety.ONCE", "safety=Safety.IDEMPOTENT"),),
+        changes=(
+            ("agent_stack/adapters/stacks_api/limits.py", "100, safety=Safety.ONCE", "100, safety=Safety.IDEMPOTENT"),
+        ),
     ),
     Mutant(
         promise="I9",

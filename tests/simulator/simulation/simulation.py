@@ -28,6 +28,7 @@ from agent_stack.domain.programs import VmProgram
 from agent_stack.domain.runs import Run
 from agent_stack.ports import Ports, Telemetry
 from agent_stack.settings import Settings
+from agent_stack.stack_keys import StackKeys
 from agent_stack.tracker.chain import tracker_steps
 from agent_stack.tracker.event_filter import EventFilter
 from agent_stack.tracker.reconcile import ReconcileRuns
@@ -524,6 +525,7 @@ class Simulation:
                 template_id=self.settings.launch_template_id, version=self.settings.launch_template_version
             ),
             subnets=self.settings.subnet_ids,
+            policy=self.settings.launch_policy,
         )
         stacks = HttpStacksApi(
             caller=Caller(
@@ -536,6 +538,7 @@ class Simulation:
                 telemetry=telemetry,
             ),
             queues=self.settings.queues,
+            stack_key=StackKeys(names=self.settings.stack_key_names, ledger=MemoryLedger(store=self.store)),
             dialect=None,
             job_tokens=True,
             metadata={},
@@ -563,7 +566,7 @@ class Simulation:
             in_flight = in_flight_of(ports)
             options = dispatcher_options(self.settings)
             chain = dispatcher_steps(ports, self.settings.policy, options, in_flight)
-            queues = ReconcileQueues(steps=self._left(function, chain))
+            queues = ReconcileQueues(steps=self._left(function, chain), clock=self.kernel)
             return Wired(
                 process=process,
                 work=queues,
@@ -575,7 +578,7 @@ class Simulation:
             function, tracker_steps(ports, self.settings.policy, job_tokens=self.settings.uses_job_tokens)
         )
         events = EventFilter(ledger=ports.ledger, clock=ports.clock, telemetry=telemetry)
-        return Wired(process=process, work=ReconcileRuns(steps=steps, event_filter=events))
+        return Wired(process=process, work=ReconcileRuns(steps=steps, event_filter=events, clock=self.kernel))
 
     def _left(self, function: str, steps: Sequence[StepT]) -> tuple[StepT, ...]:
         """The chain, without the stage that is taken out."""

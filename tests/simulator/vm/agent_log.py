@@ -9,7 +9,7 @@ _MARK = re.compile(r"\x1b_bk;t=\d+\x07")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _REMARK = "\x1b[90m# "
 _COMMANDS = "~~~ Running commands"
-_ENDS = ("~~~ ", "^^^ +++", "🚨 Error: ", "user command error: ")
+_ENDS = ("~~~ ", "+++ ", "^^^ +++", "🚨 Error: ", "user command error: ")
 """How a line begins by which the agent goes on after the command."""
 
 

@@ -222,7 +222,9 @@ CONFIGURED = {
 def read_configuration():
     """Take from the configuration file what the environment does not say."""
     named = os.environ.get("BUILDKITE_AGENT_CONFIG")
-    path = Path(named or Path(os.environ.get("CONFIGURATION_DIRECTORY", "/etc/buildkite-agent"), "buildkite-agent.cfg"))
+    usual = (Path.home() / ".buildkite-agent", Path("/usr/local/etc/buildkite-agent"), Path("/etc/buildkite-agent"))
+    paths = [Path(named)] if named else [directory / "buildkite-agent.cfg" for directory in usual]
+    path = next((path for path in paths if path.exists()), paths[0])
     if not path.exists():
         if named:
             raise Ended(MISCONFIGURED, f"A configuration file could not be found at: {path}")

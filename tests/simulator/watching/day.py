@@ -20,7 +20,7 @@ SETTINGS = {
     "CANCEL_GRACE_SECONDS": "120",
     "FINISH_GRACE_SECONDS": "60",
     "SWEEP_GRACE_SECONDS": "300",
-    "IDLE_POLL_SECONDS": "2",  # the default of the template
+    "IDLE_POLL_SECONDS": "0.5",  # the default of the template
     "MAX_INSTANCES": "100",
     "UNMATCHED_JOBS": "ignore",
 }

@@ -72,6 +72,7 @@ class Room:
             ),
             deadline=LaunchDeadline(ledger=self.ledger, vcpus=vcpus, policy=rules, telemetry=self.telemetry),
             quotas=a_quota_watch(vcpus),
+            vcpus=vcpus,
             program=a_published_program(self.ledger, self.clock, rules, RecordedTelemetry()),
             tokens=self.tokens,
             policy=rules,

@@ -16,7 +16,9 @@ from agent_stack.domain.budgets import LOOK_AHEAD, Budget
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.jobs import Job
+from agent_stack.domain.notices import MAX_CHARACTERS
 from agent_stack.domain.policy import UnmatchedJobs
+from agent_stack.domain.waiting import MAX_UNMATCHED_LISTED, PATIENCE, WaitReason
 from tests.simulator.clock import EPOCH
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import (
@@ -146,6 +148,40 @@ def test_a_job_that_nobody_fits_is_refused_or_left_alone_as_the_operator_says(
     for _ in range(2):
         assert bool(step(cycle).refused) == refused
     assert step.telemetry.messages().count("job_ignored") == (0 if refused else 1)  # type: ignore[attr-defined]  # recorded
+
+
+def test_a_job_that_no_class_fits_is_listed_with_what_would_match_once_others_had_time_to_take_it() -> None:
+    job = a_job(1, rules=("class=smal",), scheduled_at=EPOCH - 2700 * SECOND, runnable_at=EPOCH)
+    step = admit()
+    soon, later = (step(a_tick([job], now=EPOCH + waited)) for waited in (PATIENCE - SECOND, PATIENCE))
+    assert (soon.unmatched, soon.unmatched_jobs) == ((), 0)
+    (waiting,) = later.unmatched
+    assert (waiting.reason, later.unmatched_jobs) == (WaitReason.NO_CLASS, 1)
+    assert "class “smal”" in waiting.words
+    assert "class=small" in waiting.words
+
+
+def test_jobs_that_no_class_fits_take_turns_on_the_list() -> None:
+    crowd = [a_job(number, rules=("gpu=true",)) for number in range(2 * MAX_UNMATCHED_LISTED + 1)]
+    step, listed = admit(), set()
+    for minute in range(1, 2 * len(crowd)):
+        cycle = step(a_tick(crowd, now=EPOCH + minute * 60 * SECOND))
+        assert len(cycle.unmatched) <= MAX_UNMATCHED_LISTED
+        assert cycle.unmatched_jobs == len(crowd)
+        listed |= {waiting.job_id for waiting in cycle.unmatched}
+    assert len(listed) == len(crowd)
+
+
+def test_what_a_pipeline_writes_is_cropped_and_printable_on_the_list() -> None:
+    job = a_job(1, rules=("class=a\x1b[31m\u202e" + "x" * 9999,), scheduled_at=EPOCH - 60 * SECOND)
+    (waiting,) = admit()(a_tick([job])).unmatched
+    assert len(waiting.words) <= MAX_CHARACTERS
+    assert waiting.words.isprintable()
+
+
+def test_jobs_of_one_build_start_in_the_order_of_their_steps() -> None:
+    jobs = [a_job(number) for number in (7, 3, 9, 1)]
+    assert numbers(admit()(a_tick(jobs))) == [7, 3, 9, 1]
 
 
 JOBS = st.lists(

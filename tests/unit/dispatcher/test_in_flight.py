@@ -103,7 +103,6 @@ def test_an_intent_whose_outcome_is_unknown_stays_open() -> None:
     assert room.spent() == {IntentId("as-1"): False}
 
 
-@pytest.mark.xfail(strict=True, raises=RetryError, reason="the answers behind one whose write fails are lost")
 def test_an_answer_that_cannot_be_recorded_costs_the_others_nothing() -> None:
     room = Room()
     room.begin(1)
@@ -159,3 +158,27 @@ def test_a_dispatcher_that_leaves_does_not_wait_for_ever() -> None:
         room.clock.sleep(pause)
     assert room.clock.now() == EPOCH + DRAIN_SECONDS
     assert room.spent() == {IntentId("as-1"): False}, "the next dispatcher settles it"
+
+
+def test_a_dispatcher_that_leaves_tries_again_to_record_what_failed() -> None:
+    room = Room()
+    room.begin(1)
+    room.begin(2)
+    room.workers.perform()
+    room.ledger.fails["spend_intent"] = [RetryError("throttled")] * 2
+    for pause in room.launches.drain():
+        room.clock.sleep(pause)
+    assert room.spent() == {IntentId("as-1"): True, IntentId("as-2"): True}
+    assert room.clock.now() <= EPOCH + 3 * timedelta(seconds=1)
+
+
+def test_outcomes_of_intents_that_others_closed_are_forgotten() -> None:
+    room = Room()
+    intent = room.begin(1)
+    room.ledger.fails["spend_intent"] = [RetryError("throttled")]
+    room.launches.record([(intent, LaunchOutcome(vms=(a_vm(1),)))])
+    assert room.launches.outcome_of(intent.intent_id) is not None
+    room.ledger.fails["spend_intent"] = [RetryError("throttled")]
+    room.launches.record([(intent, LaunchOutcome(vms=(a_vm(1),)))])
+    room.launches.forget_others([])
+    assert room.launches.outcome_of(intent.intent_id) is None

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from agent_stack.adapters.stacks_api import Dialect as Spoken
 from agent_stack.dispatcher.cycle import DispatcherCycle
-from agent_stack.dispatcher.poll import MAX_PAGES, Poll
+from agent_stack.dispatcher.poll import MAX_FURTHER_PAGES, MAX_PAGES, REFRESH, Poll
 from agent_stack.domain.classes import ClassBook, VmClass
-from agent_stack.domain.identifiers import ClassName, JobId, StackKey
-from agent_stack.domain.jobs import Queue
+from agent_stack.domain.identifiers import ClassName, JobId, QueueKey, StackKey
+from agent_stack.domain.jobs import Queue, ScheduledPage
 from tests.contract.stacks import OTHER, QUEUE, Desk, a_desk
 from tests.simulator.buildkite import Dialect, Operation, Step
 from tests.simulator.clock import EPOCH
@@ -47,17 +48,44 @@ def pages(desk: Desk) -> int:
     return desk.requests(Operation.LIST_SCHEDULED_JOBS)
 
 
-def test_one_page_of_each_queue_is_enough_where_it_fills_what_is_free() -> None:
+def test_all_pages_are_read_where_something_can_start_because_the_last_job_may_be_urgent() -> None:
     with polling() as (desk, poll):
+        desk.push(*[Step()] * (2 * PAGE))
+        (urgent,) = desk.push(Step(priority=10))
+        assert urgent in {job.job_id for job in poll(a_tick()).listed}
+        assert pages(desk) == 4
+
+
+def test_while_nothing_can_start_the_pages_behind_the_first_are_read_now_and_then_and_remembered() -> None:
+    with polling(max_instances=1) as (desk, poll):
         desk.push(*[Step()] * (PAGE + 5))
-        assert len(poll(a_tick()).listed) == PAGE
-        assert pages(desk) == 2
+        for seconds in range(round(REFRESH.total_seconds())):
+            cycle = poll(a_tick(active=(a_run(),), now=EPOCH + timedelta(seconds=seconds)))
+            assert len(cycle.listed) == PAGE + 5
+            assert pages(desk) == 3 + 2 * seconds
+            desk.clock.sleep(timedelta(seconds=1))
+        poll(a_tick(active=(a_run(),), now=EPOCH + REFRESH))
+        assert pages(desk) == 3 + 2 * round(REFRESH.total_seconds()) + 1
 
 
-def test_pages_are_read_until_what_is_free_can_be_filled() -> None:
-    with polling(max_instances=PAGE + 1) as (desk, poll):
-        desk.push(*[Step()] * (3 * PAGE))
-        assert len(poll(a_tick()).listed) == 2 * PAGE
+def test_no_cycle_reads_more_pages_than_its_lease_has_time_for_and_the_next_begins_with_what_was_left_out() -> None:
+    with polling(max_instances=100_000) as (desk, poll):
+        both = [QUEUE, OTHER]
+        asked: list[str] = []
+
+        class Endless:
+            def list_scheduled(self, queue: Any, *, cursor: str | None = None) -> ScheduledPage:  # noqa: ANN401
+                asked.append(queue)
+                return ScheduledPage(jobs=(), paused=False, next_cursor="on", more=True)
+
+        queues = (*poll.queues, Queue(key=QueueKey("third"), stack_key=StackKey("")))
+        endless = Poll(stacks=Endless(), queues=queues, policy=poll.policy, telemetry=desk.telemetry)  # type: ignore[arg-type]  # the one method it needs
+        endless(a_tick())
+        assert asked[3:] == [queue for queue in both for _ in range(MAX_PAGES - 1)]
+        asked.clear()
+        endless(a_tick(now=EPOCH + timedelta(seconds=1)))
+        assert len(asked) == 3 + MAX_FURTHER_PAGES
+        assert asked[3] == "third"
 
 
 def test_behind_a_page_of_jobs_that_nobody_fits_are_those_that_can_start() -> None:
@@ -121,3 +149,13 @@ def test_a_paused_queue_and_a_single_page_are_told_apart() -> None:
         cycle = poll(a_tick())
         assert cycle.paused == {QUEUE}
         assert cycle.clogging == {QUEUE, OTHER}
+
+
+def test_a_queue_that_is_gone_is_one_line_in_the_log_until_that_changes() -> None:
+    with polling() as (desk, poll):
+        for status in (404, 404, 404, 403, 403):
+            desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=status)
+            poll(a_tick())
+        assert desk.telemetry.messages("ERROR") == ["queue_not_listed"] * 2
+        poll(a_tick())
+        assert "queue_listed_again" in desk.telemetry.messages("INFO")

@@ -9,7 +9,7 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.reconcile import ReconcileQueues
 from agent_stack.domain.errors import RetryError
 from agent_stack.domain.identifiers import QueueKey
-from tests.simulator.clock import EPOCH
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.unit.dispatcher.parts import SMALL
 from tests.unit.values import a_job
 
@@ -22,7 +22,7 @@ class Process:
     def __init__(self) -> None:
         self.begun: list[DispatcherCycle] = []
         self.error: RetryError | None = None
-        self.reconcile = ReconcileQueues(steps=(self._begin, self._fail, self._end))
+        self.reconcile = ReconcileQueues(steps=(self._begin, self._fail, self._end), clock=VirtualClock())
 
     def _begin(self, cycle: DispatcherCycle) -> DispatcherCycle:
         self.begun.append(cycle)
@@ -55,7 +55,7 @@ def test_steps_run_in_order_each_on_what_the_one_before_left() -> None:
 
     process = Process()
     steps = (adding(1), adding(2), adding(3), *process.reconcile.steps)
-    ReconcileQueues(steps=steps)(EPOCH, 1)
+    ReconcileQueues(steps=steps, clock=VirtualClock())(EPOCH, 1)
     assert [cycle.unconfirmed for cycle in process.begun] == [123]
 
 
@@ -100,6 +100,6 @@ def test_an_invocation_that_was_woken_expects_to_launch_in_its_first_cycle_alone
 
 
 def test_a_cycle_that_leaves_work_in_hand_says_so() -> None:
-    idle = ReconcileQueues(steps=())
-    busy = ReconcileQueues(steps=(lambda cycle: replace(cycle, admitted=((a_job(), SMALL),)),))
+    idle = ReconcileQueues(steps=(), clock=VirtualClock())
+    busy = ReconcileQueues(steps=(lambda cycle: replace(cycle, admitted=((a_job(), SMALL),)),), clock=VirtualClock())
     assert (idle(EPOCH, 1), busy(EPOCH, 1)) == (False, True)

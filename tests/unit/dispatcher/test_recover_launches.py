@@ -102,11 +102,6 @@ def test_the_launch_of_a_queue_without_runs_is_not_replayed() -> None:
     assert (ward.fleet.requests, ward.store.intents) == ([], {})
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a run that has its VM counts as one that waits, so EC2 is asked for another VM",
-)
 def test_the_launch_of_a_queue_whose_runs_all_have_vms_is_not_replayed() -> None:
     ward = Ward()
     ward.ledger.record([replace(a_run(class_name=SMALL).bound(a_vm(7), now=EPOCH), version=1)])
@@ -146,3 +141,46 @@ def test_one_launch_that_stays_unsettled_does_not_hold_up_the_others() -> None:
     assert unsettled is not None
     cycle = ward.cycle(now=unsettled.next_at - SECOND)
     assert (cycle.unconfirmed_by_class, cycle.idle_vms) == ({SMALL: 2}, {LARGE: (a_vm(5),)})
+
+
+@pytest.mark.parametrize("error", [WaitError("UnauthorizedOperation"), GiveUpError("no"), RetryError("throttled")])
+def test_a_look_that_is_refused_never_says_that_nothing_was_launched(error: AgentStackError) -> None:
+    ward = Ward(ScriptedFleet(look=error), launch_enabled=False)
+    ward.waits()
+    intent = ward.left()
+    cycle = ward.cycle()
+    assert (cycle.unconfirmed_by_class, ward.store.intents) == ({SMALL: 2}, {intent.intent_id: intent})
+
+
+def test_an_outcome_that_cannot_be_recorded_leaves_the_others_their_own() -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1), a_vm(5, intent_id=IntentId("as-2")))), launch_enabled=False)
+    ward.waits()
+    ward.left(1)
+    ward.left(2, class_name=LARGE)
+    ward.ledger.fails["spend_intent"] = [RetryError("throttled")]
+    cycle = ward.cycle()
+    assert (cycle.unconfirmed_by_class, [vm.instance_id for vm in cycle.idle_vms[LARGE]]) == (
+        {SMALL: 2},
+        [a_vm(5).instance_id],
+    )
+
+
+def test_an_answer_that_this_process_could_not_record_is_neither_asked_for_again_nor_lost() -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1),)))
+    ward.waits()
+    intent = ward.left()
+    ward.ledger.fails["spend_intent"] = [RetryError("throttled")]
+    ward.in_flight.record([(intent, LaunchOutcome(vms=(a_vm(1),)))])
+    cycle = ward.cycle()
+    assert (ward.fleet.requests, cycle.idle_vms, cycle.unconfirmed) == ([], {SMALL: (a_vm(1),)}, 0)
+    assert ward.store.intents == {intent.intent_id: replace(intent, spent=True, vms=(a_vm(1),))}
+
+
+def test_a_launch_that_ec2_refused_is_not_replayed_because_its_intent_could_not_be_closed() -> None:
+    ward = Ward()
+    ward.waits()
+    intent = ward.left()
+    ward.ledger.fails["close_intent"] = [RetryError("throttled")]
+    ward.in_flight.record([(intent, RetryError("RequestLimitExceeded"))])
+    cycle = ward.cycle()
+    assert (ward.fleet.requests, cycle.unconfirmed, ward.store.intents) == ([], 0, {})

@@ -1,26 +1,40 @@
 """When a queue's stack is registered, and whose the token is."""
 
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
-from agent_stack.dispatcher.register import Register
+from agent_stack.dispatcher.register import KEEP_AGAIN_AFTER, RETRY_AFTER, Register
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
+from agent_stack.domain.stack_keys import StackKeyNames, StackKeyRecord
 from agent_stack.ports import TokenIdentity
+from agent_stack.stack_keys import StackKeys
 from tests.contract.stacks import OTHER, QUEUE, Desk, a_desk
 from tests.simulator.buildkite import Operation
 from tests.simulator.clock import EPOCH
+from tests.simulator.memory import MemoryLedger, Store
+from tests.unit.values import a_run
 
 TICK = DispatcherCycle(now=EPOCH, fence=1)
+NAMES = StackKeyNames(prefix="stack", deployment="aws:123456789012:eu-central-1:stack")
 
 
-def register(desk: Desk, *queues: QueueKey, stacks: Any = None) -> Register:  # noqa: ANN401  (a client, or what stands for one)
+def register(desk: Desk, *queues: QueueKey, stacks: Any = None, store: Store | None = None) -> Register:  # noqa: ANN401  (a client, or what stands for one)
     wanted = tuple(Queue(key=queue, stack_key=StackKey(f"stack-{queue}")) for queue in queues)
-    return Register(stacks=stacks or desk.client, queues=wanted, telemetry=desk.telemetry)
+    ledger = MemoryLedger(store=store or Store())
+    return Register(
+        stacks=stacks or desk.client,
+        queues=wanted,
+        stack_keys=StackKeys(names=NAMES, ledger=ledger),
+        ledger=ledger,
+        telemetry=desk.telemetry,
+    )
 
 
 def test_a_queue_is_registered_once_and_not_at_every_poll() -> None:
@@ -41,6 +55,8 @@ def test_one_queue_that_fails_does_not_stop_the_others() -> None:
         step(TICK)
         assert [known.queue_key for known in desk.buildkite.stacks()] == [OTHER]
         step(TICK)
+        assert len(desk.buildkite.stacks()) == 1, "it waits a moment"
+        step(replace(TICK, now=EPOCH + RETRY_AFTER))
         assert len(desk.buildkite.stacks()) == 2
 
 
@@ -53,3 +69,43 @@ def test_a_token_of_another_queue_is_a_setting_to_change() -> None:
         step = register(a_desk(stack), QUEUE, OTHER, stacks=OfOneQueue())
         with pytest.raises(ConfigurationError, match=r"Queues='linux.arm'.*'default' only"):
             step(TICK)
+
+
+def test_a_queue_that_is_gone_is_one_line_in_the_log() -> None:
+    with ExitStack() as stack:
+        desk = a_desk(stack)
+        step = register(desk, QUEUE, OTHER)
+        desk.buildkite.faults.fail(Operation.REGISTER_STACK, status=404)
+        step(TICK)
+        for seconds in range(10, 50, 10):
+            desk.buildkite.faults.fail(Operation.REGISTER_STACK, status=404)
+            step(replace(TICK, now=EPOCH + timedelta(seconds=seconds)))
+        assert desk.telemetry.messages("ERROR") == ["stack_not_registered"]
+
+
+def test_the_key_of_a_removed_queue_is_withdrawn_once_it_has_no_run_left() -> None:
+    with ExitStack() as stack:
+        desk, store = a_desk(stack), Store()
+        register(desk, QUEUE, OTHER, store=store)(TICK)
+        run = replace(a_run(), queue_key=OTHER)
+        store.runs[run.job_id] = run
+        without = register(desk, QUEUE, store=store)
+        without(TICK)
+        assert {known.queue_key for known in desk.buildkite.stacks()} == {QUEUE, OTHER}
+        store.runs.clear()
+        without(replace(TICK, now=EPOCH + KEEP_AGAIN_AFTER))
+        assert {known.queue_key for known in desk.buildkite.stacks()} == {QUEUE}
+        assert store.stack_keys == StackKeyRecord(prefix="stack", long=False, keys={QUEUE: StackKey("stack-default")})
+
+
+def test_a_key_that_cannot_be_withdrawn_is_kept_on_record_and_tried_again() -> None:
+    with ExitStack() as stack:
+        desk, store = a_desk(stack), Store()
+        register(desk, QUEUE, OTHER, store=store)(TICK)
+        desk.buildkite.faults.lose_request(Operation.DEREGISTER_STACK, times=4)
+        without = register(desk, QUEUE, store=store)
+        without(TICK)
+        assert store.stack_keys is not None
+        assert OTHER in store.stack_keys.keys
+        without(replace(TICK, now=EPOCH + KEEP_AGAIN_AFTER))
+        assert {known.queue_key for known in desk.buildkite.stacks()} == {QUEUE}

@@ -37,6 +37,10 @@ def book() -> ClassBook:
         (("class=large", "team=web"), "large"),
         (("docker=true", "site=home"), "small"),
         (("docker",), "small"),
+        (("class=*",), "small"),
+        (("class=*", "class=large", "team=*"), "large"),
+        (("class=large", "class=large"), "large"),
+        (("queue=*", "instance-type=*", "market=*"), "small"),
     ],
 )
 def test_a_job_gets_the_class_whose_tags_hold_its_rules(rules: tuple[str, ...], name: str) -> None:
@@ -50,6 +54,15 @@ def test_a_job_gets_the_class_whose_tags_hold_its_rules(rules: tuple[str, ...], 
     [
         (("class=huge",), "no class “huge”"),
         (("class=small", "class=large"), "more than one class"),
+        (("instance-type=m7i.large", "instance-type=c7i.large"), "more than one instance-type: m7i.large, c7i.large"),
+        (("market=spot", "market=on-demand"), "more than one market"),
+        (("class=lrage",), "Would match: class=large, class=small."),
+        (("class=smal", "team=web"), "Would match: class=large."),
+        (("class=smal", "gpu=true"), "No class offers that. Classes: class=small, class=large."),
+        (
+            ("team=web",),
+            "do not offer “team=web”. They offer site=home, docker=true. Would match",
+        ),
         (("queue=other",), "asks for queue “other” but waits in “default”"),
         (("gpu=true",), "do not offer “gpu=true”"),
         (("class=" + "x" * 500,), "…"),
@@ -171,3 +184,10 @@ def test_no_choice_of_a_job_reaches_ec2_that_its_class_does_not_allow(instance_t
         assert all(any(fnmatchcase(one, pattern) for pattern in allowed) for one in matched.instance_types)
         kept = replace(matched, name=listed.name, instance_types=(), capacity_type=listed.capacity_type, fallback=True)
         assert kept == replace(listed, instance_types=())
+
+
+def test_whatever_queue_a_job_of_the_default_queue_names_is_the_queue_it_waits_in() -> None:
+    """Its alias says nothing of its key, and Buildkite lists only what waits in it."""
+    for alias in ("_default", "__default__"):
+        matched = book().match(("queue=linux", "class=large"), QueueKey(alias))
+        assert isinstance(matched, VmClass)

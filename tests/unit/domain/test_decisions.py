@@ -15,7 +15,7 @@ from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.decisions import Action, Decision, decide
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.runs import Run
-from agent_stack.domain.situations import ABSENCE_GRACE, FINISH_SETTLES_AFTER, Situation
+from agent_stack.domain.situations import ABSENCE_GRACE, FINISH_SETTLES_AFTER, JobPhase, Situation, job_phase_of
 from agent_stack.domain.states import AGENTS, BootStage, CredentialHolder, JobState, Moment, Outcome, VmState
 from agent_stack.domain.vms import MailboxStatus, Vm
 from infra import decisions
@@ -24,6 +24,7 @@ from infra.decision_words import (
     AGENT,
     CANCELED,
     CANCELING,
+    FORGOTTEN,
     GOING,
     GONE,
     HIDDEN,
@@ -46,6 +47,7 @@ from infra.decision_words import (
     WAITS,
     Asked,
     Boot,
+    Forgotten,
     Hold,
     Over,
     Tries,
@@ -109,12 +111,20 @@ MAILS = {
 SHOWN = {state: a_vm(state=state) for state in VmState}
 
 
-def situation(run: Run, job_state: JobState | None, **changes: object) -> Situation:
+FORGOTTEN_AS = {
+    Forgotten.UNNAMED: None,
+    Forgotten.UNHEARD: JobState.UNRECOGNISED,
+    Forgotten.INERT: JobState.PLATFORM_LIMITED,
+}
+
+
+def situation(run: Run, job_state: JobState | Forgotten | None, **changes: object) -> Situation:
     values: dict[str, Any] = {
         "run": run,
         "vm": a_vm(state=VmState.RUNNING) if run.binding else None,
         "described": True,
-        "job_state": job_state,
+        "job_state": FORGOTTEN_AS[job_state] if isinstance(job_state, Forgotten) else job_state,
+        "forgotten": isinstance(job_state, Forgotten),
         "mailbox_status": MailboxStatus(credential_holder=run.credential_holder) if run.binding else None,
         "boot_timeout": BOOT_TIMEOUT,
         "policy": POLICY,
@@ -209,13 +219,13 @@ def test_every_combination_is_decided_as_its_row_says(table: Table) -> None:
 
 def test_every_value_has_its_place() -> None:
     for every, places in (
-        (JOBS, (RESERVED, SCHEDULED, AGENT, CANCELING, CANCELED, NEVER_RAN, RAN, NOT_KNOWN)),
+        (JOBS, (RESERVED, SCHEDULED, AGENT, CANCELING, CANCELED, NEVER_RAN, RAN, FORGOTTEN, NOT_KNOWN)),
         (VMS, (UP, GOING, GONE, HIDDEN, MISSING)),
         (REPORTS, (NO_AGENT, NO_FAILURE)),
         (frozenset(CredentialHolder), (UNTAKEN, VM, TRACKER)),
     ):
         assert Counter(value for place in places for value in place.values) == Counter(every)
-    assert MOVED_ON.values == JOBS - WAITS.values - NOT_KNOWN.values
+    assert MOVED_ON.values == JOBS - WAITS.values - FORGOTTEN.values - NOT_KNOWN.values
     assert AGENT.values == AGENTS
 
 
@@ -248,6 +258,13 @@ def test_a_running_job_does_not_end_on_absence_before_the_vms_lifetime_is_over()
     assert decision(running_run(), JobState.RUNNING, vm=None, now=last).action is Action.KEEP
     after = last + timedelta(seconds=1)
     assert decision(running_run(), JobState.RUNNING, vm=None, now=after).outcome is Outcome.LOST
+
+
+def test_a_job_that_is_named_is_not_forgotten_whatever_was_counted() -> None:
+    for run in (reserved_run(), booting_run(), running_run()):
+        for state in JobState:
+            if job_phase_of(state) is not JobPhase.UNKNOWN:
+                assert decision(run, state, vm=None, forgotten=True) == decision(run, state, vm=None)
 
 
 def test_time_outs_are_reached_to_the_second() -> None:

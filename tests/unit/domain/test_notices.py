@@ -13,7 +13,7 @@ from agent_stack.domain.notices import MAX_CHARACTERS, SLOW_BOOT_MINUTES, Notice
 from agent_stack.domain.policy import NotificationLevel
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, JobState, VmState
-from agent_stack.domain.vms import MailboxStatus
+from agent_stack.domain.vms import MailboxStatus, Vm
 from agent_stack.domain.waiting import STALE_AFTER, Waiting, WaitingList, WaitReason, waiting_notice
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_policy, a_run, a_vm, job_id
@@ -42,6 +42,38 @@ def situation(seconds: float = 0, attempt: int = 1, **changes: object) -> Situat
     return Situation(**values)  # type: ignore[arg-type]  # its own fields
 
 
+def held_by(holder: CredentialHolder) -> MailboxStatus:
+    return MailboxStatus(credential_holder=holder, stage=BootStage.AGENT_INSTALLING)
+
+
+def with_an_agent(seconds: float, job_state: JobState, vm: Vm = A_LONG_VM) -> Situation:
+    run = situation().run.running(now=EPOCH, observed_moments={}).with_facts(job_over_at=EPOCH)
+    return situation(seconds, run=run, job_state=job_state, vm=vm)
+
+
+TERMINATED, TAKEN_BACK = a_vm(state=VmState.TERMINATED), held_by(CredentialHolder.TRACKER)
+SENT_IN = {
+    NoticeKind.VM_REQUESTED: situation(),
+    NoticeKind.VM_RUNNING: situation(9, vm=a_vm(state=VmState.RUNNING)),
+    NoticeKind.SLOW_BOOT: situation(200),
+    NoticeKind.OVERDUE: situation(300, mailbox_status=held_by(CredentialHolder.VM)),
+    NoticeKind.RELAUNCH: situation(300, mailbox_status=TAKEN_BACK),
+    NoticeKind.CANCELLED: situation(mailbox_status=TAKEN_BACK, job_state=JobState.CANCELED),
+    NoticeKind.CANCEL_FORCED: with_an_agent(300, JobState.CANCELING),
+    NoticeKind.VM_LOST: with_an_agent(300, JobState.RUNNING, vm=TERMINATED),
+}
+"""For each kind a situation whose decision sends it."""
+
+
+FROM_THE_LIST = frozenset({NoticeKind.WAITING, NoticeKind.UNMATCHED})
+"""Sent from the dispatcher's list of waiting jobs, by no decision."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NoticeKind if kind not in FROM_THE_LIST])
+def test_each_kind_is_sent_by_a_decision(kind: NoticeKind) -> None:
+    assert kind in {notice.kind for notice in decide(SENT_IN[kind]).notices}
+
+
 def waits(reason: WaitReason) -> Waiting:
     return Waiting(
         job_id=job_id(), queue_key=QueueKey("q"), class_name=ClassName("c" * 60), reason=reason, words=LONG[:300]
@@ -67,7 +99,10 @@ def test_every_notice_of_a_vm_fits_and_says_what_comes_next(kind: FailureKind) -
         assert len(notice.text) <= MAX_CHARACTERS
         assert "Next: " in notice.text
         assert A_LONG_VM.instance_id in notice.text
-    assert {notice.kind for notice in notices_sent if notice} == set(NoticeKind) - {NoticeKind.WAITING}
+    assert {notice.kind for notice in notices_sent if notice} == set(NoticeKind) - {
+        NoticeKind.WAITING,
+        NoticeKind.UNMATCHED,
+    }
 
 
 @pytest.mark.parametrize("reason", list(WaitReason))

@@ -14,11 +14,14 @@ from agent_stack.adapters.cloudformation import answer_stack_event
 from agent_stack.domain.errors import ConfigurationError, RetryError
 from agent_stack.domain.identifiers import StackKey
 from agent_stack.domain.jobs import Queue
+from agent_stack.domain.stack_keys import StackKeyNames
 from agent_stack.removal.deregister import Deregister
+from agent_stack.stack_keys import StackKeys
 from agent_stack.wiring import answer_for_stack
 from tests.contract.stacks import OTHER, QUEUE, a_desk
 from tests.simulator.buildkite import Operation
 from tests.simulator.loopback import LoopbackServer
+from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.values import an_environment
 
@@ -26,6 +29,11 @@ QUEUES = (
     Queue(key=QUEUE, stack_key=StackKey("stack-default")),
     Queue(key=OTHER, stack_key=StackKey("stack-linux-arm")),
 )
+
+
+def keys(store: Store | None = None) -> StackKeys:
+    names = StackKeyNames(prefix="stack", deployment="aws:123456789012:eu-central-1:stack")
+    return StackKeys(names=names, ledger=MemoryLedger(store=store or Store()))
 
 
 def an_event(kind: str) -> dict[str, Any]:
@@ -59,7 +67,7 @@ def answered(
 def test_removing_the_stack_withdraws_every_key() -> None:
     with ExitStack() as stack:
         desk = a_desk(stack).registered(QUEUE, OTHER)
-        withdraw = Deregister(stacks=desk.client, queues=QUEUES, telemetry=desk.telemetry)
+        withdraw = Deregister(stacks=desk.client, queues=QUEUES, stack_keys=keys(), telemetry=desk.telemetry)
         assert answered(an_event("Delete"), withdraw)["Status"] == "SUCCESS"
         assert desk.buildkite.stacks() == ()
 
@@ -117,7 +125,7 @@ def test_the_stack_goes_even_when_buildkite_is_dead() -> None:
     with ExitStack() as stack:
         desk = a_desk(stack).registered(QUEUE, OTHER)
         desk.buildkite.faults.lose_request(Operation.DEREGISTER_STACK, times=100)
-        withdraw = Deregister(stacks=desk.client, queues=QUEUES, telemetry=desk.telemetry)
+        withdraw = Deregister(stacks=desk.client, queues=QUEUES, stack_keys=keys(), telemetry=desk.telemetry)
         answer = answered(an_event("Delete"), withdraw)
     assert answer["Status"] == "SUCCESS"
     assert "stack-default" in answer["Reason"] or "default" in answer["Reason"]

@@ -11,6 +11,7 @@ from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, LaunchTemplate
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId
 from agent_stack.domain.launching import Intent
+from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.removal.terminate_all import HANDOVER_TIMEOUT, LATE_VM_WINDOW, RESERVE, TerminateAll
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.cloud import Ec2, LaunchTemplateData, Settings, Subnet
@@ -75,6 +76,7 @@ def world() -> World:
         arn_prefix="arn:aws:ec2:eu-central-1:123456789012:instance/",
         template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
         subnets=("subnet-a",),
+        policy=LaunchPolicy(),
     )
     leases = [MemoryLease(store=store, function=function) for function in ("dispatcher", "tracker")]
     clear = TerminateAll(fleet=fleet, leases=leases, clock=clock, deadline=clock, ids=ids, telemetry=telemetry)

@@ -57,6 +57,15 @@ def test_a_price_limit_below_the_price_of_spot_launches_nothing() -> None:
     assert codes(region.fleet(1, capacity_type="spot", override={"MaxPrice": "1.0"})) == []
 
 
+@pytest.mark.parametrize("limit", ["0.0009", "0", "-1", "cheap", ""])
+def test_a_price_limit_that_is_no_price_of_ec2_refuses_the_whole_request(limit: str) -> None:
+    region = Region()
+    with pytest.raises(ClientError, match="MaxPrice") as raised:
+        region.fleet(1, capacity_type="spot", override={"MaxPrice": limit})
+    assert refusal(raised) == "InvalidParameterValue"
+    assert not region.ec2.instances()
+
+
 def test_a_type_that_is_not_sold_on_spot_is_unsupported_there() -> None:
     assert codes(Region().fleet(1, types=("hpc7a.96xlarge",))) == []
     assert codes(Region().fleet(1, types=("hpc7a.96xlarge",), capacity_type="spot")) == ["Unsupported"]

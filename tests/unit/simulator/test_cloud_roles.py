@@ -13,6 +13,7 @@ from agent_stack.adapters.ec2.requests import LaunchTemplate, create_fleet
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.identifiers import ClassName, IntentId
 from agent_stack.domain.launching import LaunchOrder
+from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.states import CapacityType
 from tests.infra.required_actions import DISPATCHER, TRACKER
 from tests.infra.stacks import EVERYTHING, deployed
@@ -72,6 +73,7 @@ def request(**changes: Any) -> dict[str, Any]:  # noqa: ANN401  (the request's o
         deployment=environment("DEPLOYMENT"),
         template=LaunchTemplate(template_id=environment("LAUNCH_TEMPLATE_ID"), version="1"),
         subnets_by_zone={"eu-central-1a": SUBNET},
+        policy=LaunchPolicy(),
     )
     return {**json.loads(text), **changes}
 

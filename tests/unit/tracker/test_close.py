@@ -108,7 +108,6 @@ def test_an_end_without_an_outcome_is_a_bug() -> None:
         registry.cycle([a_verdict(registry.booting(), Action.END)])
 
 
-@pytest.mark.xfail(strict=True, raises=RetryError, reason="a failed update keeps runs that are over in the ledger")
 def test_runs_that_are_over_are_closed_though_the_others_cannot_be_written() -> None:
     registry = Registry()
     first, second = registry.booting(1), registry.booting(2)

@@ -23,11 +23,12 @@ from agent_stack.domain.states import BootStage, CredentialHolder, JobState, Mom
 from agent_stack.domain.vms import MailboxStatus
 from agent_stack.domain.waiting import MAX_NOTICES_PER_CYCLE, Waiting, WaitingList, WaitReason
 from agent_stack.ports import JobStates, Notification
-from agent_stack.tracker.cycle import TrackerCycle
+from agent_stack.tracker.cycle import TrackerCycle, TrackerStep
 from agent_stack.tracker.decide import Decide
-from agent_stack.tracker.notify_progress import MAX_NOTICES_OF_RUNS, NotifyProgress
 from agent_stack.tracker.notify_waiting import READ_INTERVAL, NotifyWaiting
-from tests.simulator.clock import EPOCH
+from agent_stack.tracker.remember_notices import MAX_NOTICES_OF_RUNS, RememberNotices
+from agent_stack.tracker.send_notifications import SendNotifications
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import AtOnce, a_capacity, a_prefetch, a_quota_watch, a_vcpu_cache
@@ -86,8 +87,13 @@ def tick_of(*situations: Situation, now: datetime = EPOCH + SECOND) -> TrackerCy
 # --- tell ---
 
 
-def tell(pages: Any, ledger: Any, **policy: object) -> NotifyProgress:  # noqa: ANN401  (what stands for the ports)
-    return NotifyProgress(stacks=pages, ledger=ledger, policy=a_policy(**policy), telemetry=RecordedTelemetry())
+def then_sent(step: TrackerStep, pages: Any) -> TrackerStep:  # noqa: ANN401  (what stands for the port)
+    send = SendNotifications(stacks=pages, clock=VirtualClock(), telemetry=RecordedTelemetry())
+    return lambda cycle: send(step(cycle))
+
+
+def tell(pages: Any, ledger: Any, **policy: object) -> TrackerStep:  # noqa: ANN401  (what stands for the ports)
+    return then_sent(RememberNotices(ledger=ledger, policy=a_policy(**policy), telemetry=RecordedTelemetry()), pages)
 
 
 def test_what_was_told_is_not_told_again() -> None:
@@ -139,8 +145,8 @@ def waits(number: int, reason: WaitReason = WaitReason.MAX_INSTANCES, queue: str
     return Waiting(job_id=job_id(number), queue_key=QueueKey(queue), class_name=DEFAULT, reason=reason)
 
 
-def explain(pages: Any, ledger: Any, **policy: object) -> NotifyWaiting:  # noqa: ANN401  (what stands for the ports)
-    return NotifyWaiting(stacks=pages, ledger=ledger, policy=a_policy(**policy), telemetry=RecordedTelemetry())
+def explain(pages: Any, ledger: Any, **policy: object) -> TrackerStep:  # noqa: ANN401  (what stands for the ports)
+    return then_sent(NotifyWaiting(ledger=ledger, policy=a_policy(**policy), telemetry=RecordedTelemetry()), pages)
 
 
 def test_each_waiting_job_is_told_each_reason_once_even_by_two_trackers() -> None:
@@ -194,6 +200,16 @@ def test_at_the_quiet_level_nobody_is_told_that_they_wait() -> None:
     ledger.list_waiting(WaitingList(at=EPOCH, jobs=(waits(1),)))
     explain(pages, ledger, notification_level=NotificationLevel.QUIET)(TrackerCycle(now=EPOCH))
     assert pages.notices_sent == []
+
+
+def test_a_job_that_no_class_fits_is_told_once_at_every_level() -> None:
+    for level in NotificationLevel:
+        pages, ledger = Pages(), MemoryLedger(store=Store())
+        ledger.list_waiting(WaitingList(at=EPOCH, jobs=(waits(1, WaitReason.NO_CLASS),)))
+        step = explain(pages, ledger, notification_level=level)
+        for seconds in range(30):
+            step(TrackerCycle(now=EPOCH + seconds * SECOND))
+        assert [job for job, _ in pages.notices_sent] == [job_id(1)]
 
 
 # --- note ---

@@ -18,6 +18,7 @@ from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.missing_vms import MissingVms
 from agent_stack.tracker.observe import DEFAULT_BOOT_TIMEOUT, Observe
 from agent_stack.tracker.status_checks import StatusChecks
+from agent_stack.tracker.unnamed_jobs import UnnamedJobs
 from tests.simulator.memory import MemoryMailbox, Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import LARGE, SMALL, ScriptedFleet, WatchedLedger, a_book, a_class
@@ -72,6 +73,7 @@ class Tower:
             mailbox=self.mailbox,
             classes=_Classes(classes),
             missing_vms=MissingVms(telemetry=self.telemetry),
+            unnamed_jobs=UnnamedJobs(telemetry=self.telemetry),
             checks=StatusChecks(fleet=self.fleet, telemetry=self.telemetry),
             policy=a_policy(),
             telemetry=self.telemetry,

@@ -11,14 +11,17 @@ from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
-from agent_stack.domain.states import VmState
+from agent_stack.domain.states import JobState, VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.orphan_cleanup import ALWAYS_ALLOWED, MAX_SHARE, OrphanCleanup
+from agent_stack.tracker.surplus_vms import SURPLUS_AFTER, SurplusVms
 from tests.simulator.clock import EPOCH
-from tests.simulator.memory import MemoryLedger, Store
+from tests.simulator.memory import MemoryLedger, MemoryMailbox, Store
+from tests.simulator.memory.store import Box
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.values import a_policy, a_run, a_vm
+from tests.unit.dispatcher.parts import SMALL, an_intent
+from tests.unit.values import a_letter, a_policy, a_run, a_vm
 
 LATER = EPOCH + timedelta(minutes=10)
 FLEET = 100
@@ -66,6 +69,9 @@ def world(*, strays: int, bound: int, state: VmState = VmState.RUNNING, **policy
     sweep = OrphanCleanup(
         fleet=fleet,  # type: ignore[arg-type]  # the two methods that a sweep calls
         ledger=MemoryLedger(store=store),
+        surplus_vms=SurplusVms(
+            ledger=MemoryLedger(store=store), mailbox=MemoryMailbox(store=store), telemetry=telemetry
+        ),
         policy=a_policy(**policy),
         telemetry=telemetry,
     )
@@ -168,3 +174,70 @@ def test_a_stopped_vm_without_a_run_is_not_kept_for_ever() -> None:
     it = world(strays=1, bound=0, state=VmState.STOPPED)
     it.sweep(it.cycle)
     assert len(it.fleet.ended) == 1
+
+
+# --- VMs whose jobs were cancelled between launch and bind ---
+
+
+def launched(it: World, *, bound: bool = False) -> World:
+    """The same world, with the launch of its VMs in the ledger; with a mailbox for each if they were bound."""
+    intent = an_intent(vms=tuple(it.fleet.vms.values()), count=len(it.fleet.vms), spent=True)
+    it.store.intents[intent.intent_id] = intent
+    if bound:
+        for number, vm in enumerate(it.fleet.vms.values()):
+            it.store.boxes[vm.arn] = Box(assignment=a_letter(a_run(number), vm), credential=None)
+    return it
+
+
+def swept(it: World, seconds: float) -> list[InstanceId]:
+    """What is ended in that time, beginning when the VMs are young."""
+    for second in range(round(seconds) + 1):
+        it.sweep(replace(it.cycle, now=EPOCH + timedelta(seconds=second)))
+    return it.fleet.ended
+
+
+def test_the_vms_of_cancelled_jobs_end_within_seconds_and_say_nothing_against_the_ledger() -> None:
+    it = launched(world(strays=FLEET, bound=0))
+    assert swept(it, SURPLUS_AFTER.total_seconds() - 1) == []
+    assert len(set(swept(it, SURPLUS_AFTER.total_seconds()))) == FLEET
+    assert it.telemetry.messages("ERROR") == it.telemetry.messages("WARNING") == []
+    assert not it.telemetry.counts.get(Metric.ORPHANS_TERMINATED)
+
+
+def test_a_vm_that_a_job_waits_for_is_kept_and_the_oldest_are() -> None:
+    it = launched(world(strays=5, bound=0))
+    waiting = [replace(a_run(number), class_name=SMALL) for number in range(50, 53)]
+    it.cycle = replace(it.cycle, situations=tuple(a_reserved_situation(run) for run in waiting))
+    assert set(swept(it, 60)) == {InstanceId(f"i-{number:017x}") for number in (3, 4)}
+
+
+def test_vms_that_have_a_mailbox_are_no_surplus_though_the_ledger_lost_their_runs() -> None:
+    it = launched(world(strays=FLEET, bound=0), bound=True)
+    assert swept(it, 60) == []
+    it.sweep(it.cycle)
+    assert it.fleet.ended == []
+    assert it.telemetry.messages("ERROR") == ["sweep_braked"]
+
+
+def test_vms_of_no_recorded_launch_have_the_whole_grace() -> None:
+    assert swept(world(strays=5, bound=0), 60) == []
+
+
+def test_old_vms_of_a_recorded_launch_that_never_got_a_job_are_not_limited() -> None:
+    it = launched(world(strays=FLEET, bound=0))
+    it.sweep(it.cycle)
+    assert len(it.fleet.ended) == FLEET
+    assert it.telemetry.messages("ERROR") == []
+
+
+def a_reserved_situation(run: Run) -> Situation:
+    return Situation(
+        run=run,
+        vm=None,
+        described=True,
+        job_state=JobState.RESERVED,
+        mailbox_status=None,
+        boot_timeout=timedelta(minutes=5),
+        policy=a_policy(),
+        now=LATER,
+    )

@@ -40,7 +40,7 @@ def test_steps_run_in_order_each_on_what_the_one_before_left() -> None:
         return step
 
     steps = (adding(1), adding(2), adding(3))
-    ReconcileRuns(steps=steps, event_filter=a_filter())(EPOCH, 1)
+    ReconcileRuns(steps=steps, event_filter=a_filter(), clock=VirtualClock())(EPOCH, 1)
     assert left == [1, 12, 123]
 
 
@@ -51,7 +51,7 @@ def test_a_cycle_begins_at_its_time_and_with_nothing_known() -> None:
         begun.append(cycle)
         return seen(cycle)
 
-    reconcile = ReconcileRuns(steps=(note,), event_filter=a_filter())
+    reconcile = ReconcileRuns(steps=(note,), event_filter=a_filter(), clock=VirtualClock())
     reconcile(EPOCH, 1)
     reconcile(EPOCH, 1)
     assert begun == [TrackerCycle(now=EPOCH)] * 2
@@ -60,7 +60,7 @@ def test_a_cycle_begins_at_its_time_and_with_nothing_known() -> None:
 def test_the_process_knows_what_its_last_cycle_saw() -> None:
     ledger = WatchedLedger(store=Store())
     event_filter = a_filter(ledger)
-    ReconcileRuns(steps=(seen,), event_filter=event_filter)(EPOCH, 1)
+    ReconcileRuns(steps=(seen,), event_filter=event_filter, clock=VirtualClock())(EPOCH, 1)
     assert event_filter.mentions_ours([frozenset({VM.instance_id})])
     assert not event_filter.mentions_ours([frozenset({"i-00000000000000099"})])
     assert ledger.journal == [], "without a look into the ledger"
@@ -73,11 +73,11 @@ def test_a_cycle_that_failed_teaches_nothing() -> None:
         raise RetryError("throttled")
 
     with pytest.raises(RetryError):
-        ReconcileRuns(steps=(seen, fail), event_filter=event_filter)(EPOCH, 1)
+        ReconcileRuns(steps=(seen, fail), event_filter=event_filter, clock=VirtualClock())(EPOCH, 1)
     assert not event_filter.mentions_ours([frozenset({VM.instance_id})])
 
 
 def test_a_tracker_works_on_while_something_lives() -> None:
-    idle = ReconcileRuns(steps=(), event_filter=a_filter())
-    busy = ReconcileRuns(steps=(seen,), event_filter=a_filter())
+    idle = ReconcileRuns(steps=(), event_filter=a_filter(), clock=VirtualClock())
+    busy = ReconcileRuns(steps=(seen,), event_filter=a_filter(), clock=VirtualClock())
     assert (idle(EPOCH, 1), busy(EPOCH, 1)) == (False, True)

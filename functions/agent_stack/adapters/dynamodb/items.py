@@ -12,9 +12,11 @@ from typing import Any
 from agent_stack.adapters.dynamodb.wire import pack, unpack
 from agent_stack.domain.attempts import Attempt, FailureKind
 from agent_stack.domain.errors import BugError
-from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey, StackKey
+from agent_stack.domain.jobs import ORIGIN_SEPARATOR, Origin
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Binding, Run
+from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, Moment, Outcome, RunState, VmState
 from agent_stack.domain.vms import Assignment, MailboxStatus, Vm
 
@@ -80,6 +82,7 @@ def run_values(run: Run) -> dict[str, Any]:
         "finishing_at": _seconds(run.finishing_at),
         "job_over_at": _seconds(run.job_over_at),
         "outcome": run.outcome.value if run.outcome else None,
+        "origin": _origin_text(run.origin),
         "tried": [_attempt_values(attempt) for attempt in run.tried] or None,
         "told": set(run.notices_sent) or None,
         "told_before": run.notices_sent_before or None,
@@ -112,6 +115,7 @@ def read_run(item: Mapping[str, Any]) -> Run:
             finishing_at=_moment(values.get("finishing_at")),
             job_over_at=_moment(values.get("job_over_at")),
             outcome=Outcome(values["outcome"]) if "outcome" in values else None,
+            origin=_origin(values.get("origin", "")),
             tried=tuple(_attempts(values.get("tried", ()))),
             notices_sent=frozenset(values.get("told", ())),
             notices_sent_before=int(values.get("told_before", 0)),
@@ -159,12 +163,31 @@ def read_intent(item: Mapping[str, Any]) -> Intent:
         raise BugError(f"intent item {item.get('sk')} cannot be read: {error!r}") from None
 
 
+def stack_key_values(record: StackKeyRecord) -> dict[str, Any]:
+    """The stack keys' attributes."""
+    return {"prefix": record.prefix, "long": record.long, "keys": dict(record.keys) or None}
+
+
+def read_stack_keys(item: Mapping[str, Any]) -> StackKeyRecord:
+    """The record behind an item.
+
+    Raises:
+        BugError: as for `read_run`.
+    """
+    try:
+        values = unpacked(item)
+        keys = {QueueKey(queue): StackKey(key) for queue, key in values.get("keys", {}).items()}
+        return StackKeyRecord(prefix=values["prefix"], long=values["long"], keys=keys)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BugError(f"the stack keys cannot be read: {error!r}") from None
+
+
 def assignment_values(assignment: Assignment) -> dict[str, Any]:
     """A mailbox as it is filled. The one item that holds a credential."""
     return {
         "instance_arn": assignment.instance_arn,
         "job_id": assignment.job_id,
-        "queue_key": assignment.queue_key,
+        "queue_key": assignment.queue_key or None,  # an agent of the default queue names none
         "endpoint": assignment.endpoint,
         "agent_name": assignment.agent_name,
         "agent_tags": ",".join(assignment.agent_tags),
@@ -215,6 +238,24 @@ def _binding(values: Mapping[str, Any]) -> Binding | None:
         zone=values.get("zone", ""),
         capacity_type=CapacityType(values["market"]),
         launched_at=moment(values["launched_at"]),
+    )
+
+
+def _origin_text(origin: Origin) -> str | None:
+    """In one text, as an attempt is; None where nothing is known."""
+    number = "" if origin.build_number is None else str(origin.build_number)
+    parts = (origin.pipeline_id, number, origin.pipeline_slug, origin.build_branch)
+    return ORIGIN_SEPARATOR.join(parts) if any(parts) else None
+
+
+def _origin(text: str) -> Origin:
+    """What of it this version understands: no step depends on it."""
+    pipeline_id, number, slug, branch, *_ = (*text.split(ORIGIN_SEPARATOR, 3), "", "", "", "")
+    return Origin(
+        pipeline_id=pipeline_id,
+        build_number=int(number) if number.isdecimal() else None,
+        pipeline_slug=slug,
+        build_branch=branch,
     )
 
 

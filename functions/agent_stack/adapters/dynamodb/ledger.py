@@ -9,6 +9,7 @@ Items of the ledger table, by partition key:
     waiting            list                 who waits for a VM and why, see `waiting`
     intent             intent id            an open launch
     launching          memory               what EC2 taught us, see `launch_memory`
+    stack_keys         keys                 under which keys the queues are registered with Buildkite
     lease              function             see `lease`
 """
 
@@ -31,6 +32,7 @@ from agent_stack.domain.errors import BugError, GiveUpError
 from agent_stack.domain.identifiers import InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
+from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.vms import Assignment
 from agent_stack.domain.waiting import Waiting, WaitingList
 from agent_stack.ports import Clock, Ids, Telemetry
@@ -168,6 +170,16 @@ class DynamoLedger:
         """See the port."""
         stored = next(iter(self.table.query("waiting")), None)
         return None if stored is None else read_list(stored)
+
+    def stack_keys(self) -> StackKeyRecord | None:
+        """See the port."""
+        stored = next(iter(self.table.query("stack_keys")), None)
+        return None if stored is None else self._read(items.read_stack_keys, stored)
+
+    def record_stack_keys(self, record: StackKeyRecord, *, only_if_new: bool = False) -> None:
+        """See the port."""
+        if not only_if_new or self.stack_keys() is None:
+            self.table.put(items.packed({"pk": "stack_keys", "sk": "keys", **items.stack_key_values(record)}))
 
     def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
         """See the port. One item a job, changed on its own condition, so that of two trackers one may tell."""

@@ -16,6 +16,7 @@ from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, TransientError, WaitError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
 from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
+from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Clock
@@ -37,7 +38,7 @@ class Ec2Fleet:
     Attributes:
         client: makes or gives the EC2 client; called at the first use, for an idle poll needs none.
         arn_prefix: what an instance's ARN is but its id.
-        volume_key: ARN of the KMS key for the VMs' volumes; empty for the account's own.
+        policy: what every launch request says besides its order.
     """
 
     client: Callable[[], "EC2Client"]
@@ -47,7 +48,7 @@ class Ec2Fleet:
     arn_prefix: str
     template: LaunchTemplate
     subnets: tuple[str, ...]
-    volume_key: str = ""
+    policy: LaunchPolicy
     _zones: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def pools(self, vm_class: VmClass, capacity_type: CapacityType) -> Sequence[str]:
@@ -66,7 +67,7 @@ class Ec2Fleet:
             deployment=self.deployment,
             template=self.template,
             subnets_by_zone=self._subnets_by_zone(),
-            volume_key=self.volume_key,
+            policy=self.policy,
         )
 
     def launch(self, request: str) -> LaunchOutcome:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent_stack.domain.launching import LaunchOrder
+from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.states import CapacityType
 
 DEPLOYMENT_TAG = "agent-stack:deployment"
@@ -28,17 +29,15 @@ def create_fleet(
     deployment: str,
     template: LaunchTemplate,
     subnets_by_zone: Mapping[str, str],
-    volume_key: str = "",
+    policy: LaunchPolicy,
 ) -> str:
-    """The request as JSON: `instant`, one override for each pool of the order.
-
-    Args:
-        volume_key: ARN of the KMS key for the root volume; empty for the account's own.
-    """
+    """The request as JSON: `instant`, one override for each pool of the order."""
     vm_class = order.vm_class
     spot = order.capacity_type is CapacityType.SPOT
     prioritized = not spot and vm_class.ordered
     ranks = {instance_type: float(rank) for rank, instance_type in enumerate(vm_class.instance_types)}
+    # For each VM. `MaxTotalPrice` limits the sum of all VMs of the request, so a large request would get no VMs.
+    price_limit = {"MaxPrice": f"{policy.spot_max_price:f}"} if spot and policy.spot_max_price is not None else {}
     overrides = []
     for pool in order.pools[:MAX_OVERRIDES]:
         _, instance_type, zone = pool.split(":")
@@ -48,7 +47,8 @@ def create_fleet(
                 "SubnetId": subnets_by_zone[zone],
                 "ImageId": vm_class.image,
                 **({"Priority": ranks[instance_type]} if prioritized else {}),
-                **_root_volume(vm_class.root_device, vm_class.volume_gib, volume_key),
+                **price_limit,
+                **_root_volume(vm_class.root_device, vm_class.volume_gib, policy.volume_key_arn),
             }
         )
     tags = [

@@ -4,16 +4,15 @@ The only place that repeats a request, and it does so by what is safe: see `limi
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from agent_stack.adapters.stacks_api.limits import Operation, Safety
+from agent_stack.adapters.stacks_api.limits import REGISTER, Names, Operation, Safety
 from agent_stack.adapters.stacks_api.models import problem
 from agent_stack.adapters.stacks_api.rates import Rates, retry_after, used_percent
 from agent_stack.adapters.stacks_api.redaction import redacted
@@ -33,8 +32,6 @@ from agent_stack.ports import Clock, Deadline, Ids, Secrets, Telemetry
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 POOL_TIMEOUT = 3.0
-TOTAL_TIMEOUT = timedelta(seconds=15)  # of one try: a server that drips bytes cannot hold a cycle for longer
-MAX_TRIES = 4
 BACKOFF_BASE = timedelta(milliseconds=200)
 BACKOFF_CAP = timedelta(seconds=5)
 MAX_ANSWER_BYTES = 32 * 1024 * 1024  # 1,000 jobs at a few KB; "get a job" can pass 100 KB
@@ -42,10 +39,8 @@ MAX_ANSWER_BYTES = 32 * 1024 * 1024  # 1,000 jobs at a few KB; "get a job" can p
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
 REFUSED_REMEDY = "Check the token in the SSM parameter that AgentTokenParameter names."
-FORBIDDEN_REMEDY = "Remove stacks that are no longer used, or check what the agent token may do."
-
-_ABOUT_THE_STACK = re.compile(r"\bstack\b", re.IGNORECASE)
-"""What tells a forgotten stack from a job or queue that is not there. Source: the messages Buildkite sends with 404."""
+TOO_MANY_REMEDY = "Remove stacks that are no longer used, or check what the agent token may do."
+FORBIDDEN_REMEDY = "Check what the token in the SSM parameter that AgentTokenParameter names may do."
 
 SURELY_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -75,7 +70,7 @@ class _Reply:
 
 
 class Caller:
-    """Sends requests and turns every way of failing into the error tree. Only the cycle's own thread calls it."""
+    """Sends requests and turns every way of failing into the error tree. Readers beside the cycle call it, too."""
 
     def __init__(
         self,
@@ -96,6 +91,10 @@ class Caller:
         self._deadline = deadline
         self._telemetry = telemetry
         self._rates = Rates()
+
+    def now(self) -> datetime:
+        """The time by the clock that requests are sent by."""
+        return self._clock.now()
 
     def ask(self, request: Request, answer: type[AnswerT]) -> AnswerT:
         """Send, and read a JSON answer.
@@ -129,7 +128,7 @@ class Caller:
         failure: AgentStackError | None = None
         fresh_token = False
         doubts = 0  # tries after which the request may have arrived
-        for attempt in range(MAX_TRIES):
+        for attempt in range(request.operation.tries):
             if attempt and not self._pause(attempt, failure):
                 break
             self._wait_for_rate(request)
@@ -157,7 +156,7 @@ class Caller:
 
     def _once(self, request: Request, *, fresh_token: bool) -> _Reply:
         """One try. Raises RetryError when it surely did not arrive, UnknownOutcomeError when it may have."""
-        left = min(self._deadline.left(), TOTAL_TIMEOUT).total_seconds()
+        left = min(self._deadline.left(), request.operation.timeout).total_seconds()
         if left <= 0:
             raise RetryError(f"{request.operation.name}: no time left to ask Buildkite")
         token = self._secrets.agent_token(fresh=fresh_token)
@@ -167,7 +166,7 @@ class Caller:
                 self._base_url + request.path,
                 params=dict(request.params) or None,
                 json=request.body,
-                headers={"Authorization": f"Token {token}"},
+                headers={"Authorization": f"Token {token}", "Accept": "application/json"},
                 timeout=httpx.Timeout(
                     min(READ_TIMEOUT, left), connect=min(CONNECT_TIMEOUT, left), pool=min(POOL_TIMEOUT, left)
                 ),
@@ -188,13 +187,13 @@ class Caller:
 
     def _read(self, response: httpx.Response, request: Request, left: float) -> bytes:
         """The body, within the total time and a bounded size."""
-        started = self._clock.now()
+        started = self._clock.monotonic()
         parts: list[bytes] = []
         size = 0
         for part in response.iter_bytes():
             parts.append(part)
             size += len(part)
-            slow = (self._clock.now() - started).total_seconds() > left
+            slow = (self._clock.monotonic() - started).total_seconds() > left
             if slow or size > MAX_ANSWER_BYTES:
                 why = "took too long" if slow else f"is larger than {MAX_ANSWER_BYTES} bytes"
                 raise UnknownOutcomeError(f"{request.operation.name}: Buildkite's answer {why}")
@@ -209,9 +208,11 @@ class Caller:
             case 401:
                 error: AgentStackError = _TokenRefusedError(f"{said}. {REFUSED_REMEDY}")
             case 403:
-                error = WaitError(f"{said}. {FORBIDDEN_REMEDY}")
+                remedy = TOO_MANY_REMEDY if request.operation is REGISTER else FORBIDDEN_REMEDY
+                error = WaitError(f"{said}. {remedy}")
             case 404:
-                error = StackNotFoundError(said) if _ABOUT_THE_STACK.search(said) else NotFoundError(said)
+                about_the_stack = request.operation.names is Names.STACK
+                error = StackNotFoundError(said) if about_the_stack else NotFoundError(said)
             case 429:
                 self._telemetry.count(Metric.STACKS_API_THROTTLED)
                 error = _RateLimitedError(said, retry_after(reply.headers))
@@ -237,7 +238,7 @@ class Caller:
             delay = self._rates.delay(request.stack, request.operation, self._clock.now())
             if not delay:
                 return
-            if delay >= self._deadline.left():
+            if delay >= self._deadline.left() or request.operation.tries == 1:
                 raise RetryError(f"{request.operation.name}: no time left under Buildkite's rate limit")
             self._telemetry.count(Metric.STACKS_API_DELAYED)
             self._clock.sleep(delay)
@@ -258,8 +259,6 @@ def _may_repeat(safety: Safety, failure: TransientError, doubts: int) -> bool:
     match safety:
         case Safety.IDEMPOTENT:
             return True
-        case Safety.VISIBLE:
-            return doubts <= 1
         case Safety.ONCE:
             return doubts == 0 and not isinstance(failure, _RateLimitedError)
 

@@ -1,7 +1,8 @@
 """The Stacks API as the stages know it: batches of any length, one error tree, either dialect."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from agent_stack.adapters.stacks_api import limits, models
@@ -15,8 +16,9 @@ from agent_stack.domain.errors import (
     GiveUpError,
     NotFoundError,
     StackNotFoundError,
+    TransientError,
 )
-from agent_stack.domain.identifiers import JobId, QueueKey
+from agent_stack.domain.identifiers import JobId, QueueKey, StackKey
 from agent_stack.domain.jobs import Queue, ScheduledPage
 from agent_stack.domain.states import JobState
 from agent_stack.domain.texts import crop_bytes, crop_characters
@@ -34,6 +36,13 @@ AnswerT = TypeVar("AnswerT", bound=models.Answer)
 ResultT = TypeVar("ResultT")
 ItemT = TypeVar("ItemT")
 
+REGISTERED_FOR_SURE = timedelta(seconds=60)
+"""How long a registration proves that a 404 is about the job or the queue. An endpoint may name the stack and one of
+these, and answers the same for both."""
+
+REGISTER_AGAIN_AFTER = timedelta(seconds=5)
+"""A stack that Buildkite does not take, such as one of a queue that is gone, is not registered with every request."""
+
 
 class HttpStacksApi:
     """The port `StacksApi` over HTTP."""
@@ -47,20 +56,27 @@ class HttpStacksApi:
         job_tokens: bool,
         metadata: Mapping[str, str],
         telemetry: Telemetry,
+        stack_key: Callable[[QueueKey], StackKey] | None = None,
     ) -> None:
         """Make the client.
 
         Args:
+            stack_key: the recorded key of a queue; None for those of `queues`.
             dialect: None to learn it from the first listing that succeeds.
             job_tokens: agents get job acquisition tokens, which the preview dialect does not have.
             metadata: what Buildkite shows about the stack; all strings.
         """
         self._caller = caller
-        self._queues = {queue.key: queue for queue in queues}
+        self._queues = {queue.key: queue.stack_key for queue in queues}
+        self._stack_key = stack_key
         self._dialect = dialect
         self._job_tokens = job_tokens
         self._metadata = dict(metadata)
         self._telemetry = telemetry
+        self._registered_at: dict[QueueKey, datetime] = {}
+        """When each queue's stack was registered last."""
+        self._tried_again_at: dict[QueueKey, datetime] = {}
+        """When a request of each queue led to a registration last, whatever became of it."""
 
     def register(self, queue: QueueKey) -> None:
         """See the port. Learns the dialect too, so that a setting it cannot serve fails here, at start-up."""
@@ -74,23 +90,29 @@ class HttpStacksApi:
             )
 
     def _register(self, queue: QueueKey) -> None:
-        body = {"key": self._queues[queue].stack_key, "type": "custom", "queue_key": queue, "metadata": self._metadata}
+        body = {"key": self._key(queue), "type": "custom", "queue_key": queue, "metadata": self._metadata}
         self._caller.tell(
             Request(
                 operation=limits.REGISTER,
-                stack=self._queues[queue].stack_key,
+                stack=self._key(queue),
                 method="POST",
                 path="/stacks/register",
                 body=body,
             )
         )
+        self._registered_at[queue] = self._caller.now()
 
     def deregister(self, queue: QueueKey) -> None:
         """See the port."""
+        self.withdraw(self._key(queue))
+
+    def withdraw(self, stack_key: StackKey) -> None:
+        """See the port."""
+        path = Paths(stack_key=stack_key).deregistering
         try:
-            self._caller.tell(self._request(limits.DEREGISTER, queue, "POST", self._paths(queue).deregistering))
+            self._caller.tell(Request(operation=limits.DEREGISTER, stack=stack_key, method="POST", path=path))
         except NotFoundError:
-            self._telemetry.info("stack_already_gone", queue=queue)
+            self._telemetry.info("stack_already_gone", stack_key=stack_key)
 
     def token_identity(self) -> TokenIdentity | None:
         """See the port."""
@@ -125,23 +147,33 @@ class HttpStacksApi:
         return listing.to_page(queue, can_page=self._dialect is Dialect.CURRENT, unreadable=unreadable)
 
     def _list(self, queue: QueueKey, *, limit: int, cursor: str | None) -> models.Listing:
-        known = self._dialect
-        if known is not None:
-            return self._list_in(known, queue, limit=limit, cursor=cursor)
+        if self._dialect is not None:
+            return self._list_in(self._dialect, queue, limit=limit, cursor=cursor)
+        try:
+            try:
+                return self._list_in_either(queue, limit=limit, cursor=cursor)
+            except NotFoundError:
+                if self._is_surely_registered(queue):
+                    raise
+            self._telemetry.warning("stack_unknown_registering_again", queue=queue)
+            self._register(queue)
+            return self._list_in_either(queue, limit=limit, cursor=cursor)
+        except NotFoundError as error:
+            raise ConfigurationError(
+                setting="Queues, StackKey",
+                value=f"{queue}, {self._key(queue)}",
+                problem=f"Buildkite knows neither listing path for this queue and stack key ({error})",
+                remedy="Check that the queue exists in the cluster of the agent token and that BuildkiteEndpoint "
+                "is right.",
+            ) from None
+
+    def _list_in_either(self, queue: QueueKey, *, limit: int, cursor: str | None) -> models.Listing:
+        """A listing in whichever dialect knows the path, and that dialect learnt."""
         try:
             listing = self._list_in(Dialect.CURRENT, queue, limit=limit, cursor=cursor)
             self._learnt(Dialect.CURRENT)
         except NotFoundError:
-            try:
-                listing = self._list_in(Dialect.PREVIEW, queue, limit=limit, cursor=None)
-            except NotFoundError as error:
-                raise ConfigurationError(
-                    setting="Queues, StackKey",
-                    value=f"{queue}, {self._queues[queue].stack_key}",
-                    problem=f"Buildkite knows neither listing path for this queue and stack key ({error})",
-                    remedy="Check that the queue exists in the cluster of the agent token and that BuildkiteEndpoint "
-                    "is right.",
-                ) from None
+            listing = self._list_in(Dialect.PREVIEW, queue, limit=limit, cursor=None)
             self._learnt(Dialect.PREVIEW)
         return listing
 
@@ -195,11 +227,10 @@ class HttpStacksApi:
             answer = self._ask(request, models.States, queue)
             for job_id in chunk:
                 if job_id in answer.states:
-                    states[job_id] = JobState.parse(answer.states[job_id])
+                    named = answer.states[job_id] or ""
+                    states[job_id] = JobState.parse(named)
                     if states[job_id] is JobState.UNRECOGNISED:
-                        self._telemetry.warning(
-                            "job_state_unrecognised", job_id=job_id, state=answer.states[job_id][:40]
-                        )
+                        self._telemetry.warning("job_state_unrecognised", job_id=job_id, state=redacted(named)[:40])
 
         errors = _each_chunk(job_ids, one)
         return JobStates(states=states, errors=errors)
@@ -249,7 +280,10 @@ class HttpStacksApi:
             path = self._paths(queue).notifying_one(notification.job_id)
             body = {"detail": _shown(notification)}
             try:
-                self._tell(self._request(limits.NOTIFY, queue, "POST", path, body=body), queue)
+                self._tell(self._request(limits.NOTIFY_ONE, queue, "POST", path, body=body), queue)
+            except TransientError as error:  # the next ones would take as long, and the tracker has more urgent work
+                at = notifications.index(notification)
+                return untold | {later.job_id: error for later in notifications[at:]}
             except AgentStackError as error:
                 untold[notification.job_id] = error
         return untold
@@ -257,14 +291,13 @@ class HttpStacksApi:
     def _notify_batches(self, queue: QueueKey, notifications: Sequence[Notification]) -> dict[JobId, AgentStackError]:
         untold: dict[JobId, AgentStackError] = {}
 
-        def one(chunk: Sequence[Notification]) -> None:
+        def one(chunk: Sequence[Notification], *, timed: bool) -> None:
+            times = timestamps(chunk, self._caller.now()) if timed else [None] * len(chunk)
             body = {
                 "notifications": [
-                    {
-                        "job_uuid": notification.job_id,
-                        "detail": _shown(notification),
-                    }
-                    for notification in chunk
+                    {"job_uuid": notification.job_id, "detail": _shown(notification)}
+                    | ({} if at is None else {"timestamp": at})
+                    for notification, at in zip(chunk, times, strict=True)
                 ]
             }
             request = self._request(limits.NOTIFY, queue, "POST", self._paths(queue).notifying, body=body)
@@ -273,31 +306,62 @@ class HttpStacksApi:
             except AgentStackError as error:
                 untold.update({notification.job_id: error for notification in chunk})
                 return
-            for refused in answer.errors:
-                for index in refused.indexes:
-                    if 0 <= index < len(chunk):
-                        untold[chunk[index].job_id] = GiveUpError(redacted(refused.error))
+            refused = {
+                index: GiveUpError(redacted(refusal.error or ""))
+                for refusal in answer.errors
+                for index in refusal.indexes
+                if 0 <= index < len(chunk)
+            }
+            if refused and timed:
+                # A clock that is ahead of Buildkite's makes times of the future. What was refused was not created.
+                one([chunk[index] for index in sorted(refused)], timed=False)
+            else:
+                untold.update({chunk[index].job_id: error for index, error in refused.items()})
 
-        _each_chunk(notifications, one)
+        _each_chunk(notifications, partial(one, timed=True))
         return untold
 
     def _ask(self, request: Request, answer: type[AnswerT], queue: QueueKey) -> AnswerT:
-        return self._registered(queue, lambda: self._caller.ask(request, answer))
+        return self._registered(queue, request.operation, lambda: self._caller.ask(request, answer))
 
     def _tell(self, request: Request, queue: QueueKey) -> None:
-        self._registered(queue, lambda: self._caller.tell(request))
+        self._registered(queue, request.operation, lambda: self._caller.tell(request))
 
-    def _registered(self, queue: QueueKey, send: Callable[[], ResultT]) -> ResultT:
-        """Send; when Buildkite has forgotten the stack, register it again and send once more."""
+    def _registered(self, queue: QueueKey, operation: limits.Operation, send: Callable[[], ResultT]) -> ResultT:
+        """Send; when Buildkite has, or may have, forgotten the stack, register it again and send once more."""
         try:
             return send()
-        except StackNotFoundError:
-            self._telemetry.warning("stack_unknown_registering_again", queue=queue)
+        except NotFoundError as error:
+            if not isinstance(error, StackNotFoundError) and not self._may_be_the_stack(queue, operation):
+                raise
+            if self._since(self._tried_again_at.get(queue)) < REGISTER_AGAIN_AFTER:
+                raise
+            self._tried_again_at[queue] = self._caller.now()
+        self._telemetry.warning("stack_unknown_registering_again", queue=queue)
         self._register(queue)
         return send()
 
+    def _may_be_the_stack(self, queue: QueueKey, operation: limits.Operation) -> bool:
+        """Whether a 404 of an endpoint that names more than the stack may be about the stack.
+
+        Not while the dialect is unknown, because the path itself may be, and not soon after a registration.
+        """
+        unknown_path = operation is limits.LIST and self._dialect is None
+        return (
+            not unknown_path and operation.names is not limits.Names.NOTHING and not self._is_surely_registered(queue)
+        )
+
+    def _is_surely_registered(self, queue: QueueKey) -> bool:
+        return self._since(self._registered_at.get(queue)) < REGISTERED_FOR_SURE
+
+    def _since(self, at: datetime | None) -> timedelta:
+        return timedelta.max if at is None else abs(self._caller.now() - at)
+
+    def _key(self, queue: QueueKey) -> StackKey:
+        return self._queues[queue] if self._stack_key is None else self._stack_key(queue)
+
     def _paths(self, queue: QueueKey) -> Paths:
-        return Paths(stack_key=self._queues[queue].stack_key)
+        return Paths(stack_key=self._key(queue))
 
     def _request(
         self,
@@ -311,12 +375,26 @@ class HttpStacksApi:
     ) -> Request:
         return Request(
             operation=operation,
-            stack=self._queues[queue].stack_key,
+            stack=self._key(queue),
             method=method,
             path=path,
             params=params or {},
             body=body,
         )
+
+
+def timestamps(notifications: Sequence[Notification], now: datetime) -> list[str]:
+    """When each happened, in milliseconds, never later than now.
+
+    Of one job each is later than the one before, because Buildkite chooses the order of equal times.
+    """
+    upper: dict[JobId, datetime] = {}
+    times: list[str] = []
+    for notification in reversed(notifications):
+        at = min(notification.at, now, upper.get(notification.job_id, now))
+        upper[notification.job_id] = at - timedelta(milliseconds=1)
+        times.append(at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+    return times[::-1]
 
 
 def _shown(notification: Notification) -> str:

@@ -5,15 +5,57 @@ A job that cannot be read costs only itself, never its page.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AliasChoices, AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.domain.jobs import Job, ScheduledPage
 
 MAX_RULES = 100  # more than any pipeline writes; bounds the work an untrusted job can ask of matching
 MAX_TEXT = 512
+
+
+MAX_TOKEN_CHARACTERS = 4096  # a job acquisition token may be a JWT
+
+ValueT = TypeVar("ValueT")
+
+
+def _emptied(value: Any) -> Any:  # noqa: ANN401  (whatever the answer holds; pydantic judges it)
+    """Go writes an empty list or map as null."""
+    return () if value is None else value
+
+
+def _emptied_map(value: Any) -> Any:  # noqa: ANN401  (see above)
+    return {} if value is None else value
+
+
+def _if_readable(value: Any, read: ValidatorFunctionWrapHandler) -> Any:  # noqa: ANN401  (see above)
+    """What can be read, else None: a detail that nothing depends on costs no job its place."""
+    try:
+        return read(value)
+    except ValidationError:
+        return None
+
+
+Items = Annotated[list[ValueT], BeforeValidator(_emptied)]
+"""A list, which may be null where it is empty."""
+
+Entries = Annotated[dict[str, ValueT], BeforeValidator(_emptied_map)]
+"""A map, which may be null where it is empty."""
+
+Detail = Annotated[ValueT | None, WrapValidator(_if_readable)]
+"""Something that a job may have and that starts it no sooner or later."""
 
 
 def _utc(value: datetime) -> datetime:
@@ -31,15 +73,22 @@ class ListedJob(Answer):
 
     id: str = Field(pattern=r"^[!-~]{1,200}$")  # what can stand in a path, a key and a log line
     scheduled_at: datetime
-    priority: int = 0
-    agent_query_rules: list[str] = Field(default_factory=list, max_length=MAX_RULES)
-    pipeline_slug: str | None = Field(
+    runnable_at: Detail[datetime] = None
+    priority: Annotated[int, BeforeValidator(lambda value: 0 if value is None else value)] = 0
+    agent_query_rules: Items[str] = Field(default_factory=list, max_length=MAX_RULES)
+    pipeline_slug: Detail[str] = Field(
         default=None, validation_alias=AliasChoices("pipeline_slug", AliasPath("pipeline", "slug"))
     )
-    build_number: int | None = Field(
+    pipeline_id: Detail[str] = Field(
+        default=None, validation_alias=AliasChoices("pipeline_id", AliasPath("pipeline", "uuid"))
+    )
+    build_number: Detail[int] = Field(
         default=None, validation_alias=AliasChoices("build_number", AliasPath("build", "number"))
     )
-    step_key: str | None = Field(default=None, validation_alias=AliasChoices("step_key", AliasPath("step", "key")))
+    build_branch: Detail[str] = Field(
+        default=None, validation_alias=AliasChoices("build_branch", AliasPath("build", "branch"))
+    )
+    step_key: Detail[str] = Field(default=None, validation_alias=AliasChoices("step_key", AliasPath("step", "key")))
 
     def to_job(self, queue: QueueKey) -> Job:
         """The domain's job."""
@@ -47,10 +96,13 @@ class ListedJob(Answer):
             job_id=JobId(self.id),
             queue_key=queue,
             scheduled_at=_utc(self.scheduled_at),
+            runnable_at=None if self.runnable_at is None else _utc(self.runnable_at),
             priority=self.priority,
             rules=tuple(rule[:MAX_TEXT] for rule in self.agent_query_rules),
             pipeline_slug=(self.pipeline_slug or "")[:MAX_TEXT],
+            pipeline_id=(self.pipeline_id or "")[:MAX_TEXT],
             build_number=self.build_number,
+            build_branch=(self.build_branch or "")[:MAX_TEXT],
             step_key=self.step_key[:MAX_TEXT] if self.step_key else None,
         )
 
@@ -58,7 +110,7 @@ class ListedJob(Answer):
 class PageInfo(Answer):
     """Where a page stands."""
 
-    has_next_page: bool = False
+    has_next_page: Annotated[bool, BeforeValidator(lambda value: False if value is None else value)] = False
     end_cursor: str | None = None
 
 
@@ -71,8 +123,8 @@ class ClusterQueue(Answer):
 class Listing(Answer):
     """One page of scheduled jobs; the jobs themselves are read one by one."""
 
-    jobs: list[Any]
-    page_info: PageInfo = PageInfo()
+    jobs: Items[Any]
+    page_info: Annotated[PageInfo, BeforeValidator(_emptied_map)] = PageInfo()
     cluster_queue: ClusterQueue
 
     def to_page(self, queue: QueueKey, *, can_page: bool, unreadable: Callable[[str, str], None]) -> ScheduledPage:
@@ -95,55 +147,56 @@ class Listing(Answer):
             paused=self.cluster_queue.dispatch_paused,
             next_cursor=cursor,
             pageable=can_page,
+            more=self.page_info.has_next_page,
         )
 
 
 class Reservation(Answer):
     """Which of the jobs asked for are ours."""
 
-    reserved: list[str]
-    not_reserved: list[str] = Field(default_factory=list)
+    reserved: Items[str]
+    not_reserved: Items[str] = Field(default_factory=list)
 
 
 class States(Answer):
     """Job states by id; unknown ids are absent."""
 
-    states: dict[str, str]
+    states: Entries[str | None]
 
 
 class Details(Answer):
     """One job's environment and command."""
 
     id: str
-    env: dict[str, str | None] = Field(default_factory=dict)
+    env: Entries[str | None] = Field(default_factory=dict)
     command: str | None = None
 
 
 class NotificationError(Answer):
     """Why some notifications of a batch were refused, by their place in it."""
 
-    error: str = ""
-    indexes: list[int] = Field(default_factory=list)
+    error: str | None = ""
+    indexes: Items[int] = Field(default_factory=list)
 
 
 class Notifications(Answer):
     """The answer to a batch of notifications."""
 
-    errors: Annotated[list[NotificationError], BeforeValidator(lambda v: v or [])] = Field(default_factory=list)
+    errors: Items[NotificationError] = Field(default_factory=list)
 
 
 class IssuedToken(Answer):
     """One job's acquisition token. Never printed."""
 
     job_uuid: str
-    job_acquisition_token: str = Field(repr=False, pattern=r"^[A-Za-z0-9._-]{1,2000}$")
+    job_acquisition_token: str = Field(repr=False, pattern=r"^[A-Za-z0-9._-]+$", max_length=MAX_TOKEN_CHARACTERS)
 
 
 class IssuedTokens(Answer):
     """The answer to a request for tokens; each token is read by itself."""
 
-    job_acquisition_tokens: list[Any] = Field(repr=False)
-    not_issued: list[Any] = Field(default_factory=list)
+    job_acquisition_tokens: Items[Any] = Field(repr=False)
+    not_issued: Items[Any] = Field(default_factory=list)
 
 
 class Identity(Answer):

@@ -4,6 +4,7 @@ The API counts each stack and endpoint over a sliding second. We use four fifths
 invocations of a function speak at once for a moment, and a queue's dispatcher and tracker share `reserve`.
 """
 
+import threading
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -12,24 +13,29 @@ from agent_stack.adapters.stacks_api.limits import Operation
 
 WINDOW = timedelta(seconds=1)
 MAX_SHARE = 0.8
+MAX_BLOCKED = timedelta(seconds=60)
 
 
 class Rates:
-    """When the next request of an endpoint may go out. Not thread-safe: only the cycle's own thread asks Buildkite."""
+    """When the next request of an endpoint may go out. Thread-safe: readers beside the cycle ask Buildkite, too."""
 
     def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
         self._sent: dict[tuple[str, str], deque[datetime]] = defaultdict(deque)
         self._blocked_until: dict[tuple[str, str], datetime] = {}
         self._limit: dict[tuple[str, str], int] = {}
 
     def delay(self, stack: str, operation: Operation, now: datetime) -> timedelta:
         """How long to wait before sending; zero claims the place in the window."""
-        key = (stack, operation.scope)
+        with self._one_at_a_time:
+            return self._delay((stack, operation.scope), operation, now)
+
+    def _delay(self, key: tuple[str, str], operation: Operation, now: datetime) -> timedelta:
         blocked = self._blocked_until.get(key)
-        if blocked is not None and blocked > now:
+        if blocked is not None and now < blocked <= now + MAX_BLOCKED:
             return blocked - now
         sent = self._sent[key]
-        while sent and now - sent[0] >= WINDOW:
+        while sent and not timedelta() <= now - sent[0] < WINDOW:  # a clock that was put back must not block us
             sent.popleft()
         if len(sent) < max(1, int(self._limit.get(key, operation.per_second) * MAX_SHARE)):
             sent.append(now)
@@ -41,10 +47,11 @@ class Rates:
         key = (stack, operation.scope)
         limit, remaining = _number(headers.get("RateLimit-Limit")), _number(headers.get("RateLimit-Remaining"))
         reset = _number(headers.get("RateLimit-Reset"))
-        if limit:
-            self._limit[key] = int(limit)
-        if remaining == 0 and reset:
-            self._blocked_until[key] = now + timedelta(seconds=min(reset, 60.0))
+        with self._one_at_a_time:
+            if limit:
+                self._limit[key] = int(limit)
+            if remaining == 0 and reset:
+                self._blocked_until[key] = now + min(timedelta(seconds=reset), MAX_BLOCKED)
 
 
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:

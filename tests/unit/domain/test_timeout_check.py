@@ -8,7 +8,7 @@ from agent_stack.adapters.ssm.class_document import ClassEntry
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName
-from agent_stack.domain.timeouts import RESERVATION_MARGIN, validate_timeouts
+from agent_stack.domain.timeout_check import RESERVATION_MARGIN, validate_timeouts
 from agent_stack.wiring.deployment import Deployment
 from tests.simulator.aws import AwsServer
 from tests.unit.values import a_policy, an_environment

@@ -1,19 +1,19 @@
-"""Notify progress: sends the new notices of this cycle to the build pages, each notice once.
+"""Remember notices: records the new notices of this cycle in their runs, before later steps change or end the runs.
 
-The run records a notice before the tracker sends it. A crash between the two loses one notification; the other order
-would repeat it after every crash.
+The run records a notice before the tracker sends it (`send_notifications`). A crash between the two loses one
+notification; the other order would repeat it after every crash.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from agent_stack.best_effort import written
 from agent_stack.domain.decisions import Action
 from agent_stack.domain.notices import Notice
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import Moment, RunState
-from agent_stack.ports import Ledger, Notification, StacksApi, Telemetry
-from agent_stack.tracker.build_page import send_notifications
+from agent_stack.ports import Ledger, Notification, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
 MAX_NOTICES_OF_RUNS = 15
@@ -22,18 +22,18 @@ API allows 50."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotifyProgress:
-    """Sends each run's unsent notices, one request for each queue, and records the observed moments of its boot."""
+class RememberNotices:
+    """Records each run's unsent notices and the observed moments of its boot."""
 
-    stacks: StacksApi
     ledger: Ledger
     policy: Policy
     telemetry: Telemetry
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
-        """Updates the runs in `verdicts`."""
+        """Updates the runs in `verdicts`; adds to `notifications`."""
         unsent = {job_id: self._unsent(verdict) for job_id, verdict in cycle.verdicts.items()}
-        recorded = self.ledger.update(
+        recorded = written(
+            self.ledger.update,
             [
                 cycle.verdicts[job_id].run.with_facts(
                     notices_sent=cycle.verdicts[job_id].run.notices_sent | {notice.key for notice in notices_sent},
@@ -41,18 +41,15 @@ class NotifyProgress:
                 )
                 for job_id, notices_sent in unsent.items()
                 if notices_sent or _new_moments(cycle.verdicts[job_id])
-            ]
-        )
-        send_notifications(
-            [
-                (run.queue_key, Notification(job_id=run.job_id, text=notice.text, at=cycle.now))
-                for run in recorded
-                for notice in unsent[run.job_id]
             ],
-            self.stacks,
             self.telemetry,
         )
-        return replace(cycle, verdicts=cycle.with_runs(recorded))
+        remembered = tuple(
+            (run.queue_key, Notification(job_id=run.job_id, text=notice.text, at=cycle.now))
+            for run in recorded
+            for notice in unsent[run.job_id]
+        )
+        return replace(cycle, verdicts=cycle.with_runs(recorded), notifications=(*cycle.notifications, *remembered))
 
     def _unsent(self, verdict: Verdict) -> list[Notice]:
         room = MAX_NOTICES_OF_RUNS - verdict.run.notices_sent_in_all
