@@ -187,6 +187,7 @@ def test_a_resting_worker_sees_a_signal_within_seconds_however_long_it_rests(
     cycles = Ticks()
     worker = shift(tables, cycles, idle_pause=timedelta(seconds=poll))
     signalled_at: datetime | None = None
+    before = 0
     for pause in worker.pauses(scheduled=True):
         tables.clock.sleep(pause)
         if signalled_at is None and tables.clock.now() - cycles[0] >= timedelta(seconds=min(poll, 11)):
