@@ -2,6 +2,9 @@
 
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
+
+import pytest
 
 from agent_stack.dispatcher.empty_ledger import MAX_AGE, EmptyLedgerCache
 from agent_stack.lease_loop import LEASE
@@ -65,6 +68,23 @@ def test_what_an_overtaken_dispatcher_recorded_still_is_found_before_long() -> N
     simulation.store.runs[job_id] = late
     simulation.run(MAX_AGE.total_seconds() + 10)
     assert simulation.store.runs[job_id].binding is not None
+
+
+@pytest.mark.parametrize("poll", [0.2, 0.5, 2, 5, 8, 30, 60])
+def test_no_cycle_begins_under_a_lease_that_has_run_out_and_every_successor_takes_over(poll: float) -> None:
+    simulation = Simulation(
+        seed=1,
+        nature=Nature(ec2=plain_ec2(), only=("dispatcher",), watched=False),
+        settings={**QUICK, "IDLE_POLL_SECONDS": str(poll)},
+    )
+    simulation.run(120)
+    seen = len(simulation.buildkite.access_log())
+    simulation.run(1_200)
+    looks = [r.at for r in simulation.buildkite.access_log()[seen:] if r.operation == "list_scheduled_jobs"]
+    assert (simulation.unleased, simulation.overlaps) == (0, 0)
+    assert max(after - before for before, after in pairwise(looks)) < timedelta(seconds=poll + 3)
+    assert "shift_not_taken" not in simulation.telemetry.messages()
+    assert "shift_overtaken" not in simulation.telemetry.messages()
 
 
 def test_quiet_is_of_one_lease_and_does_not_last() -> None:

@@ -101,9 +101,7 @@ def test_a_job_that_loses_spot_twice_gets_on_demand_and_reads_about_it() -> None
 
 
 def test_vms_that_never_say_a_word_are_finished_with_the_end_of_their_console() -> None:
-    simulation = world(
-        temper=Temper(hangs=1.0), settings={"UNASSIGNED_TIMEOUT_SECONDS": "600", "SWEEP_GRACE_SECONDS": "600"}
-    )
+    simulation = world(temper=Temper(hangs=1.0))
     (job,) = push(simulation, "default")
     simulation.run(400)
     ended = simulation.buildkite.job(job).stack_finish

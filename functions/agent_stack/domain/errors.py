@@ -17,6 +17,10 @@ class RetryError(TransientError):
     """Nothing happened: the same request may be asked again, later."""
 
 
+class NotAskedError(RetryError):
+    """There was no time to send the request."""
+
+
 class UnknownOutcomeError(TransientError):
     """The request may have taken effect; find out before asking anything else."""
 

@@ -114,4 +114,7 @@ class StacksApi(Protocol):
         """
 
     def notify(self, queue: QueueKey, notifications: Sequence[Notification]) -> Mapping[JobId, AgentStackError]:
-        """Sends notifications to build pages. Returns the jobs whose notification failed, with the error."""
+        """Sends notifications to build pages. Returns the jobs whose notification failed, with the error.
+
+        With NotAskedError nothing was sent to this job's page, because the others took too long.
+        """

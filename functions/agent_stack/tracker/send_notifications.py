@@ -5,17 +5,17 @@ bounded time on them, and after a failure the tracker leaves the endpoint alone 
 `EXPIRES` is dropped, because it is remembered as sent and would mislead by then.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from agent_stack.domain.errors import TransientError
-from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.errors import AgentStackError, NotAskedError, TransientError
+from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.ports import Clock, Notification, StacksApi, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle
 
-BATCH = 100
-"""Notifications in one request. In the preview dialect each one is a request."""
+BATCH = 1_000
+"""Notifications in one request, at most one for each job, so that their order is kept and a failure names its own."""
 
 BUDGET = timedelta(seconds=1)
 """A cycle begins no request after this time."""
@@ -46,10 +46,14 @@ class SendNotifications:
             return cycle
         while self._unsent and self.clock.monotonic() - began < BUDGET:
             queue = self._unsent[0][0]
-            batch = [unsent for unsent in self._unsent if unsent[0] == queue][:BATCH]
-            sent = {id(notification) for _, notification in batch}
-            self._unsent = tuple(unsent for unsent in self._unsent if id(unsent[1]) not in sent)
-            if not self._send(queue, [notification for _, notification in batch]):
+            first: dict[JobId, Notification] = {}
+            for unsent in self._unsent:
+                if unsent[0] == queue and len(first) < BATCH:
+                    first.setdefault(unsent[1].job_id, unsent[1])
+            failed = self._send(queue, list(first.values()))
+            tried = {id(one) for job_id, one in first.items() if not isinstance(failed.get(job_id), NotAskedError)}
+            self._unsent = tuple(unsent for unsent in self._unsent if id(unsent[1]) not in tried)
+            if any(isinstance(e, TransientError) and not isinstance(e, NotAskedError) for e in failed.values()):
                 self._held_until = self.clock.monotonic() + HOLD_OFF
                 break
         return cycle
@@ -60,10 +64,11 @@ class SendNotifications:
             self.telemetry.warning("notifications_dropped", count=lost)
         return young[:MAX_UNSENT]
 
-    def _send(self, queue: QueueKey, notifications: Sequence[Notification]) -> bool:
-        """Whether the endpoint answered. A notification that fails does not affect the others."""
+    def _send(self, queue: QueueKey, notifications: Sequence[Notification]) -> Mapping[JobId, AgentStackError]:
+        """The jobs whose notification failed. A notification that fails does not affect the others."""
         failed = self.stacks.notify(queue, notifications)
         self.telemetry.info("build_pages_told", queue=queue, count=len(notifications) - len(failed))
         for job_id, error in failed.items():
-            self.telemetry.warning("build_page_not_told", job_id=job_id, error=str(error))
-        return not any(isinstance(error, TransientError) for error in failed.values())
+            if not isinstance(error, NotAskedError):
+                self.telemetry.warning("build_page_not_told", job_id=job_id, error=str(error))
+        return failed

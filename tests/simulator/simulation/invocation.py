@@ -101,6 +101,8 @@ class Invocation:
 
     def _work(self, now: datetime, fence: int) -> bool:
         """One cycle, by the function's own clock."""
+        if self.simulation.is_overtaken(self.function):
+            self.simulation.unleased += 1
         skew = self.simulation.skew.get(self.function, timedelta())
         with self.simulation.meter.included():
             busy = self.wired.work(now + skew, fence)

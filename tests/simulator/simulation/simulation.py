@@ -196,6 +196,8 @@ class Simulation:
         self.crashes = 0
         self.overlaps = 0
         """How often a piece of work began inside one whose lease had run out."""
+        self.unleased = 0
+        """How often a cycle began under a lease that had run out."""
         self.requests: Counter[str] = Counter()
         """Requests by call, where they are counted (`Nature.costs`)."""
         self.billed: dict[str, list[float]] = defaultdict(list)

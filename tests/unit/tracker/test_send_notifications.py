@@ -1,14 +1,14 @@
 """Send notifications: what goes out when, and what a build page that does not answer may cost."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
-from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, UnknownOutcomeError
+from agent_stack.domain.errors import AgentStackError, GiveUpError, NotAskedError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.ports import Notification
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.send_notifications import (
-    BATCH,
     BUDGET,
     EXPIRES,
     HOLD_OFF,
@@ -28,6 +28,7 @@ class Pages:
     def __init__(self) -> None:
         self.clock, self.telemetry = VirtualClock(), RecordedTelemetry()
         self.takes = timedelta()
+        self.jobs: Iterator[int] = itertools.count(1)
         self.fails: AgentStackError | None = None
         self.requests: list[tuple[QueueKey, list[str]]] = []
         self.step = SendNotifications(stacks=self, clock=self.clock, telemetry=self.telemetry)  # type: ignore[arg-type]
@@ -43,7 +44,7 @@ class Pages:
             TrackerCycle(
                 now=now,
                 notifications=tuple(
-                    (QueueKey(queue), Notification(job_id=job_id(1), text=text, at=now)) for text in texts
+                    (QueueKey(queue), Notification(job_id=job_id(next(self.jobs)), text=text, at=now)) for text in texts
                 ),
             )
         )
@@ -64,12 +65,24 @@ def test_each_one_is_sent_once_in_its_order_in_one_request_a_queue() -> None:
 def test_a_cycle_spends_a_bounded_time_and_the_next_ones_send_the_rest() -> None:
     pages = Pages()
     pages.takes = 0.4 * SECOND
-    texts = [str(number) for number in range(5 * BATCH)]
+    pages.jobs = itertools.repeat(1)
+    texts = [str(number) for number in range(5)]  # of one job, so that each is a request
     pages.cycle(*texts)
     assert pages.clock.monotonic() <= BUDGET + pages.takes
     assert len(pages.requests) == 3
     pages.cycle()
     assert pages.texts == texts
+
+
+def test_what_the_client_had_no_time_for_is_sent_later_and_in_its_order() -> None:
+    pages = Pages()
+    pages.fails = NotAskedError("no time left")
+    pages.takes = 2 * BUDGET
+    pages.cycle("first", "second")
+    assert pages.telemetry.messages("WARNING") == []
+    pages.fails = None
+    pages.cycle("third")
+    assert pages.texts == ["first", "second", "first", "second", "third"]
 
 
 def test_an_endpoint_that_fails_has_one_try_and_is_left_alone_for_a_while() -> None:

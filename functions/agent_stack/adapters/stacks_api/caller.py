@@ -124,6 +124,10 @@ class Caller:
         """
         self._send(request)
 
+    def monotonic(self) -> timedelta:
+        """See the port `Clock`."""
+        return self._clock.monotonic()
+
     def _send(self, request: Request) -> _Reply:
         failure: AgentStackError | None = None
         fresh_token = False

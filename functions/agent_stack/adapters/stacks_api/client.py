@@ -14,6 +14,7 @@ from agent_stack.domain.errors import (
     BugError,
     ConfigurationError,
     GiveUpError,
+    NotAskedError,
     NotFoundError,
     StackNotFoundError,
     TransientError,
@@ -275,15 +276,18 @@ class HttpStacksApi:
         return self._notify_batches(queue, notifications)
 
     def _notify_each(self, queue: QueueKey, notifications: Sequence[Notification]) -> dict[JobId, AgentStackError]:
+        """One after the other. When one takes too long or fails, the others are not asked for in this call."""
         untold: dict[JobId, AgentStackError] = {}
-        for notification in notifications:
+        until = self._caller.monotonic() + limits.NOTIFY.timeout / 2
+        for number, notification in enumerate(notifications):
+            if self._caller.monotonic() >= until:
+                return untold | _not_asked(notifications[number:])
             path = self._paths(queue).notifying_one(notification.job_id)
             body = {"detail": _shown(notification)}
             try:
                 self._tell(self._request(limits.NOTIFY_ONE, queue, "POST", path, body=body), queue)
-            except TransientError as error:  # the next ones would take as long, and the tracker has more urgent work
-                at = notifications.index(notification)
-                return untold | {later.job_id: error for later in notifications[at:]}
+            except TransientError as error:
+                return untold | {notification.job_id: error} | _not_asked(notifications[number + 1 :])
             except AgentStackError as error:
                 untold[notification.job_id] = error
         return untold
@@ -400,6 +404,10 @@ def timestamps(notifications: Sequence[Notification], now: datetime) -> list[str
 def _shown(notification: Notification) -> str:
     """Its text as the page takes it; parts of it may be a VM's own words."""
     return crop_characters(without_credentials(notification.text), limits.MAX_NOTICE_CHARACTERS)
+
+
+def _not_asked(notifications: Sequence[Notification]) -> dict[JobId, AgentStackError]:
+    return {one.job_id: NotAskedError("notify: no time left for this build page") for one in notifications}
 
 
 def _each_chunk(items: Sequence[ItemT], one: Callable[[Sequence[ItemT]], None]) -> tuple[AgentStackError, ...]:
