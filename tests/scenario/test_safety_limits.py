@@ -62,7 +62,17 @@ def test_observing_looks_at_everything_says_so_and_touches_nothing() -> None:
     assert simulation.store.runs == runs
     assert "Client.UserInitiatedShutdown" not in {instance.reason for instance in simulation.ec2.instances()}
     looks = {"active_runs", "open_intents", "launch_memory", "bound_instances", "read"}
-    looks |= {"list_scheduled", "job_states", "register", "token_identity", "describe", "describe_only", "console"}
+    looks |= {
+        "stack_keys",
+        "describe_by_id",
+        "list_scheduled",
+        "job_states",
+        "register",
+        "token_identity",
+        "describe",
+        "describe_only",
+        "console",
+    }
     touched = {point.rpartition(".")[2] for point in simulation.points[calls:] if " lease." not in point} - looks
     assert touched == set()
     assert "run_decided" in simulation.telemetry.messages()
