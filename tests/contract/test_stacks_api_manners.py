@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent_stack.adapters.stacks_api.client import REGISTERED_FOR_SURE
+from agent_stack.adapters.stacks_api.registrations import REGISTERED_FOR_SURE
 from agent_stack.domain.classes import DEFAULT_QUEUE_ALIASES
 from agent_stack.domain.errors import AgentStackError, NotFoundError
 from agent_stack.domain.identifiers import JobId, QueueKey

@@ -16,6 +16,7 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
+from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import Outcome
 from agent_stack.domain.vms import Vm
 from agent_stack.domain.waiting import WaitingList
@@ -83,6 +84,8 @@ def weigh() -> Weights:
             "ledger.close_intent": lambda: ledger.close_intent(_intent().intent_id),
             "ledger.open_intents": ledger.open_intents,
             "ledger.launch_memory": ledger.launch_memory,
+            "ledger.stack_keys": ledger.stack_keys,
+            "ledger.record_stack_keys": lambda: ledger.record_stack_keys(StackKeyRecord(prefix="ci", long=True)),
             "ledger.list_waiting": lambda: ledger.list_waiting(WaitingList(at=EPOCH)),
             "ledger.waiting": ledger.waiting,
             "ledger.remember_launches": lambda: ledger.remember_launches(LaunchMemory(), fence=1),

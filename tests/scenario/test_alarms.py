@@ -86,6 +86,13 @@ def test_a_listing_that_fails() -> None:
     assert ringing(simulation, 10) == {"Errors"}
 
 
+@pytest.mark.parametrize("mode", ["ignore", "auto"])
+def test_a_job_that_no_class_fits(mode: str) -> None:
+    simulation = a_world(settings={"UNMATCHED_JOBS": mode})
+    jobs(simulation, 1, "gpu=true")
+    assert ringing(simulation, 12) == {"JobsUnmatched"}
+
+
 def test_a_revoked_agent_token() -> None:
     simulation = a_world()
     simulation.run(90)

@@ -50,7 +50,6 @@ def world(lines: list[str]) -> Iterator[World]:
     """Reservations are so short that a slow boot outlives one."""
     plan = Plan(
         parameters={
-            "UnmatchedJobs": "fail",
             "ReadJobEnvironment": "true",
             "ReservationSeconds": "14",
             "SweepGraceSeconds": "8",
@@ -110,7 +109,8 @@ def until_settled(world: World, demos: dict[str, Demo], dying: str, strangers: f
 
 
 def test_every_job_ends_as_it_should_and_nothing_is_left(world: World, lines: list[str]) -> None:
-    steps = read_pipeline(PIPELINE)
+    # A job that no class fits is told after half a minute, which `scripts/demo` waits for.
+    steps = [step for step in read_pipeline(PIPELINE) if step.demo.expect != "unmatched"]
     build = world.buildkite.create_build(
         "demo",
         steps=[

@@ -63,12 +63,13 @@ def test_observing_looks_at_everything_says_so_and_touches_nothing() -> None:
     assert "Client.UserInitiatedShutdown" not in {instance.reason for instance in simulation.ec2.instances()}
     looks = {"active_runs", "open_intents", "launch_memory", "bound_instances", "read"}
     looks |= {
+        "stack_keys",
+        "describe_by_id",
         "list_scheduled",
         "job_states",
         "register",
         "token_identity",
         "describe",
-        "describe_by_id",
         "describe_only",
         "console",
     }

@@ -67,6 +67,7 @@ def dispatcher_steps(
             stack_keys=StackKeys(names=options.stack_key_names, ledger=ledger),
             ledger=ledger,
             telemetry=telemetry,
+            observe_only=policy.observe_only,
         ),
         Recover(
             ledger=ledger,

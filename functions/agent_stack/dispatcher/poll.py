@@ -141,6 +141,8 @@ class Poll:
             reading.failed = True
             if self._failures.is_new(f"{queue} page {number}", str(error)):
                 self.telemetry.error("queue_not_listed", queue=queue, page=number, error=str(error))
+            else:
+                self.telemetry.count(Metric.ERRORS)  # no line, but the alarm goes on while it lasts
             return
         reading.pages.append(page)
         if self._failures.is_over(f"{queue} page {number}"):

@@ -12,6 +12,7 @@ from agent_stack.domain.classes import is_default_alias
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
+from agent_stack.domain.measures import Metric
 from agent_stack.ports import Ledger, StacksApi, Telemetry
 from agent_stack.stack_keys import StackKeys
 
@@ -31,6 +32,7 @@ class Register:
     stack_keys: StackKeys
     ledger: Ledger
     telemetry: Telemetry
+    observe_only: bool = False
     _failures: Changes = field(default_factory=Changes, init=False)
     _retry_at: dict[QueueKey, datetime] = field(default_factory=dict, init=False)
     _kept: bool = field(default=False, init=False)
@@ -55,6 +57,8 @@ class Register:
             except AgentStackError as error:
                 if self._failures.is_new(queue.key, str(error)):
                     self.telemetry.error("stack_not_registered", queue=queue.key, error=str(error))
+                else:
+                    self.telemetry.count(Metric.ERRORS)  # no line, but the alarm goes on while it lasts
                 failures.append(error)
                 self._retry_at[queue.key] = cycle.now + RETRY_AFTER
                 continue
@@ -71,7 +75,7 @@ class Register:
 
         A failure is tried again; no job depends on it.
         """
-        if self._kept or now < self._retry_at.get(_KEEPING, now):
+        if self.observe_only or self._kept or now < self._retry_at.get(_KEEPING, now):
             return
         self._retry_at[_KEEPING] = now + KEEP_AGAIN_AFTER
         try:

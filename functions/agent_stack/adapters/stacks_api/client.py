@@ -1,14 +1,16 @@
 """The Stacks API as the stages know it: batches of any length, one error tree, either dialect."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 from agent_stack.adapters.stacks_api import limits, models
 from agent_stack.adapters.stacks_api.caller import Caller, Request
 from agent_stack.adapters.stacks_api.dialect import Dialect, Paths
+from agent_stack.adapters.stacks_api.notifications import batch, shown
 from agent_stack.adapters.stacks_api.redaction import redacted, without_credentials
+from agent_stack.adapters.stacks_api.registrations import Registrations
 from agent_stack.domain.errors import (
     AgentStackError,
     BugError,
@@ -16,13 +18,12 @@ from agent_stack.domain.errors import (
     GiveUpError,
     NotAskedError,
     NotFoundError,
-    StackNotFoundError,
     TransientError,
 )
 from agent_stack.domain.identifiers import JobId, QueueKey, StackKey
 from agent_stack.domain.jobs import Queue, ScheduledPage
 from agent_stack.domain.states import JobState
-from agent_stack.domain.texts import crop_bytes, crop_characters
+from agent_stack.domain.texts import crop_bytes
 from agent_stack.ports import (
     JobDetails,
     JobStates,
@@ -36,13 +37,6 @@ from agent_stack.ports import (
 AnswerT = TypeVar("AnswerT", bound=models.Answer)
 ResultT = TypeVar("ResultT")
 ItemT = TypeVar("ItemT")
-
-REGISTERED_FOR_SURE = timedelta(seconds=60)
-"""How long a registration proves that a 404 is about the job or the queue. An endpoint may name the stack and one of
-these, and answers the same for both."""
-
-REGISTER_AGAIN_AFTER = timedelta(seconds=5)
-"""A stack that Buildkite does not take, such as one of a queue that is gone, is not registered with every request."""
 
 
 class HttpStacksApi:
@@ -74,10 +68,7 @@ class HttpStacksApi:
         self._job_tokens = job_tokens
         self._metadata = dict(metadata)
         self._telemetry = telemetry
-        self._registered_at: dict[QueueKey, datetime] = {}
-        """When each queue's stack was registered last."""
-        self._tried_again_at: dict[QueueKey, datetime] = {}
-        """When a request of each queue led to a registration last, whatever became of it."""
+        self._registrations = Registrations()
 
     def register(self, queue: QueueKey) -> None:
         """See the port. Learns the dialect too, so that a setting it cannot serve fails here, at start-up."""
@@ -101,7 +92,7 @@ class HttpStacksApi:
                 body=body,
             )
         )
-        self._registered_at[queue] = self._caller.now()
+        self._registrations.registered(queue, self._caller.now())
 
     def deregister(self, queue: QueueKey) -> None:
         """See the port."""
@@ -154,7 +145,7 @@ class HttpStacksApi:
             try:
                 return self._list_in_either(queue, limit=limit, cursor=cursor)
             except NotFoundError:
-                if self._is_surely_registered(queue):
+                if self._registrations.is_sure(queue, self._caller.now()):
                     raise
             self._telemetry.warning("stack_unknown_registering_again", queue=queue)
             self._register(queue)
@@ -283,7 +274,7 @@ class HttpStacksApi:
             if self._caller.monotonic() >= until:
                 return untold | _not_asked(notifications[number:])
             path = self._paths(queue).notifying_one(notification.job_id)
-            body = {"detail": _shown(notification)}
+            body = {"detail": shown(notification)}
             try:
                 self._tell(self._request(limits.NOTIFY_ONE, queue, "POST", path, body=body), queue)
             except TransientError as error:
@@ -296,14 +287,7 @@ class HttpStacksApi:
         untold: dict[JobId, AgentStackError] = {}
 
         def one(chunk: Sequence[Notification], *, timed: bool) -> None:
-            times = timestamps(chunk, self._caller.now()) if timed else [None] * len(chunk)
-            body = {
-                "notifications": [
-                    {"job_uuid": notification.job_id, "detail": _shown(notification)}
-                    | ({} if at is None else {"timestamp": at})
-                    for notification, at in zip(chunk, times, strict=True)
-                ]
-            }
+            body = batch(chunk, self._caller.now() if timed else None)
             request = self._request(limits.NOTIFY, queue, "POST", self._paths(queue).notifying, body=body)
             try:
                 answer = self._ask(request, models.Notifications, queue)
@@ -336,30 +320,12 @@ class HttpStacksApi:
         try:
             return send()
         except NotFoundError as error:
-            if not isinstance(error, StackNotFoundError) and not self._may_be_the_stack(queue, operation):
+            unknown_path = operation is limits.LIST and self._dialect is None
+            if unknown_path or not self._registrations.is_worth_another(queue, operation, error, self._caller.now()):
                 raise
-            if self._since(self._tried_again_at.get(queue)) < REGISTER_AGAIN_AFTER:
-                raise
-            self._tried_again_at[queue] = self._caller.now()
         self._telemetry.warning("stack_unknown_registering_again", queue=queue)
         self._register(queue)
         return send()
-
-    def _may_be_the_stack(self, queue: QueueKey, operation: limits.Operation) -> bool:
-        """Whether a 404 of an endpoint that names more than the stack may be about the stack.
-
-        Not while the dialect is unknown, because the path itself may be, and not soon after a registration.
-        """
-        unknown_path = operation is limits.LIST and self._dialect is None
-        return (
-            not unknown_path and operation.names is not limits.Names.NOTHING and not self._is_surely_registered(queue)
-        )
-
-    def _is_surely_registered(self, queue: QueueKey) -> bool:
-        return self._since(self._registered_at.get(queue)) < REGISTERED_FOR_SURE
-
-    def _since(self, at: datetime | None) -> timedelta:
-        return timedelta.max if at is None else abs(self._caller.now() - at)
 
     def _key(self, queue: QueueKey) -> StackKey:
         return self._queues[queue] if self._stack_key is None else self._stack_key(queue)
@@ -385,25 +351,6 @@ class HttpStacksApi:
             params=params or {},
             body=body,
         )
-
-
-def timestamps(notifications: Sequence[Notification], now: datetime) -> list[str]:
-    """When each happened, in milliseconds, never later than now.
-
-    Of one job each is later than the one before, because Buildkite chooses the order of equal times.
-    """
-    upper: dict[JobId, datetime] = {}
-    times: list[str] = []
-    for notification in reversed(notifications):
-        at = min(notification.at, now, upper.get(notification.job_id, now))
-        upper[notification.job_id] = at - timedelta(milliseconds=1)
-        times.append(at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
-    return times[::-1]
-
-
-def _shown(notification: Notification) -> str:
-    """Its text as the page takes it; parts of it may be a VM's own words."""
-    return crop_characters(without_credentials(notification.text), limits.MAX_NOTICE_CHARACTERS)
 
 
 def _not_asked(notifications: Sequence[Notification]) -> dict[JobId, AgentStackError]:
