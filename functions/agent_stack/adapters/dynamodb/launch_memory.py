@@ -36,7 +36,8 @@ def memory_values(memory: LaunchMemory) -> dict[str, Any]:
 
 def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
     """The memory behind an item."""
-    values = unpacked(item)
+    nothing: dict[str, Any] = {}
+    values = _part(lambda: unpacked(item), nothing)
     return LaunchMemory(
         unavailable_pools=_part(lambda: {pool: moment(until) for pool, until in values["cooling"].items()}, {}),
         breakers=_part(
@@ -74,5 +75,5 @@ def _level(stored: Mapping[str, Any]) -> Level:
 def _part(read: Callable[[], PartT], otherwise: PartT) -> PartT:
     try:
         return read()
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return otherwise

@@ -114,7 +114,7 @@ class Caller:
             ) from None
 
     def tell(self, request: Request) -> None:
-        """Send; any 2xx will do.
+        """Send; any 2xx with a JSON body or none will do.
 
         Raises:
             UnknownOutcomeError: it may have taken effect.
@@ -123,12 +123,31 @@ class Caller:
             StackNotFoundError: the stack key must be registered (again).
             NotFoundError, GiveUpError: this request will never succeed.
         """
-        self._send(request)
+        reply = self._send(request)
+        try:
+            if reply.content.strip():
+                json.loads(reply.content)
+        except (ValueError, RecursionError):
+            raise UnknownOutcomeError(
+                f"{request.operation.name}: {reply.status} without JSON is no answer of Buildkite"
+            ) from None
 
     def _send(self, request: Request) -> _Reply:
+        """As `_tries`. A refusal after a try that may have arrived may be of our own effect: the doubt stays."""
+        doubts: list[UnknownOutcomeError] = []
+        try:
+            return self._tries(request, doubts)
+        except UnknownOutcomeError:
+            raise
+        except AgentStackError as error:
+            if not doubts or request.operation.safety is Safety.LAST_ANSWER_COUNTS:
+                raise
+            raise UnknownOutcomeError(f"{doubts[-1]}; then: {error}") from None
+
+    def _tries(self, request: Request, doubts: list[UnknownOutcomeError]) -> _Reply:
+        """Send, and again while it may help. Adds to `doubts` each try after which the request may have arrived."""
         failure: AgentStackError | None = None
         fresh_token = False
-        doubts = 0  # tries after which the request may have arrived
         for attempt in range(MAX_TRIES):
             if attempt and not self._pause(attempt, failure):
                 break
@@ -142,8 +161,9 @@ class Caller:
                 fresh_token = True  # it may have been rotated under a warm process: read it anew, once
                 failure = error
             except TransientError as error:
-                doubts += isinstance(error, UnknownOutcomeError)
-                if not _may_repeat(request.operation.safety, error, doubts):
+                if isinstance(error, UnknownOutcomeError):
+                    doubts.append(error)
+                if not _may_repeat(request.operation.safety, error, len(doubts)):
                     raise
                 failure = error
         raise failure or RetryError(f"{request.operation.name}: no time left to ask Buildkite")
@@ -256,7 +276,7 @@ class _RateLimitedError(RetryError):
 def _may_repeat(safety: Safety, failure: TransientError, doubts: int) -> bool:
     """Whether to send again after that failure and that many tries that may have arrived."""
     match safety:
-        case Safety.IDEMPOTENT:
+        case Safety.LAST_ANSWER_COUNTS | Safety.IDEMPOTENT:
             return True
         case Safety.VISIBLE:
             return doubts <= 1

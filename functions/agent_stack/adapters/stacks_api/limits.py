@@ -15,6 +15,7 @@ MAX_TOKEN_LIFETIME = timedelta(hours=1)
 class Safety(StrEnum):
     """What a repeat of a request does when the first may have arrived."""
 
+    LAST_ANSWER_COUNTS = "last answer counts"  # nothing, and the last answer tells how things stand: every read
     IDEMPOTENT = "idempotent"  # nothing
     VISIBLE = "visible"  # a person reads it twice: once is bearable
     ONCE = "once"  # harm
@@ -34,12 +35,12 @@ class Operation:
 
 
 REGISTER = Operation(name="register", per_second=10)
-DEREGISTER = Operation(name="deregister", per_second=10)
-LIST = Operation(name="list_scheduled", per_second=10)
+DEREGISTER = Operation(name="deregister", per_second=10, safety=Safety.LAST_ANSWER_COUNTS)
+LIST = Operation(name="list_scheduled", per_second=10, safety=Safety.LAST_ANSWER_COUNTS)
 RESERVE = Operation(name="reserve", per_second=10)
-JOB = Operation(name="job_details", per_second=1000)
-STATES = Operation(name="job_states", per_second=20)
+JOB = Operation(name="job_details", per_second=1000, safety=Safety.LAST_ANSWER_COUNTS)
+STATES = Operation(name="job_states", per_second=20, safety=Safety.LAST_ANSWER_COUNTS)
 TOKENS = Operation(name="issue_tokens", per_second=10)
-IDENTITY = Operation(name="token_identity", per_second=10)
+IDENTITY = Operation(name="token_identity", per_second=10, safety=Safety.LAST_ANSWER_COUNTS)
 FINISH = Operation(name="finish", per_second=100, safety=Safety.ONCE)
 NOTIFY = Operation(name="notify", per_second=200, safety=Safety.VISIBLE)
