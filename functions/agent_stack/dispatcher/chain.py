@@ -69,7 +69,7 @@ def dispatcher_steps(
         Admit(capacity=capacity, prefetch=prefetch, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (
-        Record(ledger=ledger, empty_ledger=empty_ledger, telemetry=telemetry),
+        Record(ledger=ledger, empty_ledger=empty_ledger, policy=policy, telemetry=telemetry),
         Reserve(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry),
         Launch(
             fleet=fleet,

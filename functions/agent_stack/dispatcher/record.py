@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
+from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.ports import Ledger, Telemetry
 
@@ -17,17 +19,27 @@ NO_CLASS = ClassName("")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Writes RESERVED runs, each only if its job has no run. A refused job gets a run with its failure reason."""
+    """Writes RESERVED runs, each only if its job has no run. A refused job gets a run with its failure reason.
+
+    So does a job whose earlier runs have used up its attempts: it gets no VM, and the tracker fails it.
+    """
 
     ledger: Ledger
     empty_ledger: EmptyLedgerCache
+    policy: Policy
     telemetry: Telemetry
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `recorded`."""
         known = self.ledger.earlier([job.job_id for job, _ in cycle.admitted]) if cycle.admitted else {}
         runs = [
-            Run.of(job, class_name=name, earlier=known.get(job.job_id), now=cycle.now, failure_reason=None)
+            Run.of(
+                job,
+                class_name=name,
+                earlier=known.get(job.job_id),
+                now=cycle.now,
+                failure_reason=self._used_up(known.get(job.job_id)),
+            )
             for job, name in cycle.admitted
         ]
         runs += [
@@ -40,3 +52,10 @@ class Record:
         for run in recorded:
             self.telemetry.info("job_recorded", job_id=run.job_id, class_name=run.class_name)
         return replace(cycle, recorded=recorded)
+
+    def _used_up(self, earlier: PriorUsage | None) -> str | None:
+        """Why a job gets no VM any more: earlier runs of it had as many as the operator allows."""
+        if earlier is None or earlier.attempts < self.policy.max_launch_attempts:
+            return None
+        tries = f"{earlier.attempts} attempts" if earlier.attempts > 1 else "one attempt"
+        return f"No agent could be started in {tries}, earlier runs of this job included."

@@ -12,7 +12,7 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
-from agent_stack.domain.errors import AgentStackError, TransientError
+from agent_stack.domain.errors import AgentStackError, TransientError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.policy import Policy
@@ -93,19 +93,37 @@ class Recover:
             return None
         try:
             if replayable and paused is not None and set(intent.queues) & (queues - paused):
-                vms = self.fleet.launch(intent.request).vms or self._tagged(intent)
+                vms = self._replayed(intent)
             else:
                 vms = self._tagged(intent)
-        except TransientError as error:
+        except AgentStackError as error:
             self.telemetry.warning("intent_unsettled", intent_id=intent.intent_id, error=str(error))
             return None
-        except AgentStackError as error:
-            self.telemetry.warning("intent_failed", intent_id=intent.intent_id, error=str(error))
-            vms = ()
         settled = replace(intent, spent=True, vms=vms)
         self.ledger.spend_intent(settled)
         self.telemetry.info("intent_settled", intent_id=intent.intent_id, count=len(vms))
         return settled
+
+    def _replayed(self, intent: Intent) -> tuple[Vm, ...]:
+        """The VMs of a launch that is asked for again. An answer that names none leaves them to the launch tag.
+
+        Raises:
+            AgentStackError: the replay may have launched VMs, and EC2 shows none; or EC2 could not be asked.
+        """
+        doubt: UnknownOutcomeError | None = None
+        try:
+            vms = self.fleet.launch(intent.request).vms
+        except UnknownOutcomeError as error:
+            doubt, vms = error, ()
+        except TransientError:
+            raise
+        except AgentStackError as error:
+            self.telemetry.warning("intent_failed", intent_id=intent.intent_id, error=str(error))
+            vms = ()
+        vms = vms or self._tagged(intent)
+        if doubt is not None and not vms:
+            raise doubt
+        return vms
 
     def _tagged(self, intent: Intent) -> tuple[Vm, ...]:
         return tuple(vm for vm in self.fleet.describe() if vm.intent_id == intent.intent_id)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE = 1000  # instances a DescribeInstances page holds, and ids a TerminateInstances takes
 MAX_FILTER_VALUES = 200  # source: EC2's filtering limits
 LIVING = [state.value for state in VmState if state not in {VmState.TERMINATED, VmState.UNRECOGNISED}]
-TOKEN_USED = "IdempotentParameterMismatch"  # source: EC2's idempotency page
+MISMATCH = "IdempotentParameterMismatch"  # source: EC2's idempotency page
 """The client token was used before, with a request that EC2 takes for another one: a fleet of that token exists."""
 
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]+")
@@ -77,7 +77,7 @@ class Ec2Fleet:
         try:
             return self.calls.call("CreateFleet", partial(self._asked, parameters, asked_at))
         except RefusedError as error:
-            if error.code == TOKEN_USED:
+            if error.code == MISMATCH:
                 raise RefusedInDoubtError("CreateFleet", error) from None
             error_class = classify(error.code, error.message)
             refusal = LaunchError(error_class=error_class, code=error.code, message=error.message)
