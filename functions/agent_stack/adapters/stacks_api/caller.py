@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from agent_stack.adapters.bounded_http import TOTAL_SECONDS
+from agent_stack.adapters.stacks_api.bodies import UnreadableBodyError, body_parts
 from agent_stack.adapters.stacks_api.limits import Operation, Safety
 from agent_stack.adapters.stacks_api.models import problem
 from agent_stack.adapters.stacks_api.rates import Rates, retry_after, used_percent
@@ -188,6 +190,7 @@ class Caller:
                 params=dict(request.params) or None,
                 json=request.body,
                 headers={"Authorization": f"Token {token}"},
+                extensions={TOTAL_SECONDS: left},
                 timeout=httpx.Timeout(
                     min(READ_TIMEOUT, left), connect=min(CONNECT_TIMEOUT, left), pool=min(POOL_TIMEOUT, left)
                 ),
@@ -210,14 +213,13 @@ class Caller:
         """The body, within the total time and a bounded size."""
         started = self._clock.now()
         parts: list[bytes] = []
-        size = 0
-        for part in response.iter_bytes():
-            parts.append(part)
-            size += len(part)
-            slow = (self._clock.now() - started).total_seconds() > left
-            if slow or size > MAX_ANSWER_BYTES:
-                why = "took too long" if slow else f"is larger than {MAX_ANSWER_BYTES} bytes"
-                raise UnknownOutcomeError(f"{request.operation.name}: Buildkite's answer {why}")
+        try:
+            for part in body_parts(response, MAX_ANSWER_BYTES):
+                parts.append(part)
+                if (self._clock.now() - started).total_seconds() > left:
+                    raise UnknownOutcomeError(f"{request.operation.name}: Buildkite's answer took too long")
+        except UnreadableBodyError as error:
+            raise UnknownOutcomeError(f"{request.operation.name}: Buildkite's answer {error}") from None
         return b"".join(parts)
 
     def _refusal(self, request: Request, reply: _Reply) -> AgentStackError | None:
