@@ -127,6 +127,13 @@ def test_an_ended_run_is_history_and_what_it_used_up_is_remembered(tables: AnyTa
     assert ended.outcome is Outcome.RELEASED
 
 
+def test_a_run_ends_only_on_top_of_its_predecessor(tables: AnyTables) -> None:
+    (run,) = tables.ledger.record([a_run()])
+    (later,) = tables.ledger.update([run.failing("why")])
+    assert tables.ledger.end([run.ended(Outcome.RELEASED, now=EPOCH)]) == []
+    assert tables.ledger.active_runs() == [later]
+
+
 def test_a_later_run_that_never_had_a_vm_leaves_the_attempts_of_the_job_as_they_were(tables: AnyTables) -> None:
     (run,) = tables.ledger.record([a_run(attempt=3)])
     tables.ledger.end([run.ended(Outcome.RELEASED, now=EPOCH)])

@@ -49,7 +49,17 @@ MUTANTS = (
                 'return Decision(action=Action.REVOKE, reason=f"the job is {s.job_state}")',
                 'return Decision(action=Action.KEEP, reason=f"the job is {s.job_state}")',
             ),
-            (f"{TRACKER}/terminate.py", "Action.TERMINATE, Action.REQUEUE,", "Action.TERMINATE,"),
+            (
+                "agent_stack/domain/decisions.py",
+                "case Action.TERMINATE | Action.REQUEUE | Action.FINISH | Action.END:",
+                "case Action.TERMINATE | Action.FINISH | Action.END:",
+            ),
+            (
+                "agent_stack/domain/decisions.py",
+                "case Action.KEEP | Action.RUN | Action.RECORD_JOB_OVER | Action.EXTEND | Action.REISSUE | "
+                "Action.REVOKE:\n            return False",
+                "case _:\n            return False",
+            ),
             (f"{TRACKER}/orphan_cleanup.py", "age > self.policy.orphan_grace", "age.days > 1"),
         ),
     ),

@@ -1,0 +1,68 @@
+"""Mutants of the dispatcher's, the tracker's and the domain's rules."""
+
+from tests.mutants.mutant import Layer, one
+
+_D = "functions/agent_stack/dispatcher"
+_T = "functions/agent_stack/tracker"
+_DOMAIN = "functions/agent_stack/domain"
+_U = Layer.UNIT
+_C = Layer.CONTRACT
+
+MUTANTS = (
+    one(_U, "launch again what a replay left in doubt", f"{_D}/recover.py",
+        "if doubt is not None and not vms:", "if False:", "tests/unit/dispatcher/test_recover_launches.py"),
+    one(_U, "do not look for the VMs of a refused replay", f"{_D}/recover.py",
+        "vms = vms or self._tagged(intent)", "vms = vms or ()", "tests/unit/dispatcher/test_recover_launches.py"),
+    one(_U, "replay at once what another process still waits for", f"{_D}/recover.py",
+        "UNANSWERED_GRACE = timedelta(seconds=12)", "UNANSWERED_GRACE = timedelta(seconds=0)",
+        "tests/unit/dispatcher/test_recover_launches.py"),
+    one(_U, "replay while launches are switched off", f"{_D}/recover.py",
+        "replayable = self.policy.launch_enabled and ", "replayable = ", "tests/unit/dispatcher/test_recover_launches.py"),
+    one(_U, "bind VMs of any age", f"{_D}/recover.py",
+        "return now - vm.launched_at < self.policy.bindable_age", "return True", "tests/unit/dispatcher/test_recover.py"),
+    one(_U, "give a job VMs anew with every run", f"{_D}/record.py",
+        "if earlier is None or earlier.attempts < self.policy.max_launch_attempts:", "if True:",
+        "tests/unit/test_attempts.py", "tests/unit/dispatcher/test_record.py"),
+    one(_U, "forget the attempts of earlier runs", f"{_DOMAIN}/runs.py", "attempt=used.attempts,", "attempt=0,",
+        "tests/unit/dispatcher/test_record.py"),
+    one(_U, "give one VM too many", f"{_DOMAIN}/decisions.py",
+        "if s.run.attempt < s.policy.max_launch_attempts:", "if s.run.attempt <= s.policy.max_launch_attempts:",
+        "tests/unit/test_attempts.py"),
+    one(_U, "release a reserved job whose finish was refused", f"{_T}/finish.py",
+        "return None if job_phase is JobPhase.RESERVED else Outcome.RELEASED", "return Outcome.RELEASED",
+        "tests/unit/test_attempts.py"),
+    one(_U, "finish before the intention is recorded", f"{_T}/finish.py",
+        "for run in intended:", "for run in (v.run.finishing(v.decision.reason, now=cycle.now) for v in wanted):",
+        "tests/unit/tracker/test_finish.py"),
+    one(_U, "launch while EC2 does not say what is up", f"{_D}/launch_room.py",
+        '            return 0\n', "            shown = {}\n", "tests/unit/dispatcher/test_launch_room.py"),
+    one(_U, "count idle VMs into no rate", f"{_D}/launch_room.py",
+        "fresh + len(idle) + coming", "fresh + coming", "tests/unit/dispatcher/test_launch_room.py"),
+    one(_U, "launch while launches are switched off", f"{_D}/launch.py",
+        "if wanted and self.policy.launch_enabled and ", "if wanted and ", "tests/unit/dispatcher/test_launch.py",
+        "tests/unit/dispatcher/test_launch_bounds.py"),
+    one(_U, "close a launch whose outcome is unknown", f"{_D}/in_flight.py",
+        "elif not isinstance(answer, UnknownOutcomeError):", "else:", "tests/unit/dispatcher/test_in_flight.py",
+        "tests/unit/dispatcher/test_launch.py", "tests/unit/dispatcher/test_launch_answers.py"),
+    one(_U, "keep a reservation for as long as it lasts", f"{_D}/reserve.py",
+        "min(MAX_RESERVATION_AGE, self.policy.reservation / 4)", "self.policy.reservation",
+        "tests/unit/dispatcher/test_reserve.py"),
+    one(_C, "ask to finish again at once", f"{_DOMAIN}/situations.py",
+        "FINISH_SETTLES_AFTER = timedelta(seconds=30)", "FINISH_SETTLES_AFTER = timedelta(seconds=3)",
+        "tests/contract/test_doubt.py", "-k", "under_way"),
+    one(_C, "miss a VM after ten seconds", f"{_DOMAIN}/situations.py",
+        "ABSENCE_GRACE = timedelta(minutes=10)", "ABSENCE_GRACE = timedelta(seconds=10)",
+        "tests/contract/test_doubt.py", "-k", "missed"),
+    one(_U, "end what was bound between two looks", f"{_T}/orphan_cleanup.py",
+        "if vm.instance_id not in owned or suspects[vm.instance_id] == LIFETIME]", "]",
+        "tests/unit/tracker/test_orphan_cleanup.py"),
+    one(_U, "end what went between two looks", f"{_T}/orphan_cleanup.py",
+        "self.fleet.describe_by_id(instance_ids) if vm.state in CLEANABLE]", "self.fleet.describe_by_id(instance_ids)]",
+        "tests/unit/tracker/test_orphan_cleanup.py"),
+    one(_U, "spare bound VMs that are past their lifetime", f"{_T}/orphan_cleanup.py",
+        "or suspects[vm.instance_id] == LIFETIME]", "]", "tests/unit/tracker/test_orphan_cleanup.py"),
+    one(_U, "clean up more than half of the fleet", f"{_T}/orphan_cleanup.py",
+        "if self._too_many(len(orphans), cycle):", "if False:", "tests/unit/tracker/test_orphan_cleanup.py"),
+    one(_U, "clean up on half an answer", f"{_T}/orphan_cleanup.py",
+        "        if not cycle.described:\n            return cycle\n", "", "tests/unit/tracker/test_orphan_cleanup.py"),
+)  # fmt: skip
