@@ -51,7 +51,9 @@ def _by_tests(mutant: Mutant, copy: Path) -> tuple[bool, str]:
 
 def _in_the_simulation(mutant: Mutant, copy: Path) -> tuple[bool, str]:
     (promise,) = mutant.tests
-    run = _run(["-m", "tests.simulator.simulation", "--seeds", str(SEEDS), "--as-found", "--until", promise], copy, None)
+    run = _run(
+        ["-m", "tests.simulator.simulation", "--seeds", str(SEEDS), "--as-found", "--until", promise], copy, None
+    )
     said = [line for line in run.stdout.splitlines() if line.startswith("seed ")]
     ours = [line for line in said if f": {promise}:" in line]
     return bool(ours), (ours or said or run.stderr.splitlines()[-1:] or ["nothing was broken"])[0]

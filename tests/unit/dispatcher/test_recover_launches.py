@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from agent_stack.dispatcher.in_flight import DRAIN_SECONDS
+from agent_stack.dispatcher.recover import UNANSWERED_GRACE
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.identifiers import IntentId, QueueKey
 from agent_stack.domain.launching import LaunchOutcome
@@ -15,6 +17,10 @@ from tests.unit.dispatcher.parts import (
 )
 from tests.unit.dispatcher.ward import NOTHING_PAUSED, OLD_ENOUGH, OTHER, QUEUE, SECOND, Ward
 from tests.unit.values import a_policy, a_run, a_vm
+
+
+def test_a_launch_is_left_to_its_process_for_as_long_as_that_waits_for_answers() -> None:
+    assert DRAIN_SECONDS < UNANSWERED_GRACE <= 4 * DRAIN_SECONDS
 
 
 def test_a_young_launch_of_another_process_is_left_to_that_process() -> None:
