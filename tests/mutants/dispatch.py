@@ -193,4 +193,20 @@ MUTANTS = (
         "",
         "tests/unit/tracker/test_orphan_cleanup.py",
     ),
+    one(
+        Layer.SCENARIO,
+        "launch again what a silent fleet launched",
+        "functions/agent_stack/adapters/ec2/fleet.py",
+        "if not vms and not errors:",
+        "if False:",
+        "tests/scenario/test_doubtful_launches.py",
+    ),
+    one(
+        Layer.SCENARIO,
+        "launch again after a refused repeat",
+        "functions/agent_stack/adapters/aws.py",
+        "raise meaning if doubt is None or is_read else RefusedInDoubtError(name, meaning)",
+        "raise meaning",
+        "tests/scenario/test_doubtful_launches.py",
+    ),
 )
