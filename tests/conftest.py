@@ -9,6 +9,7 @@ from moto import mock_aws
 from tests.contract.tables import AnyTables, MemoryTables, Tables
 
 settings.register_profile("fast", max_examples=10)  # of scripts/fast
+settings.register_profile("nightly", max_examples=2_500)
 
 
 @pytest.fixture

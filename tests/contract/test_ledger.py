@@ -132,6 +132,22 @@ def test_an_ended_run_is_history_and_what_it_used_up_is_remembered(tables: AnyTa
     assert ended.outcome is Outcome.RELEASED
 
 
+def test_a_run_ends_only_on_top_of_its_predecessor(tables: AnyTables) -> None:
+    (run,) = tables.ledger.record([a_run()])
+    (later,) = tables.ledger.update([run.failing("why")])
+    assert tables.ledger.end([run.ended(Outcome.RELEASED, now=EPOCH)]) == []
+    assert tables.ledger.active_runs() == [later]
+
+
+def test_a_later_run_that_never_had_a_vm_leaves_the_attempts_of_the_job_as_they_were(tables: AnyTables) -> None:
+    (run,) = tables.ledger.record([a_run(attempt=3)])
+    tables.ledger.end([run.ended(Outcome.RELEASED, now=EPOCH)])
+    (refused,) = tables.ledger.record([a_run(now=EPOCH + timedelta(seconds=1), failure_reason="no class")])
+    (refused,) = tables.ledger.update([refused.with_facts(notices_sent=frozenset({"x"}))])
+    assert tables.ledger.end([refused.ended(Outcome.RELEASED, now=EPOCH + timedelta(seconds=2))]) != []
+    assert tables.ledger.earlier([run.job_id])[run.job_id] == PriorUsage(attempts=3, notices_sent=1)
+
+
 def test_an_intent_needs_the_lease_under_its_number(tables: AnyTables) -> None:
     held = tables.dispatcher_lease.acquire("me", now=EPOCH, ttl=timedelta(seconds=9))
     assert held is not None

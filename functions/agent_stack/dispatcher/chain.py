@@ -85,7 +85,7 @@ def dispatcher_steps(
         Admit(capacity=capacity, prefetch=prefetch, quotas=quotas, vcpus=vcpus, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (
-        Record(ledger=ledger, empty_ledger=empty_ledger, telemetry=telemetry),
+        Record(ledger=ledger, empty_ledger=empty_ledger, policy=policy, telemetry=telemetry),
         Reserve(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry),
         Launch(
             fleet=fleet,

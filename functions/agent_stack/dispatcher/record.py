@@ -13,6 +13,7 @@ from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import JobId
+from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.waiting import NO_CLASS
 from agent_stack.ports import Ledger, Telemetry
@@ -20,17 +21,27 @@ from agent_stack.ports import Ledger, Telemetry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Writes RESERVED runs, each only if its job has no run. A refused job gets a run with its failure reason."""
+    """Writes RESERVED runs, each only if its job has no run. A refused job gets a run with its failure reason.
+
+    So does a job whose earlier runs have used up its attempts: it gets no VM, and the tracker fails it.
+    """
 
     ledger: Ledger
     empty_ledger: EmptyLedgerCache
+    policy: Policy
     telemetry: Telemetry
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `recorded`."""
         known = self._earlier(cycle)
         runs = [
-            Run.of(job, class_name=name, earlier=(known or {}).get(job.job_id), now=cycle.now, failure_reason=None)
+            Run.of(
+                job,
+                class_name=name,
+                earlier=(known or {}).get(job.job_id),
+                now=cycle.now,
+                failure_reason=self._used_up((known or {}).get(job.job_id)),
+            )
             for job, name in (cycle.admitted if known is not None else ())
         ]
         runs += [
@@ -53,3 +64,10 @@ class Record:
         except AgentStackError as error:
             self.telemetry.error("earlier_runs_unknown", count=len(cycle.admitted), error=str(error))
             return None
+
+    def _used_up(self, earlier: PriorUsage | None) -> str | None:
+        """Why a job gets no VM any more: earlier runs of it had as many as the operator allows."""
+        if earlier is None or earlier.attempts < self.policy.max_launch_attempts:
+            return None
+        tries = f"{earlier.attempts} attempts" if earlier.attempts > 1 else "one attempt"
+        return f"No agent could be started in {tries}, earlier runs of this job included."

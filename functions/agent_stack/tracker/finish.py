@@ -14,6 +14,7 @@ from agent_stack.domain.errors import AgentStackError, GiveUpError, UnknownOutco
 from agent_stack.domain.failure_report import failure_report
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
+from agent_stack.domain.situations import JobPhase
 from agent_stack.domain.states import Outcome
 from agent_stack.ports import Fleet, Ledger, StacksApi, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
@@ -46,7 +47,7 @@ class Finish:
             verdict = cycle.verdicts[run.job_id]
             decision = verdict.decision
             detail = failure_report(verdict.situation, decision.reason, decision.failure, consoles.get(run.job_id))
-            outcome = self._finish(run, detail)
+            outcome = self._finish(run, detail, verdict.situation.job_phase)
             if outcome is not None:
                 ended.append(run.ended(outcome, now=cycle.now))
         recorded = written(self.ledger.end, ended, self.telemetry)
@@ -68,14 +69,15 @@ class Finish:
                 self.telemetry.warning("console_unread", job_id=job_id, instance_id=instance_id, error=str(error))
         return consoles
 
-    def _finish(self, run: Run, detail: str) -> Outcome | None:
+    def _finish(self, run: Run, detail: str, job_phase: JobPhase) -> Outcome | None:
         """How the run ended; None when only the job's state can show that."""
         try:
             self.stacks.finish(run.queue_key, run.job_id, exit_status=EXIT_STATUS, detail=detail)
         except GiveUpError as error:
-            # The job is over, or another stack has reserved it. The tracker has nothing more to do.
+            # A refusal does not prove that the job is over or another stack's. While it is reserved, its state decides
+            # in a later cycle. One that lapsed is listed again, and what it has used up stays counted.
             self.telemetry.warning("job_not_finished", job_id=run.job_id, error=str(error))
-            return Outcome.RELEASED
+            return None if job_phase is JobPhase.RESERVED else Outcome.RELEASED
         except UnknownOutcomeError as error:
             self.telemetry.warning("job_finish_unknown", job_id=run.job_id, error=str(error))
             return None

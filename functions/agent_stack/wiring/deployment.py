@@ -16,6 +16,7 @@ from botocore.config import Config
 from agent_stack.adapters import dynamodb
 from agent_stack.adapters.artefact import shipped_program
 from agent_stack.adapters.aws import AwsCalls
+from agent_stack.adapters.bounded_http import bounded_aws, bounded_httpx
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
 from agent_stack.adapters.dynamodb.programs import DynamoPrograms
 from agent_stack.adapters.ec2 import Ec2Fleet
@@ -80,13 +81,13 @@ class Deployment:
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
         """Created at first use, like every client, because loading a service's model takes tens of milliseconds."""
-        made: DynamoDBClient = self._session.create_client("dynamodb", **self._at)
+        made: DynamoDBClient = bounded_aws(self._session.create_client("dynamodb", **self._at))
         return made
 
     @cached_property
     def ec2(self) -> "EC2Client":
         """See `dynamodb`."""
-        made: EC2Client = read_lean(self._session.create_client("ec2", **self._at))
+        made: EC2Client = read_lean(bounded_aws(self._session.create_client("ec2", **self._at)))
         return made
 
     def ec2_client(self) -> "EC2Client":
@@ -97,7 +98,7 @@ class Deployment:
     @cached_property
     def ssm(self) -> "SSMClient":
         """See `dynamodb`."""
-        made: SSMClient = self._session.create_client("ssm", **self._at)
+        made: SSMClient = bounded_aws(self._session.create_client("ssm", **self._at))
         return made
 
     @cached_property
@@ -210,7 +211,7 @@ class Deployment:
     @cached_property
     def http(self) -> httpx.Client:
         """The HTTP client for Buildkite and CloudFormation. It uses the usual variables for a proxy and a custom CA."""
-        return httpx.Client(limits=HTTP_LIMITS, headers={"User-Agent": f"agent-stack-ec2/{VERSION}"})
+        return bounded_httpx(httpx.Client(limits=HTTP_LIMITS, headers={"User-Agent": f"agent-stack-ec2/{VERSION}"}))
 
     def check(self) -> None:
         """Reads the token and the classes, so that a wrong deployment fails at once and not at its first job.

@@ -130,6 +130,8 @@ class Ec2:
                 raise
             self._calls.append(Call(at=now, action=action, request=parameters))
             lost = self.faults.loses_answer(action)
+            if self.faults.says_nothing(action):
+                answer = {**answer, "Instances": [], "Errors": []}
         self._after()
         if lost:
             raise AnswerLost(action)

@@ -16,6 +16,7 @@ class Faults:
         self._refusals = Refusals(refusals, now=now(), seed=seed)
         self._errors: dict[str, deque[Ec2Error]] = {}
         self._lost: dict[str, int] = {}
+        self._silent = 0
         self._partial: deque[str] = deque()
         self.on_hit: Callable[[str], None] = lambda _: None
         """Told what each fault is as it happens: an error's code, `answer lost` or `launches nothing`."""
@@ -27,6 +28,18 @@ class Faults:
     def lose_answer(self, action: str, *, times: int = 1) -> None:
         """Do what the next requests ask for, and lose the answers."""
         self._lost[action] = self._lost.get(action, 0) + times
+
+    def launch_and_say_nothing(self, *, times: int = 1) -> None:
+        """Let the next fleets launch, and name neither instances nor errors in their answers."""
+        self._silent += times
+
+    def says_nothing(self, action: str) -> bool:
+        """Whether this request's answer names nothing."""
+        silent = action == "CreateFleet" and self._silent > 0
+        if silent:
+            self._silent -= 1
+            self.on_hit("says nothing")
+        return silent
 
     def errors_in_answer(self, code: str, *, times: int = 1) -> None:
         """Let the next fleets launch nothing and say so inside a successful answer."""
@@ -45,6 +58,7 @@ class Faults:
         self._refusals.clear()
         self._errors.clear()
         self._lost.clear()
+        self._silent = 0
         self._partial.clear()
 
     def error(self, action: str) -> Ec2Error | None:

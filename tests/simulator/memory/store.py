@@ -139,8 +139,9 @@ class MemoryLedger:
                 del self.store.runs[run.job_id]
                 self.store.history.append(run)
                 if run.attempt or run.notices_sent_in_all:
+                    before = self.store.earlier.get(run.job_id, PriorUsage())
                     self.store.earlier[run.job_id] = PriorUsage(
-                        attempts=run.attempt, notices_sent=run.notices_sent_in_all
+                        attempts=run.attempt or before.attempts, notices_sent=run.notices_sent_in_all
                     )
             return follows
 

@@ -23,9 +23,9 @@ def turn_of(root: Path) -> int:
         return 0
 
 
-def of_turn(things: Sequence[ThingT], turn: int) -> Sequence[ThingT]:
-    """Those whose turn it is; those of `TURNS` turns in a row are all of them, each once."""
-    return things[turn % TURNS :: TURNS]
+def of_turn(things: Sequence[ThingT], turn: int, turns: int = TURNS) -> Sequence[ThingT]:
+    """Those whose turn it is; those of that many turns in a row are all of them, each once."""
+    return things[turn % turns :: turns]
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -16,7 +16,7 @@ from tests.simulator.clock import EPOCH
 from tests.simulator.memory import Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import LARGE, SMALL, WatchedLedger
-from tests.unit.values import a_job, a_run, job_id
+from tests.unit.values import a_job, a_policy, a_run, job_id
 
 NOW = EPOCH + timedelta(seconds=5)
 
@@ -29,7 +29,9 @@ class Office:
         self.ledger = WatchedLedger(store=self.store)
         self.empty_ledger = EmptyLedgerCache()
         self.empty_ledger.mark_empty(1, NOW)
-        self.record = Record(ledger=self.ledger, empty_ledger=self.empty_ledger, telemetry=self.telemetry)
+        self.record = Record(
+            ledger=self.ledger, empty_ledger=self.empty_ledger, policy=a_policy(), telemetry=self.telemetry
+        )
 
     def cycle(self, *admitted: Job, refused: tuple[tuple[Job, str], ...] = ()) -> DispatcherCycle:
         listed = tuple((job, SMALL) for job in admitted)
@@ -55,6 +57,15 @@ def test_the_attempts_and_notices_of_earlier_runs_of_a_job_count() -> None:
     first, second = office.cycle(a_job(1), a_job(2)).recorded
     assert (first.attempt, first.notices_sent_before) == (2, 7)
     assert (second.attempt, second.notices_sent_before) == (0, 0)
+
+
+def test_a_job_whose_earlier_runs_had_all_its_vms_gets_a_run_that_is_failed_and_no_vm() -> None:
+    office = Office()
+    most = a_policy().max_launch_attempts
+    office.store.earlier = {job_id(1): PriorUsage(attempts=most), job_id(2): PriorUsage(attempts=most - 1)}
+    spent, last = office.cycle(a_job(1), a_job(2)).recorded
+    assert str(most) in (spent.failure_reason or "")
+    assert last.failure_reason is None
 
 
 def test_a_job_that_another_dispatcher_recorded_first_is_not_ours() -> None:

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from agent_stack.dispatcher.in_flight import DRAIN_SECONDS
+from agent_stack.dispatcher.recover import UNANSWERED_GRACE
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.identifiers import IntentId, QueueKey
 from agent_stack.domain.launching import LaunchOutcome
@@ -19,6 +21,10 @@ from tests.unit.dispatcher.ward import NOTHING_PAUSED, OLD_ENOUGH, OTHER, QUEUE,
 from tests.unit.values import a_policy, a_run, a_vm
 
 MINUTE = timedelta(minutes=1)
+
+
+def test_a_launch_is_left_to_its_process_for_as_long_as_that_waits_for_answers() -> None:
+    assert DRAIN_SECONDS < UNANSWERED_GRACE <= 4 * DRAIN_SECONDS
 
 
 def test_a_young_launch_of_another_process_is_left_to_that_process() -> None:
@@ -128,6 +134,22 @@ def test_a_replay_without_a_certain_answer_leaves_the_launch_open_and_asks_later
     ward.cycle(now=first.next_at - SECOND)
     assert len(ward.fleet.requests) == 1
     assert ward.cycle(now=first.next_at - SECOND).unconfirmed_by_class == {SMALL: 2}
+
+
+def test_a_replay_in_doubt_is_settled_by_the_vms_that_carry_its_tag() -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1), a_vm(2)), answers=[UnknownOutcomeError("mismatch")]))
+    ward.waits()
+    intent = ward.left()
+    cycle = ward.cycle()
+    assert (cycle.idle_vms, cycle.unconfirmed) == ({SMALL: (a_vm(1), a_vm(2))}, 0)
+    assert ward.store.intents == {intent.intent_id: replace(intent, spent=True, vms=(a_vm(1), a_vm(2)))}
+
+
+def test_a_refused_replay_is_settled_by_the_vms_that_carry_its_tag() -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1),), answers=[WaitError("not permitted")]))
+    ward.waits()
+    ward.left()
+    assert ward.cycle().idle_vms == {SMALL: (a_vm(1),)}
 
 
 def test_one_launch_that_stays_unsettled_does_not_hold_up_the_others() -> None:

@@ -170,6 +170,33 @@ def test_a_vm_that_was_bound_meanwhile_is_left_alone() -> None:
     assert it.fleet.ended == []
 
 
+@dataclass(frozen=True, kw_only=True)
+class BoundBetween(MemoryLedger):
+    """A ledger in which a dispatcher binds a VM after the first look at it."""
+
+    run: Run
+
+    def bound_instances(self) -> frozenset[InstanceId]:
+        seen = super().bound_instances()
+        self.store.runs[self.run.job_id] = self.run
+        return seen
+
+
+def test_a_vm_that_is_bound_between_the_two_looks_at_the_ledger_is_left_alone() -> None:
+    it = world(strays=2, bound=FLEET)
+    run = a_run(FLEET + 1).bound(it.fleet.vms[InstanceId(f"i-{0:017x}")], now=LATER)
+    replace(it.sweep, ledger=BoundBetween(store=it.store, run=run))(it.cycle)
+    assert it.fleet.ended == [InstanceId(f"i-{1:017x}")]
+
+
+def test_a_bound_vm_that_is_past_its_lifetime_is_ended_too() -> None:
+    it = world(strays=0, bound=3)
+    old = replace(it.fleet.vms[InstanceId(f"i-{1:017x}")], launched_at=EPOCH - timedelta(days=2))
+    it.fleet.vms[old.instance_id] = old
+    it.sweep(replace(it.cycle, vms=dict(it.fleet.vms)))
+    assert it.fleet.ended == [old.instance_id]
+
+
 def test_a_stopped_vm_without_a_run_is_not_kept_for_ever() -> None:
     it = world(strays=1, bound=0, state=VmState.STOPPED)
     it.sweep(it.cycle)

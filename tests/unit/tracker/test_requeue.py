@@ -202,7 +202,7 @@ def test_a_job_that_never_had_a_vm_has_no_console() -> None:
     ("failure", "outcome"),
     [
         (None, Outcome.FAILED),
-        (GiveUpError("404"), Outcome.RELEASED),
+        (GiveUpError("404"), None),  # the job is still reserved, whatever the refusal says
         (UnknownOutcomeError("no answer"), None),
         (RetryError("429"), None),
     ],

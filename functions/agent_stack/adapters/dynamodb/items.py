@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from agent_stack.adapters.dynamodb.wire import pack, unpack
-from agent_stack.domain.attempts import Attempt, FailureKind
+from agent_stack.domain.attempts import Attempt, FailureKind, PriorUsage
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, JobId, QueueKey, StackKey
 from agent_stack.domain.jobs import ORIGIN_SEPARATOR, Origin
@@ -121,8 +121,21 @@ def read_run(item: Mapping[str, Any]) -> Run:
             notices_sent_before=int(values.get("told_before", 0)),
             timeline={Moment(name): moment(at) for name, at in values.get("timeline", {}).items() if name in _MOMENTS},
         )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise BugError(f"run item {item.get('sk')} cannot be read: {error!r}") from None
+
+
+def read_prior_usage(item: Mapping[str, Any]) -> PriorUsage:
+    """What earlier runs of a job used up, as their tombstone tells.
+
+    Raises:
+        BugError: as for `read_run`.
+    """
+    try:
+        values = unpacked(item)
+        return PriorUsage(attempts=int(values["attempts"]), notices_sent=int(values.get("told", 0)))
+    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise BugError(f"tombstone item {item.get('sk')} cannot be read: {error!r}") from None
 
 
 def intent_values(intent: Intent) -> dict[str, Any]:
@@ -159,7 +172,7 @@ def read_intent(item: Mapping[str, Any]) -> Intent:
             spent=values["spent"],
             vms=tuple(_vm(vm, intent_id) for vm in values.get("vms", ())),
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise BugError(f"intent item {item.get('sk')} cannot be read: {error!r}") from None
 
 

@@ -50,7 +50,8 @@ def memory_values(memory: LaunchMemory) -> dict[str, Any]:
 
 def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
     """The memory behind an item."""
-    values = unpacked(item)
+    nothing: dict[str, Any] = {}
+    values = _part(lambda: unpacked(item), nothing)
     return LaunchMemory(
         unavailable_pools=_part(lambda: {pool: moment(until) for pool, until in values["cooling"].items()}, {}),
         breakers=_each(values, "breakers", ClassName, _breaker),
@@ -198,5 +199,5 @@ def _each(
 def _part(read: Callable[[], PartT], otherwise: PartT) -> PartT:
     try:
         return read()
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return otherwise

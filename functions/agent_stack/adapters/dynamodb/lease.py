@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from agent_stack.adapters.aws import required_text
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.table import Item, Refused, Table
+from agent_stack.adapters.dynamodb.wire import pack
 from agent_stack.ports import HeldLease
 
 
@@ -63,8 +65,8 @@ class DynamoLease:
         )
         if not isinstance(answer, Refused):
             return True
-        now = items.unpacked(answer.item or {})
-        return (now.get("holder"), now.get("fence")) != (held.holder, held.fence)
+        now = answer.item or {}
+        return (now.get("holder"), now.get("fence")) != (pack(held.holder), pack(held.fence))
 
     def _key(self) -> Item:
         return items.key("lease", self.function)
@@ -75,17 +77,23 @@ class DynamoLease:
             UpdateExpression=expression,
             ExpressionAttributeValues=items.packed(values),
             ReturnValues="ALL_NEW",
+            read=_held,
             **({"ConditionExpression": condition} if condition else {}),
         )
-        if isinstance(answer, Refused):
-            return None
-        stored = items.unpacked(answer)
-        if "holder" not in stored:
-            return None  # a knock at a door where nobody is
-        return HeldLease(
-            holder=stored["holder"],
-            fence=int(stored["fence"]),
-            signals=int(stored["wakes"]),
-            expires_at=items.moment(stored["lease_until"]),
-            successor=stored.get("successor"),
-        )
+        # Refused after a try in doubt, too, somebody else holds it: the holder's own repeat would have been accepted.
+        return None if isinstance(answer, Refused) else answer
+
+
+def _held(item: Item) -> HeldLease | None:
+    stored = items.unpacked(item)
+    if "holder" not in stored:
+        int(stored["wakes"])  # a signal while nobody holds the lease
+        return None
+    successor = stored.get("successor")
+    return HeldLease(
+        holder=required_text(stored["holder"]),
+        fence=int(stored["fence"]),
+        signals=int(stored["wakes"]),
+        expires_at=items.moment(stored["lease_until"]),
+        successor=None if successor is None else required_text(successor),
+    )

@@ -74,18 +74,18 @@ class DynamoLedger:
         return frozenset(
             InstanceId(item["instance_id"]["S"])
             for item in self._run_items(only=("instance_id",))
-            if "instance_id" in item
+            if "S" in item.get("instance_id", {})
         )
 
     def earlier(self, job_ids: Sequence[JobId]) -> Mapping[JobId, PriorUsage]:
         """See the port."""
         keys = [items.key(items.shard("tombstone", job_id), job_id) for job_id in dict.fromkeys(job_ids)]
-        return {
-            JobId(item["sk"]["S"]): PriorUsage(
-                attempts=int(item["attempts"]["N"]), notices_sent=int(item.get("told", {}).get("N", 0))
-            )
-            for item in self.table.get_many(keys)
-        }
+        used: dict[JobId, PriorUsage] = {}
+        for item in self.table.get_many(keys):
+            usage = self._read(items.read_prior_usage, item)
+            if usage is not None:
+                used[JobId(item["sk"]["S"])] = usage
+        return used
 
     def record(self, runs: Sequence[Run]) -> Sequence[Run]:
         """See the port."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.table import Refused, Table
+from agent_stack.adapters.dynamodb.wire import pack
+from agent_stack.domain.errors import UnknownOutcomeError
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
 from agent_stack.domain.vms import MailboxStatus
@@ -34,6 +36,8 @@ class DynamoMailbox:
             ConditionExpression="attribute_exists(credential)",
             ExpressionAttributeValues=items.packed({":credential": credential}),
         )
+        if isinstance(answer, Refused) and answer.in_doubt:
+            raise UnknownOutcomeError("UpdateItem: a credential may have been renewed before the VM took it")
         return not isinstance(answer, Refused)
 
     def reissue(self, arn: InstanceArn, credential: str) -> bool:
@@ -47,6 +51,11 @@ class DynamoMailbox:
                 {":credential": credential, ":one": 1, ":lost": BootStage.CREDENTIAL_LOST, ":most": MAX_REISSUES}
             ),
         )
+        if isinstance(answer, Refused) and answer.in_doubt:
+            # After a lost answer the credential that stands there tells that the first try put it there.
+            if answer.item is not None and answer.item.get("credential") == pack(credential):
+                return True
+            raise UnknownOutcomeError("UpdateItem: a credential may have been issued again")
         return not isinstance(answer, Refused)
 
     def revoke_credential(self, arn: InstanceArn) -> bool:

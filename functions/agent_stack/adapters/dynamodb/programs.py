@@ -7,9 +7,11 @@ attribute `program` (infra/vm/program.sh).
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from agent_stack.adapters.dynamodb import items
-from agent_stack.adapters.dynamodb.table import Table
+from agent_stack.adapters.dynamodb.table import Item, Table
+from agent_stack.adapters.dynamodb.wire import unpack
 from agent_stack.domain.programs import PublishedProgram, VmProgram
 from agent_stack.ports import Clock
 
@@ -51,9 +53,7 @@ class DynamoPrograms:
         return [
             PublishedProgram(
                 sha256=item["instance_arn"]["S"].partition("#")[2],
-                superseded_at=items.moment(items.unpacked({"at": item["superseded_at"]})["at"])
-                if "superseded_at" in item
-                else None,
+                superseded_at=_superseded_at(item),
             )
             for item in self.table.get_many([key_of(sha256) for sha256 in listed])
         ]
@@ -69,3 +69,11 @@ class DynamoPrograms:
             UpdateExpression=f"{action} hashes :hashes",
             ExpressionAttributeValues={":hashes": {"SS": [sha256]}},
         )
+
+
+def _superseded_at(item: Item) -> datetime | None:
+    """When another program took its place; None while it is in force, or when nobody can tell."""
+    try:
+        return items.moment(unpack(item["superseded_at"]))
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return None

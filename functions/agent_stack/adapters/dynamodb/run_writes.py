@@ -69,13 +69,6 @@ class RunWrites:
             "write_id": write_id,
             **items.run_values(run),
         }
-        tombstone = {
-            "pk": items.shard("tombstone", run.job_id),
-            "sk": run.job_id,
-            "attempts": run.attempt,
-            "told": run.notices_sent_in_all,
-            "expires_at": int(items.seconds(now + TOMBSTONE_LIFE)),
-        }
         removed = {
             "TableName": self.table,
             "Key": items.key(items.shard("run", run.job_id), run.job_id),
@@ -83,7 +76,25 @@ class RunWrites:
             "ExpressionAttributeValues": items.packed({":before": run.version - 1}),
         }
         writes = [put(self.table, ended, condition="attribute_not_exists(pk)"), {"Delete": removed}]
-        return [*writes, put(self.table, tombstone)] if run.attempt or run.notices_sent_in_all else writes
+        return [*writes, self._tombstone(run, now)] if run.attempt or run.notices_sent_in_all else writes
+
+    def _tombstone(self, run: Run, now: datetime) -> Write:
+        """What the job has used up. A run that never had a VM, such as that of a refused job, lowers no count."""
+        attempts = ":attempts" if run.attempt else "if_not_exists(attempts, :attempts)"
+        return {
+            "Update": {
+                "TableName": self.table,
+                "Key": items.key(items.shard("tombstone", run.job_id), run.job_id),
+                "UpdateExpression": f"SET attempts = {attempts}, told = :told, expires_at = :expires_at",
+                "ExpressionAttributeValues": items.packed(
+                    {
+                        ":attempts": run.attempt,
+                        ":told": run.notices_sent_in_all,
+                        ":expires_at": int(items.seconds(now + TOMBSTONE_LIFE)),
+                    }
+                ),
+            }
+        }
 
     def _update(self, run: Run, write_id: str, condition: str) -> Write:
         """Attribute by attribute, so that what another version of this code wrote survives; only those that changed.

@@ -13,10 +13,9 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from botocore.exceptions import ClientError
-
-from agent_stack.adapters.aws import AwsCalls, RefusedError
-from agent_stack.domain.errors import AgentStackError, RetryError, WaitError
+from agent_stack.adapters.aws import AwsCalls, RefusedError, RefusedInDoubtError
+from agent_stack.adapters.dynamodb.table import items_of, written
+from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.ports import Clock, Ids, Telemetry
 
 if TYPE_CHECKING:
@@ -67,12 +66,13 @@ class Transactions:
             AgentStackError: none did, and not because of their conditions.
         """
         won: set[str] = set()
+        doubted: set[str] = set()
         failures: list[AgentStackError] = []
         pending = list(groups)
         for attempt in range(MAX_ROUNDS):
             again: list[Group[SubjectT]] = []
             for chunk in _chunks(pending):
-                again += self._send(chunk, won, failures)
+                again += self._send(chunk, won, doubted, failures)
             if not again:
                 break
             # Fewer are left when some were dropped; otherwise somebody else is at the same items.
@@ -88,49 +88,55 @@ class Transactions:
         return [group.subject for group in groups if group.write_id in won]
 
     def _send(
-        self, chunk: list[Group[SubjectT]], won: set[str], failures: list[AgentStackError]
+        self, chunk: list[Group[SubjectT]], won: set[str], doubted: set[str], failures: list[AgentStackError]
     ) -> list[Group[SubjectT]]:
-        """Send one transaction; the groups that are to be sent again."""
+        """Send one transaction; the groups that are to be sent again.
+
+        Args:
+            doubted: write ids of groups that an earlier try may have written; this adds to it.
+        """
+        failure: AgentStackError
         try:
-            reasons = self.calls.call("TransactWriteItems", partial(self._transact, chunk))
+            self.calls.call("TransactWriteItems", partial(self._transact, chunk))
+        except RefusedInDoubtError as error:
+            doubted |= {group.write_id for group in chunk}
+            refusal, failure = error.refusal, error
         except RefusedError as error:
-            if len(chunk) > 1:  # one malformed write fails them all: find it
-                middle = len(chunk) // 2
-                halves = (chunk[:middle], chunk[middle:])
-                return [group for half in halves for group in self._send(half, won, failures)]
-            failures.append(WaitError(f"TransactWriteItems: {error}"))
-            return []
+            refusal, failure = error, WaitError(f"TransactWriteItems: {error}")
         except AgentStackError as error:
             failures.append(error)
             return []
-        if not reasons:
+        else:
             won |= {group.write_id for group in chunk}
             return []
-        again: list[Group[SubjectT]] = []
-        remaining = iter(reasons)
-        for group in chunk:
-            its = [next(remaining, {}) for _ in group.writes]
-            codes = {reason.get("Code", "None") for reason in its}
-            if any(reason.get("Item", {}).get("write_id", {}).get("S") == group.write_id for reason in its):
-                won.add(group.write_id)
-            elif codes <= _HELD_UP:
-                again.append(group)
-            elif "ConditionalCheckFailed" not in codes:
-                failures.append(WaitError(f"TransactWriteItems: {', '.join(sorted(codes - _HELD_UP))}"))
-        return again
+        reasons = _reasons(chunk, refusal)
+        if reasons:
+            return _to_send_again(chunk, reasons, won, doubted, failures)
+        if len(chunk) > 1 and not isinstance(failure, UnknownOutcomeError):  # one malformed write fails all: find it
+            middle = len(chunk) // 2
+            halves = (chunk[:middle], chunk[middle:])
+            return [group for half in halves for group in self._send(half, won, doubted, failures)]
+        failures.append(failure)
+        return []
 
-    def _transact(self, chunk: list[Group[SubjectT]]) -> Sequence[Mapping[str, Any]]:
-        """The reasons for its cancellation, one for each write; none when it took effect."""
+    def _transact(self, chunk: list[Group[SubjectT]]) -> None:
         writes: list[Any] = [write for group in chunk for write in group.writes]
-        try:
-            self.client.transact_write_items(TransactItems=writes)
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "TransactionCanceledException":
-                reasons: Sequence[Mapping[str, Any]] = error.response.get("CancellationReasons", [])
-                if reasons:
-                    return reasons
-            raise
+        written(self.client.transact_write_items(TransactItems=writes, ReturnConsumedCapacity="TOTAL"))
+
+
+def _reasons(chunk: Sequence[Group[SubjectT]], refusal: RefusedError) -> Sequence[Mapping[str, Any]]:
+    """The reasons for a cancellation, one for each write; none when the refusal gives no such list."""
+    found = refusal.response.get("CancellationReasons")
+    if refusal.code != "TransactionCanceledException" or not isinstance(found, list):
         return ()
+    if len(found) != sum(len(group.writes) for group in chunk):
+        return ()
+    try:
+        for reason in found:
+            items_of([reason.get("Item") or {}])
+    except (AttributeError, TypeError, ValueError, ArithmeticError):
+        return ()
+    return found
 
 
 def _chunks(groups: list[Group[SubjectT]]) -> Iterator[list[Group[SubjectT]]]:
@@ -144,3 +150,27 @@ def _chunks(groups: list[Group[SubjectT]]) -> Iterator[list[Group[SubjectT]]]:
         size += len(group.writes)
     if chunk:
         yield chunk
+
+
+def _to_send_again(
+    chunk: Sequence[Group[SubjectT]],
+    reasons: Sequence[Mapping[str, Any]],
+    won: set[str],
+    doubted: set[str],
+    failures: list[AgentStackError],
+) -> list[Group[SubjectT]]:
+    """The groups of a cancelled transaction that may still be written; adds those that were to `won`."""
+    again: list[Group[SubjectT]] = []
+    remaining = iter(reasons)
+    for group in chunk:
+        its = [next(remaining) for _ in group.writes]
+        codes = {str(reason.get("Code") or "None") for reason in its}
+        if any((reason.get("Item") or {}).get("write_id") == {"S": group.write_id} for reason in its):
+            won.add(group.write_id)
+        elif codes <= _HELD_UP:
+            again.append(group)
+        elif group.write_id in doubted:
+            failures.append(UnknownOutcomeError("TransactWriteItems: refused after a try that may have taken effect"))
+        elif "ConditionalCheckFailed" not in codes:
+            failures.append(WaitError(f"TransactWriteItems: {', '.join(sorted(codes - _HELD_UP))}"))
+    return again

@@ -55,7 +55,7 @@ def read_list(item: Mapping[str, Any]) -> WaitingList | None:
             for job_id, place in zip(group["jobs"], group["places"], strict=True)
         ]
         return WaitingList(at=moment(values["at"]), jobs=tuple(job for _, job in sorted(placed, key=lambda p: p[0])))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return None
 
 

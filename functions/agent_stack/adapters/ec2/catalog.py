@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agent_stack.adapters.aws import AwsCalls, RefusedError
+from agent_stack.adapters.aws import AwsCalls, RefusedError, required, required_text
 from agent_stack.domain.classes import InstanceRequirements
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.states import CapacityType
@@ -72,27 +72,33 @@ class Ec2InstanceCatalog:
         while True:
             request = {**asked, "NextToken": token} if token else asked
             page = self._asked("GetInstanceTypesFromInstanceRequirements", partial(self._page, request))
-            found += [one["InstanceType"] for one in page["InstanceTypes"]]
-            token = page.get("NextToken")
+            found += page.names
+            token = page.token
             if not token:
                 break
         if not found:
             raise _wrong("instance_requirements", _json(wanted), "no instance type has these attributes")
         return tuple(sorted(found)[:MAX_TYPES])
 
-    def _page(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        return self.client().get_instance_types_from_instance_requirements(**request)
+    def _page(self, request: Mapping[str, Any]) -> "_Page":
+        answer: Mapping[str, Any] = self.client().get_instance_types_from_instance_requirements(**request)
+        names = tuple(required_text(one["InstanceType"]) for one in answer["InstanceTypes"])
+        return _Page(names=names, token=required(answer.get("NextToken") or "", str))
 
     def _root_device(self, image: str) -> str:
         image_id = self.parameter(image.removeprefix(RESOLVE)) if image.startswith(RESOLVE) else image
-        answer = self._asked("DescribeImages", lambda: self.client().describe_images(ImageIds=[image_id]))
-        for described in answer["Images"]:
-            return str(described["RootDeviceName"])
+        names = self._asked("DescribeImages", partial(self._root_devices, image_id))
+        if names:
+            return names[0]
         raise _wrong("image", image, "there is no such image")
+
+    def _root_devices(self, image_id: str) -> list[str]:
+        described = self.client().describe_images(ImageIds=[image_id])
+        return [required_text(image["RootDeviceName"]) for image in described["Images"]]
 
     def _asked(self, name: str, send: Callable[[], ValueT]) -> ValueT:
         try:
-            return self.calls.call(name, send)
+            return self.calls.call(name, send, is_read=True)
         except RefusedError as error:
             raise _wrong("classes", name, f"EC2 refuses: {error.code}: {error.message}") from None
 
@@ -104,6 +110,14 @@ class Ec2InstanceCatalog:
             self._known[key] = known
         value: ValueT = known[1]
         return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """Names of instance types, and the token of the next page, if there is one."""
+
+    names: tuple[str, ...]
+    token: str
 
 
 def _json(wanted: InstanceRequirements) -> str:

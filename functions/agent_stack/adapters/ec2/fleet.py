@@ -4,11 +4,11 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from agent_stack.adapters.aws import AwsCalls, RefusedError
+from agent_stack.adapters.aws import AwsCalls, RefusedError, RefusedInDoubtError, required, required_text
 from agent_stack.adapters.ec2.errors import classify
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
 from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PAGE = 1000  # instances a DescribeInstances page holds, and ids a TerminateInstances takes
 MAX_FILTER_VALUES = 200  # source: EC2's filtering limits
 LIVING = [state.value for state in VmState if state not in {VmState.TERMINATED, VmState.UNRECOGNISED}]
+MISMATCH = "IdempotentParameterMismatch"  # source: EC2's idempotency page
+"""The client token was used before, with a request that EC2 takes for another one: a fleet of that token exists."""
+
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]+")
 _SUBNET_ID = re.compile(r"subnet-[0-9a-z]+")
 
@@ -75,9 +78,11 @@ class Ec2Fleet:
         parameters = json.loads(request)
         asked_at = self.clock.now()  # no VM of ours can be older than that
         try:
-            send = partial(self.client().create_fleet, **parameters)
-            answer = self.calls.call("CreateFleet", send, tries=CALLS_OF_A_LAUNCH)
+            created = partial(self._created, parameters, asked_at)
+            return self.calls.call("CreateFleet", created, tries=CALLS_OF_A_LAUNCH)
         except RefusedError as error:
+            if error.code == MISMATCH:
+                raise RefusedInDoubtError("CreateFleet", error) from None
             refusal = LaunchError(
                 error_class=classify(error.code, error.message),
                 code=error.code,
@@ -85,14 +90,24 @@ class Ec2Fleet:
                 zone=self._zone_named(error.message),
             )
             return LaunchOutcome(vms=(), errors=(refusal,), **self._asked(parameters))
+
+    def _created(self, parameters: Mapping[str, Any], asked_at: datetime) -> LaunchOutcome:
+        """EC2's answer to that request.
+
+        A real one names instances, or says why there are none. One that does neither may still have launched some.
+        """
+        answer: Mapping[str, Any] = self.client().create_fleet(**parameters)
+        required_text(answer["FleetId"])
         intent_id = IntentId(parameters["ClientToken"])
         capacity_type = CapacityType(parameters["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
         vms = tuple(
-            self._launched(InstanceId(instance_id), group, intent_id, capacity_type, asked_at)
+            self._launched(instance_id, group, intent_id, capacity_type, asked_at)
             for group in answer.get("Instances", [])
             for instance_id in group.get("InstanceIds", [])
         )
         errors = tuple(self._error(error, capacity_type) for error in answer.get("Errors", []))
+        if not vms and not errors:
+            raise ValueError("neither instances nor errors")
         return LaunchOutcome(vms=vms, errors=errors, **self._asked(parameters))
 
     def describe(self) -> Sequence[Vm]:
@@ -113,27 +128,33 @@ class Ec2Fleet:
         found: set[InstanceId] = set()
         for check in ("system-status.status", "instance-status.status"):
             asked: dict[str, Any] = {"Filters": [{"Name": check, "Values": ["impaired"]}], "MaxResults": PAGE}
-            send = partial(self.client().describe_instance_status, **asked)
             try:
-                page = self.calls.call("DescribeInstanceStatus", send)
+                found |= self.calls.call("DescribeInstanceStatus", partial(self._with_status, asked), is_read=True)
             except RefusedError as error:
                 raise WaitError(f"DescribeInstanceStatus: {error}") from None
-            found |= {InstanceId(status["InstanceId"]) for status in page["InstanceStatuses"]}
         return frozenset(found)
+
+    def _with_status(self, asked: Mapping[str, Any]) -> frozenset[InstanceId]:
+        page = self.client().describe_instance_status(**asked)
+        return frozenset(InstanceId(required_text(status["InstanceId"])) for status in page["InstanceStatuses"])
 
     def console_output(self, instance_id: InstanceId) -> str:
         """See the port. What it says right now where the hypervisor can tell, else what EC2 kept of its end."""
         for latest in (True, False):
-            send = partial(self.client().get_console_output, InstanceId=instance_id, Latest=latest)
             try:
-                answer = self.calls.call("GetConsoleOutput", send)  # botocore decodes the text
+                said = self.calls.call("GetConsoleOutput", partial(self._console, instance_id, latest), is_read=True)
             except RefusedError as error:
                 if latest:
                     continue  # only Nitro instances have it, and only while they are there
                 raise GiveUpError(f"GetConsoleOutput: {error}") from None
-            if said := answer.get("Output", ""):
+            if said:
                 return said
         return ""
+
+    def _console(self, instance_id: InstanceId, latest: bool) -> str:  # noqa: FBT001  (EC2's own name for it)
+        answer = self.client().get_console_output(InstanceId=instance_id, Latest=latest)  # botocore decodes the text
+        required_text(answer["InstanceId"])
+        return required(answer.get("Output") or "", str)
 
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
         """See the port."""
@@ -147,9 +168,7 @@ class Ec2Fleet:
         if not instance_ids:
             return
         try:
-            self.calls.call(
-                "TerminateInstances", lambda: self.client().terminate_instances(InstanceIds=list(instance_ids))
-            )
+            self.calls.call("TerminateInstances", partial(self._ended, instance_ids), is_read=True)  # no second effect
         except RefusedError as error:
             named = set(_INSTANCE_ID.findall(error.message)).intersection(instance_ids)
             if len(instance_ids) == 1 or not error.code.startswith("InvalidInstanceID"):
@@ -164,40 +183,51 @@ class Ec2Fleet:
         except AgentStackError as error:
             refused |= dict.fromkeys(instance_ids, error)
 
+    def _ended(self, instance_ids: Sequence[InstanceId]) -> None:
+        """A real answer names each of them."""
+        answer = self.client().terminate_instances(InstanceIds=list(instance_ids))
+        named = {required_text(one["InstanceId"]) for one in answer["TerminatingInstances"]}
+        if not named.issuperset(instance_ids):
+            raise ValueError("an answer about other instances")
+
     def _described(self, parameters: Mapping[str, Any]) -> list[Vm]:
         try:
-            return [self._shown(instance) for instance in self._instances(parameters)]
+            return list(self._instances(parameters))
         except RefusedError as error:
             raise WaitError(f"DescribeInstances: {error}") from None
 
-    def _instances(self, parameters: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    def _instances(self, parameters: Mapping[str, Any]) -> Iterator[Vm]:
         token: str | None = None
         while True:
             asked: dict[str, Any] = {**parameters, "NextToken": token} if token else dict(parameters)
-            page = self.calls.call("DescribeInstances", partial(self.client().describe_instances, **asked))
-            for reservation in page["Reservations"]:
-                yield from reservation.get("Instances", [])
-            token = page.get("NextToken")
+            vms, token = self.calls.call("DescribeInstances", partial(self._page, asked), is_read=True)
+            yield from vms
             if not token:
                 return
+
+    def _page(self, asked: Mapping[str, Any]) -> tuple[list[Vm], str]:
+        page: Mapping[str, Any] = self.client().describe_instances(**asked)
+        vms = [self._shown(one) for reservation in page["Reservations"] for one in reservation.get("Instances", [])]
+        return vms, required(page.get("NextToken") or "", str)
 
     def _our_tag(self) -> dict[str, Any]:
         return {"Name": f"tag:{DEPLOYMENT_TAG}", "Values": [self.deployment]}
 
     def _shown(self, instance: Mapping[str, Any]) -> Vm:
-        tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+        tags = {required_text(tag["Key"]): required(tag.get("Value", ""), str) for tag in instance.get("Tags", [])}
         intent = tags.get(INTENT_TAG)
         reason = instance.get("StateReason", {})
+        instance_id = required_text(instance["InstanceId"])
         return Vm(
-            instance_id=InstanceId(instance["InstanceId"]),
-            arn=InstanceArn(self.arn_prefix + instance["InstanceId"]),
-            state=VmState.parse(instance["State"]["Name"]),
-            launched_at=instance["LaunchTime"],
-            instance_type=instance.get("InstanceType", ""),
-            zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
+            instance_id=InstanceId(instance_id),
+            arn=InstanceArn(self.arn_prefix + instance_id),
+            state=VmState.parse(required_text(instance["State"]["Name"])),
+            launched_at=required(instance["LaunchTime"], datetime).astimezone(UTC),
+            instance_type=required(instance.get("InstanceType", ""), str),
+            zone=required(instance.get("Placement", {}).get("AvailabilityZone", ""), str),
             capacity_type=CapacityType.SPOT if instance.get("InstanceLifecycle") == "spot" else CapacityType.ON_DEMAND,
             intent_id=IntentId(intent) if intent else None,
-            reason=reason.get("Code", ""),
+            reason=required(reason.get("Code", ""), str),
         )
 
     def _launched(
@@ -210,7 +240,7 @@ class Ec2Fleet:
     ) -> Vm:
         overrides = group.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
         return Vm(
-            instance_id=instance_id,
+            instance_id=InstanceId(required_text(instance_id)),
             arn=InstanceArn(self.arn_prefix + instance_id),
             state=VmState.PENDING,
             launched_at=asked_at,
@@ -265,13 +295,16 @@ class Ec2Fleet:
         """Zones by subnet, read once a process; empty when they cannot be had."""
         if not self._zones:
             try:
-                answer = self.calls.call(
-                    "DescribeSubnets", lambda: self.client().describe_subnets(SubnetIds=list(self.subnets))
-                )
+                self._zones.update(self.calls.call("DescribeSubnets", self._described_subnets, is_read=True))
             except (RefusedError, TransientError, WaitError):
                 return {}
-            self._zones.update({subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in answer["Subnets"]})
         return self._zones
+
+    def _described_subnets(self) -> Mapping[str, str]:
+        answer = self.client().describe_subnets(SubnetIds=list(self.subnets))
+        return {
+            required_text(subnet["SubnetId"]): required_text(subnet["AvailabilityZone"]) for subnet in answer["Subnets"]
+        }
 
 
 def _refusal(error: RefusedError) -> AgentStackError:

@@ -33,13 +33,15 @@ def read_lean(client: "EC2Client") -> "EC2Client":
 
 
 def _read(response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object) -> None:
-    """Botocore's hook before it parses; errors, and what is no XML, are left to it."""
+    """Botocore's hook before it parses; errors, and what is no such answer, are left to it."""
     if response_dict["status_code"] != OK:
         return
     try:
         root = ET.fromstring(response_dict["body"])  # noqa: S314  (from EC2, over TLS)
     except ET.ParseError:
         return
+    if root.tag != f"{_NS}DescribeInstancesResponse" or root.find(f"{_NS}reservationSet") is None:
+        return  # an answer without its list is no answer of no instances
     customized_response_dict["Reservations"] = [{"Instances": list(_instances(root))}]
     token = root.findtext(f"{_NS}nextToken")
     if token:

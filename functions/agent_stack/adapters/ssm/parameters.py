@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from agent_stack.adapters.aws import AwsCalls, RefusedError
+from agent_stack.adapters.aws import AwsCalls, RefusedError, required_text
 from agent_stack.domain.errors import ConfigurationError, NotPermittedError
 
 if TYPE_CHECKING:
@@ -50,13 +51,14 @@ class Parameters:
     def find(self, name: str, *, setting: str, remedy: str) -> str | None:
         """As `read`; None when there is no such parameter."""
         try:
-            answer = self.calls.call(
-                "GetParameter", lambda: self.client().get_parameter(Name=name, WithDecryption=True)
-            )
+            return self.calls.call("GetParameter", partial(self._value, name), is_read=True)
         except RefusedError as error:
             if error.code == "ParameterNotFound":
                 return None
             problem = _PROBLEMS.get(error.code, f"{error.code}: {error.message}")
             kind = NotPermittedError if error.code == "AccessDeniedException" else ConfigurationError
             raise kind(setting=setting, value=name, problem=problem, remedy=remedy) from None
-        return answer["Parameter"].get("Value", "")
+
+    def _value(self, name: str) -> str:
+        answer = self.client().get_parameter(Name=name, WithDecryption=True)
+        return required_text(answer["Parameter"]["Value"])

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from agent_stack.adapters.bounded_http import TOTAL_SECONDS
+from agent_stack.adapters.stacks_api.bodies import UnreadableBodyError, body_parts
 from agent_stack.adapters.stacks_api.limits import REGISTER, Names, Operation, Safety
 from agent_stack.adapters.stacks_api.models import problem
 from agent_stack.adapters.stacks_api.rates import Rates, retry_after, used_percent
@@ -113,7 +115,7 @@ class Caller:
             ) from None
 
     def tell(self, request: Request) -> None:
-        """Send; any 2xx will do.
+        """Send; any 2xx with a JSON body or none will do.
 
         Raises:
             UnknownOutcomeError: it may have taken effect.
@@ -122,16 +124,35 @@ class Caller:
             StackNotFoundError: the stack key must be registered (again).
             NotFoundError, GiveUpError: this request will never succeed.
         """
-        self._send(request)
+        reply = self._send(request)
+        try:
+            if reply.content.strip():
+                json.loads(reply.content)
+        except (ValueError, RecursionError):
+            raise UnknownOutcomeError(
+                f"{request.operation.name}: {reply.status} without JSON is no answer of Buildkite"
+            ) from None
 
     def monotonic(self) -> timedelta:
         """See the port `Clock`."""
         return self._clock.monotonic()
 
     def _send(self, request: Request) -> _Reply:
+        """As `_tries`. A refusal after a try that may have arrived may be of our own effect: the doubt stays."""
+        doubts: list[UnknownOutcomeError] = []
+        try:
+            return self._tries(request, doubts)
+        except UnknownOutcomeError:
+            raise
+        except AgentStackError as error:
+            if not doubts or request.operation.safety is Safety.LAST_ANSWER_COUNTS:
+                raise
+            raise UnknownOutcomeError(f"{doubts[-1]}; then: {error}") from None
+
+    def _tries(self, request: Request, doubts: list[UnknownOutcomeError]) -> _Reply:
+        """Send, and again while it may help. Adds to `doubts` each try after which the request may have arrived."""
         failure: AgentStackError | None = None
         fresh_token = False
-        doubts = 0  # tries after which the request may have arrived
         for attempt in range(request.operation.tries):
             if attempt and not self._pause(attempt, failure):
                 break
@@ -145,8 +166,9 @@ class Caller:
                 fresh_token = True  # it may have been rotated under a warm process: read it anew, once
                 failure = error
             except TransientError as error:
-                doubts += isinstance(error, UnknownOutcomeError)
-                if not _may_repeat(request.operation.safety, error, doubts):
+                if isinstance(error, UnknownOutcomeError):
+                    doubts.append(error)
+                if not _may_repeat(request.operation.safety, error, len(doubts)):
                     raise
                 failure = error
         raise failure or RetryError(f"{request.operation.name}: no time left to ask Buildkite")
@@ -171,6 +193,7 @@ class Caller:
                 params=dict(request.params) or None,
                 json=request.body,
                 headers={"Authorization": f"Token {token}", "Accept": "application/json"},
+                extensions={TOTAL_SECONDS: left},
                 timeout=httpx.Timeout(
                     min(READ_TIMEOUT, left), connect=min(CONNECT_TIMEOUT, left), pool=min(POOL_TIMEOUT, left)
                 ),
@@ -193,14 +216,13 @@ class Caller:
         """The body, within the total time and a bounded size."""
         started = self._clock.monotonic()
         parts: list[bytes] = []
-        size = 0
-        for part in response.iter_bytes():
-            parts.append(part)
-            size += len(part)
-            slow = (self._clock.monotonic() - started).total_seconds() > left
-            if slow or size > MAX_ANSWER_BYTES:
-                why = "took too long" if slow else f"is larger than {MAX_ANSWER_BYTES} bytes"
-                raise UnknownOutcomeError(f"{request.operation.name}: Buildkite's answer {why}")
+        try:
+            for part in body_parts(response, MAX_ANSWER_BYTES):
+                parts.append(part)
+                if (self._clock.monotonic() - started).total_seconds() > left:
+                    raise UnknownOutcomeError(f"{request.operation.name}: Buildkite's answer took too long")
+        except UnreadableBodyError as error:
+            raise UnknownOutcomeError(f"{request.operation.name}: Buildkite's answer {error}") from None
         return b"".join(parts)
 
     def _refusal(self, request: Request, reply: _Reply) -> AgentStackError | None:
@@ -261,7 +283,7 @@ class _RateLimitedError(RetryError):
 def _may_repeat(safety: Safety, failure: TransientError, doubts: int) -> bool:
     """Whether to send again after that failure and that many tries that may have arrived."""
     match safety:
-        case Safety.IDEMPOTENT:
+        case Safety.LAST_ANSWER_COUNTS | Safety.IDEMPOTENT:
             return True
         case Safety.ONCE:
             return doubts == 0 and not isinstance(failure, _RateLimitedError)

@@ -24,6 +24,7 @@ class Names(StrEnum):
 class Safety(StrEnum):
     """What a repeat of a request does when the first may have arrived."""
 
+    LAST_ANSWER_COUNTS = "last answer counts"  # nothing, and the last answer tells how things stand: every read
     IDEMPOTENT = "idempotent"  # nothing
     ONCE = "once"  # harm
 
@@ -50,13 +51,13 @@ class Operation:
 
 
 REGISTER = Operation(name="register", per_second=10, names=Names.NOTHING)
-DEREGISTER = Operation(name="deregister", per_second=10)
-LIST = Operation(name="list_scheduled", per_second=10, names=Names.STACK_AND_QUEUE)
+DEREGISTER = Operation(name="deregister", per_second=10, safety=Safety.LAST_ANSWER_COUNTS)
+LIST = Operation(name="list_scheduled", per_second=10, safety=Safety.LAST_ANSWER_COUNTS, names=Names.STACK_AND_QUEUE)
 RESERVE = Operation(name="reserve", per_second=10)
-JOB = Operation(name="job_details", per_second=1000, names=Names.STACK_AND_JOB)
-STATES = Operation(name="job_states", per_second=20)
+JOB = Operation(name="job_details", per_second=1000, safety=Safety.LAST_ANSWER_COUNTS, names=Names.STACK_AND_JOB)
+STATES = Operation(name="job_states", per_second=20, safety=Safety.LAST_ANSWER_COUNTS)
 TOKENS = Operation(name="issue_tokens", per_second=10)
-IDENTITY = Operation(name="token_identity", per_second=10, names=Names.NOTHING)
+IDENTITY = Operation(name="token_identity", per_second=10, safety=Safety.LAST_ANSWER_COUNTS, names=Names.NOTHING)
 FINISH = Operation(name="finish", per_second=100, safety=Safety.ONCE, names=Names.STACK_AND_JOB)
 NOTIFY = Operation(name="notify", per_second=200, safety=Safety.ONCE, tries=1, timeout=timedelta(seconds=2))
 """One short try: a person reads it, and everything else is more urgent."""

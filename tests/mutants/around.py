@@ -1,0 +1,74 @@
+"""Mutants of the template and of the boot program."""
+
+from tests.mutants.mutant import Layer, Mutant, one
+
+_EVENTS = "tests/infra/test_events.py"
+_BOOT = "tests/vm/test_boot_program.py"
+
+MUTANTS = (
+    Mutant(
+        layer=Layer.INFRA,
+        name="repeat a schedule's invocation",
+        changes=(
+            (
+                "template.yaml",
+                (
+                    '      ScheduleExpression: rate(1 minute)\n      FlexibleTimeWindow: { Mode: "OFF" }\n      Target:\n'  # noqa: E501
+                    "        Arn: !GetAtt TrackerFunction.Arn\n        RoleArn: !GetAtt SchedulerRole.Arn\n"
+                    "        RetryPolicy: { MaximumRetryAttempts: 0,"
+                ),
+                (
+                    '      ScheduleExpression: rate(1 minute)\n      FlexibleTimeWindow: { Mode: "OFF" }\n      Target:\n'  # noqa: E501
+                    "        Arn: !GetAtt TrackerFunction.Arn\n        RoleArn: !GetAtt SchedulerRole.Arn\n"
+                    "        RetryPolicy: { MaximumRetryAttempts: 5,"
+                ),
+            ),
+        ),
+        tests=(_EVENTS,),
+    ),
+    one(
+        Layer.INFRA,
+        "let any rule of any account send to a queue",
+        "template.yaml",
+        "            Condition: { ArnEquals: { aws:SourceArn: !GetAtt JobsScheduled.Arn } }\n",
+        "",
+        _EVENTS,
+    ),
+    one(
+        Layer.INFRA,
+        "let any rule wake the tracker",
+        "template.yaml",
+        "            Condition:\n              ArnEquals:\n                aws:SourceArn:\n"
+        "                  - !GetAtt InstanceChanges.Arn\n"
+        "                  - !If [HasEventBus, !GetAtt JobsEnded.Arn, !Ref AWS::NoValue]\n",
+        "",
+        _EVENTS,
+    ),
+    one(
+        Layer.INFRA,
+        "expire the ledger by another attribute",
+        "template.yaml",
+        "TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }\n      PointInTime",
+        "TimeToLiveSpecification: { AttributeName: expiry, Enabled: true }\n      PointInTime",
+        _EVENTS,
+    ),
+    one(
+        Layer.VM,
+        "run a program with any checksum",
+        "infra/vm/downloads.sh",
+        '  actual=$(sha256sum <"$3")\n',
+        '  actual="$2  -"\n',
+        _BOOT,
+        "-k",
+        "cannot_be_trusted",
+    ),
+    one(
+        Layer.VM,
+        "write files that everybody can read",
+        "infra/vm/agent.sh",
+        'install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"',
+        'install -m 0644 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"',
+        _BOOT,
+        "tests/vm/test_private_work.py",
+    ),
+)

@@ -1,0 +1,15 @@
+"""All mutants, one list a module."""
+
+from collections.abc import Sequence
+
+from tests.mutants import answers, around, conditions, dispatch, limits, simulation
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Sequence[Mutant] = (
+    *simulation.MUTANTS,
+    *answers.MUTANTS,
+    *limits.MUTANTS,
+    *conditions.MUTANTS,
+    *dispatch.MUTANTS,
+    *around.MUTANTS,
+)

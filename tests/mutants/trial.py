@@ -1,0 +1,71 @@
+"""One trial: a copy of the repository, the change made in it, and the tests that must notice."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.mutants.mutant import Layer, Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+SEEDS = 1_000  # of the simulation, at most; a mutant is left alone once it is caught
+SECONDS = 600
+TESTS_FAILED = 1  # pytest's exit status; every other one means that no test noticed anything
+PARTS = ("functions", "infra", "tests", "scripts", "docs", "template.yaml", "pyproject.toml", "samconfig.toml",
+         "requirements.lock", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci", ".github")  # fmt: skip
+
+
+def caught(mutant: Mutant) -> tuple[bool, str]:
+    """Whether its layer noticed, and what it said first."""
+    with tempfile.TemporaryDirectory(prefix="agent-stack-mutant-") as directory:
+        copy = Path(directory)
+        for part in PARTS:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"), symlinks=True)
+            elif source.exists():
+                shutil.copy2(source, copy / part)
+        for file, before, after in mutant.changes:
+            text = (copy / file).read_text()
+            if text.count(before) != 1:
+                return False, f"{file} holds {before!r} {text.count(before)} times, not once"
+            (copy / file).write_text(text.replace(before, after))
+        if mutant.layer is Layer.SIMULATION:
+            return _in_the_simulation(mutant, copy)
+        return _by_tests(mutant, copy)
+
+
+def _by_tests(mutant: Mutant, copy: Path) -> tuple[bool, str]:
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-n", "0", "--no-header", "--tb=line"]
+    try:
+        run = _run(["-m", "pytest", *options, *mutant.tests], copy)
+    except subprocess.TimeoutExpired:
+        return True, f"its tests did not end within {SECONDS} s"
+    failed = [line for line in run.stdout.splitlines() if line.startswith("FAILED ")]
+    if run.returncode == TESTS_FAILED and failed:
+        return True, failed[0]
+    return False, (run.stdout.splitlines() or run.stderr.splitlines() or ["nothing"])[-1]
+
+
+def _in_the_simulation(mutant: Mutant, copy: Path) -> tuple[bool, str]:
+    (promise,) = mutant.tests
+    run = _run(
+        ["-m", "tests.simulator.simulation", "--seeds", str(SEEDS), "--as-found", "--until", promise], copy, None
+    )
+    said = [line for line in run.stdout.splitlines() if line.startswith("seed ")]
+    ours = [line for line in said if f": {promise}:" in line]
+    return bool(ours), (ours or said or run.stderr.splitlines()[-1:] or ["nothing was broken"])[0]
+
+
+def _run(arguments: list[str], copy: Path, seconds: int | None = SECONDS) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": f"{copy / 'functions'}:{copy}", "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )

@@ -1,0 +1,39 @@
+"""The registry of mutants is of the source as it stands, and CI's parts take each mutant once."""
+
+import pytest
+
+from tests.mutants.__main__ import PARTS, chosen
+from tests.mutants.mutant import Layer, Mutant
+from tests.mutants.registry import MUTANTS
+from tests.mutants.trial import ROOT
+from tests.simulator.simulation.rotation import of_turn
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_what_a_mutant_takes_away_stands_in_the_source_once(mutant: Mutant) -> None:
+    """A safeguard that moved leaves a mutant that can break nothing."""
+    for file, before, after in mutant.changes:
+        assert (ROOT / file).read_text().count(before) == 1
+        assert before != after
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_a_mutants_tests_are_there(mutant: Mutant) -> None:
+    assert mutant.tests
+    assert [file for file in mutant.tests if file.startswith("tests/") and not (ROOT / file).exists()] == []
+
+
+def test_every_mutant_has_a_name_of_its_own_and_there_are_enough() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 80
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_parts_in_a_row_are_all_of_them_each_once(first: int) -> None:
+    taken = [mutant.name for turn in range(first, first + PARTS) for mutant in of_turn(MUTANTS, turn, PARTS)]
+    assert sorted(taken) == sorted(mutant.name for mutant in MUTANTS)
+
+
+def test_a_layer_a_promise_or_a_name_chooses() -> None:
+    assert {mutant.layer for mutant in chosen(["vm"])} >= {Layer.VM}
+    assert [mutant.tests for mutant in chosen(["I6"])] == [("I6",)]
+    assert [mutant.name for mutant in chosen(["used token"])] == ["take a used token for a refusal"]
