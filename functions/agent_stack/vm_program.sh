@@ -529,7 +529,8 @@ field=${field//\"/\\\"}
 field=${field//\$/\\\$}
 field=${field//\`/\\\`}
 }
-DETAIL_BYTES=280 # of what the tracker reads of a report, the code apart
+DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
+noticed=0        # 1: EC2 announced to take the VM back
 start_agent() {
 local isolated=()
 if [[ ${JOB_METADATA:-blocked} == blocked ]]; then
@@ -551,7 +552,7 @@ keep_journal
 }
 stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || true; }
 watch_agent() {
-local noticed=0 shipped=0
+local shipped=0
 while kill -0 "$waiter" 2>/dev/null; do
 sleep "${SPOT_POLL_SECONDS:-5}" &
 wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
@@ -570,7 +571,8 @@ fi
 done
 }
 report_exit() {
-local code=0 said
+local code=0 said mark=
+((!noticed)) || mark='(spot notice) ' # the tracker counts by it
 wait "$waiter" || code=$?
 trap '' HUP INT TERM
 if ((code && !ran)) && [[ ! -s $LOG ]]; then
@@ -579,7 +581,7 @@ fail "agent cannot be started: code $code"
 fi
 said=$(last_words)
 say "agent exited with code $code $said"
-report agent_exited "$code $said" 20
+report agent_exited "$code $mark$said" 20
 }
 last_words() {
 local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'

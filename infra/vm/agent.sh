@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # The agent: one process under its own user, watched until it ends.
 
-DETAIL_BYTES=280 # of what the tracker reads of a report, the code apart
+DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
+noticed=0        # 1: EC2 announced to take the VM back
 
 # The credential in a file, for a process shows its first environment for as long as it lives; our hook removes the file
 # before the job's first command.
@@ -31,7 +32,7 @@ start_agent() {
 stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || true; }
 
 watch_agent() {
-  local noticed=0 shipped=0
+  local shipped=0
   while kill -0 "$waiter" 2>/dev/null; do
     sleep "${SPOT_POLL_SECONDS:-5}" &
     wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
@@ -52,7 +53,8 @@ watch_agent() {
 
 # The exit code, and the agent's last words, whatever the code: an agent that was refused its job may end with 0.
 report_exit() {
-  local code=0 said
+  local code=0 said mark=
+  ((!noticed)) || mark='(spot notice) ' # the tracker counts by it
   wait "$waiter" || code=$?
   trap '' HUP INT TERM
   if ((code && !ran)) && [[ ! -s $LOG ]]; then
@@ -61,7 +63,7 @@ report_exit() {
   fi
   said=$(last_words)
   say "agent exited with code $code $said"
-  report agent_exited "$code $said" 20
+  report agent_exited "$code $mark$said" 20
 }
 
 # The end of the agent's log without the credential, its banner, colours and times. What went well gives way to what
