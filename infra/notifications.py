@@ -27,9 +27,10 @@ from agent_stack.domain.waiting import (
     WaitReason,
     waiting_notice,
 )
+from agent_stack.settings import Settings
 from agent_stack.tracker.finish import EXIT_STATUS
 from agent_stack.tracker.remember_notices import MAX_NOTICES_OF_RUNS
-from infra.examples import POLICY
+from infra.examples import POLICY, environment
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "notifications.md"
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -37,6 +38,8 @@ BOOT_TIMEOUT = timedelta(seconds=300)
 SPOT_LOSS = Failure(kind=FailureKind.SPOT, words="EC2 shows it terminated (Server.SpotInstanceTermination)")
 TOO_SLOW = Failure(kind=FailureKind.TIMEOUT, words="no agent after 5 min 0 s")
 WITH_VCPUS: Policy = replace(POLICY, max_vcpus=200)
+
+VM_LOG_URL = Settings.from_environment({**environment(), "VM_LOG_GROUP": "/agent-stack/stack/vms"}).vm_log_url
 
 NO_CAPACITY = "InsufficientInstanceCapacity: There is no Spot capacity available that matches your request."
 
@@ -187,7 +190,13 @@ def examples() -> Iterator[Example]:
     )
     yield Example(
         when="its VM goes away under its agent",
-        notice=notices.vm_lost(_situation(seconds=500, state=VmState.TERMINATED, capacity_type=CapacityType.SPOT)),
+        notice=notices.vm_lost(_with_an_agent(CapacityType.SPOT, "")),
+    )
+    ended = _with_an_agent(CapacityType.ON_DEMAND, "0 ERROR  starting job: PUT /jobs/start: 422 Unprocessable Entity")
+    yield Example(when="its agent ended and left the job", notice=notices.vm_lost(ended))
+    yield from (
+        Example(when="with `VmLogs=cloudwatch`, beside what a VM failed with", notice=log)
+        for log in notices.vm_log(ended)
     )
 
 
@@ -252,6 +261,18 @@ def _situation(
         policy=POLICY,
         now=NOW + timedelta(seconds=seconds),
         **changes,
+    )
+
+
+def _with_an_agent(capacity_type: CapacityType, last_words: str) -> Situation:
+    """The example job while an agent had it, and its VM is gone."""
+    s = _situation(seconds=500, state=VmState.TERMINATED, capacity_type=capacity_type)
+    said = MailboxStatus(credential_holder=CredentialHolder.VM, stage=BootStage.AGENT_EXITED, detail=last_words)
+    return replace(
+        s,
+        run=s.run.running(now=NOW, observed_moments={}),
+        mailbox_status=said if last_words else None,
+        policy=replace(POLICY, vm_log_url=VM_LOG_URL),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import fields
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,10 +23,18 @@ MIN_SPOT_PRICE = Decimal("0.001")  # USD an hour; source: EC2's API reference, M
 QUEUE_PATTERN = r"^(_default|__default__|[A-Za-z0-9][A-Za-z0-9._-]*)$"
 """A queue's key, or an alias of the cluster's default queue."""
 
+_CONSOLES = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
+"""The domain of AWS's console, by partition. It takes names quoted twice, with a dollar for each percent."""
+
 _PARAMETER_OF = {
     "BUILDKITE_TOKEN_PARAMETER": "AgentTokenParameter",
     "POWERTOOLS_LOG_LEVEL": "LogLevel",
     "SUBNET_IDS": "Subnets",
+    "VM_LOG_GROUP": "VmLogs",
     "VOLUME_KEY_ARN": "KmsKeyArn",
 }
 """Where the template's parameter is not the variable in another spelling."""
@@ -108,6 +117,7 @@ class Settings(BaseModel):
     launch_enabled: bool = Field(default=True, alias="LAUNCH_ENABLED")
     observe_only: bool = Field(default=False, alias="OBSERVE_ONLY")
 
+    vm_log_group: str = Field(default="", alias="VM_LOG_GROUP")
     log_level: str = Field(default="INFO", alias="POWERTOOLS_LOG_LEVEL")
     metrics_namespace: str = Field(default=NAMESPACE, alias="POWERTOOLS_METRICS_NAMESPACE")
 
@@ -174,6 +184,18 @@ class Settings(BaseModel):
     def instance_arn_prefix(self) -> str:
         """An instance's ARN but for its id."""
         return f"arn:{self.partition}:ec2:{self.region}:{self.account_id}:instance/"
+
+    @property
+    def vm_log_url(self) -> str:
+        """The console's page of a VM's log stream, without the stream's name; empty where there is no such page."""
+        domain = _CONSOLES.get(self.partition)
+        if not self.vm_log_group or domain is None:
+            return ""
+        group = quote(quote(self.vm_log_group, safe=""), safe="").replace("%", "$")
+        return (
+            f"https://{self.region}.{domain}/cloudwatch/home?region={self.region}"
+            f"#logsV2:log-groups/log-group/{group}/log-events/"
+        )
 
     @property
     def instance_budget(self) -> Budget:

@@ -267,22 +267,14 @@ done
 } 2>/dev/null
 agent_stack_spare_the_agent_only
 if [[ -n ${AGENT_STACK_PRIVATE:-} ]]; then
-rm -f "$AGENT_STACK_PRIVATE/token" # the agent has registered with it
 if [[ -f $AGENT_STACK_PRIVATE/environment ]]; then
 while IFS= read -r agent_stack_line; do
 [[ ! $agent_stack_line =~ ^[A-Za-z_][A-Za-z0-9_]*= ]] || export "${agent_stack_line?}"
 done <"$AGENT_STACK_PRIVATE/environment"
 unset agent_stack_line
 fi
-if [[ -f $AGENT_STACK_PRIVATE/git-ssh-key ]]; then
-SSH_AUTH_SOCK=${SSH_AUTH_SOCK:-} agent_stack_run 5 ssh-add -l </dev/null >/dev/null 2>&1
-(($? < 2)) || eval "$(agent_stack_run 5 ssh-agent -s </dev/null)" >/dev/null
-SSH_ASKPASS_REQUIRE=never DISPLAY='' agent_stack_run 10 ssh-add -q "$AGENT_STACK_PRIVATE/git-ssh-key" </dev/null ||
-echo "agent-stack: the key of GitSshKeyParameter could not be loaded" >&2
-rm -f "$AGENT_STACK_PRIVATE/git-ssh-key"
-if [[ -z ${GIT_SSH_COMMAND:-}${GIT_SSH:-} ]]; then
+if [[ -S $AGENT_STACK_PRIVATE/ssh && -z ${GIT_SSH_COMMAND:-}${GIT_SSH:-} ]]; then
 export GIT_SSH_COMMAND='ssh -o StrictHostKeyChecking=accept-new -o BatchMode=yes'
-fi
 fi
 if [[ -f $AGENT_STACK_PRIVATE/git-credentials ]]; then
 agent_stack_count=${GIT_CONFIG_COUNT:-0}
@@ -332,8 +324,7 @@ HOOK
 fetch_private() {
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE"
 read_parameters
-leave GIT_SSH_KEY_PARAMETER read_git_ssh_key git-ssh-key
-check_ssh_key
+load_git_ssh_key
 leave GIT_CREDENTIALS_PARAMETER read_git_credentials git-credentials
 leave JOB_ENVIRONMENT_PARAMETER read_job_environment environment
 leave SIGNING_KEY_PARAMETER read_jwks signing-key.json
@@ -353,10 +344,25 @@ name=$(parameter_of "$1")
 "$2" "$name" "${value[${name#/}]}"
 printf '%s' "$text" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/$3"
 }
-check_ssh_key() {
-[[ -f $PRIVATE/git-ssh-key ]] && command -v ssh-keygen >/dev/null || return 0
-timeout 10 setsid -w ssh-keygen -y -P '' -f "$PRIVATE/git-ssh-key" </dev/null >/dev/null 2>&1 ||
-fail "parameter $(parameter_of GIT_SSH_KEY_PARAMETER) holds a private key that is damaged or has a passphrase"
+load_git_ssh_key() {
+local name text='' until socket=$PRIVATE/ssh
+name=$(parameter_of GIT_SSH_KEY_PARAMETER)
+[[ -n $name ]] || return 0
+read_git_ssh_key "$name" "${value[${name#/}]}"
+command -v ssh-agent >/dev/null || fail "parameter $name needs ssh-agent, which is not installed"
+systemd-run -q -u agent-stack-ssh -p User="$AGENT_USER" -p OOMPolicy=continue -p OOMScoreAdjust=-900 -p LimitCORE=0 \
+ssh-agent -D -P none -a "$socket" || fail "ssh-agent cannot be started"
+tick
+until=$((now + 10))
+until [[ -S $socket ]]; do
+tick
+((now < until)) || fail "ssh-agent does not answer"
+sleep 0.1
+done
+printf '%s' "$text" | SSH_AUTH_SOCK=$socket SSH_ASKPASS_REQUIRE=never DISPLAY='' \
+timeout --kill-after=2 10 setsid -w ssh-add -q - >/dev/null 2>&1 ||
+fail "parameter $name holds a private key that is damaged or has a passphrase"
+git_ssh_socket=$socket
 }
 log_in_to_ecr() {
 aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
@@ -442,6 +448,7 @@ told[BUILDKITE_BUILD_PATH]=$STATE/builds
 told[BUILDKITE_HOOKS_PATH]=$HOOKS
 told[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
 told[AGENT_STACK_PRIVATE]=$PRIVATE
+tell_if_set SSH_AUTH_SOCK "${git_ssh_socket:-}"
 told[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
 told[AWS_REGION]=$DEPLOYMENT_REGION
 told[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
@@ -529,13 +536,23 @@ field=${field//\"/\\\"}
 field=${field//\$/\\\$}
 field=${field//\`/\\\`}
 }
-DETAIL_BYTES=280 # of what the tracker reads of a report, the code apart
+DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
+giver=''          # the process that gives the agent its credential
+noticed=0        # 1: EC2 announced to take the VM back
+give_credential() {
+mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
+{
+printf '%s' "$credential" | timeout "${GIVE_SECONDS:-60}" tee "$PRIVATE/token" >/dev/null 2>&1 || true
+rm -f "$PRIVATE/token"
+} &
+giver=$!
+}
 start_agent() {
 local isolated=()
 if [[ ${JOB_METADATA:-blocked} == blocked ]]; then
 isolated=(-p IPAddressDeny=169.254.169.254 -p IPAddressDeny=fd00:ec2::254)
 fi
-printf '%s' "$credential" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"
+give_credential
 systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_USER" \
 -p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=$((grace + 15)) \
 -p OOMPolicy=continue -p OOMScoreAdjust=-900 -p After="network-online.target $BOOT_UNIT.service" \
@@ -551,7 +568,7 @@ keep_journal
 }
 stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || true; }
 watch_agent() {
-local noticed=0 shipped=0
+local shipped=0
 while kill -0 "$waiter" 2>/dev/null; do
 sleep "${SPOT_POLL_SECONDS:-5}" &
 wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
@@ -570,8 +587,10 @@ fi
 done
 }
 report_exit() {
-local code=0 said
+local code=0 said mark=
+((!noticed)) || mark='(spot notice) ' # the tracker counts by it
 wait "$waiter" || code=$?
+kill "$giver" 2>/dev/null || true
 trap '' HUP INT TERM
 if ((code && !ran)) && [[ ! -s $LOG ]]; then
 waiter='' # it never ran
@@ -579,7 +598,7 @@ fail "agent cannot be started: code $code"
 fi
 said=$(last_words)
 say "agent exited with code $code $said"
-report agent_exited "$code $said" 20
+report agent_exited "$code $mark$said" 20
 }
 last_words() {
 local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'

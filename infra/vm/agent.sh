@@ -1,17 +1,29 @@
 # shellcheck shell=bash
 # The agent: one process under its own user, watched until it ends.
 
-DETAIL_BYTES=280 # of what the tracker reads of a report, the code apart
+DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
+giver=''          # the process that gives the agent its credential
+noticed=0        # 1: EC2 announced to take the VM back
 
-# The credential in a file, for a process shows its first environment for as long as it lives; our hook removes the file
-# before the job's first command.
+# The credential through a FIFO that the agent reads once: a process shows its first environment for as long as it lives,
+# and a file would have to be removed by something that the job's environment can keep from it. Only the agent's user
+# gets into the directory, and no job runs yet.
+give_credential() {
+  mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
+  {
+    printf '%s' "$credential" | timeout "${GIVE_SECONDS:-60}" tee "$PRIVATE/token" >/dev/null 2>&1 || true
+    rm -f "$PRIVATE/token"
+  } &
+  giver=$!
+}
+
 # Ordered after the boot unit: at shutdown the agent stops first, and its end is still reported.
 start_agent() {
   local isolated=()
   if [[ ${JOB_METADATA:-blocked} == blocked ]]; then
     isolated=(-p IPAddressDeny=169.254.169.254 -p IPAddressDeny=fd00:ec2::254)
   fi
-  printf '%s' "$credential" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"
+  give_credential
   systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_USER" \
     -p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=$((grace + 15)) \
     -p OOMPolicy=continue -p OOMScoreAdjust=-900 -p After="network-online.target $BOOT_UNIT.service" \
@@ -31,7 +43,7 @@ start_agent() {
 stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || true; }
 
 watch_agent() {
-  local noticed=0 shipped=0
+  local shipped=0
   while kill -0 "$waiter" 2>/dev/null; do
     sleep "${SPOT_POLL_SECONDS:-5}" &
     wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
@@ -52,8 +64,10 @@ watch_agent() {
 
 # The exit code, and the agent's last words, whatever the code: an agent that was refused its job may end with 0.
 report_exit() {
-  local code=0 said
+  local code=0 said mark=
+  ((!noticed)) || mark='(spot notice) ' # the tracker counts by it
   wait "$waiter" || code=$?
+  kill "$giver" 2>/dev/null || true
   trap '' HUP INT TERM
   if ((code && !ran)) && [[ ! -s $LOG ]]; then
     waiter='' # it never ran
@@ -61,7 +75,7 @@ report_exit() {
   fi
   said=$(last_words)
   say "agent exited with code $code $said"
-  report agent_exited "$code $said" 20
+  report agent_exited "$code $mark$said" 20
 }
 
 # The end of the agent's log without the credential, its banner, colours and times. What went well gives way to what

@@ -5,8 +5,7 @@
 fetch_private() {
   install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE"
   read_parameters
-  leave GIT_SSH_KEY_PARAMETER read_git_ssh_key git-ssh-key
-  check_ssh_key
+  load_git_ssh_key
   leave GIT_CREDENTIALS_PARAMETER read_git_credentials git-credentials
   leave JOB_ENVIRONMENT_PARAMETER read_job_environment environment
   leave SIGNING_KEY_PARAMETER read_jwks signing-key.json
@@ -29,11 +28,28 @@ leave() {
   printf '%s' "$text" | install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/$3"
 }
 
-# A key with a passphrase would be asked about by each git: nobody is there to answer.
-check_ssh_key() {
-  [[ -f $PRIVATE/git-ssh-key ]] && command -v ssh-keygen >/dev/null || return 0
-  timeout 10 setsid -w ssh-keygen -y -P '' -f "$PRIVATE/git-ssh-key" </dev/null >/dev/null 2>&1 ||
-    fail "parameter $(parameter_of GIT_SSH_KEY_PARAMETER) holds a private key that is damaged or has a passphrase"
+# The key in an ssh-agent of its own unit, never in a file: jobs use it and cannot read it. Root starts it and loads the
+# key, before the agent and outside of what a job's environment reaches. It loads no libraries, and ptrace and core dumps
+# of it are off. Nobody is there to answer for a passphrase.
+load_git_ssh_key() {
+  local name text='' until socket=$PRIVATE/ssh
+  name=$(parameter_of GIT_SSH_KEY_PARAMETER)
+  [[ -n $name ]] || return 0
+  read_git_ssh_key "$name" "${value[${name#/}]}"
+  command -v ssh-agent >/dev/null || fail "parameter $name needs ssh-agent, which is not installed"
+  systemd-run -q -u agent-stack-ssh -p User="$AGENT_USER" -p OOMPolicy=continue -p OOMScoreAdjust=-900 -p LimitCORE=0 \
+    ssh-agent -D -P none -a "$socket" || fail "ssh-agent cannot be started"
+  tick
+  until=$((now + 10))
+  until [[ -S $socket ]]; do
+    tick
+    ((now < until)) || fail "ssh-agent does not answer"
+    sleep 0.1
+  done
+  printf '%s' "$text" | SSH_AUTH_SOCK=$socket SSH_ASKPASS_REQUIRE=never DISPLAY='' \
+    timeout --kill-after=2 10 setsid -w ssh-add -q - >/dev/null 2>&1 ||
+    fail "parameter $name holds a private key that is damaged or has a passphrase"
+  git_ssh_socket=$socket
 }
 
 # Docker's own form of a login, for this account's registry in this region; good for twelve hours.

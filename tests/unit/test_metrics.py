@@ -19,7 +19,17 @@ from agent_stack.domain.jobs import Queue, ScheduledPage
 from agent_stack.domain.measures import Activity, Function, Metric, Step
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
-from agent_stack.domain.states import JobState, Moment, Outcome, RunState, VmState
+from agent_stack.domain.states import (
+    BootStage,
+    CapacityType,
+    CredentialHolder,
+    JobState,
+    Moment,
+    Outcome,
+    RunState,
+    VmState,
+)
+from agent_stack.domain.vms import MailboxStatus
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 from agent_stack.tracker.metrics import OVERDUE, TrackerMetrics, steps
 from tests.simulator.catalog import NoShapes
@@ -36,6 +46,9 @@ BOOK = read_classes(
     deployment_tags=(),
     shapes=NoShapes(),
 )
+
+
+SPOT_RUN = a_run(1).bound(a_vm(1, capacity_type=CapacityType.SPOT), now=EPOCH)
 
 
 def moments(**seconds: float) -> dict[Moment, object]:
@@ -185,6 +198,32 @@ def test_a_job_that_got_its_agent_is_measured_once_and_told_in_one_line() -> Non
 def test_ends_are_counted_as_they_were_recorded(run: Run, action: Action, counts: dict[Metric, int]) -> None:
     cycle = TrackerCycle(now=EPOCH, verdicts={run.job_id: a_verdict(run, Decision(action=action))})
     assert measured_runs(cycle).counts == {Metric.CYCLES_COMPLETED: 1, **counts}
+
+
+@pytest.mark.parametrize(
+    ("run", "counted"),
+    [
+        (SPOT_RUN.running(now=EPOCH, observed_moments={}).ended(Outcome.LOST, now=EPOCH), 1),
+        (SPOT_RUN.running(now=EPOCH, observed_moments={}).ended(Outcome.FINISHED, now=EPOCH), 1),
+        (SPOT_RUN.running(now=EPOCH, observed_moments={}), 0),
+        (SPOT_RUN.ended(Outcome.FAILED, now=EPOCH), 0),
+        (SPOT_RUN.with_facts(credential_holder=CredentialHolder.TRACKER).ended(Outcome.CANCELLED, now=EPOCH), 0),
+    ],
+    ids=["lost", "the agent finished it in its grace", "still there", "no agent", "cancelled before an agent"],
+)
+@pytest.mark.parametrize("said", ["notice", "ended after it", "by EC2 alone"])
+def test_a_spot_interruption_under_an_agent_is_counted_once_at_the_end(run: Run, counted: int, said: str) -> None:
+    reason = "Server.SpotInstanceTermination" if said == "by EC2 alone" else ""
+    stage = BootStage.SPOT_NOTICE if said == "notice" else BootStage.AGENT_EXITED
+    detail = "255 (spot notice) cancelled" if said == "ended after it" else ""
+    verdict = a_verdict(run, Decision(action=Action.END))
+    situation = replace(
+        verdict.situation,
+        vm=a_vm(1, state=VmState.TERMINATED, capacity_type=CapacityType.SPOT, reason=reason),
+        mailbox_status=MailboxStatus(credential_holder=CredentialHolder.VM, stage=stage, detail=detail),
+    )
+    cycle = TrackerCycle(now=EPOCH, verdicts={run.job_id: replace(verdict, situation=situation)})
+    assert measured_runs(cycle).counts.get(Metric.SPOT_INTERRUPTIONS, 0) == counted
 
 
 def test_vms_are_counted_by_what_they_do() -> None:

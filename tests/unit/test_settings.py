@@ -81,3 +81,26 @@ def test_a_wrong_setting_is_named_as_the_template_names_it(variable: str, value:
 def test_settings_that_do_not_fit_together_are_refused(changes: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         Settings.from_environment(an_environment(**changes))
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "start"),
+    [
+        ("aws", "eu-central-1", "https://eu-central-1.console.aws.amazon.com/cloudwatch/home?region=eu-central-1#"),
+        ("aws-cn", "cn-north-1", "https://cn-north-1.console.amazonaws.cn/cloudwatch/home?region=cn-north-1#"),
+        (
+            "aws-us-gov",
+            "us-gov-west-1",
+            "https://us-gov-west-1.console.amazonaws-us-gov.com/cloudwatch/home?region=us-gov-west-1#",
+        ),
+    ],
+)
+def test_a_vms_log_is_linked_to_in_the_console_of_its_partition(partition: str, region: str, start: str) -> None:
+    changed = {"PARTITION": partition, "AWS_REGION": region, "VM_LOG_GROUP": "/agent-stack/stack/vms"}
+    url = Settings.from_environment(an_environment(**changed)).policy.vm_log_url
+    assert url == f"{start}logsV2:log-groups/log-group/$252Fagent-stack$252Fstack$252Fvms/log-events/"
+
+
+@pytest.mark.parametrize("changed", [{"VM_LOG_GROUP": ""}, {"VM_LOG_GROUP": "/x", "PARTITION": "aws-iso"}])
+def test_without_logs_or_a_known_console_there_is_no_link(changed: dict[str, str]) -> None:
+    assert Settings.from_environment(an_environment(**changed)).policy.vm_log_url == ""

@@ -1,11 +1,23 @@
 """How an agent may end without its job, and what is told of it: its code, and its own last words."""
 
 import os
+import re
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from agent_stack.adapters.dynamodb import DynamoMailbox, Table
+from agent_stack.domain.decisions import Action, Decision, decide
+from agent_stack.domain.failure_report import failure_report
+from agent_stack.domain.identifiers import InstanceArn, InstanceId
+from agent_stack.domain.situations import JobPhase, Situation, job_phase_of
+from agent_stack.domain.states import JobState, VmState
+from tests.contract.tables import dynamo_calls
 from tests.simulator.buildkite import Operation
-from tests.vm.harness import AGENT, VmHarness
+from tests.simulator.clock import EPOCH, VirtualClock
+from tests.unit.values import a_policy, a_run, a_vm
+from tests.vm.harness import AGENT, VmHarness, arn
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +46,7 @@ PATIENT = [
 
 
 @pytest.mark.parametrize(("operation", "status", "code", "word"), [*TABLE, *(() if REAL else PATIENT)])
-def test_its_code_and_its_reason_are_told(
+def test_its_code_and_its_reason_are_told_and_what_becomes_of_the_run_is_documented(
     harness: VmHarness, operation: Operation, status: int, code: str, word: str
 ) -> None:
     job_id, token = harness.reserve("true")
@@ -53,6 +65,14 @@ def test_its_code_and_its_reason_are_told(
     assert "\x1b" not in reason
     assert "___" not in reason
     assert token not in reason
+    job_state = harness.buildkite.job(job_id).state
+    decided, detail = last_try_decided(harness, "i-0901", JobState(job_state.value))
+    (row,) = rows(operation, status)
+    assert (row["code"], row["job"].strip()) == (code, job_state.value)
+    assert row["run"].strip() == (decided.outcome or decided.action).value
+    page = detail or " ".join(notice.text for notice in decided.notices)
+    assert row["page"].strip() in page
+    assert "the reason of the service" in page
 
 
 @pytest.mark.skipif(REAL, reason="a real agent cannot be told to")
@@ -62,6 +82,52 @@ def test_an_agent_that_ends_with_0_without_its_job_says_why(harness: VmHarness) 
     vm = harness.boot("i-0902", environment={"AGENT_STUB_EXITS": "0"})
     harness.ended(vm)
     assert harness.mail("i-0902")["detail"].startswith("0 buildkite-agent: note: told to end without a job")
+
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "vm.md").read_text()
+ROW = re.compile(r"\| (?P<what>[^|]+) \| (?P<code>\d+) \| (?P<job>[^|]+) \| (?P<run>[^|]+) \| (?P<page>[^|]+) \|")
+SEEN = {
+    Operation.AGENT_REGISTER: "registration",
+    Operation.AGENT_CONNECT: "connection",
+    Operation.AGENT_ACQUIRE_JOB: "acquiring",
+    Operation.AGENT_START_JOB: "starting",
+    Operation.AGENT_FINISH_JOB: "finishing",
+}
+
+
+def rows(operation: Operation, status: int) -> list[dict[str, str]]:
+    """The rows of docs/vm.md about that answer."""
+    found = [row.groupdict() for row in ROW.finditer(PAGE) if row["what"].startswith(SEEN[operation])]
+    named = str(status)[:1] + "xx" if status >= 500 else str(status)
+    return [row for row in found if named in row["what"]]
+
+
+def last_try_decided(harness: VmHarness, instance_id: str, job_state: JobState) -> tuple[Decision, str]:
+    """What the tracker decides of a run at its last try, once EC2 shows the VM's end; and the finish detail."""
+    mailbox = DynamoMailbox(
+        table=Table(
+            client=harness.aws.dynamodb, calls=dynamo_calls(VirtualClock()), name=harness.aws.deployed.mailbox_table
+        ),
+        clock=VirtualClock(),
+    )
+    arn_ = InstanceArn(arn(instance_id))
+    vm = a_vm(arn=arn_, instance_id=InstanceId(instance_id), state=VmState.TERMINATED)
+    run = a_run().reserved(now=EPOCH, until=EPOCH + timedelta(hours=1)).bound(vm, now=EPOCH)
+    if job_phase_of(job_state) is JobPhase.AGENT:
+        run = run.running(now=EPOCH, observed_moments={})
+    s = Situation(
+        run=run,
+        vm=vm,
+        described=True,
+        job_state=job_state,
+        mailbox_status=mailbox.read([arn_])[arn_],
+        boot_timeout=timedelta(minutes=5),
+        policy=a_policy(max_launch_attempts=1),
+        now=EPOCH + timedelta(seconds=60),
+    )
+    decided = decide(s)
+    is_finish = decided.action is Action.FINISH
+    return decided, failure_report(s, decided.reason, decided.failure, None) if is_finish else ""
 
 
 def test_long_last_words_are_cropped_from_the_front(harness: VmHarness) -> None:

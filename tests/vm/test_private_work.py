@@ -179,7 +179,6 @@ for file in "$BUILDKITE_AGENT_VERIFICATION_JWKS_FILE" "$BUILDKITE_AGENT_SIGNING_
 grep -c auth "$DOCKER_CONFIG/config.json"
 echo "$BUILDKITE_ARTIFACT_UPLOAD_DESTINATION"
 echo "$BUILDKITE_GIT_CLONE_FLAGS, $OTHER"
-ssh-agent -k >/dev/null
 exit 3
 """
     job_id, token = harness.reserve("true")
@@ -191,6 +190,8 @@ exit 3
         "docker",
         "git-credentials",
         "signing-key.json",
+        "ssh",
+        "token",
         "verification-key.json",
         "password=s3cr3t",
         '{"keys": ["public"]}',

@@ -51,9 +51,18 @@ class PublishProgram:
     def _tidy(self, now: datetime) -> None:
         """Remove programs that nothing can name any more. What fails here is left for the next process."""
         try:
-            oldest = min((intent.created_at for intent in self.ledger.open_intents()), default=None)
+            # Intents first: an intent that is closed in between has bound its VMs to runs by then.
+            oldest_launch = min((intent.created_at for intent in self.ledger.open_intents()), default=None)
+            bound = (run.binding for run in self.ledger.active_runs())
+            oldest_vm = min((binding.launched_at for binding in bound if binding is not None), default=None)
             for known in self.programs.published():
-                if removable(known, oldest_launch=oldest, max_lifetime=self.policy.max_lifetime, now=now):
+                if removable(
+                    known,
+                    oldest_launch=oldest_launch,
+                    oldest_vm=oldest_vm,
+                    max_lifetime=self.policy.max_lifetime,
+                    now=now,
+                ):
                     self.programs.remove(known.sha256)
                     self.telemetry.info("program_removed", program=known.sha256)
         except AgentStackError as error:

@@ -199,6 +199,8 @@ def _boot_failure(s: Situation) -> Failure | None:
     """Why no agent will come from this boot, or None while one still may."""
     if s.boot_report is BootReport.NO_AGENT and s.mailbox_status is not None:
         said = f": {s.mailbox_status.detail}" if s.mailbox_status.detail else ""
+        if s.spot_interrupted:
+            return Failure(kind=FailureKind.SPOT, words=f"EC2 took it back (spot){said}")
         if s.mailbox_status.stage is BootStage.AGENT_EXITED:
             return Failure(kind=FailureKind.AGENT, words=f"its agent ended without taking the job{said}")
         return Failure(kind=FailureKind.BOOT_PROGRAM, words=f"its boot program failed{said}")
@@ -225,7 +227,7 @@ def _left_to_the_vm(s: Situation, failure: Failure) -> Decision:
     if s.boot_age in (BootAge.OVERDUE, BootAge.BEYOND) and s.visibility in (VmVisibility.UP, VmVisibility.HIDDEN):
         return Decision(action=Action.TERMINATE, reason=failure.words)
     notices_sent = (
-        (notices.overdue(s),)
+        (notices.overdue(s), *notices.vm_log(s))
         if s.boot_age is BootAge.LATE and s.visibility in (VmVisibility.UP, VmVisibility.HIDDEN)
         else ()
     )
@@ -240,7 +242,10 @@ def _try_again(s: Situation, failure: Failure) -> Decision:
         return _end(Outcome.RELEASED, "the reservation could not be regained")
     if s.run.attempt < s.policy.max_launch_attempts:
         return Decision(
-            action=Action.REQUEUE, reason=failure.words, failure=failure, notices=(notices.relaunch(s, failure),)
+            action=Action.REQUEUE,
+            reason=failure.words,
+            failure=failure,
+            notices=(notices.relaunch(s, failure), *notices.vm_log(s)),
         )
     tries = f"{s.run.attempt} attempts" if s.run.attempt > 1 else "one attempt"
     return Decision(
@@ -295,7 +300,7 @@ def _decide_running(s: Situation) -> Decision:
                 action=Action.END,
                 outcome=Outcome.LOST,
                 reason="the VM went away under its agent" + (f": {s.vm.reason}" if s.vm and s.vm.reason else ""),
-                notices=(notices.vm_lost(s),) if s.job_phase is JobPhase.AGENT else (),
+                notices=(notices.vm_lost(s), *notices.vm_log(s)) if s.job_phase is JobPhase.AGENT else (),
             )
         case JobPhase.AGENT:
             return Decision(action=Action.KEEP, reason="the job is the agent's")

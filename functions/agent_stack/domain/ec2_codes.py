@@ -15,6 +15,9 @@ QUOTAS_PAGE = "the EC2 user guide, “Amazon EC2 instance type quotas”"
 MODEL = "the SDK's model of EC2"
 NOT_LISTED = "no source: the code is in no document"
 
+MISMATCH = "IdempotentParameterMismatch"
+"""The client token was used before, with a request that EC2 takes for another one: a fleet of that token exists."""
+
 
 class Scope(StrEnum):
     """What a refusal is about."""
@@ -200,7 +203,7 @@ ROWS = (
             "InvalidKmsKey*",
             "MissingParameter",
             "UnsupportedOperation",
-            "IdempotentParameterMismatch",
+            MISMATCH,
         ),
         Scope.CLASS,
         Effect.TYPE_REFUSED,

@@ -6,7 +6,7 @@ VM itself said. Parts that others wrote come last and are cut first.
 
 from agent_stack.domain.attempts import Attempt, Failure, FailureKind
 from agent_stack.domain.classes import base_name
-from agent_stack.domain.notices import duration
+from agent_stack.domain.notices import duration, vm_log_url
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.texts import crop_bytes, last_bytes, printable
 
@@ -26,6 +26,7 @@ def failure_report(s: Situation, reason: str, failure: Failure | None, console: 
     parts = [crop_bytes(reason or "No VM could run this job.", MAX_REASON_BYTES)]
     if failure is not None:
         parts.append(_stood(s))
+        parts += [f"The VM's log: {url}"] if (url := vm_log_url(s)) else []
     parts += _tried(s, failure)
     parts.append(f"What an operator can change: {_remedy(s, failure)}")
     text = "\n\n".join(parts)

@@ -84,6 +84,7 @@ class Metric(StrEnum):
     JOBS_REQUEUED = "JobsHandedBack"
     JOBS_FAILED = "JobsGivenUp"
     RUNS_ENDED = "RunsEnded"
+    SPOT_INTERRUPTIONS = "SpotInterruptions"  # EC2 took the VM back while an agent had the job
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105  (a name)
     TOKENS_NOT_ISSUED = "TokensNotIssued"
     QUEUES_CLOGGED = "QueuesClogged"

@@ -11,8 +11,8 @@ from agent_stack.domain.attempts import SPOT_LOSSES_BEFORE_ON_DEMAND, Failure, F
 from agent_stack.domain.policy import NotificationLevel
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
-from agent_stack.domain.states import CapacityType, Moment
-from agent_stack.domain.texts import crop_characters
+from agent_stack.domain.states import CapacityType, Moment, RunState
+from agent_stack.domain.texts import crop_characters, crop_inside
 
 MAX_CHARACTERS = 255
 MAX_FACT_CHARACTERS = 90  # of what a VM or EC2 says, so that what comes next still fits
@@ -32,6 +32,7 @@ class NoticeKind(StrEnum):
     CANCELLED = "cancelled"
     CANCEL_FORCED = "cancel_forced"
     VM_LOST = "vm_lost"
+    VM_LOG = "vm_log"
 
 
 def least_level(kind: NoticeKind) -> NotificationLevel:
@@ -39,7 +40,7 @@ def least_level(kind: NoticeKind) -> NotificationLevel:
     match kind:
         case NoticeKind.UNMATCHED | NoticeKind.OVERDUE | NoticeKind.RELAUNCH:
             return NotificationLevel.QUIET
-        case NoticeKind.CANCEL_FORCED | NoticeKind.VM_LOST:
+        case NoticeKind.CANCEL_FORCED | NoticeKind.VM_LOST | NoticeKind.VM_LOG:
             return NotificationLevel.QUIET
         case NoticeKind.WAITING | NoticeKind.VM_REQUESTED | NoticeKind.SLOW_BOOT | NoticeKind.CANCELLED:
             return NotificationLevel.NORMAL
@@ -129,7 +130,7 @@ def relaunch(s: Situation, failure: Failure) -> Notice:
     happened = (
         "was taken back by EC2 (spot) before its agent had this job"
         if failure.kind is FailureKind.SPOT
-        else f"could not run this job: {crop_characters(failure.words, MAX_FACT_CHARACTERS)}"
+        else f"could not run this job: {crop_inside(failure.words, MAX_FACT_CHARACTERS)}"
     )
     losses = spot_losses(s.run.attempts_with(failure, s.now))
     capacity_type = ", on-demand if its class allows it" if losses >= SPOT_LOSSES_BEFORE_ON_DEMAND else ""
@@ -160,13 +161,29 @@ def cancel_forced(s: Situation) -> Notice:
 
 def vm_lost(s: Situation) -> Notice:
     """The VM went away under a running agent."""
-    reason = s.vm.reason if s.vm is not None else ""
-    because = f" ({crop_characters(reason, MAX_FACT_CHARACTERS)})" if reason else ""
+    words = s.mailbox_status.last_words if s.mailbox_status is not None else ""
+    reason = f"its agent ended: {words}" if words else s.vm.reason if s.vm is not None else ""
+    happened = "was taken back by EC2 (spot)" if s.spot_interrupted else "went away"
+    because = f" ({crop_inside(reason, MAX_FACT_CHARACTERS - 10)})" if reason else ""
     return notice(
         NoticeKind.VM_LOST,
-        f"VM {_vm(s.run)} went away while an agent had this job{because}. Next: Buildkite notices the lost agent "
-        "within minutes and retries the job if the pipeline says so.",
+        f"VM {_vm(s.run)} {happened} while an agent had this job{because}. "
+        "Next: Buildkite notices within minutes; a retry rule may run it again.",
     )
+
+
+def vm_log_url(s: Situation) -> str:
+    """Where the log of the run's VM can be read; empty where VMs send none, or this one has not come so far."""
+    sends = s.run.state is not RunState.BOOTING or (s.mailbox_status is not None and s.mailbox_status.stage is not None)
+    return s.policy.vm_log_url + s.run.binding.instance_id if sends and s.policy.vm_log_url and s.run.binding else ""
+
+
+def vm_log(s: Situation) -> tuple[Notice, ...]:
+    """Where to read more: a notice of its own, for a cropped link leads nowhere. None where it does not fit."""
+    text = f"Log of the VM: {vm_log_url(s)}"
+    if not vm_log_url(s) or len(text) > MAX_CHARACTERS:
+        return ()
+    return (notice(NoticeKind.VM_LOG, text, suffix=f"_{s.run.attempt}"),)
 
 
 def duration(span: timedelta) -> str:

@@ -26,7 +26,11 @@ class NotificationLevel(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One deployment's decisions. All durations end in a comparison with a clock reading of the same cycle."""
+    """One deployment's decisions. All durations end in a comparison with a clock reading of the same cycle.
+
+    Attributes:
+        vm_log_url: where people read a VM's log, up to the VM's id, which ends it; empty where VMs send none.
+    """
 
     reservation: timedelta
     launch_deadline: timedelta
@@ -45,6 +49,7 @@ class Policy:
     notification_level: NotificationLevel
     launch_enabled: bool
     observe_only: bool
+    vm_log_url: str = ""
 
     @property
     def bindable_age(self) -> timedelta:

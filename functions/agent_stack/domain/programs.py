@@ -33,18 +33,26 @@ class PublishedProgram:
 
 
 def removable(
-    published: PublishedProgram, *, oldest_launch: datetime | None, max_lifetime: timedelta, now: datetime
+    published: PublishedProgram,
+    *,
+    oldest_launch: datetime | None,
+    oldest_vm: datetime | None,
+    max_lifetime: timedelta,
+    now: datetime,
 ) -> bool:
     """Whether no launch and no VM can name it any more.
 
     A launch that is still open and older than its successor may be replayed, and its VMs would ask for it. No VM of it
-    lives longer than the longest lifetime after that.
+    lives longer than the longest lifetime after that. A VM of an active run that is older than the successor keeps the
+    program in any case: MaxLifetimeSeconds may have been longer when that VM was launched.
 
     Args:
         oldest_launch: when the oldest open launch was written down; None when there is none.
+        oldest_vm: when the oldest VM of an active run was launched; None when there is none.
     """
     if published.superseded_at is None:
         return False
-    if oldest_launch is not None and oldest_launch <= published.superseded_at + MARGIN:
+    namers = [at for at in (oldest_launch, oldest_vm) if at is not None]
+    if any(at <= published.superseded_at + MARGIN for at in namers):
         return False
     return now - published.superseded_at > max_lifetime + MARGIN

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from agent_stack.domain.attempts import SPOT_REASONS
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import BOOT_FAILED, BootStage, CredentialHolder, JobState, Moment, VmState
+from agent_stack.domain.states import BOOT_FAILED, BootStage, CapacityType, CredentialHolder, JobState, Moment, VmState
 from agent_stack.domain.vms import MailboxStatus, Vm
 
 FINISH_SETTLES_AFTER = timedelta(seconds=30)
@@ -157,6 +158,18 @@ class Situation:
         if stage in BOOT_FAILED:
             return BootReport.NO_AGENT
         return BootReport.LOST_CREDENTIAL if stage is BootStage.CREDENTIAL_LOST else BootReport.NOTHING
+
+    @property
+    def spot_interrupted(self) -> bool:
+        """Whether EC2 took its spot VM back, by EC2's word or the VM's own.
+
+        A job can forge the VM's word. It counts in a metric and words a notice; no decision about a job that an agent
+        has looks at it.
+        """
+        if self.run.binding is None or self.run.binding.capacity_type is not CapacityType.SPOT:
+            return False
+        told = self.mailbox_status is not None and self.mailbox_status.spot_noticed
+        return told or (self.vm is not None and self.vm.reason in SPOT_REASONS)
 
     @property
     def booting_for(self) -> timedelta:

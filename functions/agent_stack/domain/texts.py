@@ -12,6 +12,15 @@ def crop_characters(text: str, limit: int) -> str:
     return sendable if len(sendable) <= limit else sendable[: limit - 1] + ELLIPSIS
 
 
+def crop_inside(text: str, limit: int) -> str:
+    """The text in at most that many characters, without its middle: what happened stands first, and why stands last."""
+    sendable = text.encode("utf-8", "replace").decode("utf-8")
+    if len(sendable) <= limit:
+        return sendable
+    head = limit // 3
+    return sendable[:head] + ELLIPSIS + sendable[len(sendable) - (limit - head - 1) :]
+
+
 def crop_bytes(text: str, limit: int) -> str:
     """The text in at most that many bytes of UTF-8."""
     encoded = text.encode("utf-8", "replace")

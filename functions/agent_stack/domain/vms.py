@@ -1,5 +1,6 @@
 """VMs as EC2 shows them, and mailboxes as the tracker reads them."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -55,3 +56,20 @@ class MailboxStatus:
     stage: BootStage | None = None
     stage_seconds: float | None = None  # since the VM's own boot, by its monotonic clock
     detail: str = ""
+
+    @property
+    def spot_noticed(self) -> bool:
+        """Whether the VM says that EC2 announced to take it back."""
+        return self.stage is BootStage.SPOT_NOTICE or (
+            self.stage is BootStage.AGENT_EXITED and _AFTER_A_SPOT_NOTICE.match(self.detail) is not None
+        )
+
+    @property
+    def last_words(self) -> str:
+        """What the VM says of its end; empty when it gives no words, or only its agent's exit code."""
+        return "" if _NO_WORDS.fullmatch(self.detail) else self.detail.strip()
+
+
+_AFTER_A_SPOT_NOTICE = re.compile(r"[0-9]+ \(spot notice\)")
+_NO_WORDS = re.compile(r"[0-9]*\s*(\(spot notice\))?\s*")
+"""How the boot program begins its report of an agent's end (infra/vm/agent.sh): the exit code, then this mark."""

@@ -59,7 +59,7 @@ class Finish:
             v.run.job_id: v.run.binding.instance_id
             for v in finishing
             if v.run.binding is not None
-            and (v.situation.mailbox_status is None or not v.situation.mailbox_status.detail)
+            and (v.situation.mailbox_status is None or not v.situation.mailbox_status.last_words)
         }
         consoles: dict[JobId, str] = {}
         for job_id, instance_id in islice(without_report.items(), CONSOLES_PER_CYCLE):

@@ -11,7 +11,7 @@ from agent_stack.domain.decisions import Action
 from agent_stack.domain.measures import Activity, Function, Metric, Step
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import UP, Moment, Outcome, RunState
+from agent_stack.domain.states import UP, CredentialHolder, Moment, Outcome, RunState
 from agent_stack.ports import Clock, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
@@ -32,6 +32,12 @@ def steps(run: Run) -> dict[Step, timedelta]:
             taken[step] = max(moment - before, timedelta())  # a VM that is older than its job took no time
         before = moment if before is None else max(before, moment)
     return taken
+
+
+def _had_an_agent(run: Run) -> bool:
+    """Whether an agent on its VM had the job. Not by its time line: a short job may end between two looks."""
+    with_an_agent = {Outcome.FINISHED, Outcome.CANCELLED, Outcome.LOST}
+    return run.outcome in with_an_agent and run.credential_holder is CredentialHolder.VM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,8 @@ class TrackerMetrics:
             case RunState.ENDED:
                 if run.outcome is not None:
                     self.telemetry.count(Metric.RUNS_ENDED, of=run.outcome)
+                if verdict.situation.spot_interrupted and _had_an_agent(run):
+                    self.telemetry.count(Metric.SPOT_INTERRUPTIONS)
                 if run.outcome is Outcome.FAILED and run.class_name:  # a run without a class matched none
                     self.telemetry.count(Metric.JOBS_FAILED)
 

@@ -20,7 +20,7 @@ from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
-from agent_stack.domain.states import RunState
+from agent_stack.domain.states import GOING, OVER, CapacityType, JobState, RunState
 from agent_stack.domain.vms import MailboxStatus, Vm
 from agent_stack.ports import ClassSource, Fleet, Ledger, Mailbox, StacksApi, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle
@@ -31,6 +31,16 @@ from agent_stack.tracker.unnamed_jobs import UnnamedJobs
 
 DEFAULT_BOOT_TIMEOUT = timedelta(minutes=5)
 """For runs whose class the operator has removed."""
+
+
+def _has_last_words(run: Run, vms: Mapping[InstanceId, Vm], job_state: JobState | None) -> bool:
+    """Whether the VM of a job that an agent had may have told its end.
+
+    Read for people and a metric: a job can forge these words, so nothing is decided on them. Mailboxes of jobs that go
+    on are not read, because that would cost each cycle.
+    """
+    vm = vms.get(run.binding.instance_id) if run.binding is not None else None
+    return vm is not None and (vm.state in GOING or (job_state in OVER and vm.capacity_type is CapacityType.SPOT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +70,14 @@ class Observe:
             self.checks.looked_at(vms.values(), runs, cycle.now)
         answers = job_states(runs, self.stacks, self.telemetry, self.failures)
         forgotten = self.unnamed_jobs.record(runs, answers, cycle.now)
-        mailbox_statuses = self._mailbox_statuses([run for run in runs if run.state is RunState.BOOTING])
+        mailbox_statuses = self._mailbox_statuses(
+            [
+                run
+                for run in runs
+                if run.state is RunState.BOOTING
+                or (run.state is RunState.RUNNING and _has_last_words(run, vms, answers.states.get(run.job_id)))
+            ]
+        )
         timeouts = self._boot_timeouts()
         situations = tuple(
             Situation(
@@ -100,8 +117,8 @@ class Observe:
         self.missing_vms.forget(shown)
         return shown, frozenset(absent).difference(due)
 
-    def _mailbox_statuses(self, booting: list[Run]) -> dict[InstanceArn, MailboxStatus]:
-        arns = [run.binding.arn for run in booting if run.binding is not None]
+    def _mailbox_statuses(self, worth_reading: list[Run]) -> dict[InstanceArn, MailboxStatus]:
+        arns = [run.binding.arn for run in worth_reading if run.binding is not None]
         if not arns:
             return {}
         try:

@@ -15,7 +15,7 @@ from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.values import a_policy
+from tests.unit.values import a_policy, a_run, a_vm
 
 OLD, NEW = VmProgram(text="old"), VmProgram(text="new")
 LIFETIME = timedelta(hours=24)
@@ -116,6 +116,31 @@ def test_a_launch_that_may_be_replayed_keeps_its_program(place: Place) -> None:
     del place.store.intents[intent.intent_id]
     place.launches(code=NEW, settings=NEW)
     assert OLD.sha256 not in place.there()
+
+
+def test_a_vm_of_an_active_run_keeps_its_program_however_short_the_lifetime_is_now(place: Place) -> None:
+    """The operator shortened MaxLifetimeSeconds after that VM was launched."""
+    place.launches(code=OLD, settings=OLD)
+    run = a_run().bound(a_vm(launched_at=place.clock.now()), now=place.clock.now())
+    place.store.runs[run.job_id] = run
+    place.launches(code=NEW, settings=NEW)
+    place.clock.sleep(LIFETIME * 3)
+    place.launches(code=NEW, settings=NEW)
+    assert OLD.sha256 in place.there()
+    del place.store.runs[run.job_id]
+    place.launches(code=NEW, settings=NEW)
+    assert OLD.sha256 not in place.there()
+
+
+def test_a_vm_that_was_launched_after_the_successor_keeps_nothing(place: Place) -> None:
+    place.launches(code=OLD, settings=OLD)
+    place.launches(code=NEW, settings=NEW)
+    place.clock.sleep(MARGIN + timedelta(seconds=1))
+    run = a_run().bound(a_vm(launched_at=place.clock.now()), now=place.clock.now())
+    place.store.runs[run.job_id] = run
+    place.clock.sleep(LIFETIME)
+    place.launches(code=NEW, settings=NEW)
+    assert place.there() == {NEW.sha256: True}
 
 
 class Broken(MemoryPrograms):

@@ -1,5 +1,6 @@
 """What build pages are told reads well, fits, and is told from the right level on."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -51,6 +52,8 @@ def with_an_agent(seconds: float, job_state: JobState, vm: Vm = A_LONG_VM) -> Si
     return situation(seconds, run=run, job_state=job_state, vm=vm)
 
 
+LOG_URL = "https://eu-central-1.console.aws.amazon.com/log-events/"
+WITH_LOGS = a_policy(vm_log_url=LOG_URL)
 TERMINATED, TAKEN_BACK = a_vm(state=VmState.TERMINATED), held_by(CredentialHolder.TRACKER)
 SENT_IN = {
     NoticeKind.VM_REQUESTED: situation(),
@@ -61,6 +64,7 @@ SENT_IN = {
     NoticeKind.CANCELLED: situation(mailbox_status=TAKEN_BACK, job_state=JobState.CANCELED),
     NoticeKind.CANCEL_FORCED: with_an_agent(300, JobState.CANCELING),
     NoticeKind.VM_LOST: with_an_agent(300, JobState.RUNNING, vm=TERMINATED),
+    NoticeKind.VM_LOG: replace(with_an_agent(300, JobState.RUNNING, vm=TERMINATED), policy=WITH_LOGS),
 }
 """For each kind a situation whose decision sends it."""
 
@@ -102,6 +106,7 @@ def test_every_notice_of_a_vm_fits_and_says_what_comes_next(kind: FailureKind) -
     assert {notice.kind for notice in notices_sent if notice} == set(NoticeKind) - {
         NoticeKind.WAITING,
         NoticeKind.UNMATCHED,
+        NoticeKind.VM_LOG,
     }
 
 
@@ -169,3 +174,80 @@ def test_last_words_tell_what_was_tried() -> None:
     assert "Last said by the VM: “preparing”, 41 s after it started" in text
     assert "encrypts the volume" in text
     assert "console shows nothing" in text
+
+
+# --- the VM's own words, spot, and its log ---
+
+
+def lost(detail: str, capacity_type: CapacityType = CapacityType.SPOT, reason: str = "") -> Situation:
+    vm = a_vm(state=VmState.TERMINATED, capacity_type=capacity_type, reason=reason)
+    run = a_run().bound(vm, now=EPOCH).running(now=EPOCH, observed_moments={})
+    said = MailboxStatus(credential_holder=CredentialHolder.VM, stage=BootStage.AGENT_EXITED, detail=detail)
+    return situation(300, run=run, vm=vm, job_state=JobState.RUNNING, mailbox_status=said, policy=WITH_LOGS)
+
+
+@pytest.mark.parametrize(
+    ("detail", "capacity_type", "reason", "spot"),
+    [
+        ("255 (spot notice) cancelled", CapacityType.SPOT, "", True),
+        ("255 ", CapacityType.SPOT, "Server.SpotInstanceTermination", True),
+        ("255 cancelled", CapacityType.SPOT, "Client.InstanceInitiatedShutdown", False),
+        ("1 a job says (spot notice)", CapacityType.SPOT, "", False),
+        ("255 (spot notice) a job lies", CapacityType.ON_DEMAND, "", False),
+    ],
+)
+def test_the_page_says_spot_where_the_vm_or_ec2_says_so(
+    detail: str,
+    capacity_type: CapacityType,
+    reason: str,
+    spot: bool,  # noqa: FBT001  (a case)
+) -> None:
+    told = decide(lost(detail, capacity_type, reason)).notices[0].text
+    assert ("was taken back by EC2 (spot) while an agent had this job" in told) is spot
+
+
+@pytest.mark.parametrize("code", ["0", "1", "2", "27", "255"])
+def test_an_agent_that_left_its_job_is_quoted_at_every_exit_code(code: str) -> None:
+    told = decide(lost(f"{code} {'x' * 250} the end")).notices[0].text
+    assert "its agent ended: " + code in told
+    assert "the end). Next: " in told
+
+
+def test_a_long_reason_keeps_its_end_which_says_why() -> None:
+    words = f"its agent ended without taking the job: 0 {'x' * 250} 404 Not Found"
+    told = notices.relaunch(situation(), Failure(kind=FailureKind.AGENT, words=words)).text
+    assert "its agent ended without" in told
+    assert "404 Not Found. Next: " in told
+
+
+def test_a_link_to_the_log_is_whole_or_is_not_told() -> None:
+    s = lost("1 x")
+    assert [n.text for n in notices.vm_log(s)] == [f"Log of the VM: {LOG_URL}{a_vm().instance_id}"]
+    too_long = replace(s, policy=a_policy(vm_log_url=LOG_URL + "x" * 200))
+    assert notices.vm_log(too_long) == ()
+    assert LOG_URL + "x" * 200 + a_vm().instance_id in failure_report(
+        too_long, "why", Failure(kind=FailureKind.AGENT, words="w"), None
+    )
+
+
+def test_a_vm_that_never_spoke_has_no_log_to_link_to() -> None:
+    silent = situation(300, policy=WITH_LOGS, mailbox_status=MailboxStatus(credential_holder=CredentialHolder.MAILBOX))
+    assert notices.vm_log(silent) == ()
+
+
+def test_a_spot_notice_before_the_agent_had_the_job_is_a_spot_loss() -> None:
+    vm = a_vm(capacity_type=CapacityType.SPOT)
+    said = MailboxStatus(
+        credential_holder=CredentialHolder.VM, stage=BootStage.AGENT_EXITED, detail="255 (spot notice) cancelled"
+    )
+    decided = decide(
+        situation(
+            30,
+            run=a_run().reserved(now=EPOCH, until=EPOCH + timedelta(hours=1)).bound(vm, now=EPOCH),
+            vm=vm,
+            mailbox_status=said,
+        )
+    )
+    assert decided.action is Action.REQUEUE
+    assert decided.failure is not None
+    assert decided.failure.kind is FailureKind.SPOT

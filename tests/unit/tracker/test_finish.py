@@ -9,7 +9,8 @@ from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, 
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import FINISH_SETTLES_AFTER
-from agent_stack.domain.states import JobState, Outcome
+from agent_stack.domain.states import BootStage, CredentialHolder, JobState, Outcome
+from agent_stack.domain.vms import MailboxStatus
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.finish import EXIT_STATUS, Finish
 from tests.simulator.clock import EPOCH
@@ -60,6 +61,20 @@ def test_buildkite_is_asked_with_the_exit_status_of_a_lost_agent_and_told_why() 
     ((queue, job, exit_status, detail),) = court.stacks.finished
     assert (queue, job, exit_status) == (run.queue_key, run.job_id, EXIT_STATUS)
     assert detail.startswith("No VM.")
+
+
+@pytest.mark.parametrize(
+    ("detail", "is_read"),
+    [("", True), ("1 ", True), ("255 (spot notice) ", True), ("1 ERROR  404", False), ("disk is full", False)],
+)
+def test_the_console_is_read_where_the_vm_gave_no_words(detail: str, is_read: bool) -> None:  # noqa: FBT001  (a case)
+    court = Court()
+    (run,) = court.ledger.record([a_run(1)])
+    (run,) = court.ledger.update([run.bound(a_vm(), now=NOW)])
+    said = MailboxStatus(credential_holder=CredentialHolder.VM, stage=BootStage.AGENT_EXITED, detail=detail)
+    court.finish(a_cycle(a_verdict(run, Action.FINISH, mailbox_status=said)))
+    ((_, _, _, told),) = court.stacks.finished
+    assert ("console" in told) is is_read
 
 
 def test_a_job_that_was_finished_leaves_an_ended_run_with_its_reason() -> None:

@@ -12,7 +12,7 @@ from agent_stack.domain.errors import AgentStackError, ConfigurationError, Retry
 from agent_stack.domain.identifiers import ClassName, InstanceArn, JobId, QueueKey
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
-from agent_stack.domain.states import BootStage, JobState, VmState
+from agent_stack.domain.states import BootStage, CapacityType, JobState, VmState
 from agent_stack.domain.vms import MailboxStatus, Vm
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.missing_vms import MissingVms
@@ -133,6 +133,31 @@ def test_what_was_read_of_a_run_stands_in_its_situation() -> None:
     assert seen.mailbox_status is not None
     assert seen.mailbox_status.stage is BootStage.PREPARING
     assert (cycle.described, set(cycle.vms)) == (True, {a_vm(1).instance_id})
+
+
+@pytest.mark.parametrize(
+    ("vm", "job_state", "is_read"),
+    [
+        (a_vm(1, state=VmState.RUNNING, capacity_type=CapacityType.SPOT), JobState.RUNNING, False),
+        (a_vm(1, state=VmState.RUNNING, capacity_type=CapacityType.SPOT), JobState.FINISHED, True),
+        (a_vm(1, state=VmState.RUNNING), JobState.FINISHED, False),
+        (a_vm(1, state=VmState.SHUTTING_DOWN), JobState.RUNNING, True),
+        (a_vm(1, state=VmState.TERMINATED), JobState.RUNNING, True),
+    ],
+    ids=["works", "spot, job over", "job over", "going", "gone"],
+)
+def test_a_mailbox_under_an_agent_is_read_for_last_words_only(
+    vm: Vm,
+    job_state: JobState,
+    is_read: bool,  # noqa: FBT001  (a case)
+) -> None:
+    """Each cycle reads the mailboxes of jobs that boot; those of a thousand jobs that run would cost all day."""
+    tower = Tower(vm)
+    run = tower.booting(1)
+    tower.store.runs[run.job_id] = run.running(now=NOW, observed_moments={})
+    tower.stacks.states = {run.job_id: job_state}
+    tower.look()
+    assert (vm.arn in tower.mailbox.read_arns) is is_read
 
 
 # --- EC2 ---

@@ -142,7 +142,6 @@ class Table:
 
     def put_unless(self, item: Item, *, condition: str, values: Item) -> bool:
         """Write one item on a condition; False when it does not hold."""
-
         put = partial(
             self.client.put_item,
             TableName=self.name,

@@ -13,6 +13,7 @@ from agent_stack.adapters.ec2.errors import classify
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
 from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH
 from agent_stack.domain.classes import VmClass
+from agent_stack.domain.ec2_codes import MISMATCH
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, TransientError, WaitError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
 from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 PAGE = 1000  # instances a DescribeInstances page holds, and ids a TerminateInstances takes
 MAX_FILTER_VALUES = 200  # source: EC2's filtering limits
 LIVING = [state.value for state in VmState if state not in {VmState.TERMINATED, VmState.UNRECOGNISED}]
-MISMATCH = "IdempotentParameterMismatch"  # source: EC2's idempotency page
-"""The client token was used before, with a request that EC2 takes for another one: a fleet of that token exists."""
-
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]+")
 _SUBNET_ID = re.compile(r"subnet-[0-9a-z]+")
 
