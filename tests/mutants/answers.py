@@ -186,12 +186,12 @@ MUTANTS = (
         _FAULTS,
     ),
     one(
-        _C,
+        Layer.UNIT,
         "use all of the published rate and more",
         f"{_A}/stacks_api/rates.py",
         "MAX_SHARE = 0.8",
         "MAX_SHARE = 1.5",
-        _FAULTS,
+        "tests/unit/adapters/test_rates.py",
     ),
     one(
         _C,

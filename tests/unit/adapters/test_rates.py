@@ -1,0 +1,28 @@
+"""The client's own limiter leaves room for a second invocation of the same function."""
+
+from datetime import timedelta
+
+from agent_stack.adapters.stacks_api.limits import LIST, RESERVE, Operation
+from agent_stack.adapters.stacks_api.rates import Rates
+from tests.simulator.clock import EPOCH
+
+
+def sent_at_once(operation: Operation) -> int:
+    """How many requests may go out in one moment, where no answer tells the limit."""
+    rates, count = Rates(), 0
+    while not rates.delay("stack", operation, EPOCH):
+        count += 1
+    return count
+
+
+def test_two_invocations_that_overlap_stay_near_the_published_rate() -> None:
+    for operation in (LIST, RESERVE):
+        assert operation.per_second / 2 <= sent_at_once(operation) <= 0.8 * operation.per_second
+
+
+def test_after_a_second_there_is_room_again() -> None:
+    rates = Rates()
+    while not rates.delay("stack", LIST, EPOCH):
+        pass
+    assert rates.delay("stack", LIST, EPOCH) == timedelta(seconds=1)
+    assert not rates.delay("stack", LIST, EPOCH + timedelta(seconds=1))
