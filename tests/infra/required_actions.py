@@ -54,6 +54,7 @@ OF_THE_CODE: Mapping[str, Needed] = {
     "ec2.describe_images": _by(BOTH, "ec2:DescribeImages"),
     "ec2.describe_instance_status": _by(TRACKER, "ec2:DescribeInstanceStatus"),
     "ec2.describe_instances": _by(BOTH, "ec2:DescribeInstances"),
+    "ec2.describe_instance_types": _by(BOTH, "ec2:DescribeInstanceTypes"),
     "ec2.describe_subnets": _by(BOTH, "ec2:DescribeSubnets"),
     "ec2.get_instance_types_from_instance_requirements": _by(BOTH, "ec2:GetInstanceTypesFromInstanceRequirements"),
     "ec2.get_console_output": _by(TRACKER, "ec2:GetConsoleOutput"),

@@ -4,20 +4,22 @@ A job that is not admitted stays scheduled in Buildkite, because a reservation w
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import zip_longest
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.vcpu_cache import CountedVcpus, VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LOOK_AHEAD, LaunchMemory
-from agent_stack.domain.classes import ClassBook, Unmatched, base_name
+from agent_stack.domain.classes import BrokenClass, ClassBook, Unmatched, base_name
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, JobId
 from agent_stack.domain.jobs import Job, by_queue
 from agent_stack.domain.policy import Policy, UnmatchedJobs
+from agent_stack.domain.runs import Run
 from agent_stack.domain.waiting import MAX_LISTED, Waiting, WaitReason, waits
 from agent_stack.ports import Telemetry
 
@@ -28,6 +30,7 @@ class Admit:
 
     capacity: CapacityCache
     prefetch: VmPrefetch
+    vcpus: VcpuCache
     policy: Policy
     telemetry: Telemetry
     _ignored: frozenset[JobId] = field(default=frozenset(), init=False)
@@ -39,12 +42,15 @@ class Admit:
         candidates: list[tuple[Job, ClassName]] = []
         refused: list[tuple[Job, str]] = []
         ignored: set[JobId] = set()
+        broken: list[Waiting] = []
         for job in sorted(cycle.listed, key=lambda job: (-job.priority, job.scheduled_at, job.job_id)):
             if job.queue_key in cycle.paused:
                 continue
             match = cycle.book.match(job.rules, job.queue_key)
             if not isinstance(match, Unmatched):
                 candidates.append((job, match.name))
+            elif isinstance(match, BrokenClass):
+                broken += waits(job, match.name, WaitReason.BROKEN, cycle.now, match.words)
             elif self._refuses(job, cycle):
                 refused.append((job, match.reason))
             else:
@@ -64,7 +70,7 @@ class Admit:
             fitting=tuple(job for job, _ in candidates),
             admitted=tuple(admitted),
             refused=tuple(refused),
-            waiting=tuple(waiting),
+            waiting=(*waiting, *broken[:MAX_LISTED]),
         )
 
     def _refuses(self, job: Job, cycle: DispatcherCycle) -> bool:
@@ -92,7 +98,8 @@ class Admit:
         }
         tightest = min(bounds, key=lambda reason: bounds[reason])
         by_class = Counter(base_name(run.class_name) for run in live)
-        vcpus = sum(_vcpus(book, run.class_name) for run in live)
+        counted = self._counted(live, [name for _, name in candidates], book, cycle.now)
+        vcpus = sum(counted.of_run(run) for run in live)
         admitted: list[tuple[Job, ClassName]] = []
         postponed: list[Waiting] = []
         for job, name in _in_turn(candidates):
@@ -106,25 +113,31 @@ class Admit:
             breaker = memory.breaker(name, cycle.now)
             if bound is not None and by_class[base] >= bound:
                 postponed += waits(job, name, WaitReason.CLASS_MAXIMUM, cycle.now, str(bound))
-            elif self.policy.max_vcpus is not None and vcpus + _vcpus(book, name) > self.policy.max_vcpus:
+            elif (unknown := counted.unknown(name)) is not None:
+                postponed += waits(job, name, WaitReason.BROKEN, cycle.now, unknown)
+            elif self.policy.max_vcpus is not None and vcpus + counted.of(name) > self.policy.max_vcpus:
                 postponed += waits(job, name, WaitReason.MAX_VCPUS, cycle.now)
             elif breaker is not None:
                 postponed += waits(job, name, WaitReason.BROKEN, cycle.now, breaker.message)
             else:
                 by_class[base] += 1
-                vcpus += _vcpus(book, name)
+                vcpus += counted.of(name)
                 admitted.append((job, name))
         return admitted, postponed
+
+    def _counted(
+        self, live: Sequence[Run], names: Sequence[ClassName], book: ClassBook, now: datetime
+    ) -> "CountedVcpus":
+        """The vCPUs of what lives and of what wants to; nobody counts them without `MaxVcpus`."""
+        if self.policy.max_vcpus is None:
+            return CountedVcpus()
+        types = {name: book.find(name) for name in {*names, *(run.class_name for run in live)}}
+        by_class = {name: vm_class.instance_types for name, vm_class in types.items() if vm_class is not None}
+        return self.vcpus.counted(by_class, (run.binding.instance_type for run in live if run.binding), now)
 
 
 def _launches_disabled(candidates: list[tuple[Job, ClassName]], now: datetime) -> list[Waiting]:
     return [postponed for job, name in candidates for postponed in waits(job, name, WaitReason.LAUNCH_DISABLED, now)]
-
-
-def _vcpus(book: ClassBook, name: ClassName) -> int:
-    """The vCPUs of a VM of this class; 1 when the class does not say."""
-    vm_class = book.find(name)
-    return (vm_class.vcpus if vm_class is not None else None) or 1
 
 
 def _in_turn(candidates: list[tuple[Job, ClassName]]) -> Iterator[tuple[Job, ClassName]]:

@@ -26,6 +26,7 @@ from agent_stack.dispatcher.recover import Recover
 from agent_stack.dispatcher.register import Register
 from agent_stack.dispatcher.reserve import Reserve
 from agent_stack.dispatcher.token_supply import TokenSupply
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.policy import Policy
@@ -50,6 +51,7 @@ def dispatcher_steps(
     tokens, empty_ledger = TokenSupply(), EmptyLedgerCache()
     capacity = CapacityCache(ledger=ledger, write_beside=in_flight.write_beside)
     prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
+    vcpus = VcpuCache(instance_types=ports.instance_types, workers=ports.workers, telemetry=telemetry)
     observing: tuple[DispatcherStep, ...] = (
         Register(stacks=stacks, queues=options.queues, telemetry=telemetry),
         Recover(
@@ -64,7 +66,7 @@ def dispatcher_steps(
         ),
         Poll(stacks=stacks, queues=options.queues, policy=policy, telemetry=telemetry),
         *((ReadJobEnvironment(stacks=stacks, telemetry=telemetry),) if options.read_job_environment else ()),
-        Admit(capacity=capacity, prefetch=prefetch, policy=policy, telemetry=telemetry),
+        Admit(capacity=capacity, prefetch=prefetch, vcpus=vcpus, policy=policy, telemetry=telemetry),
     )
     acting: tuple[DispatcherStep, ...] = (
         Record(ledger=ledger, empty_ledger=empty_ledger, telemetry=telemetry),

@@ -44,6 +44,7 @@ class LaunchDeadline:
         if waited < self.policy.launch_deadline:
             return None
         seconds = round(self.policy.launch_deadline.total_seconds())
+        broken = cycle.book.why_broken(run.class_name) if cycle.book is not None else None
         words = memory.last_error_by_class.get(run.class_name)
-        because = f" EC2 said last: {words}" if words else ""
+        because = f" The class cannot be used: {broken}" if broken else f" EC2 said last: {words}" if words else ""
         return f"No VM of class “{run.class_name}” could be had within {seconds} s.{because}"

@@ -79,9 +79,10 @@ class PublishWaitReasons:
         """Why EC2 launches no VM of this class, as far as the dispatcher knows, and EC2's message."""
         if not self.policy.launch_enabled:
             return WaitReason.LAUNCH_DISABLED, ""
+        broken = cycle.book.why_broken(name) if cycle.book is not None else None
         breaker = memory.breaker(name, cycle.now)
-        if breaker is not None:
-            return WaitReason.BROKEN, breaker.message
+        if broken is not None or breaker is not None:
+            return WaitReason.BROKEN, broken or (breaker.message if breaker is not None else "")
         words = memory.last_error_by_class.get(name, "")
         vm_class = cycle.book.find(name) if cycle.book is not None else None
         unavailable = memory.unavailable(cycle.now)

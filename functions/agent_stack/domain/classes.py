@@ -4,11 +4,12 @@ Pipelines are untrusted. A job chooses among what is listed here; nothing it say
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 
+from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.states import CapacityType
 
@@ -37,7 +38,6 @@ class VmClass:
         volume_gib: size of the root volume; None for the image's own.
         max_instances: of this class at once; None for no bound but the deployment's.
         fallback: whether on-demand may be asked where spot has nothing.
-        vcpus: of one VM, for the deployment's maximum of them; None where nobody counts.
         allowed_types: patterns of instance types that a job may choose in place of these; none by default.
         allowed_markets: markets that a job may choose.
         agent_tags: what agents of this class offer besides queue and class; `key=value`.
@@ -52,7 +52,6 @@ class VmClass:
     volume_gib: int | None = None
     max_instances: int | None = None
     fallback: bool = False
-    vcpus: int | None = None
     boot_timeout: timedelta = timedelta(minutes=5)
     allowed_types: tuple[str, ...] = ()
     allowed_capacity_types: frozenset[CapacityType] = frozenset()
@@ -101,17 +100,31 @@ class Unmatched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenClass(Unmatched):
+    """The class that the job asks for is wrong. An operator fixes it, so the job waits.
+
+    Attributes:
+        words: what is wrong, for the build page.
+    """
+
+    name: ClassName
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassBook:
     """All classes of a deployment.
 
     Attributes:
         default: the class of a job that names none.
         deployment_tags: agent tags every class offers.
+        broken: classes that cannot be used, each with the reason. They affect only the jobs that ask for them.
     """
 
     classes: dict[ClassName, VmClass]
     default: ClassName
     deployment_tags: tuple[str, ...] = ()
+    broken: Mapping[ClassName, AgentStackError] = field(default_factory=dict)
 
     def match(self, rules: tuple[str, ...], queue: QueueKey) -> VmClass | Unmatched:
         """The class that satisfies every rule, or why none does.
@@ -126,6 +139,9 @@ class ClassBook:
         if len(set(named)) > 1:
             return Unmatched(reason=f"The job asks for more than one class: {_crop(', '.join(named))}.")
         name = ClassName(named[0]) if named else self.default
+        words = self.why_broken(name)
+        if words is not None:
+            return BrokenClass(name=name, words=words, reason=f"Class “{_crop(name)}” cannot be used: {words}.")
         vm_class = self.classes.get(name)
         if vm_class is None:
             return Unmatched(reason=f"There is no class “{_crop(name)}” here. {self._offer()}")
@@ -161,6 +177,13 @@ class ClassBook:
             return None if isinstance(shaped, Unmatched) else shaped
         capacity_type = CapacityType.ON_DEMAND if shaped.fallback else shaped.capacity_type
         return replace(shaped, name=name, capacity_type=capacity_type, fallback=False)
+
+    def why_broken(self, name: ClassName) -> str | None:
+        """What is wrong with that class, as a job may have chosen it; None when it can be used, or is not offered."""
+        error = self.broken.get(name) or self.broken.get(base_name(name))
+        if error is None:
+            return None
+        return error.problem if isinstance(error, ConfigurationError) else str(error)
 
     def _offer(self) -> str:
         names = sorted(self.classes)

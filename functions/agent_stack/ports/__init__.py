@@ -15,7 +15,7 @@ from agent_stack.ports.buildkite import (
     StacksApi,
     TokenIdentity,
 )
-from agent_stack.ports.ec2 import Fleet
+from agent_stack.ports.ec2 import Fleet, InstanceTypes
 from agent_stack.ports.runtime import Clock, Deadline, Field, Ids, Task, Telemetry, Workers
 from agent_stack.ports.store import ClassSource, HeldLease, Lease, Ledger, Mailbox, Secrets
 
@@ -26,6 +26,7 @@ class Ports:
 
     stacks: StacksApi
     fleet: Fleet
+    instance_types: InstanceTypes
     ledger: Ledger
     mailbox: Mailbox
     classes: ClassSource
@@ -43,6 +44,7 @@ __all__ = [
     "Fleet",
     "HeldLease",
     "Ids",
+    "InstanceTypes",
     "JobDetails",
     "JobStates",
     "JobTokens",

@@ -60,3 +60,15 @@ class Fleet(Protocol):
 
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
         """Terminates VMs. Returns the VMs that EC2 refused to terminate, with the error."""
+
+
+class InstanceTypes(Protocol):
+    """What EC2 says of instance types."""
+
+    def vcpus(self, instance_types: Sequence[str]) -> Mapping[str, int]:
+        """The vCPUs of one VM of each type; a type that EC2 does not know is left out.
+
+        Raises:
+            RetryError: EC2 did not answer; ask again later.
+            WaitError: EC2 refuses to tell.
+        """

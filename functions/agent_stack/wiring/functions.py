@@ -1,6 +1,6 @@
 """Functions: dispatcher and tracker, as their Lambda entry points call them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -122,7 +122,7 @@ def _remove(deployment: Deployment) -> tuple[str, ...]:
 
 
 def _answer_wrong_settings(deployment: str, event: Mapping[str, Any], error: ConfigurationError) -> None:
-    def fail() -> None:
+    def fail() -> Sequence[str]:
         raise error
 
     telemetry = PowertoolsTelemetry(

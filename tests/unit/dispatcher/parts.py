@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
@@ -16,9 +17,11 @@ from agent_stack.domain.launching import Intent, LaunchOrder, LaunchOutcome
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Vm
-from agent_stack.ports import Ledger, Task
+from agent_stack.ports import InstanceTypes, Ledger, Task
+from tests.simulator.catalog import CataloguedTypes
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, Store
+from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.values import a_vm
 
 ResultT = TypeVar("ResultT")
@@ -192,7 +195,7 @@ def a_class(name: ClassName, **changes: Any) -> VmClass:  # noqa: ANN401  (a cla
 
 
 def a_book(*classes: VmClass) -> ClassBook:
-    listed = classes or (a_class(SMALL), a_class(LARGE, vcpus=16))
+    listed = classes or (a_class(SMALL), a_class(LARGE, instance_types=("m7i.4xlarge",)))
     return ClassBook(classes={one.name: one for one in listed}, default=listed[0].name)
 
 
@@ -216,6 +219,13 @@ def a_capacity(memory: LaunchMemory | None = None, ledger: Ledger | None = None)
     if memory is not None:
         kept.remember_launches(memory)
     return CapacityCache(ledger=kept, write_beside=lambda _, write: write())
+
+
+def a_vcpu_cache(instance_types: InstanceTypes | None = None) -> VcpuCache:
+    """What is known of types: what the catalogue says, unless a test has another EC2."""
+    return VcpuCache(
+        instance_types=instance_types or CataloguedTypes(), workers=AtOnce(), telemetry=RecordedTelemetry()
+    )
 
 
 def a_prefetch(capacity: CapacityCache, policy: Policy) -> VmPrefetch:

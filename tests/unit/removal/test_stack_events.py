@@ -41,7 +41,7 @@ def an_event(kind: str) -> dict[str, Any]:
 def answered(
     event: dict[str, Any],
     on_delete: Any,  # noqa: ANN401  (a stage, or what stands for one)
-    on_deploy: Callable[[], None] = lambda: None,
+    on_deploy: Callable[[], Sequence[str]] = tuple,
 ) -> dict[str, Any]:
     """What CloudFormation was sent."""
     sent: list[dict[str, Any]] = []
@@ -74,7 +74,7 @@ def test_nothing_else_touches_buildkite(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
 def test_a_deployment_with_a_wrong_setting_fails_with_its_message(kind: str) -> None:
-    def check() -> None:
+    def check() -> Sequence[str]:
         raise ConfigurationError(setting="Queues", value="", problem="no queue", remedy="Name one.")
 
     answer = answered(an_event(kind), list, check)
@@ -85,7 +85,7 @@ def test_a_deployment_with_a_wrong_setting_fails_with_its_message(kind: str) -> 
 def test_bad_weather_stops_a_new_stack_and_no_change(kind: str, status: str) -> None:
     """A change may be the way back to what worked; a new stack that nobody could look at is not called good."""
 
-    def check() -> None:
+    def check() -> Sequence[str]:
         raise RetryError("SSM is throttled")
 
     answer = answered(an_event(kind), list, check)

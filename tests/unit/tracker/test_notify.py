@@ -28,12 +28,12 @@ from agent_stack.tracker.notify_waiting import READ_INTERVAL, NotifyWaiting
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import AtOnce, a_capacity, a_prefetch
+from tests.unit.dispatcher.parts import AtOnce, a_capacity, a_prefetch, a_vcpu_cache
 from tests.unit.values import a_job, a_policy, a_run, a_vm, job_id
 
 DEFAULT = ClassName("default")
 BOOK = ClassBook(
-    classes={DEFAULT: VmClass(name=DEFAULT, instance_types=("m7i.large",), image="ami-1", max_instances=2, vcpus=2)},
+    classes={DEFAULT: VmClass(name=DEFAULT, instance_types=("m7i.large",), image="ami-1", max_instances=2)},
     default=DEFAULT,
 )
 SECOND = timedelta(seconds=1)
@@ -301,7 +301,11 @@ def test_a_job_that_is_not_admitted_has_a_reason(policy: dict[str, object], admi
     fresh = a_job(9, scheduled_at=EPOCH)
     cycle = DispatcherCycle(now=EPOCH, fence=1, book=BOOK, listed=(*listed, fresh))
     after = Admit(
-        capacity=capacity, prefetch=a_prefetch(capacity, values), policy=values, telemetry=RecordedTelemetry()
+        capacity=capacity,
+        prefetch=a_prefetch(capacity, values),
+        vcpus=a_vcpu_cache(),
+        policy=values,
+        telemetry=RecordedTelemetry(),
     )(cycle)
     assert len(after.admitted) == admitted
     assert [(w.job_id, w.reason) for w in after.waiting] == [(job_id(n), reason) for n in range(admitted + 1, 5)]

@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from agent_stack.adapters.aws import AwsCalls, RefusedError
 from agent_stack.adapters.ec2.errors import classify
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
+from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.classes import VmClass
-from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, TransientError, WaitError
+from agent_stack.domain.errors import AgentStackError, GiveUpError, WaitError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
 from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
 from agent_stack.domain.states import CapacityType, VmState
@@ -26,6 +27,9 @@ PAGE = 1000  # instances a DescribeInstances page holds, and ids a TerminateInst
 MAX_FILTER_VALUES = 200  # source: EC2's filtering limits
 LIVING = [state.value for state in VmState if state not in {VmState.TERMINATED, VmState.UNRECOGNISED}]
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]+")
+_SUBNET_ID = re.compile(r"subnet-[0-9a-z]+")
+NO_ADDRESS = "InsufficientFreeAddressesInSubnet"
+NO_SUBNET = ("InvalidSubnetID.", "InvalidSubnet.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +48,12 @@ class Ec2Fleet:
     deployment: str
     arn_prefix: str
     template: LaunchTemplate
-    subnets: tuple[str, ...]
+    subnets: Subnets
     volume_key: str = ""
-    _zones: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def pools(self, vm_class: VmClass, capacity_type: CapacityType) -> Sequence[str]:
-        """See the port. One subnet stands for each zone: EC2 refuses two as one pool named twice."""
-        zones = self._subnets_by_zone()
-        if not zones:
-            raise RetryError("DescribeSubnets: the zones of the subnets are not known")
+        """See the port. One subnet stands for each zone."""
+        zones = self.subnets.by_zone()
         return [
             f"{capacity_type}:{instance_type}:{zone}" for instance_type in vm_class.instance_types for zone in zones
         ]
@@ -63,7 +64,7 @@ class Ec2Fleet:
             order,
             deployment=self.deployment,
             template=self.template,
-            subnets_by_zone=self._subnets_by_zone(),
+            subnet_of=self.subnets.of_zone,
             volume_key=self.volume_key,
         )
 
@@ -76,7 +77,8 @@ class Ec2Fleet:
         except RefusedError as error:
             error_class = classify(error.code, error.message)
             refusal = LaunchError(error_class=error_class, code=error.code, message=error.message)
-            return LaunchOutcome(vms=(), errors=(refusal,))
+            subnets = set(_SUBNET_ID.findall(error.message))
+            return LaunchOutcome(vms=(), errors=() if self._passes(error.code, subnets) else (refusal,))
         intent_id = IntentId(parameters["ClientToken"])
         capacity_type = CapacityType(parameters["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
         vms = tuple(
@@ -84,7 +86,13 @@ class Ec2Fleet:
             for group in answer.get("Instances", [])
             for instance_id in group.get("InstanceIds", [])
         )
-        errors = tuple(self._error(error, capacity_type) for error in answer.get("Errors", []))
+        for group in answer.get("Instances", []):
+            self.subnets.launched(_override(group).get("SubnetId", ""), len(group.get("InstanceIds", [])))
+        errors = tuple(
+            self._error(error, capacity_type)
+            for error in answer.get("Errors", [])
+            if not self._passes(error.get("ErrorCode", ""), {_override(error).get("SubnetId", "")})
+        )
         return LaunchOutcome(vms=vms, errors=errors)
 
     def describe(self) -> Sequence[Vm]:
@@ -200,7 +208,7 @@ class Ec2Fleet:
         capacity_type: CapacityType,
         asked_at: datetime,
     ) -> Vm:
-        overrides = group.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+        overrides = _override(group)
         return Vm(
             instance_id=instance_id,
             arn=InstanceArn(self.arn_prefix + instance_id),
@@ -214,7 +222,7 @@ class Ec2Fleet:
 
     def _error(self, error: Mapping[str, Any], capacity_type: CapacityType) -> LaunchError:
         code = error.get("ErrorCode", "")
-        overrides = error.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+        overrides = _override(error)
         parts = (capacity_type, overrides.get("InstanceType", ""), self._zone(overrides))
         return LaunchError(
             error_class=classify(code, error.get("ErrorMessage", "")),
@@ -223,30 +231,29 @@ class Ec2Fleet:
             pool=":".join(parts) if all(parts) else "",
         )
 
+    def _passes(self, code: str, subnets: Iterable[str]) -> bool:
+        """Whether the error is about subnets that are full or gone, and the next request uses others of their zones.
+
+        It then says nothing of the pool: the VMs are asked for again, there.
+        """
+        gone = code.startswith(NO_SUBNET)
+        if not gone and code != NO_ADDRESS:
+            return False
+        others = [self.subnets.refused(subnet, gone=gone) for subnet in sorted(subnets)]
+        return bool(others) and all(others)
+
     def _zone(self, overrides: Mapping[str, Any]) -> str:
         zone: str = overrides.get("AvailabilityZone", "")
         return zone or self._zones_of_subnets().get(overrides.get("SubnetId", ""), "")
 
-    def _subnets_by_zone(self) -> Mapping[str, str]:
-        """The first subnet of each zone, in the operator's order."""
-        zones = self._zones_of_subnets()
-        by_zone: dict[str, str] = {}
-        for subnet in self.subnets:
-            if subnet in zones:
-                by_zone.setdefault(zones[subnet], subnet)
-        return by_zone
-
     def _zones_of_subnets(self) -> Mapping[str, str]:
-        """Zones by subnet, read once a process; empty when they cannot be had."""
-        if not self._zones:
-            try:
-                answer = self.calls.call(
-                    "DescribeSubnets", lambda: self.client().describe_subnets(SubnetIds=list(self.subnets))
-                )
-            except (RefusedError, TransientError, WaitError):
-                return {}
-            self._zones.update({subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in answer["Subnets"]})
-        return self._zones
+        return self.subnets.zones()
+
+
+def _override(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pool that a part of CreateFleet's answer is about."""
+    override: Mapping[str, Any] = part.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+    return override
 
 
 def _refusal(error: RefusedError) -> AgentStackError:

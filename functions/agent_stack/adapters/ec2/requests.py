@@ -1,7 +1,7 @@
 """The CreateFleet request of a launch: exact text, so that a replay sends the same bytes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,11 @@ DEPLOYMENT_TAG = "agent-stack:deployment"
 INTENT_TAG = "agent-stack:intent"
 CLASS_TAG = "agent-stack:class"
 MAX_OVERRIDES = 300  # of one request; source: EC2's fleet quotas
+MAX_BYTES = 100_000
+"""Of one request. The ledger stores it in one item of at most 400 KB, beside the VMs that come of it."""
+
+TAGGED = ("instance", "volume", "network-interface")
+"""What a launch makes. IAM judges CreateFleet by the tags of each of them that the request itself gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +32,13 @@ def create_fleet(
     *,
     deployment: str,
     template: LaunchTemplate,
-    subnets_by_zone: Mapping[str, str],
+    subnet_of: Callable[[str], str],
     volume_key: str = "",
 ) -> str:
-    """The request as JSON: `instant`, one override for each pool of the order.
+    """The request as JSON: `instant`, one override for each pool of the order, the first ones where not all fit.
 
     Args:
+        subnet_of: the subnet to use in a zone.
         volume_key: ARN of the KMS key for the root volume; empty for the account's own.
     """
     vm_class = order.vm_class
@@ -45,7 +51,7 @@ def create_fleet(
         overrides.append(
             {
                 "InstanceType": instance_type,
-                "SubnetId": subnets_by_zone[zone],
+                "SubnetId": subnet_of(zone),
                 "ImageId": vm_class.image,
                 **({"Priority": ranks[instance_type]} if prioritized else {}),
                 **_root_volume(vm_class.root_device, vm_class.volume_gib, volume_key),
@@ -78,9 +84,17 @@ def create_fleet(
                 "Overrides": overrides,
             }
         ],
-        "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
+        "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in TAGGED],
     }
-    return json.dumps(request, separators=(",", ":"), sort_keys=True)
+    text = _text(request)
+    while len(text) > MAX_BYTES and len(overrides) > 1:
+        del overrides[len(overrides) * MAX_BYTES // len(text) :]
+        text = _text(request)
+    return text
+
+
+def _text(request: dict[str, Any]) -> str:
+    return json.dumps(request, separators=(",", ":"), sort_keys=True)  # ASCII: a character is a byte
 
 
 def _root_volume(device: str | None, gib: int | None, key: str) -> dict[str, Any]:
