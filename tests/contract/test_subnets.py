@@ -129,6 +129,19 @@ def test_subnets_are_looked_at_again_every_five_minutes() -> None:
     assert asking.asked() == 2
 
 
+def test_before_a_launch_they_are_fresh_where_somebody_uses_them() -> None:
+    asking = two_zones()
+    asking.subnets.look_beside()
+    assert asking.asked() == 0  # the tracker lists VMs, too, and launches none
+    asking.subnets.by_zone()
+    asking.ec2.network.delete("subnet-b")
+    for seconds, looks in ((5, 1), (6, 2), (1, 2)):
+        asking.clock.sleep(seconds * SECOND)
+        asking.subnets.look_beside()
+        assert asking.asked() == looks
+    assert asking.subnets.by_zone() == {A: "subnet-c"}
+
+
 def test_while_ec2_does_not_answer_the_last_answer_serves_and_few_ask() -> None:
     asking = two_zones()
     asking.ec2.faults.refuse(Refusal(code="ServiceUnavailable", action="DescribeSubnets", lasts=600 * SECOND))

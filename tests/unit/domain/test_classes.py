@@ -92,7 +92,12 @@ def test_a_document_without_classes_is_named_with_a_remedy(document: str, said: 
         ('"market": "spot"', '"market": "cheap"', "large", "classes.large.market"),
         ('"instance_types": ["m7i.large"], ', "", "small", "either instance_types or instance_requirements"),
         ('"max_instances": 5', '"max_instances": 5, "role": "admin"', "large", "classes.large.role"),
-        ("/dev/sda1", "/dev/xvda", "large", "classes.large.root_device: the root device of resolve:ssm:/aws/service/x"),
+        (
+            "/dev/sda1",
+            "/dev/xvda",
+            "large",
+            "classes.large.root_device: /dev/sda1 is the root device of resolve:ssm:/aws/service/x, not /dev/xvda",
+        ),
         ('"small": {"instance', '"sm/all": {"instance', "sm/all", "63 letters"),
         ('{"instance_types": ["m7i.large"], ', '3, "x": {', "small", "classes.small"),
         ('"default_class": "small"', '"default_class": "tiny"', "tiny", "'tiny' is not one of the classes"),

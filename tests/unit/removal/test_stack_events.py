@@ -92,6 +92,15 @@ def test_bad_weather_stops_a_new_stack_and_no_change(kind: str, status: str) -> 
     assert (answer["Status"], answer["Reason"]) == (status, "SSM is throttled")
 
 
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_what_is_wrong_with_a_part_stops_nothing_and_is_an_output_of_the_stack(kind: str) -> None:
+    answer = answered(an_event(kind), list, lambda: ["class a is wrong", "subnet b is gone"])
+    assert (answer["Status"], answer["Data"]) == ("SUCCESS", {"Problems": "class a is wrong; subnet b is gone"})
+    assert answered(an_event(kind), list)["Data"] == {"Problems": "none"}
+    long = answered(an_event(kind), list, lambda: ["“ü”" * 2000])
+    assert len(json.dumps(long)) <= 4096  # CloudFormation takes no more
+
+
 @pytest.mark.parametrize(("kind", "status"), [("Create", "FAILED"), ("Delete", "SUCCESS")])
 def test_settings_that_cannot_be_read_are_answered_all_the_same(kind: str, status: str) -> None:
     sent: list[dict[str, Any]] = []

@@ -18,6 +18,9 @@ MAX_AGE = timedelta(minutes=5)
 RECHECK = timedelta(seconds=30)
 """How soon a subnet without free addresses, or one that is gone, is looked at again."""
 
+FRESH = timedelta(seconds=10)
+"""How old an answer may be when the dispatcher is about to launch and EC2 can be asked beside the cycle."""
+
 UNANSWERED = timedelta(seconds=5)
 """How long nobody asks again after a failure. The question is part of a cycle, in which other classes wait."""
 
@@ -44,6 +47,7 @@ class Subnets:
     """Free addresses of the subnets that exist, less what was launched since they were read."""
     _said: dict[str, str] = field(default_factory=dict, init=False)
     _due: datetime | None = field(default=None, init=False)
+    _read_at: datetime | None = field(default=None, init=False)
     _failure: AgentStackError | None = field(default=None, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
@@ -67,6 +71,14 @@ class Subnets:
                 if self._free[subnet] > self._free[best]:
                     by_zone[self._zones[subnet]] = subnet
             return by_zone
+
+    def look_beside(self) -> None:
+        """Read them again if somebody uses them and they are not fresh: a refused launch costs a job seconds."""
+        with self._lock:
+            if self._read_at is None or self.clock.now() - self._read_at < FRESH:
+                return
+            self._due = self.clock.now()
+        self._refresh()
 
     def of_zone(self, zone: str) -> str:
         """The subnet to use there, as it was known last: a request that is being written asks for no news."""
@@ -138,7 +150,7 @@ class Subnets:
 
     def _take_in(self, described: Mapping[str, Mapping[str, Any]], now: datetime) -> None:
         with self._lock:
-            self._failure = None
+            self._failure, self._read_at = None, now
             self._due = now + MAX_AGE
             self._zones |= {subnet: one["AvailabilityZone"] for subnet, one in described.items()}
             self._free = {subnet: one["AvailableIpAddressCount"] for subnet, one in described.items()}

@@ -119,7 +119,7 @@ class ClassEntry(BaseModel):
         """The image's own, also where the document states one: EC2 calls a volume under another name a second disk."""
         device = shapes.root_device(self.image)
         if self.root_device not in (None, device):
-            raise wrong_member("root_device", f"the root device of {self.image} is {device}, not {self.root_device}")
+            raise wrong_member("root_device", f"{device} is the root device of {self.image}, not {self.root_device}")
         return device
 
 
