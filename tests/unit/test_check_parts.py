@@ -79,7 +79,7 @@ def test_each_wrong_part_is_named_and_the_rest_is_deployed() -> None:
 
 
 def test_nothing_is_deployed_that_has_no_class_or_no_subnet_to_use() -> None:
-    with pytest.raises(ConfigurationError, match="classes.gpu.image: gone"):
+    with pytest.raises(ConfigurationError, match=r"classes\.gpu\.image: gone"):
         Checked(broken={GPU: WRONG})()
     with pytest.raises(ConfigurationError, match="ReservationSeconds='660'"):
         Checked(LARGE)()

@@ -11,7 +11,7 @@ from agent_stack.ports import Telemetry
 
 PHYSICAL_ID = "agent-stack-keys"
 PROBLEMS = "Problems"
-MAX_REASON_CHARACTERS = 800  # the whole answer may be 4 KB, and holds it twice, some characters as six bytes
+MAX_TEXT_BYTES = 1_500  # as JSON; the whole answer may be 4 KB, and holds the text twice
 
 
 def answer_stack_event(
@@ -43,15 +43,22 @@ def answer_stack_event(
         wrong = event["RequestType"] == "Update" and isinstance(error, ConfigurationError)
         if wrong or event["RequestType"] == "Create":
             status = "FAILED"
+    said = _cropped("; ".join(problems))
     answer = {
         "Status": status,
-        "Reason": "; ".join(problems)[:MAX_REASON_CHARACTERS],
+        "Reason": said,
         "PhysicalResourceId": event.get("PhysicalResourceId", PHYSICAL_ID),
         "StackId": event["StackId"],
         "RequestId": event["RequestId"],
         "LogicalResourceId": event["LogicalResourceId"],
-        "Data": {PROBLEMS: "; ".join(problems)[:MAX_REASON_CHARACTERS] or "none"},  # an output of the stack
+        "Data": {PROBLEMS: said or "none"},  # an output of the stack
     }
     response = http.put(event["ResponseURL"], content=json.dumps(answer), headers={"Content-Type": ""}, timeout=10)
     response.raise_for_status()
     telemetry.info("stack_event_answered", request=str(event["RequestType"]), problems=len(problems))
+
+
+def _cropped(text: str) -> str:
+    while (size := len(json.dumps(text))) > MAX_TEXT_BYTES:
+        text = text[: min(len(text) - 1, len(text) * MAX_TEXT_BYTES // size)]
+    return text
