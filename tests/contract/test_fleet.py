@@ -311,6 +311,14 @@ def test_ec2_chooses_among_pools_as_the_market_and_the_operators_order_want(
     }
 
 
+def test_a_launch_takes_the_templates_user_data_and_overrides_none(world: World) -> None:
+    """IAM has no condition for user data, so only the code can hold to it."""
+    request = world.fleet.render(world.order(3, root_device="/dev/xvda", volume_gib=40))
+    assert "UserData" not in request
+    world.fleet.launch(request)
+    assert {instance.user_data for instance in world.ec2.instances()} == {b"#!/bin/sh"}
+
+
 def test_only_our_own_vms_are_shown(world: World) -> None:
     ours = world.launch(2)
     world.ec2.launch_orphan(tags={DEPLOYMENT_TAG: "another"}, subnet_id="subnet-a")

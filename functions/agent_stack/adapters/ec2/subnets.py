@@ -45,7 +45,8 @@ class Subnets:
     """Zones by subnet, also of subnets that are gone: an answer may still name one."""
     _free: dict[str, int] = field(default_factory=dict, init=False)
     """Free addresses of the subnets that exist, less what was launched since they were read."""
-    _said: dict[str, str] = field(default_factory=dict, init=False)
+    _said: dict[str, bool] = field(default_factory=dict, init=False)
+    """What was said of a subnet: that it is gone, or full."""
     _due: datetime | None = field(default=None, init=False)
     _read_at: datetime | None = field(default=None, init=False)
     _failure: AgentStackError | None = field(default=None, init=False)
@@ -119,7 +120,7 @@ class Subnets:
                 self._free.pop(subnet, None)
             elif subnet in self._free:
                 self._free[subnet] = 0
-            self._say(subnet, "subnet_gone" if gone else "subnet_full")
+            self._say(subnet, gone=gone)
             self._recheck()
             zone = self._zones[subnet]
             return any(self._free[other] > 0 and self._zones[other] == zone for other in self._existing())
@@ -156,10 +157,10 @@ class Subnets:
             self._free = {subnet: one["AvailableIpAddressCount"] for subnet, one in described.items()}
             for subnet in self.subnet_ids:
                 if subnet not in self._free:
-                    self._say(subnet, "subnet_gone")
+                    self._say(subnet, gone=True)
                 elif not self._free[subnet]:
-                    self._say(subnet, "subnet_full")
-                elif self._said.pop(subnet, None):
+                    self._say(subnet, gone=False)
+                elif self._said.pop(subnet, None) is not None:
                     self.telemetry.info("subnet_usable", subnet=subnet, zone=self._zones[subnet])
             if any(not self._free.get(subnet) for subnet in self.subnet_ids):
                 self._recheck()
@@ -168,11 +169,15 @@ class Subnets:
         soon = self.clock.now() + RECHECK
         self._due = soon if self._due is None else min(self._due, soon)
 
-    def _say(self, subnet: str, message: str) -> None:
+    def _say(self, subnet: str, *, gone: bool) -> None:
         """Once, until it changes."""
-        if self._said.get(subnet) != message:
-            self._said[subnet] = message
-            self.telemetry.error(message, subnet=subnet, zone=self._zones.get(subnet, ""))
+        if self._said.get(subnet) is gone:
+            return
+        self._said[subnet] = gone
+        if gone:
+            self.telemetry.error("subnet_gone", subnet=subnet, zone=self._zones.get(subnet, ""))
+        else:
+            self.telemetry.warning("subnet_full", subnet=subnet, zone=self._zones.get(subnet, ""))
 
     def _described(self) -> Iterator[Mapping[str, Any]]:
         for start in range(0, len(self.subnet_ids), MAX_FILTER_VALUES):
