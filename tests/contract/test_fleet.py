@@ -358,7 +358,10 @@ def test_those_that_ended_are_shown_only_to_who_asks_for_them(build: Build) -> N
     ended, live = world.launch(450), world.launch(2)
     world.fleet.terminate(ended)
     world.clock.sleep(timedelta(seconds=60))
-    looks = lambda: sum(call.action == "DescribeInstances" for call in world.ec2.calls())  # noqa: E731  (one line)
+
+    def looks() -> int:
+        return sum(call.action == "DescribeInstances" for call in world.ec2.calls())
+
     assert [vm.instance_id for vm in world.fleet.describe()] == live
     assert looks() == 1
     again = world.fleet.describe_by_id(ended)

@@ -175,6 +175,6 @@ def test_a_request_that_is_being_written_finds_a_subnet_whatever_has_happened_to
 
 def test_hundreds_of_subnets_are_asked_for_in_several_questions() -> None:
     many = {f"subnet_{n}": Subnet(zone=f"zone-{n % 3}", free_addresses=n + 1) for n in range(450)}
-    asking = Asking(**many)
+    asking = Asking((), **many)
     assert asking.subnets.by_zone() == {"zone-0": "subnet-447", "zone-1": "subnet-448", "zone-2": "subnet-449"}
     assert asking.asked() == 3

@@ -143,12 +143,12 @@ def check(story: Story, words: str, *, warm: bool) -> None:
     ids=["image gone", "root device", "the image's root device", "requirement", "image parameter", "field"],
 )
 def test_a_class_that_the_document_or_ec2_calls_wrong(
-    bad: dict[str, object], ec2: dict[str, object], words: str, *, warm: bool
+    bad: dict[str, object], ec2: dict[str, Any], words: str, *, warm: bool
 ) -> None:
     story = Story(warm=warm, classes=document(**bad), **({} if warm else ec2))
     if warm:  # the trouble comes while a process runs
-        story.simulation.ec2.images.unknown |= ec2.get("unknown_images", frozenset())  # type: ignore[arg-type, operator]  # of the case
-        story.simulation.ec2.images.known |= ec2.get("images", {})  # type: ignore[arg-type, operator]  # of the case
+        story.simulation.ec2.images.unknown |= ec2.get("unknown_images", frozenset())
+        story.simulation.ec2.images.known |= ec2.get("images", {})
         story.simulation.run(3600)  # what EC2 said of an image is kept for an hour
     check(story.play(), words, warm=warm)
 

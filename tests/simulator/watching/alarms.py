@@ -1,8 +1,8 @@
 """Alarms as CloudWatch judges them: so many of the last periods beyond the threshold.
 
-Source: the CloudWatch user guide, “Configuring how CloudWatch alarms treat missing data”. CloudWatch looks at some periods
-more than the alarm names; with `missing`, an alarm whose periods all lack data changes to INSUFFICIENT_DATA. An action
-follows a change of the state, and INSUFFICIENT_DATA is the state that a new alarm begins with.
+Source: the CloudWatch user guide, “Configuring how CloudWatch alarms treat missing data”. CloudWatch looks at some
+periods more than the alarm names; with `missing`, an alarm whose periods all lack data changes to INSUFFICIENT_DATA. An
+action follows a change of the state, and INSUFFICIENT_DATA is the state that a new alarm begins with.
 """
 
 from collections.abc import Mapping
