@@ -24,6 +24,7 @@ from moto import mock_aws
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.dynamodb import DynamoLedger
 from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
+from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
 from agent_stack.adapters.ssm import parameters
 from agent_stack.adapters.ssm.parameters import Parameters
 from agent_stack.adapters.stacks_api import Dialect
@@ -260,7 +261,7 @@ def a_fleet(*, lean: bool) -> World:
     """A fleet whose answers come from `answer_with` alone."""
     clock = VirtualClock()
     world = made(Ec2(now=clock.now, settings=ec2_settings(), launch_templates=templates), clock, "http://127.0.0.1:9")
-    world.fleet._zones.update({name: subnet.zone for name, subnet in SUBNETS.items()})
+    world.fleet.subnets._zones.update({name: subnet.zone for name, subnet in SUBNETS.items()})
     if not lean:
         world.fleet.client().meta.events.unregister("before-parse.ec2.DescribeInstances", unique_id="agent-stack-lean")
     return world
@@ -309,7 +310,13 @@ def a_catalog(client: Any) -> Ec2InstanceCatalog:  # noqa: ANN401  (any client)
     calls = AwsCalls(
         clock=clock, ids=SeededIds(), deadline=FixedDeadline(), throttles=frozenset(), server_errors=frozenset()
     )
-    return Ec2InstanceCatalog(client=lambda: client, calls=calls, parameter=lambda _: "ami-1", clock=clock)
+    return Ec2InstanceCatalog(
+        client=lambda: client,
+        calls=calls,
+        instance_types=Ec2InstanceTypes(client=lambda: client, calls=calls),
+        parameter=lambda _: "ami-1",
+        clock=clock,
+    )
 
 
 WANTED = InstanceRequirements(vcpus_min=1, memory_gib_min=1, architecture="x86_64")
@@ -325,15 +332,34 @@ IMAGES = (
 )
 
 
+FACTS = (
+    b"<DescribeInstanceTypesResponse xmlns='http://ec2.amazonaws.com/doc/2016-11-15/'><requestId>r</requestId>"
+    b"<instanceTypeSet><item><instanceType>m7i.large</instanceType><vCpuInfo><defaultVCpus>2</defaultVCpus></vCpuInfo>"
+    b"<memoryInfo><sizeInMiB>8192</sizeInMiB></memoryInfo></item></instanceTypeSet></DescribeInstanceTypesResponse>"
+)
+FOUND_SUBNETS = (
+    b"<DescribeSubnetsResponse xmlns='http://ec2.amazonaws.com/doc/2016-11-15/'><requestId>r</requestId><subnetSet>"
+    b"<item><subnetId>subnet-a</subnetId><availabilityZone>eu-central-1a</availabilityZone>"
+    b"<availableIpAddressCount>9</availableIpAddressCount></item></subnetSet></DescribeSubnetsResponse>"
+)
+LOOKED_UP: dict[str, tuple[bytes, Callable[[World], object]]] = {
+    "types": (TYPES, lambda w: a_catalog(w.fleet.client()).types(WANTED, CapacityType.SPOT)),
+    "facts": (FACTS, lambda w: a_catalog(w.fleet.client()).instance_types.vcpus(["m7i.large"])),
+    "root device": (IMAGES, lambda w: a_catalog(w.fleet.client()).root_device("ami-1")),
+    "subnets": (FOUND_SUBNETS, lambda w: w.fleet.subnets.by_zone()),
+}
+
+
 @settings(deadline=None)
-@given(st.data(), st.booleans())
-def test_no_answer_of_the_catalog_leaves_as_anything_but_our_own_error(data: st.DataObject, images: bool) -> None:  # noqa: FBT001  (drawn)
-    client = a_fleet(lean=False).fleet.client()
-    answer_with(
-        client, "ec2", data.draw(st.sampled_from(ANSWERED)), data.draw(xml_answers(IMAGES if images else TYPES))
-    )
-    catalog = a_catalog(client)
-    allowed(lambda: catalog.root_device("ami-1") if images else catalog.types(WANTED, CapacityType.SPOT))
+@given(st.data(), st.sampled_from(sorted(LOOKED_UP)))
+def test_no_answer_about_types_images_or_subnets_leaves_as_anything_but_our_own_error(
+    data: st.DataObject, name: str
+) -> None:
+    world = a_fleet(lean=False)
+    body, ask = LOOKED_UP[name]
+    answer_with(world.fleet.client(), "ec2", data.draw(st.sampled_from(ANSWERED)), data.draw(xml_answers(body)))
+    world.fleet.subnets._due = None
+    allowed(lambda: ask(world))
 
 
 # --- SSM ---

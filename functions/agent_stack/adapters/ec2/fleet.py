@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from agent_stack.adapters.aws import AwsCalls, RefusedError, RefusedInDoubtError, required, required_text
 from agent_stack.adapters.ec2.errors import classify
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
+from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.ec2_codes import MISMATCH
-from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, TransientError, WaitError
+from agent_stack.domain.errors import AgentStackError, GiveUpError, WaitError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
 from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
 from agent_stack.domain.policy import LaunchPolicy
@@ -30,6 +31,8 @@ MAX_FILTER_VALUES = 200  # source: EC2's filtering limits
 LIVING = [state.value for state in VmState if state not in {VmState.TERMINATED, VmState.UNRECOGNISED}]
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]+")
 _SUBNET_ID = re.compile(r"subnet-[0-9a-z]+")
+NO_ADDRESS = "InsufficientFreeAddressesInSubnet"
+NO_SUBNET = ("InvalidSubnetID.", "InvalidSubnet.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +51,12 @@ class Ec2Fleet:
     deployment: str
     arn_prefix: str
     template: LaunchTemplate
-    subnets: tuple[str, ...]
+    subnets: Subnets
     policy: LaunchPolicy
-    _zones: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def pools(self, vm_class: VmClass, capacity_type: CapacityType) -> Sequence[str]:
-        """See the port. One subnet stands for each zone: EC2 refuses two as one pool named twice."""
-        zones = self._subnets_by_zone()
-        if not zones:
-            raise RetryError("DescribeSubnets: the zones of the subnets are not known")
+        """See the port. One subnet stands for each zone."""
+        zones = self.subnets.by_zone()
         return [
             f"{capacity_type}:{instance_type}:{zone}" for instance_type in vm_class.instance_types for zone in zones
         ]
@@ -67,7 +67,7 @@ class Ec2Fleet:
             order,
             deployment=self.deployment,
             template=self.template,
-            subnets_by_zone=self._subnets_by_zone(),
+            subnet_of=self.subnets.of_zone,
             policy=self.policy,
         )
 
@@ -81,6 +81,8 @@ class Ec2Fleet:
         except RefusedError as error:
             if error.code == MISMATCH:
                 raise RefusedInDoubtError("CreateFleet", error) from None
+            if self._passes(error.code, set(_SUBNET_ID.findall(error.message))):
+                return LaunchOutcome(vms=(), errors=(), **self._asked(parameters))
             refusal = LaunchError(
                 error_class=classify(error.code, error.message),
                 code=error.code,
@@ -103,15 +105,20 @@ class Ec2Fleet:
             for group in answer.get("Instances", [])
             for instance_id in group.get("InstanceIds", [])
         )
-        errors = tuple(self._error(error, capacity_type) for error in answer.get("Errors", []))
-        if not vms and not errors:
+        told = answer.get("Errors", [])
+        if not vms and not told:
             raise ValueError("neither instances nor errors")
+        for group in answer.get("Instances", []):
+            self.subnets.launched(_override(group).get("SubnetId", ""), len(group.get("InstanceIds", [])))
+        errors = tuple(self._error(error, capacity_type) for error in told if not self._is_of_a_subnet(error))
         return LaunchOutcome(vms=vms, errors=errors, **self._asked(parameters))
 
     def describe(self) -> Sequence[Vm]:
         """See the port. By state: those that ended in the last hour are still shown, and many times as many."""
         living = {"Name": "instance-state-name", "Values": LIVING}
-        return self._described({"Filters": [self._our_tag(), living], "MaxResults": PAGE})
+        shown = self._described({"Filters": [self._our_tag(), living], "MaxResults": PAGE})
+        self.subnets.look_beside()  # a launch follows, and the dispatcher asks for this beside its cycle
+        return shown
 
     def describe_by_id(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
         """See the port. By filter, not by id: an id EC2 does not show yet would fail the whole request."""
@@ -236,7 +243,7 @@ class Ec2Fleet:
         capacity_type: CapacityType,
         asked_at: datetime,
     ) -> Vm:
-        overrides = group.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+        overrides = _override(group)
         return Vm(
             instance_id=InstanceId(required_text(instance_id)),
             arn=InstanceArn(self.arn_prefix + instance_id),
@@ -250,7 +257,7 @@ class Ec2Fleet:
 
     def _error(self, error: Mapping[str, Any], capacity_type: CapacityType) -> LaunchError:
         code, message = error.get("ErrorCode", ""), error.get("ErrorMessage", "")
-        overrides = error.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+        overrides = _override(error)
         parts = (capacity_type, overrides.get("InstanceType", ""), self._zone(overrides))
         return LaunchError(
             error_class=classify(code, message, placed=all(parts)),
@@ -276,33 +283,32 @@ class Ec2Fleet:
         zones = self._zones_of_subnets()
         return next((zones[subnet] for subnet in _SUBNET_ID.findall(message) if subnet in zones), "")
 
+    def _passes(self, code: str, subnets: Iterable[str]) -> bool:
+        """Whether the error is about subnets that are full or gone, and the next request uses others of their zones.
+
+        It then says nothing of the pool: the VMs are asked for again, there.
+        """
+        gone = code.startswith(NO_SUBNET)
+        if not gone and code != NO_ADDRESS:
+            return False
+        others = [self.subnets.refused(subnet, gone=gone) for subnet in sorted(subnets)]
+        return bool(others) and all(others)
+
+    def _is_of_a_subnet(self, error: Mapping[str, Any]) -> bool:
+        return self._passes(error.get("ErrorCode", ""), {_override(error).get("SubnetId", "")})
+
     def _zone(self, overrides: Mapping[str, Any]) -> str:
         zone: str = overrides.get("AvailabilityZone", "")
         return zone or self._zones_of_subnets().get(overrides.get("SubnetId", ""), "")
 
-    def _subnets_by_zone(self) -> Mapping[str, str]:
-        """The first subnet of each zone, in the operator's order."""
-        zones = self._zones_of_subnets()
-        by_zone: dict[str, str] = {}
-        for subnet in self.subnets:
-            if subnet in zones:
-                by_zone.setdefault(zones[subnet], subnet)
-        return by_zone
-
     def _zones_of_subnets(self) -> Mapping[str, str]:
-        """Zones by subnet, read once a process; empty when they cannot be had."""
-        if not self._zones:
-            try:
-                self._zones.update(self.calls.call("DescribeSubnets", self._described_subnets, is_read=True))
-            except (RefusedError, TransientError, WaitError):
-                return {}
-        return self._zones
+        return self.subnets.zones()
 
-    def _described_subnets(self) -> Mapping[str, str]:
-        answer = self.client().describe_subnets(SubnetIds=list(self.subnets))
-        return {
-            required_text(subnet["SubnetId"]): required_text(subnet["AvailabilityZone"]) for subnet in answer["Subnets"]
-        }
+
+def _override(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pool that a part of CreateFleet's answer is about."""
+    override: Mapping[str, Any] = part.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+    return override
 
 
 def _refusal(error: RefusedError) -> AgentStackError:
