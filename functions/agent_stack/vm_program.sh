@@ -103,7 +103,8 @@ actual=$(sha256sum <"$3")
 [[ ${actual%% *} == "$2" ]] || fail "checksum of $1 does not match"
 }
 download() {
-local until tries=0
+local until tries=0 over='^(https://|s3://|http://127\.[0-9.]+[:/])'
+[[ $1 =~ $over ]] || { error='it is not https' && return 1; }
 tick
 until=$((now + ${DOWNLOAD_SECONDS:-180}))
 while :; do
@@ -115,6 +116,7 @@ fi
 rm -f "$2.part"
 [[ $status != 4?? || $status == 408 || $status == 429 ]] || return 1
 [[ $curl_code != 23 ]] || return 1 # nowhere to write it
+[[ $curl_code != 1 ]] || return 1  # led to something that is not https
 tick
 ((now < until)) || return 1
 pause "$tries" "$((until - now))"
@@ -132,7 +134,8 @@ header = \"X-Amz-Security-Token: $session\"
 header = \"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\""
 else
 signature="url = \"$1\"
-location"
+location
+proto-redir = \"=https\""
 fi
 status='' trouble='no room for the request' curl_code=0
 request <<CONFIG

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 RUN = "/usr/bin/env -i PATH=/usr/bin:/bin"
 """How an attack gets a clean environment of its own, whatever the pipeline set to blind our hook."""
 
-SNEAKED = "/bin/mkdir -p {loot} && /bin/cp -f {private}/* {loot}/ 2>/dev/null; true"
+SNEAKED = "/bin/mkdir -p {loot} && /usr/bin/timeout 2 /bin/cp -f {private}/* {loot}/ 2>/dev/null; true"
 """What a start-up file, or a function in a command's place, does before our hook's first line."""
 
 HOSTILE = {
@@ -64,7 +64,8 @@ def test_an_environment_leaves_the_job_neither_the_key_nor_the_credential(
     environment = {name: value.replace("SNEAKED", sneaked) for name, value in environment.items()}
     command = (
         f"{RUN} /bin/bash -c '{sneaked}'; {RUN} /usr/bin/timeout 2 /bin/cat {private}/token {private}/git-ssh-key; "
-        f"{RUN} /bin/sh -c 'for p in /proc/[0-9]*; do cat $p/environ $p/cmdline; done' 2>/dev/null; echo tried"
+        f"{RUN} /bin/sh -c 'for e in $(grep -las i-0950 /proc/[0-9]*/environ); do cat $e ${{e%environ}}cmdline; done'; "
+        "echo tried"
     )
     job_id, token = harness.reserve(Step(command=command, env={**environment, "BUILDKITE_SKIP_CHECKOUT": "true"}))
     harness.fill("i-0950", job_id, token)
