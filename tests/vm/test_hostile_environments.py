@@ -10,8 +10,8 @@ import pytest
 
 from tests.simulator.buildkite import Step
 from tests.vm.harness import VmHarness
-from tests.vm.test_keyboard import KEY, keep
-from tests.vm.test_private_work import yard_key
+from tests.vm.test_keyboard import KEY
+from tests.vm.test_private_work import keep, yard_key
 
 pytestmark = pytest.mark.e2e
 
@@ -80,7 +80,8 @@ def test_an_environment_leaves_the_job_neither_the_key_nor_the_credential(
 
 def test_the_key_can_be_used_and_the_ssh_agent_takes_no_library(harness: VmHarness, tmp_path: Path) -> None:
     keep(harness, "/private/default/ssh-key", yard_key(tmp_path / "key"))
-    command = "ssh-add -l | cut -d' ' -f3; ssh-add -s /usr/lib/libc.so.6 </dev/null 2>&1 || echo refused"
+    answered = "SSH_ASKPASS=/bin/true SSH_ASKPASS_REQUIRE=force"  # ssh-add asks for a PIN first
+    command = f"ssh-add -l | cut -d' ' -f3; {answered} setsid -w ssh-add -s /usr/lib/libc.so.6 2>&1 || echo refused"
     job_id, token = harness.reserve(command)
     harness.fill("i-0951", job_id, token)
     vm = harness.boot("i-0951", header=KEY)
@@ -88,3 +89,5 @@ def test_the_key_can_be_used_and_the_ssh_agent_takes_no_library(harness: VmHarne
     lines = harness.output(job_id).splitlines()
     assert lines[0] == "of-the-tests"
     assert lines[-1] == "refused"
+    (started,) = (line for line in vm.effects() if " agent-stack-ssh " in line)
+    assert "ssh-agent -D -P none " in started
