@@ -545,7 +545,7 @@ noticed=0        # 1: EC2 announced to take the VM back
 give_credential() {
 mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
 {
-printf '%s' "$credential" | timeout "${GIVE_SECONDS:-60}" tee "$PRIVATE/token" >/dev/null 2>&1 || true
+printf '%s' "$credential" | timeout 60 tee "$PRIVATE/token" >/dev/null 2>&1 || true
 rm -f "$PRIVATE/token"
 } &
 giver=$!
