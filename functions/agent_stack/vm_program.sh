@@ -540,7 +540,6 @@ field=${field//\$/\\\$}
 field=${field//\`/\\\`}
 }
 DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
-giver=''          # the process that gives the agent its credential
 noticed=0        # 1: EC2 announced to take the VM back
 give_credential() {
 mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
@@ -548,7 +547,6 @@ mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the a
 printf '%s' "$credential" | timeout 60 tee "$PRIVATE/token" >/dev/null 2>&1 || true
 rm -f "$PRIVATE/token"
 } &
-giver=$!
 }
 start_agent() {
 local isolated=()
@@ -593,7 +591,6 @@ report_exit() {
 local code=0 said mark=
 ((!noticed)) || mark='(spot notice) ' # the tracker counts by it
 wait "$waiter" || code=$?
-kill "$giver" 2>/dev/null || true
 trap '' HUP INT TERM
 if ((code && !ran)) && [[ ! -s $LOG ]]; then
 waiter='' # it never ran
