@@ -103,7 +103,8 @@ actual=$(sha256sum <"$3")
 [[ ${actual%% *} == "$2" ]] || fail "checksum of $1 does not match"
 }
 download() {
-local until tries=0
+local until tries=0 over='^(https://|s3://|http://127\.[0-9.]+[:/])'
+[[ $1 =~ $over ]] || { error='it is not https' && return 1; }
 tick
 until=$((now + ${DOWNLOAD_SECONDS:-180}))
 while :; do
@@ -115,6 +116,7 @@ fi
 rm -f "$2.part"
 [[ $status != 4?? || $status == 408 || $status == 429 ]] || return 1
 [[ $curl_code != 23 ]] || return 1 # nowhere to write it
+[[ $curl_code != 1 ]] || return 1  # led to something that is not https
 tick
 ((now < until)) || return 1
 pause "$tries" "$((until - now))"
@@ -132,7 +134,8 @@ header = \"X-Amz-Security-Token: $session\"
 header = \"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\""
 else
 signature="url = \"$1\"
-location"
+location
+proto-redir = \"=https\""
 fi
 status='' trouble='no room for the request' curl_code=0
 request <<CONFIG
@@ -537,15 +540,13 @@ field=${field//\$/\\\$}
 field=${field//\`/\\\`}
 }
 DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
-giver=''          # the process that gives the agent its credential
 noticed=0        # 1: EC2 announced to take the VM back
 give_credential() {
 mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
 {
-printf '%s' "$credential" | timeout "${GIVE_SECONDS:-60}" tee "$PRIVATE/token" >/dev/null 2>&1 || true
+printf '%s' "$credential" | timeout 60 tee "$PRIVATE/token" >/dev/null 2>&1 || true
 rm -f "$PRIVATE/token"
 } &
-giver=$!
 }
 start_agent() {
 local isolated=()
@@ -590,7 +591,6 @@ report_exit() {
 local code=0 said mark=
 ((!noticed)) || mark='(spot notice) ' # the tracker counts by it
 wait "$waiter" || code=$?
-kill "$giver" 2>/dev/null || true
 trap '' HUP INT TERM
 if ((code && !ran)) && [[ ! -s $LOG ]]; then
 waiter='' # it never ran

@@ -2,7 +2,6 @@
 # The agent: one process under its own user, watched until it ends.
 
 DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
-giver=''          # the process that gives the agent its credential
 noticed=0        # 1: EC2 announced to take the VM back
 
 # The credential through a FIFO that the agent reads once: a process shows its first environment for as long as it lives,
@@ -11,10 +10,9 @@ noticed=0        # 1: EC2 announced to take the VM back
 give_credential() {
   mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
   {
-    printf '%s' "$credential" | timeout "${GIVE_SECONDS:-60}" tee "$PRIVATE/token" >/dev/null 2>&1 || true
+    printf '%s' "$credential" | timeout 60 tee "$PRIVATE/token" >/dev/null 2>&1 || true
     rm -f "$PRIVATE/token"
   } &
-  giver=$!
 }
 
 # Ordered after the boot unit: at shutdown the agent stops first, and its end is still reported.
@@ -67,7 +65,6 @@ report_exit() {
   local code=0 said mark=
   ((!noticed)) || mark='(spot notice) ' # the tracker counts by it
   wait "$waiter" || code=$?
-  kill "$giver" 2>/dev/null || true
   trap '' HUP INT TERM
   if ((code && !ran)) && [[ ! -s $LOG ]]; then
     waiter='' # it never ran

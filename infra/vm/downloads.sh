@@ -10,10 +10,11 @@ fetch() {
   [[ ${actual%% *} == "$2" ]] || fail "checksum of $1 does not match"
 }
 
-# URL $1 into file $2. Fails with error: at once when what is asked for is not there or not for this VM, else after a
+# URL $1 into file $2. Only https, redirects included; plain http from this VM alone, where what answers is its own. Fails with error: at once when what is asked for is not there or not for this VM, else after a
 # while in which a network that is slow to come, or a connection that is cut, may have passed.
 download() {
-  local until tries=0
+  local until tries=0 over='^(https://|s3://|http://127\.[0-9.]+[:/])'
+  [[ $1 =~ $over ]] || { error='it is not https' && return 1; }
   tick
   until=$((now + ${DOWNLOAD_SECONDS:-180}))
   while :; do
@@ -25,6 +26,7 @@ download() {
     rm -f "$2.part"
     [[ $status != 4?? || $status == 408 || $status == 429 ]] || return 1
     [[ $curl_code != 23 ]] || return 1 # nowhere to write it
+    [[ $curl_code != 1 ]] || return 1  # led to something that is not https
     tick
     ((now < until)) || return 1
     pause "$tries" "$((until - now))"
@@ -44,7 +46,8 @@ header = \"X-Amz-Security-Token: $session\"
 header = \"X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\""
   else
     signature="url = \"$1\"
-location"
+location
+proto-redir = \"=https\""
   fi
   status='' trouble='no room for the request' curl_code=0
   request <<CONFIG

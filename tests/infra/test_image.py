@@ -11,7 +11,7 @@ from cfnlint.decode.cfn_yaml import loads
 from infra.baked_program import DIRECTORY, IMAGE, MAX_DATA_CHARACTERS, generated
 from infra.user_data import ROOT, program_sha256, second_stage
 
-DIGESTS = {"1": "f63493f66540db89", "2": "458d82d7ec029b4b"}
+DIGESTS = {"1": "f63493f66540db89", "2": "458d82d7ec029b4b", "3": "97d324f14b90c8fa"}
 """By revision, which ends the names of component and recipe: of what both are made of."""
 
 

@@ -5,8 +5,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from werkzeug.utils import redirect
 
 from tests.simulator.buildkite import AGENT_TOKEN
+from tests.simulator.loopback import LoopbackServer
 from tests.simulator.vm import AGENT_STUB
 from tests.vm.harness import NOWHERE, VmHarness, download_server, wait_for
 
@@ -108,6 +110,23 @@ def test_an_agent_that_cannot_be_trusted_or_had_is_not_run(harness: VmHarness, b
     mail = harness.mail("i-0007")
     assert mail["stage"] == "failed"
     assert ("checksum" if broken == "checksum" else "cannot download") in mail["detail"]
+    assert harness.buildkite.agents() == ()
+
+
+@pytest.mark.parametrize("by", ["redirect", "setting"])
+def test_what_does_not_come_over_https_is_not_run(harness: VmHarness, by: str) -> None:
+    """A network on the way could answer: with an agent of its own, and with that agent's checksum."""
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0009", job_id, token)
+    with (
+        download_server(AGENT_STUB.read_bytes()) as downloads,
+        LoopbackServer(lambda request: redirect(downloads.origin + request.path), advance=lambda: None) as elsewhere,
+    ):
+        url = elsewhere.origin if by == "redirect" else downloads.origin.replace("127.0.0.1", "localhost")
+        vm = harness.boot("i-0009", agent=None, header={"AGENT_DOWNLOAD_URL": url})
+        harness.ended(vm)
+    assert harness.mail("i-0009")["stage"] == "failed"
+    assert "cannot download" in harness.mail("i-0009")["detail"]
     assert harness.buildkite.agents() == ()
 
 

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from agent_stack.domain.states import BootStage, CredentialHolder
+from agent_stack.domain.vms import MailboxStatus
 from tests.vm.harness import VmHarness, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -31,6 +33,11 @@ def test_a_job_has_its_grace_when_ec2_takes_the_vm_and_its_log_arrives(harness: 
     steps = harness.steps(vm)
     stop = next(number for number, step in enumerate(steps) if step.startswith("systemctl kill"))
     assert stop < steps.index("dynamodb:UpdateItem spot_notice")
+    mail = harness.mail("i-0701")
+    assert mail["stage"] == "agent_exited"
+    assert MailboxStatus(
+        credential_holder=CredentialHolder.VM, stage=BootStage(mail["stage"]), detail=mail["detail"]
+    ).spot_noticed, "the tracker counts by these words"
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 RUN = "/usr/bin/env -i PATH=/usr/bin:/bin"
 """How an attack gets a clean environment of its own, whatever the pipeline set to blind our hook."""
 
-SNEAKED = "/bin/mkdir -p {loot} && /bin/cp -f {private}/* {loot}/ 2>/dev/null; true"
+SNEAKED = "/bin/mkdir -p {loot} && /usr/bin/timeout 2 /bin/cp -f {private}/* {loot}/ 2>/dev/null; true"
 """What a start-up file, or a function in a command's place, does before our hook's first line."""
 
 HOSTILE = {
@@ -64,7 +64,8 @@ def test_an_environment_leaves_the_job_neither_the_key_nor_the_credential(
     environment = {name: value.replace("SNEAKED", sneaked) for name, value in environment.items()}
     command = (
         f"{RUN} /bin/bash -c '{sneaked}'; {RUN} /usr/bin/timeout 2 /bin/cat {private}/token {private}/git-ssh-key; "
-        f"{RUN} /bin/sh -c 'for p in /proc/[0-9]*; do cat $p/environ $p/cmdline; done' 2>/dev/null; echo tried"
+        f"{RUN} /bin/sh -c 'for e in $(grep -las i-0950 /proc/[0-9]*/environ); do cat $e ${{e%environ}}cmdline; done'; "
+        "echo tried"
     )
     job_id, token = harness.reserve(Step(command=command, env={**environment, "BUILDKITE_SKIP_CHECKOUT": "true"}))
     harness.fill("i-0950", job_id, token)
@@ -79,7 +80,8 @@ def test_an_environment_leaves_the_job_neither_the_key_nor_the_credential(
 
 def test_the_key_can_be_used_and_the_ssh_agent_takes_no_library(harness: VmHarness, tmp_path: Path) -> None:
     keep(harness, "/private/default/ssh-key", yard_key(tmp_path / "key"))
-    command = "ssh-add -l | cut -d' ' -f3; ssh-add -s /usr/lib/libc.so.6 </dev/null 2>&1 || echo refused"
+    answered = "SSH_ASKPASS=/bin/true SSH_ASKPASS_REQUIRE=force"  # ssh-add asks for a PIN first
+    command = f"ssh-add -l | cut -d' ' -f3; {answered} setsid -w ssh-add -s /usr/lib/libc.so.6 2>&1 || echo refused"
     job_id, token = harness.reserve(command)
     harness.fill("i-0951", job_id, token)
     vm = harness.boot("i-0951", header=KEY)
@@ -87,3 +89,5 @@ def test_the_key_can_be_used_and_the_ssh_agent_takes_no_library(harness: VmHarne
     lines = harness.output(job_id).splitlines()
     assert lines[0] == "of-the-tests"
     assert lines[-1] == "refused"
+    (started,) = (line for line in vm.effects() if " agent-stack-ssh " in line)
+    assert "ssh-agent -D -P none " in started

@@ -35,7 +35,7 @@ def test_all_parameters_are_read_by_one_call(harness: VmHarness, tmp_path: Path)
     key = yard_key(tmp_path / "none")
     for name, stored in (("git-credentials", "https://x:y@z"), ("environment", "A=b\n"), ("default/ssh-key", key)):
         keep(harness, f"/private/{name}", stored)
-    job_id, token = harness.reserve("ssh-agent -k >/dev/null")
+    job_id, token = harness.reserve("true")
     harness.fill("i-1101", job_id, token)
     header = {
         "GIT_CREDENTIALS_PARAMETER": "/private/git-credentials",
@@ -167,9 +167,9 @@ def test_a_proxy_is_used_for_everything_but_the_metadata_service(harness: VmHarn
         metadata = harness.imds.url_of("i-1106").replace("127.0.0.1", "0.0.0.0")
         vm = harness.boot(
             "i-1106",
-            header={"PROXY": proxy, "NO_PROXY_FOR": ".internal", "BOOTSTRAP_URL": "http://files.invalid/bootstrap"},
+            header={"PROXY": proxy, "NO_PROXY_FOR": ".internal", "BOOTSTRAP_URL": "http://127.0.0.2/bootstrap"},
             environment={"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata},
         )
         harness.ended(vm)
-    assert asked == ["http://files.invalid/bootstrap"]
+    assert asked == ["http://127.0.0.2/bootstrap"]
     assert harness.output(job_id) == f"{proxy} 169.254.169.254,fd00:ec2::254,localhost,127.0.0.1,::1,.internal\n"
