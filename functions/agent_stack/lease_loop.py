@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
+from agent_stack.domain.pauses import Pauses
 from agent_stack.ports import Clock, Deadline, HeldLease, Ids, Lease, Telemetry
 
 LEASE = timedelta(seconds=9)
@@ -53,6 +54,7 @@ class LeaseLoop:
         work: runs one cycle at the given time under the given fencing number; True while there is work to do.
         drain: collects the answers that only this process receives, and yields its pauses. Starts after the release.
         idle_pause: how long to wait after a cycle without work; None to exit instead.
+        observe: told what an operator has paused, as the lease showed it at this time.
     """
 
     work: Callable[[datetime, int], bool]
@@ -63,6 +65,7 @@ class LeaseLoop:
     ids: Ids
     deadline: Deadline
     telemetry: Telemetry
+    observe: Callable[[Pauses, datetime], None] = lambda _pauses, _at: None
 
     def __call__(self, *, scheduled: bool) -> None:
         """One invocation: sleeps each pause of `pauses`.
@@ -89,6 +92,7 @@ class LeaseLoop:
         if held is None:
             return
         self.telemetry.carry(fence=held.fence)
+        self.observe(held.pauses, held.expires_at - LEASE)
         try:
             yield from self._cycles(held)
         except GeneratorExit:
@@ -139,6 +143,7 @@ class LeaseLoop:
                     self.telemetry.info("shift_overtaken", fence=held.fence)
                     return
                 signalled, held = renewed.signals != held.signals, renewed
+                self.observe(held.pauses, held.expires_at - LEASE)
                 ending = held.successor is not None or self.deadline.left() <= RESERVE + (pause or NO_PAUSE)
                 if (ending or (pause is None and not signalled)) and self.lease.release(held):
                     return

@@ -17,7 +17,7 @@ from botocore.exceptions import (
     ProxyConnectionError,
 )
 
-from agent_stack.domain.errors import RetryError, TransientError, UnknownOutcomeError, WaitError
+from agent_stack.domain.errors import LaunchPausedError, RetryError, TransientError, UnknownOutcomeError, WaitError
 from agent_stack.ports import Clock, Deadline, Ids
 
 ResultT = TypeVar("ResultT")
@@ -55,10 +55,14 @@ class AwsCalls:
     server_errors: frozenset[str]
     throttled: Callable[[], None] = lambda: None
 
-    def call(self, name: str, send: Callable[[], ResultT]) -> ResultT:
+    def call(self, name: str, send: Callable[[], ResultT], *, permitted: Callable[[], bool] = lambda: True) -> ResultT:
         """Send, and again while it may help. `send` must be safe to repeat.
 
+        Args:
+            permitted: asked before each try; when it says no, nothing more is sent.
+
         Raises:
+            LaunchPausedError: `permitted` said no, and nothing was done.
             RefusedError: AWS answered no.
             UnknownOutcomeError: it may have taken effect.
             RetryError: it did not, and may be asked again later.
@@ -72,6 +76,8 @@ class AwsCalls:
                 if pause >= self.deadline.left():
                     break
                 self.clock.sleep(pause)
+            if not permitted():
+                raise doubt or LaunchPausedError(f"{name}: paused by an operator")
             try:
                 return send()
             except ClientError as error:

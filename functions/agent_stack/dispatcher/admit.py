@@ -39,10 +39,16 @@ class Admit:
         candidates: list[tuple[Job, ClassName]] = []
         refused: list[tuple[Job, str]] = []
         ignored: set[JobId] = set()
+        held: list[Waiting] = []
         for job in sorted(cycle.listed, key=lambda job: (-job.priority, job.scheduled_at, job.job_id)):
-            if job.queue_key in cycle.paused:
-                continue
+            pause = cycle.operator_paused.get(job.queue_key)
+            if job.queue_key in cycle.paused and pause is None:
+                continue  # Buildkite shows that its queue is paused
             match = cycle.book.match(job.rules, job.queue_key)
+            if pause is not None:
+                name = ClassName("") if isinstance(match, Unmatched) else match.name
+                held += waits(job, name, WaitReason.PAUSED, cycle.now, pause.words)
+                continue
             if not isinstance(match, Unmatched):
                 candidates.append((job, match.name))
             elif self._refuses(job, cycle):
@@ -64,7 +70,7 @@ class Admit:
             fitting=tuple(job for job, _ in candidates),
             admitted=tuple(admitted),
             refused=tuple(refused),
-            waiting=tuple(waiting),
+            waiting=(*held[:MAX_LISTED], *waiting)[:MAX_LISTED],
         )
 
     def _refuses(self, job: Job, cycle: DispatcherCycle) -> bool:

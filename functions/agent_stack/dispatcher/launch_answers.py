@@ -6,7 +6,7 @@ from datetime import datetime
 
 from agent_stack.dispatcher.in_flight import Answer
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.errors import AgentStackError, UnknownOutcomeError
+from agent_stack.domain.errors import AgentStackError, LaunchPausedError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import Intent, LaunchErrorClass, LaunchOutcome
 from agent_stack.domain.vms import Vm
@@ -58,6 +58,8 @@ class LaunchAnswers:
             elif isinstance(answer, UnknownOutcomeError):
                 unknown.append(intent)
                 self._warn("launch_unknown", intent, answer)
+            elif isinstance(answer, LaunchPausedError):
+                self.telemetry.info("launch_paused", class_name=intent.class_name, count=intent.count)
             else:
                 self._warn("launch_failed", intent, answer)
                 memory = memory.throttled(

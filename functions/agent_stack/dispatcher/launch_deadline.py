@@ -1,10 +1,11 @@
 """Launch deadline: records why a run got no VM in time, so that the tracker fails the job with that reason."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.policy import Policy
@@ -21,6 +22,7 @@ class LaunchDeadline:
     """Records a failure reason for each run that has waited too long for a VM."""
 
     ledger: Ledger
+    permission: LaunchPermission = field(default_factory=LaunchPermission)
     policy: Policy
     telemetry: Telemetry
 
@@ -37,7 +39,8 @@ class LaunchDeadline:
             self.telemetry.error("job_given_up", job_id=run.job_id, reason=run.failure_reason)
 
     def _reason(self, run: Run, cycle: DispatcherCycle, memory: LaunchMemory) -> str | None:
-        waited = cycle.now - run.state_entered_at
+        resumed = self.permission.pauses.resumed_at(run.queue_key)
+        waited = cycle.now - max(run.state_entered_at, resumed or run.state_entered_at)  # a pause stops the clock
         breaker = memory.breaker(run.class_name, cycle.now)
         if breaker is not None and waited >= BROKEN_GRACE and cycle.now - breaker.since >= BROKEN_GRACE:
             return f"No VM of class “{run.class_name}” can be launched: {breaker.message}"

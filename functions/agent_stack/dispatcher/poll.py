@@ -4,9 +4,10 @@ The listing also keeps a queue "Connected" in Buildkite, so it runs even when th
 """
 
 from collections.abc import Container
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import JobId, QueueKey
@@ -30,9 +31,10 @@ class Poll:
     queues: tuple[Queue, ...]
     policy: Policy
     telemetry: Telemetry
+    permission: LaunchPermission = field(default_factory=LaunchPermission)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Fills `paused`, `clogging` and `listed`."""
+        """Fills `paused`, `operator_paused`, `clogging` and `listed`."""
         known = {run.job_id for run in cycle.active}
         free = max(0, self.policy.max_instances - len(cycle.active))
         listed: list[Job] = []
@@ -48,7 +50,14 @@ class Poll:
                 self.telemetry.warning("queue_clogged", queue=queue.key, count=len(pages[-1].jobs))
                 self.telemetry.count(Metric.QUEUES_CLOGGED)
             listed += {job.job_id: job for page in pages for job in page.jobs if job.job_id not in known}.values()
-        return replace(cycle, listed=tuple(listed), paused=frozenset(paused), clogging=frozenset(clogging))
+        by_operator = self.permission.pauses.among(queue.key for queue in self.queues)
+        return replace(
+            cycle,
+            listed=tuple(listed),
+            paused=frozenset(paused) | by_operator.keys(),
+            operator_paused=by_operator,
+            clogging=frozenset(clogging),
+        )
 
     @staticmethod
     def _hides_others(pages: list[ScheduledPage], known: Container[JobId], book: ClassBook | None) -> bool:

@@ -7,6 +7,7 @@ A crash between two effects of the dispatcher leaves a run without a VM or a VM 
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
@@ -87,13 +88,15 @@ class Recover:
         """
         if cycle.now - intent.created_at < UNANSWERED_GRACE:
             return None
-        replayable = self.policy.launch_enabled and cycle.now - intent.created_at < self.policy.bindable_age
+        permitted = partial(self.in_flight.permission.allows, intent.queues)
+        young = cycle.now - intent.created_at < self.policy.bindable_age
+        replayable = self.policy.launch_enabled and young and permitted()
         paused = cycle.paused_before
         if replayable and paused is None:
             return None
         try:
             if replayable and paused is not None and set(intent.queues) & (queues - paused):
-                vms = self.fleet.launch(intent.request).vms or self._tagged(intent)
+                vms = self.fleet.launch(intent.request, permitted=permitted).vms or self._tagged(intent)
             else:
                 vms = self._tagged(intent)
         except TransientError as error:

@@ -17,6 +17,10 @@ class RetryError(TransientError):
     """Nothing happened: the same request may be asked again, later."""
 
 
+class LaunchPausedError(RetryError):
+    """An operator paused launches before this request was sent again; nothing of it was done."""
+
+
 class UnknownOutcomeError(TransientError):
     """The request may have taken effect; find out before asking anything else."""
 

@@ -18,6 +18,7 @@ from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
 from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Clock
+from agent_stack.ports.ec2 import always
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -67,12 +68,14 @@ class Ec2Fleet:
             volume_key=self.volume_key,
         )
 
-    def launch(self, request: str) -> LaunchOutcome:
+    def launch(self, request: str, *, permitted: Callable[[], bool] = always) -> LaunchOutcome:
         """See the port."""
         parameters = json.loads(request)
         asked_at = self.clock.now()  # no VM of ours can be older than that
         try:
-            answer = self.calls.call("CreateFleet", lambda: self.client().create_fleet(**parameters))
+            answer = self.calls.call(
+                "CreateFleet", lambda: self.client().create_fleet(**parameters), permitted=permitted
+            )
         except RefusedError as error:
             error_class = classify(error.code, error.message)
             refusal = LaunchError(error_class=error_class, code=error.code, message=error.message)
