@@ -1,7 +1,7 @@
 """Lines of the functions' logs: found by an id that they contain, or by their level."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ MOST_LINES = 2_000
 OF_EVERY_LINE = frozenset(
     {
         "cold_start", "correlation_id", "fence", "function_arn", "function_memory_size", "function_name",
-        "function_request_id", "job_id", "level", "location", "message", "sampling_rate", "service", "timestamp",
+        "function_request_id", "level", "location", "message", "sampling_rate", "service", "timestamp",
         "version", "xray_trace_id",
     }
 )  # fmt: skip
@@ -96,7 +96,7 @@ def _filtered(stack: Stack, function: str, pattern: str, since: datetime, until:
     ]
 
 
-def _events(  # noqa: ANN202  (dictionaries of the API)
+def _events(
     stack: Stack,
     of: str,
     *,
@@ -104,7 +104,8 @@ def _events(  # noqa: ANN202  (dictionaries of the API)
     since: datetime | None,
     until: datetime | None,
     streams: list[str] | None = None,
-):
+) -> Iterator[Mapping[str, Any]]:
+    """Events as the API shows them; none where the group or the stream is not there, for nothing was written then."""
     asked: dict[str, Any] = {"logGroupName": stack.log_group(of)}
     if pattern:
         asked["filterPattern"] = pattern
@@ -124,7 +125,7 @@ def _events(  # noqa: ANN202  (dictionaries of the API)
                     return
     except ClientError as error:
         if code_of(error) != "ResourceNotFoundException":
-            raise  # without the group or the stream nothing was written
+            raise
 
 
 def _line(function: str, text: str, milliseconds: int) -> Line:

@@ -125,7 +125,7 @@ class Records:
         pages = self.stack.session.dynamodb.get_paginator("query").paginate(
             TableName=self.stack.ledger,
             KeyConditionExpression=condition,
-            ExpressionAttributeValues=values,  # type: ignore[arg-type]  # the stub wants its own dictionary
+            ExpressionAttributeValues=values,
         )
         for page in pages:
             yield from page["Items"]

@@ -1,5 +1,6 @@
 """What the stages may expect of a ledger."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -41,6 +42,14 @@ def intent(**changes: object) -> Intent:
         **changes,
     }
     return Intent(**values)
+
+
+def test_a_run_keeps_its_pipeline_and_build_to_its_end(tables: AnyTables) -> None:
+    run = replace(a_run(1), pipeline="app", build=42)
+    (recorded,) = tables.ledger.record([run])
+    assert tables.ledger.active_runs() == [run]
+    (ended,) = tables.ledger.end([recorded.ended(Outcome.RELEASED, now=EPOCH)])
+    assert (ended.pipeline, ended.build) == ("app", 42)
 
 
 def test_of_two_records_of_one_job_one_wins(tables: AnyTables) -> None:

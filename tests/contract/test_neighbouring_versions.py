@@ -84,7 +84,7 @@ def test_what_ec2_taught_is_read_in_full(left: Tables) -> None:
 
 def test_the_list_of_those_who_wait_is_read_in_its_order_with_every_reason(left: Tables) -> None:
     assert left.ledger.waiting() == story.WAITING
-    assert {waiting.reason for waiting in story.WAITING.jobs} == set(WaitReason)
+    assert {waiting.reason for waiting in story.WAITING.jobs} == set(story.REASONS)
 
 
 def test_what_a_waiting_job_was_told_is_not_told_again(left: Tables) -> None:

@@ -22,6 +22,8 @@ from tests.unit.values import a_letter, a_run, a_vm, job_id
 
 SECOND = timedelta(seconds=1)
 LARGE = ClassName("large")
+REASONS = tuple(reason for reason in WaitReason if reason is not WaitReason.PAUSED)
+"""Why jobs wait, as 0.1.0 knows it. It leaves out of the list what it does not know."""
 QUEUE, OTHER = QueueKey("default"), QueueKey("linux.arm")
 TTL = timedelta(seconds=90)
 
@@ -165,7 +167,7 @@ WAITING = WaitingList(
     at=BOUND,
     jobs=tuple(
         Waiting(job_id=job_id(200 + place), queue_key=OTHER, class_name=LARGE, reason=reason, words=f"{place}")
-        for place, reason in enumerate((*WaitReason, *WaitReason))
+        for place, reason in enumerate((*REASONS, *REASONS))
     ),
 )
 TOLD = (WAITING.jobs[0], replace(WAITING.jobs[1], job_id=WAITING.jobs[0].job_id))

@@ -24,6 +24,7 @@ from agent_stack.domain.texts import crop_bytes
 from agent_stack.domain.vms import Vm
 
 _FROM_BEFORE_THE_VM = frozenset({Moment.SCHEDULED, Moment.RECORDED})
+MAX_PIPELINE_BYTES = 60
 MAX_REASON_BYTES = 200  # keeps a run's item well under one kilobyte, whatever EC2 or a pipeline says
 
 
@@ -66,6 +67,7 @@ class Run:
         told: the transitions already told on the build page, of the attempt that it is in.
         told_before: how many were told in earlier attempts and runs of this job.
         timeline: when each moment happened first.
+        pipeline, build: which pipeline's and build's job it is; empty or None when Buildkite did not say.
     """
 
     job_id: JobId
@@ -88,6 +90,8 @@ class Run:
     notices_sent: frozenset[str] = frozenset()
     notices_sent_before: int = 0
     timeline: Mapping[Moment, datetime] = field(default_factory=dict)
+    pipeline: str = ""
+    build: int | None = None
 
     @classmethod
     def of(
@@ -112,6 +116,8 @@ class Run:
             failure_reason=None if failure_reason is None else crop_bytes(failure_reason, MAX_REASON_BYTES),
             notices_sent_before=used.notices_sent,
             timeline={Moment.SCHEDULED: job.scheduled_at, Moment.RECORDED: now},
+            pipeline=crop_bytes(job.pipeline_slug, MAX_PIPELINE_BYTES),
+            build=job.build_number,
         )
 
     def reserved(self, *, now: datetime, until: datetime) -> Self:

@@ -83,6 +83,8 @@ def run_values(run: Run) -> dict[str, Any]:
         "tried": [_attempt_values(attempt) for attempt in run.tried] or None,
         "told": set(run.notices_sent) or None,
         "told_before": run.notices_sent_before or None,
+        "pipeline": run.pipeline or None,
+        "build": run.build,
         "timeline": {point.value: seconds(at) for point, at in run.timeline.items()} or None,
     }
 
@@ -115,6 +117,8 @@ def read_run(item: Mapping[str, Any]) -> Run:
             tried=tuple(_attempts(values.get("tried", ()))),
             notices_sent=frozenset(values.get("told", ())),
             notices_sent_before=int(values.get("told_before", 0)),
+            pipeline=values.get("pipeline", ""),
+            build=int(values["build"]) if "build" in values else None,
             timeline={Moment(name): moment(at) for name, at in values.get("timeline", {}).items() if name in _MOMENTS},
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
