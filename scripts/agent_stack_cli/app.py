@@ -4,12 +4,28 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from agent_stack_cli import connect, drain, job_page, jobs, pauses, status, status_page
+from agent_stack.domain.classes import Unmatched
+from agent_stack.domain.identifiers import QueueKey
+from agent_stack_cli import (
+    classes,
+    connect,
+    costs,
+    drain,
+    idle_costs,
+    job_page,
+    jobs,
+    params,
+    pauses,
+    policy,
+    status,
+    status_page,
+)
 from agent_stack_cli.errors import CliError, translated
 from agent_stack_cli.output import Output, clean
 from agent_stack_cli.session import Session
@@ -21,7 +37,7 @@ EPILOG = "Exit status: 0 done, 1 something is wrong (the text says what to run n
 class Verbs(TyperGroup):
     """Shows every expected failure as one line and the command that helps next."""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401  (whatever a verb returns)
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  (the vendored context; whatever a verb returns)
         """See `click.Group`."""
         try:
             with translated():
@@ -215,4 +231,164 @@ def drain_verb(
     call = called(stack, region, profile, as_json)
     drained = drain.drain(call.stack, queue=queue, at_most_seconds=minutes * 60, output=call.output, sleep=time.sleep)
     if not drained:
+        raise typer.Exit(1)
+
+
+@app.command("params", epilog=example("agent-stack params", "agent-stack params AgentVersion VpcId"))
+def params_verb(
+    parameters: Annotated[list[str] | None, typer.Argument(help="Names; else all.")] = None,
+    stack: StackOption = None,
+    region: RegionOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002  (an option)
+) -> None:
+    """List the template's parameters, their values, and what a change affects: at once, new VMs, or replaces."""
+    call = called(stack, region, profile, as_json)
+    params.show(params.read(call.stack.parameters, parameters or []), call.stack, call.output)
+
+
+@app.command("policy", epilog=example("agent-stack policy read", "agent-stack policy operate > operate.json"))
+def policy_verb(
+    kind: Annotated[policy.Kind, typer.Argument(help="What the role may do.")],
+    stack: StackOption = None,
+    region: RegionOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,  # noqa: ARG001, FBT002  (it is JSON in any case)
+) -> None:
+    """Print an IAM policy: read; operate, which adds pause and resume; classes, which adds push and connect."""
+    call = called(stack, region, profile, as_json=True)
+    call.output.json(policy.document(call.stack, kind))
+
+
+@app.command("cost", epilog=example(
+    "agent-stack cost", "agent-stack cost --by pipeline --days 30", "agent-stack cost --by build --csv > builds.csv",
+    "agent-stack cost --price c7i.2xlarge=0.38", "agent-stack cost --idle",
+))  # fmt: skip
+def cost_verb(  # noqa: PLR0917  (options of a command, not arguments)
+    by: Annotated[str, typer.Option("--by", help="class, queue, pipeline, build or day.")] = "class",
+    days: Annotated[float, typer.Option("--days", min=0, help="Of jobs that ended in the last days.")] = 7.0,
+    price: Annotated[list[str] | None, typer.Option("--price", help="TYPE=USD an hour, over the list.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets.")] = False,  # noqa: FBT002  (an option)
+    idle: Annotated[bool, typer.Option("--idle", help="What the stack costs in a month without a job.")] = False,  # noqa: FBT002  (an option)
+    stack: StackOption = None,
+    region: RegionOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002  (an option)
+) -> None:
+    """Sum what jobs' VMs cost, from the ledger's records (HistoryDays) and dated list prices."""
+    call = called(stack, region, profile, as_json)
+    if idle:
+        idle_costs.show(call.stack, call.output)
+        return
+    found = costs.read(call.stack, by=by, days=days, own_prices=price or [])
+    if as_csv:
+        sys.stdout.write(costs.as_csv(found))
+    else:
+        costs.show(found, call.output)
+
+
+classes_app = typer.Typer(help="Check, compare, write and explain the class document.", no_args_is_help=True)
+app.add_typer(classes_app, name="classes")
+FileArgument = Annotated[Path | None, typer.Argument(help="A class document; else the one in force.")]
+
+
+def _document(stack: Stack, path: Path | None) -> tuple[str, str]:
+    """The name and the text of the document in that file, or of the one in force."""
+    return classes.deployed_text(stack) if path is None else (str(path), classes.read_file(path))
+
+
+@classes_app.command("validate", epilog=example("agent-stack classes validate classes.json"))
+def validate_verb(
+    file: FileArgument = None,
+    stack: StackOption = None,
+    region: RegionOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002  (an option)
+) -> None:
+    """Check a class document against this account, its region and the stack's settings."""
+    call = called(stack, region, profile, as_json)
+    name, text = _document(call.stack, file)
+    found = classes.validate(call.stack, text, name)
+    if as_json:
+        call.output.json(found)
+    for finding in found if not as_json else ():
+        call.output.line(
+            f"class {finding.vm_class}: {finding.problem}" if finding.vm_class else finding.problem, "error"
+        )
+    if found:
+        raise typer.Exit(1)
+    if not as_json:
+        call.output.line(f"{name}: every class can be launched here.", "ok")
+
+
+@classes_app.command("diff", epilog=example("agent-stack classes diff classes.json"))
+def diff_verb(
+    file: Annotated[Path, typer.Argument(help="A class document.")],
+    stack: StackOption = None,
+    region: RegionOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002  (an option)
+) -> None:
+    """Show what a class document changes in the one in force. Exit status 0 in both cases."""
+    call = called(stack, region, profile, as_json)
+    found = classes.differences(call.stack, classes.read_file(file))
+    if as_json:
+        call.output.json(found)
+        return
+    for line in found or ["They mean the same."]:
+        call.output.line(line, "ok" if line.startswith("+") else "error" if line.startswith("-") else "")
+
+
+@classes_app.command("push", epilog=example("agent-stack classes push classes.json"))
+def push_verb(
+    file: Annotated[Path, typer.Argument(help="A class document.")],
+    stack: StackOption = None,
+    region: RegionOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002  (an option)
+) -> None:
+    """Check a class document and write it into the stack's parameter. It is in force within a minute."""
+    call = called(stack, region, profile, as_json)
+    text = classes.read_file(file)
+    if found := classes.validate(call.stack, text, str(file)):
+        of = f"class {found[0].vm_class}: " if found[0].vm_class else ""
+        raise CliError(
+            f"not written, for {len(found)} problems; the first: {of}{found[0].problem}",
+            next=f"agent-stack classes validate {file}",
+        )
+    done = classes.push(call.stack, text)
+    if as_json:
+        call.output.json(done)
+    elif done.version is None:
+        call.output.line(f"{done.parameter} holds this document already.")
+    else:
+        call.output.line(
+            f"{done.parameter} is now version {done.version} ({done.tier}). In force within a minute.", "ok"
+        )
+
+
+@classes_app.command("explain", epilog=example(
+    "agent-stack classes explain class=large", "agent-stack classes explain --queue linux class=large gpu=a100",
+))  # fmt: skip
+def explain_verb(
+    rules: Annotated[list[str] | None, typer.Argument(help="A job's agent query rules, such as class=large.")] = None,
+    queue: QueueOption = None,
+    file: Annotated[Path | None, typer.Option("--file", help="A class document; else the one in force.")] = None,
+    stack: StackOption = None,
+    region: RegionOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002  (an option)
+) -> None:
+    """Say which class a job with these agent query rules gets, or why none fits."""
+    call = called(stack, region, profile, as_json)
+    name, text = _document(call.stack, file)
+    book = classes.book_of(call.stack, text, name)
+    match = classes.explain(book, rules or [], QueueKey(queue or call.stack.queues[0]))
+    if as_json:
+        call.output.json(match)
+    elif isinstance(match, Unmatched):
+        call.output.line(match.reason, "warning")
+    else:
+        call.output.line(f"class {match.name}: {', '.join(match.instance_types)}, {match.capacity_type}, {match.image}")
+    if isinstance(match, Unmatched):
         raise typer.Exit(1)

@@ -47,7 +47,7 @@ class Stack:
     @property
     def queues(self) -> tuple[str, ...]:
         """The keys of its queues."""
-        return tuple(queue.strip() for queue in self.parameters.get("Queues", "").split(",") if queue.strip())
+        return tuple(queue.key for queue in self.settings.queues)
 
     def log_group(self, of: str) -> str:
         """The log group of `dispatcher`, `tracker` or `vms`."""
@@ -88,11 +88,11 @@ def find(session: Session, name: str | None) -> Stack:
 
 
 def names(session: Session) -> tuple[str, ...]:
-    """The names of all stacks of this project here, found by the tag on their functions."""
+    """The names of all stacks of this project here, found by the tag on their tables."""
     pages = session.client("resourcegroupstaggingapi").get_paginator("get_resources")
     found = {
         tag["Value"]
-        for page in pages.paginate(TagFilters=[{"Key": DEPLOYMENT_TAG}], ResourceTypeFilters=["lambda:function"])
+        for page in pages.paginate(TagFilters=[{"Key": DEPLOYMENT_TAG}], ResourceTypeFilters=["dynamodb:table"])
         for resource in page["ResourceTagMappingList"]
         for tag in resource["Tags"]
         if tag["Key"] == DEPLOYMENT_TAG

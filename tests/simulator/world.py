@@ -78,6 +78,8 @@ class Plan:
     buildkite: BuildkiteSettings = field(default_factory=BuildkiteSettings)
     functions: Path = FUNCTIONS
     runtime: Path | None = None
+    operators: Mapping[str, Callable[[Deployed], Caller]] = field(default_factory=dict)
+    """People, by their access key: what EC2 lets each of them do, once the stack is there."""
 
 
 def system_now() -> datetime:
@@ -167,6 +169,7 @@ class World:
         self.deployed = self._deploy()
         self.ec2 = self._start_ec2(directory)
         callers = {_access_key(function): self._caller(function) for function in self.deployed.function_policies}
+        callers |= {key: known(self.deployed) for key, known in self.plan.operators.items()}
         self.ec2_url = self._stack.enter_context(Ec2Server(self.ec2, callers=callers.get)).origin
         for function, environment in self.deployed.environments.items():
             self.hosts[function] = self._host(function, environment)
