@@ -16,6 +16,7 @@ from agent_stack_cli import (
     classes,
     connect,
     costs,
+    doctor,
     drain,
     idle_costs,
     job_page,
@@ -136,6 +137,28 @@ def status_verb(
         sys.stdout.flush()
         time.sleep(every)
         call = called(call.stack.name, region, profile, as_json)
+
+
+@app.command("doctor", epilog=example("agent-stack doctor", "agent-stack doctor --parameters ci.parameters"))
+def doctor_verb(
+    parameters: Annotated[
+        Path | None, typer.Option("--parameters", help="Before a first deployment: a file of Name=value lines.")
+    ] = None,
+    stack: StackOption = None,
+    region: RegionOption = None,
+    profile: ProfileOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002  (an option)
+) -> None:
+    """Find what is wrong, what happens because of it, and what to do. Changes nothing."""
+    if parameters is not None:
+        session, output = Session(region=region, profile=profile), Output(as_json=as_json)
+        found, of = doctor.of_file(session, classes.read_file(parameters)), f"{parameters} in {session.region}"
+    else:
+        call = called(stack, region, profile, as_json)
+        found, of, output = doctor.examine(call.stack), call.stack.name, call.output
+    doctor.show(found, output, of=of)
+    if any(finding.severity == "error" for finding in found):
+        raise typer.Exit(1)
 
 
 @app.command("job", epilog=example(

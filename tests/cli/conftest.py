@@ -15,7 +15,7 @@ from tests.simulator.deployment import Deployed
 from tests.simulator.iam import Policies
 from tests.simulator.world import Plan, World
 
-PARAMETERS = {"SessionManager": "true", "Queues": "default,linux.arm"}
+PARAMETERS = {"SessionManager": "true", "Queues": "default,linux.arm", "ReservationSeconds": "700"}
 SOON = timedelta(seconds=1)
 
 

@@ -73,6 +73,7 @@ class Served:
             **KEYS,
             "AWS_ENDPOINT_URL": self.world.aws_url,
             "AWS_ENDPOINT_URL_EC2": self.world.ec2_url,
+            "AWS_ENDPOINT_URL_LAMBDA": self.world.lambda_url,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
         }
@@ -203,6 +204,10 @@ class Served:
                 return
             time.sleep(0.05)
         raise AssertionError(f"{instance_id} does not end")
+
+    def lease_holders(self) -> int:
+        """How many of the two functions hold their lease."""
+        return sum("holder" in item for item in self.world.ledger_items("lease"))
 
     def tidy(self) -> None:
         """Nothing is left of what a test wrote."""

@@ -7,6 +7,14 @@ import pytest
 
 from tests.cli.conftest import CLASSES
 from tests.cli.served import Served
+from tests.simulator.cloud.images import Image
+
+
+@pytest.fixture(autouse=True)
+def _images(served: Served) -> None:
+    """One image of one architecture, and one that is gone."""
+    served.world.ec2.images.known["ami-0123456789abcdef0"] = Image(architecture="x86_64")
+    served.world.ec2.images.unknown.add("ami-00000000000000bad")
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.deployment import Deployed, deploy
 from tests.simulator.iam import Policies
 from tests.simulator.lambda_host import Completed, LambdaHost, Schedule, Wakes
+from tests.simulator.lambda_host.front import lambda_api
 from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, VmFront, leftover_processes
 from tests.simulator.vm.process import MARKER_VARIABLE
 
@@ -173,6 +174,12 @@ class World:
         self.ec2_url = self._stack.enter_context(Ec2Server(self.ec2, callers=callers.get)).origin
         for function, environment in self.deployed.environments.items():
             self.hosts[function] = self._host(function, environment)
+        api = lambda_api(backend=self.aws_url, host_of=self._host_named)
+        self.lambda_url = self._stack.enter_context(api).origin
+
+    def _host_named(self, name: str) -> LambdaHost | None:
+        """The host of a function, by the name that CloudFormation gave it."""
+        return next((host for function, host in self.hosts.items() if function in name.lower()), None)
 
     def _start_moto(self) -> str:
         server = AwsServer()
