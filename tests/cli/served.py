@@ -6,7 +6,7 @@ functions run when a test asks for them; what they would have left is written by
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,6 +40,8 @@ class Served:
     """The world, an operator in front of it, and what the functions wrote."""
 
     world: World
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    """What the functions wrote and nobody has delivered to their log groups yet: function and line."""
 
     def __post_init__(self) -> None:
         self.clock, self.ids = SystemClock(), SystemIds()

@@ -43,6 +43,10 @@ def changed_class(**changes: object) -> str:
     return json.dumps(document)
 
 
+def said(_text: str) -> None:
+    """What a command printed does not matter here."""
+
+
 Plant = Callable[[Served], None]
 
 FAULTS: dict[str, tuple[Plant, Plant, str, str]] = {
@@ -95,8 +99,8 @@ FAULTS: dict[str, tuple[Plant, Plant, str, str]] = {
         "Correct the class document: agent-stack classes validate FILE.",
     ),
     "paused by an operator": (
-        lambda s: s.ok("pause", "--reason", "forgotten") and None,
-        lambda s: s.ok("resume") and None,
+        lambda s: said(s.ok("pause", "--reason", "forgotten")),
+        lambda s: said(s.ok("resume")),
         "pause",
         f"agent-stack resume --stack {NAME}",
     ),
@@ -141,11 +145,6 @@ def test_looking_changes_nothing(healthy: Served) -> None:
     before = state()
     findings(healthy)
     assert state() == before
-
-
-def test_a_stack_that_was_never_registered_says_so(served: Served) -> None:
-    found = findings(served)
-    assert {"queue default", "queue linux.arm", "dispatcher", "tracker"} <= {f["check"] for f in found}
 
 
 def test_another_region_is_named(healthy: Served) -> None:

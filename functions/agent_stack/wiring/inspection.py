@@ -118,8 +118,8 @@ def _queue(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
             severity="error",
             problem=f"Buildkite does not know the stack key of this queue: {error}",
             effect=effect,
-            remedy="See stack_not_registered in the dispatcher's log: the key in Queues is misspelt, or another stack has "
-            "this StackKey.",
+            remedy="See stack_not_registered in the dispatcher's log: the key in Queues is misspelt, or another stack "
+            "has this StackKey.",
         )
     except AgentStackError as error:
         yield Finding(
