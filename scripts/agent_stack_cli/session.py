@@ -1,5 +1,6 @@
 """The operator's own AWS session, and the clients that verbs ask through it."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
@@ -30,13 +31,14 @@ class Session:
     """
 
     def __init__(self, *, region: str | None = None, profile: str | None = None) -> None:
-        """Finds credentials and region as the AWS CLI does.
+        """Finds credentials and region as the AWS CLI does; AWS_REGION, which boto3 does not read, among them.
 
         Raises:
             CliError: there is no region.
         """
-        self._session = boto3.Session(region_name=region, profile_name=profile)
-        if self._session.region_name is None:
+        named = region or os.environ.get("AWS_REGION") or None
+        self._session = boto3.Session(region_name=named, profile_name=profile)
+        if not self._session.region_name:
             raise CliError("no AWS region is set", next="name it: --region eu-central-1, or set AWS_REGION")
         self.region: str = self._session.region_name
 

@@ -7,20 +7,22 @@ from typing import Any
 
 import pytest
 
-from tests.cli.served import Served
+from tests.cli.conftest import reader
+from tests.cli.served import KEYS, Served
 from tests.simulator.buildkite import JobState, Step
 from tests.simulator.world import NAME, Plan, World
 
 pytestmark = pytest.mark.e2e
 
 PATIENCE_SECONDS = 60
+PLAN = Plan(operators={KEYS["AWS_ACCESS_KEY_ID"]: reader})
 
 
 @pytest.fixture
 def running() -> Iterator[Served]:
     """A stack whose functions run and log to CloudWatch."""
     waiting: list[tuple[str, str]] = []
-    with World(Plan(), on_line=lambda function, line: waiting.append((function, line))) as world:
+    with World(PLAN, on_line=lambda function, line: waiting.append((function, line))) as world:
         served = Served(world)
         served.lines = waiting
         world.start()
