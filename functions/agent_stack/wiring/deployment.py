@@ -163,14 +163,7 @@ class Deployment:
                 name=settings.classes_parameter,
                 default_name=settings.default_classes_parameter,
                 deployment_tags=settings.agent_tags,
-                shapes=Ec2InstanceCatalog(
-                    client=self.ec2_client,
-                    calls=self._ec2_calls(),
-                    parameter=lambda name: self._parameters.read(
-                        name, setting="ClassesParameter", remedy="Name an image parameter that is there."
-                    ),
-                    clock=self.clock,
-                ),
+                shapes=self.instance_catalog,
                 clock=self.clock,
                 telemetry=self.telemetry,
             ),
@@ -197,6 +190,18 @@ class Deployment:
             clock=self.clock,
             ids=self.ids,
             telemetry=self.telemetry,
+        )
+
+    @cached_property
+    def instance_catalog(self) -> Ec2InstanceCatalog:
+        """What EC2 says of instance types and images."""
+        return Ec2InstanceCatalog(
+            client=self.ec2_client,
+            calls=self._ec2_calls(),
+            parameter=lambda name: self._parameters.read(
+                name, setting="ClassesParameter", remedy="Name an image parameter that is there."
+            ),
+            clock=self.clock,
         )
 
     @cached_property

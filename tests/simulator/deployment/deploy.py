@@ -172,7 +172,14 @@ def playable(template: Mapping[str, Any], stack: Resolved) -> Mapping[str, Any]:
         for name, resource in template["Resources"].items()
         if resource["Type"] not in NOT_PLAYED
     }
-    return {**template, "Resources": resources}
+    outputs = {name: output for name, output in template.get("Outputs", {}).items() if not _of_nested(output)}
+    return {**template, "Resources": resources, "Outputs": outputs}
+
+
+def _of_nested(output: Mapping[str, Any]) -> bool:
+    """Whether an output is a nested stack's own, which moto cannot read; one such output hides all others."""
+    value = output["Value"]
+    return isinstance(value, dict) and "Outputs." in str(value.get("Fn::GetAtt", ""))
 
 
 def _nested(stack: Resolved) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -101,6 +101,9 @@ class ClassDocument(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    editor_schema: str | None = Field(
+        default=None, alias="$schema", description="For editors; the stack does not read it.", exclude=True
+    )
     classes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")], ClassEntry] = Field(min_length=1)
     default_class: str
 
