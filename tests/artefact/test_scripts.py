@@ -21,7 +21,9 @@ pytestmark = pytest.mark.e2e
 
 SCRIPTS = [
     ".ci/run",
-    *sorted(f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if os.access(path, os.X_OK)),
+    *sorted(
+        f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if path.is_file() and os.access(path, os.X_OK)
+    ),
 ]
 WITHIN_SECONDS = 1.0
 STUB = "#!/bin/sh\necho began >>{began}\nsleep 600 &\nsleep 600\n"
@@ -31,6 +33,7 @@ PROGRAMS = ("python", "mypy", "ruff", "lint-imports", "shellcheck", "uv", "sam",
 ARGUMENTS = {
     "scripts/deploy": ["stack", "--region", "eu-central-1"],
     "scripts/drain": ["stack"],
+    "scripts/package": ["bucket", "--region", "eu-central-1"],
     "scripts/smoke": ["stack"],
 }
 MARKER = "SCRIPT_UNDER_TEST"
