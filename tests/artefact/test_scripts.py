@@ -89,7 +89,7 @@ def test_help_names_every_option(script: str) -> None:
     taken = set(re.findall(r"^ +(--[a-z-]+)\)", source, re.MULTILINE))
     if module is not None and module[1] not in {"pytest", "tests.artefact"}:
         command = [sys.executable, "-m", module[1], "--help"]
-        path = f"{ROOT / 'functions'}{os.pathsep}{ROOT}"
+        path = os.pathsep.join(map(str, (ROOT / "functions", ROOT / "scripts", ROOT)))
         said = subprocess.run(command, cwd=ROOT, env=environment(PYTHONPATH=path), capture_output=True, check=True)
         taken |= set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", said.stdout.decode())) - {"--help"}
     explained = subprocess.run([ROOT / script, "--help"], capture_output=True, text=True, check=True).stdout
