@@ -54,7 +54,7 @@ def deliver(served: Served) -> None:
 def test_a_job_from_its_pause_to_its_cost(running: Served) -> None:
     buildkite = running.world.buildkite
     running.ok("pause", "--reason", "trying it")
-    build = buildkite.create_build("app", steps=[Step(command="true")])
+    build = buildkite.create_build("app", steps=[Step(command="sleep 5")])
     (job_id,) = build.job_ids
     until(lambda: buildkite.job(job_id).notifications, "the build page says why it waits")
     waits = running.data("job", job_id)["waits"]
