@@ -1,6 +1,6 @@
 """Whether the operator lets VMs start, and how fresh that answer is."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from agent_stack.dispatcher.bind import Bind
 from agent_stack.dispatcher.cycle import DispatcherCycle
@@ -34,6 +34,23 @@ class Desired:
         return self.pauses
 
 
+class Corrected:
+    """A machine whose clock is set back by an hour after its first reading."""
+
+    def __init__(self, true: VirtualClock) -> None:
+        self._true, self._readings = true, 0
+
+    def now(self) -> datetime:
+        self._readings += 1
+        return self._true.now() - (timedelta(hours=1) if self._readings > 1 else timedelta())
+
+    def monotonic(self) -> timedelta:
+        return self._true.monotonic()
+
+    def sleep(self, duration: timedelta) -> None:
+        self._true.sleep(duration)
+
+
 def test_what_the_lease_showed_just_now_is_not_read_again() -> None:
     desired = Desired("*")
     desired.permission.observe(Pauses(), desired.clock.monotonic())
@@ -50,6 +67,14 @@ def test_what_is_older_is_read_again_and_then_known() -> None:
     assert not desired.permission.allows([OTHER])
     assert desired.reads == 1
     assert desired.permission.pauses == desired.pauses
+
+
+def test_a_machines_clock_that_goes_back_hides_no_pause() -> None:
+    desired = Desired("*")
+    desired.permission = LaunchPermission(read=desired.read, clock=Corrected(desired.clock))
+    desired.permission.observe(Pauses(), desired.clock.monotonic())
+    desired.clock.sleep(MAX_AGE)
+    assert not desired.permission.allows([QUEUE])
 
 
 def test_knowledge_never_becomes_older() -> None:
