@@ -213,7 +213,9 @@ def _learnt(stack: Stack) -> Iterator[Finding]:
                 check=what,
                 severity="error",
                 problem=f"EC2 refuses {what}: {breaker.message}",
-                effect="Its jobs are finished with these words after a minute.",
+                effect="Its jobs are finished with these words after a minute."
+                if breaker.definite
+                else "Its jobs wait; the dispatcher tries again within minutes.",
                 remedy="Correct the class (agent-stack classes validate), or what the words name.",
             )
     for name, words in memory.last_error_by_class.items():

@@ -11,6 +11,7 @@ from agent_stack.domain.states import UP, RunState
 from agent_stack.domain.waiting import Waiting, waiting_notice
 from agent_stack_cli import lines, vms
 from agent_stack_cli.errors import CliError
+from agent_stack_cli.left_alone import BreakerView, left_alone
 from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
 
@@ -77,15 +78,6 @@ class BudgetView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerView:
-    """A class, a pool or the account that is left alone until then."""
-
-    what: str
-    until: datetime
-    because: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionView:
     """One function. `holds_until` is None when no invocation of it holds the lease."""
 
@@ -138,20 +130,6 @@ def read(stack: Stack) -> Status:
     policy = stack.policy
     current = () if waiting is None else waiting.current(now)
     up = sum(machine.state in UP for machine in machines)
-    breakers = [
-        *(
-            BreakerView(
-                what="account" if name == "*" else f"class {name}", until=breaker.until, because=breaker.message
-            )
-            for name, breaker in memory.breakers.items()
-            if breaker.until > now
-        ),
-        *(
-            BreakerView(what=f"pool {pool}", until=until, because="EC2 had no capacity or no quota there")
-            for pool, until in sorted(memory.unavailable_pools.items())
-            if until > now
-        ),
-    ]
     return Status(
         stack=stack.name,
         region=stack.session.region,
@@ -209,7 +187,7 @@ def read(stack: Stack) -> Status:
                 limit=int(policy.instance_budget.burst),
             ),
         ),
-        breakers=tuple(breakers),
+        breakers=tuple(left_alone(memory, now)),
         errors=tuple(_errors(stack, now)),
         unreadable=tuple(records.unreadable),
     )

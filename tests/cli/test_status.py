@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agent_stack.domain.attempts import Failure, FailureKind
+from agent_stack.domain.backoff import Backoff
 from agent_stack.domain.breakers import ACCOUNT, Breaker
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.identifiers import ClassName, QueueKey
+from agent_stack.domain.identifiers import Bucket, ClassName, QueueKey
+from agent_stack.domain.quotas import Ceiling
 from agent_stack.domain.states import Moment, Outcome
+from agent_stack.domain.unavailable import Refusal
 from agent_stack.domain.waiting import Waiting, WaitingList, WaitReason, waiting_notice
 from agent_stack.settings import Settings
 from tests.cli.served import Served, job_id
@@ -71,6 +74,39 @@ def test_what_is_left_alone_and_what_failed_is_shown(served: Served) -> None:
     said = served.ok("status")
     for words in ("class default", "account", "InvalidAMIID.NotFound: gone", "queue_not_listed", "401 Unauthorized"):
         assert words in said
+
+
+def test_each_kind_of_lesson_that_holds_a_launch_back_is_shown_and_one_that_is_over_is_not(served: Served) -> None:
+    now = datetime.now(UTC)
+    soon, past = now + timedelta(minutes=1), now - timedelta(minutes=1)
+
+    def backoff(until: datetime, message: str) -> Backoff:
+        return Backoff(failures=1, since=past, until=until, message=message)
+
+    def refusal(until: datetime, message: str) -> Refusal:
+        return Refusal(since=past, until=until, message=message, listed=True)
+
+    served.ledger.remember_launches(
+        LaunchMemory(
+            backoffs={
+                "default|spot": backoff(soon, "Unsupported: whole"),
+                "default|on-demand": backoff(past, "a backoff that is over"),
+            },
+            refused={
+                "default|spot:m7i.large:*": refusal(soon, "InvalidParameterValue: type"),
+                "default|spot:c7i.large:*": refusal(past, "a refusal that is over"),
+            },
+            quotas={
+                Bucket("on-demand:standard"): Ceiling(most=2, refused_at=now, code="VcpuLimitExceeded", message=""),
+            },
+        ),
+        fence=1,
+    )
+    found = {view["what"]: view["because"] for view in served.data("status")["breakers"]}
+    assert found["class default, spot"] == "Unsupported: whole"
+    assert found["class default, spot:m7i.large:*"] == "InvalidParameterValue: type"
+    assert found["quota on-demand:standard"].startswith("VcpuLimitExceeded “Running On-Demand Standard")
+    assert len(found) == 3
 
 
 def test_text_from_outside_neither_colours_nor_moves_anything(served: Served) -> None:
