@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import ClientError, WaiterError
+from botocore.exceptions import WaiterError
+
+from agent_stack_cli.errors import CliError, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -107,10 +109,22 @@ def main() -> int:
     )
     try:
         return 0 if drain(at_most_seconds=arguments.minutes * 60) else 1
-    except (ClientError, WaiterError) as error:
-        sys.stderr.write(f"{arguments.stack} cannot be drained: {error}\n")
+    except WaiterError as error:
+        raise CliError(
+            f"{arguments.stack} cannot be drained: {error}",
+            next=f"aws cloudformation describe-stack-events --stack-name {arguments.stack}",
+        ) from None
+
+
+def run() -> int:
+    """`main`; what AWS refuses becomes one line and the next command."""
+    try:
+        with translated():
+            return main()
+    except CliError as error:
+        sys.stderr.write(f"scripts/drain: {error.message}\nNext: {error.next}\n")
         return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -24,6 +24,7 @@ def main() -> int:
         user_data.PROGRAM: user_data.second_stage(),
         baked_program.IMAGE: baked_program.generated(baked_program.IMAGE.read_text()),
         parameters.PAGE: parameters.page(template),
+        parameters.SPECIFICATION: parameters.specification(template),
         decisions.PAGE: decisions.page(),
         notifications.PAGE: notifications.page(),
         layout.PICTURE: layout.picture(),

@@ -49,6 +49,8 @@ def _words(reason: WaitReason) -> str:  # noqa: PLR0911  (one text for each reas
     match reason:
         case WaitReason.CLASS_MAXIMUM:
             return "50"
+        case WaitReason.PAUSED:
+            return "2026-01-05 09:00 UTC by alice: the image is broken"
         case WaitReason.BROKEN:
             return "InvalidAMIID.NotFound: The image id '[ami-0123456789abcdef0]' does not exist"
         case WaitReason.NO_CAPACITY:
@@ -202,6 +204,8 @@ def examples() -> Iterator[Example]:
 
 def _when(reason: WaitReason) -> str:  # noqa: C901, PLR0911  (one text for each reason)
     match reason:
+        case WaitReason.PAUSED:
+            return "`agent-stack pause`"
         case WaitReason.LAUNCH_DISABLED:
             return "`LaunchEnabled=false`"
         case WaitReason.MAX_INSTANCES:

@@ -1,12 +1,26 @@
 """docs/parameters.md, from template.yaml: every parameter, its default, what it may be and what it is for."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 from cfnlint.decode.cfn_yaml import loads
 
+from infra.effects import effects
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "parameters.md"
+SPECIFICATION = ROOT / "scripts" / "agent_stack_cli" / "parameters.json"
+KEPT = (
+    "Type",
+    "Default",
+    "AllowedValues",
+    "AllowedPattern",
+    "ConstraintDescription",
+    "MinValue",
+    "MaxValue",
+    "MaxLength",
+)
 
 
 def page(template: str) -> str:
@@ -20,6 +34,28 @@ def page(template: str) -> str:
             lines.append(_row(name, parameters[name]))
         lines.append("")
     return "\n".join(lines)
+
+
+def specification(template: str) -> str:
+    """The parameters as the operator's command and scripts/deploy read them, without a parser of YAML."""
+    parsed: dict[str, Any] = loads(template)
+    affected = effects(parsed, beside=ROOT)
+    described = {
+        name: {
+            **{key: _plain(value) for key, value in parameter.items() if key in KEPT},
+            "Description": " ".join(parameter.get("Description", "").split()),
+            "Affects": affected[name],
+        }
+        for name, parameter in parsed["Parameters"].items()
+    }
+    return json.dumps(described, indent=1) + "\n"
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  (text, a number or a list)
+    """Without the line numbers that the parser keeps."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, str) else value
 
 
 def ungrouped(template: str) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 
+from agent_stack_cli.errors import CliError, translated
 from infra.expectations import TAG, Expectation, Names, expectations
 from infra.smoke_launches import Launches, refusals_in
 
@@ -177,5 +178,15 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def run() -> int:
+    """`main`; what AWS refuses becomes one line and the next command."""
+    try:
+        with translated():
+            return main()
+    except CliError as error:
+        sys.stderr.write(f"scripts/smoke: {error.message}\nNext: {error.next}\n")
+        return 1
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
+from agent_stack.domain.pauses import Pauses
 from agent_stack.ports import Clock, Deadline, HeldLease, Ids, Lease, Telemetry
 
 LEASE = timedelta(seconds=9)
@@ -80,6 +81,7 @@ class LeaseLoop:
         work: runs one cycle at the given time under the given fencing number; True while there is work to do.
         drain: collects the answers that only this process receives, and yields its pauses. Starts after the release.
         idle_pause: how long to wait after a cycle without work; None to exit instead.
+        observe: told what an operator has paused, and when the lease was asked, by the monotonic clock.
     """
 
     work: Callable[[datetime, int], bool]
@@ -90,6 +92,7 @@ class LeaseLoop:
     ids: Ids
     deadline: Deadline
     telemetry: Telemetry
+    observe: Callable[[Pauses, timedelta], None] = lambda _pauses, _at: None
 
     def __call__(self, *, scheduled: bool) -> None:
         """One invocation: sleeps each pause of `pauses`.
@@ -116,6 +119,7 @@ class LeaseLoop:
         if tenure is None:
             return
         self.telemetry.carry(fence=tenure.held.fence)
+        self.observe(tenure.held.pauses, tenure.renewed_at)
         try:
             yield from self._cycles(tenure)
         except GeneratorExit:
@@ -213,6 +217,7 @@ class LeaseLoop:
             return False
         signalled = renewed.signals != tenure.held.signals
         tenure.held, tenure.renewed_at = renewed, asked_at
+        self.observe(renewed.pauses, asked_at)
         if renewed.successor is not None or ending or (idle and not signalled):
             # A signal that arrives before the release asks for another cycle, for which there may be no time.
             return not self.lease.release(renewed) and self.deadline.left() > RESERVE

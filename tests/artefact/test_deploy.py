@@ -100,13 +100,13 @@ def test_what_it_needs_is_looked_at_before_anything_is_built(desk: Desk) -> None
 
 def test_parameters_reach_the_sam_cli_whole(desk: Desk) -> None:
     """It cuts a value at its first space unless that stands in quotes."""
-    (desk.directory / "mine").write_text("# of the team\n\nAgentTags=os=linux,size=a b\nLogLevel=DEBUG\nVpcId=\n")
+    (desk.directory / "mine").write_text("# of the team\n\nAgentTags=os=linux, size=l\nLogLevel=DEBUG\nVpcId=\n")
     done = desk.deploy("ci", "--parameters", "mine", "--yes", "LogLevel=INFO", *PARAMETERS)
     assert done.returncode == 0, done.stderr
     deploy = desk.asked[-1]
     assert "--no-confirm-changeset" in deploy
     assert deploy[deploy.index("--parameter-overrides") + 1 :] == [
-        'AgentTags="os=linux,size=a b"',
+        'AgentTags="os=linux, size=l"',
         'LogLevel="DEBUG"',
         'VpcId=""',
         'LogLevel="INFO"',
@@ -164,6 +164,28 @@ def test_what_is_missing_is_said_with_its_remedy_and_nothing_is_deployed(
     assert message in done.stderr
     assert "Not deployed: " in done.stderr
     assert not desk.deployed
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("MaxInstance=5", "did you mean MaxInstances?"),
+        ("maxinstances=5", "did you mean MaxInstances?"),
+        ("LogLevel=INF", "did you mean INFO?"),
+        ("MaxInstances=0", "the nearest is 1"),
+        ("MaxInstances=many", "a number from 1 to 100000"),
+        ("Queues=linux,a b", "'a b'"),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["for real", "dry run"])
+def test_a_wrong_parameter_is_refused_before_anything_is_asked_or_built(
+    desk: Desk, given: str, words: str, dry: tuple[str, ...]
+) -> None:
+    done = desk.deploy("ci", *PARAMETERS, given, *dry)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "Next: " in done.stderr
+    assert desk.asked == []
 
 
 def test_a_line_that_is_no_parameter_is_named(desk: Desk) -> None:

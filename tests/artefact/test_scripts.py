@@ -21,7 +21,9 @@ pytestmark = pytest.mark.e2e
 
 SCRIPTS = [
     ".ci/run",
-    *sorted(f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if os.access(path, os.X_OK)),
+    *sorted(
+        f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if path.is_file() and os.access(path, os.X_OK)
+    ),
 ]
 WITHIN_SECONDS = 1.0
 STUB = "#!/bin/sh\necho began >>{began}\nsleep 600 &\nsleep 600\n"
@@ -31,6 +33,7 @@ PROGRAMS = ("python", "mypy", "ruff", "lint-imports", "shellcheck", "uv", "sam",
 ARGUMENTS = {
     "scripts/deploy": ["stack", "--region", "eu-central-1"],
     "scripts/drain": ["stack"],
+    "scripts/package": ["bucket", "--region", "eu-central-1"],
     "scripts/smoke": ["stack"],
 }
 MARKER = "SCRIPT_UNDER_TEST"
@@ -86,7 +89,7 @@ def test_help_names_every_option(script: str) -> None:
     taken = set(re.findall(r"^ +(--[a-z-]+)\)", source, re.MULTILINE))
     if module is not None and module[1] not in {"pytest", "tests.artefact"}:
         command = [sys.executable, "-m", module[1], "--help"]
-        path = f"{ROOT / 'functions'}{os.pathsep}{ROOT}"
+        path = os.pathsep.join(map(str, (ROOT / "functions", ROOT / "scripts", ROOT)))
         said = subprocess.run(command, cwd=ROOT, env=environment(PYTHONPATH=path), capture_output=True, check=True)
         taken |= set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", said.stdout.decode())) - {"--help"}
     explained = subprocess.run([ROOT / script, "--help"], capture_output=True, text=True, check=True).stdout

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tests.cost.prices import REGIONS, usd
+from agent_stack_cli.prices import REGIONS, usd
 from tests.cost.units import Units, weigh
 from tests.simulator.buildkite import Operation
 from tests.simulator.simulation.simulation import Simulation

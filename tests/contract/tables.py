@@ -1,6 +1,6 @@
 """Stores of records for the contract suites: the tables of template.yaml in moto, and memory."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
@@ -13,6 +13,7 @@ from agent_stack.adapters.dynamodb.programs import DynamoPrograms
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import BootStage
 from agent_stack.ports import Lease, Ledger, Mailbox, Programs
+from agent_stack_cli.pausing import write_pause, write_resume
 from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.deployment import translated_template
 from tests.simulator.identity import SeededIds
@@ -54,6 +55,12 @@ class AnyTables(Protocol):
     def vm_reports(self, arn: InstanceArn, stage: str, detail: str, seconds: float) -> None:
         """A VM says how far it is."""
 
+    def operator_pauses(self, queue: str, at: datetime) -> None:
+        """The operator pauses a queue, or `*`."""
+
+    def operator_resumes(self, queue: str, at: datetime) -> None:
+        """The operator resumes it."""
+
 
 class MemoryTables:
     """Records in memory."""
@@ -75,6 +82,14 @@ class MemoryTables:
     def vm_reports(self, arn: InstanceArn, stage: str, detail: str, seconds: float) -> None:
         """A VM says how far it is."""
         self.store.report(arn, BootStage.parse(stage), detail, seconds)
+
+    def operator_pauses(self, queue: str, at: datetime) -> None:
+        """The operator pauses a queue, or `*`."""
+        self.store.pause(at=at, queue=queue)
+
+    def operator_resumes(self, queue: str, at: datetime) -> None:
+        """The operator resumes it."""
+        self.store.resume(at=at, queue=queue)
 
 
 class Tables:
@@ -145,6 +160,14 @@ class Tables:
                 ":seconds": {"N": str(seconds)},
             },
         )
+
+    def operator_pauses(self, queue: str, at: datetime) -> None:
+        """The operator pauses a queue, or `*`, as the command does."""
+        write_pause(self.client, "LedgerTable", queue=queue, at=at, by="alice")
+
+    def operator_resumes(self, queue: str, at: datetime) -> None:
+        """The operator resumes it, as the command does."""
+        write_resume(self.client, "LedgerTable", queue=queue, at=at)
 
     def items(self, table: str = "LedgerTable") -> list[dict[str, Any]]:
         """Every item of a table, as stored."""

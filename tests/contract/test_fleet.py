@@ -17,7 +17,7 @@ from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, MAX_BYTES, MAX_OVERRIDES, LaunchTemplate
 from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.classes import VmClass
-from agent_stack.domain.errors import GiveUpError, RetryError, UnknownOutcomeError
+from agent_stack.domain.errors import GiveUpError, LaunchPausedError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName, InstanceId
 from agent_stack.domain.launching import LaunchErrorClass, LaunchOrder, LaunchOutcome
 from agent_stack.domain.policy import LaunchPolicy
@@ -190,6 +190,17 @@ def test_a_throttle_that_lasts_launched_nothing(world: World) -> None:
     with pytest.raises(RetryError):
         world.launch(1)
     assert not world.ec2.instances()
+
+
+@pytest.mark.parametrize(("lost", "expected"), [(0, LaunchPausedError), (1, UnknownOutcomeError)])
+def test_a_pause_stops_a_launch_between_two_tries(world: World, lost: int, expected: type[Exception]) -> None:
+    """A try whose answer was lost may have launched: that stays unknown, paused or not."""
+    world.ec2.faults.fail("CreateFleet", "RequestLimitExceeded", status=503, times=1 - lost)
+    world.ec2.faults.lose_answer("CreateFleet", times=lost)
+    answers = iter([True, False])
+    with pytest.raises(expected):
+        world.fleet.launch(world.fleet.render(world.order(1)), permitted=lambda: next(answers))
+    assert [call.action for call in world.ec2.calls()].count("CreateFleet") == 1
 
 
 def test_a_refusal_is_an_error_of_the_outcome(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from agent_stack.domain.identifiers import QueueKey
 from tests.contract.tables import AnyTables
 from tests.simulator.clock import EPOCH
 
@@ -71,3 +72,32 @@ def test_releasing_what_another_holds_changes_nothing(tables: AnyTables) -> None
 def test_a_knock_before_anybody_ever_worked_does_no_harm(tables: AnyTables) -> None:
     tables.dispatcher_lease.signal("early", handover=False)
     assert tables.dispatcher_lease.acquire("first", now=EPOCH, ttl=TTL) is not None
+
+
+def test_what_an_operator_paused_comes_with_the_lease_and_outlives_it(tables: AnyTables) -> None:
+    tables.operator_pauses("default", EPOCH)
+    tables.operator_pauses("*", EPOCH + TTL)
+    lease = tables.dispatcher_lease
+    held = lease.acquire("first", now=EPOCH, ttl=TTL)
+    assert held is not None
+    assert held.pauses.paused["default"].since == EPOCH
+    assert held.pauses.of(QueueKey("another")) == held.pauses.paused["*"]
+    renewed = lease.renew(held, now=EPOCH, ttl=TTL)
+    assert renewed is not None
+    assert renewed.pauses == held.pauses == lease.pauses()
+    assert lease.release(renewed)
+    assert lease.pauses() == held.pauses
+
+
+def test_a_resumption_ends_its_own_pause_and_says_when(tables: AnyTables) -> None:
+    for queue in ("default", "other"):
+        tables.operator_pauses(queue, EPOCH)
+    tables.operator_resumes("default", EPOCH + TTL)
+    pauses = tables.dispatcher_lease.pauses()
+    assert set(pauses.paused) == {"other"}
+    assert pauses.resumed_at(QueueKey("default")) == EPOCH + TTL
+    assert pauses.resumed_at(QueueKey("other")) is None
+
+
+def test_nothing_is_paused_before_an_operator_says_so(tables: AnyTables) -> None:
+    assert not tables.dispatcher_lease.pauses().paused

@@ -1,5 +1,6 @@
 """What the stages may expect of a ledger."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey, StackKey
+from agent_stack.domain.jobs import Origin
 from agent_stack.domain.launching import Intent, LaunchError, LaunchErrorClass, LaunchOutcome
 from agent_stack.domain.lessons import learn
 from agent_stack.domain.runs import Run
@@ -46,6 +48,15 @@ def intent(**changes: object) -> Intent:
         **changes,
     }
     return Intent(**values)
+
+
+def test_a_run_keeps_its_pipeline_and_build_to_its_end(tables: AnyTables) -> None:
+    origin = Origin(pipeline_slug="app", pipeline_id="01890000-0000-7000-8000-000000000001", build_number=42)
+    run = replace(a_run(1), origin=origin)
+    (recorded,) = tables.ledger.record([run])
+    assert tables.ledger.active_runs() == [run]
+    (ended,) = tables.ledger.end([recorded.ended(Outcome.RELEASED, now=EPOCH)])
+    assert ended.origin == origin
 
 
 def test_of_two_records_of_one_job_one_wins(tables: AnyTables) -> None:

@@ -1,12 +1,25 @@
 """What a deployment costs, by template.yaml's settings, counted calls and dated list prices. See docs/cost.md."""
 
 import argparse
+import json
 import sys
 
+from agent_stack_cli.idle_costs import COMPUTED
+from agent_stack_cli.prices import DATE, REGIONS
 from infra.user_data import ROOT
+from tests.cost.model import MODES, idle_month
 from tests.cost.page import missed, page
 
 PAGE = ROOT / "docs" / "cost.md"
+
+
+def idle_bills() -> str:
+    """An idle month by mode and region, as `agent-stack cost --idle` prints it."""
+    bills = {
+        mode: {region: {name: round(usd, 4) for name, usd in idle_month(mode, region).items()} for region in REGIONS}
+        for mode in MODES
+    }
+    return json.dumps({"prices_of": DATE, "usd_a_month": bills}, indent=1) + "\n"
 
 
 def main() -> int:
@@ -17,11 +30,15 @@ def main() -> int:
     parser.add_argument("--strict", action="store_true", help="fail when an idle month exceeds its limit")
     arguments = parser.parse_args()
     text = page()
-    if arguments.check and (not PAGE.exists() or PAGE.read_text() != text):
-        sys.stderr.write("docs/cost.md is not what scripts/cost computes; run scripts/cost --write\n")
+    wanted = {PAGE: text, COMPUTED: idle_bills()}
+    stale = [path for path, computed in wanted.items() if not path.exists() or path.read_text() != computed]
+    if arguments.check and stale:
+        names = ", ".join(path.name for path in stale)
+        sys.stderr.write(f"not what scripts/cost computes: {names}; run scripts/cost --write\n")
         return 1
     if arguments.write:
-        PAGE.write_text(text)
+        for path in stale:
+            path.write_text(wanted[path])
     if not (arguments.check or arguments.write):
         sys.stdout.write(text)
     for limit in missed():

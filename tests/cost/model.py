@@ -9,8 +9,8 @@ from typing import Any
 
 from cfnlint.decode.cfn_yaml import loads
 
+from agent_stack_cli.prices import assumed, usd
 from infra.user_data import ROOT, TEMPLATE
-from tests.cost.prices import assumed, usd
 from tests.cost.units import Weights, weigh
 from tests.cost.usage import JOB_MINUTES, JOBS, Usage, idle, work
 from tests.infra.stacks import deployed

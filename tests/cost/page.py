@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from agent_stack_cli.prices import ASSUMED, DATE, PRICES, REGIONS, assumed, usd
 from tests.cost import model
 from tests.cost.model import AT_MOST, MODES, Bill
-from tests.cost.prices import ASSUMED, DATE, PRICES, REGIONS, assumed, usd
 from tests.cost.usage import JOB_EVERY, JOB_MINUTES, JOBS
 
 LENGTHS = (1, 5, 20)

@@ -3,11 +3,11 @@
 import pytest
 
 from agent_stack.ports import Fleet, Lease, Ledger, Mailbox, StacksApi
+from agent_stack_cli.prices import PRICES, REGIONS
 from tests.bench.field import LATENCY, PER_REQUEST
 from tests.cost.__main__ import PAGE
 from tests.cost.model import MODES, idle_month
 from tests.cost.page import missed, page
-from tests.cost.prices import PRICES, REGIONS
 from tests.cost.units import Units, billed, weigh
 from tests.infra.stacks import deployed
 

@@ -27,6 +27,7 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.deployment import Deployed, deploy
 from tests.simulator.iam import Policies
 from tests.simulator.lambda_host import Completed, LambdaHost, Schedule, Wakes
+from tests.simulator.lambda_host.front import lambda_api
 from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, VmFront, leftover_processes
 from tests.simulator.vm.process import MARKER_VARIABLE
 
@@ -78,6 +79,8 @@ class Plan:
     buildkite: BuildkiteSettings = field(default_factory=BuildkiteSettings)
     functions: Path = FUNCTIONS
     runtime: Path | None = None
+    operators: Mapping[str, Callable[[Deployed], Caller]] = field(default_factory=dict)
+    """People, by their access key: what EC2 lets each of them do, once the stack is there."""
 
 
 def system_now() -> datetime:
@@ -167,9 +170,16 @@ class World:
         self.deployed = self._deploy()
         self.ec2 = self._start_ec2(directory)
         callers = {_access_key(function): self._caller(function) for function in self.deployed.function_policies}
+        callers |= {key: known(self.deployed) for key, known in self.plan.operators.items()}
         self.ec2_url = self._stack.enter_context(Ec2Server(self.ec2, callers=callers.get)).origin
         for function, environment in self.deployed.environments.items():
             self.hosts[function] = self._host(function, environment)
+        api = lambda_api(backend=self.aws_url, host_of=self._host_named)
+        self.lambda_url = self._stack.enter_context(api).origin
+
+    def _host_named(self, name: str) -> LambdaHost | None:
+        """The host of a function, by the name that CloudFormation gave it."""
+        return next((host for function, host in self.hosts.items() if function in name.lower()), None)
 
     def _start_moto(self) -> str:
         server = AwsServer()

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from agent_stack.dispatcher.chain import DispatcherOptions, dispatcher_steps, in_flight_of
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.ports import Ports
 from agent_stack.tracker.chain import tracker_steps
 from tests.unit.values import a_policy
@@ -17,7 +18,7 @@ def step_modules() -> list[str]:
         queues=(), stack_key_names=nothing, identity=nothing, read_job_environment=True, program_sha256=""
     )
     steps = (
-        *dispatcher_steps(ports, a_policy(), options, in_flight_of(ports)),
+        *dispatcher_steps(ports, a_policy(), options, in_flight_of(ports, LaunchPermission())),
         *tracker_steps(ports, a_policy(), job_tokens=True),
     )
     made = [getattr(step, "step", step) for step in steps]  # `BestEffort` holds the step that it runs

@@ -72,6 +72,25 @@ def test_it_works_until_too_little_time_is_left(tables: AnyTables) -> None:
     assert tables.dispatcher_lease.acquire("next", now=tables.clock.now(), ttl=IDLE) is not None
 
 
+def test_what_the_operator_paused_is_told_with_the_lease_and_with_each_renewal(tables: AnyTables) -> None:
+    told: list[tuple[frozenset[str], timedelta]] = []
+
+    def work(now: datetime, fence: int) -> bool:
+        if not told[1:]:
+            tables.operator_pauses("default", now)
+        return False
+
+    loop = replace(
+        shift(tables, work, lasting=RESERVE + 4 * MAX_UNRENEWED_AGE),
+        observe=lambda pauses, at: told.append((frozenset(pauses.paused), at)),
+    )
+    began = tables.clock.monotonic()
+    loop(scheduled=True)
+    assert told[0] == (frozenset(), began)
+    assert {names for names, _ in told[1:]} == {frozenset({"default"})}
+    assert all(later - earlier <= MAX_UNRENEWED_AGE for (_, earlier), (_, later) in pairwise(told))
+
+
 def test_work_in_hand_shortens_the_pause(tables: AnyTables) -> None:
     cycles: list[datetime] = []
 

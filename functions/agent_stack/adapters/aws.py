@@ -19,7 +19,14 @@ from botocore.exceptions import (
     ProxyConnectionError,
 )
 
-from agent_stack.domain.errors import AgentStackError, RetryError, TransientError, UnknownOutcomeError, WaitError
+from agent_stack.domain.errors import (
+    AgentStackError,
+    LaunchPausedError,
+    RetryError,
+    TransientError,
+    UnknownOutcomeError,
+    WaitError,
+)
 from agent_stack.ports import Clock, Deadline, Ids
 
 ResultT = TypeVar("ResultT")
@@ -66,15 +73,25 @@ class AwsCalls:
     server_errors: frozenset[str]
     throttled: Callable[[], None] = lambda: None
 
-    def call(self, name: str, send: Callable[[], ResultT], *, is_read: bool = False, tries: int = MAX_TRIES) -> ResultT:
+    def call(
+        self,
+        name: str,
+        send: Callable[[], ResultT],
+        *,
+        is_read: bool = False,
+        tries: int = MAX_TRIES,
+        permitted: Callable[[], bool] = lambda: True,
+    ) -> ResultT:
         """Send, and again while it may help.
 
         Args:
             send: asks and reads the answer; must be safe to repeat. An answer that it fails to read counts as lost.
             is_read: the request changes nothing, so the last answer alone tells the truth.
             tries: how often it is sent at most.
+            permitted: asked before each try; when it says no, nothing more is sent.
 
         Raises:
+            LaunchPausedError: `permitted` said no, and nothing was done.
             RefusedError: AWS answered no, and no earlier try of this call can have taken effect.
             RefusedInDoubtError: AWS answered no after a try that may have taken effect.
             UnknownOutcomeError: it may have taken effect.
@@ -89,6 +106,8 @@ class AwsCalls:
                 if pause >= self.deadline.left():
                     break
                 self.clock.sleep(pause)
+            if not permitted():
+                raise doubt or LaunchPausedError(f"{name}: paused by an operator")
             try:
                 return send()
             except AgentStackError:

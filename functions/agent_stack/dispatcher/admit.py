@@ -20,7 +20,7 @@ from agent_stack.domain.identifiers import ClassName, JobId
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import Policy, UnmatchedJobs
 from agent_stack.domain.quota_room import Applicant, QuotaRoom
-from agent_stack.domain.waiting import MAX_LISTED, PATIENCE, Waiting, WaitReason, unmatched_window, waits
+from agent_stack.domain.waiting import MAX_LISTED, NO_CLASS, PATIENCE, Waiting, WaitReason, unmatched_window, waits
 from agent_stack.ports import Telemetry
 
 
@@ -44,10 +44,16 @@ class Admit:
         refused: list[tuple[Job, str]] = []
         unmatched: list[tuple[Job, Unmatched]] = []
         broken: list[Waiting] = []
+        held: list[Waiting] = []
         for job in sorted(cycle.listed, key=_in_line):
-            if job.queue_key in cycle.paused:
-                continue
+            pause = cycle.operator_paused.get(job.queue_key)
+            if job.queue_key in cycle.paused and pause is None:
+                continue  # Buildkite shows that its queue is paused
             match = cycle.book.match(job.rules, job.queue_key)
+            if pause is not None:
+                name = NO_CLASS if isinstance(match, Unmatched) else match.name
+                held += waits(job, name, WaitReason.PAUSED, cycle.now, pause.words)
+                continue
             if not isinstance(match, Unmatched):
                 candidates.append((job, match.name))
             elif isinstance(match, BrokenClass):
@@ -71,7 +77,7 @@ class Admit:
             fitting=tuple(job for job, _ in candidates),
             admitted=tuple(admitted),
             refused=tuple(refused),
-            waiting=(*waiting, *broken[:MAX_LISTED]),
+            waiting=(*held[:MAX_LISTED], *waiting, *broken[:MAX_LISTED])[: 2 * MAX_LISTED],
             unmatched=tuple(unmatched_window(unmatched, cycle.now)),
             unmatched_jobs=sum(cycle.now - job.waits_since >= PATIENCE for job, _ in unmatched) + len(refused),
         )

@@ -5,9 +5,10 @@ this condition prevents two runs on one VM, and one run on two VMs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.domain.classes import base_name, is_default_alias
 from agent_stack.domain.errors import AgentStackError, BugError
@@ -45,10 +46,13 @@ class Bind:
     policy: Policy
     identity: AgentIdentity
     telemetry: Telemetry
+    permission: LaunchPermission = field(default_factory=LaunchPermission)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `bound`."""
         pairs = self._pairs(cycle)
+        stopped = self.permission.stopped({run.queue_key for run, _ in pairs}) if pairs else {}
+        pairs = [(run, vm) for run, vm in pairs if run.queue_key not in stopped]
         if not pairs:
             return cycle
         credentials = self._credentials([run for run, _ in pairs])

@@ -17,6 +17,7 @@ from agent_stack.dispatcher.launch import Launch
 from agent_stack.dispatcher.launch_answers import LaunchAnswers
 from agent_stack.dispatcher.launch_deadline import LaunchDeadline
 from agent_stack.dispatcher.launch_orders import LaunchOrders
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.metrics import DispatcherMetrics
 from agent_stack.dispatcher.poll import Poll
@@ -80,7 +81,13 @@ def dispatcher_steps(
             policy=policy,
             telemetry=telemetry,
         ),
-        Poll(stacks=stacks, queues=options.queues, policy=policy, telemetry=telemetry),
+        Poll(
+            stacks=stacks,
+            queues=options.queues,
+            permission=in_flight.permission,
+            policy=policy,
+            telemetry=telemetry,
+        ),
         *((environments,) if options.read_job_environment else ()),
         Admit(capacity=capacity, prefetch=prefetch, quotas=quotas, vcpus=vcpus, policy=policy, telemetry=telemetry),
     )
@@ -95,7 +102,9 @@ def dispatcher_steps(
             orders=LaunchOrders(fleet=fleet, ids=ports.ids, telemetry=telemetry),
             room=LaunchRoom(in_flight=in_flight, prefetch=prefetch, policy=policy, telemetry=telemetry),
             answers=LaunchAnswers(fleet=fleet, in_flight=in_flight, vcpus=vcpus, ids=ports.ids, telemetry=telemetry),
-            deadline=LaunchDeadline(ledger=ledger, vcpus=vcpus, policy=policy, telemetry=telemetry),
+            deadline=LaunchDeadline(
+                ledger=ledger, vcpus=vcpus, permission=in_flight.permission, policy=policy, telemetry=telemetry
+            ),
             quotas=quotas,
             vcpus=vcpus,
             program=PublishProgram(
@@ -111,7 +120,13 @@ def dispatcher_steps(
             telemetry=telemetry,
         ),
         Bind(
-            stacks=stacks, ledger=ledger, tokens=tokens, policy=policy, identity=options.identity, telemetry=telemetry
+            stacks=stacks,
+            ledger=ledger,
+            tokens=tokens,
+            permission=in_flight.permission,
+            policy=policy,
+            identity=options.identity,
+            telemetry=telemetry,
         ),
         PublishWaitReasons(
             capacity=capacity, vcpus=vcpus, ledger=ledger, workers=ports.workers, policy=policy, telemetry=telemetry
@@ -121,8 +136,13 @@ def dispatcher_steps(
     return (*observing, *(() if policy.observe_only else acting), measure)
 
 
-def in_flight_of(ports: Ports) -> InFlightLaunches:
-    """The in-flight launches of one dispatcher process."""
+def in_flight_of(ports: Ports, permission: LaunchPermission) -> InFlightLaunches:
+    """The in-flight launches of one dispatcher process, which the operator may pause."""
     return InFlightLaunches(
-        fleet=ports.fleet, ledger=ports.ledger, workers=ports.workers, clock=ports.clock, telemetry=ports.telemetry
+        fleet=ports.fleet,
+        ledger=ports.ledger,
+        workers=ports.workers,
+        clock=ports.clock,
+        telemetry=ports.telemetry,
+        permission=permission,
     )

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.jobs import Job
+from agent_stack.domain.pauses import OperatorPause
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Vm
 from agent_stack.domain.waiting import Waiting
@@ -28,7 +29,8 @@ class DispatcherCycle:
         unconfirmed: recover → how many more VMs may exist: launches without an answer, or VMs that EC2 does not show.
         unconfirmed_by_class: recover → how many VMs of each class the launches without an answer may have created.
         idle_vms: recover, launch → VMs without a run that can be bound now, by class.
-        paused: poll → queues whose jobs must not start.
+        paused: poll → queues whose jobs must not start, paused at Buildkite or by the stack's operator.
+        operator_paused: poll → those of them that the stack's operator paused.
         clogging: poll → queues whose API returns only one page; a job that no class fits hides the jobs behind it.
         listed: poll → scheduled jobs.
         fitting: admit → listed jobs that match a class and whose queue is not paused, admitted or not.
@@ -56,6 +58,7 @@ class DispatcherCycle:
     unconfirmed_by_class: Mapping[ClassName, int] = field(default_factory=dict)
     idle_vms: Mapping[ClassName, tuple[Vm, ...]] = field(default_factory=dict)
     paused: frozenset[QueueKey] = frozenset()
+    operator_paused: Mapping[QueueKey, OperatorPause] = field(default_factory=dict)
     clogging: frozenset[QueueKey] = frozenset()
     listed: tuple[Job, ...] = ()
     fitting: tuple[Job, ...] = ()

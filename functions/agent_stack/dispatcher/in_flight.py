@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.domain.errors import AgentStackError, UnknownOutcomeError
 from agent_stack.domain.identifiers import IntentId
 from agent_stack.domain.launching import Intent, LaunchOutcome
@@ -50,6 +51,7 @@ class InFlightLaunches:
     workers: Workers
     clock: Clock
     telemetry: Telemetry
+    permission: LaunchPermission = field(default_factory=LaunchPermission)
     _tasks: dict[IntentId, tuple[Intent, Task[LaunchOutcome]]] = field(default_factory=dict, init=False)
     _writes: list[Task[None]] = field(default_factory=list, init=False)
     _replays: set[IntentId] = field(default_factory=set, init=False)
@@ -94,8 +96,9 @@ class InFlightLaunches:
         self.begin(intent)
 
     def begin(self, intent: Intent) -> None:
-        """Sends the request to EC2, beside the cycle."""
-        task = self.workers.submit(partial(self.fleet.launch, intent.request))
+        """Sends the request to EC2, beside the cycle. A pause stops it between two tries."""
+        permitted = partial(self.permission.allows, intent.queues)
+        task = self.workers.submit(partial(self.fleet.launch, intent.request, permitted=permitted))
         self._tasks[intent.intent_id] = (intent, task)
 
     def collect(self) -> list[Answer]:

@@ -11,7 +11,7 @@ from agent_stack.domain.answers import Answer as Answered
 from agent_stack.domain.breakers import ACCOUNT
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
-from agent_stack.domain.errors import AgentStackError, UnknownOutcomeError
+from agent_stack.domain.errors import AgentStackError, LaunchPausedError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import Intent, LaunchErrorClass, LaunchOutcome
 from agent_stack.domain.measures import Metric
@@ -61,6 +61,11 @@ class LaunchAnswers:
                     unknown.append(intent)  # its VMs may be dead by now: the next cycle looks at each of them
                 else:
                     idle[name] = (*idle.get(name, ()), *answer.vms)
+                continue
+            if isinstance(answer, LaunchPausedError):  # EC2 was not asked, so it taught nothing
+                self.telemetry.info("launch_paused", class_name=name, count=intent.count)
+                if self.in_flight.is_replay(intent.intent_id):
+                    unknown.append(intent)
                 continue
             kind = self._capacity_type(intent, cycle)
             memory = lessons.failed(memory, name, kind, str(answer), cycle.now, self.ids.fraction())

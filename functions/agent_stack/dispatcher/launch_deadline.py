@@ -1,11 +1,12 @@
 """Launch deadline: records why a run got no VM in time, so that the tracker fails the job with that reason."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from agent_stack.best_effort import written
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass, base_name
@@ -27,6 +28,7 @@ class LaunchDeadline:
 
     ledger: Ledger
     vcpus: VcpuCache
+    permission: LaunchPermission = field(default_factory=LaunchPermission)
     policy: Policy
     telemetry: Telemetry
 
@@ -43,7 +45,9 @@ class LaunchDeadline:
             self.telemetry.error("job_given_up", job_id=run.job_id, reason=run.failure_reason)
 
     def _reason(self, run: Run, cycle: DispatcherCycle, memory: LaunchMemory) -> str | None:
-        waited = cycle.now - run.state_entered_at
+        resumed = self.permission.pauses.resumed_at(run.queue_key)
+        since = max(run.state_entered_at, resumed or run.state_entered_at)  # a pause stops the clock
+        waited = cycle.now - since
         breaker = memory.breaker(run.class_name, cycle.now)
         if (
             breaker is not None
@@ -54,7 +58,7 @@ class LaunchDeadline:
             return f"No VM of class “{run.class_name}” can be launched: {breaker.message}"
         vm_class = None if cycle.book is None else cycle.book.find(run.class_name)
         full = self._full(vm_class, memory, cycle)
-        if waited - self._held(run, vm_class, memory, cycle) < self.policy.launch_deadline:
+        if waited - self._held(since, vm_class, memory, cycle) < self.policy.launch_deadline:
             return None
         seconds = round(self.policy.launch_deadline.total_seconds())
         if full is not None:
@@ -70,8 +74,10 @@ class LaunchDeadline:
     ) -> tuple[Bucket, Ceiling] | None:
         return None if vm_class is None or not memory.quotas else self._room(memory, cycle).full_of(vm_class)
 
-    def _held(self, run: Run, vm_class: VmClass | None, memory: LaunchMemory, cycle: DispatcherCycle) -> timedelta:
-        """How long VMs of this deployment filled the quotas that the run needs; its deadline stood still meanwhile."""
+    def _held(
+        self, since: datetime, vm_class: VmClass | None, memory: LaunchMemory, cycle: DispatcherCycle
+    ) -> timedelta:
+        """How long VMs of this deployment filled the quotas since then; the run's deadline stood still meanwhile."""
         if vm_class is None or not memory.quotas:
             return timedelta()
         buckets = self._room(memory, cycle).sizes(vm_class)
@@ -79,7 +85,7 @@ class LaunchDeadline:
             return timedelta()
         if all(memory.quotas[bucket].never_fits(size) for bucket, size in buckets.items()):
             return timedelta()  # no VM that ends makes room for it
-        return min(memory.quotas[bucket].held_since(run.state_entered_at) for bucket in buckets)
+        return min(memory.quotas[bucket].held_since(since) for bucket in buckets)
 
     def _room(self, memory: LaunchMemory, cycle: DispatcherCycle) -> QuotaRoom:
         return QuotaRoom(quotas=memory.quotas, vcpus=self.vcpus.known, now=cycle.now)

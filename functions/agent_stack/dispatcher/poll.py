@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from agent_stack.changes import Changes
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.runnable_since import RunnableSince
 from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import AgentStackError
@@ -74,6 +75,7 @@ class Poll:
     queues: tuple[Queue, ...]
     policy: Policy
     telemetry: Telemetry
+    permission: LaunchPermission = field(default_factory=LaunchPermission)
     _runnable_since: RunnableSince = field(default_factory=RunnableSince, init=False)
     _failures: Changes = field(default_factory=Changes, init=False)
     _read_at: dict[QueueKey, datetime] = field(default_factory=dict, init=False)
@@ -82,7 +84,7 @@ class Poll:
     """The pages behind the first one, as they were then. Nothing starts on them."""
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Fills `paused`, `clogging` and `listed`."""
+        """Fills `paused`, `operator_paused`, `clogging` and `listed`."""
         known = {run.job_id for run in cycle.active}
         listed: list[Job] = []
         paused: set[QueueKey] = set()
@@ -100,7 +102,14 @@ class Poll:
             found = {job.job_id: job for page in pages for job in page.jobs}.values()
             jobs = self._runnable_since(queue, found, complete=reading.complete, now=cycle.now) if pages else []
             listed += [job for job in jobs if job.job_id not in known]
-        return replace(cycle, listed=tuple(listed), paused=frozenset(paused), clogging=frozenset(clogging))
+        by_operator = self.permission.pauses.among(queue.key for queue in self.queues)
+        return replace(
+            cycle,
+            listed=tuple(listed),
+            paused=frozenset(paused) | by_operator.keys(),
+            operator_paused=by_operator,
+            clogging=frozenset(clogging),
+        )
 
     @staticmethod
     def _hides_others(pages: list[ScheduledPage], known: Container[JobId], book: ClassBook | None) -> bool:

@@ -4,7 +4,7 @@ The list is written beside the cycle, when it changed and at most every 10 s, be
 than one notification.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -18,6 +18,7 @@ from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
+from agent_stack.domain.states import RunState
 from agent_stack.domain.waiting import MAX_LISTED, PATIENCE, Waiting, WaitingList, WaitReason
 from agent_stack.ports import Ledger, Telemetry, Workers
 
@@ -42,7 +43,7 @@ class PublishWaitReasons:
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Returns the cycle unchanged."""
-        jobs = (*cycle.unmatched, *self._without_vm(cycle), *cycle.waiting)[:MAX_LISTED]
+        jobs = (*cycle.unmatched, *self._paused(cycle), *self._without_vm(cycle), *cycle.waiting)[:MAX_LISTED]
         if self._is_due(jobs, cycle.now):
             self._published = WaitingList(at=cycle.now, jobs=jobs)
             self.workers.submit(partial(self._write, self._published))
@@ -54,6 +55,21 @@ class PublishWaitReasons:
             return bool(jobs)
         since = now - before.at
         return since >= MIN_INTERVAL and (jobs != before.jobs or (bool(jobs) and since >= REFRESH_INTERVAL))
+
+    @staticmethod
+    def _paused(cycle: DispatcherCycle) -> Iterator[Waiting]:
+        """Reserved jobs without a VM of queues that the operator paused."""
+        for run in cycle.active:
+            pause = cycle.operator_paused.get(run.queue_key)
+            without_vm = run.state is RunState.RESERVED and run.failure_reason is None
+            if pause is not None and without_vm and cycle.now - run.state_entered_at >= PATIENCE:
+                yield Waiting(
+                    job_id=run.job_id,
+                    queue_key=run.queue_key,
+                    class_name=run.class_name,
+                    reason=WaitReason.PAUSED,
+                    words=pause.words,
+                )
 
     def _without_vm(self, cycle: DispatcherCycle) -> list[Waiting]:
         """Reserved jobs that have waited for a VM for `PATIENCE` or longer."""

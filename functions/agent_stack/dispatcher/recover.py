@@ -96,9 +96,9 @@ class Recover:
 
         Then the dispatcher replays the stored request, beside the cycle. That is safe at any time, because EC2 gives
         one answer to one client token. The dispatcher does not replay when the VMs would be too old to be bound, when
-        the class has fallen back to another capacity type, or when no queue of the intent needs VMs. Then it finds
-        existing VMs by the launch tag. Only `poll`, later in the cycle, learns whether a queue is paused, so the first
-        cycle under a new lease replays nothing.
+        the class has fallen back to another capacity type, when the operator has paused launches, or when no queue of
+        the intent needs VMs. Then it finds existing VMs by the launch tag. Only `poll`, later in the cycle, learns
+        whether a queue is paused, so the first cycle under a new lease replays nothing.
         """
         known = self.in_flight.unsettled(intent.intent_id)
         age = cycle.now - intent.created_at
@@ -110,7 +110,7 @@ class Recover:
             return None
         if known is not None and known.answered:
             return self._by_tag(intent)
-        if replayable and self._has_fallen_back(intent, cycle):
+        if replayable and (self._has_fallen_back(intent, cycle) or not self.in_flight.permission.allows(intent.queues)):
             return self._by_tag(intent) if age >= NOT_SHOWN_YET else None
         if replayable and paused is not None and set(intent.queues) & (queues - paused):
             if self._may_ask(intent, cycle):

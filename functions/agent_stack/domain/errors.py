@@ -21,6 +21,10 @@ class NotAskedError(RetryError):
     """There was no time to send the request."""
 
 
+class LaunchPausedError(RetryError):
+    """An operator paused launches before this request was sent again; nothing of it was done."""
+
+
 class UnknownOutcomeError(TransientError):
     """The request may have taken effect; find out before asking anything else."""
 

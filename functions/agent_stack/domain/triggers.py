@@ -14,6 +14,7 @@ class Trigger(StrEnum):
 
     SCHEDULE = "schedule"  # to work
     WAKE_UP = "wake_up"  # to bring news to whoever works, or to work when nobody does
+    INSPECTION = "inspection"  # to look at everything and answer, for `agent-stack doctor`
     STACK_EVENT = "stack_event"  # to do its part in a deployment or removal of the stack
 
     @classmethod
@@ -21,6 +22,8 @@ class Trigger(StrEnum):
         """The trigger behind a Lambda event; whatever is not known otherwise means: work."""
         if "ResponseURL" in event and "RequestType" in event:
             return cls.STACK_EVENT
+        if "agent_stack_inspection" in event:
+            return cls.INSPECTION
         if "Records" in event:
             return cls.WAKE_UP
         return cls.SCHEDULE

@@ -41,8 +41,9 @@ MAX_NOTICES_PER_CYCLE = 100
 
 
 class WaitReason(StrEnum):
-    """Why a job has no VM yet. What a paused queue holds back is Buildkite's own to tell."""
+    """Why a job has no VM yet. What a queue paused at Buildkite holds back is Buildkite's own to tell."""
 
+    PAUSED = "paused"  # by the stack's operator, with `agent-stack pause`
     LAUNCH_DISABLED = "launch_disabled"
     MAX_INSTANCES = "max_instances"
     MAX_VCPUS = "max_vcpus"
@@ -112,7 +113,10 @@ def waiting_notice(waiting: Waiting, policy: Policy) -> Notice:
 
 def _why(waiting: Waiting, policy: Policy, vm_class: ClassName) -> str:  # noqa: C901, PLR0911  (one text for each reason)
     said = f": {crop_characters(waiting.words, MAX_FACT_CHARACTERS)}" if waiting.words else ""
+    since = f" since {crop_characters(waiting.words, MAX_FACT_CHARACTERS)}" if waiting.words else ""
     match waiting.reason:
+        case WaitReason.PAUSED:
+            return f"the operator of this stack has paused its launches{since}. Next: it starts when they are resumed."
         case WaitReason.LAUNCH_DISABLED:
             return "the operator has switched launches off (LaunchEnabled). Next: it starts when they are on again."
         case WaitReason.MAX_INSTANCES:

@@ -1,6 +1,6 @@
 """EC2 port: launches, lists and terminates VMs, as the steps use it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from agent_stack.domain.classes import InstanceRequirements, VmClass
@@ -11,6 +11,11 @@ from agent_stack.domain.identifiers import (
 from agent_stack.domain.launching import LaunchOrder, LaunchOutcome
 from agent_stack.domain.states import CapacityType
 from agent_stack.domain.vms import Vm
+
+
+def always() -> bool:
+    """A launch that nothing stops."""
+    return True
 
 
 class Fleet(Protocol):
@@ -26,10 +31,14 @@ class Fleet(Protocol):
     def render(self, order: LaunchOrder) -> str:
         """Returns the exact request for this order, as text. The intent stores it and `launch` sends it."""
 
-    def launch(self, request: str) -> LaunchOutcome:
+    def launch(self, request: str, *, permitted: Callable[[], bool] = always) -> LaunchOutcome:
         """Sends this request. Sending the same text again launches no further VM.
 
+        Args:
+            permitted: asked before each try; when it says no, nothing more is sent.
+
         Raises:
+            LaunchPausedError: `permitted` said no, and EC2 launched nothing.
             UnknownOutcomeError: VMs may exist; send the request again, or find the VMs by the intent's tag.
             RetryError: throttled; EC2 launched nothing. The outcome holds every other refusal as an error.
         """

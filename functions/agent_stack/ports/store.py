@@ -1,7 +1,7 @@
 """Store port: ledger, mailboxes, leases, class document and agent token, which outlive an invocation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from agent_stack.domain.identifiers import (
     JobId,
 )
 from agent_stack.domain.launching import Intent
+from agent_stack.domain.pauses import Pauses
 from agent_stack.domain.programs import PublishedProgram, VmProgram
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
@@ -111,13 +112,18 @@ class Mailbox(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldLease:
-    """A held lease: its fencing number, the number of signals seen, and the invocation that waits to take over."""
+    """A held lease: its fencing number, the number of signals seen, and the invocation that waits to take over.
+
+    Attributes:
+        pauses: what an operator has paused; part of the dispatcher's lease, so that no cycle reads it by itself.
+    """
 
     holder: str
     fence: int
     signals: int
     expires_at: datetime
     successor: str | None = None
+    pauses: Pauses = field(default_factory=Pauses)
 
 
 class Lease(Protocol):
@@ -134,6 +140,9 @@ class Lease(Protocol):
 
     def release(self, held: HeldLease) -> bool:
         """Releases the lease, unless a signal arrived since `held`. False means: run another cycle."""
+
+    def pauses(self) -> Pauses:
+        """Returns what an operator has paused now. Consistent read."""
 
 
 class ClassSource(Protocol):

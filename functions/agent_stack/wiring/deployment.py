@@ -180,15 +180,7 @@ class Deployment:
                 name=settings.classes_parameter,
                 default_name=settings.default_classes_parameter,
                 deployment_tags=settings.agent_tags,
-                shapes=Ec2InstanceCatalog(
-                    client=self.ec2_client,
-                    calls=self._ec2_calls(),
-                    instance_types=self.instance_types,
-                    parameter=lambda name: self._parameters.read(
-                        name, setting="ClassesParameter", remedy="Name an image parameter that is there."
-                    ),
-                    clock=self.clock,
-                ),
+                shapes=self.instance_catalog,
                 clock=self.clock,
                 telemetry=self.telemetry,
             ),
@@ -215,6 +207,19 @@ class Deployment:
             clock=self.clock,
             ids=self.ids,
             telemetry=self.telemetry,
+        )
+
+    @cached_property
+    def instance_catalog(self) -> Ec2InstanceCatalog:
+        """What EC2 says of instance types and images."""
+        return Ec2InstanceCatalog(
+            client=self.ec2_client,
+            calls=self._ec2_calls(),
+            instance_types=self.instance_types,
+            parameter=lambda name: self._parameters.read(
+                name, setting="ClassesParameter", remedy="Name an image parameter that is there."
+            ),
+            clock=self.clock,
         )
 
     @cached_property

@@ -1,7 +1,7 @@
 """Functions: dispatcher and tracker, as their Lambda entry points call them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self
@@ -12,6 +12,7 @@ from aws_lambda_powertools import Logger
 from agent_stack.adapters.cloudformation import answer_stack_event
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.dispatcher.chain import dispatcher_steps, in_flight_of
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.reconcile import ReconcileQueues
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.measures import NAMESPACE
@@ -49,12 +50,14 @@ class Dispatcher:
         """
         deployment = Deployment(function="dispatcher", environment=environment)
         ports, settings = deployment.ports, deployment.settings
-        in_flight = in_flight_of(ports)
+        permission = LaunchPermission(read=deployment.lease.pauses, clock=deployment.clock)
+        in_flight = in_flight_of(ports, permission)
         cycles = ReconcileQueues(
             steps=dispatcher_steps(ports, settings.policy, dispatcher_options(settings), in_flight), clock=ports.clock
         )
         idle_pause = None if settings.woken_by_jobs else settings.idle_poll
-        return cls(deployment=deployment, loop=_loop(deployment, cycles, idle_pause, in_flight.drain), cycles=cycles)
+        loop = replace(_loop(deployment, cycles, idle_pause, in_flight.drain), observe=permission.observe)
+        return cls(deployment=deployment, loop=loop, cycles=cycles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """One store behind three ports. Every method is one atomic step, as a transaction is."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agent_stack.adapters.dynamodb.items import shard
@@ -11,6 +11,7 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import GiveUpError, RetryError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
+from agent_stack.domain.pauses import EVERYTHING, OperatorPause, Pauses
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
@@ -49,6 +50,7 @@ class LeaseItem:
     fence: int = 0
     signals: int = 0
     successor: str | None = None
+    pauses: Pauses = field(default_factory=Pauses)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +68,19 @@ class Store:
     launching: LaunchMemory = field(default_factory=LaunchMemory)
     launching_fence: int = 0
     stack_keys: StackKeyRecord | None = None
+
+    # --- the operator's two commands ---
+
+    def pause(self, *, at: datetime, queue: str = EVERYTHING) -> None:
+        """What `agent-stack pause` writes."""
+        item = self.leases.setdefault("dispatcher", LeaseItem())
+        item.pauses = replace(item.pauses, paused={**item.pauses.paused, queue: OperatorPause(since=at, by="alice")})
+
+    def resume(self, *, at: datetime, queue: str = EVERYTHING) -> None:
+        """What `agent-stack resume` writes."""
+        item = self.leases.setdefault("dispatcher", LeaseItem())
+        left = {name: pause for name, pause in item.pauses.paused.items() if name != queue}
+        item.pauses = Pauses(paused=left, resumed={**item.pauses.resumed, queue: at})
 
     # --- a VM's own two requests ---
 
@@ -337,6 +352,10 @@ class MemoryLease:
         item.holder = item.until = item.successor = None
         return True
 
+    def pauses(self) -> Pauses:
+        """See the port."""
+        return self._item().pauses
+
     def _item(self) -> LeaseItem:
         return self.store.leases.setdefault(self.function, LeaseItem())
 
@@ -345,5 +364,10 @@ class MemoryLease:
         assert item.holder is not None
         assert item.until is not None
         return HeldLease(
-            holder=item.holder, fence=item.fence, signals=item.signals, expires_at=item.until, successor=item.successor
+            holder=item.holder,
+            fence=item.fence,
+            signals=item.signals,
+            expires_at=item.until,
+            successor=item.successor,
+            pauses=item.pauses,
         )

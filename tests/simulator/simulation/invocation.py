@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from agent_stack.domain.pauses import Pauses
 from agent_stack.lease_loop import LeaseLoop
 from agent_stack.ports import Lease
 from tests.simulator.deployment.timeout import function_timeout
@@ -31,6 +32,7 @@ class Wired:
     begin: Callable[[bool], None] = lambda _: None
     drain: Callable[[], Iterator[timedelta]] = lambda: iter(())
     idle_pause: timedelta | None = None
+    observe: Callable[[Pauses, timedelta], None] = lambda _pauses, _at: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class Invocation:
             ids=self.ids,
             deadline=CountDown(kernel=kernel, ends_at=self.began_at + function_timeout()),
             telemetry=self.simulation.telemetry_of(self.function),
+            observe=self.wired.observe,
         )
         self._pauses = loop.pauses(scheduled=self.scheduled)
 

@@ -23,6 +23,7 @@ from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.adapters.stacks_api import HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.dispatcher.chain import dispatcher_steps, in_flight_of
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.reconcile import ReconcileQueues
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.identifiers import InstanceArn, JobId
@@ -579,7 +580,9 @@ class Simulation:
             workers=KernelWorkers(kernel=self.kernel, process=process),
         )
         if function == "dispatcher":
-            in_flight = in_flight_of(ports)
+            lease = process.mortal(MemoryLease(store=self.store, function=function), f"{function} lease")
+            permission = LaunchPermission(read=lambda: lease.pauses(), clock=self.kernel)  # noqa: PLW0108  (a call that can die)
+            in_flight = in_flight_of(ports, permission)
             options = dispatcher_options(self.settings)
             chain = dispatcher_steps(ports, self.settings.policy, options, in_flight)
             queues = ReconcileQueues(steps=self._left(function, chain), clock=self.kernel)
@@ -588,6 +591,7 @@ class Simulation:
                 work=queues,
                 begin=lambda scheduled: queues.begin(scheduled=scheduled),
                 drain=in_flight.drain,
+                observe=permission.observe,
                 idle_pause=None if self.settings.woken_by_jobs else self.settings.idle_poll,
             )
         steps = self._left(

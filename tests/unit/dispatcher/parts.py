@@ -14,7 +14,7 @@ from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
-from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.errors import AgentStackError, LaunchPausedError
 from agent_stack.domain.identifiers import ClassName, InstanceId, IntentId, QueueKey
 from agent_stack.domain.launching import Intent, LaunchOrder, LaunchOutcome
 from agent_stack.domain.policy import Policy
@@ -22,6 +22,7 @@ from agent_stack.domain.programs import VmProgram
 from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Clock, InstanceTypes, Ledger, Task, Telemetry
+from agent_stack.ports.ec2 import always
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryInstanceTypes, MemoryLedger, Store
 from tests.simulator.memory.programs import MemoryPrograms
@@ -121,7 +122,9 @@ class ScriptedFleet:
         self.orders.append(order)
         return f"{order.intent_id} {order.count}"
 
-    def launch(self, request: str) -> LaunchOutcome:
+    def launch(self, request: str, *, permitted: Callable[[], bool] = always) -> LaunchOutcome:
+        if not permitted():
+            raise LaunchPausedError("paused")
         self.journal.append("launch")
         self.requests.append(request)
         answer = self.answers.pop(0) if self.answers else self._all_of(request)

@@ -6,7 +6,7 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import Answer
 from agent_stack.dispatcher.launch_answers import LaunchAnswers, Learnt
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError, WaitError
+from agent_stack.domain.errors import AgentStackError, LaunchPausedError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.launching import LaunchError, LaunchErrorClass, LaunchOutcome
 from tests.simulator.clock import EPOCH
 from tests.simulator.identity import SeededIds
@@ -57,6 +57,13 @@ def test_an_ec2_that_took_no_launch_is_left_alone_for_a_moment(error: AgentStack
     assert learnt.memory.paused(EPOCH)
     assert learnt.unknown == ()
     assert telemetry.messages("WARNING") == ["launch_failed"]
+
+
+def test_a_launch_that_the_operator_paused_teaches_nothing_of_ec2() -> None:
+    telemetry = RecordedTelemetry()
+    learnt = learn((an_intent(), LaunchPausedError("paused")), telemetry=telemetry)
+    assert (learnt.memory, learnt.unknown) == (LaunchMemory(), ())
+    assert telemetry.messages("INFO") == ["launch_paused"]
 
 
 def test_an_answer_that_failed_costs_the_others_nothing() -> None:

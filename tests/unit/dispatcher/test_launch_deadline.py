@@ -8,16 +8,19 @@ import pytest
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.launch_deadline import BROKEN_GRACE, LaunchDeadline
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.breakers import ACCOUNT, Breaker
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.identifiers import ClassName, JobId
+from agent_stack.domain.identifiers import Bucket, ClassName, JobId
+from agent_stack.domain.pauses import Pauses
+from agent_stack.domain.quotas import Ceiling
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Vm
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import LARGE, SMALL, a_vcpu_cache
+from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_class, a_vcpu_cache
 from tests.unit.values import a_policy, a_run, a_vm, job_id
 
 SECOND = timedelta(seconds=1)
@@ -38,10 +41,17 @@ class Line:
         memory: LaunchMemory | None = None,
         idle: dict[ClassName, tuple[Vm, ...]] | None = None,
         ready: Sequence[Run] | None = None,
+        pauses: Pauses | None = None,
     ) -> dict[JobId, str]:
         """Why which runs were given up."""
-        late = LaunchDeadline(ledger=self.ledger, vcpus=a_vcpu_cache(), policy=a_policy(), telemetry=self.telemetry)
-        cycle = DispatcherCycle(now=now, fence=1, ready=self.runs if ready is None else tuple(ready))
+        permission, vcpus = LaunchPermission(), a_vcpu_cache()
+        permission.observe(pauses or Pauses(), timedelta())
+        vcpus.want(a_class(SMALL).instance_types, now)
+        late = LaunchDeadline(
+            ledger=self.ledger, vcpus=vcpus, permission=permission, policy=a_policy(), telemetry=self.telemetry
+        )
+        runs = self.runs if ready is None else tuple(ready)
+        cycle = DispatcherCycle(now=now, fence=1, ready=runs, book=a_book())
         late(cycle, idle or {}, memory or LaunchMemory())
         return {run.job_id: run.failure_reason for run in self.store.runs.values() if run.failure_reason is not None}
 
@@ -104,3 +114,23 @@ def test_a_run_that_the_tracker_changed_meanwhile_is_not_given_up() -> None:
 def test_only_runs_that_want_a_vm_now_are_given_up() -> None:
     line = Line(a_run(class_name=SMALL))
     assert line.reasons(EPOCH + 2 * DEADLINE, ready=()) == {}
+
+
+def full_from(begin: timedelta, end: timedelta) -> LaunchMemory:
+    held = ((EPOCH + begin, EPOCH + end),)
+    ceiling = Ceiling(most=2, refused_at=EPOCH + begin, code="VcpuLimitExceeded", message="", held=held)
+    return LaunchMemory(quotas={Bucket("on-demand:standard"): ceiling})
+
+
+def test_the_deadline_stands_still_while_the_operator_pauses_its_queue() -> None:
+    line, resumed = Line(a_run(class_name=SMALL)), EPOCH + DEADLINE
+    pauses = Pauses(resumed={"*": resumed})
+    assert line.reasons(resumed + DEADLINE - SECOND, pauses=pauses) == {}
+    assert set(line.reasons(resumed + DEADLINE, pauses=pauses)) == {job_id()}
+
+
+def test_a_quota_that_was_full_during_the_pause_makes_the_wait_no_longer() -> None:
+    line, resumed = Line(a_run(class_name=SMALL)), EPOCH + DEADLINE
+    pauses, memory = Pauses(resumed={"*": resumed}), full_from(SECOND, DEADLINE)
+    assert line.reasons(resumed + DEADLINE - SECOND, memory, pauses=pauses) == {}
+    assert set(line.reasons(resumed + DEADLINE, memory, pauses=pauses)) == {job_id()}

@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 
 from agent_stack.dispatcher.in_flight import DRAIN_SECONDS
-from agent_stack.dispatcher.recover import UNANSWERED_GRACE
+from agent_stack.dispatcher.recover import NOT_SHOWN_YET, UNANSWERED_GRACE
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.identifiers import IntentId, QueueKey
 from agent_stack.domain.launching import LaunchOutcome
+from agent_stack.domain.pauses import OperatorPause, Pauses
 from tests.simulator.clock import EPOCH
 from tests.unit.dispatcher.parts import (
     LARGE,
@@ -106,6 +107,19 @@ def test_the_launch_of_a_queue_without_runs_is_not_replayed() -> None:
     ward.left()
     ward.cycle()
     assert (ward.fleet.requests, ward.store.intents) == ([], {})
+
+
+def test_a_launch_that_the_operator_paused_is_not_replayed_and_counts_until_the_tag_proves_something() -> None:
+    ward = Ward(ScriptedFleet(shows=()))
+    ward.waits()
+    intent = ward.left()
+    pauses = Pauses(paused={QUEUE: OperatorPause(since=EPOCH)})
+    ward.in_flight.permission.observe(pauses, ward.in_flight.clock.monotonic())
+    for paused_before in (NOTHING_PAUSED, frozenset({QUEUE})):
+        cycle = ward.cycle(now=EPOCH + NOT_SHOWN_YET - SECOND, paused_before=paused_before)
+        assert (cycle.unconfirmed, ward.store.intents) == (2, {intent.intent_id: intent})
+    cycle = ward.cycle(now=EPOCH + NOT_SHOWN_YET)
+    assert (cycle.unconfirmed, ward.fleet.requests, ward.store.intents) == (0, [], {})
 
 
 def test_the_launch_of_a_queue_whose_runs_all_have_vms_is_not_replayed() -> None:

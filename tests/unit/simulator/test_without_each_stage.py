@@ -9,6 +9,7 @@ import pytest
 
 from agent_stack.dispatcher import chain as dispatcher_chain
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.ports import Ports
 from agent_stack.settings import Settings
 from agent_stack.tracker import chain as tracker_chain
@@ -55,7 +56,7 @@ def wired(sources: list[str]) -> tuple[str, ...]:
     settings = Settings.from_environment(an_environment(READ_JOB_ENVIRONMENT="true"))
     nothing: Any = SimpleNamespace()  # no step is run
     ports = Ports(**dict.fromkeys(Ports.__dataclass_fields__, nothing))
-    launches = made["in_flight_of"](ports)
+    launches = made["in_flight_of"](ports, LaunchPermission())
     steps = made["dispatcher_steps"](ports, settings.policy, dispatcher_options(settings), launches)
     steps += made["tracker_steps"](ports, settings.policy, job_tokens=True)
     return tuple(map(stage_name, steps))

@@ -1,19 +1,25 @@
 """The port `Lease`: one item for each function, in the ledger table.
 
 Attributes: `holder` and `lease_until` while it is held; `fence`, which only grows; `signals`, which counts the knocks;
-`successor`, who waits to follow.
+`successor`, who waits to follow. The operator's command writes two more into the dispatcher's item, for each queue or
+`*` for all: `paused#<queue>`, a map of `at`, `by` and `reason`, and `resumed#<queue>`, a point in time. No update of
+the functions touches those.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from agent_stack.adapters.aws import required_text
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.table import Item, Refused, Table
 from agent_stack.adapters.dynamodb.wire import pack
+from agent_stack.domain.pauses import OperatorPause, Pauses
 from agent_stack.ports import HeldLease
+
+PAUSED, RESUMED = "paused#", "resumed#"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,11 @@ class DynamoLease:
         now = answer.item or {}
         return (now.get("holder"), now.get("fence")) != (pack(held.holder), pack(held.fence))
 
+    def pauses(self) -> Pauses:
+        """See the port."""
+        stored = next(self.table.get_many([self._key()]), {})
+        return read_pauses(items.unpacked(stored))
+
     def _key(self) -> Item:
         return items.key("lease", self.function)
 
@@ -96,4 +107,30 @@ def _held(item: Item) -> HeldLease | None:
         signals=int(stored["wakes"]),
         expires_at=items.moment(stored["lease_until"]),
         successor=None if successor is None else required_text(successor),
+        pauses=read_pauses(stored),
     )
+
+
+def read_pauses(stored: Mapping[str, Any]) -> Pauses:
+    """The pauses in a lease's item. A pause whose details cannot be read still pauses."""
+    resumed = {name.removeprefix(RESUMED): _at(value) for name, value in stored.items() if name.startswith(RESUMED)}
+    return Pauses(
+        paused={name.removeprefix(PAUSED): _pause(value) for name, value in stored.items() if name.startswith(PAUSED)},
+        resumed={name: at for name, at in resumed.items() if at is not None},
+    )
+
+
+def _pause(value: Any) -> OperatorPause:  # noqa: ANN401  (whatever the item holds)
+    told: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+    return OperatorPause(
+        since=_at(told.get("at")) or datetime.fromtimestamp(0, UTC),
+        by=str(told.get("by", "")),
+        reason=str(told.get("reason", "")),
+    )
+
+
+def _at(value: Any) -> datetime | None:  # noqa: ANN401  (whatever the item holds)
+    try:
+        return items.moment(value) if isinstance(value, Decimal) else None
+    except (ValueError, ArithmeticError):
+        return None

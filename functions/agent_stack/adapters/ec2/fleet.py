@@ -22,6 +22,7 @@ from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Clock
+from agent_stack.ports.ec2 import always
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -71,13 +72,13 @@ class Ec2Fleet:
             policy=self.policy,
         )
 
-    def launch(self, request: str) -> LaunchOutcome:
+    def launch(self, request: str, *, permitted: Callable[[], bool] = always) -> LaunchOutcome:
         """See the port."""
         parameters = json.loads(request)
         asked_at = self.clock.now()  # no VM of ours can be older than that
         try:
             created = partial(self._created, parameters, asked_at)
-            return self.calls.call("CreateFleet", created, tries=CALLS_OF_A_LAUNCH)
+            return self.calls.call("CreateFleet", created, tries=CALLS_OF_A_LAUNCH, permitted=permitted)
         except RefusedError as error:
             if error.code == MISMATCH:
                 raise RefusedInDoubtError("CreateFleet", error) from None

@@ -117,11 +117,17 @@ class ClassEntry(BaseModel):
         return device
 
 
+FIELDS = frozenset({"$schema", "classes", "default_class"})
+
+
 class ClassDocument(BaseModel):
     """The whole document, as docs/classes.schema.json describes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    editor_schema: str | None = Field(
+        default=None, alias="$schema", description="For editors; the stack does not read it.", exclude=True
+    )
     classes: dict[Annotated[str, Field(pattern=CLASS_NAME)], ClassEntry] = Field(min_length=1)
     default_class: str
 
@@ -152,7 +158,7 @@ def read_classes(
     if default not in listed:
         problem = f"default_class: {str(default)!r} is not one of the classes: {', '.join(listed)}"
         broken[default] = _wrong(name, problem)
-    for field in sorted(document.keys() - ClassDocument.model_fields):  # said like a class: it harms no other
+    for field in sorted(document.keys() - FIELDS):  # said like a class: it harms no other
         broken.setdefault(ClassName(field), _wrong(name, f"{field}: there is no such field"))
     return ClassBook(classes=classes, default=default, deployment_tags=deployment_tags, broken=broken)
 

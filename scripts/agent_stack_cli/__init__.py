@@ -1,0 +1,1 @@
+"""The operator's command `agent-stack`. It reads with the operator's own credentials, and ships to people only."""

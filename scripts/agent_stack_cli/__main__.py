@@ -1,0 +1,22 @@
+"""`python -m agent_stack_cli`, and the console script `agent-stack`."""
+
+import sys
+
+
+def main() -> None:
+    """Run the verb that was asked for; without the extra, say how to get it."""
+    try:
+        from agent_stack_cli.app import app  # noqa: PLC0415  (only here can its absence be explained)
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich", "click"}:
+            raise
+        sys.stderr.write(
+            f"agent-stack: the package {error.name} is missing\n"
+            "Next: install with the extra: uv tool install 'agent-stack-ec2[cli] @ git+<this repository>'\n"
+        )
+        sys.exit(1)
+    app(prog_name="agent-stack")
+
+
+if __name__ == "__main__":
+    main()

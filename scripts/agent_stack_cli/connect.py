@@ -1,0 +1,80 @@
+"""`agent-stack connect` and `agent-stack logs`: a shell on a job's VM, and what was written about a job."""
+
+import os
+import shutil
+import sys
+from datetime import timedelta
+
+from agent_stack.domain.identifiers import JobId
+from agent_stack_cli import jobs, lines, vms
+from agent_stack_cli.errors import CliError, command
+from agent_stack_cli.output import Output
+from agent_stack_cli.records import Records
+from agent_stack_cli.stacks import Stack
+
+PLUGIN = "session-manager-plugin"
+
+
+def command_for(stack: Stack, job_id: JobId, *, profile: str | None) -> list[str]:
+    """The command that opens a shell on the job's VM.
+
+    Raises:
+        CliError: the VMs do not answer to Session Manager, or the VM does not run.
+    """
+    if stack.parameters.get("SessionManager") != "true":
+        raise CliError(
+            f"the VMs of {stack.name} do not answer to Session Manager (SessionManager=false)",
+            next=command("scripts/deploy", stack.name, "SessionManager=true") + "; it holds for new VMs",
+        )
+    instance_id = jobs.latest_vm(stack, job_id)
+    machine = vms.by_id(stack, instance_id)
+    if machine is None or machine.state != "running":
+        state = "gone" if machine is None else machine.state
+        raise CliError(
+            f"VM {instance_id} of job {job_id} is {state}",
+            next=command("agent-stack", "logs", job_id, "--stack", stack.name),
+        )
+    words = ["aws", "ssm", "start-session", "--target", instance_id, "--region", stack.session.region]
+    return [*words, "--profile", profile] if profile else words
+
+
+def run(words: list[str], output: Output, *, only_print: bool) -> None:
+    """Becomes that command where a person sits at a terminal; else prints it.
+
+    Raises:
+        CliError: a program that the command needs is missing.
+    """
+    if output.as_json:
+        output.json({"command": words})
+        return
+    output.line(command(*words))
+    if only_print or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return
+    for program, page in (("aws", "the AWS CLI"), (PLUGIN, "AWS's Session Manager plugin for the AWS CLI")):
+        if shutil.which(program) is None:
+            raise CliError(f"{program} was not found on this machine", next=f"install {page}, and try again")
+    sys.stdout.flush()
+    os.execvp(words[0], words)  # noqa: S606  (no shell; the words are ours, AWS's and the operator's)
+
+
+def logs_of(stack: Stack, job_id: JobId, *, only_vm: bool) -> list[lines.Line]:
+    """The lines of both functions about a job, and those of its VM, in order of time.
+
+    Raises:
+        CliError: there are none.
+    """
+    records = Records(stack=stack)
+    runs = records.of_job(job_id)
+    instance_ids = {run.binding.instance_id for run in runs if run.binding is not None}
+    instance_ids |= {attempt.instance_id for run in runs for attempt in run.tried}
+    found = [line for instance_id in sorted(instance_ids) for line in lines.of_vm(stack, instance_id)]
+    if not only_vm:
+        now = stack.session.now()
+        began = min((at for run in runs for at in run.timeline.values()), default=now - jobs.LOOK_BACK)
+        found += lines.mentioning(stack, [job_id, *sorted(instance_ids)], since=began - timedelta(seconds=5))
+    if not found:
+        raise CliError(
+            f"nothing is logged about job {job_id} in {stack.name}",
+            next=command("agent-stack", "job", job_id, "--stack", stack.name),
+        )
+    return sorted(found, key=lambda line: line.at)

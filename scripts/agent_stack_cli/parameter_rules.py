@@ -1,0 +1,100 @@
+"""The template's parameters and their bounds, and what is wrong with given ones. Needs the standard library only.
+
+`scripts/deploy` runs this file before it builds anything: python3 parameter_rules.py Name=value …
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+SPECIFICATION = Path(__file__).with_name("parameters.json")
+
+
+def specification() -> Mapping[str, Mapping[str, Any]]:
+    """Every parameter of the template, as scripts/generate wrote them."""
+    read: Mapping[str, Mapping[str, Any]] = json.loads(SPECIFICATION.read_text())
+    return read
+
+
+def problems(given: Mapping[str, str], *, complete: bool = False) -> Iterator[str]:
+    """One text for each parameter that CloudFormation would refuse or, worse, ignore.
+
+    Args:
+        complete: whether these are all that a new stack gets, so that what has no default must be there.
+    """
+    known = specification()
+    for name, value in given.items():
+        if name not in known:
+            yield f"there is no parameter {name}{_nearest(name, list(known))}"
+        elif said := _misfit(known[name], value):
+            yield f"{name}={value!r}: {said}"
+    if complete:
+        for name, parameter in known.items():
+            if "Default" not in parameter and name not in given:
+                yield f"{name} is missing: {parameter['Description']}"
+
+
+def _nearest(name: str, candidates: Sequence[str]) -> str:
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    found = get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
+    return f"; did you mean {by_lower[found[0]]}?" if found else ""
+
+
+def _misfit(parameter: Mapping[str, Any], value: str) -> str:
+    if parameter["Type"] == "Number":
+        return _number(parameter, value)
+    parts = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
+    for part in parts:
+        allowed = parameter.get("AllowedValues")
+        if allowed is not None and part not in allowed:
+            return f"it may be {', '.join(map(str, allowed))}{_nearest(part, list(map(str, allowed)))}"
+        pattern = parameter.get("AllowedPattern")
+        if pattern is not None and re.search(pattern, part) is None:
+            of = f" ({part!r})" if len(parts) > 1 else ""
+            return f"it must be {parameter.get('ConstraintDescription', 'as ' + pattern)}{of}"
+    longest = parameter.get("MaxLength")
+    return f"it is longer than {longest} characters" if longest is not None and len(value) > int(longest) else ""
+
+
+def _number(parameter: Mapping[str, Any], value: str) -> str:
+    lowest, highest = parameter.get("MinValue"), parameter.get("MaxValue")
+    bounds = f"a number from {lowest} to {highest}" if highest is not None else f"a number from {lowest} on"
+    try:
+        number = float(value)
+    except ValueError:
+        return f"it must be {bounds}"
+    if lowest is not None and number < float(lowest):
+        return f"it must be {bounds}; the nearest is {lowest}"
+    if highest is not None and number > float(highest):
+        return f"it must be {bounds}; the nearest is {highest}"
+    return ""
+
+
+def read_file(text: str) -> dict[str, str]:
+    """A parameter file of scripts/deploy: Name=value on each line; # begins a comment.
+
+    Raises:
+        ValueError: a line is neither.
+    """
+    given: dict[str, str] = {}
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals:
+            raise ValueError(f"the line {line!r} is not Name=value")
+        given[name.strip()] = value
+    return given
+
+
+if __name__ == "__main__":
+    found = list(problems(dict(argument.partition("=")[::2] for argument in sys.argv[1:])))
+    for problem in found:
+        sys.stderr.write(f"Not deployed: {problem}\n")
+    if found:
+        sys.stderr.write("Next: correct it; docs/parameters.md lists every parameter and what it may be.\n")
+    sys.exit(1 if found else 0)

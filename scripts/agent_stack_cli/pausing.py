@@ -1,0 +1,56 @@
+"""Pause and resume, as they are written: attributes of the dispatcher's lease, which the functions never write."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.lease import PAUSED, RESUMED
+from agent_stack_cli.errors import code_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+LEASE_KEY = items.key("lease", "dispatcher")
+
+
+def write_pause(
+    client: "DynamoDBClient", table: str, *, queue: str, at: datetime, by: str = "", reason: str = ""
+) -> bool:
+    """Pauses that queue, or `*` for all. An earlier pause keeps its time and its reason.
+
+    Returns:
+        whether it was not paused before.
+    """
+    answer = client.update_item(
+        TableName=table,
+        Key=LEASE_KEY,
+        UpdateExpression="SET #paused = if_not_exists(#paused, :pause)",
+        ExpressionAttributeNames={"#paused": PAUSED + queue},
+        ExpressionAttributeValues=items.packed({":pause": {"at": items.seconds(at), "by": by, "reason": reason}}),
+        ReturnValues="ALL_OLD",
+    )
+    return PAUSED + queue not in answer.get("Attributes", {})
+
+
+def write_resume(client: "DynamoDBClient", table: str, *, queue: str, at: datetime) -> bool:
+    """Ends that pause, and lets launch deadlines of its jobs begin anew.
+
+    Returns:
+        whether it was paused.
+    """
+    try:
+        client.update_item(
+            TableName=table,
+            Key=LEASE_KEY,
+            UpdateExpression="REMOVE #paused SET #resumed = :now",
+            ConditionExpression="attribute_exists(#paused)",
+            ExpressionAttributeNames={"#paused": PAUSED + queue, "#resumed": RESUMED + queue},
+            ExpressionAttributeValues=items.packed({":now": items.seconds(at)}),
+        )
+    except ClientError as error:
+        if code_of(error) == "ConditionalCheckFailedException":
+            return False
+        raise
+    return True

@@ -1,0 +1,112 @@
+"""`agent-stack policy`: what an operator's role needs, as an IAM policy for one stack."""
+
+from typing import Any, Literal
+
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
+from agent_stack_cli.stacks import Stack
+
+Kind = Literal["read", "operate", "classes"]
+
+MAILBOX_ATTRIBUTES = ["instance_arn", "stage", "stage_seconds", "detail", "revoked"]
+"""What a VM says of itself. The credential stands beside it, and no operator's policy lets anybody read that."""
+
+
+def document(stack: Stack, kind: Kind) -> dict[str, Any]:
+    """The policy of that kind. `operate` and `classes` contain what `read` allows."""
+    statements = _read(stack)
+    if kind == "operate":
+        statements += _operate(stack)
+    if kind == "classes":
+        statements += _classes(stack)
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _arn(stack: Stack, service: str, resource: str, *, region: bool = True, account: bool = True) -> str:
+    _, partition, _, there, number, _ = stack.arn.split(":", 5)
+    return f"arn:{partition}:{service}:{there if region else ''}:{number if account else ''}:{resource}"
+
+
+def _allow(sid: str, actions: list[str], resource: str | list[str], **condition: Any) -> dict[str, Any]:  # noqa: ANN401  (IAM's own)
+    statement = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
+    return {**statement, "Condition": condition["condition"]} if condition else statement
+
+
+def _parameter(stack: Stack, name: str) -> str:
+    return _arn(stack, "ssm", f"parameter/{name.removeprefix('/')}")
+
+
+def _read(stack: Stack) -> list[dict[str, Any]]:
+    functions = [
+        _arn(stack, "lambda", f"function:{stack.outputs[name]}") for name in ("DispatcherFunction", "TrackerFunction")
+    ]
+    classes = [stack.settings.default_classes_parameter, stack.settings.classes_parameter]
+    only_these = {
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": MAILBOX_ATTRIBUTES},
+        "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
+    }
+    return [
+        _allow("FindStacks", ["tag:GetResources", "cloudformation:DescribeStacks"], "*"),
+        _allow(
+            "ReadTheLedger", ["dynamodb:GetItem", "dynamodb:Query"], _arn(stack, "dynamodb", f"table/{stack.ledger}")
+        ),
+        _allow(
+            "ReadWhatVmsReport",
+            ["dynamodb:GetItem"],
+            _arn(stack, "dynamodb", f"table/{stack.mailbox}"),
+            condition=only_these,
+        ),
+        _allow(
+            "SeeVms",
+            [
+                "ec2:DescribeImages",
+                "ec2:DescribeInstances",
+                "ec2:DescribeInstanceTypes",
+                "ec2:DescribeSpotPriceHistory",
+                "ec2:DescribeSubnets",
+                "ec2:GetInstanceTypesFromInstanceRequirements",
+            ],
+            "*",
+        ),
+        _allow(
+            "ReadLogs",
+            ["logs:FilterLogEvents"],
+            [_arn(stack, "logs", f"log-group:{stack.log_group(of)}:*") for of in ("dispatcher", "tracker", "vms")],
+        ),
+        _allow("ReadSettings", ["lambda:GetFunctionConfiguration"], functions),
+        _allow("LetTheFunctionLook", ["lambda:InvokeFunction"], functions[:1]),
+        _allow(
+            "ReadClasses", ["ssm:GetParameter"], [_parameter(stack, name) for name in dict.fromkeys(classes) if name]
+        ),
+    ]
+
+
+def _operate(stack: Stack) -> list[dict[str, Any]]:
+    only_leases = {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["lease"]},
+        "Null": {"dynamodb:LeadingKeys": "false"},
+    }
+    return [
+        _allow(
+            "PauseAndResume",
+            ["dynamodb:UpdateItem"],
+            _arn(stack, "dynamodb", f"table/{stack.ledger}"),
+            condition=only_leases,
+        )
+    ]
+
+
+def _classes(stack: Stack) -> list[dict[str, Any]]:
+    ours = {"StringEquals": {f"ssm:resourceTag/{DEPLOYMENT_TAG}": stack.name}}
+    written = stack.settings.classes_parameter
+    statements = [
+        _allow("OpenShells", ["ssm:StartSession"], _arn(stack, "ec2", "instance/*"), condition=ours),
+        _allow("WithTheStandardShell", ["ssm:StartSession"], _arn(stack, "ssm", "document/SSM-SessionManagerRunShell")),
+        _allow(
+            "EndOwnSessions",
+            ["ssm:ResumeSession", "ssm:TerminateSession"],
+            _arn(stack, "ssm", "session/${aws:username}-*"),
+        ),
+    ]
+    if written:
+        statements.append(_allow("PushClasses", ["ssm:PutParameter"], _parameter(stack, written)))
+    return statements

@@ -1,0 +1,229 @@
+"""A served world for the operator's command: the stack of template.yaml in moto, a fake EC2, and a simulated Buildkite.
+
+The command runs as a person's does, with real boto3 over HTTP; only its endpoints and keys are the world's. The
+functions run when a test asks for them; what they would have left is written by their own adapters.
+"""
+
+import json
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from click.testing import Result
+from typer.testing import CliRunner
+
+from agent_stack.adapters import dynamodb
+from agent_stack.adapters.aws import AwsCalls
+from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, Table, Transactions
+from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG
+from agent_stack.adapters.system import SystemClock, SystemIds
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
+from agent_stack.domain.jobs import Job
+from agent_stack.domain.runs import Run
+from agent_stack.domain.states import CapacityType, VmState
+from agent_stack.domain.vms import Assignment, Vm
+from agent_stack_cli.app import app
+from tests.simulator.clock import FixedDeadline
+from tests.simulator.telemetry import RecordedTelemetry
+from tests.simulator.world import NAME, REGION, World
+
+KEYS = {"AWS_ACCESS_KEY_ID": "OPERATOR", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def job_id(number: int) -> JobId:
+    return JobId(f"01907d1e-0000-4000-8000-{number:012d}")
+
+
+@dataclass
+class Served:
+    """The world, an operator in front of it, and what the functions wrote."""
+
+    world: World
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    """What the functions wrote and nobody has delivered to their log groups yet: function and line."""
+
+    def __post_init__(self) -> None:
+        self.clock, self.ids = SystemClock(), SystemIds()
+        calls = AwsCalls(
+            clock=self.clock,
+            ids=self.ids,
+            deadline=FixedDeadline(),
+            throttles=dynamodb.THROTTLES,
+            server_errors=dynamodb.SERVER_ERRORS,
+        )
+        self.telemetry = RecordedTelemetry()
+        deployed = self.world.deployed
+        table = Table(client=self.world.dynamodb, calls=calls, name=deployed.ledger_table)
+        self.ledger = DynamoLedger(
+            table=table,
+            mailboxes=Table(client=self.world.dynamodb, calls=calls, name=deployed.mailbox_table),
+            transactions=Transactions(
+                client=self.world.dynamodb, calls=calls, clock=self.clock, ids=self.ids, telemetry=self.telemetry
+            ),
+            history=timedelta(days=30),
+            clock=self.clock,
+            ids=self.ids,
+            telemetry=self.telemetry,
+        )
+        self.lease = DynamoLease(table=table, function="dispatcher")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes the command speak to this world."""
+        return {
+            **KEYS,
+            "AWS_ENDPOINT_URL": self.world.aws_url,
+            "AWS_ENDPOINT_URL_EC2": self.world.ec2_url,
+            "AWS_ENDPOINT_URL_LAMBDA": self.world.lambda_url,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def run(self, *words: str, env: dict[str, str] | None = None) -> Result:
+        """The command with these words."""
+        return CliRunner().invoke(app, list(words), env={**self.environment, **(env or {})}, prog_name="agent-stack")  # type: ignore[return-value]  # typer's own kind of result
+
+    def ok(self, *words: str) -> str:
+        """What a command printed that succeeded."""
+        result = self.run(*words)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    def data(self, *words: str) -> Any:  # noqa: ANN401  (JSON)
+        """What a command printed with --json."""
+        return json.loads(self.ok(*words, "--json"))
+
+    def log(self, function: str, message: str, level: str = "INFO", **facts: object) -> None:
+        """A line as a function logs it."""
+        logs = self.world._client("logs")
+        group = f"/agent-stack/{NAME}/{function}"
+        existing = logs.describe_log_streams(logGroupName=group)["logStreams"]
+        if not existing:
+            logs.create_log_stream(logGroupName=group, logStreamName="one")
+        record = {"level": level, "message": message, "service": function, **facts}
+        event = {"timestamp": int(time.time() * 1000), "message": json.dumps(record)}
+        logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=[event])
+
+    # --- what the functions would have left ---
+
+    def recorded(self, number: int, *, pipeline: str = "app", build: int = 1, queue: str = "default") -> Run:
+        """A job that the dispatcher recorded a minute ago."""
+        now = datetime.now(UTC)
+        job = Job(
+            job_id=job_id(number),
+            queue_key=QueueKey(queue),
+            scheduled_at=now - timedelta(seconds=60),
+            pipeline_slug=pipeline,
+            build_number=build,
+        )
+        run = Run.of(job, class_name=ClassName("default"), now=now - timedelta(seconds=58), failure_reason=None)
+        (stored,) = self.ledger.record([run])
+        (reserved,) = self.ledger.update(
+            [stored.reserved(now=now - timedelta(seconds=57), until=now + timedelta(seconds=600))]
+        )
+        return reserved
+
+    def launched(self) -> Vm:
+        """A VM of the stack, as EC2 shows it."""
+        ec2 = self.world.ec2
+        answer = ec2.request(
+            "CreateFleet",
+            {
+                "Type": "instant",
+                "LaunchTemplateConfigs": [
+                    {
+                        "LaunchTemplateSpecification": {
+                            "LaunchTemplateId": self.world.deployed.launch_template_id,
+                            "Version": self.world.deployed.launch_template_version,
+                        },
+                        "Overrides": [
+                            {
+                                "InstanceType": "m7i.large",
+                                "SubnetId": next(iter(self.world._subnets)),
+                                "ImageId": "ami-0123456789abcdef0",
+                            }
+                        ],
+                    }
+                ],
+                "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "on-demand"},
+                "TagSpecifications": [
+                    {
+                        "ResourceType": "instance",
+                        "Tags": [
+                            {"Key": DEPLOYMENT_TAG, "Value": NAME},
+                            {"Key": CLASS_TAG, "Value": "default"},
+                        ],
+                    }
+                ],
+            },
+            None,
+        )
+        instance_id = InstanceId(answer["Instances"][0]["InstanceIds"][0])
+        return Vm(
+            instance_id=instance_id,
+            arn=InstanceArn(f"arn:aws:ec2:{REGION}:{self.world.deployed.account_id}:instance/{instance_id}"),
+            state=VmState.PENDING,
+            launched_at=datetime.now(UTC),
+            instance_type="m7i.large",
+            zone=f"{REGION}a",
+            capacity_type=CapacityType.ON_DEMAND,
+        )
+
+    def bound(self, run: Run, vm: Vm) -> Run:
+        """That run on that VM."""
+        bound = run.bound(vm, now=datetime.now(UTC))
+        letter = Assignment(
+            instance_arn=vm.arn,
+            job_id=run.job_id,
+            queue_key=run.queue_key,
+            endpoint=self.world.buildkite_url,
+            agent_name="agent",
+            agent_tags=(),
+            credential_kind="job-token",
+            credential="secret",
+            expires_at=datetime.now(UTC) + timedelta(hours=1),
+        )
+        (written,) = self.ledger.bind([(bound, letter)])
+        return written
+
+    def runs(self, instance_id: str) -> None:
+        """Waits until EC2 shows that VM running."""
+        retry_until = time.monotonic() + 20
+        while time.monotonic() < retry_until:
+            self.world.ec2.advance()
+            if any(i.instance_id == instance_id and i.state == "running" for i in self.world.ec2.instances()):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{instance_id} does not run")
+
+    def gone(self, instance_id: str) -> None:
+        """Waits until EC2 has terminated that VM."""
+        retry_until = time.monotonic() + 20
+        while time.monotonic() < retry_until:
+            self.world.ec2.advance()
+            if all(i.state == "terminated" for i in self.world.ec2.instances() if i.instance_id == instance_id):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{instance_id} does not end")
+
+    def lease_holders(self) -> int:
+        """How many of the two functions hold their lease."""
+        return sum("holder" in item for item in self.world.ledger_items("lease"))
+
+    def tidy(self) -> None:
+        """Nothing is left of what a test wrote."""
+        client = self.world.dynamodb
+        for name, keys in (
+            (self.world.deployed.ledger_table, ("pk", "sk")),
+            (self.world.deployed.mailbox_table, ("instance_arn",)),
+        ):
+            for item in client.scan(TableName=name)["Items"]:
+                client.delete_item(TableName=name, Key={key: item[key] for key in keys})
+        for instance in self.world.ec2.instances():
+            self.world.ec2.powered_off(instance.instance_id)
+        logs = self.world._client("logs")
+        for function in ("dispatcher", "tracker"):
+            group = f"/agent-stack/{NAME}/{function}"
+            for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
+                logs.delete_log_stream(logGroupName=group, logStreamName=stream["logStreamName"])

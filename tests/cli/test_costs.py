@@ -1,0 +1,78 @@
+"""What `cost` sums, from the records that the functions leave."""
+
+import csv
+import io
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agent_stack.domain.states import CapacityType, Outcome
+from agent_stack_cli.prices import usd
+from tests.cli.served import Served
+
+
+def ended(served: Served, number: int, minutes: float, **run: object) -> None:
+    """A job whose VM lived that long."""
+    began = datetime.now(UTC) - timedelta(minutes=minutes)
+    vm = replace(served.launched(), launched_at=began)
+    bound = served.bound(served.recorded(number, **run), vm)  # type: ignore[arg-type]  # its own names
+    (done,) = served.ledger.update([bound.running(now=datetime.now(UTC), observed_moments={})])
+    assert served.ledger.end([done.ended(Outcome.FINISHED, now=datetime.now(UTC))])
+
+
+def test_costs_are_hours_times_the_dated_price(served: Served) -> None:
+    ended(served, 1, 60, pipeline="app", build=1)
+    ended(served, 2, 30, pipeline="app", build=2)
+    ended(served, 3, 120, pipeline="web", build=9)
+    hour = usd("eu-central-1")["m7i.large_hour"]
+    found = served.data("cost", "--by", "pipeline")
+    assert [(g["group"], g["jobs"]) for g in found["groups"]] == [("web", 1), ("app", 2)]
+    assert [g["usd"] for g in found["groups"]] == pytest.approx([2 * hour, 1.5 * hour], rel=0.01)
+    assert found["total"]["usd"] == pytest.approx(3.5 * hour, rel=0.01)
+    assert found["unpriced"] == []
+
+
+@pytest.mark.parametrize(
+    ("by", "groups"),
+    [
+        ("class", {"default"}),
+        ("queue", {"default"}),
+        ("build", {"app #1", "app #2"}),
+        ("day", {f"{datetime.now(UTC):%Y-%m-%d}"}),
+    ],
+)
+def test_they_are_summed_by_what_is_asked_for(served: Served, by: str, groups: set[str]) -> None:
+    ended(served, 1, 60, build=1)
+    ended(served, 2, 30, build=2)
+    assert {g["group"] for g in served.data("cost", "--by", by)["groups"]} == groups
+
+
+def test_a_price_of_ones_own_wins_and_a_type_without_one_is_named(served: Served) -> None:
+    ended(served, 1, 60)
+    assert served.data("cost", "--price", "m7i.large=10")["total"]["usd"] == pytest.approx(10, rel=0.01)
+    table = served.lease.table
+    for item in list(table.query(next(p for p in (f"history#{n}" for n in range(8)) if list(table.query(p))))):
+        table.put({**item, "instance_type": {"S": "x9z.huge"}})
+    found = served.data("cost")
+    assert (found["unpriced"], found["total"]["usd"]) == (["x9z.huge"], 0)
+    assert "Next: add --price x9z.huge=USD_PER_HOUR" in served.ok("cost")
+    assert CapacityType.ON_DEMAND
+
+
+def test_csv_is_read_by_a_spreadsheet_and_runs_nothing_there(served: Served) -> None:
+    ended(served, 1, 60, pipeline='=HYPERLINK("x")', build=1)
+    rows = list(csv.reader(io.StringIO(served.ok("cost", "--by", "pipeline", "--csv"))))
+    assert rows[0] == ["pipeline", "jobs", "vms", "hours", "usd", "unpriced_hours"]
+    assert rows[1][0] == '\'=HYPERLINK("x")'
+
+
+def test_idling_costs_what_scripts_cost_computed(served: Served) -> None:
+    bill = served.data("cost", "--idle")
+    assert bill["mode"] == "polling"
+    assert 5 < sum(bill["usd_a_month"].values()) < 30
+    assert "all" in served.ok("cost", "--idle")
+
+
+def test_what_costs_cannot_be_summed_by_is_refused(served: Served) -> None:
+    assert "Next: choose one of class, queue, pipeline, build, day" in served.run("cost", "--by", "colour").stderr

@@ -1,0 +1,78 @@
+"""How every verb fails, helps and speaks to programs."""
+
+import json
+
+import pytest
+from typer.main import get_command
+
+from agent_stack_cli.app import app
+from tests.cli.served import Served
+
+VERBS = {
+    "status": (), "doctor": (), "pause": (), "resume": (), "drain": ("--minutes", "0"), "params": (), "cost": (),
+    "job": ("x",), "logs": ("x",), "connect": ("x",), "policy": ("read",), "stacks": (),
+    "classes": ("validate",),
+}  # fmt: skip
+
+
+def test_every_verb_is_tried_here() -> None:
+    assert set(get_command(app).commands) == set(VERBS)  # type: ignore[attr-defined]  # a group of commands
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_without_credentials_a_verb_says_so_in_one_line_with_what_to_run(served: Served, verb: str) -> None:
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": "/nowhere", "AWS_CONFIG_FILE": "/nowhere"}
+    result = served.run(verb, *VERBS[verb], env=nothing)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    first, second, *more = result.stderr.splitlines()
+    assert first.startswith("agent-stack: AWS credentials are missing")
+    assert second.startswith("Next: aws sso login")
+    assert not more
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_without_a_region_a_verb_says_so(served: Served, verb: str) -> None:
+    nowhere = {"AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_CONFIG_FILE": "/nowhere"}
+    result = served.run(verb, *VERBS[verb], env=nowhere)
+    assert result.exit_code == 1
+    assert "no AWS region is set" in result.stderr
+    assert "Next: name it: --region" in result.stderr
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "stacks"])
+def test_a_stack_that_is_not_there_is_answered_with_one_that_is(served: Served, verb: str) -> None:
+    result = served.run(verb, *VERBS[verb], "--stack", "nosuch")
+    assert result.exit_code == 1
+    assert "there is no stack nosuch in eu-central-1" in result.stderr
+    assert "Next: name one that is there: --stack demo" in result.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_has_examples(served: Served, verb: str) -> None:
+    words = (verb, "validate", "--help") if verb == "classes" else (verb, "--help")
+    said = served.ok(*words)
+    assert "Examples:" in said
+    assert f"agent-stack {verb}" in said
+
+
+def test_a_stack_is_found_by_its_tag_and_listed(served: Served) -> None:
+    assert served.ok("stacks").strip() == "demo"
+    assert served.data("stacks") == ["demo"]
+
+
+def test_nothing_is_coloured_when_piped(served: Served) -> None:
+    for words in (("status",), ("params",), ("--help",)):
+        assert "\x1b" not in served.ok(*words)
+
+
+def test_json_is_json_whatever_a_pipeline_wrote(served: Served) -> None:
+    run = served.recorded(1, pipeline='a"b\x1b[2J\u202e')
+    assert json.loads(served.ok("job", run.job_id, "--json"))["runs"][0]["pipeline"] == run.origin.pipeline_slug
+    assert run.origin.pipeline_slug.startswith('a"b')
+
+
+def test_wrong_usage_names_the_help(served: Served) -> None:
+    result = served.run("statsu")
+    assert result.exit_code == 2
+    assert "--help" in result.stderr

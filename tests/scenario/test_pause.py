@@ -1,0 +1,141 @@
+"""What `agent-stack pause` stops, how soon, and what goes on after `agent-stack resume`."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from agent_stack.domain.waiting import WaitReason
+from tests.simulator.buildkite import JobState, Step
+from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+
+BOUND = timedelta(seconds=5)
+SLOW = {**QUICK, "MAX_INSTANCES": "20", "IDLE_POLL_SECONDS": "2"}
+
+
+def world(settings: dict[str, str] | None = None, **ec2: Any) -> Simulation:  # noqa: ANN401  (EC2's settings)
+    simulation = Simulation(seed=1, nature=Nature(ec2=plain_ec2(**ec2)), settings={**SLOW, **(settings or {})})
+    simulation.run(65)  # both functions run
+    return simulation
+
+
+def push(simulation: Simulation, count: int, seconds: int = 5) -> None:
+    simulation.buildkite.create_build(steps=[Step(env={"SIM_SECONDS": str(seconds)})] * count)
+
+
+def fleets(simulation: Simulation, since: datetime) -> list[datetime]:
+    return [call.at for call in simulation.ec2.calls() if call.action == "CreateFleet" and call.at > since]
+
+
+def states(simulation: Simulation) -> Counter[JobState]:
+    return Counter(job.state for job in simulation.buildkite.jobs())
+
+
+def paused(simulation: Simulation, queue: str = "*") -> datetime:
+    now = simulation.kernel.now()
+    simulation.store.pause(at=now, queue=queue)
+    return now
+
+
+@pytest.mark.parametrize("queue", ["*", "default"])
+def test_a_job_that_comes_after_the_pause_gets_no_vm_and_one_that_runs_runs_on(queue: str) -> None:
+    simulation = world()
+    push(simulation, 1, seconds=60)
+    simulation.run(25)
+    at = paused(simulation, queue)
+    push(simulation, 3)
+    simulation.run(240)  # a job that was reserved within these seconds is let go with its reservation
+    assert not fleets(simulation, at)
+    assert states(simulation) == {JobState.FINISHED: 1, JobState.SCHEDULED: 3}
+
+
+def test_a_pause_of_another_queue_stops_nothing_here() -> None:
+    simulation = world()
+    at = paused(simulation, "another")
+    push(simulation, 2)
+    simulation.run(40)
+    assert fleets(simulation, at)
+    assert states(simulation) == {JobState.FINISHED: 2}
+
+
+@pytest.mark.parametrize("after_seconds", [0.2, 0.7, 1.3, 2.1, 3.4])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        lambda faults: faults.fail("CreateFleet", "RequestLimitExceeded", status=503, times=500),
+        lambda faults: faults.lose_answer("CreateFleet", times=500),
+        lambda faults: faults.fail("CreateFleet", "InternalError", status=500, times=500),
+        lambda faults: faults.errors_in_answer("InsufficientInstanceCapacity", times=500),
+    ],
+    ids=["throttled", "answers lost", "server errors", "no capacity"],
+)
+def test_no_request_leaves_five_seconds_after_the_pause_whatever_ec2_answers(
+    trouble: Any,  # noqa: ANN401  (a script for the faults)
+    after_seconds: float,
+) -> None:
+    simulation = world()
+    trouble(simulation.ec2.faults)
+    push(simulation, 6)
+    while not fleets(simulation, simulation.kernel.now() - timedelta(minutes=5)):
+        simulation.run(0.1)
+    simulation.run(after_seconds)
+    at = paused(simulation)
+    simulation.run(180)  # handovers, replays and the end of the unanswered launches among them
+    assert not fleets(simulation, at + BOUND)
+
+
+def test_without_the_pause_these_requests_go_on() -> None:
+    """The test above can fail."""
+    simulation = world()
+    simulation.ec2.faults.fail("CreateFleet", "RequestLimitExceeded", status=503, times=500)
+    push(simulation, 6)
+    simulation.run(10)
+    at = simulation.kernel.now()
+    simulation.run(60)
+    assert fleets(simulation, at + BOUND)
+
+
+def test_launch_deadlines_stop_and_the_jobs_run_after_the_resumption() -> None:
+    """The pause is longer than the deadline, and shorter than the reservation."""
+    simulation = world({"LAUNCH_DEADLINE_SECONDS": "60", "RESERVATION_SECONDS": "600", "MAX_INSTANCES": "6"})
+    simulation.ec2.faults.errors_in_answer("InsufficientInstanceCapacity", times=3)
+    push(simulation, 2)
+    simulation.run(10)
+    assert states(simulation) == {JobState.RESERVED: 2}
+    paused(simulation)
+    simulation.run(300)
+    assert states(simulation) == {JobState.RESERVED: 2}
+    simulation.ec2.faults.clear()
+    simulation.store.resume(at=simulation.kernel.now())
+    simulation.run(240)
+    assert states(simulation) == {JobState.FINISHED: 2}
+    assert not [job for job in simulation.buildkite.jobs() if job.stack_finish is not None]
+
+
+def test_the_build_page_says_who_paused_it_and_since_when() -> None:
+    simulation = world()
+    paused(simulation)
+    push(simulation, 1)
+    simulation.run(60)
+    assert simulation.store.waiting is not None
+    (waiting,) = simulation.store.waiting.jobs
+    assert waiting.reason is WaitReason.PAUSED
+    (job,) = simulation.buildkite.jobs()
+    told = [notification.detail for notification in job.notifications]
+    assert [text for text in told if "operator of this stack has paused" in text and "alice" in text]
+
+
+def test_a_paused_idle_dispatcher_asks_no_more_than_an_idle_one() -> None:
+    def asked(simulation: Simulation) -> Counter[str]:
+        before = Counter(simulation.points)
+        simulation.run(120)
+        return Counter(simulation.points) - before
+
+    idle, stopped = world(), world()
+    paused(stopped)
+    stopped.run(10)
+    idle.run(10)
+    counted = asked(stopped)
+    assert counted == asked(idle)
+    assert counted["dispatcher lease.pauses"] == 0
