@@ -1,21 +1,20 @@
 """Proves on a real account what no simulation can: that AWS itself judges, launches and ends as this stack expects.
 
 Changes nothing but by the one job that you run. Needs credentials that may read the stack, simulate its roles' policies
-(iam:SimulatePrincipalPolicy) and look at EC2 and SQS.
+(iam:SimulatePrincipalPolicy), read the class document, look at EC2, SQS and the dispatcher's log, and dry-run launches.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
 
 from infra.expectations import TAG, Expectation, Names, expectations
+from infra.smoke_launches import Launches, refusals_in
 
-IMAGE = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 STEP = """    steps:
       - command: "%s"
         agents: { queue: %s }"""
@@ -23,7 +22,8 @@ BLOCKED = "! curl -s -m 5 http://169.254.169.254/"  # fails when a job reaches t
 LOOK_SECONDS = 5
 NOT_PROVED = (
     "service control policies are not simulated: the job's launch is what meets them",
-    "spot, a second class, and what you added to the VMs' role are not tried",
+    "what you added to the VMs' role is not tried",
+    "a dry run shows permissions and wrong requests; quotas, capacity and a closed Fleet API show in the job's launch",
 )
 
 
@@ -33,7 +33,7 @@ class Smoke:
     def __init__(
         self, stack: str, *, client: Callable[[str], Any], minutes: float, pause: Callable[[float], None] = time.sleep
     ) -> None:
-        self._client = {name: client(name) for name in ("cloudformation", "ec2", "iam", "sqs")}
+        self._client = {name: client(name) for name in ("cloudformation", "ec2", "iam", "logs", "sqs", "ssm")}
         self._pause = pause
         (self._stack,) = self._client["cloudformation"].describe_stacks(StackName=stack)["Stacks"]
         self._outputs = {output["OutputKey"]: output["OutputValue"] for output in self._stack["Outputs"]}
@@ -53,20 +53,18 @@ class Smoke:
             verdict = "allowed" if allowed else "denied"
             yield allowed is expected.allowed, f"{expected.role}: {expected.action}, {expected.what}: {verdict}"
 
-    def template(self) -> Iterator[tuple[bool, str]]:
-        """EC2's dry run of a launch from the template."""
-        try:
-            self._client["ec2"].run_instances(
-                DryRun=True,
-                LaunchTemplate={"LaunchTemplateId": self._outputs["LaunchTemplate"], "Version": "$Latest"},
-                ImageId=IMAGE,
-                InstanceType="m7i.large",
-                SubnetId=self._outputs["VmSubnets"].split(",")[0],
-                MinCount=1,
-                MaxCount=1,
-            )
-        except ClientError as error:
-            yield error.response["Error"]["Code"] == "DryRunOperation", f"dry run of a launch: {error}"
+    def launches(self) -> Iterator[tuple[bool, str]]:
+        """Dry runs of the requests that the stack sends: of every class, with its types and images, in every subnet."""
+        given = self._parameters.get("ClassesParameter", "")
+        own = f"/agent-stack/{self._stack['StackName']}/default-classes"
+        yield from Launches(
+            ec2=self._client["ec2"],
+            ssm=self._client["ssm"],
+            stack=self._stack["StackName"],
+            template_id=self._outputs["LaunchTemplate"],
+            subnet_ids=self._outputs["VmSubnets"].split(","),
+            classes_parameter=(given, False) if given else (own, True),
+        )()
 
     def job(self) -> Iterator[tuple[bool, str]]:
         """One job on its way through a VM, and the VM as EC2 made it."""
@@ -79,6 +77,7 @@ class Smoke:
         )
         if not running:
             yield False, "no VM came: look at the dispatcher's log"
+            yield from ((False, f"EC2 refused the dispatcher: {said}") for said in self._refusals())
             return
         vm_id, vm = next(iter(running.items()))
         yield True, f"{vm_id} runs, an {vm['InstanceType']} in {vm['Placement']['AvailabilityZone']}"
@@ -92,6 +91,15 @@ class Smoke:
         gone = self._waited_for(lambda: {vm_id} & set(self._vms("terminated")), "it ends")
         yield bool(gone), f"{vm_id} ended: {self._vms().get(vm_id, {}).get('StateReason', {}).get('Code', 'not yet')}"
         yield self._failed_events() == 0, f"{self._failed_events()} failed events are kept"
+
+    def _refusals(self) -> Sequence[str]:
+        """What EC2 refused the dispatcher while this waited. A dry run shows permissions only, and not a closed API."""
+        events = self._client["logs"].filter_log_events(
+            logGroupName=f"/agent-stack/{self._stack['StackName']}/dispatcher",
+            filterPattern='{ $.message = "launch_partial" }',
+            startTime=int((time.time() - (self._minutes + 2) * 60) * 1000),
+        )
+        return refusals_in(events["events"])
 
     def _names(self) -> Names:
         _, partition, _, region, account, _ = self._stack["StackId"].split(":", 5)
@@ -160,7 +168,7 @@ def main() -> int:
     session: Any = boto3.Session(region_name=given.region)  # its stubs know services by name only
     smoke = Smoke(given.stack, client=session.client, minutes=given.minutes)
     failed = 0
-    for step in (smoke.stack, smoke.permissions, smoke.template, *(() if given.no_job else (smoke.job,))):
+    for step in (smoke.stack, smoke.permissions, smoke.launches, *(() if given.no_job else (smoke.job,))):
         for good, said in step():
             failed += not good
             print(f"{'ok     ' if good else 'FAILED '} {said}", flush=True)

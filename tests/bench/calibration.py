@@ -30,6 +30,7 @@ from agent_stack.adapters.dynamodb.table import KEYS_OF_A_BATCH
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate
+from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome
@@ -263,18 +264,25 @@ _REQUEST = (
 def _fleet(action: str, answer: dict[str, Any]) -> Ec2Fleet:
     client = read_lean(_client("ec2", serialise_answer(action, answer)))
     clock = VirtualClock()
-    fleet = Ec2Fleet(
+    calls = _calls(clock)
+    subnets = Subnets(
         client=lambda: client,
-        calls=_calls(clock),
+        calls=calls,
+        clock=clock,
+        telemetry=RecordedTelemetry(),
+        subnet_ids=("subnet-a",),
+    )
+    subnets._zones["subnet-a"] = "eu-central-1a"
+    return Ec2Fleet(
+        client=lambda: client,
+        calls=calls,
         clock=clock,
         deployment="stack",
         arn_prefix="arn:aws:ec2:eu-central-1:123456789012:instance/",
         template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
-        subnets=("subnet-a",),
+        subnets=subnets,
         policy=LaunchPolicy(),
     )
-    fleet._zones["subnet-a"] = "eu-central-1a"
-    return fleet
 
 
 def _fleet_answer() -> dict[str, Any]:

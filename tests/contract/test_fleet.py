@@ -14,7 +14,8 @@ from botocore.config import Config
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import Ec2Fleet, errors
 from agent_stack.adapters.ec2.instances import read_lean
-from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, MAX_OVERRIDES, LaunchTemplate
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, MAX_BYTES, MAX_OVERRIDES, LaunchTemplate
+from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import GiveUpError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import ClassName, InstanceId
@@ -23,8 +24,10 @@ from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.states import CapacityType, VmState
 from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.cloud import Ec2, Ec2Server, Instance, LaunchTemplateData, Settings, Subnet, attach
+from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.cloud.prices import spot as spot_price
 from tests.simulator.identity import SeededIds
+from tests.simulator.telemetry import RecordedTelemetry
 
 NOTHING_SET = LaunchPolicy()
 SUBNETS = {"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")}
@@ -55,6 +58,7 @@ class World:
     ec2: Ec2
     clock: VirtualClock
     ids: SeededIds
+    telemetry: RecordedTelemetry
 
     def order(self, count: int, **vm_class: object) -> LaunchOrder:
         shape = {"instance_types": ("m7i.large",), "image": "ami-0123456789abcdef0", **vm_class}
@@ -111,23 +115,21 @@ def made(
         attach(client, ec2)
     else:
         client = read_lean(client)
+    calls = AwsCalls(
+        clock=clock, ids=ids, deadline=FixedDeadline(), throttles=errors.NOTHING_DONE, server_errors=errors.SERVER
+    )
+    telemetry = RecordedTelemetry()
     fleet = Ec2Fleet(
         client=lambda: client,
-        calls=AwsCalls(
-            clock=clock,
-            ids=ids,
-            deadline=FixedDeadline(),
-            throttles=errors.NOTHING_DONE,
-            server_errors=errors.SERVER,
-        ),
+        calls=calls,
         clock=clock,
         deployment="stack",
         arn_prefix="arn:aws:ec2:eu-central-1:123456789012:instance/",
         template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
-        subnets=subnets,
+        subnets=Subnets(client=lambda: client, calls=calls, clock=clock, telemetry=telemetry, subnet_ids=subnets),
         policy=policy,
     )
-    return World(fleet=fleet, ec2=ec2, clock=clock, ids=ids)
+    return World(fleet=fleet, ec2=ec2, clock=clock, ids=ids, telemetry=telemetry)
 
 
 @pytest.fixture
@@ -275,12 +277,67 @@ def test_the_root_volume_is_encrypted_with_the_operators_key(build: Build) -> No
     assert mapping["Ebs"]["KmsKeyId"] == "arn:aws:kms:eu-central-1:123456789012:key/ours"
 
 
-def test_two_subnets_of_one_zone_are_one_pool() -> None:
-    subnets = {**SUBNETS, "subnet-c": Subnet(zone="eu-central-1a")}
+def crowded() -> World:
+    """Two subnets in one zone, one in another; few addresses."""
+    subnets = {
+        "subnet-a": Subnet(zone="eu-central-1a", free_addresses=5),
+        "subnet-b": Subnet(zone="eu-central-1b", free_addresses=4),
+        "subnet-c": Subnet(zone="eu-central-1a", free_addresses=6),
+    }
     clock = VirtualClock()
     ec2 = Ec2(now=clock.now, settings=settings(subnets=subnets), launch_templates=templates)
-    world = made(ec2, clock, None, subnets=tuple(reversed(subnets)))
-    assert {one["SubnetId"] for one in overrides(world)} == {"subnet-c", "subnet-b"}
+    return made(ec2, clock, None, subnets=tuple(subnets))
+
+
+def test_two_subnets_of_one_zone_are_one_pool() -> None:
+    assert {one["SubnetId"] for one in overrides(crowded())} == {"subnet-c", "subnet-b"}
+
+
+def test_all_subnets_of_a_zone_are_used_to_the_last_address() -> None:
+    world = crowded()
+    for _ in range(3):
+        world.launch(5)
+    assert not any(world.ec2.network.free.values())
+
+
+def test_a_subnet_that_is_full_says_nothing_of_a_zone_that_has_another() -> None:
+    world = crowded()
+    world.fleet.pools(world.order(1).vm_class, CapacityType.ON_DEMAND)
+    world.ec2.network.free["subnet-c"] = 0  # another workload took them
+    world.ec2.network.free["subnet-b"] = 0
+    outcome = world.fleet.launch(world.fleet.render(world.order(3)))
+    assert outcome.vms == ()
+    assert [error.pool for error in outcome.errors] == ["on-demand:m7i.large:eu-central-1b"]
+    assert len(world.launch(3)) == 3
+    assert {vm.subnet_id for vm in world.ec2.instances()} == {"subnet-a"}
+
+
+def test_a_subnet_that_is_gone_is_left_out_of_the_next_request() -> None:
+    world = crowded()
+    world.fleet.pools(world.order(1).vm_class, CapacityType.ON_DEMAND)
+    world.ec2.network.delete("subnet-c")
+    order = world.order(3)
+    nothing_learnt = world.fleet.launch(world.fleet.render(order))
+    assert (nothing_learnt.vms, nothing_learnt.errors) == ((), ())
+    assert len(world.launch(3)) == 3
+    world.ec2.network.delete("subnet-b")  # the only one of its zone
+    outcome = world.fleet.launch(world.fleet.render(order))
+    assert [error.code for error in outcome.errors] == ["InvalidSubnetID.NotFound"]
+    assert {pool.rpartition(":")[2] for pool in world.fleet.pools(order.vm_class, CapacityType.SPOT)} == {
+        "eu-central-1a"
+    }
+    assert world.telemetry.messages("ERROR") == ["subnet_gone", "subnet_gone"]
+
+
+@pytest.mark.parametrize("image", ["ami-0123456789abcdef0", f"resolve:ssm:/agent-stack/images/{'x' * 900}"])
+def test_a_request_is_bounded_in_bytes_and_keeps_the_first_pools(world: World, image: str) -> None:
+    types = tuple(catalogue())[:150]
+    request = world.fleet.render(world.order(500, instance_types=types, image=image, root_device="/dev/xvda"))
+    assert len(request.encode()) <= MAX_BYTES
+    (config,) = json.loads(request)["LaunchTemplateConfigs"]
+    kept = [one["InstanceType"] for one in config["Overrides"]]
+    assert kept == [name for name in types for _ in SUBNETS][: len(kept)]
+    assert len(kept) >= 80
 
 
 @pytest.mark.parametrize(
@@ -297,7 +354,19 @@ def test_ec2_chooses_among_pools_as_the_market_and_the_operators_order_want(
     request = json.loads(world.fleet.render(world.order(1, **vm_class)))
     assert request[option] == {"AllocationStrategy": strategy}
     assert request["Type"] == "instant"
-    assert {kind["ResourceType"] for kind in request["TagSpecifications"]} == {"instance", "volume"}
+    assert {kind["ResourceType"] for kind in request["TagSpecifications"]} == {
+        "instance",
+        "volume",
+        "network-interface",
+    }
+
+
+def test_a_launch_takes_the_templates_user_data_and_overrides_none(world: World) -> None:
+    """IAM has no condition for user data, so only the code can hold to it."""
+    request = world.fleet.render(world.order(3, root_device="/dev/xvda", volume_gib=40))
+    assert "UserData" not in request
+    world.fleet.launch(request)
+    assert {instance.user_data for instance in world.ec2.instances()} == {b"#!/bin/sh"}
 
 
 def test_only_our_own_vms_are_shown(world: World) -> None:
@@ -339,13 +408,16 @@ def test_those_that_ended_are_shown_only_to_who_asks_for_them(build: Build) -> N
     ended, live = world.launch(450), world.launch(2)
     world.fleet.terminate(ended)
     world.clock.sleep(timedelta(seconds=60))
-    asked = len(world.ec2.calls())
+
+    def looks() -> int:
+        return sum(call.action == "DescribeInstances" for call in world.ec2.calls())
+
     assert [vm.instance_id for vm in world.fleet.describe()] == live
-    assert len(world.ec2.calls()) - asked == 1
+    assert looks() == 1
     again = world.fleet.describe_by_id(ended)
     assert [vm.instance_id for vm in again] == ended
     assert {vm.state for vm in again} == {VmState.TERMINATED}
-    assert len(world.ec2.calls()) - asked == 4  # EC2 takes 200 values of a filter
+    assert looks() == 4  # EC2 takes 200 values of a filter
 
 
 def test_everything_that_becomes_a_vm_is_read(world: World) -> None:

@@ -12,7 +12,7 @@ from cfnlint.decode.cfn_yaml import loads
 from infra.user_data import ROOT, TEMPLATE
 from tests.cost.prices import assumed, usd
 from tests.cost.units import Weights, weigh
-from tests.cost.usage import JOBS, Usage, idle, work
+from tests.cost.usage import JOB_MINUTES, JOBS, Usage, idle, work
 from tests.infra.stacks import deployed
 from tests.simulator.deployment import Resolved
 from tests.simulator.simulation.costs import FULL_CORE_MIB
@@ -95,11 +95,32 @@ def often_forgotten(region: str) -> Bill:
     """What else a deployment may cost, where it applies."""
     price = usd(region)
     return {
+        "data out to the internet, a thousand jobs": 1_000 * assumed("gb_out_per_job") * price["internet_gb_out"],
+        "snapshots of baked images, a month": snapshots(region),
         "AWS Config that records continuously, a thousand jobs": 1_000
         * assumed("config_items_per_vm")
         * price["config_item"],
         "a NAT gateway's data, a thousand jobs": 1_000 * assumed("gb_through_nat_per_job") * price["nat_gb"],
         "a NAT gateway before it carries anything, a month": price["nat_hour"] * HOURS_OF_A_MONTH,
+    }
+
+
+def snapshots(region: str) -> float:
+    """What a month of baked images costs; nothing without the image pipeline."""
+    return assumed("images_kept") * assumed("snapshot_gb_of_an_image") * usd(region)["snapshot_gb_month"]
+
+
+def busy_month(mode: str, region: str) -> Bill:
+    """A month of many jobs of five minutes, with everything that they cost in public subnets."""
+    thousands = assumed("jobs_of_a_busy_month") / 1_000
+    out = assumed("jobs_of_a_busy_month") * assumed("gb_out_per_job") * usd(region)["internet_gb_out"]
+    vms = {name: cost * thousands for name, cost in thousand_vms(JOB_MINUTES, region).items()}
+    return {
+        "the stack, idle": sum(idle_month(mode, region).values()),
+        "the stack's part of the jobs": sum(thousand_jobs(mode, region).values()) * thousands,
+        **vms,
+        "data out to the internet": out,
+        "snapshots of baked images": snapshots(region),
     }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from tests.cost import model
 from tests.cost.model import AT_MOST, MODES, Bill
-from tests.cost.prices import ASSUMED, DATE, PRICES, REGIONS, usd
+from tests.cost.prices import ASSUMED, DATE, PRICES, REGIONS, assumed, usd
 from tests.cost.usage import JOB_EVERY, JOB_MINUTES, JOBS
 
 LENGTHS = (1, 5, 20)
@@ -42,6 +42,9 @@ def _of_region(region: str) -> Iterator[str]:
     yield from ("", "A thousand jobs: what EC2 bills, one VM a job, by the length of a job:", "")
     heads = [f"{minutes} min" for minutes in LENGTHS]
     yield from _table(("", *heads), _bills([model.thousand_vms(minutes, region) for minutes in LENGTHS]))
+    jobs = f"{assumed('jobs_of_a_busy_month'):,.0f}"
+    yield from ("", f"A busy month: {jobs} jobs of {JOB_MINUTES} min, in public subnets:", "")
+    yield from _table(("", *MODES), _bills([model.busy_month(mode, region) for mode in MODES]))
     yield from ("", "What people forget. Public subnets need no NAT gateway: no port of a VM is open.", "")
     yield from _table(("", "USD"), [(name, _usd(cost)) for name, cost in model.often_forgotten(region).items()])
 

@@ -39,6 +39,8 @@ PRICES: Mapping[str, Price] = {
     "nat_hour": Price(0.045, 0.052, "vpc/pricing", BOTH),
     "nat_gb": Price(0.045, 0.052, "vpc/pricing", BOTH),
     "public_ipv4_hour": Price(0.005, 0.005, "vpc/pricing", US),
+    "internet_gb_out": Price(0.09, 0.09, "ec2/pricing/on-demand"),
+    "snapshot_gb_month": Price(0.05, 0.054, "ebs/pricing"),
     "gp3_gb_month": Price(0.08, 0.0952, "ebs/pricing"),
     "m7i.large_hour": Price(0.1008, 0.12075, "ec2/pricing/on-demand"),
 }
@@ -60,6 +62,10 @@ ASSUMED: Mapping[str, tuple[float, str]] = {
         10,
         "instance, volume and interface made and deleted, and what they are related to",
     ),
+    "gb_out_per_job": (0.05, "logs, artifacts and pushed images that leave AWS; what comes in is free"),
+    "snapshot_gb_of_an_image": (8, "blocks in use of a baked image; only those are stored"),
+    "images_kept": (4, "the weekly builds of a month; nothing deletes older ones for you"),
+    "jobs_of_a_busy_month": (20_000, "about 100 developers"),
     "gb_through_nat_per_job": (1, "clone, packages, images; only in private subnets behind a NAT gateway"),
 }
 """Value, and why it is that."""

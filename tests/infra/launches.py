@@ -107,7 +107,7 @@ class Launch:
             order,
             deployment=self._data("Deployment"),
             template=LaunchTemplate(template_id=self._data("LaunchTemplateId"), version="1"),
-            subnets_by_zone={"eu-central-1a": "subnet-0123456789abcdef0"},
+            subnet_of=lambda _zone: "subnet-0123456789abcdef0",
             policy=LaunchPolicy(),
         )
         return dict(json.loads(text))

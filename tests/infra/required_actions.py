@@ -46,7 +46,7 @@ OF_THE_CODE: Mapping[str, Needed] = {
     **_each(BOTH, _TABLE_KEY, "dynamodb.batch_get_item", "dynamodb.delete_item", "dynamodb.put_item"),
     **_each(BOTH, _TABLE_KEY, "dynamodb.query", "dynamodb.update_item"),
     **_each(BOTH, frozenset(), "ec2.describe_images", "ec2.describe_instances", "ec2.describe_subnets"),
-    **_each(BOTH, frozenset(), "ec2.get_instance_types_from_instance_requirements"),
+    **_each(BOTH, frozenset(), "ec2.describe_instance_types", "ec2.get_instance_types_from_instance_requirements"),
     **_each(TRACKER, frozenset(), "ec2.describe_instance_status", "ec2.get_console_output", "ec2.terminate_instances"),
     "dynamodb.transact_write_items": _by(
         BOTH,

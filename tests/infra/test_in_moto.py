@@ -94,6 +94,17 @@ def test_a_region_with_two_zones_gets_two_subnets() -> None:
     ]
 
 
+@pytest.mark.parametrize("zones", ["b", "ac", "abc", "abcdef"])
+@pytest.mark.parametrize("egress", EGRESS)
+def test_subnets_lie_in_zones_that_the_account_has(egress: str, zones: str) -> None:
+    """Fn::GetAZs lists one zone alone where one alone has a default subnet."""
+    parameters = {"Name": "ci", "Cidr": "10.61.0.0/16", "Egress": egress}
+    stack = Resolved(NETWORK, parameters, zones=zones)
+    subnets = stack.outputs["Subnets"].split(",")
+    used = [stack.resources[subnet.removesuffix("Id")]["Properties"]["AvailabilityZone"][-1] for subnet in subnets]
+    assert used == (list(zones) * 3)[:3]
+
+
 MADE_UP = {"LEDGER_TABLE", "MAILBOX_TABLE", "LAUNCH_TEMPLATE_ID"}
 """Variables that hold an id, which moto and our own resolving each make up."""
 

@@ -76,7 +76,14 @@ def test_none_rings_while_nothing_happens() -> None:
 
 @pytest.mark.parametrize(("only", "alarm"), [("tracker", "DispatcherSilent"), ("dispatcher", "TrackerSilent")])
 def test_silence(only: str, alarm: str) -> None:
-    assert ringing(a_world(only=(only,)), 10) == {alarm}
+    simulation = a_world()
+    simulation.run(150)
+    simulation.silence("dispatcher" if only == "tracker" else "tracker")
+    assert ringing(simulation, 14) == {alarm}
+
+
+def test_a_first_deployment_rings_nothing_before_its_functions_have_run_once() -> None:
+    assert ringing(a_world(only=()), 20) == set()
 
 
 def test_a_listing_that_fails() -> None:

@@ -76,3 +76,16 @@ def test_observing_looks_at_everything_says_so_and_touches_nothing() -> None:
     touched = {point.rpartition(".")[2] for point in simulation.points[calls:] if " lease." not in point} - looks
     assert touched == set()
     assert "run_decided" in simulation.telemetry.messages()
+
+
+def test_max_vcpus_counts_true_vcpus_of_a_class_that_states_none() -> None:
+    simulation = world(MAX_VCPUS="5", IDLE_POLL_SECONDS="1")  # two m7i.large, of 2 vCPUs each
+    simulation.buildkite.create_build(steps=[Step(env={"SIM_SECONDS": "10"})] * 6)
+    up: list[int] = []
+    for _ in range(200):
+        simulation.run(1)
+        up.append(sum(instance.state in {"pending", "running"} for instance in simulation.ec2.instances()))
+    assert max(up) == 2
+    assert states(simulation) == {JobState.FINISHED: 6}
+    assert "DescribeInstanceTypes" in {call.action for call in simulation.ec2.calls()}
+    assert {job.exit_status for job in simulation.buildkite.jobs()} == {0}

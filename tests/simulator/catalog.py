@@ -1,16 +1,21 @@
-"""For class documents that name their types: every image is Amazon Linux's."""
+"""What EC2 says of types and images, for tests that need no EC2."""
+
+from collections.abc import Mapping
 
 from agent_stack.domain.classes import InstanceRequirements
 from agent_stack.domain.states import CapacityType
 
 
 class NoShapes:
-    """See `Shapes`. Nobody may ask for types."""
+    """See `InstanceCatalog`. Nobody may ask for types."""
+
+    def __init__(self, root_devices: Mapping[str, str] | None = None) -> None:
+        self._root_devices = root_devices or {}
 
     def types(self, wanted: InstanceRequirements, capacity_type: CapacityType) -> tuple[str, ...]:
-        """See `Shapes`."""
+        """See `InstanceCatalog`."""
         raise AssertionError(f"asked for types of {wanted} in {capacity_type}")
 
     def root_device(self, image: str) -> str:
-        """See `Shapes`."""
-        return "/dev/xvda"
+        """See `InstanceCatalog`."""
+        return self._root_devices.get(image, "/dev/xvda")

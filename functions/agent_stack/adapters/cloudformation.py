@@ -10,13 +10,14 @@ from agent_stack.domain.errors import ConfigurationError
 from agent_stack.ports import Telemetry
 
 PHYSICAL_ID = "agent-stack-keys"
-MAX_REASON_CHARACTERS = 1000  # the whole answer may be 4 KB
+PROBLEMS = "Problems"
+MAX_TEXT_BYTES = 1_500  # as JSON; the whole answer may be 4 KB, and holds the text twice
 
 
 def answer_stack_event(
     event: Mapping[str, Any],
     *,
-    on_deploy: Callable[[], None],
+    on_deploy: Callable[[], Sequence[str]],
     on_delete: Callable[[], Sequence[str]],
     http: httpx.Client,
     telemetry: Telemetry,
@@ -25,7 +26,7 @@ def answer_stack_event(
 
     Args:
         on_deploy: run when the stack is made or changed; what it raises fails a new stack with its message, and a
-            ConfigurationError fails a change.
+            ConfigurationError fails a change. What it returns is said in the answer, and stops nothing.
         on_delete: run when the resource goes; what it returns is said in the answer, and stops nothing.
 
     Source: the request and response objects of CloudFormation's custom resources.
@@ -33,10 +34,7 @@ def answer_stack_event(
     problems: Sequence[str] = ()
     status = "SUCCESS"
     try:
-        if event["RequestType"] == "Delete":
-            problems = on_delete()
-        else:
-            on_deploy()
+        problems = on_delete() if event["RequestType"] == "Delete" else on_deploy()
     except Exception as error:  # noqa: BLE001  (an unanswered stack hangs for an hour)
         telemetry.error("stack_event_failed", error=str(error))
         problems = (str(error),)
@@ -45,14 +43,22 @@ def answer_stack_event(
         wrong = event["RequestType"] == "Update" and isinstance(error, ConfigurationError)
         if wrong or event["RequestType"] == "Create":
             status = "FAILED"
+    said = _cropped("; ".join(problems))
     answer = {
         "Status": status,
-        "Reason": "; ".join(problems)[:MAX_REASON_CHARACTERS],
+        "Reason": said,
         "PhysicalResourceId": event.get("PhysicalResourceId", PHYSICAL_ID),
         "StackId": event["StackId"],
         "RequestId": event["RequestId"],
         "LogicalResourceId": event["LogicalResourceId"],
+        "Data": {PROBLEMS: said or "none"},  # an output of the stack
     }
     response = http.put(event["ResponseURL"], content=json.dumps(answer), headers={"Content-Type": ""}, timeout=10)
     response.raise_for_status()
     telemetry.info("stack_event_answered", request=str(event["RequestType"]), problems=len(problems))
+
+
+def _cropped(text: str) -> str:
+    while (size := len(json.dumps(text))) > MAX_TEXT_BYTES:
+        text = text[: min(len(text) - 1, len(text) * MAX_TEXT_BYTES // size)]
+    return text

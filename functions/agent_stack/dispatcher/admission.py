@@ -1,11 +1,12 @@
 """Which jobs have their place within every bound, and why the next ones have not."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.vcpu_cache import CountedVcpus
 from agent_stack.domain.budgets import LOOK_AHEAD
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass, base_name
@@ -27,11 +28,11 @@ class Admission:
     book: ClassBook
     memory: LaunchMemory
     quotas: QuotaRoom
-    vcpus: Mapping[str, int]
+    vcpus: CountedVcpus
     policy: Policy
     _by_class: Counter[ClassName] = field(default_factory=Counter, init=False)
     _without_vm: dict[ClassName, list[int]] = field(default_factory=lambda: defaultdict(list), init=False)
-    _vcpus_used: int | None = field(default=0, init=False)
+    _vcpus_used: int = field(default=0, init=False)
 
     def cut(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Waiting]]:
         """The jobs that are admitted, queue by queue in turn; and why the next ones are not."""
@@ -69,12 +70,12 @@ class Admission:
             self._by_class[base_name(run.class_name)] += 1
             if run.binding is None:
                 self._without_vm[run.class_name].append(run.priority)
-            self._add_vcpus(self._size(run))
+            self._vcpus_used += self.vcpus.of_run(run)
 
     def _take(self, job: Job, name: ClassName) -> None:
         self._by_class[base_name(name)] += 1
         self._without_vm[name].append(job.priority)
-        self._add_vcpus(self._size_of(name))
+        self._vcpus_used += self.vcpus.of(name)
 
     def _why_not(self, job: Job, name: ClassName) -> tuple[WaitReason, str] | None:
         vm_class = self.book.find(name)
@@ -82,7 +83,10 @@ class Admission:
         breaker = self.memory.breaker(name, self.cycle.now)
         if bound is not None and self._by_class[base_name(name)] >= bound:
             return WaitReason.CLASS_MAXIMUM, str(bound)
-        if self._is_above_vcpus(name):
+        unknown = self.vcpus.unknown(name)  # a size that is not known is not guessed
+        if unknown is not None:
+            return WaitReason.BROKEN, unknown
+        if self.policy.max_vcpus is not None and self._vcpus_used + self.vcpus.of(name) > self.policy.max_vcpus:
             return WaitReason.MAX_VCPUS, ""
         if breaker is not None:
             return WaitReason.BROKEN, breaker.message
@@ -131,32 +135,6 @@ class Admission:
             return True
         kinds = capacity_types_of(vm_class)
         return all((one := self.memory.backoff(name, kind)) is not None and one.failures > 0 for kind in kinds)
-
-    def _size(self, run: Run) -> int | None:
-        if run.binding is None:
-            return self._size_of(run.class_name)
-        known = self.vcpus.get(run.binding.instance_type)
-        return self._size_of(run.class_name) if known is None else known
-
-    def _size_of(self, name: ClassName) -> int | None:
-        """The vCPUs of its largest type, or what the operator says; None while EC2 has not told."""
-        vm_class = self.book.find(name) if self.policy.max_vcpus is not None else None
-        if vm_class is None:
-            return 0  # nothing is launched for it, or nobody counts
-        if vm_class.vcpus is not None:
-            return vm_class.vcpus
-        sizes = [self.vcpus.get(one) for one in vm_class.instance_types]
-        return None if None in sizes else max((size or 0 for size in sizes), default=None)
-
-    def _add_vcpus(self, size: int | None) -> None:
-        self._vcpus_used = None if self._vcpus_used is None or size is None else self._vcpus_used + size
-
-    def _is_above_vcpus(self, name: ClassName) -> bool:
-        """A size that is not known is not guessed: the job waits for EC2 to tell it."""
-        if self.policy.max_vcpus is None:
-            return False
-        size = self._size_of(name)
-        return size is None or self._vcpus_used is None or self._vcpus_used + size > self.policy.max_vcpus
 
 
 def in_turn(candidates: Sequence[Candidate]) -> Iterator[Candidate]:

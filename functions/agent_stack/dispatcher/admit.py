@@ -3,6 +3,7 @@
 A job that is not admitted stays scheduled in Buildkite, because a reservation without a VM would only delay it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -10,10 +11,10 @@ from agent_stack.dispatcher.admission import Admission
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.quota_watch import QuotaWatch
-from agent_stack.dispatcher.vcpu_cache import VcpuCache
+from agent_stack.dispatcher.vcpu_cache import CountedVcpus, VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.classes import ClassBook, Unmatched
+from agent_stack.domain.classes import BrokenClass, ClassBook, Unmatched
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, JobId
 from agent_stack.domain.jobs import Job
@@ -42,12 +43,15 @@ class Admit:
         candidates: list[tuple[Job, ClassName]] = []
         refused: list[tuple[Job, str]] = []
         unmatched: list[tuple[Job, Unmatched]] = []
+        broken: list[Waiting] = []
         for job in sorted(cycle.listed, key=_in_line):
             if job.queue_key in cycle.paused:
                 continue
             match = cycle.book.match(job.rules, job.queue_key)
             if not isinstance(match, Unmatched):
                 candidates.append((job, match.name))
+            elif isinstance(match, BrokenClass):
+                broken += waits(job, match.name, WaitReason.BROKEN, cycle.now, match.words)
             elif self._refuses(job, cycle):
                 refused.append((job, match.reason))
             else:
@@ -67,7 +71,7 @@ class Admit:
             fitting=tuple(job for job, _ in candidates),
             admitted=tuple(admitted),
             refused=tuple(refused),
-            waiting=tuple(waiting),
+            waiting=(*waiting, *broken[:MAX_LISTED]),
             unmatched=tuple(unmatched_window(unmatched, cycle.now)),
             unmatched_jobs=sum(cycle.now - job.waits_since >= PATIENCE for job, _ in unmatched) + len(refused),
         )
@@ -88,17 +92,12 @@ class Admit:
         if not candidates:
             return [], []
         memory = self.capacity.under(cycle.fence)
-        if self.policy.max_vcpus is not None:
-            names = {run.class_name for run in cycle.active} | {name for _, name in candidates}
-            classes = [vm_class for name in sorted(names) if (vm_class := book.find(name)) is not None]
-            bound = [run.binding.instance_type for run in cycle.active if run.binding is not None]
-            self.vcpus.want([*bound, *(one for each in classes for one in each.instance_types)], cycle.now)
         admission = Admission(
             cycle=cycle,
             book=book,
             memory=memory,
             quotas=self.quotas.room(cycle, memory, self._applicants(candidates, book, memory)),
-            vcpus=self.vcpus.known,
+            vcpus=self._counted(cycle, [name for _, name in candidates], book),
             policy=self.policy,
         )
         return admission.cut(candidates)
@@ -124,6 +123,16 @@ class Admit:
             for name, job in first.items()
             if (vm_class := book.find(name)) is not None
         ]
+
+    def _counted(self, cycle: DispatcherCycle, names: Sequence[ClassName], book: ClassBook) -> CountedVcpus:
+        """The vCPUs of what lives and of what wants to; nobody counts them without `MaxVcpus`."""
+        if self.policy.max_vcpus is None:
+            return CountedVcpus()
+        live = [run for run in cycle.active if run.failure_reason is None]
+        found = {name: book.find(name) for name in {*names, *(run.class_name for run in live)}}
+        types = {name: vm_class.instance_types for name, vm_class in found.items() if vm_class is not None}
+        running = [(run.binding.instance_type,) if run.binding else types.get(run.class_name, ()) for run in live]
+        return self.vcpus.counted(types, [one for each in running for one in each], cycle.now)
 
 
 def _in_line(job: Job) -> tuple[int, datetime]:

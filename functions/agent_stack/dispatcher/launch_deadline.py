@@ -60,8 +60,9 @@ class LaunchDeadline:
         if full is not None:
             bucket, ceiling = full
             return f"No VM of class “{run.class_name}” within {seconds} s. A quota is full: {ceiling.words(bucket)}"
+        broken = cycle.book.why_broken(run.class_name) if cycle.book is not None else None
         words = memory.last_error_by_class.get(base_name(run.class_name))
-        because = f" EC2 said last: {words}" if words else ""
+        because = f" The class cannot be used: {broken}" if broken else f" EC2 said last: {words}" if words else ""
         return f"No VM of class “{run.class_name}” could be had within {seconds} s.{because}"
 
     def _full(

@@ -84,9 +84,10 @@ class PublishWaitReasons:
         if not self.policy.launch_enabled:
             return WaitReason.LAUNCH_DISABLED, ""
         now = cycle.now
+        broken = cycle.book.why_broken(name) if cycle.book is not None else None
         breaker = memory.breaker(name, now)
-        if breaker is not None:
-            return WaitReason.BROKEN, breaker.message
+        if broken is not None or breaker is not None:
+            return WaitReason.BROKEN, broken or (breaker.message if breaker is not None else "")
         vm_class = cycle.book.find(name) if cycle.book is not None else None
         told = None if vm_class is None else self._by_lessons(vm_class, memory, now)
         if told is not None:

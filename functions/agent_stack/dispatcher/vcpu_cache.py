@@ -1,16 +1,51 @@
 """The vCPUs of instance types, asked of EC2 beside the cycle, and only where somebody counts them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
 from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.runs import Run
 from agent_stack.ports import InstanceTypes, Task, Telemetry, Workers
 
 RETRY_AFTER = timedelta(seconds=10)
 ASKED_AGAIN_AFTER = timedelta(hours=1)
 """A type that EC2 does not know may be one of tomorrow."""
+
+ANSWER_TIMEOUT = timedelta(seconds=2)
+"""How long a cycle waits for an answer that a job needs. A process asks once for each type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedVcpus:
+    """The vCPUs of VMs of several classes. Without figures nothing counts, and nothing is unknown.
+
+    Attributes:
+        largest: by class, of its largest type, which EC2 may choose.
+        by_type: by instance type.
+        why_unknown: by class whose vCPUs are not known, in words for the build page.
+        unknown_running: the same for a VM that runs. Until it is counted, nothing more starts.
+    """
+
+    largest: Mapping[ClassName, int] = field(default_factory=dict)
+    by_type: Mapping[str, int] = field(default_factory=dict)
+    why_unknown: Mapping[ClassName, str] = field(default_factory=dict)
+    unknown_running: str | None = None
+
+    def of(self, name: ClassName) -> int:
+        """Of one VM of that class, whichever type it gets."""
+        return self.largest.get(name, 0)
+
+    def of_run(self, run: Run) -> int:
+        """Of the VM that this run has, by its own type, or will get."""
+        bound = self.by_type.get(run.binding.instance_type) if run.binding is not None else None
+        return self.of(run.class_name) if bound is None else bound
+
+    def unknown(self, name: ClassName) -> str | None:
+        """Why a VM of that class cannot be counted; None when it can."""
+        return self.unknown_running or self.why_unknown.get(name)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,6 +56,7 @@ class VcpuCache:
     workers: Workers
     telemetry: Telemetry
     _known: dict[str, int] = field(default_factory=dict, init=False)
+    _absent: set[str] = field(default_factory=set, init=False)
     _not_before: dict[str, datetime] = field(default_factory=dict, init=False)
     _task: tuple[tuple[str, ...], Task[Mapping[str, int]]] | None = field(default=None, init=False)
 
@@ -43,6 +79,40 @@ class VcpuCache:
             self._task = (missing, self.workers.submit(partial(self.instance_types.vcpus, missing)))
             self._collect(now)
 
+    def counted(
+        self, by_class: Mapping[ClassName, Sequence[str]], running: Iterable[str], now: datetime
+    ) -> CountedVcpus:
+        """The vCPUs of these classes and of the types that run. Waits a moment for an answer that is on its way.
+
+        A type that EC2 does not know counts nothing, because no VM of it can exist.
+        """
+        up = list(running)
+        self.want([*(one for types in by_class.values() for one in types), *up], now)
+        if self._task is not None:
+            self.workers.wait([self._task[1]], ANSWER_TIMEOUT)
+            self._collect(now)
+        largest: dict[ClassName, int] = {}
+        unknown: dict[ClassName, str] = {}
+        for name, types in by_class.items():
+            sizes = [self._known[one] for one in types if one in self._known]
+            if words := self._open_question(types):
+                unknown[name] = words
+            elif not sizes:
+                unknown[name] = f"EC2 knows no instance type {', '.join(types[:3])}"
+            largest[name] = max(sizes, default=0)
+        return CountedVcpus(
+            largest=largest,
+            by_type=dict(self._known),
+            why_unknown=unknown,
+            unknown_running=self._open_question(up),
+        )
+
+    def _open_question(self, types: Iterable[str]) -> str | None:
+        for one in types:
+            if one and one not in self._known and one not in self._absent:
+                return f"EC2 has not said yet how many vCPUs {one} has (MaxVcpus)"
+        return None
+
     def _collect(self, now: datetime) -> None:
         if self._task is None or not self._task[1].done():
             return
@@ -55,4 +125,5 @@ class VcpuCache:
             self._not_before |= dict.fromkeys(asked, now + RETRY_AFTER)
             return
         self._known.update(found)
+        self._absent = {*self._absent, *asked} - found.keys()
         self._not_before |= dict.fromkeys([one for one in asked if one not in found], now + ASKED_AGAIN_AFTER)

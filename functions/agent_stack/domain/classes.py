@@ -10,6 +10,7 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from functools import partial
 
+from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.nearest import nearest
 from agent_stack.domain.states import CapacityType
@@ -39,6 +40,8 @@ class InstanceRequirements:
 
     Attributes:
         architecture: `x86_64` or `arm64`.
+        accelerators, bare_metal: `excluded`, `included` or `required`.
+        previous_generations: whether types of earlier generations are wanted, too.
     """
 
     architecture: str
@@ -46,6 +49,9 @@ class InstanceRequirements:
     memory_gib_min: int
     vcpus_max: int | None = None
     memory_gib_max: int | None = None
+    accelerators: str = "excluded"
+    bare_metal: str = "excluded"
+    previous_generations: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,6 @@ class VmClass:
         volume_gib: size of the root volume; None for the image's own.
         max_instances: of this class at once; None for no bound but the deployment's.
         fallback: whether on-demand may be asked where spot has nothing.
-        vcpus: of one VM, for the deployment's maximum of them; None where nobody counts.
         allowed_types: patterns of instance types that a job may choose in place of these; none by default.
         allowed_markets: markets that a job may choose.
         agent_tags: what agents of this class offer besides queue and class; `key=value`.
@@ -75,7 +80,6 @@ class VmClass:
     volume_gib: int | None = None
     max_instances: int | None = None
     fallback: bool = False
-    vcpus: int | None = None
     boot_timeout: timedelta = timedelta(minutes=5)
     allowed_types: tuple[str, ...] = ()
     allowed_capacity_types: frozenset[CapacityType] = frozenset()
@@ -135,17 +139,31 @@ class Unmatched:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenClass(Unmatched):
+    """The class that the job asks for is wrong. An operator fixes it, so the job waits.
+
+    Attributes:
+        words: what is wrong, for the build page.
+    """
+
+    name: ClassName
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassBook:
     """All classes of a deployment.
 
     Attributes:
         default: the class of a job that names none.
         deployment_tags: agent tags every class offers.
+        broken: classes that cannot be used, each with the reason. They affect only the jobs that ask for them.
     """
 
     classes: dict[ClassName, VmClass]
     default: ClassName
     deployment_tags: tuple[str, ...] = ()
+    broken: Mapping[ClassName, AgentStackError] = field(default_factory=dict)
 
     def match(self, rules: tuple[str, ...], queue: QueueKey) -> VmClass | Unmatched:
         """The class that satisfies every rule, or why none does.
@@ -164,6 +182,9 @@ class ClassBook:
             if named:
                 chosen[rule] = named[0]
         name = ClassName(chosen.get(CLASS_RULE, self.default))
+        words = self.why_broken(name)
+        if words is not None:
+            return BrokenClass(name=name, words=words, why=f"Class “{_crop(name)}” cannot be used: {words}.")
         tags = [(key, value) for key, value in wanted if key not in (CLASS_RULE, TYPE_RULE, CAPACITY_TYPE_RULE)]
         for key, value in tags:
             if key == QUEUE_RULE and value not in (queue, ANY) and not is_default_alias(queue):
@@ -200,6 +221,13 @@ class ClassBook:
             return None if isinstance(shaped, Unmatched) else shaped
         capacity_type = CapacityType.ON_DEMAND if shaped.fallback else shaped.capacity_type
         return replace(shaped, name=name, capacity_type=capacity_type, fallback=False)
+
+    def why_broken(self, name: ClassName) -> str | None:
+        """What is wrong with that class, as a job may have chosen it; None when it can be used, or is not offered."""
+        error = self.broken.get(name) or self.broken.get(base_name(name))
+        if error is None:
+            return None
+        return error.problem if isinstance(error, ConfigurationError) else str(error)
 
     def _offered(self, vm_class: VmClass) -> list[tuple[str, str]]:
         return [_split(tag) for tag in (*self.deployment_tags, *vm_class.agent_tags)]

@@ -1,7 +1,7 @@
 """Deployment: creates the adapters behind the ports, once in each process."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -24,17 +24,18 @@ from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
 from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
 from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import LaunchTemplate
+from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.adapters.ssm import SsmClasses, SsmSecrets, parameters
 from agent_stack.adapters.stacks_api import Dialect, HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemIds, Threads
 from agent_stack.domain.measures import Metric
-from agent_stack.domain.timeout_check import validate_timeouts
 from agent_stack.ports import Ports
 from agent_stack.removal.retry_until_permitted import RetryUntilPermitted
 from agent_stack.settings import Settings
 from agent_stack.stack_keys import StackKeys
+from agent_stack.wiring.check_parts import CheckParts
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -135,6 +136,22 @@ class Deployment:
         return StackKeys(names=self.settings.stack_key_names, ledger=self.ledger)
 
     @cached_property
+    def subnets(self) -> Subnets:
+        """The operator's subnets, as EC2 knows them."""
+        return Subnets(
+            client=self.ec2_client,
+            calls=self._ec2_calls(),
+            clock=self.clock,
+            telemetry=self.telemetry,
+            subnet_ids=self.settings.subnet_ids,
+        )
+
+    @cached_property
+    def instance_types(self) -> Ec2InstanceTypes:
+        """EC2's instance types."""
+        return Ec2InstanceTypes(client=self.ec2_client, calls=self._ec2_calls())
+
+    @cached_property
     def ports(self) -> Ports:
         """All ports that the steps use."""
         settings = self.settings
@@ -149,10 +166,10 @@ class Deployment:
                 template=LaunchTemplate(
                     template_id=settings.launch_template_id, version=settings.launch_template_version
                 ),
-                subnets=settings.subnet_ids,
+                subnets=self.subnets,
                 policy=settings.launch_policy,
             ),
-            instance_types=Ec2InstanceTypes(client=self.ec2_client, calls=self._ec2_calls()),
+            instance_types=self.instance_types,
             ledger=self.ledger,
             mailbox=DynamoMailbox(table=self._table(settings.mailbox_table), clock=self.clock),
             programs=DynamoPrograms(table=self._table(settings.mailbox_table), clock=self.clock),
@@ -165,6 +182,7 @@ class Deployment:
                 shapes=Ec2InstanceCatalog(
                     client=self.ec2_client,
                     calls=self._ec2_calls(),
+                    instance_types=self.instance_types,
                     parameter=lambda name: self._parameters.read(
                         name, setting="ClassesParameter", remedy="Name an image parameter that is there."
                     ),
@@ -212,16 +230,21 @@ class Deployment:
         """The HTTP client for Buildkite and CloudFormation. It uses the usual variables for a proxy and a custom CA."""
         return httpx.Client(limits=HTTP_LIMITS, headers={"User-Agent": f"agent-stack-ec2/{VERSION}"})
 
-    def check(self) -> None:
-        """Reads the token and the classes, so that a wrong deployment fails at once and not at its first job.
+    def check(self) -> Sequence[str]:
+        """Reads the token, the classes and the subnets, so that a wrong deployment fails at once.
+
+        Returns:
+            what is wrong with single classes and subnets, which stops nothing else. It names class and member.
 
         Raises:
-            ConfigurationError: token or classes are missing, wrong, or contradict the settings.
+            AgentStackError: the token or the document cannot be read, or there is no class or no subnet to use.
         """
         retry = RetryUntilPermitted(clock=self.clock, deadline=self.deadline)
         retry(self._secrets.agent_token)
-        for misfit in validate_timeouts(self.settings.policy, retry(self.ports.classes.book)):
-            raise misfit
+        check = CheckParts(
+            classes=self.ports.classes, subnets=self.subnets, policy=self.settings.policy, telemetry=self.telemetry
+        )
+        return check(retry)
 
     @contextmanager
     def invocation(self, remaining: timedelta) -> Iterator[None]:

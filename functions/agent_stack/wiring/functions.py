@@ -1,6 +1,6 @@
 """Functions: dispatcher and tracker, as their Lambda entry points call them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -107,11 +107,16 @@ def answer_for_stack(environment: Mapping[str, str], event: Mapping[str, Any], r
         )
 
 
-def _deploy(deployment: Deployment, *, new: bool) -> None:
-    """Checks the settings; a new deployment begins with stack keys that no other deployment has."""
-    deployment.check()
+def _deploy(deployment: Deployment, *, new: bool) -> Sequence[str]:
+    """Checks the settings; a new deployment begins with stack keys that no other deployment has.
+
+    Returns:
+        what is wrong with single classes and subnets; see `Deployment.check`.
+    """
+    problems = deployment.check()
     if new:
         RetryUntilPermitted(clock=deployment.clock, deadline=deployment.deadline)(deployment.stack_keys.begin)
+    return problems
 
 
 def _remove(deployment: Deployment) -> tuple[str, ...]:
@@ -138,7 +143,7 @@ def _remove(deployment: Deployment) -> tuple[str, ...]:
 
 
 def _answer_wrong_settings(deployment: str, event: Mapping[str, Any], error: ConfigurationError) -> None:
-    def fail() -> None:
+    def fail() -> Sequence[str]:
         raise error
 
     telemetry = PowertoolsTelemetry(

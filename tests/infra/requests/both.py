@@ -29,8 +29,9 @@ def settings() -> Named:
     for name in ("/agent-stack/ci/default-classes", "/buildkite/agent-token", "/ci/classes", "/agent-stack/images/ci"):
         yield f"parameter {name}", ask("ssm:GetParameter", f"{PARAMETERS}{name}")
     yield "AWS's parameter", ask("ssm:GetParameter", "arn:aws:ssm:eu-central-1::parameter/aws/service/ami/x")
-    for name in ("DescribeImages", "DescribeInstances", "DescribeSubnets", "GetInstanceTypesFromInstanceRequirements"):
-        yield name, ask(f"ec2:{name}")
+    for name in ("Images", "Instances", "InstanceTypes", "Subnets"):
+        yield f"Describe{name}", ask(f"ec2:Describe{name}")
+    yield "types by attributes", ask("ec2:GetInstanceTypesFromInstanceRequirements")
     yield "failure kept", ask("sqs:SendMessage", f"arn:aws:sqs:{PLACE}:FailedEventsId")
     for name in ("PutTelemetryRecords", "PutTraceSegments"):
         yield name, ask(f"xray:{name}")

@@ -172,7 +172,13 @@ def playable(template: Mapping[str, Any], stack: Resolved) -> Mapping[str, Any]:
         for name, resource in template["Resources"].items()
         if resource["Type"] not in NOT_PLAYED
     }
-    return {**template, "Resources": resources}
+    missing = template["Resources"].keys() - resources.keys()
+    outputs = {
+        name: output
+        for name, output in template.get("Outputs", {}).items()
+        if not any(f"'{one}'" in str(output) or f"'{one}." in str(output) for one in missing)
+    }
+    return {**template, "Resources": resources, "Outputs": outputs}
 
 
 def _nested(stack: Resolved) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -33,13 +33,18 @@ class Resolved:
         region: str = "eu-central-1",
         partition: str = "aws",
         stack: str = "ci",
+        zones: str = "abc",
     ) -> None:
         """Resolve.
+
+        Args:
+            zones: the letters of those that Fn::GetAZs lists.
 
         Raises:
             ValueError: a parameter has no value, or one that the template does not allow.
         """
         self._template = template
+        self._zones = zones
         self._pseudo: dict[str, Any] = {
             "AWS::AccountId": ACCOUNT,
             "AWS::NoValue": _NOTHING,
@@ -222,7 +227,7 @@ class Resolved:
         return base64.b64encode(self._value(argument).encode()).decode()
 
     def _getazs(self, _: Any) -> list[str]:  # noqa: ANN401
-        return [f"{self._pseudo['AWS::Region']}{letter}" for letter in "abc"]
+        return [f"{self._pseudo['AWS::Region']}{letter}" for letter in self._zones]
 
     def _cidr(self, argument: Any) -> list[str]:  # noqa: ANN401
         block, count, bits = map(self._value, argument)

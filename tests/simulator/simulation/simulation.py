@@ -14,8 +14,11 @@ import httpx
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
+from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
 from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
 from agent_stack.adapters.ec2.requests import LaunchTemplate
+from agent_stack.adapters.ec2.subnets import Subnets
+from agent_stack.adapters.ssm import SsmClasses, parameters
 from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.adapters.stacks_api import HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
@@ -26,7 +29,7 @@ from agent_stack.domain.identifiers import InstanceArn, JobId
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.programs import VmProgram
 from agent_stack.domain.runs import Run
-from agent_stack.ports import Ports, Telemetry
+from agent_stack.ports import ClassSource, Ports, Telemetry
 from agent_stack.settings import Settings
 from agent_stack.stack_keys import StackKeys
 from agent_stack.tracker.chain import tracker_steps
@@ -45,6 +48,7 @@ from tests.simulator.lambda_host import ANYWHERE, moments
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.memory.rates import WRITES_PER_SECOND
+from tests.simulator.parameters import FakeParameters
 from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, Costs, Meter
 from tests.simulator.simulation.coverage import Coverage
 from tests.simulator.simulation.direct import DirectClient
@@ -64,6 +68,7 @@ FATE_WORDS = {
     Fate.REFUSED: "'s records are refused",
     Fate.ANSWER_LOST: "'s record: answer lost",
 }
+CLASSES_PARAMETER = "/classes"
 BESIDE = "ledger.write"
 """What a task is charged as that is no call of a port itself: it makes one, and that is a write of the ledger's."""
 
@@ -122,6 +127,8 @@ class Nature:
     """How often a transaction meets another."""
     callers: Mapping[str, Ec2Caller] = field(default_factory=dict)
     """What EC2 lets a function do, by function; one that is not named may do everything."""
+    asks_for_classes: bool = False
+    """Whether a process reads the class document from SSM, and asks EC2 about it; else it is taken as it stands."""
 
 
 def plain_ec2(**changes: Any) -> Ec2Settings:  # noqa: ANN401  (the settings' own)
@@ -180,7 +187,8 @@ class Simulation:
         self.settings = Settings.from_environment(an_environment(**{**settings, "PROGRAM_SHA256": PROGRAM.sha256}))
         self.meter = Meter()
         self.kernel.aside = self.meter.excluded
-        self._classes = classes
+        self.parameters = FakeParameters(values={CLASSES_PARAMETER: classes})
+        """What SSM holds. A process reads it again and again where the nature says so, else when it starts."""
         self.store = Store()
         self.programs = MemoryPrograms(clock=self.kernel)
         self.telemetry = RecordedTelemetry()
@@ -517,8 +525,10 @@ class Simulation:
             server_errors=ec2_errors.SERVER,
             throttled=partial(telemetry.count, Metric.EC2_THROTTLED),
         )
+        client: Any = DirectClient(self.ec2, self._nature.callers.get(function), self.laws.on_answer)
+        types = Ec2InstanceTypes(client=lambda: client, calls=calls)
         fleet = Ec2Fleet(
-            client=lambda: DirectClient(self.ec2, self._nature.callers.get(function), self.laws.on_answer),  # type: ignore[arg-type, return-value]  # looks like one
+            client=lambda: client,
             calls=calls,
             clock=self.kernel,
             deployment=self.settings.deployment,
@@ -526,7 +536,13 @@ class Simulation:
             template=LaunchTemplate(
                 template_id=self.settings.launch_template_id, version=self.settings.launch_template_version
             ),
-            subnets=self.settings.subnet_ids,
+            subnets=Subnets(
+                client=lambda: client,
+                calls=calls,
+                clock=self.kernel,
+                telemetry=telemetry,
+                subnet_ids=self.settings.subnet_ids,
+            ),
             policy=self.settings.launch_policy,
         )
         stacks = HttpStacksApi(
@@ -549,16 +565,14 @@ class Simulation:
         ports = Ports(
             stacks=process.mortal(stacks, f"{function} stacks"),
             fleet=process.mortal(fleet, f"{function} fleet"),
-            instance_types=process.mortal(
-                Ec2InstanceTypes(client=fleet.client, calls=calls), f"{function} instance_types"
-            ),
+            instance_types=process.mortal(types, f"{function} instance_types"),
             ledger=process.mortal(
                 MemoryLedger(store=self.store, rates=self.rates, sleep=self.kernel.sleep), f"{function} ledger"
             ),
             mailbox=process.mortal(MemoryMailbox(store=self.store), f"{function} mailbox"),
             programs=process.mortal(self.programs, f"{function} programs"),
             program=PROGRAM,
-            classes=Classes(self._classes),
+            classes=self._class_source(client, calls, types, telemetry),
             clock=self.kernel,
             ids=self._ids,
             telemetry=telemetry,
@@ -581,6 +595,33 @@ class Simulation:
         )
         events = EventFilter(ledger=ports.ledger, clock=ports.clock, telemetry=telemetry)
         return Wired(process=process, work=ReconcileRuns(steps=steps, event_filter=events, clock=self.kernel))
+
+    def _class_source(
+        self,
+        client: Any,  # noqa: ANN401  (it looks like EC2's)
+        calls: AwsCalls,
+        types: Ec2InstanceTypes,
+        telemetry: Telemetry,
+    ) -> ClassSource:
+        if not self._nature.asks_for_classes:
+            return Classes(self.parameters.values[CLASSES_PARAMETER])
+        ssm: Any = self.parameters
+        read = parameters.Parameters(client=lambda: ssm, calls=calls)
+        return SsmClasses(
+            parameters=read,
+            name=CLASSES_PARAMETER,
+            default_name="/default-classes",
+            deployment_tags=(),
+            shapes=Ec2InstanceCatalog(
+                client=lambda: client,
+                calls=calls,
+                instance_types=types,
+                parameter=lambda name: read.read(name, setting="ClassesParameter", remedy="Name one that exists."),
+                clock=self.kernel,
+            ),
+            clock=self.kernel,
+            telemetry=telemetry,
+        )
 
     def _left(self, function: str, steps: Sequence[StepT]) -> tuple[StepT, ...]:
         """The chain, without the stage that is taken out."""

@@ -1,10 +1,17 @@
-"""Alarms as CloudWatch judges them: so many of the last periods beyond the threshold."""
+"""Alarms as CloudWatch judges them: so many of the last periods beyond the threshold.
+
+Source: the CloudWatch user guide, “Configuring how CloudWatch alarms treat missing data”. CloudWatch looks at some
+periods more than the alarm names; with `missing`, an alarm whose periods all lack data changes to INSUFFICIENT_DATA. An
+action follows a change of the state, and INSUFFICIENT_DATA is the state that a new alarm begins with.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from tests.simulator.watching.metrics import MetricStore, named
+
+MORE_PERIODS = 2  # of the evaluation range; CloudWatch does not promise how many
 
 
 def rings(alarm: Mapping[str, Any], store: MetricStore, *, start: datetime, end: datetime) -> list[datetime]:
@@ -13,6 +20,8 @@ def rings(alarm: Mapping[str, Any], store: MetricStore, *, start: datetime, end:
     identity = (alarm["Namespace"], alarm["MetricName"], named(alarm["Dimensions"]))
     points = dict(store.series(identity, stat=alarm["Statistic"], period=period, start=start, end=end))
     threshold, below = float(alarm["Threshold"]), alarm["ComparisonOperator"] == "LessThanThreshold"
+    if alarm["TreatMissingData"] == "missing" and alarm.get("InsufficientDataActions"):
+        return _without_data(alarm, set(points), period, start=start, end=end)
     breaching: list[bool] = []
     ringing: list[datetime] = []
     at = start
@@ -26,3 +35,18 @@ def rings(alarm: Mapping[str, Any], store: MetricStore, *, start: datetime, end:
         if sum(breaching[-int(alarm["EvaluationPeriods"]) :]) >= int(alarm["DatapointsToAlarm"]):
             ringing.append(at)
     return ringing
+
+
+def _without_data(
+    alarm: Mapping[str, Any], points: set[datetime], period: timedelta, *, start: datetime, end: datetime
+) -> list[datetime]:
+    """When an alarm has changed to INSUFFICIENT_DATA, which takes a datapoint before."""
+    looked_at = (int(alarm["EvaluationPeriods"]) + MORE_PERIODS) * period
+    silent: list[datetime] = []
+    at = start + period
+    while at <= end:
+        before = [point for point in points if point + period <= at]
+        if before and max(before) + looked_at < at:
+            silent.append(at)
+        at += period
+    return silent

@@ -35,7 +35,16 @@ class WatchedUniverse(Simulation):
         self.metrics = MetricStore()
         self.logs = LogLines()
         self._by_function: dict[str, PowertoolsTelemetry] = {}
+        self._silent: set[str] = set()
         super().__init__(**nature)
+
+    def silence(self, function: str) -> None:
+        """From now on nothing invokes that function."""
+        self._silent.add(function)
+
+    def _invoke(self, function: str, *, scheduled: bool) -> None:
+        if function not in self._silent:
+            super()._invoke(function, scheduled=scheduled)
 
     def telemetry_of(self, function: str) -> Telemetry:
         """See `Simulation`."""

@@ -21,7 +21,7 @@ from agent_stack.domain.policy import Policy
 from agent_stack.domain.programs import VmProgram
 from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Vm
-from agent_stack.ports import Clock, Ledger, Task, Telemetry
+from agent_stack.ports import Clock, InstanceTypes, Ledger, Task, Telemetry
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryInstanceTypes, MemoryLedger, Store
 from tests.simulator.memory.programs import MemoryPrograms
@@ -199,7 +199,7 @@ def a_class(name: ClassName, **changes: Any) -> VmClass:  # noqa: ANN401  (a cla
 
 
 def a_book(*classes: VmClass) -> ClassBook:
-    listed = classes or (a_class(SMALL), a_class(LARGE, vcpus=16))
+    listed = classes or (a_class(SMALL), a_class(LARGE, instance_types=("m7i.4xlarge",)))
     return ClassBook(classes={one.name: one for one in listed}, default=listed[0].name)
 
 
@@ -225,6 +225,12 @@ def a_capacity(memory: LaunchMemory | None = None, ledger: Ledger | None = None)
     return CapacityCache(ledger=kept, write_beside=lambda _, write: write())
 
 
+def a_vcpu_cache(instance_types: InstanceTypes | None = None) -> VcpuCache:
+    """What is known of types: what the catalogue says, unless a test has another EC2."""
+    types = instance_types or MemoryInstanceTypes()
+    return VcpuCache(instance_types=types, workers=AtOnce(), telemetry=RecordedTelemetry())
+
+
 def a_prefetch(capacity: CapacityCache, policy: Policy) -> VmPrefetch:
     """A look at an EC2 without VMs."""
     fleet: Any = SimpleNamespace(describe=tuple)
@@ -242,11 +248,6 @@ def a_published_program(ledger: Ledger, clock: Clock, policy: Policy, telemetry:
         policy=policy,
         telemetry=telemetry,
     )
-
-
-def a_vcpu_cache() -> VcpuCache:
-    """What EC2 says of types, at once."""
-    return VcpuCache(instance_types=MemoryInstanceTypes(), workers=AtOnce(), telemetry=RecordedTelemetry())
 
 
 def an_in_flight() -> InFlightLaunches:

@@ -1,7 +1,8 @@
 """Which of the listed jobs start now: by class, priority, age, queue, and every bound there is."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.breakers import Breaker
 from agent_stack.domain.budgets import LOOK_AHEAD, Budget
 from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.errors import ConfigurationError, RetryError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.notices import MAX_CHARACTERS
@@ -101,6 +103,64 @@ def test_vcpus_have_a_maximum_and_smaller_jobs_behind_pass_by() -> None:
     assert numbers(admit(max_vcpus=18)(a_tick(jobs))) == [1, 3]
     running = a_run(21, class_name=LARGE)
     assert numbers(admit(max_vcpus=18)(a_tick(jobs, active=(running,)))) == [3]
+
+
+def test_a_vm_that_runs_counts_with_its_own_type_and_one_that_comes_with_the_largest() -> None:
+    book = a_book(a_class(SMALL, instance_types=("m7i.large", "m7i.xlarge")))
+    running = a_run(21).bound(a_vm(), now=EPOCH)  # an m7i.large: 2 vCPUs
+    assert numbers(admit(max_vcpus=6)(a_tick([a_job(1)], book=book, active=(running,)))) == [1]
+    assert numbers(admit(max_vcpus=5)(a_tick([a_job(1)], book=book, active=(running,)))) == []
+    chosen = a_job(1, rules=("instance-type=m7i.large",))
+    assert numbers(admit(max_vcpus=4)(a_tick([chosen], book=book, active=(running,)))) == [1]
+
+
+class Silent:
+    """An EC2 that does not say how many vCPUs a type has."""
+
+    def __init__(self) -> None:
+        self.asked: list[Sequence[str]] = []
+
+    def vcpus(self, instance_types: Sequence[str]) -> Mapping[str, int]:
+        self.asked.append(instance_types)
+        raise RetryError("DescribeInstanceTypes: throttled")
+
+
+def test_vcpus_that_nobody_knows_hold_a_job_back_with_the_true_reason_and_are_asked_for_again() -> None:
+    silent = Silent()
+    step = replace(admit(max_vcpus=100), vcpus=a_vcpu_cache(silent))
+    job = a_job(1, scheduled_at=EPOCH - 60 * SECOND)
+    for at in range(12):
+        cycle = step(a_tick([job], now=EPOCH + at * SECOND))
+        assert numbers(cycle) == []
+        assert [w.words for w in cycle.waiting] == ["EC2 has not said yet how many vCPUs m7i.large has (MaxVcpus)"]
+    assert len(silent.asked) == 2
+    assert numbers(replace(admit(), vcpus=a_vcpu_cache(silent))(a_tick([job]))) == [1]  # nobody counts
+    assert len(silent.asked) == 2
+
+
+def test_a_type_that_ec2_does_not_know_counts_nothing_beside_others_and_is_said_where_it_is_alone() -> None:
+    book = a_book(a_class(SMALL, instance_types=("m7i.large", "m99.large")), a_class(LARGE, instance_types=("m99.x",)))
+    jobs = [a_job(1), a_job(2, rules=("class=large",), scheduled_at=EPOCH - 60 * SECOND)]
+    cycle = admit(max_vcpus=2)(a_tick(jobs, book=book))
+    assert numbers(cycle) == [1]
+    assert [(w.reason, w.words) for w in cycle.waiting] == [
+        (WaitReason.BROKEN, "EC2 knows no instance type m99.x"),
+    ]
+
+
+@pytest.mark.parametrize("unmatched", list(UnmatchedJobs))
+def test_a_job_of_a_broken_class_waits_with_the_reason_whatever_becomes_of_jobs_that_no_class_fits(
+    unmatched: UnmatchedJobs,
+) -> None:
+    error = ConfigurationError(setting="ClassesParameter", value="/c", problem="classes.gpu.image: gone", remedy="-")
+    book = replace(a_book(), broken={ClassName("gpu"): error})
+    jobs = [a_job(1, rules=("class=gpu",), scheduled_at=EPOCH - 60 * SECOND), a_job(2)]
+    cycle = admit(unmatched_jobs=unmatched)(a_tick(jobs, book=book, clogging=frozenset({QUEUE})))
+    assert numbers(cycle) == [2]
+    assert cycle.refused == ()
+    assert [(w.class_name, w.reason, w.words) for w in cycle.waiting] == [
+        ("gpu", WaitReason.BROKEN, "classes.gpu.image: gone")
+    ]
 
 
 def test_no_more_than_ec2_will_grant_within_half_a_minute() -> None:

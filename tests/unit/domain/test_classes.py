@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_stack.adapters.ssm.class_document import read_classes
-from agent_stack.domain.classes import ClassBook, Unmatched, VmClass, base_name
+from agent_stack.domain.classes import BrokenClass, ClassBook, Unmatched, VmClass, base_name
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from tests.simulator.catalog import NoShapes
@@ -22,10 +22,11 @@ DOCUMENT = """
 }, "default_class": "small"}
 """
 QUEUE = QueueKey("default")
+SHAPES = NoShapes({"resolve:ssm:/aws/service/x": "/dev/sda1"})
 
 
 def book() -> ClassBook:
-    return read_classes(DOCUMENT, name="/classes", deployment_tags=("site=home",), shapes=NoShapes())
+    return read_classes(DOCUMENT, name="/classes", deployment_tags=("site=home",), shapes=SHAPES)
 
 
 @pytest.mark.parametrize(
@@ -76,24 +77,74 @@ def test_what_nobody_offers_is_said_with_what_would_fit(rules: tuple[str, ...], 
     assert "\n" not in matched.reason
 
 
+def read(document: str) -> ClassBook:
+    return read_classes(document, name="/classes", deployment_tags=(), shapes=SHAPES)
+
+
 @pytest.mark.parametrize(
     ("document", "said"),
     [
         ("{", "not JSON"),
-        ('{"classes": {}, "default_class": "a"}', "classes"),
-        (DOCUMENT.replace('"default_class": "small"', '"default_class": "tiny"'), "not one of the classes"),
-        (DOCUMENT.replace("ami-0123456789abcdef0", "ubuntu"), "classes.small.image"),
-        (DOCUMENT.replace('"market": "spot"', '"market": "cheap"'), "classes.large.market"),
-        (DOCUMENT.replace('"instance_types": ["m7i.large"], ', ""), "either instance_types or instance_requirements"),
-        (DOCUMENT.replace('"max_instances": 5', '"max_instances": 5, "role": "admin"'), "classes.large.role"),
+        ("[]", "names no class"),
+        ('{"default_class": "a"}', "names no class"),
+        ('{"classes": {}, "default_class": "a"}', "names no class"),
     ],
 )
-def test_a_wrong_document_is_named_with_its_field_and_a_remedy(document: str, said: str) -> None:
+def test_a_document_without_classes_is_named_with_a_remedy(document: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        read_classes(document, name="/classes", deployment_tags=(), shapes=NoShapes())
+        read(document)
     assert said in str(raised.value)
     assert "ClassesParameter='/classes'" in str(raised.value)
     assert "docs/classes.md" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "broken", "said"),
+    [
+        ("ami-0123456789abcdef0", "ubuntu", "small", "classes.small.image"),
+        ('"market": "spot"', '"market": "cheap"', "large", "classes.large.market"),
+        ('"instance_types": ["m7i.large"], ', "", "small", "either instance_types or instance_requirements"),
+        ('"max_instances": 5', '"max_instances": 5, "role": "admin"', "large", "classes.large.role"),
+        (
+            "/dev/sda1",
+            "/dev/xvda",
+            "large",
+            "classes.large.root_device: /dev/sda1 is the root device of resolve:ssm:/aws/service/x, not /dev/xvda",
+        ),
+        ('"small": {"instance', '"sm/all": {"instance', "sm/all", "63 letters"),
+        ('{"instance_types": ["m7i.large"], ', '3, "x": {', "small", "classes.small"),
+        ('"default_class": "small"', '"default_class": "tiny"', "tiny", "'tiny' is not one of the classes"),
+        (', "default_class": "small"', "", "", "default_class: '' is not one of the classes"),
+        ('{"classes"', '{"clases": {}, "classes"', "clases", "there is no such field"),
+    ],
+)
+def test_one_wrong_member_is_named_and_the_other_classes_can_be_used(
+    old: str, new: str, broken: str, said: str
+) -> None:
+    listed = read(DOCUMENT.replace(old, new))
+    error = listed.broken[ClassName(broken)]
+    assert said in str(error)
+    assert "ClassesParameter='/classes'" in str(error)
+    assert set(listed.classes) >= {"small", "large"} - {broken} - ({"small"} if broken == "sm/all" else set())
+    asking = listed.match((f"class={broken}",) if broken else (), QUEUE)
+    assert isinstance(asking, BrokenClass)
+    assert said in asking.reason
+    for name in listed.classes:
+        assert isinstance(listed.match((f"class={name}",), QUEUE), VmClass)
+
+
+def test_a_job_that_names_no_class_is_told_what_is_wrong_with_the_default() -> None:
+    matched = read(DOCUMENT.replace("ami-0123456789abcdef0", "ubuntu")).match((), QUEUE)
+    assert isinstance(matched, BrokenClass)
+    assert matched.name == "small"
+    assert matched.words.startswith("classes.small.image: ")
+
+
+def test_the_stacks_own_document_is_taken_at_its_word() -> None:
+    """So that an idle poll makes no client of EC2's."""
+    document = DOCUMENT.replace('"image": "ami-0123456789abcdef0"', '"image": "ami-01234567", "root_device": "/dev/x"')
+    book = read_classes(document, name="/default", deployment_tags=(), shapes=SHAPES, shipped=True)
+    assert book.classes[ClassName("small")].root_device == "/dev/x"
 
 
 CHOOSY = """

@@ -49,7 +49,7 @@ def an_event(kind: str) -> dict[str, Any]:
 def answered(
     event: dict[str, Any],
     on_delete: Any,  # noqa: ANN401  (a stage, or what stands for one)
-    on_deploy: Callable[[], None] = lambda: None,
+    on_deploy: Callable[[], Sequence[str]] = tuple,
 ) -> dict[str, Any]:
     """What CloudFormation was sent."""
     sent: list[dict[str, Any]] = []
@@ -82,7 +82,7 @@ def test_nothing_else_touches_buildkite(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
 def test_a_deployment_with_a_wrong_setting_fails_with_its_message(kind: str) -> None:
-    def check() -> None:
+    def check() -> Sequence[str]:
         raise ConfigurationError(setting="Queues", value="", problem="no queue", remedy="Name one.")
 
     answer = answered(an_event(kind), list, check)
@@ -93,11 +93,20 @@ def test_a_deployment_with_a_wrong_setting_fails_with_its_message(kind: str) -> 
 def test_bad_weather_stops_a_new_stack_and_no_change(kind: str, status: str) -> None:
     """A change may be the way back to what worked; a new stack that nobody could look at is not called good."""
 
-    def check() -> None:
+    def check() -> Sequence[str]:
         raise RetryError("SSM is throttled")
 
     answer = answered(an_event(kind), list, check)
     assert (answer["Status"], answer["Reason"]) == (status, "SSM is throttled")
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_what_is_wrong_with_a_part_stops_nothing_and_is_an_output_of_the_stack(kind: str) -> None:
+    answer = answered(an_event(kind), list, lambda: ["class a is wrong", "subnet b is gone"])
+    assert (answer["Status"], answer["Data"]) == ("SUCCESS", {"Problems": "class a is wrong; subnet b is gone"})
+    assert answered(an_event(kind), list)["Data"] == {"Problems": "none"}
+    long = answered(an_event(kind), list, lambda: ["“ü”" * 2000])
+    assert len(json.dumps(long)) <= 4096  # CloudFormation takes no more
 
 
 @pytest.mark.parametrize(("kind", "status"), [("Create", "FAILED"), ("Delete", "SUCCESS")])

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import Ec2Fleet, errors
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, LaunchTemplate
+from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId
 from agent_stack.domain.launching import Intent
@@ -66,16 +68,16 @@ def world() -> World:
     clock, ids, store, telemetry = Falling(), SeededIds(), Store(), RecordedTelemetry()
     settings = Settings(subnets={"subnet-a": Subnet(zone="a")}, shutting_down=timedelta(seconds=30))
     ec2 = Ec2(now=clock.now, settings=settings, launch_templates=lambda _id, _version: LaunchTemplateData())
+    calls = AwsCalls(clock=clock, ids=ids, deadline=clock, throttles=errors.NOTHING_DONE, server_errors=errors.SERVER)
+    client: Any = DirectClient(ec2)
     fleet = Ec2Fleet(
-        client=lambda: DirectClient(ec2),  # type: ignore[arg-type, return-value]  # looks like one
-        calls=AwsCalls(
-            clock=clock, ids=ids, deadline=clock, throttles=errors.NOTHING_DONE, server_errors=errors.SERVER
-        ),
+        client=lambda: client,
+        calls=calls,
         clock=clock,
         deployment="stack",
         arn_prefix="arn:aws:ec2:eu-central-1:123456789012:instance/",
         template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
-        subnets=("subnet-a",),
+        subnets=Subnets(client=lambda: client, calls=calls, clock=clock, telemetry=telemetry, subnet_ids=("subnet-a",)),
         policy=LaunchPolicy(),
     )
     leases = [MemoryLease(store=store, function=function) for function in ("dispatcher", "tracker")]

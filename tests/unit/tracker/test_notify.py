@@ -36,7 +36,7 @@ from tests.unit.values import a_job, a_policy, a_run, a_vm, job_id
 
 DEFAULT = ClassName("default")
 BOOK = ClassBook(
-    classes={DEFAULT: VmClass(name=DEFAULT, instance_types=("m7i.large",), image="ami-1", max_instances=2, vcpus=2)},
+    classes={DEFAULT: VmClass(name=DEFAULT, instance_types=("m7i.large",), image="ami-1", max_instances=2)},
     default=DEFAULT,
 )
 SECOND = timedelta(seconds=1)

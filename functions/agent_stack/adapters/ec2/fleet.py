@@ -2,18 +2,19 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError
-from agent_stack.adapters.ec2.errors import classify
+from agent_stack.adapters.ec2.errors import classify, is_of_subnet, is_without_subnet
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
+from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH
 from agent_stack.domain.classes import VmClass
-from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, TransientError, WaitError
+from agent_stack.domain.errors import AgentStackError, GiveUpError, WaitError
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId
 from agent_stack.domain.launching import LaunchError, LaunchOrder, LaunchOutcome
 from agent_stack.domain.policy import LaunchPolicy
@@ -47,15 +48,12 @@ class Ec2Fleet:
     deployment: str
     arn_prefix: str
     template: LaunchTemplate
-    subnets: tuple[str, ...]
+    subnets: Subnets
     policy: LaunchPolicy
-    _zones: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def pools(self, vm_class: VmClass, capacity_type: CapacityType) -> Sequence[str]:
-        """See the port. One subnet stands for each zone: EC2 refuses two as one pool named twice."""
-        zones = self._subnets_by_zone()
-        if not zones:
-            raise RetryError("DescribeSubnets: the zones of the subnets are not known")
+        """See the port. One subnet stands for each zone."""
+        zones = self.subnets.by_zone()
         return [
             f"{capacity_type}:{instance_type}:{zone}" for instance_type in vm_class.instance_types for zone in zones
         ]
@@ -66,7 +64,7 @@ class Ec2Fleet:
             order,
             deployment=self.deployment,
             template=self.template,
-            subnets_by_zone=self._subnets_by_zone(),
+            subnet_of=self.subnets.of_zone,
             policy=self.policy,
         )
 
@@ -78,6 +76,8 @@ class Ec2Fleet:
             send = partial(self.client().create_fleet, **parameters)
             answer = self.calls.call("CreateFleet", send, tries=CALLS_OF_A_LAUNCH)
         except RefusedError as error:
+            if self._passes(error.code, set(_SUBNET_ID.findall(error.message))):
+                return LaunchOutcome(vms=(), errors=(), **self._asked(parameters))
             refusal = LaunchError(
                 error_class=classify(error.code, error.message),
                 code=error.code,
@@ -92,13 +92,21 @@ class Ec2Fleet:
             for group in answer.get("Instances", [])
             for instance_id in group.get("InstanceIds", [])
         )
-        errors = tuple(self._error(error, capacity_type) for error in answer.get("Errors", []))
+        for group in answer.get("Instances", []):
+            self.subnets.launched(_override(group).get("SubnetId", ""), len(group.get("InstanceIds", [])))
+        errors = tuple(
+            self._error(error, capacity_type)
+            for error in answer.get("Errors", [])
+            if not self._passes(error.get("ErrorCode", ""), {_override(error).get("SubnetId", "")})
+        )
         return LaunchOutcome(vms=vms, errors=errors, **self._asked(parameters))
 
     def describe(self) -> Sequence[Vm]:
         """See the port. By state: those that ended in the last hour are still shown, and many times as many."""
         living = {"Name": "instance-state-name", "Values": LIVING}
-        return self._described({"Filters": [self._our_tag(), living], "MaxResults": PAGE})
+        shown = self._described({"Filters": [self._our_tag(), living], "MaxResults": PAGE})
+        self.subnets.look_beside()  # a launch follows, and the dispatcher asks for this beside its cycle
+        return shown
 
     def describe_by_id(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
         """See the port. By filter, not by id: an id EC2 does not show yet would fail the whole request."""
@@ -208,7 +216,7 @@ class Ec2Fleet:
         capacity_type: CapacityType,
         asked_at: datetime,
     ) -> Vm:
-        overrides = group.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+        overrides = _override(group)
         return Vm(
             instance_id=instance_id,
             arn=InstanceArn(self.arn_prefix + instance_id),
@@ -222,7 +230,7 @@ class Ec2Fleet:
 
     def _error(self, error: Mapping[str, Any], capacity_type: CapacityType) -> LaunchError:
         code, message = error.get("ErrorCode", ""), error.get("ErrorMessage", "")
-        overrides = error.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+        overrides = _override(error)
         parts = (capacity_type, overrides.get("InstanceType", ""), self._zone(overrides))
         return LaunchError(
             error_class=classify(code, message, placed=all(parts)),
@@ -248,30 +256,29 @@ class Ec2Fleet:
         zones = self._zones_of_subnets()
         return next((zones[subnet] for subnet in _SUBNET_ID.findall(message) if subnet in zones), "")
 
+    def _passes(self, code: str, subnets: Iterable[str]) -> bool:
+        """Whether the error is about subnets that are full or gone, and the next request uses others of their zones.
+
+        It then says nothing of the pool: the VMs are asked for again, there.
+        """
+        if not is_of_subnet(code):
+            return False
+        gone = is_without_subnet(code)
+        others = [self.subnets.refused(subnet, gone=gone) for subnet in sorted(subnets)]
+        return bool(others) and all(others)
+
     def _zone(self, overrides: Mapping[str, Any]) -> str:
         zone: str = overrides.get("AvailabilityZone", "")
         return zone or self._zones_of_subnets().get(overrides.get("SubnetId", ""), "")
 
-    def _subnets_by_zone(self) -> Mapping[str, str]:
-        """The first subnet of each zone, in the operator's order."""
-        zones = self._zones_of_subnets()
-        by_zone: dict[str, str] = {}
-        for subnet in self.subnets:
-            if subnet in zones:
-                by_zone.setdefault(zones[subnet], subnet)
-        return by_zone
-
     def _zones_of_subnets(self) -> Mapping[str, str]:
-        """Zones by subnet, read once a process; empty when they cannot be had."""
-        if not self._zones:
-            try:
-                answer = self.calls.call(
-                    "DescribeSubnets", lambda: self.client().describe_subnets(SubnetIds=list(self.subnets))
-                )
-            except (RefusedError, TransientError, WaitError):
-                return {}
-            self._zones.update({subnet["SubnetId"]: subnet["AvailabilityZone"] for subnet in answer["Subnets"]})
-        return self._zones
+        return self.subnets.zones()
+
+
+def _override(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pool that a part of CreateFleet's answer is about."""
+    override: Mapping[str, Any] = part.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
+    return override
 
 
 def _refusal(error: RefusedError) -> AgentStackError:

@@ -1,9 +1,10 @@
-"""How many vCPUs an instance type has, by DescribeInstanceTypes."""
+"""What EC2 says of instance types, by DescribeInstanceTypes: vCPUs, memory, generation, how they can be bought."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError
 from agent_stack.domain.errors import WaitError
@@ -12,28 +13,76 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 MAX_TYPES = 100  # of one request; source: DescribeInstanceTypes
+_GENERATION = re.compile(r"[a-z-]*(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeFacts:
+    """One type.
+
+    Attributes:
+        memory_mib: memory in MiB.
+        usage_classes: how it can be bought: `on-demand`, `spot`, `capacity-block`.
+    """
+
+    name: str
+    vcpus: int
+    memory_mib: int
+    usage_classes: frozenset[str]
+
+    @property
+    def family(self) -> str:
+        """Such as `m7i`."""
+        return self.name.partition(".")[0]
+
+    @property
+    def generation(self) -> int:
+        """The 7 of `m7i`; 0 for a family without a number."""
+        found = _GENERATION.match(self.family)
+        return int(found[1]) if found else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ec2InstanceTypes:
-    """See the port `InstanceTypes`."""
+    """The port `InstanceTypes`; the instance catalogue reads more of the same answers."""
 
     client: Callable[[], "EC2Client"]
     calls: AwsCalls
 
     def vcpus(self, instance_types: Sequence[str]) -> Mapping[str, int]:
         """See the port."""
-        found: dict[str, int] = {}
-        for start in range(0, len(instance_types), MAX_TYPES):
-            found |= self._page(list(instance_types[start : start + MAX_TYPES]))
-        return found
-
-    def _page(self, names: list[str]) -> Mapping[str, int]:
-        """One request, by filter: a name that EC2 does not know is simply not in the answer."""
-        wanted = {"Name": "instance-type", "Values": names}
-        send = partial(self.client().describe_instance_types, Filters=[wanted])  # type: ignore[list-item]  # the stub's own shape
         try:
-            answer = self.calls.call("DescribeInstanceTypes", send)
+            return {facts.name: facts.vcpus for facts in self.facts(instance_types).values()}
         except RefusedError as error:
             raise WaitError(f"DescribeInstanceTypes: {error}") from None
-        return {one["InstanceType"]: one["VCpuInfo"]["DefaultVCpus"] for one in answer["InstanceTypes"]}
+
+    def facts(self, instance_types: Sequence[str]) -> Mapping[str, TypeFacts]:
+        """What EC2 says of each type; a type that EC2 does not know is left out.
+
+        Raises:
+            RefusedError: EC2 refuses to tell.
+            TransientError: EC2 did not answer.
+        """
+        names = list(dict.fromkeys(instance_types))
+        pages = (self._described(names[start : start + MAX_TYPES]) for start in range(0, len(names), MAX_TYPES))
+        return {
+            one["InstanceType"]: TypeFacts(
+                name=one["InstanceType"],
+                vcpus=one["VCpuInfo"]["DefaultVCpus"],
+                memory_mib=one["MemoryInfo"]["SizeInMiB"],
+                usage_classes=frozenset(one.get("SupportedUsageClasses", ())),
+            )
+            for page in pages
+            for one in page
+        }
+
+    def _described(self, names: list[str]) -> Iterator[Mapping[str, Any]]:
+        """By filter: one unknown name in a list of ids would fail the whole request. A filtered answer has pages."""
+        asked: dict[str, Any] = {"Filters": [{"Name": "instance-type", "Values": names}]}
+        while True:
+            send = partial(self.client().describe_instance_types, **asked)
+            page = self.calls.call("DescribeInstanceTypes", send)
+            yield from page["InstanceTypes"]
+            if not page.get("NextToken"):
+                return
+            asked["NextToken"] = page["NextToken"]

@@ -1,7 +1,7 @@
 """The CreateFleet request of a launch: exact text, so that a replay sends the same bytes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,11 @@ DEPLOYMENT_TAG = "agent-stack:deployment"
 INTENT_TAG = "agent-stack:intent"
 CLASS_TAG = "agent-stack:class"
 MAX_OVERRIDES = 300  # of one request; source: EC2's fleet quotas
+MAX_BYTES = 100_000
+"""Of one request. The ledger stores it in one item of at most 400 KB, beside the VMs that come of it."""
+
+TAGGED = ("instance", "volume", "network-interface")
+"""What a launch makes. IAM judges CreateFleet by the tags of each of them that the request itself gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +33,14 @@ def create_fleet(
     *,
     deployment: str,
     template: LaunchTemplate,
-    subnets_by_zone: Mapping[str, str],
+    subnet_of: Callable[[str], str],
     policy: LaunchPolicy,
 ) -> str:
-    """The request as JSON: `instant`, one override for each pool of the order."""
+    """The request as JSON: `instant`, one override for each pool of the order, the first ones where not all fit.
+
+    Args:
+        subnet_of: the subnet to use in a zone.
+    """
     vm_class = order.vm_class
     spot = order.capacity_type is CapacityType.SPOT
     prioritized = not spot and vm_class.ordered
@@ -44,7 +53,7 @@ def create_fleet(
         overrides.append(
             {
                 "InstanceType": instance_type,
-                "SubnetId": subnets_by_zone[zone],
+                "SubnetId": subnet_of(zone),
                 "ImageId": vm_class.image,
                 **({"Priority": ranks[instance_type]} if prioritized else {}),
                 **price_limit,
@@ -78,9 +87,17 @@ def create_fleet(
                 "Overrides": overrides,
             }
         ],
-        "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
+        "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in TAGGED],
     }
-    return json.dumps(request, separators=(",", ":"), sort_keys=True)
+    text = _text(request)
+    while len(text) > MAX_BYTES and len(overrides) > 1:
+        del overrides[len(overrides) * MAX_BYTES // len(text) :]
+        text = _text(request)
+    return text
+
+
+def _text(request: dict[str, Any]) -> str:
+    return json.dumps(request, separators=(",", ":"), sort_keys=True)  # ASCII: a character is a byte
 
 
 def _root_volume(device: str | None, gib: int | None, key: str) -> dict[str, Any]:

@@ -1,26 +1,36 @@
-"""The operator's class document: JSON, checked field by field, turned into the domain's classes."""
+"""The operator's class document: JSON, checked field by field, turned into the domain's classes.
+
+Each class is read alone. One that is wrong is carried along with its error, and the other classes can be used.
+"""
 
 import json
+import re
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from agent_stack.adapters.class_errors import REMEDY, SETTING, wrong_member
 from agent_stack.domain.classes import ClassBook, InstanceRequirements, VmClass
-from agent_stack.domain.errors import ConfigurationError
+from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.states import CapacityType
 from agent_stack.ports import InstanceCatalog
 
-SETTING = "ClassesParameter"
+CLASS_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 InstanceType = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
+Choice = Literal["excluded", "included", "required"]
 TypePattern = Annotated[str, Field(pattern=r"^[a-z0-9*?.-]+$", max_length=40)]
 AgentTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@+-]+=[A-Za-z0-9._/:@+*-]+$", max_length=200)]
 
 
 class Requirements(BaseModel):
-    """Attributes in place of types; EC2 says which types have them."""
+    """Attributes in place of types; EC2 says which types have them.
+
+    Accelerators (GPUs and the like), bare metal and previous generations come only when they are asked for.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,6 +39,17 @@ class Requirements(BaseModel):
     vcpus_max: int | None = Field(default=None, ge=1, le=1024)
     memory_gib_min: int = Field(ge=1, le=32768)
     memory_gib_max: int | None = Field(default=None, ge=1, le=32768)
+    accelerators: Choice = "excluded"
+    bare_metal: Choice = "excluded"
+    previous_generations: bool = False
+
+    @model_validator(mode="after")
+    def _ranges_are_not_empty(self) -> "Requirements":
+        for name in ("vcpus", "memory_gib"):
+            least, most = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            if most is not None and most < least:
+                raise ValueError(f"{name}_max is less than {name}_min")
+        return self
 
     def to_domain(self) -> InstanceRequirements:
         """The domain's value."""
@@ -46,6 +67,7 @@ class ClassEntry(BaseModel):
     market: CapacityType = CapacityType.ON_DEMAND
     fallback_to_on_demand: bool = False
     vcpus: int | None = Field(default=None, ge=1, le=1024)
+    """Ignored: EC2 says how many vCPUs a type has. Documents of earlier versions state it."""
     root_device: str | None = Field(default=None, pattern=r"^/dev/[a-z0-9]+$")
     volume_gib: int | None = Field(default=None, ge=1, le=16384)
     max_instances: int | None = Field(default=None, ge=0)
@@ -60,12 +82,17 @@ class ClassEntry(BaseModel):
             raise ValueError("needs either instance_types or instance_requirements")
         return self
 
-    def to_class(self, name: str, shapes: InstanceCatalog) -> VmClass:
-        """The domain's class; what it leaves open is asked of EC2."""
+    def to_class(self, name: str, shapes: InstanceCatalog, *, shipped: bool) -> VmClass:
+        """The domain's class; EC2 is asked about its image and attributes, so that a wrong one is found here.
+
+        Args:
+            shipped: the document is the stack's own; what it says of its image is true.
+        """
         if self.instance_requirements is not None:
             types = shapes.types(self.instance_requirements.to_domain(), self.market)
         else:
             types = tuple(dict.fromkeys(self.instance_types or ()))
+        known = self.root_device if shipped else None
         return VmClass(
             name=ClassName(name),
             instance_types=types,
@@ -73,8 +100,7 @@ class ClassEntry(BaseModel):
             image=self.image,
             capacity_type=self.market,
             fallback=self.fallback_to_on_demand,
-            vcpus=self.vcpus,
-            root_device=self.root_device or self._looked_up(shapes),
+            root_device=known or self._root_device(shapes),
             volume_gib=self.volume_gib,
             max_instances=self.max_instances,
             boot_timeout=timedelta(seconds=self.boot_timeout_seconds),
@@ -83,66 +109,84 @@ class ClassEntry(BaseModel):
             agent_tags=tuple(self.agent_tags),
         )
 
-    def _looked_up(self, shapes: InstanceCatalog) -> str | None:
-        """The image's root device, needed whatever the volume's size, for it is encrypted under that name.
-
-        Where the size is the image's own, an image that is not there is left to the launch: it breaks only this class.
-        """
-        try:
-            return shapes.root_device(self.image)
-        except ConfigurationError:
-            if self.volume_gib is not None:
-                raise
-            return None
+    def _root_device(self, shapes: InstanceCatalog) -> str:
+        """The image's own, also where the document states one: EC2 calls a volume under another name a second disk."""
+        device = shapes.root_device(self.image)
+        if self.root_device not in (None, device):
+            raise wrong_member("root_device", f"{device} is the root device of {self.image}, not {self.root_device}")
+        return device
 
 
 class ClassDocument(BaseModel):
-    """The whole document."""
+    """The whole document, as docs/classes.schema.json describes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    classes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")], ClassEntry] = Field(min_length=1)
+    classes: dict[Annotated[str, Field(pattern=CLASS_NAME)], ClassEntry] = Field(min_length=1)
     default_class: str
 
-    @model_validator(mode="after")
-    def _the_default_exists(self) -> "ClassDocument":
-        if self.default_class not in self.classes:
-            raise ValueError(
-                f"default_class {self.default_class!r} is not one of the classes: {', '.join(self.classes)}"
-            )
-        return self
 
-    def to_book(self, deployment_tags: tuple[str, ...], shapes: InstanceCatalog) -> ClassBook:
-        """The domain's classes."""
-        return ClassBook(
-            classes={ClassName(name): entry.to_class(name, shapes) for name, entry in self.classes.items()},
-            default=ClassName(self.default_class),
-            deployment_tags=deployment_tags,
-        )
-
-
-def read_classes(text: str, *, name: str, deployment_tags: tuple[str, ...], shapes: InstanceCatalog) -> ClassBook:
-    """The classes in that document.
+def read_classes(
+    text: str, *, name: str, deployment_tags: tuple[str, ...], shapes: InstanceCatalog, shipped: bool = False
+) -> ClassBook:
+    """The classes in that document, and those that cannot be used with the reason.
 
     Args:
-        shapes: asked for what the document leaves to EC2.
+        shapes: asked for what the document leaves to EC2, and about every image.
         name: of the parameter that holds it, for the message.
+        shipped: the document is the stack's own, and EC2 need not be asked about what it states.
 
     Raises:
-        ConfigurationError: names the parameter, the field and the remedy.
-        AgentStackError: EC2 could not be asked.
+        ConfigurationError: the document holds no classes at all. It names the parameter, the field and the remedy.
     """
+    listed, document = _opened(text, name)
+    classes: dict[ClassName, VmClass] = {}
+    broken: dict[ClassName, AgentStackError] = {}
+    for given, entry in listed.items():
+        found = _class_or_error(given, entry, shapes, name, shipped=shipped)
+        if isinstance(found, VmClass):
+            classes[ClassName(given)] = found
+        else:
+            broken[ClassName(given)] = found
+    default = ClassName(str(document.get("default_class", "")))
+    if default not in listed:
+        problem = f"default_class: {str(default)!r} is not one of the classes: {', '.join(listed)}"
+        broken[default] = _wrong(name, problem)
+    for field in sorted(document.keys() - ClassDocument.model_fields):  # said like a class: it harms no other
+        broken.setdefault(ClassName(field), _wrong(name, f"{field}: there is no such field"))
+    return ClassBook(classes=classes, default=default, deployment_tags=deployment_tags, broken=broken)
+
+
+def _opened(text: str, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The entries by class, and the document around them."""
     try:
-        return ClassDocument.model_validate(json.loads(text)).to_book(deployment_tags, shapes)
+        document = json.loads(text)
     except json.JSONDecodeError as error:
         problem = f"the document is not JSON (line {error.lineno}, column {error.colno}: {error.msg})"
+        raise _wrong(name, problem) from None
+    listed = document.get("classes") if isinstance(document, dict) else None
+    if not isinstance(listed, dict) or not listed:
+        raise _wrong(name, "classes: the document names no class")
+    return listed, document
+
+
+def _class_or_error(
+    given: str, entry: object, shapes: InstanceCatalog, name: str, *, shipped: bool
+) -> VmClass | AgentStackError:
+    place = f"classes.{given}"
+    if not re.fullmatch(CLASS_NAME, given):
+        return _wrong(name, f"{place}: a class is named by at most 63 letters, digits and . _ -")
+    try:
+        return ClassEntry.model_validate(entry).to_class(given, shapes, shipped=shipped)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the document"
-        problem = f"{where}: {first['msg']}"
-    raise ConfigurationError(
-        setting=SETTING,
-        value=name,
-        problem=problem,
-        remedy="Correct the document in that parameter; docs/classes.md shows every field.",
-    )
+        where = ".".join(str(part) for part in (place, *first["loc"]))
+        return _wrong(name, f"{where}: {first['msg']}")
+    except ConfigurationError as error:
+        return type(error)(setting=SETTING, value=name, problem=f"{place}.{error.problem}", remedy=error.remedy)
+    except AgentStackError as error:
+        return type(error)(f"{place}: not known yet: {error}")
+
+
+def _wrong(name: str, problem: str) -> ConfigurationError:
+    return ConfigurationError(setting=SETTING, value=name, problem=problem, remedy=REMEDY)
