@@ -163,7 +163,6 @@ def test_an_image_parameter_that_the_dispatcher_may_not_read(denied: str, *, war
 
 
 @COLD_OR_WARM
-@pytest.mark.xfail(strict=True, reason="an authorisation error of one class still stops the whole account")
 def test_a_class_that_a_policy_forbids(*, warm: bool) -> None:
     story = Story(warm=warm)
     story.simulation.ec2.faults.refuse(REFUSED_BY_POLICY)
@@ -187,7 +186,7 @@ def test_all_subnets_of_a_zone_are_used(*, warm: bool) -> None:
     few = {name: Subnet(zone="eu-central-1a", free_addresses=2) for name in ("subnet-a", "subnet-b", "subnet-c")}
     story = Story(warm=warm, subnets=few)
     jobs = story.push(6, "default")
-    story.simulation.run(60)
+    story.simulation.run(120)  # a schedule fires anywhere in its minute, and a boot follows
     assert {story.simulation.buildkite.job(job).exit_status for job in jobs} == {0}
     assert {instance.subnet_id for instance in story.simulation.ec2.instances()} == set(few)
 

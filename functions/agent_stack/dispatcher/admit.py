@@ -44,16 +44,11 @@ class Admit:
         refused: list[tuple[Job, str]] = []
         unmatched: list[tuple[Job, Unmatched]] = []
         broken: list[Waiting] = []
-        held: list[Waiting] = []
+        held = _held(cycle, cycle.book)
         for job in sorted(cycle.listed, key=_in_line):
-            pause = cycle.operator_paused.get(job.queue_key)
-            if job.queue_key in cycle.paused and pause is None:
-                continue  # Buildkite shows that its queue is paused
+            if job.queue_key in cycle.paused or job.queue_key in cycle.operator_paused:
+                continue  # Buildkite shows that its queue is paused, and `held` names the operator's pause
             match = cycle.book.match(job.rules, job.queue_key)
-            if pause is not None:
-                name = NO_CLASS if isinstance(match, Unmatched) else match.name
-                held += waits(job, name, WaitReason.PAUSED, cycle.now, pause.words)
-                continue
             if not isinstance(match, Unmatched):
                 candidates.append((job, match.name))
             elif isinstance(match, BrokenClass):
@@ -144,6 +139,18 @@ class Admit:
 def _in_line(job: Job) -> tuple[int, datetime]:
     """The order of jobs. Jobs of one build are equally old, so the sort, which is stable, keeps the listing's order."""
     return (-job.priority, job.scheduled_at)
+
+
+def _held(cycle: DispatcherCycle, book: ClassBook) -> list[Waiting]:
+    """The jobs whose queue an operator has paused."""
+    held: list[Waiting] = []
+    for job in sorted(cycle.listed, key=_in_line):
+        pause = cycle.operator_paused.get(job.queue_key)
+        if pause is not None:
+            match = book.match(job.rules, job.queue_key)
+            name = NO_CLASS if isinstance(match, Unmatched) else match.name
+            held += waits(job, name, WaitReason.PAUSED, cycle.now, pause.words)
+    return held
 
 
 def _launches_disabled(candidates: list[tuple[Job, ClassName]], now: datetime) -> list[Waiting]:

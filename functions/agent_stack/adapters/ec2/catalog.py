@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError, required, required_text
 from agent_stack.adapters.class_errors import wrong_member
+from agent_stack.adapters.ec2.errors import denied
 from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes, TypeFacts
 from agent_stack.domain.classes import InstanceRequirements
 from agent_stack.domain.errors import ConfigurationError, NotPermittedError, TransientError
@@ -26,7 +27,6 @@ MAX_OF_A_FAMILY = 4
 """Sizes of one family, such as `m7i`, while others still have types to offer: a family may be without capacity."""
 
 RESOLVE = "resolve:ssm:"
-DENIED = frozenset({"UnauthorizedOperation", "AuthFailure"})
 
 ValueT = TypeVar("ValueT")
 
@@ -129,7 +129,7 @@ def _translated(member: str, ask: Callable[[], ValueT]) -> ValueT:
     try:
         return ask()
     except RefusedError as error:
-        kind = NotPermittedError if error.code in DENIED else ConfigurationError
+        kind = NotPermittedError if denied(error.code) else ConfigurationError
         raise wrong_member(member, f"EC2 refuses: {error.code}: {error.message}", kind=kind) from None
 
 

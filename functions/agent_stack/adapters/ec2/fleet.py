@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError, RefusedInDoubtError, required, required_text
-from agent_stack.adapters.ec2.errors import classify
+from agent_stack.adapters.ec2.errors import classify, is_of_subnet, is_without_subnet
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
 from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH
@@ -32,8 +32,6 @@ MAX_FILTER_VALUES = 200  # source: EC2's filtering limits
 LIVING = [state.value for state in VmState if state not in {VmState.TERMINATED, VmState.UNRECOGNISED}]
 _INSTANCE_ID = re.compile(r"i-[0-9a-f]+")
 _SUBNET_ID = re.compile(r"subnet-[0-9a-z]+")
-NO_ADDRESS = "InsufficientFreeAddressesInSubnet"
-NO_SUBNET = ("InvalidSubnetID.", "InvalidSubnet.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,9 +287,9 @@ class Ec2Fleet:
 
         It then says nothing of the pool: the VMs are asked for again, there.
         """
-        gone = code.startswith(NO_SUBNET)
-        if not gone and code != NO_ADDRESS:
+        if not is_of_subnet(code):
             return False
+        gone = is_without_subnet(code)
         others = [self.subnets.refused(subnet, gone=gone) for subnet in sorted(subnets)]
         return bool(others) and all(others)
 

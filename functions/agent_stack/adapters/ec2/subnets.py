@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError, required, required_text
+from agent_stack.adapters.ec2.errors import denied
 from agent_stack.domain.errors import AgentStackError, ConfigurationError, NotPermittedError, RetryError
 from agent_stack.ports import Clock, Telemetry
 
@@ -25,7 +26,6 @@ UNANSWERED = timedelta(seconds=5)
 """How long nobody asks again after a failure. The question is part of a cycle, in which other classes wait."""
 
 MAX_FILTER_VALUES = 200  # source: EC2's filtering limits
-DENIED = frozenset({"UnauthorizedOperation", "AuthFailure"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ class Subnets:
         try:
             described = list(self._described())
         except RefusedError as error:
-            kind = NotPermittedError if error.code in DENIED else ConfigurationError
+            kind = NotPermittedError if denied(error.code) else ConfigurationError
             self._failed(kind(setting="Subnets", value=self._names(), problem=f"EC2 refuses: {error}", remedy=_LOOK))
         except AgentStackError as error:
             self._failed(RetryError(f"the subnets are not known yet: {error}"))
