@@ -176,7 +176,7 @@ def test_a_fleet_that_answers_nothing_may_have_launched(world: World) -> None:
 def test_a_launch_that_is_refused_at_once_launched_nothing(world: World) -> None:
     world.ec2.faults.fail("CreateFleet", "UnauthorizedOperation")
     outcome = world.fleet.launch(world.fleet.render(world.order(1)))
-    assert [error.error_class for error in outcome.errors] == [LaunchErrorClass.ACCOUNT]
+    assert [error.error_class for error in outcome.errors] == [LaunchErrorClass.CONFIGURATION]
 
 
 def test_an_end_that_names_other_instances_ended_none_of_ours(world: World) -> None:

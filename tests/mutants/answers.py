@@ -85,7 +85,7 @@ MUTANTS = (
         _C,
         "take a fleet without instances and errors for none",
         f"{_A}/ec2/fleet.py",
-        "if not vms and not errors:",
+        "if not vms and not told:",
         "if False:",
         _DOUBT,
     ),
@@ -167,7 +167,12 @@ MUTANTS = (
         _FAULTS,
     ),
     one(
-        _C, "repeat a notification for ever", f"{_A}/stacks_api/caller.py", "return doubts <= 1", "return True", _FAULTS
+        _C,
+        "repeat a notification for ever",
+        f"{_A}/stacks_api/caller.py",
+        "return doubts == 0 and not",
+        "return not",
+        _FAULTS,
     ),
     one(
         _C,

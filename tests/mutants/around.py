@@ -62,13 +62,4 @@ MUTANTS = (
         "-k",
         "cannot_be_trusted",
     ),
-    one(
-        Layer.VM,
-        "write files that everybody can read",
-        "infra/vm/agent.sh",
-        'install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"',
-        'install -m 0644 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/token"',
-        _BOOT,
-        "tests/vm/test_private_work.py",
-    ),
 )

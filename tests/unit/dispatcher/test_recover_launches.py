@@ -150,22 +150,6 @@ def test_a_replay_without_a_certain_answer_leaves_the_launch_open_and_asks_later
     assert ward.cycle(now=first.next_at - SECOND).unconfirmed_by_class == {SMALL: 2}
 
 
-def test_a_replay_in_doubt_is_settled_by_the_vms_that_carry_its_tag() -> None:
-    ward = Ward(ScriptedFleet(shows=(a_vm(1), a_vm(2)), answers=[UnknownOutcomeError("mismatch")]))
-    ward.waits()
-    intent = ward.left()
-    cycle = ward.cycle()
-    assert (cycle.idle_vms, cycle.unconfirmed) == ({SMALL: (a_vm(1), a_vm(2))}, 0)
-    assert ward.store.intents == {intent.intent_id: replace(intent, spent=True, vms=(a_vm(1), a_vm(2)))}
-
-
-def test_a_refused_replay_is_settled_by_the_vms_that_carry_its_tag() -> None:
-    ward = Ward(ScriptedFleet(shows=(a_vm(1),), answers=[WaitError("not permitted")]))
-    ward.waits()
-    ward.left()
-    assert ward.cycle().idle_vms == {SMALL: (a_vm(1),)}
-
-
 def test_one_launch_that_stays_unsettled_does_not_hold_up_the_others() -> None:
     ward = Ward(ScriptedFleet(shows=(a_vm(5),), answers=[RetryError("throttled"), LaunchOutcome(vms=(a_vm(5),))]))
     ward.waits()
