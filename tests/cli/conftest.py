@@ -9,7 +9,7 @@ import pytest
 from agent_stack.settings import Settings
 from agent_stack_cli.policy import document
 from agent_stack_cli.stacks import Stack
-from tests.cli.served import KEYS, Served
+from tests.cli.served import KEYS, STAYS_PENDING, Served
 from tests.simulator.cloud import Caller
 from tests.simulator.deployment import Deployed
 from tests.simulator.iam import Policies
@@ -55,7 +55,11 @@ def reader(deployed: Deployed) -> Caller:
 def _world() -> Iterator[Served]:
     with World(
         Plan(
-            parameters=PARAMETERS, classes=CLASSES, pending=(SOON, SOON), operators={KEYS["AWS_ACCESS_KEY_ID"]: reader}
+            parameters=PARAMETERS,
+            classes=CLASSES,
+            pending=(SOON, SOON),
+            pending_of={STAYS_PENDING: timedelta(hours=1)},
+            operators={KEYS["AWS_ACCESS_KEY_ID"]: reader},
         )
     ) as world:
         yield Served(world)

@@ -28,6 +28,9 @@ from tests.simulator.clock import FixedDeadline
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.simulator.world import NAME, REGION, World
 
+STAYS_PENDING = "m7i.4xlarge"
+"""The type whose VMs do not run while a test looks."""
+
 KEYS = {"AWS_ACCESS_KEY_ID": "OPERATOR", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
@@ -124,7 +127,7 @@ class Served:
         )
         return reserved
 
-    def launched(self) -> Vm:
+    def launched(self, instance_type: str = "m7i.large") -> Vm:
         """A VM of the stack, as EC2 shows it."""
         ec2 = self.world.ec2
         answer = ec2.request(
@@ -139,7 +142,7 @@ class Served:
                         },
                         "Overrides": [
                             {
-                                "InstanceType": "m7i.large",
+                                "InstanceType": instance_type,
                                 "SubnetId": next(iter(self.world._subnets)),
                                 "ImageId": "ami-0123456789abcdef0",
                             }
@@ -165,7 +168,7 @@ class Served:
             arn=InstanceArn(f"arn:aws:ec2:{REGION}:{self.world.deployed.account_id}:instance/{instance_id}"),
             state=VmState.PENDING,
             launched_at=datetime.now(UTC),
-            instance_type="m7i.large",
+            instance_type=instance_type,
             zone=f"{REGION}a",
             capacity_type=CapacityType.ON_DEMAND,
         )

@@ -14,7 +14,7 @@ from agent_stack.domain.states import Moment, Outcome
 from agent_stack.domain.unavailable import Refusal
 from agent_stack.domain.waiting import Waiting, WaitingList, WaitReason, waiting_notice
 from agent_stack.settings import Settings
-from tests.cli.served import Served, job_id
+from tests.cli.served import STAYS_PENDING, Served, job_id
 
 
 def wait(number: int, reason: WaitReason, words: str = "") -> Waiting:
@@ -222,12 +222,16 @@ def test_logs_are_those_of_the_functions_and_of_the_vm_in_order(served: Served) 
 
 def test_connect_prints_the_session_managers_command_for_a_vm_that_runs(served: Served) -> None:
     run = served.bound(served.recorded(1), served.launched())
-    pending = served.run("connect", run.job_id)
-    assert pending.exit_code == 1
-    assert "is pending" in pending.stderr
     vm = run.binding.instance_id  # type: ignore[union-attr]  # it is bound
     served.runs(vm)
     assert served.ok("connect", run.job_id).strip() == f"aws ssm start-session --target {vm} --region eu-central-1"
+
+
+def test_connect_to_a_vm_that_does_not_run_yet_says_so(served: Served) -> None:
+    run = served.bound(served.recorded(1), served.launched(STAYS_PENDING))
+    pending = served.run("connect", run.job_id)
+    assert pending.exit_code == 1
+    assert "is pending" in pending.stderr
 
 
 def test_connect_to_a_job_that_never_had_a_vm_says_so(served: Served) -> None:

@@ -11,7 +11,9 @@ import yaml
 from infra.user_data import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-SCRIPTS = {f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if os.access(path, os.X_OK)}
+SCRIPTS = {
+    f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if path.is_file() and os.access(path, os.X_OK)
+}
 
 
 def commands_of(workflow: dict[str, Any]) -> Iterator[str]:
