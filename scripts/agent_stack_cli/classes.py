@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
+from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
 from agent_stack.adapters.ssm.class_document import ClassDocument, read_classes
 from agent_stack.adapters.system import SystemClock, SystemIds
 from agent_stack.domain.classes import ClassBook, Unmatched, VmClass
@@ -96,6 +97,7 @@ def validate(stack: Stack, text: str, name: str) -> list[Finding]:
     except CliError as error:
         return [Finding(vm_class="", problem=error.message)]
     found = [Finding(vm_class="", problem=str(misfit)) for misfit in validate_timeouts(stack.settings.policy, book)]
+    found += [Finding(vm_class=broken, problem=str(error)) for broken, error in book.broken.items()]
     for vm_class in book.classes.values():
         found += [Finding(vm_class=vm_class.name, problem=problem) for problem in _of_account(stack, vm_class)]
     return found
@@ -200,15 +202,17 @@ def _image(stack: Stack, named: str) -> Mapping[str, Any] | None:
 
 def _catalog(stack: Stack) -> Ec2InstanceCatalog:
     clock = SystemClock()
+    calls = AwsCalls(
+        clock=clock,
+        ids=SystemIds(),
+        deadline=Patience(),
+        throttles=ec2_errors.NOTHING_DONE,
+        server_errors=ec2_errors.SERVER,
+    )
     return Ec2InstanceCatalog(
         client=lambda: stack.session.ec2,
-        calls=AwsCalls(
-            clock=clock,
-            ids=SystemIds(),
-            deadline=Patience(),
-            throttles=ec2_errors.NOTHING_DONE,
-            server_errors=ec2_errors.SERVER,
-        ),
+        calls=calls,
+        instance_types=Ec2InstanceTypes(client=lambda: stack.session.ec2, calls=calls),
         parameter=lambda name: str(stack.session.ssm.get_parameter(Name=name)["Parameter"]["Value"]),
         clock=clock,
     )
