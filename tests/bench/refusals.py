@@ -15,6 +15,7 @@ from tests.simulator.buildkite import JobState, Step
 from tests.simulator.cloud import Subnet
 from tests.simulator.cloud.quotas import Workload
 from tests.simulator.cloud.refusals import Refusal
+from tests.simulator.lambda_host import PUNCTUAL
 from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
 
 IMAGE = "ami-0123456789abcdef0"
@@ -117,9 +118,9 @@ def world(
     warm: bool = True,
     **ec2: Any,  # noqa: ANN401  (EC2's settings)
 ) -> Played:
-    """A world with these classes."""
+    """A world with these classes. Its schedules are punctual, so that a delay comes from the refusals alone."""
     document = json.dumps({"classes": classes, "default_class": next(iter(classes))})
-    nature = Nature(ec2=plain_ec2(**{"subnets": ZONES, **ec2}), warm=warm)
+    nature = Nature(ec2=plain_ec2(**{"subnets": ZONES, **ec2}), warm=warm, jitter_seconds=PUNCTUAL)
     simulation = Simulation(seed=seed, nature=nature, settings=settings, classes=document)
     simulation.run(2)
     return Played(simulation=simulation, began=simulation.kernel.now())
