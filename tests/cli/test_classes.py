@@ -48,7 +48,7 @@ def test_a_document_that_this_account_can_launch_is_good_and_may_name_its_schema
     ("changes", "words"),
     [
         ({"instance_types": ["m7i.lorge"]}, "m7i.lorge"),
-        ({"image": "ami-00000000000000bad"}, "ami-00000000000000bad is not there"),
+        ({"image": "ami-00000000000000bad"}, "[ami-00000000000000bad]' does not exist"),
         ({"instance_types": ["m7g.large"]}, "m7g.large is arm64, and the image is x86_64"),
         ({"boot_timeout_seconds": 3000}, "boot_timeout"),
         ({"colour": "blue"}, "classes.default.colour"),

@@ -72,7 +72,7 @@ FAULTS: dict[str, tuple[Plant, Plant, str, str]] = {
         lambda s: s.world.ec2.images.unknown.add("ami-0123456789abcdef0"),
         lambda s: s.world.ec2.images.unknown.discard("ami-0123456789abcdef0"),
         "class default",
-        "Name an image that is there and shared with this account: agent-stack classes validate.",
+        "Correct that class of the document: agent-stack classes validate FILE.",
     ),
     "closed Fleet API": (
         lambda s: s.world.ec2.faults.fail("CreateFleet", "UnauthorizedOperation", times=100),
@@ -95,8 +95,8 @@ FAULTS: dict[str, tuple[Plant, Plant, str, str]] = {
     "class document with a misspelt field": (
         lambda s: put(s, "/classes", changed_class(max_instance=3)),
         lambda s: put(s, "/classes", CLASSES),
-        "classes",
-        "Correct the class document: agent-stack classes validate FILE.",
+        "class default",
+        "Correct that class of the document: agent-stack classes validate FILE.",
     ),
     "paused by an operator": (
         lambda s: said(s.ok("pause", "--reason", "forgotten")),

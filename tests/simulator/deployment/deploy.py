@@ -176,9 +176,15 @@ def playable(template: Mapping[str, Any], stack: Resolved) -> Mapping[str, Any]:
     outputs = {
         name: output
         for name, output in template.get("Outputs", {}).items()
-        if not any(f"'{one}'" in str(output) or f"'{one}." in str(output) for one in missing)
+        if not any(f"'{one}'" in str(output) or f"'{one}." in str(output) for one in missing) and not _of_nested(output)
     }
     return {**template, "Resources": resources, "Outputs": outputs}
+
+
+def _of_nested(output: Mapping[str, Any]) -> bool:
+    """Whether an output is a nested stack's own, which moto cannot read; one such output hides all others."""
+    value = output["Value"]
+    return isinstance(value, dict) and "Outputs." in str(value.get("Fn::GetAtt", ""))
 
 
 def _nested(stack: Resolved) -> Iterator[tuple[str, Mapping[str, Any]]]:
