@@ -204,12 +204,13 @@ def test_a_full_subnet_is_passed_over() -> None:
 
 def test_while_tokens_cannot_be_issued_no_vm_is_launched_for_nothing() -> None:
     simulation = world(PUNCTUAL)
-    simulation.buildkite.faults.fail(Operation.ISSUE_ACQUISITION_TOKENS, times=60)
+    simulation.buildkite.faults.fail(Operation.ISSUE_ACQUISITION_TOKENS, times=1_000)
     push(simulation, 2)
     simulation.run(8)
     push(simulation, 4)
     simulation.run(30)
     assert len(simulation.ec2.instances()) <= 4
+    simulation.buildkite.faults.clear()
     simulation.run(200)
     assert ends(simulation) == {"finished 0": 6}
 

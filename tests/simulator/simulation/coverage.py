@@ -29,10 +29,12 @@ OF_SERVICES = (
     "Buildkite: not arrived",
     "Buildkite: answer lost",
     "Buildkite: answer cut",
+    "Buildkite: answer late",
     "EC2: throttled",
     "EC2: server error",
     "EC2: answer lost",
     "EC2: launches nothing",
+    "EC2: refused",
     "queue paused",
 )
 OF_VMS = (

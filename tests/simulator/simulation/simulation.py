@@ -62,7 +62,13 @@ from tests.simulator.simulation.workers import KernelWorkers
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.values import an_environment
 
-EC2_WORDS = {"RequestLimitExceeded": "throttled", "InternalError": "server error"}
+EC2_WORDS = {
+    "RequestLimitExceeded": "throttled",
+    "InternalError": "server error",
+    "answer lost": "answer lost",
+    "says nothing": "answer lost",
+    "launches nothing": "launches nothing",
+}
 FATE_WORDS = {
     Fate.DIES_BEFORE: " dies",
     Fate.DIES_AFTER: " dies",
@@ -234,7 +240,7 @@ class Simulation:
         self.buildkite.on_event(self.laws.on_buildkite)
         self.ec2.on_event(self.laws.on_ec2)
         self.buildkite.faults.on_hit = lambda fault: self.hits(f"Buildkite: {fault.kind}")
-        self.ec2.faults.on_hit = lambda what: self.hits(f"EC2: {EC2_WORDS.get(what, what)}")
+        self.ec2.faults.on_hit = lambda what: self.hits(f"EC2: {EC2_WORDS.get(what, 'refused')}")
         self.ec2.on_event(lambda change: self.kernel.note(f"{change.instance.instance_id} {change.instance.state}"))
         self.kernel.after_each += [self._advance, self.laws.after_each] if nature.watched else []
         for function in nature.only:
