@@ -160,11 +160,11 @@ def _classes(deployment: Deployment) -> Iterator[Finding]:
             effect="Jobs of slow boots return to the queue before their agent has them.",
             remedy=misfit.remedy,
         )
-    for name, error in book.broken.items():
+    for name, broken in book.broken.items():
         yield Finding(
             check=f"class {name}",
             severity="error",
-            problem=str(error),
+            problem=str(broken),
             effect=f"No job of class {name} gets a VM.",
             remedy="Correct that class of the document: agent-stack classes validate FILE.",
         )
