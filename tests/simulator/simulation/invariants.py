@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG, INTENT_TAG
+from agent_stack.domain.ec2_codes import Scope, row_for
 from tests.simulator.buildkite import AGENT_TOKEN, Event, JobState, JobStateChanged, NotificationCreated
 from tests.simulator.cloud import Instance, StateChange
 from tests.simulator.cloud.errors import Ec2Error
@@ -97,7 +98,8 @@ class Invariants:
         if found is None:
             return
         name, words = found.groups()
-        others = {code for other, codes in self.refused.items() if other != name for code in codes}
+        accounts = {code for codes in self.refused.values() for code in codes if _is_of_account(code)}
+        others = {code for other, codes in self.refused.items() if other != name for code in codes} - accounts
         strange = {code for code in others - self.refused[name].keys() if f"{code}:" in words or f"{code} “" in words}
         self._hold(not strange, f"I12: job {job_id} of class {name} was finished for what EC2 said of another: {words}")
         run = next((run for run in self.simulation.store.runs.values() if run.job_id == job_id), None)
@@ -106,7 +108,7 @@ class Invariants:
         now, policy = self.simulation.kernel.now(), self.simulation.settings.policy
         waited = now - run.state_entered_at >= policy.launch_deadline - timedelta(seconds=10)
         code = words.removeprefix("can be launched: ").partition(":")[0]
-        definite = code.startswith(DEFINITE) and code in self.refused[name]
+        definite = code.startswith(DEFINITE) and code in (self.refused[name].keys() | accounts)
         since = self.refused[name].get(code)
         worked = since is not None and name in self.launched and self.launched[name] > since
         self._hold(
@@ -194,3 +196,8 @@ class Invariants:
     def _hold(holds: bool, promise: str) -> None:  # noqa: FBT001  (an assertion's own shape)
         if not holds:
             raise BrokenPromise(promise)
+
+
+def _is_of_account(code: str) -> bool:
+    """Whether EC2 says it of the whole account, so that every class may be told."""
+    return row_for(code, placed=False).scope is Scope.ACCOUNT
