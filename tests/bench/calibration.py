@@ -48,7 +48,8 @@ ITEMS = 500
 ITEMS_OF_A_TRANSACTION = 100
 """A bound or an ended run is two of them."""
 
-LEASED = b"""{"Items": [], "Attributes":
+WRITTEN = b'{"ConsumedCapacity": []}'
+LEASED = b"""{"Items": [], "ConsumedCapacity": {"TableName": "ledger", "CapacityUnits": 1}, "Attributes":
 {"holder": {"S": "h"}, "fence": {"N": "1"}, "wakes": {"N": "0"}, "lease_until": {"N": "0"}}}"""
 SERVER = f"""
 LEASED = {LEASED!r}
@@ -105,12 +106,12 @@ def calibrate() -> Calibration:
     page = _page(ITEMS)
     knowing = canned_ledger(page, signatures=_page(ITEMS, only=SIGNATURE))
     knowing.active_runs()
-    ledger = canned_ledger(b"{}")
+    ledger = canned_ledger(WRITTEN)
     assignments = [items.packed(items.assignment_values(assignment)) for _, assignment in pairs[:KEYS_OF_A_BATCH]]
     mailboxes = canned_ledger(_json({"Responses": {"mailboxes": assignments}})).mailboxes
     boxes, arns = (
         DynamoMailbox(table=mailboxes, clock=VirtualClock()),
-        [assignment.instance_arn for _, assignment in pairs],
+        [assignment.instance_arn for _, assignment in pairs[:KEYS_OF_A_BATCH]],
     )
     shown = _fleet("DescribeInstances", _described_answer())
     canned = _cpu_of_renewals(canned_ledger(LEASED).table)

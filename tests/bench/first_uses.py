@@ -23,7 +23,7 @@ AS_SHIPPED = "import sys; sys.modules.update(click=None, rich=None)"
 
 DESCRIBED = b"<DescribeInstancesResponse><reservationSet/></DescribeInstancesResponse>"
 PARAMETER = b'{"Parameter": {"Value": "bkct_x", "Name": "/t", "Type": "SecureString", "Version": 1}}'
-WRITTEN = b"""{"Items": [], "Attributes":
+WRITTEN = b"""{"Items": [], "ConsumedCapacity": {"TableName": "ledger", "CapacityUnits": 1}, "Attributes":
 {"holder": {"S": "h"}, "fence": {"N": "1"}, "wakes": {"N": "0"}, "lease_until": {"N": "0"}}}"""
 LISTING = b'{"jobs": [], "page_info": {"has_next_page": false}, "cluster_queue": {"id": "q", "dispatch_paused": false}}'
 
