@@ -148,7 +148,8 @@ def another_workload() -> Played:
         lasts=timedelta(seconds=200),
         every=timedelta(seconds=400),
     )
-    played = world(quotas={"on-demand:standard": 5}, workloads=(other,))
+    patient = {**SETTINGS, "LAUNCH_DEADLINE_SECONDS": "900"}  # the other workload's time counts towards it
+    played = world(settings=patient, quotas={"on-demand:standard": 5}, workloads=(other,))
     played.push(10, seconds=60)
     played.until_over(6_000)
     return played
