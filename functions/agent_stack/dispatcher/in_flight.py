@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from agent_stack.dispatcher.launch_permission import LaunchPermission
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError, UnknownOutcomeError
 from agent_stack.domain.identifiers import IntentId
 from agent_stack.domain.launching import Intent, LaunchOutcome
@@ -63,6 +64,12 @@ class InFlightLaunches:
     def intents(self) -> Sequence[Intent]:
         """Intents of the launches whose answer is not collected yet."""
         return tuple(intent for intent, _ in self._tasks.values())
+
+    def of_failing_classes(self, memory: LaunchMemory) -> int:
+        """How many of them are of classes in which nothing works."""
+        kinds = [(intent.class_name, intent.capacity_type) for intent in self.intents]
+        backoffs = [memory.backoff(name, kind) for name, kind in kinds if kind is not None]
+        return sum(backoff is not None and backoff.failures > 0 for backoff in backoffs)
 
     @property
     def is_answered(self) -> bool:

@@ -119,7 +119,16 @@ class Launch:
             count = min(len(runs), room, memory.requests_left(cycle.now) * MAX_VMS_OF_A_LAUNCH)
             if count < len(runs):
                 self.telemetry.info("launches_held_back", class_name=name, count=len(runs) - max(0, count))
-            for order, chunk in self.orders(vm_class, runs[:count], memory, quotas, cycle.now) if count > 0 else ():
+            if count <= 0:
+                continue
+            for order, chunk in self.orders(
+                vm_class,
+                runs[:count],
+                memory,
+                quotas,
+                cycle.now,
+                on_their_way=self.in_flight.of_failing_classes(memory),
+            ):
                 if not self._send(order, chunk, cycle):
                     return memory
                 room -= order.count

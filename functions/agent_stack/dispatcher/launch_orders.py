@@ -26,9 +26,20 @@ class LaunchOrders:
     _resting: dict[ClassName, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(
-        self, vm_class: VmClass, runs: Sequence[Run], memory: LaunchMemory, room: QuotaRoom, now: datetime
+        self,
+        vm_class: VmClass,
+        runs: Sequence[Run],
+        memory: LaunchMemory,
+        room: QuotaRoom,
+        now: datetime,
+        *,
+        on_their_way: int = 0,
     ) -> Iterator[tuple[LaunchOrder, Sequence[Run]]]:
-        """Each order with its runs; none when the dispatcher may ask nothing for this class now."""
+        """Each order with its runs; none when the dispatcher may ask nothing for this class now.
+
+        Args:
+            on_their_way: see `LaunchMemory.may_ask`.
+        """
         name, kinds = vm_class.name, capacity_types_of(vm_class)
         try:
             pools = {kind: self.fleet.pools(vm_class, kind) for kind in kinds}
@@ -41,7 +52,7 @@ class LaunchOrders:
         }
         failing = frozenset(kind for kind in kinds if memory.falls_back(name, kind, now))
         chosen = choose_capacity_type(vm_class, {kind: bool(usable[kind]) for kind in kinds}, failing)
-        if chosen is None or not memory.may_ask(name, chosen, now):
+        if chosen is None or not memory.may_ask(name, chosen, now, on_their_way=on_their_way):
             if self._resting.get(name) != len(runs):  # said when it changes, for it may last for hours
                 self._resting[name] = len(runs)
                 self.telemetry.info("pools_resting", class_name=name, count=len(runs))

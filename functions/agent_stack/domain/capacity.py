@@ -110,16 +110,20 @@ class LaunchMemory:
         """What failed lately of that class and capacity type."""
         return self.backoffs.get(backoff_key(name, capacity_type))
 
-    def may_ask(self, name: ClassName, capacity_type: CapacityType, now: datetime) -> bool:
+    def may_ask(self, name: ClassName, capacity_type: CapacityType, now: datetime, *, on_their_way: int = 0) -> bool:
         """Whether that class may ask for that capacity type now.
 
         One in which nothing works waits, and all such classes share one rate.
+
+        Args:
+            on_their_way: launches of such classes without an answer yet; each may make all its calls.
         """
         backoff = self.backoff(name, capacity_type)
         if backoff is None:
             return True
         own = sum(one.calls(now) for kind in CapacityType if (one := self.backoff(name, kind)) is not None)
         calls = sum(one.calls(now) for one in self.backoffs.values() if one.failures)
+        calls += on_their_way * CALLS_OF_A_LAUNCH
         shared = not backoff.failures or calls + CALLS_OF_A_LAUNCH <= CALLS_PER_MINUTE_OF_ALL
         return now >= backoff.until and own + CALLS_OF_A_LAUNCH <= CALLS_PER_MINUTE and shared
 
