@@ -11,6 +11,14 @@ _C = Layer.CONTRACT
 MUTANTS = (
     one(
         _U,
+        "settle a replay in doubt with the VMs that happen to be shown",
+        f"{_D}/recover.py",
+        "at_least=0 if known.answered else intent.count",
+        "at_least=0",
+        "tests/unit/dispatcher/test_recover_launches.py",
+    ),
+    one(
+        _U,
         "replay at once what another process still waits for",
         f"{_D}/recover.py",
         "UNANSWERED_GRACE = timedelta(seconds=12)",

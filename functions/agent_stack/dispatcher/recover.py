@@ -108,8 +108,10 @@ class Recover:
         paused = cycle.paused_before
         if replayable and paused is None:
             return None
-        if known is not None and known.answered:
-            return self._by_tag(intent)
+        if known is not None:
+            settled = self._by_tag(intent, at_least=0 if known.answered else intent.count)
+            if settled is not None or known.answered:
+                return settled
         if replayable and (self._has_fallen_back(intent, cycle) or not self.in_flight.permission.allows(intent.queues)):
             return self._by_tag(intent) if age >= NOT_SHOWN_YET else None
         if replayable and paused is not None and set(intent.queues) & (queues - paused):
@@ -118,10 +120,16 @@ class Recover:
             return None
         return self._by_tag(intent)
 
-    def _by_tag(self, intent: Intent) -> Intent | None:
-        """What EC2 shows with the launch tag; None when it does not answer, which proves nothing."""
+    def _by_tag(self, intent: Intent, at_least: int = 0) -> Intent | None:
+        """What EC2 shows with the launch tag; None when it does not answer or shows too few, which proves nothing.
+
+        Args:
+            at_least: the launch's count while a request may still launch some, because it never launches more.
+        """
         try:
             settled = replace(intent, spent=True, vms=self._tagged(intent))
+            if len(settled.vms) < at_least:
+                return None
             self.ledger.spend_intent(settled)
         except AgentStackError as error:
             self.telemetry.warning("intent_unsettled", intent_id=intent.intent_id, error=str(error))

@@ -150,6 +150,32 @@ def test_a_replay_without_a_certain_answer_leaves_the_launch_open_and_asks_later
     assert ward.cycle(now=first.next_at - SECOND).unconfirmed_by_class == {SMALL: 2}
 
 
+@pytest.mark.parametrize(
+    "error", [UnknownOutcomeError("mismatch"), WaitError("not permitted"), RetryError("throttled")]
+)
+def test_a_replay_in_doubt_is_settled_once_all_vms_that_carry_its_tag_are_shown(error: AgentStackError) -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1), a_vm(2)), answers=[error]))
+    ward.waits()
+    intent = ward.left()
+    ward.cycle()
+    ward.take_answers()
+    cycle = ward.cycle(now=OLD_ENOUGH + MINUTE)
+    assert (cycle.idle_vms, cycle.unconfirmed) == ({SMALL: (a_vm(1), a_vm(2))}, 0)
+    assert ward.store.intents == {intent.intent_id: replace(intent, spent=True, vms=(a_vm(1), a_vm(2)))}
+    assert len(ward.fleet.requests) == 1
+
+
+def test_a_replay_in_doubt_stays_open_while_fewer_vms_are_shown_than_it_may_launch() -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1),), answers=[UnknownOutcomeError("no answer")] * 2))
+    ward.waits()
+    intent = ward.left()
+    ward.cycle()
+    ward.take_answers()
+    assert ward.cycle(now=OLD_ENOUGH + MINUTE).idle_vms == {}
+    assert ward.store.intents == {intent.intent_id: intent}
+    assert len(ward.fleet.requests) == 2
+
+
 def test_one_launch_that_stays_unsettled_does_not_hold_up_the_others() -> None:
     ward = Ward(ScriptedFleet(shows=(a_vm(5),), answers=[RetryError("throttled"), LaunchOutcome(vms=(a_vm(5),))]))
     ward.waits()
