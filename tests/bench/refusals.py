@@ -15,7 +15,6 @@ from tests.simulator.buildkite import JobState, Step
 from tests.simulator.cloud import Subnet
 from tests.simulator.cloud.quotas import Workload
 from tests.simulator.cloud.refusals import Refusal
-from tests.simulator.lambda_host import PUNCTUAL
 from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
 
 IMAGE = "ami-0123456789abcdef0"
@@ -28,6 +27,9 @@ SETTINGS = {
     "RESERVATION_SECONDS": "300",
     "IDLE_POLL_SECONDS": "2",
 }
+DEPLOYED_SECONDS = 61.0
+"""By then each schedule has fired."""
+
 OVER = {JobState.FINISHED, JobState.CANCELED, JobState.EXPIRED, JobState.TIMED_OUT}
 
 
@@ -116,13 +118,21 @@ def world(
     settings: Mapping[str, str] = SETTINGS,
     seed: int = 1,
     warm: bool = True,
+    refusals: Sequence[Refusal] = (),
     **ec2: Any,  # noqa: ANN401  (EC2's settings)
 ) -> Played:
-    """A world with these classes. Its schedules are punctual, so that a delay comes from the refusals alone."""
+    """A stack with these classes that was deployed a while ago; refusals and other workloads begin now.
+
+    Its schedules fire anywhere in their minute. A stack whose first minute has not passed has no dispatcher yet, which
+    delays jobs whatever EC2 refuses.
+    """
     document = json.dumps({"classes": classes, "default_class": next(iter(classes))})
-    nature = Nature(ec2=plain_ec2(**{"subnets": ZONES, **ec2}), warm=warm, jitter_seconds=PUNCTUAL)
+    nature = Nature(ec2=plain_ec2(**{"subnets": ZONES, **ec2}), warm=warm)
     simulation = Simulation(seed=seed, nature=nature, settings=settings, classes=document)
-    simulation.run(2)
+    simulation.run(DEPLOYED_SECONDS)
+    simulation.ec2.quotas.began_at = simulation.kernel.now()
+    for refusal in refusals:
+        simulation.ec2.faults.refuse(refusal)
     return Played(simulation=simulation, began=simulation.kernel.now())
 
 
@@ -148,8 +158,7 @@ def another_workload() -> Played:
         lasts=timedelta(seconds=200),
         every=timedelta(seconds=400),
     )
-    patient = {**SETTINGS, "LAUNCH_DEADLINE_SECONDS": "900"}  # the other workload's time counts towards it
-    played = world(settings=patient, quotas={"on-demand:standard": 5}, workloads=(other,))
+    played = world(quotas={"on-demand:standard": 5}, workloads=(other,))
     played.push(10, seconds=60)
     played.until_over(6_000)
     return played

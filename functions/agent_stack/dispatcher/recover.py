@@ -148,7 +148,8 @@ class Recover:
     def _may_ask(self, intent: Intent, cycle: DispatcherCycle) -> bool:
         kind = intent.capacity_type
         memory = self.capacity.under(cycle.fence)
-        return kind is None or memory.may_ask(intent.class_name, kind, cycle.now)
+        on_their_way = self.in_flight.of_failing_classes(memory)
+        return kind is None or memory.may_ask(intent.class_name, kind, cycle.now, on_their_way=on_their_way)
 
     def _is_replayed(self, intent: Intent) -> bool:
         return any(one.intent_id == intent.intent_id for one in self.in_flight.intents)
