@@ -174,7 +174,7 @@ def main() -> int:
             failed += not good
             print(f"{'ok     ' if good else 'FAILED '} {said}", flush=True)
     print("Not proved:", *NOT_PROVED, sep="\n  ")
-    print(f"{failed} failed" if failed else "All is as it should be.")
+    print(f"FAIL  {failed} failed" if failed else "PASS")
     return 1 if failed else 0
 
 

@@ -40,8 +40,8 @@ def main() -> int:
         _print_cold_start(cold)
         found += _job(twin.directory, lay_out(directory / "runtime"))
     for problem in found:
-        _say(f"NOT AS IT SHOULD BE  {problem}")
-    _say(f"{'FAILED' if found else 'All is as it should be'}, {time.monotonic() - began:.0f} s")
+        _say(f"FAIL  {problem}")
+    _say(f"{'FAIL' if found else 'PASS'}, {time.monotonic() - began:.0f} s")
     return 1 if found else 0
 
 

@@ -89,10 +89,10 @@ def _run(steps: tuple[DemoStep, ...], plan: Plan) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows is short, and must not be cut off
     found += [f"still running: {process}" for process in world.processes_left()]
     for problem in found:
-        sys.stdout.write(f"NOT AS IT SHOULD BE  {problem}\n")
+        sys.stdout.write(f"FAIL  {problem}\n")
     if not found:
         sys.stdout.write(
-            f"All is as it should be: {len(expected)} jobs, {count} VMs, {launches} CreateFleet, "
+            f"PASS  {len(expected)} jobs, {count} VMs, {launches} CreateFleet, "
             f"0 instances and 0 processes left, {time.monotonic() - began:.0f} s.\n"
         )
     return 1 if found else 0
