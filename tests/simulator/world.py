@@ -28,8 +28,10 @@ from tests.simulator.deployment import Deployed, deploy
 from tests.simulator.iam import Policies
 from tests.simulator.lambda_host import Completed, LambdaHost, Schedule, Wakes
 from tests.simulator.lambda_host.front import lambda_api
-from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, VmFront, leftover_processes
-from tests.simulator.vm.process import MARKER_VARIABLE
+from tests.simulator.vm.imds import FakeImds
+from tests.simulator.vm.machines import LocalMachines
+from tests.simulator.vm.process import AGENT_STUB, MARKER_VARIABLE, leftover_processes
+from tests.simulator.vm.role import VmFront
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

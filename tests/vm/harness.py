@@ -22,7 +22,11 @@ from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer, S
 from tests.simulator.deployment import deploy
 from tests.simulator.iam import Asked
 from tests.simulator.loopback import LoopbackServer
-from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, LocalVm, VmFront, command_output
+from tests.simulator.vm.agent_log import command_output
+from tests.simulator.vm.imds import FakeImds
+from tests.simulator.vm.machines import LocalMachines
+from tests.simulator.vm.process import AGENT_STUB, LocalVm
+from tests.simulator.vm.role import VmFront
 from tests.vm.order import assert_in_order
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import CredentialHolder
 from tests.contract.tables import dynamo_calls
 from tests.simulator.clock import VirtualClock
-from tests.simulator.vm import MachineIdentity
+from tests.simulator.vm.imds import MachineIdentity
 from tests.vm.harness import REGION, VmHarness, arn, wait_for
 
 pytestmark = pytest.mark.e2e

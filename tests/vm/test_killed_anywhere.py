@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.simulator.buildkite import JobState
-from tests.simulator.vm import LocalVm
+from tests.simulator.vm.process import LocalVm
 from tests.vm.harness import BUCKET, VmHarness
 from tests.vm.test_every_end import kill_boot_program
 from tests.vm.test_private_work import bundle, keep, put

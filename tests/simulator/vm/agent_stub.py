@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -I -S
 """Stands in for the buildkite-agent: acquires one job, runs its command and ends, with the real agent's requests.
 
 Configured by environment and by a configuration file, as the real one; flags are refused, for they differ between its

@@ -7,10 +7,10 @@ happens by itself when whoever started it dies. Exit code 0 means that the VM po
 Run as `python -m tests.simulator.vm.init DIRECTORY USER_DATA_FILE` with the VM's environment and nothing else.
 """
 
+import ast
 import asyncio
 import ctypes
 import itertools
-import json
 import os
 import signal
 import sys
@@ -76,9 +76,7 @@ class Init:
     # --- requests of the shims ---
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = await reader.readline()
-        request = json.loads(line)
-        program, arguments = str(request["program"]), [str(word) for word in request["arguments"]]
+        program, *arguments = ast.literal_eval((await reader.readline()).decode())
         with (self._directory / "effects.log").open("a") as effects:
             effects.write(" ".join([program, *arguments]) + "\n")
         try:
@@ -86,7 +84,7 @@ class Init:
             error = ""
         except RefusedError as refusal:
             code, error = 1, str(refusal)
-        writer.write(json.dumps({"code": code, "error": error}).encode() + b"\n")
+        writer.write(f"{code} {error}".encode())
         writer.close()
 
     async def _perform(self, program: str, arguments: list[str]) -> int:
