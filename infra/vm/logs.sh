@@ -31,8 +31,9 @@ ship_file() {
     ((${#lines[@]})) || return 0
     now_ms=$(date +%s%3N) events=
     for line in "${lines[@]}"; do
-      text=${line//[^[:print:]]/ } text=${text:0:1000}
-      [[ -z ${credential:-} ]] || text=${text//"$credential"/***}
+      text=${line//[^[:print:]]/ }
+      [[ -z ${credential:-} ]] || text=${text//"$credential"/***} # before the crop, which would leave a part of it
+      text=${text:0:1000}
       text=${text//\\/\\\\} text=${text//\"/\\\"}
       events+="${events:+,}{\"timestamp\":$now_ms,\"message\":\"${text:- }\"}"
     done

@@ -259,6 +259,23 @@ exit 3
     assert token not in json.dumps(said)
 
 
+def test_a_credential_at_the_place_where_a_line_is_cropped_is_redacted(harness: VmHarness) -> None:
+    group = "/agent-stack/stack/vms"
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0217", job_id, token)
+    probe = """#!/bin/bash
+token=$(cat "${BUILDKITE_AGENT_TOKEN#file://}")
+for before in 999 980 $((1000 - ${#token} + 1)); do printf '%0*d%s\\n' "$before" 0 "$token"; done
+sleep 1
+exit 3
+"""
+    vm = harness.boot("i-0217", agent=None, files={"bin/buildkite-agent": probe}, header={"LOG_GROUP": group})
+    harness.ended(vm)
+    answer = harness.aws.client("logs").get_log_events(logGroupName=group, logStreamName="i-0217", startFromHead=True)
+    said = [event["message"] for event in answer["events"] if event["message"].startswith("0000")]
+    assert [line.lstrip("0") for line in said] == ["*", "***", "***"]
+
+
 def test_logs_that_cannot_be_shipped_cost_nothing(harness: VmHarness) -> None:
     job_id, token = harness.reserve("echo ok")
     harness.fill("i-0209", job_id, token)
