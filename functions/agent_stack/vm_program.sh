@@ -96,11 +96,11 @@ local word='^[[:space:]]*([!-~]+)[[:space:]]*$'
 [[ $1 =~ $word ]] && text=${BASH_REMATCH[1]}
 }
 fetch() {
-local actual
-download "$1" "$3" || fail "cannot download $1: $error"
+local actual shown=${1%%\?*}
+download "$1" "$3" || fail "cannot download $shown: $error"
 [[ -n $2 ]] || return 0
 actual=$(sha256sum <"$3")
-[[ ${actual%% *} == "$2" ]] || fail "checksum of $1 does not match"
+[[ ${actual%% *} == "$2" ]] || fail "checksum of $shown does not match"
 }
 download() {
 local until tries=0 over='^(https://|s3://|http://127\.[0-9.]+[:/])'

@@ -77,6 +77,26 @@ def test_a_preparation_that_fails_costs_the_vm_and_not_the_credential(
     assert "credential" in harness.mail("i-0202")
 
 
+@pytest.mark.parametrize("broken", ["missing", "checksum"])
+def test_a_download_that_fails_is_named_without_what_signs_it(harness: VmHarness, broken: str) -> None:
+    put(harness, "bootstrap", b"#!/bin/sh\n")
+    group = "/agent-stack/stack/vms"
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0218", job_id, token)
+    url = f"{harness.aws.url}/{BUCKET}/{'bootstrap' if broken == 'checksum' else 'none'}"
+    signed = f"{url}?X-Amz-Credential=s3cr3t&X-Amz-Signature=s3cr3t"
+    header = {"BOOTSTRAP_URL": signed, "BOOTSTRAP_SHA256": "0" * 64, "LOG_GROUP": group}
+    vm = harness.boot("i-0218", header=header)
+    harness.ended(vm)
+    answer = harness.aws.client("logs").get_log_events(logGroupName=group, logStreamName="i-0218", startFromHead=True)
+    detail, logs = harness.mail("i-0218")["detail"], json.dumps([event["message"] for event in answer["events"]])
+    assert {"missing": f"cannot download {url}: 40", "checksum": f"checksum of {url} does not match"}[broken] in detail
+    assert "does not match" in logs or "cannot download" in logs
+    for text in (detail, logs, vm.console()):
+        assert "X-Amz" not in text
+        assert "s3cr3t" not in text
+
+
 def test_another_object_of_the_bucket_is_not_for_the_vm(harness: VmHarness) -> None:
     put(harness, "secret", b"")
     job_id, token = harness.reserve("true")
