@@ -315,7 +315,7 @@ HOOK
 pre-exit_hook() {
 cat <<'HOOK'
 #!/usr/bin/env bash
-if [[ -f ${AGENT_STACK_PRIVATE:-}/spot-notice ]]; then
+if [[ -n ${AGENT_STACK_PRIVATE:-} && -f ${AGENT_STACK_PRIVATE%/*}/spot-notice ]]; then
 echo "+++ EC2 takes this VM back (spot interruption)"
 echo "The job was stopped. A retry rule of its pipeline with signal_reason agent_stop runs it again on another VM."
 fi
@@ -577,7 +577,7 @@ wait -n "$waiter" $! || true # returns at once when the agent ends or a signal a
 if ((!noticed)) && imds meta-data/spot/instance-action; then
 noticed=1
 say "spot notice: $answer"
-install -m 0644 /dev/stdin "$PRIVATE/spot-notice" <<<"$answer" || true # our pre-exit hook tells the job's log
+install -m 0644 /dev/stdin "$RUN/spot-notice" <<<"$answer" || true
 stop_agent # before anything that takes time: the job has what is left
 report spot_notice "$answer" 3
 fi

@@ -48,7 +48,9 @@ watch_agent() {
     if ((!noticed)) && imds meta-data/spot/instance-action; then
       noticed=1
       say "spot notice: $answer"
-      install -m 0644 /dev/stdin "$PRIVATE/spot-notice" <<<"$answer" || true # our pre-exit hook tells the job's log
+      # For our pre-exit hook, which tells the job's log. Not in the private directory: the job's user owns that, and may
+      # have made this name a link.
+      install -m 0644 /dev/stdin "$RUN/spot-notice" <<<"$answer" || true
       stop_agent # before anything that takes time: the job has what is left
       report spot_notice "$answer" 3
     fi

@@ -1,6 +1,7 @@
 """What a job can do with what is on its VM, and what comes of it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -136,3 +137,21 @@ def test_the_credential_is_in_no_file_while_the_job_runs(harness: VmHarness) -> 
     assert token not in left
     assert "credential" not in harness.mail("i-0304")
     harness.ended(vm)
+
+
+def test_a_name_in_the_jobs_own_directory_leads_root_nowhere_else(harness: VmHarness, tmp_path: Path) -> None:
+    """The job's user owns the private directory: a name in it may become a link to any directory."""
+    target = tmp_path / "roots-own"
+    target.mkdir()
+    command = (
+        f'for name in spot-notice token environment; do ln -sfn {target} "$AGENT_STACK_PRIVATE/$name"; done; '
+        "echo linked; trap 'exit 7' TERM; while :; do sleep 0.1; done"
+    )
+    job_id, token = harness.reserve(command)
+    harness.fill("i-0305", job_id, token)
+    vm = harness.boot("i-0305")
+    wait_for(lambda: harness.output(job_id) == "linked\n")
+    harness.interrupt("i-0305")
+    harness.ended(vm)
+    assert list(target.iterdir()) == []
+    assert "EC2 takes this VM back (spot interruption)" in harness.buildkite.job(job_id).log
