@@ -253,7 +253,11 @@ stub_hook() {
   [[ -f ${BUILDKITE_HOOKS_PATH:-}/$1 ]] || return 0
   stub_header "Running agent $1 hook"
   printf '\033[90m$\033[0m %s\n' "$BUILDKITE_HOOKS_PATH/$1"
-  source "$BUILDKITE_HOOKS_PATH/$1"
+  if [[ -n ${STUB_SHELLOPTS:-} ]]; then
+    env SHELLOPTS="$STUB_SHELLOPTS" bash "$BUILDKITE_HOOKS_PATH/$1"
+  else
+    source "$BUILDKITE_HOOKS_PATH/$1"
+  fi
 }
 stub_end() {
   stub_code=$?
@@ -271,9 +275,17 @@ stub_hook pre-command
 trap stub_end EXIT
 stub_header 'Running commands'
 printf '\033[90m$\033[0m %s\n' "${BUILDKITE_COMMAND%%$'\n'*}"
-eval "$BUILDKITE_COMMAND"
+if [[ -n ${STUB_SHELLOPTS:-} ]]; then
+  env SHELLOPTS="$STUB_SHELLOPTS" ${BUILDKITE_SHELL:-/bin/bash -e -c} "$BUILDKITE_COMMAND"
+else
+  eval "$BUILDKITE_COMMAND"
+fi
 """
-"""What becomes of a job in order: the environment hook, the checkout, the command; all in one shell."""
+"""What becomes of a job in order: the environment hook, the checkout, the command; all in one shell.
+
+With STUB_SHELLOPTS, which keep a bash from doing anything, hooks and command are processes of their own, as the real
+agent's are: such a job turns our hook off, and its command runs where the agent's shell is another one.
+"""
 
 
 def registration_token():
@@ -415,6 +427,8 @@ class Run:
         checkout = Path(setting("BUILDKITE_BUILD_PATH"), *(part.replace("/", "-") for part in parts if part))
         checkout.mkdir(parents=True, exist_ok=True)
         env["BUILDKITE_BUILD_CHECKOUT_PATH"] = str(checkout)
+        if "noexec" in env.get("SHELLOPTS", ""):
+            env["STUB_SHELLOPTS"] = env.pop("SHELLOPTS")
         self._terminal, slave = pty.openpty()
         process = subprocess.Popen(
             ["bash", "-c", JOB, "bash", os.ttyname(slave)],
