@@ -370,8 +370,10 @@ git_ssh_socket=$socket
 log_in_to_ecr() {
 aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
 fail "registry login cannot be had: $error"
-json "$answer" authorizationToken && local login=$field
-json "$answer" proxyEndpoint
+local login='' base64='^[A-Za-z0-9+/=]+$' registry='^https://[A-Za-z0-9.:-]+$'
+json "$answer" authorizationToken && login=$field
+json "$answer" proxyEndpoint && [[ $login =~ $base64 && $field =~ $registry ]] ||
+fail "registry login cannot be had: the answer holds no login"
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker"
 printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"
@@ -425,7 +427,7 @@ if ((tries == 1)); then
 say "credential is already taken"
 exit 0
 fi
-give_up_at=$((now + 60))
+give_up_at=$((now + ${CREDENTIAL_SECONDS:-60}))
 report credential_lost "" 10
 elif ((now >= give_up_at)); then
 say "credential was lost and not given again"
@@ -433,7 +435,7 @@ exit 0
 fi
 sleep 1
 done
-json "$answer" credential && credential=$field
+json "$answer" credential && credential=$field || credential=''
 [[ ${mail[credential_kind]} == job-token ]] || credential=$agent_token
 one_word "$credential" || fail "credential is malformed"
 credential=$text

@@ -24,6 +24,8 @@ bound=0   # 1: the mailbox holds a job, reports may be written
 waiter='' # the process that waits for the agent; until then a failure is this program's to tell
 ran=0     # 1: the agent was seen running
 reason='' error='' imds_token='' keys_at=-1000 clock_set=0
+answer='' status='' served_at='' trouble='' curl_code=0 # of the last request
+credential='' agent_token='' text='' field=''           # an unset one would end the program and hide why
 curl_signs=1 # 0: this curl is too old to sign
 declare -A mail endpoint sent signing value version=([dynamodb]=1.0 [ssm]=1.1 [logs]=1.1 [ecr]=1.1)
 

@@ -56,8 +56,10 @@ load_git_ssh_key() {
 log_in_to_ecr() {
   aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
     fail "registry login cannot be had: $error"
-  json "$answer" authorizationToken && local login=$field
-  json "$answer" proxyEndpoint
+  local login='' base64='^[A-Za-z0-9+/=]+$' registry='^https://[A-Za-z0-9.:-]+$'
+  json "$answer" authorizationToken && login=$field
+  json "$answer" proxyEndpoint && [[ $login =~ $base64 && $field =~ $registry ]] ||
+    fail "registry login cannot be had: the answer holds no login"
   install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker"
   printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
     install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"

@@ -18,7 +18,7 @@ declare -A value=() mail=([queue_key]=default [credential_kind]=job-token)
 fail() { printf '%s' "$1" >&2; exit 1; }
 say() { :; }
 cd "$1"
-for file in requests mailbox values environment; do source "./$file.sh"; done
+for file in requests mailbox values environment private; do source "./$file.sh"; done
 as_stored() { text=$2; }
 """
 
@@ -77,6 +77,17 @@ one_word "${value[token]}" || fail 'no token'
 printf '%s' "$text"
 """
     return _run(script, given=json.dumps({"Parameters": [{"Name": "token", "Value": stored}]}))
+
+
+def registry_login(answered: str) -> Read:
+    """Docker's settings, of what the registry's service answered."""
+    script = r"""
+aws() { answer=$given; }
+install() { [[ $1 == -d ]] || cat; }
+AGENT_USER=somebody PRIVATE=/nowhere given=$(cat)
+log_in_to_ecr
+"""
+    return _run(script, given=answered)
 
 
 def read_endpoint(stored: str) -> Read:
