@@ -68,15 +68,25 @@ while IFS= read -r line; do
 number=$((number + 1))
 [[ -z $line || $line == '#'* ]] && continue
 [[ $line =~ $3 ]] || refuse "$1" "$number" "is not $2"
-[[ ! $line =~ ${4:-^$} ]] || refuse "$1" "$number" "names a variable of the shell's own: ${line%%=*}"
+"${4:-true}" "$1" "$number" "$line"
 done <<<"${text%$'\n'}"
 }
+job_variables=() # names in JobEnvironmentParameter, whose values the agent hides
 ENVIRONMENT_LINE='^[A-Za-z_][A-Za-z0-9_]*='
-SHELLS_OWN='^(BASHOPTS|BASH_VERSINFO|EUID|PPID|SHELLOPTS|UID)=' # which bash lets nobody set
+SHELLS_OWN='^(BASH_VERSINFO|EUID|PPID|UID)$' # which bash lets nobody set
+CONTROLS='^(LD_.*|PATH|ENV|BASH_ENV|BASHOPTS|SHELLOPTS|BUILDKITE|BUILDKITE_.*|AGENT_STACK_.*)$'
+check_variable() {
+local name=${3%%=*}
+[[ ! $name =~ $SHELLS_OWN ]] || refuse "$1" "$2" "names a variable of the shell's own: $name. Remove the line"
+[[ ! $name =~ $CONTROLS || $name == BUILDKITE_ANALYTICS_* ]] || refuse "$1" "$2" \
+"names $name, which controls how programs, the agent or its hooks run. Give the variable another name"
+job_variables+=("$name")
+}
 CREDENTIAL_LINE='^https?://[^@[:space:]]+@[^[:space:]]+$'
 read_job_environment() {
 in_lines "$2"
-check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE" "$SHELLS_OWN"
+job_variables=()
+check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE" check_variable
 }
 read_git_credentials() {
 in_lines "$2"
@@ -534,7 +544,11 @@ printf '%s' "${tags%,}"
 }
 redact() {
 local own='*_PASSWORD,*_SECRET,*_TOKEN,*_PRIVATE_KEY,*_SSH_KEY,*_ACCESS_KEY,*_SECRET_KEY,*_CONNECTION_STRING,*_API_KEY'
-[[ -z ${REDACTED_VARIABLES:-} ]] || told[BUILDKITE_REDACTED_VARS]=${told[BUILDKITE_REDACTED_VARS]:-$own},$REDACTED_VARIABLES
+local name redacted=${REDACTED_VARIABLES:+,$REDACTED_VARIABLES}
+for name in "${job_variables[@]}"; do
+redacted+=,$name
+done
+[[ -z $redacted ]] || told[BUILDKITE_REDACTED_VARS]=${told[BUILDKITE_REDACTED_VARS]:-$own}$redacted
 }
 quoted() {
 field=${1//\\/\\\\}
@@ -559,7 +573,7 @@ fi
 give_credential
 systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_USER" \
 -p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=$((grace + 15)) \
--p OOMPolicy=continue -p OOMScoreAdjust=-900 -p After="network-online.target $BOOT_UNIT.service" \
+-p OOMPolicy=continue -p OOMScoreAdjust=-900 -p LimitCORE=0 -p After="network-online.target $BOOT_UNIT.service" \
 -p StandardOutput=append:"$LOG" -p StandardError=append:"$LOG" "${isolated[@]}" "$agent" start &
 waiter=$!
 until systemctl is-active --quiet "$AGENT_UNIT" || ! kill -0 "$waiter" 2>/dev/null; do sleep 0.1; done

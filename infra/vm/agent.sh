@@ -24,7 +24,7 @@ start_agent() {
   give_credential
   systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_USER" \
     -p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=$((grace + 15)) \
-    -p OOMPolicy=continue -p OOMScoreAdjust=-900 -p After="network-online.target $BOOT_UNIT.service" \
+    -p OOMPolicy=continue -p OOMScoreAdjust=-900 -p LimitCORE=0 -p After="network-online.target $BOOT_UNIT.service" \
     -p StandardOutput=append:"$LOG" -p StandardError=append:"$LOG" "${isolated[@]}" "$agent" start &
   waiter=$!
   # Active means executed (Type=exec), and the file read.

@@ -110,10 +110,14 @@ agent_tags() {
   printf '%s' "${tags%,}"
 }
 
-# Names that the agent hides the values of: its own, and the operator's beside them.
+# Names that the agent hides the values of: its own, the operator's, and those of JobEnvironmentParameter beside them.
 redact() {
   local own='*_PASSWORD,*_SECRET,*_TOKEN,*_PRIVATE_KEY,*_SSH_KEY,*_ACCESS_KEY,*_SECRET_KEY,*_CONNECTION_STRING,*_API_KEY'
-  [[ -z ${REDACTED_VARIABLES:-} ]] || told[BUILDKITE_REDACTED_VARS]=${told[BUILDKITE_REDACTED_VARS]:-$own},$REDACTED_VARIABLES
+  local name redacted=${REDACTED_VARIABLES:+,$REDACTED_VARIABLES}
+  for name in "${job_variables[@]}"; do
+    redacted+=,$name
+  done
+  [[ -z $redacted ]] || told[BUILDKITE_REDACTED_VARS]=${told[BUILDKITE_REDACTED_VARS]:-$own}$redacted
 }
 
 # Fills field with $1 as it stands between double quotes in a file that systemd reads.

@@ -46,6 +46,25 @@ def test_a_jobs_variables_arrive_whatever_ends_their_lines(pairs: dict[str, str]
     assert {name: value for name, value in found.items() if name.startswith("X_")} == pairs
 
 
+CONTROLS = (
+    *("LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS"),
+    *("BUILDKITE", "BUILDKITE_AGENT_TOKEN", "BUILDKITE_HOOKS_PATH", "AGENT_STACK_PRIVATE"),
+)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_name_that_controls_programs_or_the_agent_is_refused_with_parameter_line_and_remedy(name: str) -> None:
+    refused = readers.read_parameter("read_job_environment", f"A=b\n# mine\n{name}=s3cr3t\n").refused
+    assert refused.startswith(f"parameter /private/it, line 3 names {name}, which controls ")
+    assert refused.endswith(". Give the variable another name")
+    assert "s3cr3t" not in refused
+
+
+@pytest.mark.parametrize("name", ["OLD_PATH", "MY_LD_PRELOAD", "PATHS", "ENVIRONMENT", "BUILDKITE_ANALYTICS_TOKEN"])
+def test_a_name_that_only_looks_like_one_is_taken(name: str) -> None:
+    assert readers.read_parameter("read_job_environment", f"{name}=x\n").text == f"{name}=x\n"
+
+
 @pytest.mark.parametrize("wrong", ["export A=b", "A", "=b", "1A=b", " A=b", "A-B=c", "UID=0", "SHELLOPTS=x"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_line_that_is_no_variable_is_refused_by_its_number(wrong: str, end: str) -> None:
