@@ -450,46 +450,46 @@ json "$answer" credential && credential=$field || credential=''
 one_word "$credential" || fail "credential is malformed"
 credential=$text
 }
-declare -gA told=() # by name; what comes later wins
+declare -gA given=() # by name; what comes later wins
 CLEANUP_SECONDS=20 # for the agent, past the job's grace: the rest of the log, and the job's end
 write_environment() {
 local name settings
 set_grace
-told[BUILDKITE_AGENT_TOKEN]=file://$PRIVATE/token
-told[BUILDKITE_AGENT_ACQUIRE_JOB]=${mail[job_id]}
-told[BUILDKITE_AGENT_ENDPOINT]=${mail[endpoint]}
-told[BUILDKITE_AGENT_NAME]=${mail[agent_name]:-${arn##*/}}
-told[BUILDKITE_AGENT_SPAWN]=1
-told[BUILDKITE_BUILD_PATH]=$STATE/builds
-told[BUILDKITE_HOOKS_PATH]=$HOOKS
-told[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
-told[AGENT_STACK_PRIVATE]=$PRIVATE
-tell_if_set SSH_AUTH_SOCK "${git_ssh_socket:-}"
-told[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
-told[AWS_REGION]=$DEPLOYMENT_REGION
-told[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
-[[ ${AGENT_CONFIG_FILE:-ignored} == image ]] || told[BUILDKITE_AGENT_CONFIG]=/dev/null
+given[BUILDKITE_AGENT_TOKEN]=file://$PRIVATE/token
+given[BUILDKITE_AGENT_ACQUIRE_JOB]=${mail[job_id]}
+given[BUILDKITE_AGENT_ENDPOINT]=${mail[endpoint]}
+given[BUILDKITE_AGENT_NAME]=${mail[agent_name]:-${arn##*/}}
+given[BUILDKITE_AGENT_SPAWN]=1
+given[BUILDKITE_BUILD_PATH]=$STATE/builds
+given[BUILDKITE_HOOKS_PATH]=$HOOKS
+given[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
+given[AGENT_STACK_PRIVATE]=$PRIVATE
+set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
+given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
+given[AWS_REGION]=$DEPLOYMENT_REGION
+given[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
+[[ ${AGENT_CONFIG_FILE:-ignored} == image ]] || given[BUILDKITE_AGENT_CONFIG]=/dev/null
 for name in SIGNING VERIFICATION; do
-[[ ! -f $PRIVATE/${name,,}-key.json ]] || told[BUILDKITE_AGENT_${name}_JWKS_FILE]=$PRIVATE/${name,,}-key.json
+[[ ! -f $PRIVATE/${name,,}-key.json ]] || given[BUILDKITE_AGENT_${name}_JWKS_FILE]=$PRIVATE/${name,,}-key.json
 done
 for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
-[[ -z ${PROXY:-} ]] || told[$name]=${!name}
+[[ -z ${PROXY:-} ]] || given[$name]=${!name}
 done
-tell_if_set BUILDKITE_AGENT_EXPERIMENT "${AGENT_EXPERIMENTS:-}"
-tell_if_set BUILDKITE_ALLOWED_REPOSITORIES "${ALLOWED_REPOSITORIES:-}"
-tell_if_set BUILDKITE_ALLOWED_PLUGINS "${ALLOWED_PLUGINS:-}"
-[[ ${AGENT_TRACING:-none} == none ]] || told[BUILDKITE_TRACING_BACKEND]=$AGENT_TRACING
+set_if_given BUILDKITE_AGENT_EXPERIMENT "${AGENT_EXPERIMENTS:-}"
+set_if_given BUILDKITE_ALLOWED_REPOSITORIES "${ALLOWED_REPOSITORIES:-}"
+set_if_given BUILDKITE_ALLOWED_PLUGINS "${ALLOWED_PLUGINS:-}"
+[[ ${AGENT_TRACING:-none} == none ]] || given[BUILDKITE_TRACING_BACKEND]=$AGENT_TRACING
 settings=$(printf '%s' "${AGENT_ENVIRONMENT:-}" | base64 -d && printf .) || fail "AGENT_ENVIRONMENT is not base64"
 take_settings "$settings"
 both_names
-told[BUILDKITE_AGENT_TAGS]=$(agent_tags)
+given[BUILDKITE_AGENT_TAGS]=$(agent_tags)
 redact
-for name in "${!told[@]}"; do
-quoted "${told[$name]}"
+for name in "${!given[@]}"; do
+quoted "${given[$name]}"
 printf '%s="%s"\n' "$name" "$field"
 done >"$ENVIRONMENT"
 }
-tell_if_set() { [[ -z $2 ]] || told[$1]=$2; }
+set_if_given() { [[ -z $2 ]] || given[$1]=$2; }
 set_grace() {
 local most=$((${CANCEL_GRACE_SECONDS:-120} - 5)) cleanup=$CLEANUP_SECONDS
 job_grace=${JOB_GRACE_SECONDS:-60}
@@ -498,10 +498,10 @@ cleanup=$((most / 4 > 0 ? most / 4 : 1))
 job_grace=$((most - cleanup > 0 ? most - cleanup : 1))
 fi
 grace=$((job_grace + cleanup))
-told[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace # version 3
-told[BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS]=$job_grace
-told[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s # version 4
-told[BUILDKITE_CANCEL_CLEANUP_TIMEOUT]=${cleanup}s
+given[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace # version 3
+given[BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS]=$job_grace
+given[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s # version 4
+given[BUILDKITE_CANCEL_CLEANUP_TIMEOUT]=${cleanup}s
 }
 take_settings() {
 local line part name='' setting='^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)=(.*)$' text number=0 parts
@@ -515,9 +515,9 @@ parts=("$line")
 for part in "${parts[@]}"; do
 if [[ $part =~ $setting ]]; then
 name=${BASH_REMATCH[1]}
-told[$name]=${BASH_REMATCH[2]}
+given[$name]=${BASH_REMATCH[2]}
 elif [[ -n $name ]]; then
-told[$name]+=,$part
+given[$name]+=,$part
 else
 fail "parameter AgentEnvironment, line $number is not NAME=value"
 fi
@@ -525,21 +525,21 @@ done
 done <<<"$text"
 }
 both_names() {
-[[ ${told[BUILDKITE_TRACING_BACKEND]:-} != opentelemetry ]] || told[BUILDKITE_OPENTELEMETRY_TRACING]=true
-[[ ${told[BUILDKITE_OPENTELEMETRY_TRACING]:-} != true ]] || told[BUILDKITE_TRACING_BACKEND]=opentelemetry
+[[ ${given[BUILDKITE_TRACING_BACKEND]:-} != opentelemetry ]] || given[BUILDKITE_OPENTELEMETRY_TRACING]=true
+[[ ${given[BUILDKITE_OPENTELEMETRY_TRACING]:-} != true ]] || given[BUILDKITE_TRACING_BACKEND]=opentelemetry
 same_as BUILDKITE_TRACING_SERVICE_NAME BUILDKITE_TELEMETRY_SERVICE_NAME
 same_as BUILDKITE_DISABLE_GIT_SUBMODULES BUILDKITE_NO_GIT_SUBMODULES
 }
 same_as() {
-[[ -v told[$1] || ! -v told[$2] ]] || told[$1]=${told[$2]}
-[[ ! -v told[$1] || -v told[$2] ]] || told[$2]=${told[$1]}
+[[ -v given[$1] || ! -v given[$2] ]] || given[$1]=${given[$2]}
+[[ ! -v given[$1] || -v given[$2] ]] || given[$2]=${given[$1]}
 }
 agent_tags() {
 local tags=${mail[queue_key]:+queue=${mail[queue_key]},}${mail[agent_tags]:+${mail[agent_tags]},} fact
 for fact in "${facts[@]}"; do
 tags+=$fact,
 done
-tags+=${told[BUILDKITE_AGENT_TAGS]:-}
+tags+=${given[BUILDKITE_AGENT_TAGS]:-}
 printf '%s' "${tags%,}"
 }
 redact() {
@@ -548,7 +548,7 @@ local name redacted=${REDACTED_VARIABLES:+,$REDACTED_VARIABLES}
 for name in "${job_variables[@]}"; do
 redacted+=,$name
 done
-[[ -z $redacted ]] || told[BUILDKITE_REDACTED_VARS]=${told[BUILDKITE_REDACTED_VARS]:-$own}$redacted
+[[ -z $redacted ]] || given[BUILDKITE_REDACTED_VARS]=${given[BUILDKITE_REDACTED_VARS]:-$own}$redacted
 }
 quoted() {
 field=${1//\\/\\\\}
@@ -613,11 +613,11 @@ if ((code && !ran)) && [[ ! -s $LOG ]]; then
 waiter='' # it never ran
 fail "agent cannot be started: code $code"
 fi
-said=$(last_words)
+said=$(failure_report)
 say "agent exited with code $code $said"
 report agent_exited "$code $mark$said" 20
 }
-last_words() {
+failure_report() {
 local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'
 said=$(tail -n 40 "$LOG" 2>/dev/null | sed -E -e $'s/\e\\[[0-9;]*[A-Za-z]//g' -e 's/\r$//' \
 -e 's/^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} +//' -e '/^ *$/d' -e '/^INFO +Disconnect/d')

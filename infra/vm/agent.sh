@@ -62,7 +62,7 @@ watch_agent() {
   done
 }
 
-# The exit code, and the agent's last words, whatever the code: an agent that was refused its job may end with 0.
+# The exit code, and the agent's failure report, whatever the code: an agent that was refused its job may end with 0.
 report_exit() {
   local code=0 said mark=
   ((!noticed)) || mark='(spot notice) ' # the tracker counts by it
@@ -72,14 +72,14 @@ report_exit() {
     waiter='' # it never ran
     fail "agent cannot be started: code $code"
   fi
-  said=$(last_words)
+  said=$(failure_report)
   say "agent exited with code $code $said"
   report agent_exited "$code $mark$said" 20
 }
 
 # The end of the agent's log without the credential, its banner, colours and times. What went well gives way to what
 # went wrong, and the beginning to the end.
-last_words() {
+failure_report() {
   local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'
   said=$(tail -n 40 "$LOG" 2>/dev/null | sed -E -e $'s/\e\\[[0-9;]*[A-Za-z]//g' -e 's/\r$//' \
     -e 's/^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} +//' -e '/^ *$/d' -e '/^INFO +Disconnect/d')

@@ -41,7 +41,7 @@ fail() {
   exit 1
 }
 
-# The one way out. A failure before the agent ran is told, so that the job can be handed back.
+# The one way out. A failure before the agent ran is reported, so that the job can be requeued.
 on_exit() {
   local code=$?
   trap '' HUP INT TERM

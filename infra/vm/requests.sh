@@ -11,6 +11,7 @@ tick() {
 # be the proxy, and not this VM.
 use_proxy() {
   [[ -n ${PROXY:-} ]] || return 0
+  [[ $PROXY != *@* ]] || fail "parameter HttpProxy holds a user or a password, which every job would read. Set it without"
   export http_proxy=$PROXY https_proxy=$PROXY HTTP_PROXY=$PROXY HTTPS_PROXY=$PROXY
   export no_proxy=169.254.169.254,fd00:ec2::254,localhost,127.0.0.1,::1${NO_PROXY_FOR:+,$NO_PROXY_FOR}
   export NO_PROXY=$no_proxy

@@ -107,8 +107,8 @@ def told_to_agent(settings: str) -> Mapping[str, str] | str:
     script = r"""
 settings=$(cat && printf .)
 take_settings "$settings"
-for name in "${!told[@]}"; do
-  quoted "${told[$name]}"
+for name in "${!given[@]}"; do
+  quoted "${given[$name]}"
   printf '%s="%s"\n' "$name" "$field"
 done
 """

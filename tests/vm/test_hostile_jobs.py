@@ -50,7 +50,7 @@ DENIED: dict[str, Callable[[Any, str], object]] = {
     "read its own credential": lambda c, t: c.get_item(
         TableName=t, Key=key(OWN), ProjectionExpression="job_id, credential"
     ),
-    "read another's letter": lambda c, t: c.get_item(TableName=t, Key=key(OTHER), ProjectionExpression="job_id"),
+    "read another's assignment": lambda c, t: c.get_item(TableName=t, Key=key(OTHER), ProjectionExpression="job_id"),
     "take another's credential": lambda c, t: write(
         c, t, OTHER, "REMOVE credential", ConditionExpression="attribute_exists(credential)", ReturnValues="UPDATED_OLD"
     ),
