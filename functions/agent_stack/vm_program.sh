@@ -390,15 +390,19 @@ install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/co
 }
 JOURNAL=$STATE/journal.log
 LINES_A_REQUEST=200 # of at most 1,000 characters: well under the API's megabyte
+SHIP_SECONDS=2      # while the agent runs, and after it when EC2 takes the VM
 ship_logs() {
 [[ -n ${LOG_GROUP:-} && -n ${instance_id:-} && -d $STATE ]] || return 0
+local until
+tick
+until=$((now + $1))
 if [[ -z ${sent[stream]:-} ]]; then
-logs CreateLogStream "" "$1" || [[ $error == ResourceAlreadyExistsException ]] || return 0
+logs CreateLogStream "" || [[ $error == ResourceAlreadyExistsException ]] || return 0
 sent[stream]=1
 fi
-ship_file "$BOOT_LOG" "$1"
-ship_file "$JOURNAL" "$1"
-ship_file "$LOG" "$1"
+ship_file "$BOOT_LOG"
+ship_file "$JOURNAL"
+ship_file "$LOG"
 }
 keep_journal() {
 [[ -n ${LOG_GROUP:-} && -d $STATE && ! -e $JOURNAL ]] || return 0
@@ -418,12 +422,14 @@ text=${text:0:1000}
 text=${text//\\/\\\\} text=${text//\"/\\\"}
 events+="${events:+,}{\"timestamp\":$now_ms,\"message\":\"${text:- }\"}"
 done
-logs PutLogEvents ",\"logEvents\":[$events]" "$2" || return 0
+logs PutLogEvents ",\"logEvents\":[$events]" || return 0
 from=$((from + ${#lines[@]})) sent[$1]=$from
 done
 }
 logs() {
-aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" "$3" ||
+tick
+((now < until)) || return 1
+aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" $((until - now)) ||
 { [[ $error == ResourceAlreadyExistsException ]] || printf 'agent-stack: logs not shipped: %s\n' "$error" && false; }
 }
 take_credential() {
@@ -557,7 +563,9 @@ field=${field//\$/\\\$}
 field=${field//\`/\\\`}
 }
 DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
-noticed=0        # 1: EC2 announced to take the VM back
+REPORT_SECONDS=20
+SPOT_REPORT_SECONDS=3 # of a spot notice's two minutes the agent has the rest
+noticed=0             # 1: EC2 announced to take the VM back
 give_credential() {
 mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
 {
@@ -588,19 +596,20 @@ stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || 
 watch_agent() {
 local shipped=0
 while kill -0 "$waiter" 2>/dev/null; do
-sleep "${SPOT_POLL_SECONDS:-5}" &
+sleep "${SPOT_POLL_SECONDS:-2}" &
 wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
 if ((!noticed)) && imds meta-data/spot/instance-action; then
 noticed=1
 say "spot notice: $answer"
 install -m 0644 /dev/stdin "$RUN/spot-notice" <<<"$answer" || true
 stop_agent # before anything that takes time: the job has what is left
+REPORT_SECONDS=$SPOT_REPORT_SECONDS last_ship_seconds=$SHIP_SECONDS
 report spot_notice "$answer" 3
 fi
 tick
-if ((now - shipped >= 10)); then
+if ((!noticed && now - shipped >= 10)); then
 shipped=$now
-ship_logs 0
+ship_logs "$SHIP_SECONDS"
 fi
 done
 }
@@ -615,7 +624,7 @@ fail "agent cannot be started: code $code"
 fi
 said=$(failure_report)
 say "agent exited with code $code $said"
-report agent_exited "$code $mark$said" 20
+report agent_exited "$code $mark$said" "$REPORT_SECONDS"
 }
 failure_report() {
 local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'

@@ -2,7 +2,9 @@
 # The agent: one process under its own user, watched until it ends.
 
 DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
-noticed=0        # 1: EC2 announced to take the VM back
+REPORT_SECONDS=20
+SPOT_REPORT_SECONDS=3 # of a spot notice's two minutes the agent has the rest
+noticed=0             # 1: EC2 announced to take the VM back
 
 # The credential through a FIFO that the agent reads once: a process shows its first environment for as long as it lives,
 # and a file would have to be removed by something that the job's environment can keep from it. Only the agent's user
@@ -43,7 +45,7 @@ stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || 
 watch_agent() {
   local shipped=0
   while kill -0 "$waiter" 2>/dev/null; do
-    sleep "${SPOT_POLL_SECONDS:-5}" &
+    sleep "${SPOT_POLL_SECONDS:-2}" &
     wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
     if ((!noticed)) && imds meta-data/spot/instance-action; then
       noticed=1
@@ -52,12 +54,13 @@ watch_agent() {
       # have made this name a link.
       install -m 0644 /dev/stdin "$RUN/spot-notice" <<<"$answer" || true
       stop_agent # before anything that takes time: the job has what is left
+      REPORT_SECONDS=$SPOT_REPORT_SECONDS last_ship_seconds=$SHIP_SECONDS
       report spot_notice "$answer" 3
     fi
     tick
-    if ((now - shipped >= 10)); then
+    if ((!noticed && now - shipped >= 10)); then
       shipped=$now
-      ship_logs 0
+      ship_logs "$SHIP_SECONDS"
     fi
   done
 }
@@ -74,7 +77,7 @@ report_exit() {
   fi
   said=$(failure_report)
   say "agent exited with code $code $said"
-  report agent_exited "$code $mark$said" 20
+  report agent_exited "$code $mark$said" "$REPORT_SECONDS"
 }
 
 # The end of the agent's log without the credential, its banner, colours and times. What went well gives way to what

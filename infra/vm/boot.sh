@@ -54,7 +54,7 @@ on_exit() {
   say "powering off"
   if [[ -n ${LINES_A_REQUEST:-} ]]; then # the second stage is there
     keep_journal
-    ship_logs 5
+    ship_logs "${last_ship_seconds:-5}"
   fi
   systemctl poweroff || systemctl poweroff --force
 }
