@@ -287,7 +287,7 @@ done <"$AGENT_STACK_PRIVATE/environment"
 unset agent_stack_line
 fi
 if [[ -S $AGENT_STACK_PRIVATE/ssh && -z ${GIT_SSH_COMMAND:-}${GIT_SSH:-} ]]; then
-export GIT_SSH_COMMAND='ssh -o StrictHostKeyChecking=accept-new -o BatchMode=yes'
+export GIT_SSH_COMMAND='ssh -o BatchMode=yes' # which host keys it takes says root (known_hosts.sh)
 fi
 if [[ -f $AGENT_STACK_PRIVATE/git-credentials ]]; then
 agent_stack_count=${GIT_CONFIG_COUNT:-0}
@@ -388,6 +388,53 @@ install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker"
 printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"
 }
+shipped_host_keys() {
+cat <<'KEYS'
+github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl
+github.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=
+gitlab.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAfuCHKVTjquxvt6CM6tdG4SLp1Btn/nOeHHE5UOzRdf
+gitlab.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBFSMqzJeV9rUzU4kWitGjeR4PWSa29SPqJ1fVkhtj3Hw9xjLVXVYrU9QlYWrOLXBpQ6KWjbjTDTdDkoohFzgbEY=
+bitbucket.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIazEu89wgQZ4bqs3d63QSMzYVa0MuJ2e2gKTKqu+UUO
+bitbucket.org ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBPIQmuzMBuKdWeF4+a2sjSSpBK0iqitSQ+5BM9KhpexuGt20JpTVM7u5BDZngncgrqDMbWdxMWWOGtZ9UgbqgZE=
+KEYS
+}
+HOST_KEY_LINE='^[]A-Za-z0-9.,:*?[_-]+ (ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) AAAA[A-Za-z0-9+/]+=*( .*)?$'
+write_known_hosts() {
+local keys='' hosts='' number=0 line host names
+text=$(printf '%s' "${GIT_KNOWN_HOSTS:-}" | base64 -d && printf .) || fail "GIT_KNOWN_HOSTS is not base64"
+text=${text%.}
+in_lines "${text//;/$'\n'}"
+while read -r line; do
+number=$((number + 1))
+[[ -z $line || $line == '#'* ]] && continue
+[[ $line =~ $HOST_KEY_LINE ]] ||
+refuse GitKnownHosts "$number" "is not host, type and key, as a known_hosts file has them. Write hosts unhashed"
+keys+=$line$'\n'
+hosts+=${line%% *},
+done <<<"${text%$'\n'}"
+while read -r line; do
+[[ $line == '#'* || ,$hosts == *",${line%% *},"* ]] || keys+=$line$'\n'
+done < <(shipped_host_keys)
+install -D -m 0644 /dev/stdin /etc/ssh/ssh_known_hosts2 <<<"$keys" # of the system's two files the one that images leave
+hosts=
+while read -r line; do
+IFS=, read -ra names <<<"${line%% *}"
+for host in "${names[@]}"; do
+host=${host#[} host=${host%%]*} # without a port
+[[ " $hosts " == *" $host "* ]] || hosts+=${hosts:+ }$host
+done
+done <<<"${keys%$'\n'}"
+install -D -m 0644 /dev/stdin /etc/ssh/ssh_config.d/00-agent-stack.conf <<CONFIG
+Host $hosts
+StrictHostKeyChecking yes
+Host *
+StrictHostKeyChecking accept-new
+CONFIG
+if [[ -f /etc/ssh/ssh_config ]] && ! grep -q '^ *Include /etc/ssh/ssh_config\.d/' /etc/ssh/ssh_config; then
+{ echo 'Include /etc/ssh/ssh_config.d/*.conf' && cat /etc/ssh/ssh_config; } |
+install -m 0644 /dev/stdin /etc/ssh/ssh_config
+fi
+}
 JOURNAL=$STATE/journal.log
 LINES_A_REQUEST=200 # of at most 1,000 characters: well under the API's megabyte
 SHIP_SECONDS=2      # while the agent runs, and after it when EC2 takes the VM
@@ -470,6 +517,7 @@ given[BUILDKITE_BUILD_PATH]=$STATE/builds
 given[BUILDKITE_HOOKS_PATH]=$HOOKS
 given[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
 given[AGENT_STACK_PRIVATE]=$PRIVATE
+given[BUILDKITE_NO_SSH_KEYSCAN]=true # it would take any key of a listed host, too
 set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
 given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
 given[AWS_REGION]=$DEPLOYMENT_REGION
@@ -646,6 +694,7 @@ ensure_packages
 ensure_agent
 confine_job
 install_hooks
+write_known_hosts
 fetch_private
 write_environment
 take_credential

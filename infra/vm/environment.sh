@@ -18,6 +18,7 @@ write_environment() {
   given[BUILDKITE_HOOKS_PATH]=$HOOKS
   given[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
   given[AGENT_STACK_PRIVATE]=$PRIVATE
+  given[BUILDKITE_NO_SSH_KEYSCAN]=true # it would take any key of a listed host, too
   set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
   given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
   given[AWS_REGION]=$DEPLOYMENT_REGION

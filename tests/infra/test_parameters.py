@@ -33,6 +33,7 @@ TEXTS = (
         "7",
         "git",
     ),
+    "git.example ssh-ed25519 AAAAC3Nz",
     *("docker", "someone@example.com", "arn:aws:sns:eu-central-1:123456789012:other"),
 )
 """One of these fits any pattern; a new kind of parameter adds its kind of text."""

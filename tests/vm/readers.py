@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.user_data import VM
+from infra.user_data import VM, with_files
 from tests.simulator.vm.units import parse_environment_file
 
 DRIVER = r"""
@@ -88,6 +88,21 @@ AGENT_USER=somebody PRIVATE=/nowhere given=$(cat)
 log_in_to_ecr
 """
     return _run(script, given=answered)
+
+
+def host_key_files(settings: str) -> Mapping[str, str]:
+    """The files that GitKnownHosts becomes, by path; or why it was `refused`."""
+    script = r"""
+install() { printf '\f%s\n' "${@: -1}"; cat; }
+GIT_KNOWN_HOSTS=$(base64)
+FUNCTIONS
+write_known_hosts
+"""
+    program = with_files((VM / "known_hosts.sh").read_text())
+    done = _run(script.replace("FUNCTIONS", program), given=settings)
+    if done.refused:
+        return {"refused": done.refused}
+    return {path: text for path, _, text in (part.partition("\n") for part in done.text.split("\f")[1:])}
 
 
 def read_endpoint(stored: str) -> Read:
