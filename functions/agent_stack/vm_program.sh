@@ -218,6 +218,16 @@ tick
 pause "$((tries += 1))" 4
 done
 }
+agent_digests() {
+cat <<'DIGESTS'
+DIGESTS
+}
+agent_digest() {
+local version machine digest
+while read -r version machine digest; do
+[[ $version != "$1" || $machine != "$2" ]] || printf '%s' "$digest"
+done < <(agent_digests)
+}
 ensure_agent() {
 local machine url expected
 agent=$(command -v buildkite-agent) && return
@@ -231,9 +241,13 @@ esac
 url=$AGENT_DOWNLOAD_URL/$AGENT_VERSION/buildkite-agent-linux-$machine
 agent=$STATE/bin/buildkite-agent
 install -d -m 0755 "$STATE/bin"
+expected=$(agent_digest "$AGENT_VERSION" "$machine")
+if [[ -z $expected ]]; then
+say "agent $AGENT_VERSION: its digest is not known here, its published checksum counts"
 fetch "$url.sha256" "" "$agent.sha256"
 read -r expected _ <"$agent.sha256" || true # its last newline may be missing
 [[ $expected =~ ^[0-9a-f]{64}$ ]] || fail "checksum of $url is not published"
+fi
 fetch "$url" "$expected" "$agent.new"
 chmod 0755 "$agent.new"
 mv "$agent.new" "$agent"
