@@ -7,7 +7,7 @@ local -A wanted=()
 [[ ${mail[credential_kind]} != agent-token ]] || settings+=(AGENT_TOKEN_PARAMETER)
 for setting in "${settings[@]}"; do
 name=$(parameter_of "$setting")
-[[ -z $name ]] || wanted[${name#/}]=$name
+[[ -z $name ]] || { check_name "$setting" "$name" && wanted[${name#/}]=$name; }
 done
 ((${#wanted[@]})) || return 0
 printf -v list '"%s",' "${wanted[@]}"
@@ -20,6 +20,17 @@ for name in "${wanted[@]}"; do
 [[ -v value[${name#/}] ]] || missing+=("$name")
 done
 ((${#missing[@]} == 0)) || fail "parameter ${missing[*]} cannot be read: it is not there"
+}
+check_name() {
+local key='^[A-Za-z0-9._=@+-]*$' whole='^/?[A-Za-z0-9._=@+-]+(/[A-Za-z0-9._=@+-]+)*$' dots='(^|/)\.+(/|$)'
+local word shown=''
+for word in ${1//_/ }; do
+word=${word,,} shown+=${word^}
+done
+[[ ${!1} != *'{queue}'* || ${mail[queue_key]} =~ $key ]] ||
+fail "$shown cannot name a parameter of queue ${mail[queue_key]}: give the queue a key of letters, digits and ._-"
+[[ $2 =~ $whole && ! $2 =~ $dots ]] ||
+fail "$shown names parameter $2, which a shell or a path could misread: use letters, digits and ._- between single slashes"
 }
 parameter_of() {
 local name=${!1:-}
@@ -303,21 +314,12 @@ fi
 if [[ -S $AGENT_STACK_PRIVATE/ssh && -z ${GIT_SSH_COMMAND:-}${GIT_SSH:-} ]]; then
 export GIT_SSH_COMMAND='ssh -o BatchMode=yes' # which host keys it takes says root (known_hosts.sh)
 fi
-if [[ -f $AGENT_STACK_PRIVATE/git-credentials ]]; then
-agent_stack_count=${GIT_CONFIG_COUNT:-0}
-export "GIT_CONFIG_KEY_$agent_stack_count=credential.helper"
-export "GIT_CONFIG_VALUE_$agent_stack_count=store --file=$AGENT_STACK_PRIVATE/git-credentials"
-export GIT_CONFIG_COUNT=$((agent_stack_count + 1))
-unset agent_stack_count
-fi
 if [[ -d $AGENT_STACK_PRIVATE/docker ]]; then
 if [[ ! -f ${DOCKER_CONFIG:-$HOME/.docker}/config.json ]]; then
-if [[ -n ${DOCKER_CONFIG:-} ]]; then
-mkdir -p "$DOCKER_CONFIG" && cp "$AGENT_STACK_PRIVATE/docker/config.json" "$DOCKER_CONFIG/config.json"
-else
-export DOCKER_CONFIG=$AGENT_STACK_PRIVATE/docker
-fi
-elif [[ $(<"$AGENT_STACK_PRIVATE/docker/config.json") =~ \"([^\"]+)\":\{\"auth\":\"([^\"]+)\" ]]; then
+mkdir -p "${DOCKER_CONFIG:-$HOME/.docker}" &&
+cp "$AGENT_STACK_PRIVATE/docker/config.json" "${DOCKER_CONFIG:-$HOME/.docker}/config.json"
+elif [[ $(<"${DOCKER_CONFIG:-$HOME/.docker}/config.json") != "$(<"$AGENT_STACK_PRIVATE/docker/config.json")" &&
+$(<"$AGENT_STACK_PRIVATE/docker/config.json") =~ \"([^\"]+)\":\{\"auth\":\"([^\"]+)\" ]]; then
 base64 -d <<<"${BASH_REMATCH[2]}" | cut -d: -f2- |
 agent_stack_run 20 docker login --username AWS --password-stdin "${BASH_REMATCH[1]}" >/dev/null 2>&1 ||
 echo "agent-stack: docker could not be logged in to ${BASH_REMATCH[1]}" >&2
@@ -353,6 +355,7 @@ install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE"
 read_parameters
 load_git_ssh_key
 leave GIT_CREDENTIALS_PARAMETER read_git_credentials git-credentials
+[[ -z ${GIT_CREDENTIALS_PARAMETER:-} ]] || set_git_helper
 leave JOB_ENVIRONMENT_PARAMETER read_job_environment environment
 leave SIGNING_KEY_PARAMETER read_jwks signing-key.json
 leave VERIFICATION_KEY_PARAMETER read_jwks verification-key.json
@@ -391,6 +394,11 @@ timeout --kill-after=2 10 setsid -w ssh-add -q - >/dev/null 2>&1 ||
 fail "parameter $name holds a private key that is damaged or has a passphrase"
 git_ssh_socket=$socket
 }
+set_git_helper() {
+command -v git >/dev/null || return 0
+(umask 022 && git config --system --add credential.helper "store --file=$PRIVATE/git-credentials") ||
+fail "git's system configuration cannot be written"
+}
 log_in_to_ecr() {
 aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
 fail "registry login cannot be had: $error"
@@ -401,6 +409,11 @@ fail "registry login cannot be had: the answer holds no login"
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker"
 printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"
+local home
+home=$(getent passwd "$AGENT_USER" | cut -d: -f6) && [[ $home == /* ]] || fail "user $AGENT_USER has no home directory"
+[[ ! -f $home/.docker/config.json ]] || return 0 # an image's own, to which the hook has docker add it
+install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker"
+install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker/config.json" "$home/.docker/config.json"
 }
 shipped_host_keys() {
 cat <<'KEYS'

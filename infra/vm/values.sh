@@ -13,7 +13,7 @@ read_parameters() {
   [[ ${mail[credential_kind]} != agent-token ]] || settings+=(AGENT_TOKEN_PARAMETER)
   for setting in "${settings[@]}"; do
     name=$(parameter_of "$setting")
-    [[ -z $name ]] || wanted[${name#/}]=$name
+    [[ -z $name ]] || { check_name "$setting" "$name" && wanted[${name#/}]=$name; }
   done
   ((${#wanted[@]})) || return 0
   printf -v list '"%s",' "${wanted[@]}"
@@ -26,6 +26,20 @@ read_parameters() {
     [[ -v value[${name#/}] ]] || missing+=("$name")
   done
   ((${#missing[@]} == 0)) || fail "parameter ${missing[*]} cannot be read: it is not there"
+}
+
+# Of setting $1 the parameter's name $2, with the job's queue in it: nothing that a shell or a path reads in its own way,
+# so that a queue's key leads to no other queue's secret.
+check_name() {
+  local key='^[A-Za-z0-9._=@+-]*$' whole='^/?[A-Za-z0-9._=@+-]+(/[A-Za-z0-9._=@+-]+)*$' dots='(^|/)\.+(/|$)'
+  local word shown=''
+  for word in ${1//_/ }; do
+    word=${word,,} shown+=${word^}
+  done
+  [[ ${!1} != *'{queue}'* || ${mail[queue_key]} =~ $key ]] ||
+    fail "$shown cannot name a parameter of queue ${mail[queue_key]}: give the queue a key of letters, digits and ._-"
+  [[ $2 =~ $whole && ! $2 =~ $dots ]] ||
+    fail "$shown names parameter $2, which a shell or a path could misread: use letters, digits and ._- between single slashes"
 }
 
 # The name that setting $1 holds, for this job's queue.

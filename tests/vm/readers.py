@@ -79,6 +79,16 @@ printf '%s' "$text"
     return _run(script, given=json.dumps({"Parameters": [{"Name": "token", "Value": stored}]}))
 
 
+def parameter_name(setting: str, queue: str) -> Read:
+    """The name of the parameter that GitSshKeyParameter says, for a job of that queue."""
+    script = r"""
+GIT_SSH_KEY_PARAMETER=$2 mail[queue_key]=$3
+aws() { printf '%s' "$3"; exit; }
+read_parameters
+"""
+    return _run(script, setting, queue)
+
+
 def registry_login(answered: str) -> Read:
     """Docker's settings, of what the registry's service answered."""
     script = r"""

@@ -196,7 +196,8 @@ ssh-add -l | cut -d' ' -f3
 ls "$AGENT_STACK_PRIVATE"
 printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill | grep password
 for file in "$BUILDKITE_AGENT_VERIFICATION_JWKS_FILE" "$BUILDKITE_AGENT_SIGNING_JWKS_FILE"; do cat "$file"; echo; done
-grep -c auth "$DOCKER_CONFIG/config.json"
+grep -c auth "${DOCKER_CONFIG:-$HOME/.docker}/config.json"
+cd "$AGENT_STACK_PRIVATE" && stat -c %a "$LOCAL_VM_ROOT/etc/gitconfig" ~/.docker/config.json git-credentials *-key.json
 echo "$BUILDKITE_ARTIFACT_UPLOAD_DESTINATION"
 echo "$BUILDKITE_GIT_CLONE_FLAGS, $OTHER"
 exit 3
@@ -217,6 +218,8 @@ exit 3
         '{"keys": ["public"]}',
         '{"keys": ["private"]}',
         "1",
+        "644",
+        *["600"] * 4,
         "s3://artifacts/p/b/j",
         "--depth=1, x y",
     ]

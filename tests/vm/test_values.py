@@ -46,6 +46,36 @@ def test_a_jobs_variables_arrive_whatever_ends_their_lines(pairs: dict[str, str]
     assert {name: value for name, value in found.items() if name.startswith("X_")} == pairs
 
 
+@pytest.mark.parametrize(
+    ("setting", "queue", "named"),
+    [
+        ("/private/{queue}/ssh-key", "default", "/private/default/ssh-key"),
+        ("private/ssh-key", "a/b", "private/ssh-key"),
+        (
+            "/aws/reference/secretsmanager/ci/{queue}",
+            "linux-arm_64.v2",
+            "/aws/reference/secretsmanager/ci/linux-arm_64.v2",
+        ),
+    ],
+)
+def test_a_parameter_is_named_for_the_jobs_queue(setting: str, queue: str, named: str) -> None:
+    assert f'{{"Names":["{named}"]' in readers.parameter_name(setting, queue).text
+
+
+@pytest.mark.parametrize("queue", ["", "..", ".", "other/ssh-key", "*", "a,b", "a:b", "a b", "$(id)", "`id`", 'a","b'])
+def test_a_queue_whose_key_could_lead_elsewhere_gets_no_parameter(queue: str) -> None:
+    refused = readers.parameter_name("/private/{queue}/ssh-key", queue).refused
+    assert refused.startswith("GitSshKeyParameter ")
+    assert "letters, digits and ._-" in refused
+
+
+@pytest.mark.parametrize("name", ["/a/../b", "/a//b", "a/", "/a/$(id)", "/a/x[$(id)]", "/a/b c", "/a/{other}"])
+def test_a_name_that_a_shell_or_a_path_could_misread_is_refused(name: str) -> None:
+    assert readers.parameter_name(name, "default").refused.startswith(
+        f"GitSshKeyParameter names parameter {name}, which"
+    )
+
+
 CONTROLS = (
     *("LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS"),
     *("BUILDKITE", "BUILDKITE_AGENT_TOKEN", "BUILDKITE_HOOKS_PATH", "AGENT_STACK_PRIVATE"),
