@@ -104,3 +104,4 @@ def test_the_key_can_be_used_and_the_ssh_agent_takes_no_library(harness: VmHarne
     assert lines[-1] == "refused"
     (started,) = (line for line in vm.effects() if " agent-stack-ssh " in line)
     assert "ssh-agent -D -P none " in started
+    assert " -p LimitCORE=0 " in started, "its memory goes into no file"

@@ -139,6 +139,24 @@ def test_the_credential_is_in_no_file_while_the_job_runs(harness: VmHarness) -> 
     harness.ended(vm)
 
 
+def test_what_root_writes_before_the_agent_is_for_root(harness: VmHarness, tmp_path: Path) -> None:
+    """Its own files; those of the job's user are in that user's directory. At the moment the credential is taken."""
+    modes: dict[str, int] = {}
+    root = tmp_path / "i-0306"
+
+    def look(_: str, step: str) -> None:
+        if step.endswith("credential_taken"):
+            own = [path for path in [*root.glob("run/agent-stack/*"), *root.glob("tmp/*/*")] if path.is_file()]
+            modes.update({path.name: path.stat().st_mode & 0o777 for path in own})
+
+    harness.on_step = look
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0306", job_id, token)
+    harness.ended(harness.boot("i-0306"))
+    assert {"agent.env", "settings", "boot.sh", "program.sh"} <= set(modes)
+    assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
+
+
 def test_a_name_in_the_jobs_own_directory_leads_root_nowhere_else(harness: VmHarness, tmp_path: Path) -> None:
     """The job's user owns the private directory: a name in it may become a link to any directory."""
     target = tmp_path / "roots-own"
