@@ -33,6 +33,7 @@ TEXTS = (
         "7",
         "git",
     ),
+    "git.example ssh-ed25519 AAAAC3Nz",
     *("docker", "someone@example.com", "arn:aws:sns:eu-central-1:123456789012:other"),
 )
 """One of these fits any pattern; a new kind of parameter adds its kind of text."""
@@ -118,6 +119,11 @@ def test_every_parameter_says_what_it_is_for_and_what_it_may_be(name: str) -> No
         assert "AllowedValues" in declared or {"AllowedPattern", "ConstraintDescription"} <= set(declared)
 
 
+@pytest.mark.parametrize("name", ["HttpProxy", "AgentEnvironment"])
+def test_what_every_job_reads_says_that_it_is_not_for_secrets(name: str) -> None:
+    assert "Not for secrets" in DECLARED[name]["Description"]
+
+
 def test_the_form_shows_every_parameter_once_under_a_label() -> None:
     interface = loads(user_data.TEMPLATE.read_text())["Metadata"]["AWS::CloudFormation::Interface"]
     grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
@@ -167,6 +173,7 @@ def test_what_cannot_work_is_refused_with_its_remedy(parameters_: dict[str, str]
         ("StackKey", "my stack"),
         ("AgentEnvironment", "nonsense"),
         ("HttpProxy", "http://proxy'; rm -rf /; '"),
+        ("HttpProxy", "http://user:s3cr3t@proxy.example:3128"),
         ("AllowedPlugins", "it's"),
         ("BootstrapUrl", "http://example.com/x"),
         ("InstanceManagedPolicies", "ReadOnlyAccess"),

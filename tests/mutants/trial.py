@@ -32,6 +32,9 @@ def caught(mutant: Mutant) -> tuple[bool, str]:
             if text.count(before) != 1:
                 return False, f"{file} holds {before!r} {text.count(before)} times, not once"
             (copy / file).write_text(text.replace(before, after))
+        if any(file.startswith("infra/") for file, _, _ in mutant.changes):
+            # Else a VM would refuse the changed program by its hash, and each test would fail for that.
+            _run(["-m", "infra.generate"], copy).check_returncode()
         if mutant.layer is Layer.SIMULATION:
             return _in_the_simulation(mutant, copy)
         return _by_tests(mutant, copy)

@@ -12,6 +12,7 @@ import asyncio
 import ctypes
 import itertools
 import os
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -151,6 +152,8 @@ class Init:
             pid = self._spawn(request.command, environment, output=output)
         except OSError as error:
             raise RefusedError(f"Job for {request.name}.service failed: {error}") from error
+        if limit := request.properties.get("LimitCORE"):
+            resource.prlimit(pid, resource.RLIMIT_CORE, (int(limit), int(limit)))
         if METADATA_ADDRESS in request.properties.get("IPAddressDeny", "").split():
             with (self._directory / DENIED_METADATA).open("a") as denied:  # enforced where the service is played
                 denied.write(f"{pid}\n")
