@@ -12,7 +12,6 @@ import asyncio
 import ctypes
 import itertools
 import os
-import resource
 import signal
 import sys
 from contextlib import suppress
@@ -148,12 +147,13 @@ class Init:
         target = request.properties.get("StandardOutput", "journal")
         appended = target.startswith("append:")
         output = Path(target.removeprefix("append:")) if appended else self._console
+        command = request.command
+        if limit := request.properties.get("LimitCORE"):  # before it runs: ssh-agent lets nobody set its limits later
+            command = ("/bin/sh", "-c", 'ulimit -c "$0" && exec "$@"', str(limit), *command)
         try:
-            pid = self._spawn(request.command, environment, output=output)
+            pid = self._spawn(command, environment, output=output)
         except OSError as error:
             raise RefusedError(f"Job for {request.name}.service failed: {error}") from error
-        if limit := request.properties.get("LimitCORE"):
-            resource.prlimit(pid, resource.RLIMIT_CORE, (int(limit), int(limit)))
         if METADATA_ADDRESS in request.properties.get("IPAddressDeny", "").split():
             with (self._directory / DENIED_METADATA).open("a") as denied:  # enforced where the service is played
                 denied.write(f"{pid}\n")
