@@ -154,7 +154,7 @@ MUTANTS = (
         _C,
         "tell the token that an error echoes",
         f"{_A}/stacks_api/redaction.py",
-        "_TOKEN.sub(HIDDEN, text)",
+        "_hidden(_TOKEN, text)",
         "text",
         _DOUBT,
     ),
