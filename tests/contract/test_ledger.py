@@ -265,7 +265,12 @@ def test_stack_keys_come_back_as_they_were_recorded_and_a_record_is_begun_once(t
     begun = StackKeyRecord(prefix="ci", long=True)
     tables.ledger.record_stack_keys(begun, only_if_new=True)
     assert tables.ledger.stack_keys() == begun
-    kept = StackKeyRecord(prefix="ci", long=True, keys={QueueKey("linux.arm"): StackKey("ci-linux-arm-0123456789")})
+    kept = StackKeyRecord(
+        prefix="ci",
+        long=True,
+        keys={QueueKey("linux.arm"): StackKey("ci-linux-arm-0123456789")},
+        retired={StackKey("old-arm"): QueueKey("linux.arm")},
+    )
     tables.ledger.record_stack_keys(kept)
     tables.ledger.record_stack_keys(begun, only_if_new=True)
     assert tables.ledger.stack_keys() == kept

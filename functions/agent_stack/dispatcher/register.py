@@ -80,8 +80,8 @@ class Register:
         self._retry_at[_KEEPING] = now + KEEP_AGAIN_AFTER
         try:
             retired = self.stack_keys.retired([queue.key for queue in self.queues])
-            busy = {run.queue_key for run in self.ledger.active_runs()} if retired else set()
-            left = {queue: key for queue, key in retired.items() if queue in busy or not self._withdrawn(queue, key)}
+            busy = {run.queue_key for run in self.ledger.active_runs()} if retired else set[QueueKey]()
+            left = {key: queue for key, queue in retired.items() if queue in busy or not self._withdrawn(queue, key)}
             self.stack_keys.keep([queue.key for queue in self.queues], also=left)
         except AgentStackError as error:
             self.telemetry.warning("stack_keys_not_recorded", error=str(error))

@@ -79,7 +79,11 @@ class Ledger(Protocol):
         """Returns the latest list; None when there is none yet."""
 
     def stack_keys(self) -> StackKeyRecord | None:
-        """Returns the recorded stack keys; None when nothing is recorded. Consistent read."""
+        """Returns the recorded stack keys; None when nothing is recorded. Consistent read.
+
+        Raises:
+            BugError: what is recorded cannot be read. It must not count as nothing: other keys would be used.
+        """
 
     def record_stack_keys(self, record: StackKeyRecord, *, only_if_new: bool = False) -> None:
         """Replaces the recorded stack keys; with `only_if_new`, only if nothing is recorded."""

@@ -174,12 +174,15 @@ class DynamoLedger:
     def stack_keys(self) -> StackKeyRecord | None:
         """See the port."""
         stored = next(iter(self.table.query("stack_keys")), None)
-        return None if stored is None else self._read(items.read_stack_keys, stored)
+        return None if stored is None else items.read_stack_keys(stored)
 
     def record_stack_keys(self, record: StackKeyRecord, *, only_if_new: bool = False) -> None:
         """See the port."""
-        if not only_if_new or self.stack_keys() is None:
-            self.table.put(items.packed({"pk": "stack_keys", "sk": "keys", **items.stack_key_values(record)}))
+        item = items.packed({"pk": "stack_keys", "sk": "keys", **items.stack_key_values(record)})
+        if only_if_new:
+            self.table.put_unless(item, condition="attribute_not_exists(pk)")
+        else:
+            self.table.put(item)
 
     def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
         """See the port. One item a job, changed on its own condition, so that of two trackers one may tell."""
