@@ -31,6 +31,9 @@ from agent_stack.ports import (
     TokenIdentity,
 )
 
+MAX_NEW_STATES = 20
+"""Unrecognised job states that one process logs. Buildkite adds one now and then."""
+
 AnswerT = TypeVar("AnswerT", bound=models.Answer)
 ResultT = TypeVar("ResultT")
 ItemT = TypeVar("ItemT")
@@ -66,6 +69,7 @@ class HttpStacksApi:
         self._metadata = dict(metadata)
         self._telemetry = telemetry
         self._registrations = Registrations()
+        self._new_states: set[str] = set()
         self._build_pages = BuildPages(
             caller=caller,
             registrations=self._registrations,
@@ -217,10 +221,17 @@ class HttpStacksApi:
                     named = answer.states[job_id] or ""
                     states[job_id] = JobState.parse(named)
                     if states[job_id] is JobState.UNRECOGNISED:
-                        self._telemetry.warning("job_state_unrecognised", job_id=job_id, state=redacted(named)[:40])
+                        self._log_new_state(job_id, named)
 
         errors = _each_chunk(job_ids, one)
         return JobStates(states=states, errors=errors)
+
+    def _log_new_state(self, job_id: JobId, named: str) -> None:
+        """Logs a state that this version does not know: once, with the first job in it."""
+        state = redacted(named)[:40]
+        if state not in self._new_states and len(self._new_states) < MAX_NEW_STATES:
+            self._new_states.add(state)
+            self._telemetry.warning("job_state_unrecognised", job_id=job_id, state=state)
 
     def issue_tokens(self, queue: QueueKey, job_ids: Sequence[JobId], lifetime: timedelta) -> JobTokens:
         """See the port."""
