@@ -23,6 +23,19 @@ from agent_stack.domain.vms import Assignment, MailboxStatus
 from agent_stack.domain.waiting import Waiting, WaitingList
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What became of claims of notifications.
+
+    Attributes:
+        claimed: the ones that the caller may send now.
+        undecided: the ones whose write failed, in order. They may be claimed later; the others were claimed before.
+    """
+
+    claimed: Sequence[Waiting]
+    undecided: Sequence[Waiting] = ()
+
+
 class Ledger(Protocol):
     """The stored runs, intents, launch memory and wait reasons of one deployment."""
 
@@ -88,8 +101,8 @@ class Ledger(Protocol):
     def record_stack_keys(self, record: StackKeyRecord, *, only_if_new: bool = False) -> None:
         """Replaces the recorded stack keys; with `only_if_new`, only if nothing is recorded."""
 
-    def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
-        """Claims the notifications for these jobs and reasons. Returns the ones that the caller may send now.
+    def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
+        """Claims the notifications for these jobs and reasons.
 
         Each job and reason can be claimed once, at most `MAX_NOTICES_OF_A_JOB` reasons for each job.
         """

@@ -41,11 +41,12 @@ class NotifyWaiting:
         batch = unclaimed[:MAX_NOTICES_PER_CYCLE]
         if not batch:
             return cycle
-        claimed = self.ledger.claim_notices(batch)
-        self._claimed |= {(job.job_id, job.reason) for job in batch}
+        claims = self.ledger.claim_notices(batch)
+        undecided = {(job.job_id, job.reason) for job in claims.undecided}
+        self._claimed |= {(job.job_id, job.reason) for job in batch} - undecided
         if len(unclaimed) > len(batch):
             self._read_at = None  # the next cycle sends more
-        texts = ((job, waiting_notice(job, self.policy).text) for job in claimed)
+        texts = ((job, waiting_notice(job, self.policy).text) for job in claims.claimed)
         notices = [(job.queue_key, Notification(job_id=job.job_id, text=text, at=cycle.now)) for job, text in texts]
         return replace(cycle, notifications=(*cycle.notifications, *notices))
 

@@ -17,7 +17,7 @@ from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
 from agent_stack.domain.vms import Assignment, MailboxStatus
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
-from agent_stack.ports import HeldLease
+from agent_stack.ports import Claims, HeldLease
 from tests.simulator.memory.rates import Rates
 
 MAX_DETAIL_CHARACTERS = 300
@@ -222,15 +222,21 @@ class MemoryLedger:
         if not only_if_new or self.store.stack_keys is None:
             self.store.stack_keys = record
 
-    def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+    def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
         """See the port."""
         fresh: list[Waiting] = []
+        undecided: list[Waiting] = []
         for job in waiting:
+            if self.rates is not None and not self.rates.take(_partitions(job.job_id, ("told",))):
+                undecided.append(job)
+                continue
             notices_sent = self.store.notices_sent.setdefault(job.job_id, set())
             if job.reason not in notices_sent and len(notices_sent) < MAX_NOTICES_OF_A_JOB:
                 notices_sent.add(job.reason)
                 fresh.append(job)
-        return fresh
+        if undecided and not fresh:
+            raise RetryError(f"{len(undecided)} claims were not taken")
+        return Claims(claimed=fresh, undecided=undecided)
 
     def _write(self, runs: Sequence[Run], write: Callable[[Run], bool], kinds: tuple[str, ...]) -> list[Run]:
         """Write each run for itself; what is throttled or in conflict again and again, as `Transactions` does."""

@@ -35,7 +35,7 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.vms import Assignment
 from agent_stack.domain.waiting import Waiting, WaitingList
-from agent_stack.ports import Clock, Ids, Telemetry
+from agent_stack.ports import Claims, Clock, Ids, Telemetry
 
 ValueT = TypeVar("ValueT")
 
@@ -184,7 +184,7 @@ class DynamoLedger:
         else:
             self.table.put(item)
 
-    def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+    def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
         """See the port. One item a job, changed on its own condition, so that of two trackers one may tell."""
         expires_at = int(items.seconds(self.clock.now() + TOMBSTONE_LIFE))
         groups = []
@@ -193,7 +193,9 @@ class DynamoLedger:
             key = items.key(items.shard("told", job.job_id), job.job_id)
             update = {"TableName": self.table.name, "Key": key, **mark(job, write_id=write_id, expires_at=expires_at)}
             groups.append(Group(subject=job, write_id=write_id, writes=({"Update": update},)))
-        return self.transactions.write(groups)
+        undecided: list[Waiting] = []
+        claimed = self.transactions.write(groups, undecided)
+        return Claims(claimed=claimed, undecided=undecided)
 
     def _write(self, groups: Sequence[Group[Run]]) -> Sequence[Run]:
         won = self.transactions.write(groups)
