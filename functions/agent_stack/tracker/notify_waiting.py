@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agent_stack.domain.identifiers import JobId
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.waiting import MAX_NOTICES_PER_CYCLE, Waiting, WaitReason, waiting_notice
 from agent_stack.ports import Ledger, Notification, Telemetry
@@ -30,7 +31,7 @@ class NotifyWaiting:
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Adds to `notifications`."""
-        if self._read_at is not None and cycle.now - self._read_at < READ_INTERVAL:
+        if not has_passed(READ_INTERVAL, self._read_at, cycle.now):
             return cycle
         self._read_at = cycle.now
         listed = self.ledger.waiting()

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP, VmState
 from agent_stack.domain.vms import Vm
@@ -93,7 +94,7 @@ class OrphanCleanup:
         if not said:
             return True
         self.telemetry.peak(Metric.ORPHAN_CLEANUP_LIMITED, orphans)
-        if not self._warned_at or cycle.now - self._warned_at[-1] >= WARN_INTERVAL:
+        if has_passed(WARN_INTERVAL, next(iter(self._warned_at), None), cycle.now):
             self._warned_at[:] = [cycle.now]
             self.telemetry.error(
                 "sweep_braked",

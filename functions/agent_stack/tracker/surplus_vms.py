@@ -40,7 +40,8 @@ class SurplusVms:
             if vm.state in UP and vm.instance_id not in owned and vm.instance_id not in cycle.going
         ]
         surplus = self._youngest(unowned, _live_runs(cycle)) if unowned else []
-        self._since = {vm.instance_id: self._since.get(vm.instance_id, cycle.now) for vm in surplus}
+        # A clock that is set back begins the time anew: a moment in the future would keep the VM for long.
+        self._since = {vm.instance_id: min(self._since.get(vm.instance_id, cycle.now), cycle.now) for vm in surplus}
         due = [vm for vm in surplus if cycle.now - self._since[vm.instance_id] >= SURPLUS_AFTER]
         return self._never_bound(due) if due else []
 
