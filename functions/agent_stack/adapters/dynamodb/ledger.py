@@ -4,8 +4,8 @@ Items of the ledger table, by partition key:
 
     run#<shard>        sort key job id      an active run
     history#<shard>    job id # when        a run that ended; expires
-    tombstone#<shard>  job id               how often an ended run's job was bound, and told of it; expires
-    told#<shard>       job id               what a job was told while it waited; expires
+    tombstone#<shard>  job id               how often an ended run's job was bound and notified; expires
+    told#<shard>       job id               the wait reasons that a job was notified of; expires
     waiting            list                 who waits for a VM and why, see `waiting`
     intent             intent id            an open launch
     launching          memory               what EC2 taught us, see `launch_memory`
@@ -185,7 +185,7 @@ class DynamoLedger:
             self.table.put(item)
 
     def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
-        """See the port. One item a job, changed on its own condition, so that of two trackers one may tell."""
+        """See the port. One item a job, changed on its own condition, so that one of two trackers sends it."""
         expires_at = int(items.seconds(self.clock.now() + TOMBSTONE_LIFE))
         groups = []
         for job in waiting:

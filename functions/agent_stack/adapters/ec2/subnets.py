@@ -91,7 +91,7 @@ class Subnets:
         self._refresh()
 
     def of_zone(self, zone: str) -> str:
-        """The subnet to use there, as it was known last: a request that is being written asks for no news."""
+        """The subnet to use there, as it was known last: a request that is being written asks EC2 nothing."""
         with self._lock:
             there = [subnet for subnet in self._existing() if self._zones[subnet] == zone]
             known = there or [subnet for subnet, its_zone in self._zones.items() if its_zone == zone]
