@@ -49,13 +49,14 @@ class MailboxStatus:
     """A mailbox as read back: who holds the credential, and what the VM says of itself.
 
     A job on the VM can write the VM's own words (`stage`, `stage_seconds`, `detail`), so they are cropped on
-    reading and decide nothing once Buildkite shows an agent.
+    reading and decide nothing once Buildkite shows an agent. A mailbox that is `closed` never had an assignment.
     """
 
     credential_holder: CredentialHolder
     stage: BootStage | None = None
     stage_seconds: float | None = None  # since the VM's own boot, by its monotonic clock
     detail: str = ""
+    closed: bool = False
 
     @property
     def spot_noticed(self) -> bool:

@@ -36,6 +36,19 @@ class Claims:
     undecided: Sequence[Waiting] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedMailboxes:
+    """What became of mailboxes that were to be closed.
+
+    Attributes:
+        closed: these take no assignment any more, and never had one.
+        undecided: the ones whose write failed. The others have an assignment.
+    """
+
+    closed: frozenset[InstanceArn]
+    undecided: frozenset[InstanceArn] = frozenset()
+
+
 class Ledger(Protocol):
     """The stored runs, intents, launch memory and wait reasons of one deployment."""
 
@@ -59,6 +72,9 @@ class Ledger(Protocol):
 
     def bind(self, pairs: Sequence[tuple[Run, Assignment]]) -> Sequence[Run]:
         """Binds runs to VMs. Run and mailbox change together or not at all; a conflict affects only its own pair."""
+
+    def close_mailboxes(self, arns: Sequence[InstanceArn]) -> ClosedMailboxes:
+        """Closes the mailboxes of VMs without an assignment, so that no later `bind` can bind these VMs."""
 
     def open_intents(self) -> Sequence[Intent]:
         """Returns the intents that are not closed."""
@@ -109,7 +125,7 @@ class Ledger(Protocol):
 
 
 class Mailbox(Protocol):
-    """The VMs' mailboxes, as the tracker uses them. Only `Ledger.bind` creates them."""
+    """The VMs' mailboxes, as the tracker uses them. Only `Ledger` creates them: `bind` and `close_mailboxes`."""
 
     def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, MailboxStatus]:
         """Returns the current status of these mailboxes; omits missing ones. Consistent read."""

@@ -61,7 +61,7 @@ class SurplusVms:
         return [vm for name, vms in by_class.items() for vm in vms[waiting[name] :]]
 
     def _never_bound(self, vms: list[Vm]) -> list[Vm]:
-        """Those without a mailbox. A VM that has one may have a job that only a damaged ledger does not show."""
+        """Those without an assignment. A VM that has one may have a job that only a damaged ledger does not show."""
         if not vms:
             return []
         try:
@@ -69,7 +69,7 @@ class SurplusVms:
         except AgentStackError as error:
             self.telemetry.warning("mailboxes_unknown", count=len(vms), error=str(error))
             return []
-        return [vm for vm in vms if vm.arn not in bound]
+        return [vm for vm in vms if vm.arn not in bound or bound[vm.arn].closed]
 
 
 def _live_runs(cycle: TrackerCycle) -> list[Run]:

@@ -229,6 +229,7 @@ def read_mailbox_status(item: Mapping[str, Any]) -> MailboxStatus:
         stage=None if stage is None else BootStage.parse(stage),
         stage_seconds=None if spent is None else float(spent),
         detail="".join(c if c.isprintable() else " " for c in detail)[:MAX_DETAIL_CHARACTERS],
+        closed="closed" in item,
     )
 
 

@@ -29,13 +29,13 @@ from agent_stack.adapters.dynamodb.waiting import list_values, mark, read_list
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
-from agent_stack.domain.identifiers import InstanceId, IntentId, JobId
+from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.vms import Assignment
 from agent_stack.domain.waiting import Waiting, WaitingList
-from agent_stack.ports import Claims, Clock, Ids, Telemetry
+from agent_stack.ports import Claims, Clock, ClosedMailboxes, Ids, Telemetry
 
 ValueT = TypeVar("ValueT")
 
@@ -106,6 +106,18 @@ class DynamoLedger:
         return self._write(
             [self._group(run, partial(self._writes.bind, assignment=assignments[run.job_id])) for run, _ in pairs]
         )
+
+    def close_mailboxes(self, arns: Sequence[InstanceArn]) -> ClosedMailboxes:
+        """See the port."""
+        now = self.clock.now()
+        groups = []
+        for arn in arns:
+            write_id = self.ids.holder()
+            writes = tuple(self._writes.close_mailbox(arn, write_id, now=now))
+            groups.append(Group(subject=arn, write_id=write_id, writes=writes))
+        undecided: list[InstanceArn] = []
+        closed = self.transactions.write(groups, undecided)
+        return ClosedMailboxes(closed=frozenset(closed), undecided=frozenset(undecided))
 
     def open_intents(self) -> Sequence[Intent]:
         """See the port."""
