@@ -81,7 +81,7 @@ class LeaseLoop:
         work: runs one cycle at the given time under the given fencing number; True while there is work to do.
         drain: collects the answers that only this process receives, and yields its pauses. Starts after the release.
         idle_pause: how long to wait after a cycle without work; None to exit instead.
-        observe: told what an operator has paused, and when the lease was asked, by the monotonic clock.
+        observe: gets what an operator has paused, and when the lease was asked, by the monotonic clock.
     """
 
     work: Callable[[datetime, int], bool]

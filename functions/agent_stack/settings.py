@@ -134,7 +134,7 @@ class Settings(BaseModel):
             raise ValueError("Queues holds two queues whose stack keys are the same")
         if self.orphan_grace < self.unassigned_timeout - timedelta(seconds=60):
             raise ValueError(
-                "SweepGraceSeconds is so short that VMs would be swept that can still be given a job; "
+                "SweepGraceSeconds is so short that orphan cleanup would terminate VMs that can still get a job; "
                 "make it at least UnassignedTimeoutSeconds - 60"
             )
         if self.dialect == "preview" and self.agent_credential == "job-token":

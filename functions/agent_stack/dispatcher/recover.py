@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
-from agent_stack.dispatcher.in_flight import InFlightLaunches
+from agent_stack.dispatcher.in_flight import SETTLE_LAST, InFlightLaunches
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
 from agent_stack.domain.launching import Intent
+from agent_stack.domain.moments import is_due
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP, CapacityType
 from agent_stack.domain.vms import Vm
@@ -102,7 +103,7 @@ class Recover:
         """
         known = self.in_flight.unsettled(intent.intent_id)
         age = cycle.now - intent.created_at
-        if age < UNANSWERED_GRACE if known is None else cycle.now < known.next_at:
+        if age < UNANSWERED_GRACE if known is None else not is_due(known.next_at, cycle.now, longest=SETTLE_LAST):
             return None
         replayable = self.policy.launch_enabled and age < self.policy.bindable_age
         paused = cycle.paused_before

@@ -34,7 +34,7 @@ DEFAULT_BOOT_TIMEOUT = timedelta(minutes=5)
 
 
 def _has_last_words(run: Run, vms: Mapping[InstanceId, Vm], job_state: JobState | None) -> bool:
-    """Whether the VM of a job that an agent had may have told its end.
+    """Whether the VM of a job that an agent had may have reported its end.
 
     Read for people and a metric: a job can forge these words, so nothing is decided on them. Mailboxes of jobs that go
     on are not read, because that would cost each cycle.
