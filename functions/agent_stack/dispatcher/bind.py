@@ -50,13 +50,12 @@ class Bind:
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `bound`."""
-        pairs = self._pairs(cycle)
-        stopped = self.permission.stopped({run.queue_key for run, _ in pairs}) if pairs else {}
-        pairs = [(run, vm) for run, vm in pairs if run.queue_key not in stopped]
+        pairs = self._permitted(self._pairs(cycle))
         if not pairs:
             return cycle
         credentials = self._credentials([run for run, _ in pairs])
         self.tokens.asked(issued=len(credentials), now=cycle.now)
+        pairs = self._permitted(pairs)  # Buildkite may have taken seconds, and the operator has paused meanwhile
         assignments = [
             (run.bound(vm, now=cycle.now), self._assignment(run, vm, credentials[run.job_id], cycle))
             for run, vm in pairs
@@ -81,6 +80,11 @@ class Bind:
         except AgentStackError as error:
             self.telemetry.error("runs_not_written", count=len(assignments), error=str(error))
             return ()
+
+    def _permitted(self, pairs: Sequence[tuple[Run, Vm]]) -> list[tuple[Run, Vm]]:
+        """Those pairs whose queue is not paused now."""
+        stopped = self.permission.stopped({run.queue_key for run, _ in pairs}) if pairs else {}
+        return [(run, vm) for run, vm in pairs if run.queue_key not in stopped]
 
     def _pairs(self, cycle: DispatcherCycle) -> list[tuple[Run, Vm]]:
         vms: dict[ClassName, list[Vm]] = {
