@@ -6,6 +6,7 @@ functions run when a test asks for them; what they would have left is written by
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +25,8 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Assignment, Vm
 from agent_stack_cli.app import app
+from agent_stack_cli.policy import Kind
+from tests.cli.operator_front import Backends, OperatorFront
 from tests.simulator.clock import FixedDeadline
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.simulator.world import NAME, REGION, World
@@ -31,7 +34,26 @@ from tests.simulator.world import NAME, REGION, World
 STAYS_PENDING = "m7i.4xlarge"
 """The type whose VMs do not run while a test looks."""
 
-KEYS = {"AWS_ACCESS_KEY_ID": "OPERATOR", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+KEYS = {"AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+
+NEEDS: Mapping[str, Kind] = {
+    "pause": "operate",
+    "resume": "operate",
+    "drain": "operate",
+    "classes push": "classes",
+    "connect": "classes",
+}
+"""The policy of docs/agent-stack.md that a verb needs; `read` for every other."""
+
+
+def access_key(kind: Kind) -> str:
+    """Of the operator who has the policy of that kind."""
+    return f"OPERATOR{kind.upper()}"
+
+
+def kind_for(words: Sequence[str]) -> Kind:
+    """The policy that a command needs."""
+    return NEEDS.get(" ".join(words[:2]), NEEDS.get(words[0], "read")) if words else "read"
 
 
 def job_id(number: int) -> JobId:
@@ -70,22 +92,34 @@ class Served:
             telemetry=self.telemetry,
         )
         self.lease = DynamoLease(table=table, function="dispatcher")
+        callers = {key: made(deployed) for key, made in self.world.plan.operators.items()}
+        self.front = OperatorFront(
+            Backends(
+                aws=self.world.aws_url, functions=self.world.lambda_url, quotas=lambda: self.world.ec2.quotas.ceilings
+            ),
+            region=REGION,
+            account_id=deployed.account_id,
+            policies=lambda key: callers[key].policies if key in callers else None,
+            keys={deployed.ledger_table: "pk", deployed.mailbox_table: "instance_arn"},
+        )
+        self.world.on_leaving(self.front.close)
 
     @property
     def environment(self) -> dict[str, str]:
         """What makes the command speak to this world."""
         return {
             **KEYS,
-            "AWS_ENDPOINT_URL": self.world.aws_url,
+            "AWS_ACCESS_KEY_ID": access_key("operate"),
+            "AWS_ENDPOINT_URL": self.front.origin,
             "AWS_ENDPOINT_URL_EC2": self.world.ec2_url,
-            "AWS_ENDPOINT_URL_LAMBDA": self.world.lambda_url,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
         }
 
     def run(self, *words: str, env: dict[str, str] | None = None) -> Result:
-        """The command with these words."""
-        return CliRunner().invoke(app, list(words), env={**self.environment, **(env or {})}, prog_name="agent-stack")  # type: ignore[return-value]  # typer's own kind of result
+        """The command with these words, by an operator who has the printed policy that it needs and nothing else."""
+        mine = {**self.environment, "AWS_ACCESS_KEY_ID": access_key(kind_for(words)), **(env or {})}
+        return CliRunner().invoke(app, list(words), env=mine, prog_name="agent-stack")  # type: ignore[return-value]  # typer's own kind of result
 
     def ok(self, *words: str) -> str:
         """What a command printed that succeeded."""
@@ -99,14 +133,18 @@ class Served:
 
     def log(self, function: str, message: str, level: str = "INFO", **facts: object) -> None:
         """A line as a function logs it."""
+        self.log_all(function, [{"level": level, "message": message, "service": function, **facts}])
+
+    def log_all(self, function: str, records: Sequence[Mapping[str, object]]) -> None:
+        """Lines as a function logs them, a millisecond apart, the last one now."""
         logs = self.world._client("logs")
         group = f"/agent-stack/{NAME}/{function}"
         existing = logs.describe_log_streams(logGroupName=group)["logStreams"]
         if not existing:
             logs.create_log_stream(logGroupName=group, logStreamName="one")
-        record = {"level": level, "message": message, "service": function, **facts}
-        event = {"timestamp": int(time.time() * 1000), "message": json.dumps(record)}
-        logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=[event])
+        first = int(time.time() * 1000) - len(records) + 1
+        events = [{"timestamp": first + number, "message": json.dumps(one)} for number, one in enumerate(records)]
+        logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
 
     # --- what the functions would have left ---
 
@@ -216,6 +254,8 @@ class Served:
 
     def tidy(self) -> None:
         """Nothing is left of what a test wrote."""
+        self.front.denied.clear()
+        self.world.ec2.faults.clear()
         client = self.world.dynamodb
         for name, keys in (
             (self.world.deployed.ledger_table, ("pk", "sk")),

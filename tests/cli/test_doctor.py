@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import CLASSES, SOON, reader
-from tests.cli.served import KEYS, Served
+from tests.cli.conftest import CLASSES, SOON, operators
+from tests.cli.served import Served
 from tests.simulator.buildkite import AGENT_TOKEN
 from tests.simulator.world import NAME, REGION, TOKEN_PARAMETER, Plan, World
 
@@ -17,7 +17,7 @@ PLAN = Plan(
     parameters={"ReservationSeconds": "700", "MaxInstances": "50"},
     classes=CLASSES,
     pending=(SOON, SOON),
-    operators={KEYS["AWS_ACCESS_KEY_ID"]: reader},
+    operators=operators(),
 )
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import reader
-from tests.cli.served import KEYS, Served
+from tests.cli.conftest import operators
+from tests.cli.served import Served
 from tests.simulator.buildkite import JobState, Step
 from tests.simulator.world import NAME, Plan, World
 
 pytestmark = pytest.mark.e2e
 
 PATIENCE_SECONDS = 60
-PLAN = Plan(operators={KEYS["AWS_ACCESS_KEY_ID"]: reader})
+PLAN = Plan(operators=operators())
 
 
 @pytest.fixture
