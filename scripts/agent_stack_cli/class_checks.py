@@ -95,7 +95,7 @@ def _of_types_and_image(session: Session, vm_class: VmClass) -> Iterator[tuple[s
             words = f"{kind['InstanceType']} is {' or '.join(sorted(known))}, and the image is {image['Architecture']}"
             yield ERROR, words
     if day := deprecated_since(image, session.now()):
-        yield WARNING, f"image: {image['ImageId']} is deprecated since {day}; new VMs start with it until it is gone"
+        yield WARNING, f"image: {image['ImageId']} is deprecated since {day}"
 
 
 def _image(session: Session, named: str) -> Mapping[str, Any] | None:

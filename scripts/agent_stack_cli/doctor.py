@@ -10,7 +10,8 @@ from functools import partial
 from agent_stack_cli.account_findings import alarms, routes
 from agent_stack_cli.findings import Finding, looked
 from agent_stack_cli.function_findings import inspected
-from agent_stack_cli.log_findings import logged
+from agent_stack_cli.image_findings import images
+from agent_stack_cli.log_findings import logged, unlogged
 from agent_stack_cli.output import Output
 from agent_stack_cli.quota_findings import quotas
 from agent_stack_cli.stack_findings import deployment, learnt, liveness, paused
@@ -23,9 +24,11 @@ LOOKS: Mapping[str, Callable[[Stack], Iterable[Finding]]] = {
     "liveness": liveness,
     "what EC2 refused": learnt,
     "logs": logged,
+    "log groups": unlogged,
     "alarms": alarms,
     "quotas": quotas,
     "routes": routes,
+    "images": images,
 }
 """Everything that is looked at, by the name that a look which fails is shown under."""
 

@@ -71,6 +71,21 @@ def errors(stack: Stack, *, since: datetime) -> list[Line]:
     return sorted(found, key=lambda line: line.at, reverse=True)
 
 
+def has_any(stack: Stack, function: str, *, since: datetime) -> bool:
+    """Whether that function has written any line since then."""
+    pages = stack.session.logs.get_paginator("filter_log_events").paginate(
+        logGroupName=stack.log_group(function),
+        startTime=int(since.timestamp() * 1000),
+        PaginationConfig={"PageSize": 1},
+    )
+    try:
+        return any(page["events"] for page in pages)
+    except ClientError as error:
+        if code_of(error) != "ResourceNotFoundException":
+            raise
+        return False
+
+
 def of_vm(stack: Stack, instance_id: str) -> list[Line]:
     """What a VM's boot program and agent wrote; empty when VmLogs is console."""
     lines = []

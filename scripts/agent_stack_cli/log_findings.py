@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from agent_stack_cli import lines
 from agent_stack_cli.findings import Finding
+from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
 
 LOOK_BACK = timedelta(minutes=15)
@@ -71,6 +72,23 @@ def logged(stack: Stack) -> Iterator[Finding]:
             effect=effect,
             remedy=remedy,
         )
+
+
+def unlogged(stack: Stack) -> Iterator[Finding]:
+    """Functions that run and whose lines are not in their log group."""
+    now = stack.session.now()
+    for holder in Records(stack=stack).holders():
+        runs = holder.until is not None and holder.until > now
+        if runs and not lines.has_any(stack, holder.function, since=now - LOOK_BACK):
+            yield Finding(
+                check=f"logs of the {holder.function}",
+                severity="warning",
+                problem=f"The {holder.function} runs, and nothing of it is in its log group "
+                f"{stack.log_group(holder.function)}",
+                effect="Alarms and the dashboard see nothing of it, and errors are not found.",
+                remedy="Allow its role logs:CreateLogStream and logs:PutLogEvents there. A permissions boundary or an "
+                "organisation's policy may deny it; deploying again restores the template's own role.",
+            )
 
 
 def _is_over(line: lines.Line, ends: list[lines.Line]) -> bool:

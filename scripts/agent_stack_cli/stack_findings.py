@@ -1,6 +1,6 @@
 """What CloudFormation, the ledger and the dispatcher's memory show of a stack."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from agent_stack.domain.breakers import ACCOUNT
@@ -10,6 +10,17 @@ from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
 
 SILENT_AFTER = timedelta(minutes=3)
+
+QUOTA_CODES = frozenset({"VcpuLimitExceeded", "MaxSpotInstanceCountExceeded"})
+_SUPPORT = "Open a case with AWS Support: docs/deploy.md#a-new-aws-account."
+REMEDIES: Mapping[str, str] = {
+    **dict.fromkeys(QUOTA_CODES, "Ask AWS to raise the quota (Service Quotas, Amazon EC2), or lower MaxInstances."),
+    "MaxFleetCountExceeded": "Ask AWS Support to enable EC2 Fleet for this account: docs/deploy.md#a-new-aws-account.",
+    "PendingVerification": _SUPPORT,
+    "Blocked": _SUPPORT,
+    "OptInRequired": _SUPPORT,
+}
+"""What to do about codes that no dry run shows, because it checks permissions only."""
 
 
 def deployment(stack: Stack) -> Iterator[Finding]:
@@ -83,16 +94,20 @@ def learnt(stack: Stack) -> Iterator[Finding]:
                 effect="Its jobs are finished with these words after a minute."
                 if breaker.definite
                 else "Its jobs wait; the dispatcher tries again within minutes.",
-                remedy="Correct what the words name; docs/operations.md#account-refused says how."
+                remedy=REMEDIES.get(
+                    breaker.message.partition(":")[0],
+                    "Correct what the words name; docs/operations.md#account-refused says how.",
+                )
                 if name == ACCOUNT
                 else f"Correct the class or what the words name; see: {validate}",
             )
     for name, words in memory.last_error_by_class.items():
-        if any(code in words for code in ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded")):
+        code = words.partition(":")[0]
+        if code in REMEDIES:
             yield Finding(
-                check=f"quota of class {name}",
-                severity="warning",
+                check=f"class {name}",
+                severity="warning" if code in QUOTA_CODES else "error",
                 problem=f"EC2 said last: {words}",
                 effect="Jobs of the class wait, or are finished at LaunchDeadlineSeconds.",
-                remedy="Ask AWS to raise the quota (Service Quotas, Amazon EC2), or lower MaxInstances.",
+                remedy=REMEDIES[code],
             )

@@ -28,6 +28,7 @@ from agent_stack_cli.app import app
 from agent_stack_cli.policy import Kind
 from tests.cli.operator_front import Backends, OperatorFront
 from tests.simulator.clock import FixedDeadline
+from tests.simulator.iam import Asked, Policies
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.simulator.world import NAME, REGION, World
 
@@ -67,6 +68,8 @@ class Served:
     world: World
     lines: list[tuple[str, str]] = field(default_factory=list)
     """What the functions wrote and nobody has delivered to their log groups yet: function and line."""
+    may_log: set[str] = field(default_factory=lambda: {"dispatcher", "tracker"})
+    """The functions whose logs no organisation's policy forbids."""
 
     def __post_init__(self) -> None:
         self.clock, self.ids = SystemClock(), SystemIds()
@@ -137,14 +140,41 @@ class Served:
 
     def log_all(self, function: str, records: Sequence[Mapping[str, object]]) -> None:
         """Lines as a function logs them, a millisecond apart, the last one now."""
-        logs = self.world._client("logs")
-        group = f"/agent-stack/{NAME}/{function}"
-        existing = logs.describe_log_streams(logGroupName=group)["logStreams"]
-        if not existing:
-            logs.create_log_stream(logGroupName=group, logStreamName="one")
         first = int(time.time() * 1000) - len(records) + 1
         events = [{"timestamp": first + number, "message": json.dumps(one)} for number, one in enumerate(records)]
-        logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
+        self._put(function, events)
+
+    def deliver(self) -> None:
+        """What the functions wrote so far reaches their log groups, as far as their roles allow it."""
+        written, self.lines[:] = list(self.lines), []
+        now = int(time.time() * 1000)
+        for function in self.may_log:
+            events = [
+                {"timestamp": now, "message": line} for of, line in written if of == function and line.startswith("{")
+            ]
+            if events and self._allowed_to_log(function):
+                self._put(function, events)
+
+    def forget_logs(self, function: str) -> None:
+        """Its log group is empty."""
+        logs, group = self.world._client("logs"), f"/agent-stack/{NAME}/{function}"
+        for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
+            logs.delete_log_stream(logGroupName=group, logStreamName=stream["logStreamName"])
+
+    def _allowed_to_log(self, function: str) -> bool:
+        """Whether the role that the template gives the function may write there: Lambda writes in its name.
+
+        CloudFormation ends a log group's ARN with `:*`, and moto does not.
+        """
+        group = f"arn:aws:logs:{REGION}:{self.world.deployed.account_id}:log-group:/agent-stack/{NAME}/{function}"
+        role = Policies(self.world.deployed.function_policies[function])
+        return role.allow(Asked(action="logs:PutLogEvents", resource=group))
+
+    def _put(self, function: str, events: Sequence[Mapping[str, Any]]) -> None:
+        logs, group = self.world._client("logs"), f"/agent-stack/{NAME}/{function}"
+        if not logs.describe_log_streams(logGroupName=group)["logStreams"]:
+            logs.create_log_stream(logGroupName=group, logStreamName="one")
+        logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=list(events))
 
     # --- what the functions would have left ---
 
@@ -265,8 +295,5 @@ class Served:
                 client.delete_item(TableName=name, Key={key: item[key] for key in keys})
         for instance in self.world.ec2.instances():
             self.world.ec2.powered_off(instance.instance_id)
-        logs = self.world._client("logs")
         for function in ("dispatcher", "tracker"):
-            group = f"/agent-stack/{NAME}/{function}"
-            for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
-                logs.delete_log_stream(logGroupName=group, logStreamName=stream["logStreamName"])
+            self.forget_logs(function)

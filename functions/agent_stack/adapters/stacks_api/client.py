@@ -52,6 +52,7 @@ class HttpStacksApi:
         metadata: Mapping[str, str],
         telemetry: Telemetry,
         stack_key: Callable[[QueueKey], StackKey] | None = None,
+        only_looks: bool = False,
     ) -> None:
         """Make the client.
 
@@ -60,6 +61,7 @@ class HttpStacksApi:
             dialect: None to learn it from the first listing that succeeds.
             job_tokens: agents get job acquisition tokens, which the preview dialect does not have.
             metadata: what Buildkite shows about the stack; all strings.
+            only_looks: no request registers a stack that Buildkite does not know.
         """
         self._caller = caller
         self._queues = {queue.key: queue.stack_key for queue in queues}
@@ -68,7 +70,7 @@ class HttpStacksApi:
         self._job_tokens = job_tokens
         self._metadata = dict(metadata)
         self._telemetry = telemetry
-        self._registrations = Registrations()
+        self._registrations = Registrations(allowed=not only_looks)
 
     def register(self, queue: QueueKey) -> None:
         """See the port. Learns the dialect too, so that a setting it cannot serve fails here, at start-up."""
