@@ -174,6 +174,10 @@ def test_what_cannot_work_is_refused_with_its_remedy(parameters_: dict[str, str]
         ("InstanceManagedPolicies", "ReadOnlyAccess"),
         ("BuildkiteEndpoint", "https://example.com/'; rm -rf /; '"),
         ("MaxInstances", "0"),
+        ("CostTags", "team"),
+        ("CostTags", "team=ci,aws:billing=x"),
+        ("CostTags", "agent-stack:deployment=other"),
+        ("CostTags", "Name=x"),
     ],
 )
 def test_what_a_pattern_forbids_is_refused(name: str, value: str) -> None:
