@@ -155,7 +155,7 @@ def test_a_state_of_the_future_is_inert_and_said(desk: Desk) -> None:
     (job_id,) = desk.push(Step())
     desk.buildkite.disguise(job_id, "hibernating")
     assert desk.client.job_states(QUEUE, [job_id]).states == {job_id: JobState.UNRECOGNISED}
-    assert "job_state_unrecognised" in desk.telemetry.messages("WARNING")
+    assert "job_state_unrecognised" in desk.telemetry.messages("INFO")
 
 
 def test_one_jobs_environment_and_command_can_be_read(desk: Desk) -> None:

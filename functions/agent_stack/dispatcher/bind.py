@@ -70,7 +70,7 @@ class Bind:
                 attempt=run.attempt,
             )
         if len(bound) < len(pairs):
-            self.telemetry.warning("jobs_not_bound", count=len(pairs) - len(bound))
+            self.telemetry.info("jobs_not_bound", count=len(pairs) - len(bound))
         return replace(cycle, bound=bound)
 
     def _write(self, assignments: Sequence[tuple[Run, Assignment]]) -> tuple[Run, ...]:
@@ -104,7 +104,7 @@ class Bind:
                 self.telemetry.error("tokens_not_issued", queue=queue, error=str(error))
             self.telemetry.count(Metric.TOKENS_NOT_ISSUED, len(job_ids) - len(answer.tokens))
             for job_id in sorted(answer.not_issued):
-                self.telemetry.warning("token_not_issued", job_id=job_id)
+                self.telemetry.info("token_not_issued", job_id=job_id)
         return credentials
 
     def _assignment(self, run: Run, vm: Vm, credential: str, cycle: DispatcherCycle) -> Assignment:

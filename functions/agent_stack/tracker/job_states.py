@@ -41,5 +41,5 @@ def job_states(runs: Sequence[Run], stacks: StacksApi, telemetry: Telemetry, fai
             failures.is_over(queue)
         elif failures.is_new(queue, "; ".join(map(str, answer.errors))):
             for error in answer.errors:
-                telemetry.warning("job_states_unknown", queue=queue, error=str(error))
+                telemetry.info("job_states_unknown", queue=queue, error=str(error))
     return JobAnswers(states=states, answered=frozenset(answered))

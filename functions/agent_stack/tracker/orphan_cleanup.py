@@ -132,5 +132,5 @@ class OrphanCleanup:
         try:
             return [vm for vm in self.fleet.describe_by_id(instance_ids) if vm.state in CLEANABLE]
         except AgentStackError as error:
-            self.telemetry.warning("orphans_unknown", count=len(instance_ids), error=str(error))
+            self.telemetry.info("orphans_unknown", count=len(instance_ids), error=str(error))
             return []

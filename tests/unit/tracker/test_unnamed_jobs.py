@@ -43,7 +43,7 @@ def test_several_complete_answers_in_a_row_make_a_job_forgotten_and_one_line(sta
     assert counted([said(states)] * (FORGOTTEN_ANSWERS - 1))[0] == frozenset()
     forgotten, telemetry = counted([said(states)] * (FORGOTTEN_ANSWERS + 3))
     assert forgotten == {RUN.job_id}
-    assert telemetry.messages("WARNING") == ["job_forgotten"]
+    assert telemetry.messages("INFO") == ["job_forgotten"]
 
 
 def test_answers_in_quick_succession_are_not_enough() -> None:
@@ -71,4 +71,4 @@ def test_an_answer_of_which_a_part_failed_is_not_complete() -> None:
     for _ in range(3):
         answers = job_states([RUN, OTHER], stacks, telemetry, failures)  # type: ignore[arg-type]  # the one question
         assert answers.answered == frozenset()
-    assert telemetry.messages("WARNING") == ["job_states_unknown"], "one line for failures that are the same"
+    assert telemetry.messages("INFO") == ["job_states_unknown"], "one line for failures that are the same"

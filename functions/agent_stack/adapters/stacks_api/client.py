@@ -149,7 +149,7 @@ class HttpStacksApi:
             except NotFoundError:
                 if self._registrations.is_sure(queue, self._caller.now()):
                     raise
-            self._telemetry.warning("stack_unknown_registering_again", queue=queue)
+            self._telemetry.info("stack_unknown_registering_again", queue=queue)
             self._register(queue)
             return self._list_in_either(queue, limit=limit, cursor=cursor)
         except NotFoundError as error:
@@ -224,7 +224,7 @@ class HttpStacksApi:
                     named = answer.states[job_id] or ""
                     states[job_id] = JobState.parse(named)
                     if states[job_id] is JobState.UNRECOGNISED:
-                        self._telemetry.warning("job_state_unrecognised", job_id=job_id, state=redacted(named)[:40])
+                        self._telemetry.info("job_state_unrecognised", job_id=job_id, state=redacted(named)[:40])
 
         errors = _each_chunk(job_ids, one)
         return JobStates(states=states, errors=errors)
@@ -325,7 +325,7 @@ class HttpStacksApi:
             unknown_path = operation is limits.LIST and self._dialect is None
             if unknown_path or not self._registrations.is_worth_another(queue, operation, error, self._caller.now()):
                 raise
-        self._telemetry.warning("stack_unknown_registering_again", queue=queue)
+        self._telemetry.info("stack_unknown_registering_again", queue=queue)
         self._register(queue)
         return send()
 
