@@ -84,7 +84,7 @@ def _of_bucket(
             severity="warning",
             problem=f"The quota “{quota_name(bucket)}” is {limit} vCPUs: at most {fit} VMs of {names} fit, "
             f"and MaxInstances is {most}.",
-            effect=f"From the {fit + 1}th on, jobs wait until a VM ends.",
+            effect=f"At most {fit} of their jobs run at a time; the others wait until a VM ends.",
             remedy=f"{ask}, or {stack.deploy(f'MaxInstances={fit}')}",
         )
 

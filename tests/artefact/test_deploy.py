@@ -216,6 +216,13 @@ def test_the_stacks_own_tags_are_those_of_the_vms_and_stay_until_they_are_change
     assert found == tags
 
 
+@pytest.mark.parametrize("state", ["ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS"])
+def test_the_command_that_helps_is_for_the_same_region(desk: Desk, state: str) -> None:
+    there = {**NEW, "aws cloudformation describe-stacks": [0, f"{state}\t/t"]}
+    done = desk.deploy("ci", "--region", "us-east-1", answers=there)
+    assert "--stack-name ci --region us-east-1" in done.stderr
+
+
 def test_a_line_that_is_no_parameter_is_named(desk: Desk) -> None:
     (desk.directory / "mine").write_text("StackKey ci\n")
     done = desk.deploy("ci", "--parameters", "mine")

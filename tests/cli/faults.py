@@ -221,7 +221,7 @@ FAULTS: dict[str, Planted] = {
         check="quota on-demand:standard",
         severity="warning",
         problem="is 5 vCPUs: at most 2 VMs of default, large fit, and MaxInstances is 50",
-        effect="From the 3th on, jobs wait",
+        effect="At most 2 of their jobs run at a time",
         remedy="(L-1216C47A), or scripts/deploy demo MaxInstances=2",
         besides=frozenset({"quota of class large"}),
     ),
