@@ -130,7 +130,7 @@ class LeaseLoop:
         try:
             yield from self.drain()
         except AgentStackError as error:
-            self.telemetry.warning("not_drained", error=str(error))
+            self.telemetry.info("not_drained", error=str(error))
 
     def _take(self, holder: str, *, scheduled: bool) -> Generator[timedelta, None, Tenure | None]:
         """Takes the lease. A scheduled invocation waits until the holder releases it or dies."""
@@ -240,4 +240,4 @@ class LeaseLoop:
             if latest is not None:
                 self.lease.release(latest)
         except AgentStackError as error:
-            self.telemetry.warning("lease_not_released", error=str(error))
+            self.telemetry.info("lease_not_released", error=str(error))

@@ -156,7 +156,7 @@ def test_a_state_of_the_future_is_inert_and_said(desk: Desk) -> None:
     (job_id,) = desk.push(Step())
     desk.buildkite.disguise(job_id, "hibernating")
     assert desk.client.job_states(QUEUE, [job_id]).states == {job_id: JobState.UNRECOGNISED}
-    assert "job_state_unrecognised" in desk.telemetry.messages("WARNING")
+    assert "job_state_unrecognised" in desk.telemetry.messages("INFO")
 
 
 def test_a_state_of_the_future_is_one_line_however_many_jobs_and_answers_name_it(desk: Desk) -> None:

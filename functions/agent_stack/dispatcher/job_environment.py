@@ -109,7 +109,7 @@ class ReadJobEnvironment:
         if isinstance(error, GiveUpError):
             self.telemetry.info("job_environment_unread", job_id=job_id, error=str(error))  # most often it is gone
         else:
-            self.telemetry.warning("job_environment_unread", job_id=job_id, error=str(error))
+            self.telemetry.info("job_environment_unread", job_id=job_id, error=str(error))
 
 
 def _names_a_class(job: Job) -> bool:

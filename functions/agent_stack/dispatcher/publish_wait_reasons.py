@@ -136,4 +136,4 @@ class PublishWaitReasons:
         try:
             self.ledger.list_waiting(waiting)
         except AgentStackError as error:
-            self.telemetry.warning("waiting_jobs_not_listed", count=len(waiting.jobs), error=str(error))
+            self.telemetry.info("waiting_jobs_not_listed", count=len(waiting.jobs), error=str(error))

@@ -96,7 +96,7 @@ class QuotaWatch:
         try:
             return task.result()
         except AgentStackError as error:
-            self.telemetry.warning("vms_unknown", error=str(error))
+            self.telemetry.info("vms_unknown", error=str(error))
             return None
 
     def _seen(

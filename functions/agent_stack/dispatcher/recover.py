@@ -133,7 +133,7 @@ class Recover:
                 return None
             self.ledger.spend_intent(settled)
         except AgentStackError as error:
-            self.telemetry.warning("intent_unsettled", intent_id=intent.intent_id, error=str(error))
+            self.telemetry.info("intent_unsettled", intent_id=intent.intent_id, error=str(error))
             self.in_flight.settle_later(intent.intent_id)
             return None
         self.in_flight.settled(intent.intent_id)
@@ -175,7 +175,7 @@ class Recover:
         try:
             shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(instance_ids)}
         except AgentStackError as error:
-            self.telemetry.warning("idle_vms_unknown", count=len(instance_ids), error=str(error))
+            self.telemetry.info("idle_vms_unknown", count=len(instance_ids), error=str(error))
             return {}, len(instance_ids)
         fit = {vm_id: vm for vm_id, vm in shown.items() if vm.state in UP and self._fresh(vm, now)}
         alive = {name: tuple(fit[vm.instance_id] for vm in vms if vm.instance_id in fit) for name, vms in idle.items()}

@@ -87,7 +87,7 @@ class Register:
             left = {key: queue for key, queue in retired.items() if queue in busy or not self._withdrawn(queue, key)}
             self.stack_keys.keep([queue.key for queue in self.queues], also=left)
         except AgentStackError as error:
-            self.telemetry.warning("stack_keys_not_recorded", error=str(error))
+            self.telemetry.info("stack_keys_not_recorded", error=str(error))
         else:
             self._kept = not left
 
@@ -111,7 +111,7 @@ class Register:
         except ConfigurationError:
             raise
         except AgentStackError as error:
-            self.telemetry.warning("token_not_identified", error=str(error))
+            self.telemetry.info("token_not_identified", error=str(error))
             return
         self._identified = True
         if identity is None:

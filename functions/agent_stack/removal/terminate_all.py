@@ -90,7 +90,7 @@ class TerminateAll:
             except AgentStackError as error:
                 if no_more_time:
                     raise
-                self.telemetry.warning("vms_unknown", error=str(error))
+                self.telemetry.info("vms_unknown", error=str(error))
                 self.clock.sleep(POLL_INTERVAL)
                 continue
             up = [vm.instance_id for vm in living if vm.state is not VmState.SHUTTING_DOWN]

@@ -43,7 +43,7 @@ def job_states(runs: Sequence[Run], stacks: StacksApi, telemetry: Telemetry, fai
                 telemetry.info("job_states_known_again", queue=queue)
         elif failures.is_new(queue, "; ".join(map(str, answer.errors))):
             for error in answer.errors:
-                telemetry.warning("job_states_unknown", queue=queue, error=str(error))
+                telemetry.info("job_states_unknown", queue=queue, error=str(error))
         else:
             telemetry.count(Metric.ERRORS)  # no line, but the alarm rings while it lasts
     return JobAnswers(states=states, answered=frozenset(answered))

@@ -137,10 +137,10 @@ class OrphanCleanup:
         try:
             answer = self.ledger.close_mailboxes([vm.arn for vm in vms])
         except AgentStackError as error:
-            self.telemetry.warning("mailboxes_not_closed", count=len(vms), error=str(error))
+            self.telemetry.info("mailboxes_not_closed", count=len(vms), error=str(error))
             return []
         if answer.undecided:
-            self.telemetry.warning("mailboxes_not_closed", count=len(answer.undecided))
+            self.telemetry.info("mailboxes_not_closed", count=len(answer.undecided))
         decided = [vm for vm in vms if vm.arn not in answer.undecided]
         return [vm for vm in decided if vm.arn in answer.closed or suspects[vm.instance_id] != SURPLUS]
 
@@ -150,5 +150,5 @@ class OrphanCleanup:
         try:
             return [vm for vm in self.fleet.describe_by_id(instance_ids) if vm.state in CLEANABLE]
         except AgentStackError as error:
-            self.telemetry.warning("orphans_unknown", count=len(instance_ids), error=str(error))
+            self.telemetry.info("orphans_unknown", count=len(instance_ids), error=str(error))
             return []

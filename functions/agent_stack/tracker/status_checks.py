@@ -40,7 +40,7 @@ class StatusChecks:
         try:
             impaired = self.fleet.impaired() & old
         except AgentStackError as error:
-            self.telemetry.warning("status_checks_unknown", error=str(error))
+            self.telemetry.info("status_checks_unknown", error=str(error))
             return
         jobs = {run.binding.instance_id: run.job_id for run in runs if run.binding is not None}
         for instance_id in sorted(impaired):

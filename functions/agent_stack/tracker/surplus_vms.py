@@ -67,7 +67,7 @@ class SurplusVms:
         try:
             bound = self.mailbox.read([vm.arn for vm in vms])
         except AgentStackError as error:
-            self.telemetry.warning("mailboxes_unknown", count=len(vms), error=str(error))
+            self.telemetry.info("mailboxes_unknown", count=len(vms), error=str(error))
             return []
         return [vm for vm in vms if vm.arn not in bound or bound[vm.arn].closed]
 

@@ -300,7 +300,7 @@ def test_no_orphan_ends_while_no_mailbox_can_be_closed_and_one_past_its_lifetime
     ledger = WatchedLedger(store=it.store, fails={"close_mailboxes": [RetryError("throttled")]})
     replace(it.sweep, ledger=ledger)(replace(it.cycle, vms=dict(it.fleet.vms)))
     assert it.fleet.ended == [old.instance_id]
-    assert "mailboxes_not_closed" in it.telemetry.messages("WARNING")
+    assert "mailboxes_not_closed" in it.telemetry.messages("INFO")
 
 
 def test_a_surplus_vm_that_ec2_did_not_end_is_still_surplus() -> None:

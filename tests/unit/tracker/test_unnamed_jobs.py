@@ -44,7 +44,7 @@ def test_several_complete_answers_in_a_row_make_a_job_forgotten_and_one_line(sta
     assert counted([said(states)] * (FORGOTTEN_ANSWERS - 1))[0] == frozenset()
     forgotten, telemetry = counted([said(states)] * (FORGOTTEN_ANSWERS + 3))
     assert forgotten == {RUN.job_id}
-    assert telemetry.messages("WARNING") == ["job_forgotten"]
+    assert telemetry.messages("INFO") == ["job_forgotten"]
 
 
 def test_answers_in_quick_succession_are_not_enough() -> None:
@@ -72,7 +72,7 @@ def test_an_answer_of_which_a_part_failed_is_not_complete() -> None:
     for _ in range(3):
         answers = job_states([RUN, OTHER], stacks, telemetry, failures)  # type: ignore[arg-type]  # the one question
         assert answers.answered == frozenset()
-    assert telemetry.messages("WARNING") == ["job_states_unknown"], "one line for failures that are the same"
+    assert telemetry.messages("INFO") == ["job_states_unknown"], "one line for failures that are the same"
 
 
 def test_states_that_stay_unknown_count_as_errors_and_their_return_is_logged() -> None:
@@ -83,12 +83,12 @@ def test_states_that_stay_unknown_count_as_errors_and_their_return_is_logged() -
         job_states([RUN], stacks, telemetry, failures)  # type: ignore[arg-type]  # the one question
 
     ask()
-    assert Metric.ERRORS not in telemetry.counts, "one failure is a warning"
+    assert Metric.ERRORS not in telemetry.counts, "one failure is no error"
     for _ in range(2):
         ask()
     assert telemetry.counts[Metric.ERRORS] == 2, "the alarm rings while it lasts"
     stacks.unanswered = frozenset()
     for _ in range(2):
         ask()
-    assert telemetry.messages("INFO") == ["job_states_known_again"]
+    assert telemetry.messages("INFO") == ["job_states_unknown", "job_states_known_again"]
     assert telemetry.counts[Metric.ERRORS] == 2

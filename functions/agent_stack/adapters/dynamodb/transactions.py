@@ -88,7 +88,7 @@ class Transactions:
         if failures and not won:
             raise failures[0]
         for failure in failures:
-            self.telemetry.warning("ledger_writes_failed", error=str(failure))
+            self.telemetry.info("ledger_writes_failed", error=str(failure))
         if undecided is not None:
             undecided += [group.subject for group in groups if group.write_id not in won | refused]
         return [group.subject for group in groups if group.write_id in won]

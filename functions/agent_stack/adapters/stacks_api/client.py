@@ -52,6 +52,7 @@ class HttpStacksApi:
         metadata: Mapping[str, str],
         telemetry: Telemetry,
         stack_key: Callable[[QueueKey], StackKey] | None = None,
+        only_looks: bool = False,
     ) -> None:
         """Make the client.
 
@@ -60,6 +61,7 @@ class HttpStacksApi:
             dialect: None to learn it from the first listing that succeeds.
             job_tokens: agents get job acquisition tokens, which the preview dialect does not have.
             metadata: what Buildkite shows about the stack; all strings.
+            only_looks: no request registers a stack that Buildkite does not know.
         """
         self._caller = caller
         self._queues = {queue.key: queue.stack_key for queue in queues}
@@ -68,7 +70,7 @@ class HttpStacksApi:
         self._job_tokens = job_tokens
         self._metadata = dict(metadata)
         self._telemetry = telemetry
-        self._registrations = Registrations()
+        self._registrations = Registrations(allowed=not only_looks)
         self._new_states: set[str] = set()
         self._build_pages = BuildPages(
             caller=caller,
@@ -162,7 +164,7 @@ class HttpStacksApi:
             except NotFoundError:
                 if self._registrations.is_sure(queue, self._caller.monotonic()):
                     raise
-            self._telemetry.warning("stack_unknown_registering_again", queue=queue)
+            self._telemetry.info("stack_unknown_registering_again", queue=queue)
             self._register(queue)
             return self._dialect.in_either(listing)
         except NotFoundError as error:
@@ -231,7 +233,7 @@ class HttpStacksApi:
         state = redacted(named)[:40]
         if state not in self._new_states and len(self._new_states) < MAX_NEW_STATES:
             self._new_states.add(state)
-            self._telemetry.warning("job_state_unrecognised", job_id=job_id, state=state)
+            self._telemetry.info("job_state_unrecognised", job_id=job_id, state=state)
 
     def issue_tokens(self, queue: QueueKey, job_ids: Sequence[JobId], lifetime: timedelta) -> JobTokens:
         """See the port."""
@@ -279,7 +281,7 @@ class HttpStacksApi:
             now = self._caller.monotonic()
             if unknown_path or not self._registrations.is_worth_another(queue, operation, error, now):
                 raise
-        self._telemetry.warning("stack_unknown_registering_again", queue=queue)
+        self._telemetry.info("stack_unknown_registering_again", queue=queue)
         self._register(queue)
         return send()
 
