@@ -1,10 +1,12 @@
 """Stores of records for the contract suites: the tables of template.yaml in moto, and memory."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError
 
 from agent_stack.adapters import dynamodb
 from agent_stack.adapters.aws import AwsCalls
@@ -172,3 +174,21 @@ class Tables:
     def items(self, table: str = "LedgerTable") -> list[dict[str, Any]]:
         """Every item of a table, as stored."""
         return list(self.client.scan(TableName=table)["Items"])
+
+
+def another_process(dynamo: Tables) -> DynamoLedger:
+    """The ledger as a process sees it that has seen nothing yet."""
+    assert isinstance(dynamo.ledger, DynamoLedger)
+    return replace(dynamo.ledger)
+
+
+def lose_next_answer(dynamo: Tables, operation: str) -> None:
+    """The request takes effect; the client never learns, and asks again."""
+    answers = iter([ConnectionClosedError(endpoint_url="https://dynamodb")])
+
+    def lose(**_: object) -> None:
+        error = next(answers, None)
+        if error is not None:
+            raise error
+
+    dynamo.client.meta.events.register_first(f"after-call.dynamodb.{operation}", lose)

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from agent_stack.adapters.dynamodb import DynamoLedger
 from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.classes import on_demand_name
 from agent_stack.domain.errors import BugError, UnknownOutcomeError
@@ -23,7 +22,7 @@ from agent_stack.domain.states import CapacityType, Moment, Outcome
 from agent_stack.domain.vms import Vm
 from agent_stack.domain.waiting import Waiting, WaitReason
 from agent_stack.ports import Claims
-from tests.contract.tables import Tables
+from tests.contract.tables import Tables, another_process, lose_next_answer
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_job, a_letter, a_run, a_vm, job_id
 
@@ -37,18 +36,6 @@ def pair(number: int) -> tuple[Run, Vm]:
 def bind(dynamo: Tables, run: Run, vm: Vm) -> list[Run]:
     bound = run.bound(vm, now=EPOCH)
     return list(dynamo.ledger.bind([(bound, a_letter(bound, vm))]))
-
-
-def lose_next_answer(dynamo: Tables, operation: str) -> None:
-    """The request takes effect; the client never learns, and asks again."""
-    answers = iter([ConnectionClosedError(endpoint_url="https://dynamodb")])
-
-    def lose(**_: object) -> None:
-        error = next(answers, None)
-        if error is not None:
-            raise error
-
-    dynamo.client.meta.events.register_first(f"after-call.dynamodb.{operation}", lose)
 
 
 def test_what_another_version_wrote_into_a_run_survives(dynamo: Tables) -> None:
@@ -127,12 +114,6 @@ def test_when_the_table_cannot_be_reached_the_caller_learns_it(dynamo: Tables) -
         dynamo.ledger.record([a_run()])
     with pytest.raises(UnknownOutcomeError):
         dynamo.ledger.active_runs()
-
-
-def another_process(dynamo: Tables) -> DynamoLedger:
-    """The ledger as a process sees it that has seen nothing yet."""
-    assert isinstance(dynamo.ledger, DynamoLedger)
-    return replace(dynamo.ledger)
 
 
 def requests(dynamo: Tables) -> list[str]:
