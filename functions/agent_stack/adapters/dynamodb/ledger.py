@@ -9,6 +9,7 @@ Items of the ledger table, by partition key:
     waiting            list                 who waits for a VM and why, see `waiting`
     intent             intent id            an open launch
     launching          memory               what EC2 taught us, see `launch_memory`
+    holds              list                 VMs that stay up because their boot failed, see `holds`
     stack_keys         keys                 under which keys the queues are registered with Buildkite
     lease              function             see `lease`
 """
@@ -20,6 +21,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.holds import holds_values, read_holds
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE, KnownRuns
 from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
 from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, put
@@ -29,6 +31,7 @@ from agent_stack.adapters.dynamodb.waiting import list_values, mark, read_list
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
+from agent_stack.domain.holds import Holds
 from agent_stack.domain.identifiers import InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
@@ -180,6 +183,19 @@ class DynamoLedger:
         """See the port."""
         if not only_if_new or self.stack_keys() is None:
             self.table.put(items.packed({"pk": "stack_keys", "sk": "keys", **items.stack_key_values(record)}))
+
+    def holds(self) -> Holds:
+        """See the port."""
+        stored = next(iter(self.table.query("holds")), None)
+        return Holds() if stored is None else read_holds(stored, self.telemetry)
+
+    def record_holds(self, holds: Holds) -> bool:
+        """See the port."""
+        return self.table.put_unless(
+            items.packed({"pk": "holds", "sk": "list", **holds_values(holds)}),
+            condition="attribute_not_exists(version) OR version = :before",
+            values=items.packed({":before": holds.version - 1}),
+        )
 
     def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
         """See the port. One item a job, changed on its own condition, so that of two trackers one may tell."""
