@@ -13,13 +13,13 @@ from agent_stack.domain.attempts import FailureKind
 from agent_stack.domain.decisions import Decision, ends_the_vm
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
 from agent_stack.domain.situations import Situation
-from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, RunState, VmState
+from agent_stack.domain.states import CapacityType, CredentialHolder, RunState, VmState
 
 MAX_HELD = 3
 """Of one deployment. A failure of a class looks the same on each of its VMs, so one VM for each class is enough."""
 
 SHORTEST_HOLD = timedelta(minutes=1)
-"""A VM that its lifetime ends sooner is not worth a message."""
+"""A VM that its lifetime ends sooner is not worth a message. Where HoldOnFailureMinutes is 0 no hold is that long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +82,12 @@ def may_be_held(s: Situation, decision: Decision) -> bool:
     """
     status = s.mailbox_status
     return (
-        s.policy.hold_on_failure > timedelta()
-        and ends_the_vm(decision.action)
+        ends_the_vm(decision.action)
         and decision.failure is not None
         and decision.failure.kind is FailureKind.BOOT_PROGRAM
         and s.run.state is RunState.BOOTING
         and s.run.credential_holder is CredentialHolder.TRACKER
         and status is not None
-        and status.stage is BootStage.FAILED
         and status.waits
         and s.vm is not None
         and s.vm.state is VmState.RUNNING

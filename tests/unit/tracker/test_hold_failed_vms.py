@@ -28,6 +28,7 @@ from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, MemoryMailbox, Store
 from tests.simulator.memory.store import Box
 from tests.simulator.telemetry import RecordedTelemetry
+from tests.unit.dispatcher.parts import an_intent
 from tests.unit.tracker.parts import ScriptedStacks
 from tests.unit.values import a_letter, a_policy, a_run, a_vm, job_id
 
@@ -260,6 +261,19 @@ def test_old_and_without_a_run_it_is_neither_an_orphan_nor_surplus() -> None:
     del stack.store.boxes[vm.arn]  # the table lets go of a mailbox when it is as old as a VM may be
     for minute in (1, 5, 10, 29):
         stack.cycle(timedelta(minutes=minute))
+    assert stack.fleet.ended == []
+
+
+def test_the_vm_that_waits_for_its_job_is_not_surplus_because_an_older_one_is_held() -> None:
+    """Of the VMs of a class the youngest are surplus, and a held one is not among those that jobs may get."""
+    stack = Stack()
+    stack.fails(1)
+    stack.store.intents[a_vm().intent_id] = an_intent(1, class_name=ClassName("default"), spent=True)  # type: ignore[index]  # it has one
+    stack.cycle()
+    fresh = a_vm(2, state=VmState.RUNNING, launched_at=NOW)
+    stack.fleet.vms[fresh.instance_id] = fresh
+    for second in (1, 12, 24):
+        stack.cycle(timedelta(seconds=second))
     assert stack.fleet.ended == []
 
 
