@@ -18,6 +18,7 @@ def drain(
     """Whether nothing is left; false when the time is over.
 
     For one queue it waits for the VMs that have a job of it; for the whole stack for every VM with its tag.
+    It does not wait for VMs that are held because their boot failed: no job is on them, and a removal ends them.
 
     Args:
         sleep: waits so many seconds.
@@ -52,7 +53,8 @@ def drain(
 
 
 def _left(stack: Stack, queue: str | None) -> list[str]:
-    machines = [machine.instance_id for machine in vms.living(stack)]
+    held = {hold.instance_id for hold in Records(stack=stack).holds().vms}
+    machines = [machine.instance_id for machine in vms.living(stack) if machine.instance_id not in held]
     if queue is None:
         return machines
     of_queue = {

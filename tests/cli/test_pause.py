@@ -1,10 +1,11 @@
 """What `pause`, `resume` and `drain` write, and what they wait for."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.holds import Hold, Holds
+from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack_cli import drain
 from agent_stack_cli.output import Output
 from agent_stack_cli.session import Session
@@ -76,3 +77,13 @@ def test_draining_a_queue_waits_for_its_own_vms_only(served: Served) -> None:
     result = served.run("drain", "--queue", "default", "--minutes", "0")
     assert result.exit_code == 1
     assert "Still 1 after 0 s." in result.stdout
+
+
+def test_draining_does_not_wait_for_a_held_vm(served: Served) -> None:
+    for earlier in served.world.ec2.instances():
+        served.gone(earlier.instance_id)
+    vm, until = served.launched(), datetime.now(UTC) + timedelta(minutes=30)
+    assert served.run("drain", "--minutes", "0").exit_code == 1
+    hold = Hold(instance_id=vm.instance_id, arn=vm.arn, class_name=ClassName("default"), until=until)
+    assert served.ledger.record_holds(Holds(version=1, vms=(hold,)))
+    assert "No VM of demo lives" in served.ok("drain", "--minutes", "0")

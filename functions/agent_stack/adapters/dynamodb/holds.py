@@ -1,12 +1,11 @@
 """How the list of held VMs looks as a DynamoDB item."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent_stack.adapters.dynamodb.items import moment, seconds, unpacked
 from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
-from agent_stack.ports import Telemetry
 
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
 
@@ -28,8 +27,12 @@ def holds_values(holds: Holds) -> dict[str, Any]:
     }
 
 
-def read_holds(item: Mapping[str, Any], telemetry: Telemetry) -> Holds:
-    """The VMs behind an item. One that cannot be read is left out: orphan cleanup ends it like any VM without a run."""
+def read_holds(item: Mapping[str, Any], unreadable: Callable[[str], None]) -> Holds:
+    """The VMs behind an item. One that cannot be read is left out: orphan cleanup ends it like any VM without a run.
+
+    Args:
+        unreadable: told of each that no version of this code writes.
+    """
     version, vms = 0, []
     try:
         values = unpacked(item)
@@ -38,9 +41,9 @@ def read_holds(item: Mapping[str, Any], telemetry: Telemetry) -> Holds:
             try:
                 vms.append(_hold(stored))
             except UNREADABLE as error:
-                telemetry.error("ledger_item_unreadable", error=f"a held VM cannot be read: {error!r}")
+                unreadable(f"a held VM cannot be read: {error!r}")
     except UNREADABLE as error:
-        telemetry.error("ledger_item_unreadable", error=f"the held VMs cannot be read: {error!r}")
+        unreadable(f"the held VMs cannot be read: {error!r}")
     return Holds(version=version, vms=tuple(vms))
 
 

@@ -187,7 +187,7 @@ class DynamoLedger:
     def holds(self) -> Holds:
         """See the port."""
         stored = next(iter(self.table.query("holds")), None)
-        return Holds() if stored is None else read_holds(stored, self.telemetry)
+        return Holds() if stored is None else read_holds(stored, self._unreadable)
 
     def record_holds(self, holds: Holds) -> bool:
         """See the port."""
@@ -235,8 +235,11 @@ class DynamoLedger:
         try:
             return read(item)
         except BugError as error:
-            self.telemetry.error("ledger_item_unreadable", error=str(error))
+            self._unreadable(str(error))
             return None
+
+    def _unreadable(self, error: str) -> None:
+        self.telemetry.error("ledger_item_unreadable", error=error)
 
     @property
     def _writes(self) -> RunWrites:
