@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.mutants import answers, around, conditions, dispatch, limits, simulation
+from tests.mutants import answers, around, conditions, dispatch, holds, limits, simulation
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
@@ -12,4 +12,5 @@ MUTANTS: Sequence[Mutant] = (
     *conditions.MUTANTS,
     *dispatch.MUTANTS,
     *around.MUTANTS,
+    *holds.MUTANTS,
 )

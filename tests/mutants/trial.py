@@ -32,6 +32,8 @@ def caught(mutant: Mutant) -> tuple[bool, str]:
             if text.count(before) != 1:
                 return False, f"{file} holds {before!r} {text.count(before)} times, not once"
             (copy / file).write_text(text.replace(before, after))
+        if mutant.layer is Layer.VM:  # else the user data names another program than the one that is published
+            _run(["-m", "infra.generate"], copy).check_returncode()
         if mutant.layer is Layer.SIMULATION:
             return _in_the_simulation(mutant, copy)
         return _by_tests(mutant, copy)
