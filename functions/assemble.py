@@ -166,7 +166,8 @@ def compiled(directory: Path, version: str) -> str:
         return f"no bytecode, for there is no Python {version} here: cold starts take half a CPU second longer"
     command = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     command += ["-s", str(directory), "-p", TASK_ROOT, str(directory)]
-    subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S603
+    beside = {name: value for name, value in os.environ.items() if name != "PYTHONPYCACHEPREFIX"}  # not elsewhere
+    subprocess.run(command, check=True, env={**beside, "PYTHONHASHSEED": "0"})  # noqa: S603
     return f"bytecode by {python}"
 
 

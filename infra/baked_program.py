@@ -6,6 +6,7 @@ has another one; its VMs do not find theirs and read it from the table.
 
 import base64
 import gzip
+import json
 import re
 
 from infra.user_data import ROOT, program_sha256, second_stage
@@ -14,6 +15,7 @@ IMAGE = ROOT / "infra" / "image.yaml"
 BEGIN = "  # program: begin (generated from infra/vm by scripts/generate)\n"
 END = "  # program: end\n"
 DIRECTORY = "/var/cache/agent-stack"  # systemd's CacheDirectory of the boot unit
+AGENT = "/usr/local/bin/buildkite-agent"
 MAX_DATA_CHARACTERS = 16_000  # source: Image Builder's CreateComponent
 _NAME = re.compile(r"(\$\{Name\}-(?:program-)?)[0-9a-f]{12}\b")
 
@@ -31,14 +33,38 @@ def generated(template: str) -> str:
     packed = next(iter(re.findall(r"[A-Za-z0-9+/=]{200,}", current)), "")
     if not packed or gzip.decompress(base64.b64decode(packed)).decode() != second_stage():
         packed = base64.b64encode(gzip.compress(second_stage().encode(), mtime=0)).decode()
-    component = f"""\
+    component = _component(packed, program_sha256())
+    if len(component) > MAX_DATA_CHARACTERS:
+        raise ValueError(f"the component would have {len(component)} characters; Image Builder takes 16,000")
+    whole = f"{before}{begin}{component}{end}{after}"
+    return _NAME.sub(lambda found: f"{found[1]}{program_sha256()[:12]}", whole)
+
+
+def commands(packed: str, sha256: str) -> list[str]:
+    """What the image's builder runs, after the agent is there and before anything starts it.
+
+    An agent whose digest the program knows must have it; ${AgentVersion} is the template's.
+    """
+    file = f"{DIRECTORY}/{sha256}.gz"
+    machine = "$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/')"
+    known = f'sed -n "s/^${{AgentVersion}} {machine} //p"'
+    return [
+        f"install -d -m 0755 {DIRECTORY}",
+        f"echo {packed} | base64 -d >{file}",
+        f'known=$(gzip -dc {file} | {known}); [ -z "$known" ] || echo "$known  {AGENT}" | sha256sum --check',
+    ]
+
+
+def _component(packed: str, sha256: str) -> str:
+    lines = "\n".join(f"                    - {json.dumps(command)}" for command in commands(packed, sha256))
+    return f"""\
   Program:
     Type: AWS::ImageBuilder::Component
     Properties:
-      Name: !Sub ${{Name}}-program-{program_sha256()[:12]}
-      Version: 1.0.0
+      Name: !Sub ${{Name}}-program-{sha256[:12]}
+      Version: !Select [0, !Split ["-", !Ref AgentVersion]]
       Platform: Linux
-      Data: |
+      Data: !Sub |
         name: program
         schemaVersion: 1.0
         phases:
@@ -48,10 +74,5 @@ def generated(template: str) -> str:
                 action: ExecuteBash
                 inputs:
                   commands:
-                    - install -d -m 0755 {DIRECTORY}
-                    - echo {packed} | base64 -d >{DIRECTORY}/{program_sha256()}.gz
+{lines}
 """
-    if len(component) > MAX_DATA_CHARACTERS:
-        raise ValueError(f"the component would have {len(component)} characters; Image Builder takes 16,000")
-    whole = f"{before}{begin}{component}{end}{after}"
-    return _NAME.sub(lambda found: f"{found[1]}{program_sha256()[:12]}", whole)

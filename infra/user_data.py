@@ -21,7 +21,7 @@ MAX_BYTES = 16 * 1024  # source: EC2's limit of raw user data
 MAX_OWN_BYTES = 10 * 1024  # what is ours of it; the rest is for the values of parameters
 _INDENT = " " * 12
 _COMMENT = re.compile(r"\s*#(?!!)")
-_SOURCE = re.compile(r'source "\$\{BASH_SOURCE%/\*\}/([a-z]+\.sh)"')
+_SOURCE = re.compile(r'source "\$\{BASH_SOURCE%/\*\}/([a-z_]+\.sh)"')
 _HASH = re.compile(r"""(?<=PROGRAM_SHA256[=:])( ?"?)[0-9a-f]{64}""")
 
 SETTINGS = {
@@ -50,6 +50,7 @@ SETTINGS = {
     "HOOKS_SHA256": "HooksSha256",
     "PACKAGES": "PackagesText",
     "GIT_SSH_KEY_PARAMETER": "GitSshKeyParameter",
+    "GIT_KNOWN_HOSTS": "GitKnownHostsText",
     "GIT_CREDENTIALS_PARAMETER": "GitCredentialsParameter",
     "JOB_ENVIRONMENT_PARAMETER": "JobEnvironmentParameter",
     "SIGNING_KEY_PARAMETER": "SigningKeyParameter",
@@ -69,6 +70,7 @@ VARIABLES = {
         '!If [HasOtherChannel, !Sub "https://download.buildkite.com/agent/${AgentChannel}", !Ref AgentDownloadUrl]'
     ),
     "AgentEnvironmentText": "{ Fn::Base64: !Ref AgentEnvironment }",
+    "GitKnownHostsText": "{ Fn::Base64: !Ref GitKnownHosts }",
     "AgentExperimentsText": '!Join [",", !Ref AgentExperiments]',
     "RedactedVariablesText": '!Join [",", !Ref RedactedVariables]',
     "NoProxyText": '!Join [",", !Ref NoProxy]',
@@ -157,8 +159,8 @@ def _start() -> str:
 
 
 def _in_one_piece(name: str) -> str:
-    """A file, what it sources, and the hook that it installs, in their places; without comments and indentation."""
-    whole = _with_hooks("\n".join(_lines(name)) + "\n").splitlines(keepends=True)
+    """A file, what it sources, and the hooks and data in it, in their places; without comments and indentation."""
+    whole = with_files("\n".join(_lines(name)) + "\n").splitlines(keepends=True)
     return "".join(line.lstrip(" ") for line in whole if line.strip() and not _COMMENT.match(line))
 
 
@@ -170,7 +172,8 @@ def _lines(name: str) -> list[str]:
     return found
 
 
-def _with_hooks(program: str) -> str:
-    for path in sorted((VM / "hooks").iterdir()):
-        program = program.replace(f"@hooks/{path.name}@\n", path.read_text())
+def with_files(program: str) -> str:
+    """With the hooks and data that it names by their places."""
+    for path in sorted([*(VM / "hooks").iterdir(), *(VM / "data").iterdir()]):
+        program = program.replace(f"@{path.parent.name}/{path.name}@\n", path.read_text())
     return program

@@ -7,7 +7,7 @@ local -A wanted=()
 [[ ${mail[credential_kind]} != agent-token ]] || settings+=(AGENT_TOKEN_PARAMETER)
 for setting in "${settings[@]}"; do
 name=$(parameter_of "$setting")
-[[ -z $name ]] || wanted[${name#/}]=$name
+[[ -z $name ]] || { check_name "$setting" "$name" && wanted[${name#/}]=$name; }
 done
 ((${#wanted[@]})) || return 0
 printf -v list '"%s",' "${wanted[@]}"
@@ -20,6 +20,17 @@ for name in "${wanted[@]}"; do
 [[ -v value[${name#/}] ]] || missing+=("$name")
 done
 ((${#missing[@]} == 0)) || fail "parameter ${missing[*]} cannot be read: it is not there"
+}
+check_name() {
+local key='^[A-Za-z0-9._=@+-]*$' whole='^/?[A-Za-z0-9._=@+-]+(/[A-Za-z0-9._=@+-]+)*$' dots='(^|/)\.+(/|$)'
+local word shown=''
+for word in ${1//_/ }; do
+word=${word,,} shown+=${word^}
+done
+[[ ${!1} != *'{queue}'* || ${mail[queue_key]} =~ $key ]] ||
+fail "$shown cannot name a parameter of queue ${mail[queue_key]}: give the queue a key of letters, digits and ._-"
+[[ $2 =~ $whole && ! $2 =~ $dots ]] ||
+fail "$shown names parameter $2, which a shell or a path could misread: use letters, digits and ._- between single slashes"
 }
 parameter_of() {
 local name=${!1:-}
@@ -68,15 +79,25 @@ while IFS= read -r line; do
 number=$((number + 1))
 [[ -z $line || $line == '#'* ]] && continue
 [[ $line =~ $3 ]] || refuse "$1" "$number" "is not $2"
-[[ ! $line =~ ${4:-^$} ]] || refuse "$1" "$number" "names a variable of the shell's own: ${line%%=*}"
+"${4:-true}" "$1" "$number" "$line"
 done <<<"${text%$'\n'}"
 }
+job_variables=() # names in JobEnvironmentParameter, whose values the agent hides
 ENVIRONMENT_LINE='^[A-Za-z_][A-Za-z0-9_]*='
-SHELLS_OWN='^(BASHOPTS|BASH_VERSINFO|EUID|PPID|SHELLOPTS|UID)=' # which bash lets nobody set
+SHELLS_OWN='^(BASH_VERSINFO|EUID|PPID|UID)$' # which bash lets nobody set
+CONTROLS='^(LD_.*|PATH|ENV|BASH_ENV|BASHOPTS|SHELLOPTS|BUILDKITE|BUILDKITE_.*|AGENT_STACK_.*)$'
+check_variable() {
+local name=${3%%=*}
+[[ ! $name =~ $SHELLS_OWN ]] || refuse "$1" "$2" "names a variable of the shell's own: $name. Remove the line"
+[[ ! $name =~ $CONTROLS || $name == BUILDKITE_ANALYTICS_* ]] || refuse "$1" "$2" \
+"names $name, which controls how programs, the agent or its hooks run. Give the variable another name"
+job_variables+=("$name")
+}
 CREDENTIAL_LINE='^https?://[^@[:space:]]+@[^[:space:]]+$'
 read_job_environment() {
 in_lines "$2"
-check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE" "$SHELLS_OWN"
+job_variables=()
+check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE" check_variable
 }
 read_git_credentials() {
 in_lines "$2"
@@ -96,11 +117,11 @@ local word='^[[:space:]]*([!-~]+)[[:space:]]*$'
 [[ $1 =~ $word ]] && text=${BASH_REMATCH[1]}
 }
 fetch() {
-local actual
-download "$1" "$3" || fail "cannot download $1: $error"
+local actual shown=${1%%\?*}
+download "$1" "$3" || fail "cannot download $shown: $error"
 [[ -n $2 ]] || return 0
 actual=$(sha256sum <"$3")
-[[ ${actual%% *} == "$2" ]] || fail "checksum of $1 does not match"
+[[ ${actual%% *} == "$2" ]] || fail "checksum of $shown does not match"
 }
 download() {
 local until tries=0 over='^(https://|s3://|http://127\.[0-9.]+[:/])'
@@ -208,6 +229,16 @@ tick
 pause "$((tries += 1))" 4
 done
 }
+agent_digests() {
+cat <<'DIGESTS'
+DIGESTS
+}
+agent_digest() {
+local version machine digest
+while read -r version machine digest; do
+[[ $version != "$1" || $machine != "$2" ]] || printf '%s' "$digest"
+done < <(agent_digests)
+}
 ensure_agent() {
 local machine url expected
 agent=$(command -v buildkite-agent) && return
@@ -221,9 +252,13 @@ esac
 url=$AGENT_DOWNLOAD_URL/$AGENT_VERSION/buildkite-agent-linux-$machine
 agent=$STATE/bin/buildkite-agent
 install -d -m 0755 "$STATE/bin"
+expected=$(agent_digest "$AGENT_VERSION" "$machine")
+if [[ -z $expected ]]; then
+say "agent $AGENT_VERSION: its digest is not known here, its published checksum counts"
 fetch "$url.sha256" "" "$agent.sha256"
 read -r expected _ <"$agent.sha256" || true # its last newline may be missing
 [[ $expected =~ ^[0-9a-f]{64}$ ]] || fail "checksum of $url is not published"
+fi
 fetch "$url" "$expected" "$agent.new"
 chmod 0755 "$agent.new"
 mv "$agent.new" "$agent"
@@ -277,23 +312,14 @@ done <"$AGENT_STACK_PRIVATE/environment"
 unset agent_stack_line
 fi
 if [[ -S $AGENT_STACK_PRIVATE/ssh && -z ${GIT_SSH_COMMAND:-}${GIT_SSH:-} ]]; then
-export GIT_SSH_COMMAND='ssh -o StrictHostKeyChecking=accept-new -o BatchMode=yes'
-fi
-if [[ -f $AGENT_STACK_PRIVATE/git-credentials ]]; then
-agent_stack_count=${GIT_CONFIG_COUNT:-0}
-export "GIT_CONFIG_KEY_$agent_stack_count=credential.helper"
-export "GIT_CONFIG_VALUE_$agent_stack_count=store --file=$AGENT_STACK_PRIVATE/git-credentials"
-export GIT_CONFIG_COUNT=$((agent_stack_count + 1))
-unset agent_stack_count
+export GIT_SSH_COMMAND='ssh -o BatchMode=yes' # which host keys it takes says root (known_hosts.sh)
 fi
 if [[ -d $AGENT_STACK_PRIVATE/docker ]]; then
 if [[ ! -f ${DOCKER_CONFIG:-$HOME/.docker}/config.json ]]; then
-if [[ -n ${DOCKER_CONFIG:-} ]]; then
-mkdir -p "$DOCKER_CONFIG" && cp "$AGENT_STACK_PRIVATE/docker/config.json" "$DOCKER_CONFIG/config.json"
-else
-export DOCKER_CONFIG=$AGENT_STACK_PRIVATE/docker
-fi
-elif [[ $(<"$AGENT_STACK_PRIVATE/docker/config.json") =~ \"([^\"]+)\":\{\"auth\":\"([^\"]+)\" ]]; then
+mkdir -p "${DOCKER_CONFIG:-$HOME/.docker}" &&
+cp "$AGENT_STACK_PRIVATE/docker/config.json" "${DOCKER_CONFIG:-$HOME/.docker}/config.json"
+elif [[ $(<"${DOCKER_CONFIG:-$HOME/.docker}/config.json") != "$(<"$AGENT_STACK_PRIVATE/docker/config.json")" &&
+$(<"$AGENT_STACK_PRIVATE/docker/config.json") =~ \"([^\"]+)\":\{\"auth\":\"([^\"]+)\" ]]; then
 base64 -d <<<"${BASH_REMATCH[2]}" | cut -d: -f2- |
 agent_stack_run 20 docker login --username AWS --password-stdin "${BASH_REMATCH[1]}" >/dev/null 2>&1 ||
 echo "agent-stack: docker could not be logged in to ${BASH_REMATCH[1]}" >&2
@@ -315,7 +341,7 @@ HOOK
 pre-exit_hook() {
 cat <<'HOOK'
 #!/usr/bin/env bash
-if [[ -f ${AGENT_STACK_PRIVATE:-}/spot-notice ]]; then
+if [[ -n ${AGENT_STACK_PRIVATE:-} && -f ${AGENT_STACK_PRIVATE%/*}/spot-notice ]]; then
 echo "+++ EC2 takes this VM back (spot interruption)"
 echo "The job was stopped. A retry rule of its pipeline with signal_reason agent_stop runs it again on another VM."
 fi
@@ -329,6 +355,7 @@ install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE"
 read_parameters
 load_git_ssh_key
 leave GIT_CREDENTIALS_PARAMETER read_git_credentials git-credentials
+[[ -z ${GIT_CREDENTIALS_PARAMETER:-} ]] || set_git_helper
 leave JOB_ENVIRONMENT_PARAMETER read_job_environment environment
 leave SIGNING_KEY_PARAMETER read_jwks signing-key.json
 leave VERIFICATION_KEY_PARAMETER read_jwks verification-key.json
@@ -367,26 +394,90 @@ timeout --kill-after=2 10 setsid -w ssh-add -q - >/dev/null 2>&1 ||
 fail "parameter $name holds a private key that is damaged or has a passphrase"
 git_ssh_socket=$socket
 }
+set_git_helper() {
+command -v git >/dev/null || return 0
+(umask 022 && git config --system --add credential.helper "store --file=$PRIVATE/git-credentials") ||
+fail "git's system configuration cannot be written"
+}
 log_in_to_ecr() {
 aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
 fail "registry login cannot be had: $error"
-json "$answer" authorizationToken && local login=$field
-json "$answer" proxyEndpoint
+local login='' base64='^[A-Za-z0-9+/=]+$' registry='^https://[A-Za-z0-9.:-]+$'
+json "$answer" authorizationToken && login=$field
+json "$answer" proxyEndpoint && [[ $login =~ $base64 && $field =~ $registry ]] ||
+fail "registry login cannot be had: the answer holds no login"
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker"
 printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"
+local home
+home=$(getent passwd "$AGENT_USER" | cut -d: -f6) && [[ $home == /* ]] || fail "user $AGENT_USER has no home directory"
+[[ ! -f $home/.docker/config.json ]] || return 0 # an image's own, to which the hook has docker add it
+SECRETS+=("$home/.docker/config.json")
+install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker"
+install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker/config.json" "$home/.docker/config.json"
+}
+shipped_host_keys() {
+cat <<'KEYS'
+github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl
+github.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg=
+gitlab.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAfuCHKVTjquxvt6CM6tdG4SLp1Btn/nOeHHE5UOzRdf
+gitlab.com ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBFSMqzJeV9rUzU4kWitGjeR4PWSa29SPqJ1fVkhtj3Hw9xjLVXVYrU9QlYWrOLXBpQ6KWjbjTDTdDkoohFzgbEY=
+bitbucket.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIazEu89wgQZ4bqs3d63QSMzYVa0MuJ2e2gKTKqu+UUO
+bitbucket.org ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBPIQmuzMBuKdWeF4+a2sjSSpBK0iqitSQ+5BM9KhpexuGt20JpTVM7u5BDZngncgrqDMbWdxMWWOGtZ9UgbqgZE=
+KEYS
+}
+HOST_KEY_LINE='^[]A-Za-z0-9.,:*?[_-]+ (ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) AAAA[A-Za-z0-9+/]+=*( .*)?$'
+write_known_hosts() {
+local keys='' hosts='' number=0 line host names
+text=$(printf '%s' "${GIT_KNOWN_HOSTS:-}" | base64 -d && printf .) || fail "GIT_KNOWN_HOSTS is not base64"
+text=${text%.}
+in_lines "${text//;/$'\n'}"
+while read -r line; do
+number=$((number + 1))
+[[ -z $line || $line == '#'* ]] && continue
+[[ $line =~ $HOST_KEY_LINE ]] ||
+refuse GitKnownHosts "$number" "is not host, type and key, as a known_hosts file has them. Write hosts unhashed"
+keys+=$line$'\n'
+hosts+=${line%% *},
+done <<<"${text%$'\n'}"
+while read -r line; do
+[[ $line == '#'* || ,$hosts == *",${line%% *},"* ]] || keys+=$line$'\n'
+done < <(shipped_host_keys)
+install -D -m 0644 /dev/stdin /etc/ssh/ssh_known_hosts2 <<<"$keys" # of the system's two files the one that images leave
+hosts=
+while read -r line; do
+IFS=, read -ra names <<<"${line%% *}"
+for host in "${names[@]}"; do
+host=${host#[} host=${host%%]*} # without a port
+[[ " $hosts " == *" $host "* ]] || hosts+=${hosts:+ }$host
+done
+done <<<"${keys%$'\n'}"
+install -D -m 0644 /dev/stdin /etc/ssh/ssh_config.d/00-agent-stack.conf <<CONFIG
+Host $hosts
+StrictHostKeyChecking yes
+Host *
+StrictHostKeyChecking accept-new
+CONFIG
+if [[ -f /etc/ssh/ssh_config ]] && ! grep -q '^ *Include /etc/ssh/ssh_config\.d/' /etc/ssh/ssh_config; then
+{ echo 'Include /etc/ssh/ssh_config.d/*.conf' && cat /etc/ssh/ssh_config; } |
+install -m 0644 /dev/stdin /etc/ssh/ssh_config
+fi
 }
 JOURNAL=$STATE/journal.log
 LINES_A_REQUEST=200 # of at most 1,000 characters: well under the API's megabyte
+SHIP_SECONDS=2      # while the agent runs, and after it when EC2 takes the VM
 ship_logs() {
 [[ -n ${LOG_GROUP:-} && -n ${instance_id:-} && -d $STATE ]] || return 0
+local until
+tick
+until=$((now + $1))
 if [[ -z ${sent[stream]:-} ]]; then
-logs CreateLogStream "" "$1" || [[ $error == ResourceAlreadyExistsException ]] || return 0
+logs CreateLogStream "" || [[ $error == ResourceAlreadyExistsException ]] || return 0
 sent[stream]=1
 fi
-ship_file "$BOOT_LOG" "$1"
-ship_file "$JOURNAL" "$1"
-ship_file "$LOG" "$1"
+ship_file "$BOOT_LOG"
+ship_file "$JOURNAL"
+ship_file "$LOG"
 }
 keep_journal() {
 [[ -n ${LOG_GROUP:-} && -d $STATE && ! -e $JOURNAL ]] || return 0
@@ -400,19 +491,23 @@ mapfile -t lines < <(tail -n "+$((from + 1))" "$1" | head -n "$LINES_A_REQUEST")
 ((${#lines[@]})) || return 0
 now_ms=$(date +%s%3N) events=
 for line in "${lines[@]}"; do
-text=${line//[^[:print:]]/ } text=${text:0:1000}
-[[ -z ${credential:-} ]] || text=${text//"$credential"/***}
+text=${line//[^[:print:]]/ }
+[[ -z ${credential:-} ]] || text=${text//"$credential"/***} # before the crop, which would leave a part of it
+text=${text:0:1000}
 text=${text//\\/\\\\} text=${text//\"/\\\"}
 events+="${events:+,}{\"timestamp\":$now_ms,\"message\":\"${text:- }\"}"
 done
-logs PutLogEvents ",\"logEvents\":[$events]" "$2" || return 0
+logs PutLogEvents ",\"logEvents\":[$events]" || return 0
 from=$((from + ${#lines[@]})) sent[$1]=$from
 done
 }
 logs() {
-aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" "$3" ||
+tick
+((now < until)) || return 1
+aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" $((until - now)) ||
 { [[ $error == ResourceAlreadyExistsException ]] || printf 'agent-stack: logs not shipped: %s\n' "$error" && false; }
 }
+SECRETS=("$ENVIRONMENT" "$PRIVATE") # all that holds something of the job's; who writes it elsewhere adds the file here
 may_be_held() { ((bound)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 && -z ${credential:-} ]]; }
 await_hold() {
 local until
@@ -445,8 +540,10 @@ tick
 ((now < until)) || return 1
 sleep 0.2
 done
-rm -rf "$ENVIRONMENT" "$PRIVATE"
-[[ ! -e $ENVIRONMENT && ! -e $PRIVATE ]]
+rm -rf "${SECRETS[@]}"
+for name in "${SECRETS[@]}"; do
+[[ ! -e $name ]] || return 1
+done
 }
 stay_up() {
 say "held for $1 s"
@@ -465,7 +562,7 @@ if ((tries == 1)); then
 say "credential is already taken"
 exit 0
 fi
-give_up_at=$((now + 60))
+give_up_at=$((now + ${CREDENTIAL_SECONDS:-60}))
 report credential_lost "" 10
 elif ((now >= give_up_at)); then
 say "credential was lost and not given again"
@@ -473,51 +570,52 @@ exit 0
 fi
 sleep 1
 done
-json "$answer" credential && credential=$field
+json "$answer" credential && credential=$field || credential=''
 [[ ${mail[credential_kind]} == job-token ]] || credential=$agent_token
 one_word "$credential" || fail "credential is malformed"
 credential=$text
 }
-declare -gA told=() # by name; what comes later wins
+declare -gA given=() # by name; what comes later wins
 CLEANUP_SECONDS=20 # for the agent, past the job's grace: the rest of the log, and the job's end
 write_environment() {
 local name settings
 set_grace
-told[BUILDKITE_AGENT_TOKEN]=file://$PRIVATE/token
-told[BUILDKITE_AGENT_ACQUIRE_JOB]=${mail[job_id]}
-told[BUILDKITE_AGENT_ENDPOINT]=${mail[endpoint]}
-told[BUILDKITE_AGENT_NAME]=${mail[agent_name]:-${arn##*/}}
-told[BUILDKITE_AGENT_SPAWN]=1
-told[BUILDKITE_BUILD_PATH]=$STATE/builds
-told[BUILDKITE_HOOKS_PATH]=$HOOKS
-told[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
-told[AGENT_STACK_PRIVATE]=$PRIVATE
-tell_if_set SSH_AUTH_SOCK "${git_ssh_socket:-}"
-told[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
-told[AWS_REGION]=$DEPLOYMENT_REGION
-told[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
-[[ ${AGENT_CONFIG_FILE:-ignored} == image ]] || told[BUILDKITE_AGENT_CONFIG]=/dev/null
+given[BUILDKITE_AGENT_TOKEN]=file://$PRIVATE/token
+given[BUILDKITE_AGENT_ACQUIRE_JOB]=${mail[job_id]}
+given[BUILDKITE_AGENT_ENDPOINT]=${mail[endpoint]}
+given[BUILDKITE_AGENT_NAME]=${mail[agent_name]:-${arn##*/}}
+given[BUILDKITE_AGENT_SPAWN]=1
+given[BUILDKITE_BUILD_PATH]=$STATE/builds
+given[BUILDKITE_HOOKS_PATH]=$HOOKS
+given[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
+given[AGENT_STACK_PRIVATE]=$PRIVATE
+given[BUILDKITE_NO_SSH_KEYSCAN]=true # it would take any key of a listed host, too
+set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
+given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
+given[AWS_REGION]=$DEPLOYMENT_REGION
+given[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
+[[ ${AGENT_CONFIG_FILE:-ignored} == image ]] || given[BUILDKITE_AGENT_CONFIG]=/dev/null
 for name in SIGNING VERIFICATION; do
-[[ ! -f $PRIVATE/${name,,}-key.json ]] || told[BUILDKITE_AGENT_${name}_JWKS_FILE]=$PRIVATE/${name,,}-key.json
+[[ ! -f $PRIVATE/${name,,}-key.json ]] || given[BUILDKITE_AGENT_${name}_JWKS_FILE]=$PRIVATE/${name,,}-key.json
 done
 for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
-[[ -z ${PROXY:-} ]] || told[$name]=${!name}
+[[ -z ${PROXY:-} ]] || given[$name]=${!name}
 done
-tell_if_set BUILDKITE_AGENT_EXPERIMENT "${AGENT_EXPERIMENTS:-}"
-tell_if_set BUILDKITE_ALLOWED_REPOSITORIES "${ALLOWED_REPOSITORIES:-}"
-tell_if_set BUILDKITE_ALLOWED_PLUGINS "${ALLOWED_PLUGINS:-}"
-[[ ${AGENT_TRACING:-none} == none ]] || told[BUILDKITE_TRACING_BACKEND]=$AGENT_TRACING
+set_if_given BUILDKITE_AGENT_EXPERIMENT "${AGENT_EXPERIMENTS:-}"
+set_if_given BUILDKITE_ALLOWED_REPOSITORIES "${ALLOWED_REPOSITORIES:-}"
+set_if_given BUILDKITE_ALLOWED_PLUGINS "${ALLOWED_PLUGINS:-}"
+[[ ${AGENT_TRACING:-none} == none ]] || given[BUILDKITE_TRACING_BACKEND]=$AGENT_TRACING
 settings=$(printf '%s' "${AGENT_ENVIRONMENT:-}" | base64 -d && printf .) || fail "AGENT_ENVIRONMENT is not base64"
 take_settings "$settings"
 both_names
-told[BUILDKITE_AGENT_TAGS]=$(agent_tags)
+given[BUILDKITE_AGENT_TAGS]=$(agent_tags)
 redact
-for name in "${!told[@]}"; do
-quoted "${told[$name]}"
+for name in "${!given[@]}"; do
+quoted "${given[$name]}"
 printf '%s="%s"\n' "$name" "$field"
 done >"$ENVIRONMENT"
 }
-tell_if_set() { [[ -z $2 ]] || told[$1]=$2; }
+set_if_given() { [[ -z $2 ]] || given[$1]=$2; }
 set_grace() {
 local most=$((${CANCEL_GRACE_SECONDS:-120} - 5)) cleanup=$CLEANUP_SECONDS
 job_grace=${JOB_GRACE_SECONDS:-60}
@@ -526,10 +624,10 @@ cleanup=$((most / 4 > 0 ? most / 4 : 1))
 job_grace=$((most - cleanup > 0 ? most - cleanup : 1))
 fi
 grace=$((job_grace + cleanup))
-told[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace # version 3
-told[BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS]=$job_grace
-told[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s # version 4
-told[BUILDKITE_CANCEL_CLEANUP_TIMEOUT]=${cleanup}s
+given[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace # version 3
+given[BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS]=$job_grace
+given[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s # version 4
+given[BUILDKITE_CANCEL_CLEANUP_TIMEOUT]=${cleanup}s
 }
 take_settings() {
 local line part name='' setting='^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)=(.*)$' text number=0 parts
@@ -543,9 +641,9 @@ parts=("$line")
 for part in "${parts[@]}"; do
 if [[ $part =~ $setting ]]; then
 name=${BASH_REMATCH[1]}
-told[$name]=${BASH_REMATCH[2]}
+given[$name]=${BASH_REMATCH[2]}
 elif [[ -n $name ]]; then
-told[$name]+=,$part
+given[$name]+=,$part
 else
 fail "parameter AgentEnvironment, line $number is not NAME=value"
 fi
@@ -553,26 +651,30 @@ done
 done <<<"$text"
 }
 both_names() {
-[[ ${told[BUILDKITE_TRACING_BACKEND]:-} != opentelemetry ]] || told[BUILDKITE_OPENTELEMETRY_TRACING]=true
-[[ ${told[BUILDKITE_OPENTELEMETRY_TRACING]:-} != true ]] || told[BUILDKITE_TRACING_BACKEND]=opentelemetry
+[[ ${given[BUILDKITE_TRACING_BACKEND]:-} != opentelemetry ]] || given[BUILDKITE_OPENTELEMETRY_TRACING]=true
+[[ ${given[BUILDKITE_OPENTELEMETRY_TRACING]:-} != true ]] || given[BUILDKITE_TRACING_BACKEND]=opentelemetry
 same_as BUILDKITE_TRACING_SERVICE_NAME BUILDKITE_TELEMETRY_SERVICE_NAME
 same_as BUILDKITE_DISABLE_GIT_SUBMODULES BUILDKITE_NO_GIT_SUBMODULES
 }
 same_as() {
-[[ -v told[$1] || ! -v told[$2] ]] || told[$1]=${told[$2]}
-[[ ! -v told[$1] || -v told[$2] ]] || told[$2]=${told[$1]}
+[[ -v given[$1] || ! -v given[$2] ]] || given[$1]=${given[$2]}
+[[ ! -v given[$1] || -v given[$2] ]] || given[$2]=${given[$1]}
 }
 agent_tags() {
 local tags=${mail[queue_key]:+queue=${mail[queue_key]},}${mail[agent_tags]:+${mail[agent_tags]},} fact
 for fact in "${facts[@]}"; do
 tags+=$fact,
 done
-tags+=${told[BUILDKITE_AGENT_TAGS]:-}
+tags+=${given[BUILDKITE_AGENT_TAGS]:-}
 printf '%s' "${tags%,}"
 }
 redact() {
 local own='*_PASSWORD,*_SECRET,*_TOKEN,*_PRIVATE_KEY,*_SSH_KEY,*_ACCESS_KEY,*_SECRET_KEY,*_CONNECTION_STRING,*_API_KEY'
-[[ -z ${REDACTED_VARIABLES:-} ]] || told[BUILDKITE_REDACTED_VARS]=${told[BUILDKITE_REDACTED_VARS]:-$own},$REDACTED_VARIABLES
+local name redacted=${REDACTED_VARIABLES:+,$REDACTED_VARIABLES}
+for name in "${job_variables[@]}"; do
+redacted+=,$name
+done
+[[ -z $redacted ]] || given[BUILDKITE_REDACTED_VARS]=${given[BUILDKITE_REDACTED_VARS]:-$own}$redacted
 }
 quoted() {
 field=${1//\\/\\\\}
@@ -581,7 +683,9 @@ field=${field//\$/\\\$}
 field=${field//\`/\\\`}
 }
 DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
-noticed=0        # 1: EC2 announced to take the VM back
+REPORT_SECONDS=20
+SPOT_REPORT_SECONDS=3 # of a spot notice's two minutes the agent has the rest
+noticed=0             # 1: EC2 announced to take the VM back
 give_credential() {
 mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
 {
@@ -597,7 +701,7 @@ fi
 give_credential
 systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_USER" \
 -p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=$((grace + 15)) \
--p OOMPolicy=continue -p OOMScoreAdjust=-900 -p After="network-online.target $BOOT_UNIT.service" \
+-p OOMPolicy=continue -p OOMScoreAdjust=-900 -p LimitCORE=0 -p After="network-online.target $BOOT_UNIT.service" \
 -p StandardOutput=append:"$LOG" -p StandardError=append:"$LOG" "${isolated[@]}" "$agent" start &
 waiter=$!
 until systemctl is-active --quiet "$AGENT_UNIT" || ! kill -0 "$waiter" 2>/dev/null; do sleep 0.1; done
@@ -612,19 +716,20 @@ stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || 
 watch_agent() {
 local shipped=0
 while kill -0 "$waiter" 2>/dev/null; do
-sleep "${SPOT_POLL_SECONDS:-5}" &
+sleep "${SPOT_POLL_SECONDS:-2}" &
 wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
 if ((!noticed)) && imds meta-data/spot/instance-action; then
 noticed=1
 say "spot notice: $answer"
-install -m 0644 /dev/stdin "$PRIVATE/spot-notice" <<<"$answer" || true # our pre-exit hook tells the job's log
+install -m 0644 /dev/stdin "$RUN/spot-notice" <<<"$answer" || true
 stop_agent # before anything that takes time: the job has what is left
+REPORT_SECONDS=$SPOT_REPORT_SECONDS last_ship_seconds=$SHIP_SECONDS
 report spot_notice "$answer" 3
 fi
 tick
-if ((now - shipped >= 10)); then
+if ((!noticed && now - shipped >= 10)); then
 shipped=$now
-ship_logs 0
+ship_logs "$SHIP_SECONDS"
 fi
 done
 }
@@ -637,11 +742,11 @@ if ((code && !ran)) && [[ ! -s $LOG ]]; then
 waiter='' # it never ran
 fail "agent cannot be started: code $code"
 fi
-said=$(last_words)
+said=$(failure_report)
 say "agent exited with code $code $said"
-report agent_exited "$code $mark$said" 20
+report agent_exited "$code $mark$said" "$REPORT_SECONDS"
 }
-last_words() {
+failure_report() {
 local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'
 said=$(tail -n 40 "$LOG" 2>/dev/null | sed -E -e $'s/\e\\[[0-9;]*[A-Za-z]//g' -e 's/\r$//' \
 -e 's/^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} +//' -e '/^ *$/d' -e '/^INFO +Disconnect/d')
@@ -661,6 +766,7 @@ ensure_packages
 ensure_agent
 confine_job
 install_hooks
+write_known_hosts
 fetch_private
 write_environment
 take_credential

@@ -2,7 +2,9 @@
 # The agent: one process under its own user, watched until it ends.
 
 DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
-noticed=0        # 1: EC2 announced to take the VM back
+REPORT_SECONDS=20
+SPOT_REPORT_SECONDS=3 # of a spot notice's two minutes the agent has the rest
+noticed=0             # 1: EC2 announced to take the VM back
 
 # The credential through a FIFO that the agent reads once: a process shows its first environment for as long as it lives,
 # and a file would have to be removed by something that the job's environment can keep from it. Only the agent's user
@@ -24,7 +26,7 @@ start_agent() {
   give_credential
   systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_USER" \
     -p EnvironmentFile="$ENVIRONMENT" -p KillMode=mixed -p KillSignal=SIGQUIT -p TimeoutStopSec=$((grace + 15)) \
-    -p OOMPolicy=continue -p OOMScoreAdjust=-900 -p After="network-online.target $BOOT_UNIT.service" \
+    -p OOMPolicy=continue -p OOMScoreAdjust=-900 -p LimitCORE=0 -p After="network-online.target $BOOT_UNIT.service" \
     -p StandardOutput=append:"$LOG" -p StandardError=append:"$LOG" "${isolated[@]}" "$agent" start &
   waiter=$!
   # Active means executed (Type=exec), and the file read.
@@ -43,24 +45,27 @@ stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || 
 watch_agent() {
   local shipped=0
   while kill -0 "$waiter" 2>/dev/null; do
-    sleep "${SPOT_POLL_SECONDS:-5}" &
+    sleep "${SPOT_POLL_SECONDS:-2}" &
     wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
     if ((!noticed)) && imds meta-data/spot/instance-action; then
       noticed=1
       say "spot notice: $answer"
-      install -m 0644 /dev/stdin "$PRIVATE/spot-notice" <<<"$answer" || true # our pre-exit hook tells the job's log
+      # For our pre-exit hook, which tells the job's log. Not in the private directory: the job's user owns that, and may
+      # have made this name a link.
+      install -m 0644 /dev/stdin "$RUN/spot-notice" <<<"$answer" || true
       stop_agent # before anything that takes time: the job has what is left
+      REPORT_SECONDS=$SPOT_REPORT_SECONDS last_ship_seconds=$SHIP_SECONDS
       report spot_notice "$answer" 3
     fi
     tick
-    if ((now - shipped >= 10)); then
+    if ((!noticed && now - shipped >= 10)); then
       shipped=$now
-      ship_logs 0
+      ship_logs "$SHIP_SECONDS"
     fi
   done
 }
 
-# The exit code, and the agent's last words, whatever the code: an agent that was refused its job may end with 0.
+# The exit code, and the agent's failure report, whatever the code: an agent that was refused its job may end with 0.
 report_exit() {
   local code=0 said mark=
   ((!noticed)) || mark='(spot notice) ' # the tracker counts by it
@@ -70,14 +75,14 @@ report_exit() {
     waiter='' # it never ran
     fail "agent cannot be started: code $code"
   fi
-  said=$(last_words)
+  said=$(failure_report)
   say "agent exited with code $code $said"
-  report agent_exited "$code $mark$said" 20
+  report agent_exited "$code $mark$said" "$REPORT_SECONDS"
 }
 
 # The end of the agent's log without the credential, its banner, colours and times. What went well gives way to what
 # went wrong, and the beginning to the end.
-last_words() {
+failure_report() {
   local said wrong banner='^ *https?:\/\/buildkite\.com\/agent[ |_/]*$'
   said=$(tail -n 40 "$LOG" 2>/dev/null | sed -E -e $'s/\e\\[[0-9;]*[A-Za-z]//g' -e 's/\r$//' \
     -e 's/^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} +//' -e '/^ *$/d' -e '/^INFO +Disconnect/d')

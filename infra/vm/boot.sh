@@ -24,6 +24,8 @@ bound=0   # 1: the mailbox holds a job, reports may be written
 waiter='' # the process that waits for the agent; until then a failure is this program's to tell
 ran=0     # 1: the agent was seen running
 reason='' error='' imds_token='' keys_at=-1000 clock_set=0
+answer='' status='' served_at='' trouble='' curl_code=0 # of the last request
+credential='' agent_token='' text='' field=''           # an unset one would end the program and hide why
 curl_signs=1 # 0: this curl is too old to sign
 declare -A mail endpoint sent signing value version=([dynamodb]=1.0 [ssm]=1.1 [logs]=1.1 [ecr]=1.1)
 
@@ -39,7 +41,7 @@ fail() {
   exit 1
 }
 
-# The one way out. A failure before the agent ran is told, so that the job can be handed back.
+# The one way out. A failure before the agent ran is reported, so that the job can be requeued.
 on_exit() {
   local code=$? mark=''
   trap '' HUP INT TERM
@@ -56,7 +58,7 @@ on_exit() {
   say "powering off"
   if [[ -n ${LINES_A_REQUEST:-} ]]; then # the second stage is there
     keep_journal
-    ship_logs 5
+    ship_logs "${last_ship_seconds:-5}"
   fi
   systemctl poweroff || systemctl poweroff --force
 }

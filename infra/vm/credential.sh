@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What makes the job this VM's.
 
-# The baton: one conditional write removes and returns it. Who comes second owns nothing and leaves quietly.
+# One conditional write removes and returns the credential. A VM that comes second owns nothing and leaves quietly.
 # A write whose answer was lost may have taken it, too: then the tracker is asked for another.
 take_credential() {
   local give_up_at=
@@ -14,7 +14,7 @@ take_credential() {
         say "credential is already taken"
         exit 0
       fi
-      give_up_at=$((now + 60))
+      give_up_at=$((now + ${CREDENTIAL_SECONDS:-60}))
       report credential_lost "" 10
     elif ((now >= give_up_at)); then
       say "credential was lost and not given again"
@@ -22,7 +22,7 @@ take_credential() {
     fi
     sleep 1
   done
-  json "$answer" credential && credential=$field
+  json "$answer" credential && credential=$field || credential=''
   [[ ${mail[credential_kind]} == job-token ]] || credential=$agent_token
   one_word "$credential" || fail "credential is malformed"
   credential=$text

@@ -1,17 +1,18 @@
 # shellcheck shell=bash
 # Files from elsewhere: tried again while the refusal may pass, and whole or not at all.
 
-# URL $1 (https or s3), checksum $2 (empty: none), file $3.
+# URL $1 (https or s3), checksum $2 (empty: none), file $3. A URL's query may be what signs it: no message shows it.
 fetch() {
-  local actual
-  download "$1" "$3" || fail "cannot download $1: $error"
+  local actual shown=${1%%\?*}
+  download "$1" "$3" || fail "cannot download $shown: $error"
   [[ -n $2 ]] || return 0
   actual=$(sha256sum <"$3")
-  [[ ${actual%% *} == "$2" ]] || fail "checksum of $1 does not match"
+  [[ ${actual%% *} == "$2" ]] || fail "checksum of $shown does not match"
 }
 
-# URL $1 into file $2. Only https, redirects included; plain http from this VM alone, where what answers is its own. Fails with error: at once when what is asked for is not there or not for this VM, else after a
-# while in which a network that is slow to come, or a connection that is cut, may have passed.
+# URL $1 into file $2. Only https, redirects included; plain http from this VM alone, where what answers is its own.
+# Fails with error: at once when what is asked for is not there or not for this VM, else after a while in which a network
+# that is slow to come, or a connection that is cut, may have passed.
 download() {
   local until tries=0 over='^(https://|s3://|http://127\.[0-9.]+[:/])'
   [[ $1 =~ $over ]] || { error='it is not https' && return 1; }

@@ -1,51 +1,52 @@
 # shellcheck shell=bash
-# What the agent is told, by environment only: its flags differ between versions, and so do some variables' names. Where
+# What the agent is given, by environment only: its flags differ between versions, and so do some variables' names. Where
 # they do, both versions' names are set.
 
-declare -gA told=() # by name; what comes later wins
+declare -gA given=() # by name; what comes later wins
 CLEANUP_SECONDS=20 # for the agent, past the job's grace: the rest of the log, and the job's end
 
 # All but the token's file, which the credential fills. Fails before the credential is taken.
 write_environment() {
   local name settings
   set_grace
-  told[BUILDKITE_AGENT_TOKEN]=file://$PRIVATE/token
-  told[BUILDKITE_AGENT_ACQUIRE_JOB]=${mail[job_id]}
-  told[BUILDKITE_AGENT_ENDPOINT]=${mail[endpoint]}
-  told[BUILDKITE_AGENT_NAME]=${mail[agent_name]:-${arn##*/}}
-  told[BUILDKITE_AGENT_SPAWN]=1
-  told[BUILDKITE_BUILD_PATH]=$STATE/builds
-  told[BUILDKITE_HOOKS_PATH]=$HOOKS
-  told[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
-  told[AGENT_STACK_PRIVATE]=$PRIVATE
-  tell_if_set SSH_AUTH_SOCK "${git_ssh_socket:-}"
-  told[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
-  told[AWS_REGION]=$DEPLOYMENT_REGION
-  told[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
+  given[BUILDKITE_AGENT_TOKEN]=file://$PRIVATE/token
+  given[BUILDKITE_AGENT_ACQUIRE_JOB]=${mail[job_id]}
+  given[BUILDKITE_AGENT_ENDPOINT]=${mail[endpoint]}
+  given[BUILDKITE_AGENT_NAME]=${mail[agent_name]:-${arn##*/}}
+  given[BUILDKITE_AGENT_SPAWN]=1
+  given[BUILDKITE_BUILD_PATH]=$STATE/builds
+  given[BUILDKITE_HOOKS_PATH]=$HOOKS
+  given[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
+  given[AGENT_STACK_PRIVATE]=$PRIVATE
+  given[BUILDKITE_NO_SSH_KEYSCAN]=true # it would take any key of a listed host, too
+  set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
+  given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
+  given[AWS_REGION]=$DEPLOYMENT_REGION
+  given[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
   # An image's own file may name a queue beside our tags, which is fatal, or ask the metadata service, which is closed.
-  [[ ${AGENT_CONFIG_FILE:-ignored} == image ]] || told[BUILDKITE_AGENT_CONFIG]=/dev/null
+  [[ ${AGENT_CONFIG_FILE:-ignored} == image ]] || given[BUILDKITE_AGENT_CONFIG]=/dev/null
   for name in SIGNING VERIFICATION; do
-    [[ ! -f $PRIVATE/${name,,}-key.json ]] || told[BUILDKITE_AGENT_${name}_JWKS_FILE]=$PRIVATE/${name,,}-key.json
+    [[ ! -f $PRIVATE/${name,,}-key.json ]] || given[BUILDKITE_AGENT_${name}_JWKS_FILE]=$PRIVATE/${name,,}-key.json
   done
   for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
-    [[ -z ${PROXY:-} ]] || told[$name]=${!name}
+    [[ -z ${PROXY:-} ]] || given[$name]=${!name}
   done
-  tell_if_set BUILDKITE_AGENT_EXPERIMENT "${AGENT_EXPERIMENTS:-}"
-  tell_if_set BUILDKITE_ALLOWED_REPOSITORIES "${ALLOWED_REPOSITORIES:-}"
-  tell_if_set BUILDKITE_ALLOWED_PLUGINS "${ALLOWED_PLUGINS:-}"
-  [[ ${AGENT_TRACING:-none} == none ]] || told[BUILDKITE_TRACING_BACKEND]=$AGENT_TRACING
+  set_if_given BUILDKITE_AGENT_EXPERIMENT "${AGENT_EXPERIMENTS:-}"
+  set_if_given BUILDKITE_ALLOWED_REPOSITORIES "${ALLOWED_REPOSITORIES:-}"
+  set_if_given BUILDKITE_ALLOWED_PLUGINS "${ALLOWED_PLUGINS:-}"
+  [[ ${AGENT_TRACING:-none} == none ]] || given[BUILDKITE_TRACING_BACKEND]=$AGENT_TRACING
   settings=$(printf '%s' "${AGENT_ENVIRONMENT:-}" | base64 -d && printf .) || fail "AGENT_ENVIRONMENT is not base64"
   take_settings "$settings"
   both_names
-  told[BUILDKITE_AGENT_TAGS]=$(agent_tags)
+  given[BUILDKITE_AGENT_TAGS]=$(agent_tags)
   redact
-  for name in "${!told[@]}"; do
-    quoted "${told[$name]}"
+  for name in "${!given[@]}"; do
+    quoted "${given[$name]}"
     printf '%s="%s"\n' "$name" "$field"
   done >"$ENVIRONMENT"
 }
 
-tell_if_set() { [[ -z $2 ]] || told[$1]=$2; }
+set_if_given() { [[ -z $2 ]] || given[$1]=$2; }
 
 # How long a cancelled job gets, and the agent after it. Of a spot notice's two minutes some seconds are gone before we
 # know; and the tracker ends the VM of a cancelled job CancelGraceSeconds after the cancellation.
@@ -57,10 +58,10 @@ set_grace() {
     job_grace=$((most - cleanup > 0 ? most - cleanup : 1))
   fi
   grace=$((job_grace + cleanup))
-  told[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace # version 3
-  told[BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS]=$job_grace
-  told[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s # version 4
-  told[BUILDKITE_CANCEL_CLEANUP_TIMEOUT]=${cleanup}s
+  given[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace # version 3
+  given[BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS]=$job_grace
+  given[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s # version 4
+  given[BUILDKITE_CANCEL_CLEANUP_TIMEOUT]=${cleanup}s
 }
 
 # Settings NAME=value, with a full stop at their end: one a line, or, where there is but one line, separated by commas,
@@ -77,9 +78,9 @@ take_settings() {
     for part in "${parts[@]}"; do
       if [[ $part =~ $setting ]]; then
         name=${BASH_REMATCH[1]}
-        told[$name]=${BASH_REMATCH[2]}
+        given[$name]=${BASH_REMATCH[2]}
       elif [[ -n $name ]]; then
-        told[$name]+=,$part
+        given[$name]+=,$part
       else
         fail "parameter AgentEnvironment, line $number is not NAME=value"
       fi
@@ -89,15 +90,15 @@ take_settings() {
 
 # Where the versions of the agent have different names for one thing, one of them will do.
 both_names() {
-  [[ ${told[BUILDKITE_TRACING_BACKEND]:-} != opentelemetry ]] || told[BUILDKITE_OPENTELEMETRY_TRACING]=true
-  [[ ${told[BUILDKITE_OPENTELEMETRY_TRACING]:-} != true ]] || told[BUILDKITE_TRACING_BACKEND]=opentelemetry
+  [[ ${given[BUILDKITE_TRACING_BACKEND]:-} != opentelemetry ]] || given[BUILDKITE_OPENTELEMETRY_TRACING]=true
+  [[ ${given[BUILDKITE_OPENTELEMETRY_TRACING]:-} != true ]] || given[BUILDKITE_TRACING_BACKEND]=opentelemetry
   same_as BUILDKITE_TRACING_SERVICE_NAME BUILDKITE_TELEMETRY_SERVICE_NAME
   same_as BUILDKITE_DISABLE_GIT_SUBMODULES BUILDKITE_NO_GIT_SUBMODULES
 }
 
 same_as() {
-  [[ -v told[$1] || ! -v told[$2] ]] || told[$1]=${told[$2]}
-  [[ ! -v told[$1] || -v told[$2] ]] || told[$2]=${told[$1]}
+  [[ -v given[$1] || ! -v given[$2] ]] || given[$1]=${given[$2]}
+  [[ ! -v given[$1] || -v given[$2] ]] || given[$2]=${given[$1]}
 }
 
 # The job's queue, what the stack offers, where the VM is, and the operator's own: none replaces another.
@@ -106,14 +107,18 @@ agent_tags() {
   for fact in "${facts[@]}"; do
     tags+=$fact,
   done
-  tags+=${told[BUILDKITE_AGENT_TAGS]:-}
+  tags+=${given[BUILDKITE_AGENT_TAGS]:-}
   printf '%s' "${tags%,}"
 }
 
-# Names that the agent hides the values of: its own, and the operator's beside them.
+# Names that the agent hides the values of: its own, the operator's, and those of JobEnvironmentParameter beside them.
 redact() {
   local own='*_PASSWORD,*_SECRET,*_TOKEN,*_PRIVATE_KEY,*_SSH_KEY,*_ACCESS_KEY,*_SECRET_KEY,*_CONNECTION_STRING,*_API_KEY'
-  [[ -z ${REDACTED_VARIABLES:-} ]] || told[BUILDKITE_REDACTED_VARS]=${told[BUILDKITE_REDACTED_VARS]:-$own},$REDACTED_VARIABLES
+  local name redacted=${REDACTED_VARIABLES:+,$REDACTED_VARIABLES}
+  for name in "${job_variables[@]}"; do
+    redacted+=,$name
+  done
+  [[ -z $redacted ]] || given[BUILDKITE_REDACTED_VARS]=${given[BUILDKITE_REDACTED_VARS]:-$own}$redacted
 }
 
 # Fills field with $1 as it stands between double quotes in a file that systemd reads.

@@ -2,6 +2,8 @@
 # A VM whose boot failed may stay up, so that a person can look into it (HoldOnFailureMinutes). The tracker decides, and
 # says so in the mailbox, in an attribute that the VM's role reads and cannot write. It holds no VM that took a credential.
 
+SECRETS=("$ENVIRONMENT" "$PRIVATE") # all that holds something of the job's; who writes it elsewhere adds the file here
+
 # Whether the tracker may hold this VM: the setting is on, it has a job, and it took no credential.
 may_be_held() { ((bound)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 && -z ${credential:-} ]]; }
 
@@ -39,8 +41,10 @@ remove_secrets() {
     ((now < until)) || return 1
     sleep 0.2
   done
-  rm -rf "$ENVIRONMENT" "$PRIVATE"
-  [[ ! -e $ENVIRONMENT && ! -e $PRIVATE ]]
+  rm -rf "${SECRETS[@]}"
+  for name in "${SECRETS[@]}"; do
+    [[ ! -e $name ]] || return 1
+  done
 }
 
 # Becomes a sleep: this program's memory is gone, and its unit powers the VM off when the sleep ends, however it ends.

@@ -9,6 +9,8 @@ source "${BASH_SOURCE%/*}/downloads.sh"
 source "${BASH_SOURCE%/*}/prepare.sh"
 # shellcheck source=private.sh
 source "${BASH_SOURCE%/*}/private.sh"
+# shellcheck source=known_hosts.sh
+source "${BASH_SOURCE%/*}/known_hosts.sh"
 # shellcheck source=logs.sh
 source "${BASH_SOURCE%/*}/logs.sh"
 # shellcheck source=hold.sh
@@ -30,6 +32,7 @@ run_job() {
   ensure_agent
   confine_job
   install_hooks
+  write_known_hosts
   fetch_private
   write_environment
   take_credential

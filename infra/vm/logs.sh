@@ -4,17 +4,21 @@
 
 JOURNAL=$STATE/journal.log
 LINES_A_REQUEST=200 # of at most 1,000 characters: well under the API's megabyte
+SHIP_SECONDS=2      # while the agent runs, and after it when EC2 takes the VM
 
-# What is new in the logs since last time, tried for $1 seconds.
+# What is new in the logs since last time, within $1 seconds and one more, whatever the service does.
 ship_logs() {
   [[ -n ${LOG_GROUP:-} && -n ${instance_id:-} && -d $STATE ]] || return 0
+  local until
+  tick
+  until=$((now + $1))
   if [[ -z ${sent[stream]:-} ]]; then
-    logs CreateLogStream "" "$1" || [[ $error == ResourceAlreadyExistsException ]] || return 0
+    logs CreateLogStream "" || [[ $error == ResourceAlreadyExistsException ]] || return 0
     sent[stream]=1
   fi
-  ship_file "$BOOT_LOG" "$1"
-  ship_file "$JOURNAL" "$1"
-  ship_file "$LOG" "$1"
+  ship_file "$BOOT_LOG"
+  ship_file "$JOURNAL"
+  ship_file "$LOG"
 }
 
 # What happened before this program and beside it, once: when the agent has started, or at the end of a boot that failed.
@@ -31,17 +35,20 @@ ship_file() {
     ((${#lines[@]})) || return 0
     now_ms=$(date +%s%3N) events=
     for line in "${lines[@]}"; do
-      text=${line//[^[:print:]]/ } text=${text:0:1000}
-      [[ -z ${credential:-} ]] || text=${text//"$credential"/***}
+      text=${line//[^[:print:]]/ }
+      [[ -z ${credential:-} ]] || text=${text//"$credential"/***} # before the crop, which would leave a part of it
+      text=${text:0:1000}
       text=${text//\\/\\\\} text=${text//\"/\\\"}
       events+="${events:+,}{\"timestamp\":$now_ms,\"message\":\"${text:- }\"}"
     done
-    logs PutLogEvents ",\"logEvents\":[$events]" "$2" || return 0
+    logs PutLogEvents ",\"logEvents\":[$events]" || return 0
     from=$((from + ${#lines[@]})) sent[$1]=$from
   done
 }
 
 logs() {
-  aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" "$3" ||
+  tick
+  ((now < until)) || return 1
+  aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" $((until - now)) ||
     { [[ $error == ResourceAlreadyExistsException ]] || printf 'agent-stack: logs not shipped: %s\n' "$error" && false; }
 }

@@ -15,7 +15,7 @@ update() {
 \":seconds\":{\"N\":\"$uptime\"}$5}" "$6"
 }
 
-# Stage $1 with detail $2, tried for $3 seconds. Never fails: a report is news, not a step of the job.
+# Stage $1 with detail $2, tried for $3 seconds. Never fails: the job does not depend on a report.
 report() {
   local detail=${2//[^[:print:]]/ }
   ((bound)) || return 0
@@ -53,13 +53,13 @@ identify() {
 
 # Polls each second and writes nothing: an unbound VM has no item. The credential is never read, only taken.
 await_mailbox() {
-  local told=
+  local reported=
   while tick && ((now < unassigned_until)); do
     [[ -f $RUN/program.sh ]] || ((now % 5)) || find_program || true
     if dynamodb GetItem '"ConsistentRead":true,"ProjectionExpression":"job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"' 0; then
       [[ $answer != *'"Item"'* ]] || return 0
-    elif [[ $error != "$told" ]]; then
-      told=$error
+    elif [[ $error != "$reported" ]]; then
+      reported=$error
       say "mailbox cannot be read: $error"
     fi
     sleep 1
@@ -69,11 +69,11 @@ await_mailbox() {
 }
 
 read_mailbox() {
-  local name letters='^[A-Za-z0-9._:/=,@*+-]*$' url='^https?://[]!"$-&(->@-\[^-~]+$'
+  local name characters='^[A-Za-z0-9._:/=,@*+-]*$' url='^https?://[]!"$-&(->@-\[^-~]+$'
   bound=1
   for name in job_id queue_key endpoint agent_tags agent_name credential_kind; do
     json "$answer" "$name" || true
-    [[ $field =~ $letters || $name == endpoint && $field =~ $url ]] || fail "mailbox: $name is malformed"
+    [[ $field =~ $characters || $name == endpoint && $field =~ $url ]] || fail "mailbox: $name is malformed"
     mail[$name]=$field
   done
   for name in job_id endpoint credential_kind; do

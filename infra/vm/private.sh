@@ -7,6 +7,7 @@ fetch_private() {
   read_parameters
   load_git_ssh_key
   leave GIT_CREDENTIALS_PARAMETER read_git_credentials git-credentials
+  [[ -z ${GIT_CREDENTIALS_PARAMETER:-} ]] || set_git_helper
   leave JOB_ENVIRONMENT_PARAMETER read_job_environment environment
   leave SIGNING_KEY_PARAMETER read_jwks signing-key.json
   leave VERIFICATION_KEY_PARAMETER read_jwks verification-key.json
@@ -52,13 +53,30 @@ load_git_ssh_key() {
   git_ssh_socket=$socket
 }
 
-# Docker's own form of a login, for this account's registry in this region; good for twelve hours.
+# In git's system configuration, beside the helpers that an image has there. Everybody may read it; the file that it names
+# is the job's.
+set_git_helper() {
+  command -v git >/dev/null || return 0
+  (umask 022 && git config --system --add credential.helper "store --file=$PRIVATE/git-credentials") ||
+    fail "git's system configuration cannot be written"
+}
+
+# Docker's own form of a login, for this account's registry in this region; good for twelve hours. It goes into the job's
+# user's own configuration, because docker has none for the system.
 log_in_to_ecr() {
   aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
     fail "registry login cannot be had: $error"
-  json "$answer" authorizationToken && local login=$field
-  json "$answer" proxyEndpoint
+  local login='' base64='^[A-Za-z0-9+/=]+$' registry='^https://[A-Za-z0-9.:-]+$'
+  json "$answer" authorizationToken && login=$field
+  json "$answer" proxyEndpoint && [[ $login =~ $base64 && $field =~ $registry ]] ||
+    fail "registry login cannot be had: the answer holds no login"
   install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker"
   printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
     install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"
+  local home
+  home=$(getent passwd "$AGENT_USER" | cut -d: -f6) && [[ $home == /* ]] || fail "user $AGENT_USER has no home directory"
+  [[ ! -f $home/.docker/config.json ]] || return 0 # an image's own, to which the hook has docker add it
+  SECRETS+=("$home/.docker/config.json")
+  install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker"
+  install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker/config.json" "$home/.docker/config.json"
 }

@@ -11,6 +11,7 @@ tick() {
 # be the proxy, and not this VM.
 use_proxy() {
   [[ -n ${PROXY:-} ]] || return 0
+  [[ $PROXY != *@* ]] || fail "parameter HttpProxy holds a user or a password, which every job would read. Set it without"
   export http_proxy=$PROXY https_proxy=$PROXY HTTP_PROXY=$PROXY HTTPS_PROXY=$PROXY
   export no_proxy=169.254.169.254,fd00:ec2::254,localhost,127.0.0.1,::1${NO_PROXY_FOR:+,$NO_PROXY_FOR}
   export NO_PROXY=$no_proxy
@@ -92,6 +93,8 @@ utf8() {
   field+=$bytes
 }
 
+IMDS_SECONDS=2 # of one request; a look takes three of them at most
+
 # IMDSv2: fills answer with what stands at $1; fails on anything but 200.
 imds() {
   local try
@@ -100,12 +103,14 @@ imds() {
       request <<<"url = \"$IMDS/latest/api/token\"
 request = PUT
 noproxy = \"*\"
+max-time = $IMDS_SECONDS
 header = \"X-aws-ec2-metadata-token-ttl-seconds: 21600\""
       [[ $status == 200 ]] || return 1
       imds_token=$answer
     fi
     request <<<"url = \"$IMDS/latest/$1\"
 noproxy = \"*\"
+max-time = $IMDS_SECONDS
 header = \"X-aws-ec2-metadata-token: $imds_token\""
     [[ $status == 401 && $try == 1 ]] || break
     imds_token='' # its six hours are over
@@ -158,12 +163,33 @@ sha256() {
 
 hex() { printf '%s' "$1" | od -An -v -tx1 | tr -d ' \n'; }
 
-# Of text $2 under hexadecimal key $1.
-hmac() { printf '%s' "$2" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$1" | sed 's/.* //'; }
+# Of text $2 under hexadecimal key $1. By hand, because openssl takes a key only among its arguments, where every process
+# of the machine reads it.
+hmac() {
+  local key=$1 inner='' outer='' at byte
+  ((${#key} <= 128)) || key=$(octets "$key" | sha256sum) key=${key%% *}
+  printf -v key '%-128s' "$key"
+  key=${key// /0}
+  for ((at = 0; at < 128; at += 2)); do
+    byte=$((16#${key:at:2}))
+    printf -v inner '%s%02x' "$inner" $((byte ^ 0x36))
+    printf -v outer '%s%02x' "$outer" $((byte ^ 0x5c))
+  done
+  inner=$({ octets "$inner" && printf '%s' "$2"; } | sha256sum)
+  outer=$(octets "$outer${inner%% *}" | sha256sum)
+  printf '%s' "${outer%% *}"
+}
+
+# What hexadecimal $1 stands for.
+octets() {
+  local at text=''
+  for ((at = 0; at < ${#1}; at += 2)); do text+=\\x${1:at:2}; done
+  printf '%b' "$text"
+}
 
 # Signed call: service, target, body, seconds to go on trying. Fills answer; fails with error.
 aws() {
-  local body=${3//\\/\\\\} until
+  local body=${3//\\/\\\\} until most=$(($4 > 0 && $4 < 10 ? $4 : 10))
   body=${body//\"/\\\"}
   tick
   until=$((now + $4)) tries=0
@@ -178,6 +204,7 @@ $signature
 header = "X-Amz-Security-Token: $session"
 header = "X-Amz-Target: $2"
 header = "Content-Type: application/x-amz-json-${version[$1]}"
+max-time = $most
 data = "$body"
 CONFIG
       [[ $status != 200 ]] || return 0

@@ -13,7 +13,7 @@ read_parameters() {
   [[ ${mail[credential_kind]} != agent-token ]] || settings+=(AGENT_TOKEN_PARAMETER)
   for setting in "${settings[@]}"; do
     name=$(parameter_of "$setting")
-    [[ -z $name ]] || wanted[${name#/}]=$name
+    [[ -z $name ]] || { check_name "$setting" "$name" && wanted[${name#/}]=$name; }
   done
   ((${#wanted[@]})) || return 0
   printf -v list '"%s",' "${wanted[@]}"
@@ -26,6 +26,20 @@ read_parameters() {
     [[ -v value[${name#/}] ]] || missing+=("$name")
   done
   ((${#missing[@]} == 0)) || fail "parameter ${missing[*]} cannot be read: it is not there"
+}
+
+# Of setting $1 the parameter's name $2, with the job's queue in it: nothing that a shell or a path reads in its own way,
+# so that a queue's key leads to no other queue's secret.
+check_name() {
+  local key='^[A-Za-z0-9._=@+-]*$' whole='^/?[A-Za-z0-9._=@+-]+(/[A-Za-z0-9._=@+-]+)*$' dots='(^|/)\.+(/|$)'
+  local word shown=''
+  for word in ${1//_/ }; do
+    word=${word,,} shown+=${word^}
+  done
+  [[ ${!1} != *'{queue}'* || ${mail[queue_key]} =~ $key ]] ||
+    fail "$shown cannot name a parameter of queue ${mail[queue_key]}: give the queue a key of letters, digits and ._-"
+  [[ $2 =~ $whole && ! $2 =~ $dots ]] ||
+    fail "$shown names parameter $2, which a shell or a path could misread: use letters, digits and ._- between single slashes"
 }
 
 # The name that setting $1 holds, for this job's queue.
@@ -79,26 +93,39 @@ in_lines() {
   [[ -z $text || $text == *$'\n' ]] || text+=$'\n'
 }
 
-# Each line of text must match $3 (an extended regular expression) and not $4, or be empty or a comment; $1 is the
-# parameter, $2 what a line should be.
+# Each line of text must match $3 (an extended regular expression), or be empty or a comment; $1 is the parameter, $2
+# what a line should be. $4, if given, is called with parameter, number and line.
 check_lines() {
   local line number=0
   while IFS= read -r line; do
     number=$((number + 1))
     [[ -z $line || $line == '#'* ]] && continue
     [[ $line =~ $3 ]] || refuse "$1" "$number" "is not $2"
-    [[ ! $line =~ ${4:-^$} ]] || refuse "$1" "$number" "names a variable of the shell's own: ${line%%=*}"
+    "${4:-true}" "$1" "$number" "$line"
   done <<<"${text%$'\n'}"
 }
 
+job_variables=() # names in JobEnvironmentParameter, whose values the agent hides
 ENVIRONMENT_LINE='^[A-Za-z_][A-Za-z0-9_]*='
-SHELLS_OWN='^(BASHOPTS|BASH_VERSINFO|EUID|PPID|SHELLOPTS|UID)=' # which bash lets nobody set
+SHELLS_OWN='^(BASH_VERSINFO|EUID|PPID|UID)$' # which bash lets nobody set
+# What decides how programs start, or what the agent and our hook do. Test collectors read BUILDKITE_ANALYTICS_*, and the
+# agent does not.
+CONTROLS='^(LD_.*|PATH|ENV|BASH_ENV|BASHOPTS|SHELLOPTS|BUILDKITE|BUILDKITE_.*|AGENT_STACK_.*)$'
+
+check_variable() {
+  local name=${3%%=*}
+  [[ ! $name =~ $SHELLS_OWN ]] || refuse "$1" "$2" "names a variable of the shell's own: $name. Remove the line"
+  [[ ! $name =~ $CONTROLS || $name == BUILDKITE_ANALYTICS_* ]] || refuse "$1" "$2" \
+    "names $name, which controls how programs, the agent or its hooks run. Give the variable another name"
+  job_variables+=("$name")
+}
 CREDENTIAL_LINE='^https?://[^@[:space:]]+@[^[:space:]]+$'
 
 # The readers, each of parameter $1 with value $2; they fill text with what is left for the job.
 read_job_environment() {
   in_lines "$2"
-  check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE" "$SHELLS_OWN"
+  job_variables=()
+  check_lines "$1" "NAME=value" "$ENVIRONMENT_LINE" check_variable
 }
 
 read_git_credentials() {

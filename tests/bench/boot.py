@@ -22,7 +22,8 @@ from typing import Any
 
 from infra.user_data import VM, program_sha256, second_stage
 from tests.simulator.buildkite import Buildkite, BuildkiteServer
-from tests.simulator.vm import AGENT_STUB, FakeImds, LocalVm
+from tests.simulator.vm.imds import FakeImds
+from tests.simulator.vm.process import AGENT_STUB, LocalVm
 from tests.vm.harness import Aws, VmHarness, download_server
 
 ROUNDS = 5

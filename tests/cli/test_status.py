@@ -12,7 +12,7 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import Bucket, ClassName, InstanceId, QueueKey
 from agent_stack.domain.quotas import Ceiling
-from agent_stack.domain.states import Moment, Outcome
+from agent_stack.domain.states import Outcome
 from agent_stack.domain.unavailable import Refusal
 from agent_stack.domain.waiting import Waiting, WaitingList, WaitReason, waiting_notice
 from agent_stack.settings import Settings
@@ -194,7 +194,8 @@ def test_an_ended_job_tells_its_end_and_what_was_tried(served: Served) -> None:
     (shown,) = story["runs"]
     assert (shown["outcome"], len(shown["tried"])) == ("failed", 1)
     assert shown["timeline"][-1]["step"] == "the stack was done with it"
-    assert Moment.ENDED in failed.ended(Outcome.FAILED, now=now).timeline
+    assert shown["tried"][0].endswith("EC2 took it back (spot)")
+    assert story["next"] == f"agent-stack logs {run.job_id} --stack demo"
 
 
 def test_a_job_that_no_class_fits_says_so(served: Served) -> None:

@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, HTTPClientError
 
 from agent_stack.adapters.bounded_http import bounded_aws, bounded_httpx
 from agent_stack.adapters.stacks_api import caller
+from agent_stack.adapters.stacks_api.bodies import UnreadableBodyError, body_parts
 from agent_stack.domain.errors import UnknownOutcomeError
 from agent_stack.wiring.deployment import Deployment
 from tests.contract.stacks import QUEUE, a_desk
@@ -205,6 +206,21 @@ def test_no_answer_of_buildkite_is_read_beyond_the_limit(stack: ExitStack, made:
     with pytest.raises(UnknownOutcomeError):
         ask_buildkite(stack, origin)
     assert tracemalloc.get_traced_memory()[1] < 4 * caller.MAX_ANSWER_BYTES
+
+
+def test_a_piece_that_grows_a_thousandfold_is_not_grown_beyond_the_limit(stack: ExitStack) -> None:
+    bomb = gzip.compress(b" " * (64 * MIB), 9)
+
+    class InOnePiece(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield bomb
+
+    response = httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=InOnePiece())
+    tracemalloc.start()
+    stack.callback(tracemalloc.stop)
+    with pytest.raises(UnreadableBodyError):
+        list(body_parts(response, MIB))
+    assert tracemalloc.get_traced_memory()[1] < 4 * MIB
 
 
 def test_a_gzipped_answer_is_read(stack: ExitStack) -> None:

@@ -259,6 +259,20 @@ def test_a_price_limit_is_sent_with_spot_pools_only(
     assert {one.get("MaxPrice") for one in named} == sent
 
 
+def test_tags_for_the_bill_stand_on_all_that_a_launch_makes_beside_the_stacks_own(build: Build) -> None:
+    world = build(policy=LaunchPolicy(cost_tags=("team=ci", "cost-center=a=b", "empty=")))
+    rendered = world.fleet.render(world.order(1))
+    by_kind = {
+        one["ResourceType"]: {t["Key"]: t["Value"] for t in one["Tags"]}
+        for one in json.loads(rendered)["TagSpecifications"]
+    }
+    assert set(by_kind) == {"instance", "volume", "network-interface"}
+    for tags in by_kind.values():
+        assert tags.items() >= {"team": "ci", "cost-center": "a=b", "empty": ""}.items()
+        assert DEPLOYMENT_TAG in tags
+    assert len(world.fleet.launch(rendered).vms) == 1
+
+
 def overrides(world: World, **vm_class: object) -> list[dict[str, Any]]:
     request = json.loads(world.fleet.render(world.order(1, **vm_class)))
     named: list[dict[str, Any]] = request["LaunchTemplateConfigs"][0]["Overrides"]

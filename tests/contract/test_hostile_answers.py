@@ -133,6 +133,7 @@ WRITES: dict[str, tuple[str, Callable[[Tables], object]]] = {
     "update": ("TransactWriteItems", lambda t: t.ledger.update([a_run().failing("x")])),
     "bind": ("TransactWriteItems", lambda t: t.ledger.bind([(bound()[0], a_letter(*bound()))])),
     "end": ("TransactWriteItems", lambda t: t.ledger.end([a_run(attempt=1).ended(Outcome.LOST, now=EPOCH)])),
+    "close mailbox": ("TransactWriteItems", lambda t: t.ledger.close_mailboxes([a_vm(2).arn])),
     "intent": ("TransactWriteItems", lambda t: t.ledger.write_intent(intent(), fence=1)),
     "claim": ("TransactWriteItems", lambda t: t.ledger.claim_notices([waiting()])),
     "spend": ("UpdateItem", lambda t: t.ledger.spend_intent(intent())),

@@ -13,6 +13,7 @@ from agent_stack.adapters.dynamodb.holds import holds_values
 from agent_stack.adapters.dynamodb.items import packed
 from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
+from agent_stack_cli.errors import CliError
 from infra.drain import DEPLOYMENT_TAG, LOOK_SECONDS, Drain
 from tests.simulator.clock import EPOCH
 
@@ -110,7 +111,7 @@ def test_it_waits_until_the_last_vm_of_this_stack_is_gone(world: World) -> None:
 def test_it_gives_up_waiting_and_says_how_to_go_on(world: World) -> None:
     world.vm("stack")
     assert not world.drain(seconds=60)
-    assert "Run this again" in world.said[-1]
+    assert world.said[-1].endswith("Next: scripts/drain stack")
 
 
 def test_a_second_run_changes_nothing(world: World) -> None:
@@ -123,7 +124,7 @@ def test_a_second_run_changes_nothing(world: World) -> None:
 def test_a_stack_of_somebody_else_is_left_alone(world: World) -> None:
     body = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
     world.cloudformation.create_stack(StackName="other", TemplateBody=body)
-    with pytest.raises(SystemExit, match="no stack of this project"):
+    with pytest.raises(CliError, match="no stack of this project"):
         world.drain("other")
 
 

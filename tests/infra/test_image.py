@@ -5,10 +5,13 @@ import gzip
 import hashlib
 import json
 import re
+import subprocess
+from pathlib import Path
 
+import pytest
 from cfnlint.decode.cfn_yaml import loads
 
-from infra.baked_program import DIRECTORY, IMAGE, MAX_DATA_CHARACTERS, generated
+from infra.baked_program import AGENT, DIRECTORY, IMAGE, MAX_DATA_CHARACTERS, commands, generated
 from infra.user_data import ROOT, program_sha256, second_stage
 
 DIGESTS = {"1": "f63493f66540db89", "2": "458d82d7ec029b4b", "3": "97d324f14b90c8fa"}
@@ -29,10 +32,27 @@ def test_the_image_holds_the_program_of_its_stack_under_its_hash() -> None:
     text = IMAGE.read_text()
     assert generated(text) == text
     properties = loads(text)["Resources"]["Program"]["Properties"]
-    assert len(properties["Data"]) <= MAX_DATA_CHARACTERS
-    (command,) = re.findall(r"echo (\S+) \| base64 -d >(\S+)", properties["Data"])
+    data = properties["Data"]["Fn::Sub"]
+    assert len(data) <= MAX_DATA_CHARACTERS
+    (command,) = re.findall(r"echo (\S+) \| base64 -d >([^\s\"]+)", data)
     assert gzip.decompress(base64.b64decode(command[0])).decode() == second_stage()
     assert command[1] == f"{DIRECTORY}/{program_sha256()}.gz"
     for name in ("Program", "Recipe"):
         named = loads(text)["Resources"][name]["Properties"]["Name"]["Fn::Sub"]
         assert program_sha256()[:12] in named, "another program is another component and another recipe"
+
+
+@pytest.mark.parametrize(("known", "baked"), [("its own", True), ("another", False), ("none", True)])
+def test_an_agent_with_another_digest_than_the_known_one_is_not_baked(
+    tmp_path: Path, known: str, *, baked: bool
+) -> None:
+    agent = tmp_path / "agent"
+    agent.write_text("an agent")
+    digest = {"its own": hashlib.sha256(agent.read_bytes()).hexdigest(), "another": "0" * 64, "none": ""}[known]
+    pins = "".join(f"4.0.3 {machine} {digest}\n" for machine in ("amd64", "arm64") if digest)
+    packed = base64.b64encode(gzip.compress(f"cat <<'DIGESTS'\n{pins}DIGESTS\n".encode())).decode()
+    done = []
+    for command in commands(packed, "f" * 64):
+        text = command.replace("${AgentVersion}", "4.0.3").replace(DIRECTORY, str(tmp_path)).replace(AGENT, str(agent))
+        done.append(subprocess.run(["bash", "-c", text], capture_output=True, check=False).returncode)
+    assert (done == [0, 0, 0]) is baked

@@ -1,9 +1,8 @@
-"""Mutants of the template and of the boot program."""
+"""Mutants of the template."""
 
 from tests.mutants.mutant import Layer, Mutant, one
 
 _EVENTS = "tests/infra/test_events.py"
-_BOOT = "tests/vm/test_boot_program.py"
 
 MUTANTS = (
     Mutant(
@@ -51,15 +50,5 @@ MUTANTS = (
         "TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }\n      PointInTime",
         "TimeToLiveSpecification: { AttributeName: expiry, Enabled: true }\n      PointInTime",
         _EVENTS,
-    ),
-    one(
-        Layer.VM,
-        "run a program with any checksum",
-        "infra/vm/downloads.sh",
-        '  actual=$(sha256sum <"$3")\n',
-        '  actual="$2  -"\n',
-        _BOOT,
-        "-k",
-        "cannot_be_trusted",
     ),
 )

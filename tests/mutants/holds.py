@@ -219,6 +219,14 @@ MUTANTS = (
         _ON_THE_VM,
     ),
     one(
+        Layer.VM,
+        "leave the registry's login to whoever looks in",
+        "infra/vm/private.sh",
+        '  SECRETS+=("$home/.docker/config.json")\n',
+        "",
+        _ON_THE_VM,
+    ),
+    one(
         Layer.SIMULATION,
         "let held VMs stay for ever",
         _CLEANUP,

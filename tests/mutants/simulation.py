@@ -9,6 +9,7 @@ MUTANTS = tuple(
         name=mutant.name,
         changes=tuple((f"functions/{file}", before, after) for file, before, after in mutant.changes),
         tests=(mutant.promise,),
+        seed=mutant.seed,
     )
     for mutant in mutants.MUTANTS
 )

@@ -45,7 +45,12 @@ def in_real_time(stage: str) -> str:
                 *OUTCOME_TESTS,
             ],
             cwd=ROOT,
-            env={**os.environ, "AGENT_STACK_FUNCTIONS": str(functions), "AGENT_STACK_PATIENCE_SECONDS": "32"},
+            env={
+                **os.environ,
+                "AGENT_STACK_FUNCTIONS": str(functions),
+                "AGENT_STACK_PATIENCE_SECONDS": "32",
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },  # a copy for this once
             capture_output=True,
             text=True,
             check=False,

@@ -28,8 +28,10 @@ from tests.simulator.deployment import Deployed, deploy
 from tests.simulator.iam import Policies
 from tests.simulator.lambda_host import Completed, LambdaHost, Schedule, Wakes
 from tests.simulator.lambda_host.front import lambda_api
-from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, VmFront, leftover_processes
-from tests.simulator.vm.process import MARKER_VARIABLE
+from tests.simulator.vm.imds import FakeImds
+from tests.simulator.vm.machines import LocalMachines
+from tests.simulator.vm.process import AGENT_STUB, MARKER_VARIABLE, leftover_processes
+from tests.simulator.vm.role import VmFront
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -141,6 +143,10 @@ class World:
         )
         self._stack.callback(signals.close)
         self.ec2.on_event(lambda change: signals.send(f"{change.instance.instance_id} {change.instance.state}"))
+
+    def on_leaving(self, end: Callable[[], None]) -> None:
+        """Let something end with the world."""
+        self._stack.callback(end)
 
     def assignments(self) -> Mapping[str, str]:
         """Jobs by instance id: whose mailbox was filled with what."""

@@ -34,6 +34,38 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def pages() -> list[Path]:
+    """Every page of the repository."""
+    return [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/**/*.md")]
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    """By its file, with its path or the file's name alone, or by its function; examples of code name their own."""
+    tests = list((ROOT / "tests").glob("**/test_*.py"))
+    files = {path.name for path in tests}
+    functions = {name for path in tests for name in re.findall(r"^ *def (test_\w+)", path.read_text(), re.MULTILINE)}
+    texts = {page: re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL) for page in pages()}
+    named = [(page, name) for page, text in texts.items() for name in re.findall(r"[\w./]*\btest_\w+(?:\.py)?", text)]
+    assert named
+    missing = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page, name in named
+        if not ((ROOT / name).exists() if "/" in name else name in files | functions)
+    ]
+    assert missing == []
+
+
+def test_no_table_of_a_page_is_cut_by_an_empty_line() -> None:
+    """What follows it is shown as text with bars."""
+    cut = [
+        f"{page.relative_to(ROOT)}: {row}"
+        for page in pages()
+        for row, rule in re.findall(r"\n\n(\|[^\n]*)\n([^\n]*)", page.read_text())
+        if not re.fullmatch(r"\|[-| :]+", rule)
+    ]
+    assert cut == []
+
+
 def test_the_architecture_page_draws_the_steps_in_their_order() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     drawn = [line.strip() for line in page.splitlines() if line.strip().startswith(("register -->", "observe -->"))]

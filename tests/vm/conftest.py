@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.buildkite import Buildkite, BuildkiteServer
-from tests.simulator.vm import FakeImds, leftover_processes
-from tests.simulator.vm.process import default_world
+from tests.simulator.vm.imds import FakeImds
+from tests.simulator.vm.process import default_world, leftover_processes
 from tests.vm.harness import Aws, VmHarness
 
 

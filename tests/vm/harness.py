@@ -6,7 +6,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,11 @@ from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer, S
 from tests.simulator.deployment import deploy
 from tests.simulator.iam import Asked
 from tests.simulator.loopback import LoopbackServer
-from tests.simulator.vm import AGENT_STUB, FakeImds, LocalMachines, LocalVm, VmFront, command_output
+from tests.simulator.vm.agent_log import command_output
+from tests.simulator.vm.imds import FakeImds
+from tests.simulator.vm.machines import LocalMachines
+from tests.simulator.vm.process import AGENT_STUB, LocalVm
+from tests.simulator.vm.role import VmFront
 from tests.vm.order import assert_in_order
 
 if TYPE_CHECKING:
@@ -52,11 +56,16 @@ PARAMETERS = {
 }
 """Everything is deployed, so that the role may do it; a test turns on what it is about."""
 
+UNPINNED = "4.0.3-test"
+"""A version of the agent whose digest no stack knows."""
+
 QUIET = {
+    "AGENT_VERSION": UNPINNED,
     "AGENT_DOWNLOAD_URL": NOWHERE,
     "BOOTSTRAP_URL": "",
     "HOOKS_URL": "",
     "GIT_SSH_KEY_PARAMETER": "",
+    "GIT_KNOWN_HOSTS": "",
     "GIT_CREDENTIALS_PARAMETER": "",
     "JOB_ENVIRONMENT_PARAMETER": "",
     "SIGNING_KEY_PARAMETER": "",
@@ -334,13 +343,16 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-def download_server(agent: bytes, *, checksum: str | None = None) -> LoopbackServer:
+def download_server(
+    agent: bytes, *, checksum: str | None = None, machines: Sequence[str] = (MACHINE,)
+) -> LoopbackServer:
     """Where agents are published, with their checksums."""
     published = checksum or hashlib.sha256(agent).hexdigest()
-    name = f"/4.0.3/buildkite-agent-linux-{MACHINE}"
+    names = [f"/{UNPINNED}/buildkite-agent-linux-{machine}" for machine in machines]
 
     def serve(request: Request) -> Response:
-        answers = {name: agent, f"{name}.sha256": f"{published}  buildkite-agent".encode()}
+        answers = dict.fromkeys(names, agent)
+        answers |= {f"{name}.sha256": f"{published}  buildkite-agent".encode() for name in names}
         body = answers.get(request.path)
         return Response(status=404) if body is None else Response(body)
 

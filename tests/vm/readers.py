@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.user_data import VM
+from infra.user_data import VM, with_files
 from tests.simulator.vm.units import parse_environment_file
 
 DRIVER = r"""
@@ -18,7 +18,7 @@ declare -A value=() mail=([queue_key]=default [credential_kind]=job-token)
 fail() { printf '%s' "$1" >&2; exit 1; }
 say() { :; }
 cd "$1"
-for file in requests mailbox values environment; do source "./$file.sh"; done
+for file in requests mailbox values environment private; do source "./$file.sh"; done
 as_stored() { text=$2; }
 """
 
@@ -79,6 +79,42 @@ printf '%s' "$text"
     return _run(script, given=json.dumps({"Parameters": [{"Name": "token", "Value": stored}]}))
 
 
+def parameter_name(setting: str, queue: str) -> Read:
+    """The name of the parameter that GitSshKeyParameter says, for a job of that queue."""
+    script = r"""
+GIT_SSH_KEY_PARAMETER=$2 mail[queue_key]=$3
+aws() { printf '%s' "$3"; exit; }
+read_parameters
+"""
+    return _run(script, setting, queue)
+
+
+def registry_login(answered: str) -> Read:
+    """Docker's settings, of what the registry's service answered."""
+    script = r"""
+aws() { answer=$given; }
+install() { [[ $1 == -d ]] || cat; }
+AGENT_USER=somebody PRIVATE=/nowhere given=$(cat)
+log_in_to_ecr
+"""
+    return _run(script, given=answered)
+
+
+def host_key_files(settings: str) -> Mapping[str, str]:
+    """The files that GitKnownHosts becomes, by path; or why it was `refused`."""
+    script = r"""
+install() { printf '\f%s\n' "${@: -1}"; cat; }
+GIT_KNOWN_HOSTS=$(base64)
+FUNCTIONS
+write_known_hosts
+"""
+    program = with_files((VM / "known_hosts.sh").read_text())
+    done = _run(script.replace("FUNCTIONS", program), given=settings)
+    if done.refused:
+        return {"refused": done.refused}
+    return {path: text for path, _, text in (part.partition("\n") for part in done.text.split("\f")[1:])}
+
+
 def read_endpoint(stored: str) -> Read:
     """The endpoint of a mailbox."""
     item = {"job_id": "j", "endpoint": stored, "credential_kind": "job-token", "queue_key": "", "agent_tags": ""}
@@ -96,8 +132,8 @@ def told_to_agent(settings: str) -> Mapping[str, str] | str:
     script = r"""
 settings=$(cat && printf .)
 take_settings "$settings"
-for name in "${!told[@]}"; do
-  quoted "${told[$name]}"
+for name in "${!given[@]}"; do
+  quoted "${given[$name]}"
   printf '%s="%s"\n' "$name" "$field"
 done
 """

@@ -1,4 +1,4 @@
-"""How an agent may end without its job, and what is told of it: its code, and its own last words."""
+"""How an agent may end without its job, and what is reported of it: its code, and the end of its log."""
 
 import os
 import re

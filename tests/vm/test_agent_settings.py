@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm.harness import VmHarness
-from tests.vm.test_private_work import as_setting
+from tests.vm.test_private_work import as_setting, keep
 
 pytestmark = pytest.mark.e2e
 
@@ -74,6 +74,26 @@ def test_one_setting_works_with_both_versions(harness: VmHarness) -> None:
     assert environment["BUILDKITE_ALLOWED_PLUGINS"] == "^docker#v5"
     assert environment["BUILDKITE_REDACTED_VARS"].split(",")[-1] == "*_LICENCE"
     assert "*_TOKEN" in environment["BUILDKITE_REDACTED_VARS"].split(","), "those that the agent hides by itself"
+
+
+def test_the_operators_variables_for_jobs_are_hidden_in_logs_whatever_their_names(harness: VmHarness) -> None:
+    keep(harness, "/private/environment", "LICENCE=of-the-compiler\n# mine\nDEPLOY=with-this-one\n")
+    job_id, token = harness.reserve("echo $LICENCE $DEPLOY; echo shown; ulimit -Hc")
+    harness.fill("i-1008", job_id, token)
+    header = {"JOB_ENVIRONMENT_PARAMETER": "/private/environment", "REDACTED_VARIABLES": "*_LICENCE"}
+    vm = harness.boot("i-1008", header=header)
+    harness.ended(vm)
+    assert harness.output(job_id) == "[REDACTED] [REDACTED]\nshown\n0\n", "nor is there a core dump to find them in"
+
+
+def test_names_of_hidden_variables_are_added_to_those_that_the_agent_and_the_operator_hide(harness: VmHarness) -> None:
+    keep(harness, "/private/environment", "LICENCE=of-the-compiler\n")
+    header: dict[str, str | None] = {
+        "JOB_ENVIRONMENT_PARAMETER": "/private/environment",
+        "REDACTED_VARIABLES": "*_X",
+        "AGENT_ENVIRONMENT": as_setting("BUILDKITE_REDACTED_VARS=*_MINE"),
+    }
+    assert told(harness, "i-1009", header)["BUILDKITE_REDACTED_VARS"] == "*_MINE,*_X,LICENCE"
 
 
 def test_a_job_knows_its_region_unless_the_operator_says_another(harness: VmHarness) -> None:

@@ -9,7 +9,7 @@ from werkzeug.utils import redirect
 
 from tests.simulator.buildkite import AGENT_TOKEN
 from tests.simulator.loopback import LoopbackServer
-from tests.simulator.vm import AGENT_STUB
+from tests.simulator.vm.process import AGENT_STUB
 from tests.vm.harness import NOWHERE, VmHarness, download_server, wait_for
 
 pytestmark = pytest.mark.e2e

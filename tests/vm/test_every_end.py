@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulator.buildkite import JobState
 from tests.simulator.iam.front import Refusal
-from tests.simulator.vm import LocalVm
+from tests.simulator.vm.process import LocalVm
 from tests.vm.harness import VmHarness, wait_for
 
 pytestmark = pytest.mark.e2e

@@ -8,6 +8,7 @@ import pytest
 
 from agent_stack.domain.states import BootStage, CredentialHolder
 from agent_stack.domain.vms import MailboxStatus
+from infra.user_data import TEMPLATE, VM
 from tests.vm.harness import VmHarness, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -89,12 +90,34 @@ def test_the_grace_ends_before_the_tracker_ends_the_vm(harness: VmHarness, cance
     assert int(stop[1]) > job + cleanup + 1
 
 
-def test_the_longest_grace_fits_into_a_spot_notice() -> None:
-    """Two minutes, of which we know after the pause between two looks and the time that one may take."""
-    from infra.user_data import TEMPLATE, VM  # noqa: PLC0415  (of this test alone)
+def seconds(file: str, pattern: str) -> int:
+    found = re.search(pattern, (VM / file).read_text(), re.MULTILINE)
+    assert found is not None, pattern
+    return int(found[1])
 
+
+def test_the_longest_grace_fits_into_a_spot_notice_with_report_and_logs() -> None:
+    """Two minutes. All that the VM does in them one after another, each at its longest."""
     parameter = re.search(r"JobGraceSeconds:\n.*?MaxValue: (\d+)", TEMPLATE.read_text(), re.DOTALL)
-    cleanup = re.search(r"^CLEANUP_SECONDS=(\d+)", (VM / "environment.sh").read_text(), re.MULTILINE)
     assert parameter is not None
-    assert cleanup is not None
-    assert int(parameter[1]) + int(cleanup[1]) + 1 + 5 + 10 <= 120
+    shipping = seconds("logs.sh", r"^SHIP_SECONDS=(\d+)") + 1
+    look = 3 * seconds("requests.sh", r"^IMDS_SECONDS=(\d+)")  # a token that is too old costs two requests more
+    known_after = seconds("agent.sh", r"SPOT_POLL_SECONDS:-(\d+)") + shipping + look
+    agent = int(parameter[1]) + seconds("environment.sh", r"^CLEANUP_SECONDS=(\d+)") + 1
+    report = seconds("agent.sh", r"^SPOT_REPORT_SECONDS=(\d+)")
+    assert known_after + agent + report + shipping <= 120
+
+
+def test_services_that_do_not_answer_keep_a_vm_that_ec2_takes_no_longer_than_its_budget(harness: VmHarness) -> None:
+    """Its last report and its logs are tried for seconds, and then it is off."""
+    job_id, token = harness.reserve("echo started; sleep 600")
+    harness.fill("i-0705", job_id, token)
+    vm = harness.boot("i-0705", header={"JOB_GRACE_SECONDS": "2", "LOG_GROUP": "/agent-stack/stack/vms"})
+    wait_for(lambda: "agent started" in vm.console() and "started" in harness.output(job_id))
+    harness.aws.front.down = True
+    harness.interrupt("i-0705")
+    wait_for(lambda: harness.buildkite.job(job_id).state == "finished")
+    began = time.monotonic()
+    harness.ended(vm, seconds=60)
+    budget = seconds("agent.sh", r"^SPOT_REPORT_SECONDS=(\d+)") + seconds("logs.sh", r"^SHIP_SECONDS=(\d+)") + 1
+    assert time.monotonic() - began < budget + 5, "a test's machine is slow"

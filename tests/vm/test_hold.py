@@ -16,7 +16,7 @@ from agent_stack.domain.states import BootStage
 from agent_stack.domain.vms import MailboxStatus
 from tests.contract.tables import dynamo_calls
 from tests.simulator.clock import VirtualClock
-from tests.simulator.vm import LocalVm
+from tests.simulator.vm.process import LocalVm
 from tests.vm.harness import VmHarness, arn, wait_for
 from tests.vm.order import HOLD, POWER_OFF
 from tests.vm.test_every_end import kill_boot_program
@@ -100,6 +100,19 @@ def test_it_stays_up_without_the_jobs_secrets_and_ends_at_its_time(harness: VmHa
     assert steps.index("systemctl stop agent-stack-ssh") < steps.index("pkill -KILL -u buildkite-agent")
     assert POWER_OFF not in steps, "the end of the sleep is what powers off"
     assert "held for 4 s" in vm.console()
+
+
+def test_an_images_own_docker_configuration_is_none_of_the_jobs_secrets(harness: VmHarness) -> None:
+    own = '{"auths":{"registry.example":{"auth":"of-the-image"}}}'
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0a20", job_id, token)
+    header = {**HELD, **FAILS, "ECR_LOGIN": "account"}
+    vm = harness.boot("i-0a20", header=header, files={"home/.docker/config.json": own})
+    wait_for(lambda: asks(harness, vm))
+    assert (vm.directory / "home/.docker/config.json").read_text() == own
+    assert not (vm.directory / "run/agent-stack/private").exists()
+    assert hold(harness, "i-0a20", 1)
+    harness.ended(vm)
 
 
 def test_without_a_verdict_it_powers_off_as_always(harness: VmHarness) -> None:

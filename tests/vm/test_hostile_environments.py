@@ -3,6 +3,7 @@
 A job's environment reaches every shell that runs a hook. So nothing that keeps these two from it may run in a hook.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tests.simulator.buildkite import Step
 from tests.vm.harness import VmHarness
 from tests.vm.test_keyboard import KEY
-from tests.vm.test_private_work import keep, yard_key
+from tests.vm.test_private_work import as_setting, keep, yard_key
 
 pytestmark = pytest.mark.e2e
 
@@ -34,13 +35,20 @@ HOSTILE = {
     "programs of its own": {"PATH": "{bin}:/usr/bin:/bin"},
     "a library that is not there": {"LD_PRELOAD": "/nonexistent.so"},
     "another locale": {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"},
-    "shell options": {"SHELLOPTS": "noexec", "BASHOPTS": "extdebug", "PS4": "$(SNEAKED)"},
+    "shell options": {"SHELLOPTS": "xtrace", "BASHOPTS": "extdebug", "PS4": "$(SNEAKED)"},
+    "a bash that does nothing": {"SHELLOPTS": "noexec"},
     "tracing": {"BUILDKITE_HOOKS_DEBUG": "true", "PROMPT_COMMAND": "SNEAKED", "PS4": "$(SNEAKED)"},
     "git's own commands": {"GIT_SSH_COMMAND": "{startup}", "GIT_ASKPASS": "{startup}", "GIT_TRACE": "1"},
     "another ssh-agent": {"SSH_AUTH_SOCK": "/nonexistent", "SSH_ASKPASS": "{startup}", "SSH_ASKPASS_REQUIRE": "force"},
     "our hook turned off": {"BUILDKITE_HOOKS_PATH": "/nonexistent", "BUILDKITE_NO_LOCAL_HOOKS": "true"},
 }
 """By what the pipeline does to our hook."""
+
+SNEAKS = {"a start-up file of bash"} | ({"shell options"} if os.geteuid() else set())
+"""Those whose code runs before our hook's first line, whatever our hook does; root's bash takes no PS4 from others."""
+
+ANOTHER_SHELL = {"AGENT_ENVIRONMENT": as_setting("BUILDKITE_SHELL=/bin/sh -c")}
+"""Where bash does nothing, a command of bash's attacks nothing."""
 
 
 @pytest.mark.parametrize("what", HOSTILE)
@@ -50,7 +58,8 @@ def test_an_environment_leaves_the_job_neither_the_key_nor_the_credential(
     secret = yard_key(tmp_path / "key")
     keep(harness, "/private/default/ssh-key", secret)
     private, loot = tmp_path / "i-0950" / "run/agent-stack/private", tmp_path / "loot"
-    sneaked = SNEAKED.format(private=private, loot=loot)
+    by_environment = tmp_path / "loot-by-environment"
+    sneaked = SNEAKED.format(private=private, loot=by_environment)
     startup = tmp_path / "startup"
     startup.write_text(f"#!/bin/bash\n{sneaked}\n")
     startup.chmod(0o755)
@@ -63,16 +72,20 @@ def test_an_environment_leaves_the_job_neither_the_key_nor_the_credential(
     }
     environment = {name: value.replace("SNEAKED", sneaked) for name, value in environment.items()}
     command = (
-        f"{RUN} /bin/bash -c '{sneaked}'; {RUN} /usr/bin/timeout 2 /bin/cat {private}/token {private}/git-ssh-key; "
+        f"{RUN} /bin/bash -c '{SNEAKED.format(private=private, loot=loot)}'; "
+        f"{RUN} /usr/bin/timeout 2 /bin/cat {private}/token {private}/git-ssh-key; "
         f"{RUN} /bin/sh -c 'for e in $(grep -las i-0950 /proc/[0-9]*/environ); do cat $e ${{e%environ}}cmdline; done'; "
         "echo tried"
     )
     job_id, token = harness.reserve(Step(command=command, env={**environment, "BUILDKITE_SKIP_CHECKOUT": "true"}))
     harness.fill("i-0950", job_id, token)
-    vm = harness.boot("i-0950", header=KEY)
+    vm = harness.boot("i-0950", header=KEY | (ANOTHER_SHELL if "does nothing" in what else {}))
     harness.ended(vm, seconds=60)
     log = harness.buildkite.job(job_id).log
-    found = "".join(path.read_text(errors="replace") for path in loot.glob("*") if path.is_file()) + log
+    assert "tried" in harness.output(job_id).splitlines(), "the attack did not run to its end"
+    assert by_environment.exists() or what not in SNEAKS, "the attack by the environment did not run"
+    looted = [*loot.glob("*"), *by_environment.glob("*")]
+    found = "".join(path.read_text(errors="replace") for path in looted if path.is_file()) + log
     body = re.sub(r"\s", "", "".join(secret.splitlines()[1:-1]))
     assert body not in re.sub(r"\s", "", found), "the private key"
     assert token not in found, "the credential"
@@ -91,3 +104,4 @@ def test_the_key_can_be_used_and_the_ssh_agent_takes_no_library(harness: VmHarne
     assert lines[-1] == "refused"
     (started,) = (line for line in vm.effects() if " agent-stack-ssh " in line)
     assert "ssh-agent -D -P none " in started
+    assert " -p LimitCORE=0 " in started, "its memory goes into no file"

@@ -1,6 +1,7 @@
 """What a job can do with what is on its VM, and what comes of it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -13,7 +14,7 @@ from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import CredentialHolder
 from tests.contract.tables import dynamo_calls
 from tests.simulator.clock import VirtualClock
-from tests.simulator.vm import MachineIdentity
+from tests.simulator.vm.imds import MachineIdentity
 from tests.vm.harness import REGION, VmHarness, arn, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -49,7 +50,7 @@ DENIED: dict[str, Callable[[Any, str], object]] = {
     "read its own credential": lambda c, t: c.get_item(
         TableName=t, Key=key(OWN), ProjectionExpression="job_id, credential"
     ),
-    "read another's letter": lambda c, t: c.get_item(TableName=t, Key=key(OTHER), ProjectionExpression="job_id"),
+    "read another's assignment": lambda c, t: c.get_item(TableName=t, Key=key(OTHER), ProjectionExpression="job_id"),
     "take another's credential": lambda c, t: write(
         c, t, OTHER, "REMOVE credential", ConditionExpression="attribute_exists(credential)", ReturnValues="UPDATED_OLD"
     ),
@@ -136,3 +137,39 @@ def test_the_credential_is_in_no_file_while_the_job_runs(harness: VmHarness) -> 
     assert token not in left
     assert "credential" not in harness.mail("i-0304")
     harness.ended(vm)
+
+
+def test_what_root_writes_before_the_agent_is_for_root(harness: VmHarness, tmp_path: Path) -> None:
+    """Its own files; those of the job's user are in that user's directory. At the moment the credential is taken."""
+    modes: dict[str, int] = {}
+    root = tmp_path / "i-0306"
+
+    def look(_: str, step: str) -> None:
+        if step.endswith("credential_taken"):
+            own = [path for path in [*root.glob("run/agent-stack/*"), *root.glob("tmp/*/*")] if path.is_file()]
+            modes.update({path.name: path.stat().st_mode & 0o777 for path in own})
+
+    harness.on_step = look
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0306", job_id, token)
+    harness.ended(harness.boot("i-0306"))
+    assert {"agent.env", "settings", "boot.sh", "program.sh"} <= set(modes)
+    assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077} == {}
+
+
+def test_a_name_in_the_jobs_own_directory_leads_root_nowhere_else(harness: VmHarness, tmp_path: Path) -> None:
+    """The job's user owns the private directory: a name in it may become a link to any directory."""
+    target = tmp_path / "roots-own"
+    target.mkdir()
+    command = (
+        f'for name in spot-notice token environment; do ln -sfn {target} "$AGENT_STACK_PRIVATE/$name"; done; '
+        "echo linked; trap 'exit 7' TERM; while :; do sleep 0.1; done"
+    )
+    job_id, token = harness.reserve(command)
+    harness.fill("i-0305", job_id, token)
+    vm = harness.boot("i-0305")
+    wait_for(lambda: harness.output(job_id) == "linked\n")
+    harness.interrupt("i-0305")
+    harness.ended(vm)
+    assert list(target.iterdir()) == []
+    assert "EC2 takes this VM back (spot interruption)" in harness.buildkite.job(job_id).log

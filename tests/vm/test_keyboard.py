@@ -126,7 +126,7 @@ def test_the_jobs_docker_settings_are_added_to(harness: VmHarness, tmp_path: Pat
         files["theirs/config.json"] = '{"detachKeys": "ctrl-x"}'
     environment = {"BUILDKITE_SKIP_CHECKOUT": "true"} | ({} if theirs == "none" else {"DOCKER_CONFIG": str(directory)})
     job_id, token = harness.reserve(
-        Step(command='echo "$DOCKER_CONFIG"; cat "$DOCKER_CONFIG/config.json"', env=environment)
+        Step(command='echo "$DOCKER_CONFIG"; cat "${DOCKER_CONFIG:-$HOME/.docker}/config.json"', env=environment)
     )
     harness.fill("i-0807", job_id, token)
     vm = harness.boot("i-0807", header={"ECR_LOGIN": "account", "JOB_DOCKER": "denied"}, files=files)

@@ -5,14 +5,15 @@ Two dozen VMs boot in here, one for each step; they take a processor's time, so 
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.simulator.buildkite import JobState
-from tests.simulator.vm import LocalVm
-from tests.vm.harness import BUCKET, VmHarness
+from tests.simulator.vm.process import LocalVm
+from tests.vm.harness import BUCKET, VmHarness, wait_for
 from tests.vm.test_every_end import kill_boot_program
-from tests.vm.test_private_work import bundle, keep, put
+from tests.vm.test_private_work import bundle, keep, put, yard_key
 
 pytestmark = pytest.mark.e2e
 
@@ -20,6 +21,7 @@ EVERYTHING: dict[str, str | None] = {
     "BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap",
     "PACKAGES": "git,docker",
     "HOOKS_URL": f"s3://{BUCKET}/hooks.tar.gz",
+    "GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key",
     "JOB_ENVIRONMENT_PARAMETER": "/private/environment",
     "ECR_LOGIN": "account",
     "JOB_SUDO": "allowed",
@@ -28,6 +30,9 @@ EVERYTHING: dict[str, str | None] = {
 AT_ONCE = 6
 TAKEN = "dynamodb:UpdateItem credential_taken"
 OWN_END = "systemctl poweroff"
+
+
+SSH_AGENT = "agent-stack-ssh"
 
 
 def boot(harness: VmHarness, instance_id: str) -> tuple[LocalVm, str]:
@@ -49,7 +54,8 @@ def kill_after(vm: LocalVm, effects: int) -> threading.Thread:
     return watcher
 
 
-def test_killed_after_any_step_it_ends_and_the_job_is_one_agents_or_nobodys(harness: VmHarness) -> None:
+def test_killed_after_any_step_it_ends_and_the_job_is_one_agents_or_nobodys(harness: VmHarness, tmp_path: Path) -> None:
+    keep(harness, "/private/default/ssh-key", yard_key(tmp_path / "none"))
     put(harness, "bootstrap", b"#!/bin/sh\n")
     put(harness, "hooks.tar.gz", bundle(pre_command="#!/bin/sh\n"))
     keep(harness, "/private/environment", "NAME=value\n")
@@ -58,6 +64,7 @@ def test_killed_after_any_step_it_ends_and_the_job_is_one_agents_or_nobodys(harn
     effects = whole.effects()
     last = next(number for number, effect in enumerate(effects) if effect == OWN_END)
     assert last >= 20, effects
+    assert SSH_AGENT in harness.steps(whole)
     for first in range(1, last + 1, AT_ONCE):
         killed = []
         for number in range(first, min(first + AT_ONCE, last + 1)):
@@ -72,3 +79,36 @@ def test_killed_after_any_step_it_ends_and_the_job_is_one_agents_or_nobodys(harn
             assert len(agents) <= (0 if untouched else 1), instance_id
             job = harness.buildkite.job(job_id)
             assert job.state is (JobState.FINISHED if job.agent_id else JobState.RESERVED), (instance_id, job.state)
+
+
+def killed_at(harness: VmHarness, instance_id: str, step: str, command: str) -> tuple[list[LocalVm], str]:
+    """A VM whose boot program is killed at that step, before its answer; it is in the list once it is booted."""
+    vms: list[LocalVm] = []
+    harness.on_step = lambda _, seen: kill_boot_program(vms[0]) if seen == step and vms else None
+    job_id, token = harness.reserve(command)
+    harness.fill(instance_id, job_id, token)
+    vms.append(harness.boot(instance_id))
+    return vms, job_id
+
+
+def test_killed_at_a_spot_notice_the_agent_still_ends_its_job(harness: VmHarness) -> None:
+    (vm,), job_id = killed_at(harness, "i-0591", "dynamodb:UpdateItem spot_notice", "echo started; sleep 600")
+    wait_for(lambda: harness.output(job_id) == "started\n")
+    harness.interrupt("i-0591")
+    harness.ended(vm)
+    assert "dynamodb:UpdateItem spot_notice" in harness.steps(vm)
+    assert "dynamodb:UpdateItem agent_exited" not in harness.steps(vm)
+    assert harness.buildkite.job(job_id).state is JobState.FINISHED
+
+
+def test_killed_after_it_lost_the_credential_no_agent_comes(harness: VmHarness) -> None:
+    losses = iter([True])
+    harness.aws.front.lose_answer = lambda asked: (
+        "credential" in asked.context.get("dynamodb:Attributes", ()) and next(losses, False)
+    )
+    (vm,), job_id = killed_at(harness, "i-0592", "dynamodb:UpdateItem credential_lost", "true")
+    harness.ended(vm)
+    assert "dynamodb:UpdateItem credential_lost" in harness.steps(vm)
+    assert "credential" not in harness.mail("i-0592")
+    assert harness.buildkite.agents() == ()
+    assert harness.buildkite.job(job_id).state is JobState.RESERVED

@@ -159,6 +159,13 @@ def test_a_download_that_is_not_there_fails_at_once(harness: VmHarness) -> None:
     assert "404" in harness.mail("i-1105")["detail"]
 
 
+def test_a_proxy_with_a_password_is_refused_without_saying_it(harness: VmHarness) -> None:
+    vm = harness.boot("i-1107", header={"PROXY": "http://user:s3cr3t@127.0.0.1:9"})
+    harness.ended(vm)
+    assert "parameter HttpProxy holds a user or a password" in vm.console()
+    assert "s3cr3t" not in vm.console()
+
+
 def test_a_proxy_is_used_for_everything_but_the_metadata_service(harness: VmHarness) -> None:
     job_id, token = harness.reserve('echo "$https_proxy $NO_PROXY"')
     harness.fill("i-1106", job_id, token)

@@ -1,6 +1,7 @@
 """A private repository, checked out by the agent over SSH on loopback with the key that the VM fetched for its job."""
 
 import getpass
+import os
 import shutil
 import socket
 import subprocess
@@ -14,19 +15,19 @@ import pytest
 from tests.simulator.buildkite import Step
 from tests.vm.harness import VmHarness
 
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/bin:/sbin")
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SSHD is None, reason="there is no sshd here")]
 
 
 def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(harness: VmHarness, tmp_path: Path) -> None:
-    key, repository = _key(tmp_path / "operator"), _repository(tmp_path / "operator")
-    with _ssh_server(tmp_path / "server", key.with_suffix(".pub")) as port:
+    key, source = private_key(tmp_path / "operator"), repository(tmp_path / "operator")
+    with ssh_server(tmp_path / "server", key.with_suffix(".pub")) as port:
         harness.aws.client("ssm").put_parameter(
             Name="/private/default/ssh-key", Value=key.read_text(), Type="SecureString", Overwrite=True
         )
         environment = {
-            "BUILDKITE_REPO": f"ssh://{getpass.getuser()}@127.0.0.1:{port}{repository}",
+            "BUILDKITE_REPO": f"ssh://{getpass.getuser()}@127.0.0.1:{port}{source}",
             "BUILDKITE_SKIP_CHECKOUT": "false",
             "GIT_SSH_COMMAND": f"ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile={tmp_path}/known"
             " -o IdentityFile=none",
@@ -45,13 +46,15 @@ def _run(*command: str | Path, cwd: Path) -> None:
     subprocess.run(command, cwd=cwd, check=True, capture_output=True)
 
 
-def _key(directory: Path) -> Path:
+def private_key(directory: Path) -> Path:
+    """A key pair, and a directory for it."""
     directory.mkdir()
     _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "key", cwd=directory)
     return directory / "key"
 
 
-def _repository(directory: Path) -> Path:
+def repository(directory: Path) -> Path:
+    """A repository with one file."""
     work = directory / "work"
     work.mkdir()
     (work / "secret").write_text("the plan\n")
@@ -63,7 +66,8 @@ def _repository(directory: Path) -> Path:
 
 
 @contextmanager
-def _ssh_server(directory: Path, public_key: Path) -> Iterator[int]:
+def ssh_server(directory: Path, public_key: Path) -> Iterator[int]:
+    """Its port on loopback, where that key opens a session."""
     directory.mkdir()
     _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "host", cwd=directory)
     (directory / "authorized").write_text(public_key.read_text())

@@ -77,6 +77,26 @@ def test_a_preparation_that_fails_costs_the_vm_and_not_the_credential(
     assert "credential" in harness.mail("i-0202")
 
 
+@pytest.mark.parametrize("broken", ["missing", "checksum"])
+def test_a_download_that_fails_is_named_without_what_signs_it(harness: VmHarness, broken: str) -> None:
+    put(harness, "bootstrap", b"#!/bin/sh\n")
+    group = "/agent-stack/stack/vms"
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0218", job_id, token)
+    url = f"{harness.aws.url}/{BUCKET}/{'bootstrap' if broken == 'checksum' else 'none'}"
+    signed = f"{url}?X-Amz-Credential=s3cr3t&X-Amz-Signature=s3cr3t"
+    header = {"BOOTSTRAP_URL": signed, "BOOTSTRAP_SHA256": "0" * 64, "LOG_GROUP": group}
+    vm = harness.boot("i-0218", header=header)
+    harness.ended(vm)
+    answer = harness.aws.client("logs").get_log_events(logGroupName=group, logStreamName="i-0218", startFromHead=True)
+    detail, logs = harness.mail("i-0218")["detail"], json.dumps([event["message"] for event in answer["events"]])
+    assert {"missing": f"cannot download {url}: 40", "checksum": f"checksum of {url} does not match"}[broken] in detail
+    assert "does not match" in logs or "cannot download" in logs
+    for text in (detail, logs, vm.console()):
+        assert "X-Amz" not in text
+        assert "s3cr3t" not in text
+
+
 def test_another_object_of_the_bucket_is_not_for_the_vm(harness: VmHarness) -> None:
     put(harness, "secret", b"")
     job_id, token = harness.reserve("true")
@@ -176,7 +196,8 @@ ssh-add -l | cut -d' ' -f3
 ls "$AGENT_STACK_PRIVATE"
 printf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill | grep password
 for file in "$BUILDKITE_AGENT_VERIFICATION_JWKS_FILE" "$BUILDKITE_AGENT_SIGNING_JWKS_FILE"; do cat "$file"; echo; done
-grep -c auth "$DOCKER_CONFIG/config.json"
+grep -c auth "${DOCKER_CONFIG:-$HOME/.docker}/config.json"
+cd "$AGENT_STACK_PRIVATE" && stat -c %a "$LOCAL_VM_ROOT/etc/gitconfig" ~/.docker/config.json git-credentials *-key.json
 echo "$BUILDKITE_ARTIFACT_UPLOAD_DESTINATION"
 echo "$BUILDKITE_GIT_CLONE_FLAGS, $OTHER"
 exit 3
@@ -197,6 +218,8 @@ exit 3
         '{"keys": ["public"]}',
         '{"keys": ["private"]}',
         "1",
+        "644",
+        *["600"] * 4,
         "s3://artifacts/p/b/j",
         "--depth=1, x y",
     ]
@@ -257,6 +280,23 @@ exit 3
     assert "powering off" in said
     assert any("systemd[1]: this VM's boot" in line for line in said)
     assert token not in json.dumps(said)
+
+
+def test_a_credential_at_the_place_where_a_line_is_cropped_is_redacted(harness: VmHarness) -> None:
+    group = "/agent-stack/stack/vms"
+    job_id, token = harness.reserve("true")
+    harness.fill("i-0217", job_id, token)
+    probe = """#!/bin/bash
+token=$(cat "${BUILDKITE_AGENT_TOKEN#file://}")
+for before in 999 980 $((1000 - ${#token} + 1)); do printf '%0*d%s\\n' "$before" 0 "$token"; done
+sleep 1
+exit 3
+"""
+    vm = harness.boot("i-0217", agent=None, files={"bin/buildkite-agent": probe}, header={"LOG_GROUP": group})
+    harness.ended(vm)
+    answer = harness.aws.client("logs").get_log_events(logGroupName=group, logStreamName="i-0217", startFromHead=True)
+    said = [event["message"] for event in answer["events"] if event["message"].startswith("0000")]
+    assert [line.lstrip("0") for line in said] == ["*", "***", "***"]
 
 
 def test_logs_that_cannot_be_shipped_cost_nothing(harness: VmHarness) -> None:

@@ -46,6 +46,55 @@ def test_a_jobs_variables_arrive_whatever_ends_their_lines(pairs: dict[str, str]
     assert {name: value for name, value in found.items() if name.startswith("X_")} == pairs
 
 
+@pytest.mark.parametrize(
+    ("setting", "queue", "named"),
+    [
+        ("/private/{queue}/ssh-key", "default", "/private/default/ssh-key"),
+        ("private/ssh-key", "a/b", "private/ssh-key"),
+        (
+            "/aws/reference/secretsmanager/ci/{queue}",
+            "linux-arm_64.v2",
+            "/aws/reference/secretsmanager/ci/linux-arm_64.v2",
+        ),
+    ],
+)
+def test_a_parameter_is_named_for_the_jobs_queue(setting: str, queue: str, named: str) -> None:
+    assert f'{{"Names":["{named}"]' in readers.parameter_name(setting, queue).text
+
+
+@pytest.mark.parametrize("queue", ["", "..", ".", "other/ssh-key", "*", "a,b", "a:b", "a b", "$(id)", "`id`", 'a","b'])
+def test_a_queue_whose_key_could_lead_elsewhere_gets_no_parameter(queue: str) -> None:
+    refused = readers.parameter_name("/private/{queue}/ssh-key", queue).refused
+    assert refused.startswith("GitSshKeyParameter ")
+    assert "letters, digits and ._-" in refused
+
+
+@pytest.mark.parametrize("name", ["/a/../b", "/a//b", "a/", "/a/$(id)", "/a/x[$(id)]", "/a/b c", "/a/{other}"])
+def test_a_name_that_a_shell_or_a_path_could_misread_is_refused(name: str) -> None:
+    assert readers.parameter_name(name, "default").refused.startswith(
+        f"GitSshKeyParameter names parameter {name}, which"
+    )
+
+
+CONTROLS = (
+    *("LD_PRELOAD", "LD_LIBRARY_PATH", "PATH", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS"),
+    *("BUILDKITE", "BUILDKITE_AGENT_TOKEN", "BUILDKITE_HOOKS_PATH", "AGENT_STACK_PRIVATE"),
+)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_name_that_controls_programs_or_the_agent_is_refused_with_parameter_line_and_remedy(name: str) -> None:
+    refused = readers.read_parameter("read_job_environment", f"A=b\n# mine\n{name}=s3cr3t\n").refused
+    assert refused.startswith(f"parameter /private/it, line 3 names {name}, which controls ")
+    assert refused.endswith(". Give the variable another name")
+    assert "s3cr3t" not in refused
+
+
+@pytest.mark.parametrize("name", ["OLD_PATH", "MY_LD_PRELOAD", "PATHS", "ENVIRONMENT", "BUILDKITE_ANALYTICS_TOKEN"])
+def test_a_name_that_only_looks_like_one_is_taken(name: str) -> None:
+    assert readers.read_parameter("read_job_environment", f"{name}=x\n").text == f"{name}=x\n"
+
+
 @pytest.mark.parametrize("wrong", ["export A=b", "A", "=b", "1A=b", " A=b", "A-B=c", "UID=0", "SHELLOPTS=x"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_line_that_is_no_variable_is_refused_by_its_number(wrong: str, end: str) -> None:

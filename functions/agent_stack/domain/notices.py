@@ -20,7 +20,7 @@ SLOW_BOOT_MINUTES = (1, 2, 4, 8)
 
 
 class NoticeKind(StrEnum):
-    """One transition worth telling."""
+    """One transition that a build page shows."""
 
     WAITING = "waiting"
     UNMATCHED = "unmatched"

@@ -70,7 +70,9 @@ class LaunchPolicy:
     Attributes:
         volume_key_arn: ARN of the KMS key for the root volume; empty for the account's own.
         spot_max_price: USD for an hour of one spot VM; None for EC2's own limit, the on-demand price.
+        cost_tags: `key=value` on everything that a launch makes, besides this stack's own tags.
     """
 
     volume_key_arn: str = ""
     spot_max_price: Decimal | None = None
+    cost_tags: tuple[str, ...] = ()

@@ -68,7 +68,7 @@ class Finish:
             try:
                 consoles[job_id] = self.fleet.console_output(instance_id)
             except AgentStackError as error:
-                self.telemetry.warning("console_unread", job_id=job_id, instance_id=instance_id, error=str(error))
+                self.telemetry.info("console_unread", job_id=job_id, instance_id=instance_id, error=str(error))
         return consoles
 
     def _finish(self, run: Run, detail: str, job_phase: JobPhase) -> Outcome | None:
@@ -78,13 +78,13 @@ class Finish:
         except GiveUpError as error:
             # A refusal does not prove that the job is over or another stack's. While it is reserved, its state decides
             # in a later cycle. One that lapsed is listed again, and what it has used up stays counted.
-            self.telemetry.warning("job_not_finished", job_id=run.job_id, error=str(error))
+            self.telemetry.info("job_not_finished", job_id=run.job_id, error=str(error))
             return None if job_phase is JobPhase.RESERVED else Outcome.RELEASED
         except UnknownOutcomeError as error:
-            self.telemetry.warning("job_finish_unknown", job_id=run.job_id, error=str(error))
+            self.telemetry.info("job_finish_unknown", job_id=run.job_id, error=str(error))
             return None
         except AgentStackError as error:
-            self.telemetry.warning("job_finish_failed", job_id=run.job_id, error=str(error))
+            self.telemetry.info("job_finish_failed", job_id=run.job_id, error=str(error))
             return None
         self.telemetry.info("job_finished", job_id=run.job_id, reason=run.failure_reason)
         return Outcome.FAILED

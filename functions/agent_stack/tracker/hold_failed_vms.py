@@ -43,7 +43,7 @@ class HoldFailedVms:
         try:
             return self._hold(cycle)
         except AgentStackError as error:  # a hold is a convenience: it stops nothing
-            self.telemetry.warning("holds_unknown", error=str(error))
+            self.telemetry.info("holds_unknown", error=str(error))
             return replace(cycle, held=None)
 
     def _hold(self, cycle: TrackerCycle) -> TrackerCycle:
@@ -85,7 +85,7 @@ class HoldFailedVms:
         try:
             shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(hidden)} if hidden else {}
         except AgentStackError as error:
-            self.telemetry.warning("held_vms_unknown", count=len(hidden), error=str(error))
+            self.telemetry.info("held_vms_unknown", count=len(hidden), error=str(error))
             return frozenset()
         ended: set[InstanceId] = set()
         for hold in known.vms:
@@ -121,7 +121,7 @@ class HoldFailedVms:
         """What is recorded: these, or those known before when another tracker was first."""
         newer = left.next_version()
         if not self.ledger.record_holds(newer):
-            self.telemetry.warning("holds_not_recorded", count=len(left.vms))
+            self.telemetry.info("holds_not_recorded", count=len(left.vms))
             return known
         for hold in newer.vms:
             if hold not in known.vms:
@@ -154,8 +154,8 @@ class HoldFailedVms:
         try:
             told = self.mailbox.hold(hold.arn, seconds)
         except AgentStackError as error:
-            self.telemetry.warning("hold_not_told", instance_id=hold.instance_id, error=str(error))
+            self.telemetry.info("hold_not_told", instance_id=hold.instance_id, error=str(error))
             return False
         if not told:
-            self.telemetry.warning("hold_not_told", instance_id=hold.instance_id, error="its credential is not revoked")
+            self.telemetry.info("hold_not_told", instance_id=hold.instance_id, error="its credential is not revoked")
         return told

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP, VmState
 from agent_stack.domain.vms import Vm
@@ -105,7 +106,7 @@ class OrphanCleanup:
         if not said:
             return True
         self.telemetry.peak(Metric.ORPHAN_CLEANUP_LIMITED, orphans)
-        if not self._warned_at or cycle.now - self._warned_at[-1] >= WARN_INTERVAL:
+        if has_passed(WARN_INTERVAL, next(iter(self._warned_at), None), cycle.now):
             self._warned_at[:] = [cycle.now]
             self.telemetry.error(
                 "sweep_braked",
@@ -117,12 +118,15 @@ class OrphanCleanup:
         return True
 
     def _end(self, suspects: dict[InstanceId, str], at_most: int) -> None:
-        """Terminates the VMs that EC2, and then the ledger, still show unchanged. See `observe` for this order."""
+        """Terminates the VMs that EC2, and then the ledger, still show unchanged. See `observe` for this order.
+
+        The ledger is read after the mailboxes are closed: a VM that it does not show as bound then can never be bound.
+        """
         still_up = self._read_again(list(suspects)[: max(0, at_most)])
-        if not still_up:
-            return
-        owned = self.ledger.bound_instances()
-        going = [vm for vm in still_up if vm.instance_id not in owned or suspects[vm.instance_id] == LIFETIME]
+        past = [vm for vm in still_up if suspects[vm.instance_id] == LIFETIME]
+        idle = self._closed([vm for vm in still_up if suspects[vm.instance_id] != LIFETIME], suspects)
+        owned = self.ledger.bound_instances() if idle else frozenset[InstanceId]()
+        going = [*past, *(vm for vm in idle if vm.instance_id not in owned)]
         if not going:
             return
         refused = self.fleet.terminate([vm.instance_id for vm in going])
@@ -139,11 +143,25 @@ class OrphanCleanup:
         orphans = [vm for vm in going if suspects[vm.instance_id] not in EXPECTED and vm.instance_id not in refused]
         self.telemetry.count(Metric.ORPHANS_TERMINATED, len(orphans))
 
+    def _closed(self, vms: list[Vm], suspects: dict[InstanceId, str]) -> list[Vm]:
+        """Those of these VMs that no dispatcher can bind from now on, but not surplus ones that were bound once."""
+        if not vms:
+            return []
+        try:
+            answer = self.ledger.close_mailboxes([vm.arn for vm in vms])
+        except AgentStackError as error:
+            self.telemetry.info("mailboxes_not_closed", count=len(vms), error=str(error))
+            return []
+        if answer.undecided:
+            self.telemetry.info("mailboxes_not_closed", count=len(answer.undecided))
+        decided = [vm for vm in vms if vm.arn not in answer.undecided]
+        return [vm for vm in decided if vm.arn in answer.closed or suspects[vm.instance_id] != SURPLUS]
+
     def _read_again(self, instance_ids: list[InstanceId]) -> list[Vm]:
         if not instance_ids:
             return []
         try:
             return [vm for vm in self.fleet.describe_by_id(instance_ids) if vm.state in CLEANABLE]
         except AgentStackError as error:
-            self.telemetry.warning("orphans_unknown", count=len(instance_ids), error=str(error))
+            self.telemetry.info("orphans_unknown", count=len(instance_ids), error=str(error))
             return []

@@ -44,7 +44,7 @@ class Terminate:
                 postponed += 1
                 del verdicts[verdict.run.job_id]
         if postponed:
-            self.telemetry.warning("terminations_held_back", count=postponed, reason="MaxTerminationsPerTick")
+            self.telemetry.info("terminations_held_back", count=postponed, reason="MaxTerminationsPerTick")
         refused = self.fleet.terminate(sorted(to_terminate)) if to_terminate else {}
         for instance_id, verdict in to_terminate.items():
             if instance_id in refused:

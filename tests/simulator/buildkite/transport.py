@@ -1,10 +1,11 @@
 """The simulated Buildkite without sockets: an httpx transport, for worlds on a virtual clock."""
 
 from collections.abc import Callable
+from io import BytesIO
+from typing import Any
 
 import httpx
 from werkzeug import Request
-from werkzeug.test import EnvironBuilder
 
 from tests.simulator.buildkite.buildkite import Buildkite
 from tests.simulator.buildkite.faults import FaultKind
@@ -18,16 +19,7 @@ def transport(buildkite: Buildkite, *, wait: Callable[[float], None] = lambda _:
     """
 
     def carry(request: httpx.Request) -> httpx.Response:
-        raw = request.url.raw_path.decode()
-        builder = EnvironBuilder(
-            path=request.url.path,
-            query_string=request.url.query.decode(),
-            method=request.method,
-            headers=list(request.headers.items()),
-            data=request.content,
-            environ_overrides={"RAW_URI": raw},
-        )
-        served = buildkite.serve(Request(builder.get_environ()))
+        served = buildkite.serve(Request(_environ(request)))
         if served.lost:
             if buildkite.access_log()[-1].fault == FaultKind.NOT_ARRIVED:
                 raise httpx.ConnectError("connection refused", request=request)
@@ -40,3 +32,23 @@ def transport(buildkite: Buildkite, *, wait: Callable[[float], None] = lambda _:
         return httpx.Response(served.status, headers=dict(served.headers), content=served.body, request=request)
 
     return httpx.MockTransport(carry)
+
+
+def _environ(request: httpx.Request) -> dict[str, Any]:
+    """What a server would make of it. By hand, because werkzeug's builder took a tenth of a simulated world's time."""
+    headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in request.headers.items()}
+    return {
+        **headers,
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": request.url.path.encode().decode("latin-1"),
+        "QUERY_STRING": request.url.query.decode(),
+        "RAW_URI": request.url.raw_path.decode(),
+        "SERVER_NAME": request.url.host,
+        "SERVER_PORT": str(request.url.port or 443),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "CONTENT_TYPE": headers.pop("HTTP_CONTENT_TYPE", ""),
+        "CONTENT_LENGTH": str(len(request.content)),
+        "wsgi.url_scheme": request.url.scheme,
+        "wsgi.input": BytesIO(request.content),
+    }

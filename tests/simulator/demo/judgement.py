@@ -7,7 +7,7 @@ from tests.simulator.buildkite import JobState, JobView, Operation
 from tests.simulator.buildkite.access_log import AccessRecord, ActorKind
 from tests.simulator.cloud import Instance
 from tests.simulator.demo.pipeline import Cancel, Demo, Ran
-from tests.simulator.vm import command_output
+from tests.simulator.vm.agent_log import command_output
 from tests.simulator.world import World
 
 FROM_REGISTER_TO_DISCONNECT = (

@@ -18,7 +18,7 @@ from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
 from agent_stack.domain.vms import Assignment, MailboxStatus, told_by
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
-from agent_stack.ports import HeldLease
+from agent_stack.ports import Claims, ClosedMailboxes, HeldLease
 from tests.simulator.memory.rates import Rates
 
 MAX_DETAIL_CHARACTERS = 300
@@ -66,6 +66,8 @@ class Store:
     notices_sent: dict[JobId, set[WaitReason]] = field(default_factory=dict)
     intents: dict[IntentId, Intent] = field(default_factory=dict)
     boxes: dict[InstanceArn, Box] = field(default_factory=dict)
+    closed: set[InstanceArn] = field(default_factory=set)
+    """Mailboxes without an assignment that take none any more."""
     leases: dict[str, LeaseItem] = field(default_factory=dict)
     launching: LaunchMemory = field(default_factory=LaunchMemory)
     launching_fence: int = 0
@@ -177,13 +179,23 @@ class MemoryLedger:
         def join(run: Run) -> bool:
             assignment = assignments[run.job_id]
             before = self.store.runs.get(run.job_id)
-            free = before is not None and before.binding is None and assignment.instance_arn not in self.store.boxes
+            taken = self.store.boxes.keys() | self.store.closed
+            free = before is not None and before.binding is None and assignment.instance_arn not in taken
             if free and self._put(run):
                 self.store.boxes[assignment.instance_arn] = Box(assignment=assignment, credential=assignment.credential)
                 return True
             return False
 
         return self._write([run for run, _ in pairs], join, ("run", "mailbox"))
+
+    def close_mailboxes(self, arns: Sequence[InstanceArn]) -> ClosedMailboxes:
+        """See the port."""
+        taken = [arn for arn in arns if self.rates is None or self.rates.take((f"mailbox#{arn}",))]
+        if arns and not taken:
+            raise RetryError(f"{len(arns)} mailboxes were not closed")
+        closed = frozenset(taken) - self.store.boxes.keys()
+        self.store.closed |= closed
+        return ClosedMailboxes(closed=closed, undecided=frozenset(arns) - frozenset(taken))
 
     def open_intents(self) -> Sequence[Intent]:
         """See the port."""
@@ -241,15 +253,21 @@ class MemoryLedger:
             self.store.holds = holds
         return follows
 
-    def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+    def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
         """See the port."""
         fresh: list[Waiting] = []
+        undecided: list[Waiting] = []
         for job in waiting:
+            if self.rates is not None and not self.rates.take(_partitions(job.job_id, ("told",))):
+                undecided.append(job)
+                continue
             notices_sent = self.store.notices_sent.setdefault(job.job_id, set())
             if job.reason not in notices_sent and len(notices_sent) < MAX_NOTICES_OF_A_JOB:
                 notices_sent.add(job.reason)
                 fresh.append(job)
-        return fresh
+        if undecided and not fresh:
+            raise RetryError(f"{len(undecided)} claims were not taken")
+        return Claims(claimed=fresh, undecided=undecided)
 
     def _write(self, runs: Sequence[Run], write: Callable[[Run], bool], kinds: tuple[str, ...]) -> list[Run]:
         """Write each run for itself; what is throttled or in conflict again and again, as `Transactions` does."""
@@ -291,7 +309,9 @@ class MemoryMailbox:
 
     def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, MailboxStatus]:
         """See the port."""
-        return {arn: self._mail(self.store.boxes[arn]) for arn in arns if arn in self.store.boxes}
+        closed = MailboxStatus(credential_holder=CredentialHolder.VM, closed=True)
+        found = {arn: self._mail(self.store.boxes[arn]) for arn in arns if arn in self.store.boxes}
+        return {**dict.fromkeys(self.store.closed.intersection(arns), closed), **found}
 
     def renew(self, arn: InstanceArn, credential: str) -> bool:
         """See the port."""

@@ -131,23 +131,23 @@ class Invariants:
             self._hold("finished at most once" not in latest.rule, f"I8: {latest.detail}")
         owned = {run.binding.instance_id for run in simulation.store.runs.values() if run.binding is not None}
         intended = set(simulation.store.intents)
-        policy = simulation.settings.policy
+        settings = simulation.settings
         peace = simulation.peace_since is not None and now - simulation.peace_since > SLACK
         for instance in simulation.ec2.instances():
-            if instance.state not in UP or instance.tags.get(DEPLOYMENT_TAG) != simulation.settings.deployment:
+            if instance.state not in UP or instance.tags.get(DEPLOYMENT_TAG) != settings.deployment:
                 continue
             age = now - instance.launched_at
             claimed = instance.instance_id in owned or instance.tags.get(INTENT_TAG) in intended
             claimed = claimed or self._is_held(instance, now - SLACK)
             self._hold(
-                claimed or age <= policy.orphan_grace + SLACK or not peace,
+                claimed or age <= settings.orphan_grace + SLACK or not peace,
                 f"I3: VM {instance.instance_id} belongs to nobody since {age}",
             )
-            old = age > policy.max_lifetime + SLACK and peace
+            old = age > settings.max_lifetime + SLACK and peace
             self._hold(not old, f"I4: VM {instance.instance_id} is {age} old")
         self._held(owned, now)
         for run in simulation.store.runs.values():
-            bound = run.attempt <= policy.max_launch_attempts
+            bound = run.attempt <= settings.max_launch_attempts
             self._hold(bound, f"I6: job {run.job_id} was bound {run.attempt} times")
 
     def _is_held(self, instance: Instance, moment: datetime) -> bool:
@@ -199,7 +199,7 @@ class Invariants:
     def _launched(self, instance: Instance) -> None:
         simulation = self.simulation
         up = sum(i.state in UP and INTENT_TAG in i.tags for i in simulation.ec2.instances())
-        most = simulation.settings.policy.max_instances
+        most = simulation.settings.max_instances
         self._hold(up <= most, f"I6: {up} VMs are up, at most {most} may be")
         paused = self.paused_since is not None and instance.launched_at - self.paused_since > timedelta(seconds=20)
         self._hold(not paused, f"I11: VM {instance.instance_id} was launched while the queue was paused")

@@ -15,9 +15,12 @@ class Mutant:
 
     Attributes:
         changes: file under functions/, what stands there, what stands there instead.
+        seed: a world in which it was seen to. Played first, because the search for one can take minutes; it is made
+            when that world has become another.
     """
 
     promise: str
+    seed: int = 0
     name: str
     changes: Sequence[tuple[str, str, str]]
 

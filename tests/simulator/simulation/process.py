@@ -19,7 +19,9 @@ class Fate(StrEnum):
     ANSWER_LOST = "loses the answer"  # it happened
 
 
-WRITES = frozenset({"record", "update", "end", "bind", "write_intent", "spend_intent", "close_intent"})
+WRITES = frozenset(
+    {"record", "update", "end", "bind", "close_mailboxes", "write_intent", "spend_intent", "close_intent"}
+)
 """The ledger's methods whose answer can be lost."""
 
 

@@ -22,6 +22,8 @@ lost after minutes, and the ten minutes for which EC2 may hide a VM."""
 PIPELINE_SECONDS = 160.0
 """Long enough for the undisturbed pipeline to be over, so that every death in it is a death of something."""
 
+HARSH_SHARE = 0.25
+
 NO_CAPACITY = {"on-demand:m7i.large:eu-central-1a": 1, "on-demand:m6i.large:eu-central-1a": 0}
 """One zone has next to nothing."""
 
@@ -79,6 +81,12 @@ def holds(seed: int) -> bool:
     return random.Random(f"{seed} holds").random() < 0.25  # a stream of its own, so that it moves no other draw
 
 
+def manners(seed: int) -> BuildkiteSettings:
+    """Which answers Buildkite gives in a world: in a quarter of them the ones that are hardest for a client."""
+    harsh = random.Random(f"{seed} manners of Buildkite").random() < HARSH_SHARE  # a stream of its own
+    return BuildkiteSettings.harsh() if harsh else BuildkiteSettings()
+
+
 def play(
     seed: int,
     without: frozenset[str] = frozenset(),
@@ -89,8 +97,8 @@ def play(
     """One world, from its seed alone.
 
     Args:
-        prompt: schedules fire at the beginning of their minute, and no answer of Buildkite's is slow.
-        buildkite: which of the answers that the real one may give it gives.
+        prompt: schedules fire at the beginning of their minute, and no answer of Buildkite's is slow or harsh.
+        buildkite: which of the answers that the real one may give it gives; None for those that the seed chooses.
         without: parts to leave out, as `Report.parts` names them: `s3` is the third event of the story, `f2` the
             second fault at a port.
     """
@@ -126,7 +134,7 @@ def play(
         conflicts=conflicts,
         warm=seed % 2 == 1,
         jitter_seconds=PUNCTUAL if prompt else ANYWHERE,
-        buildkite=buildkite or BuildkiteSettings(),
+        buildkite=buildkite or (BuildkiteSettings() if prompt else manners(seed)),
     )
     simulation = Simulation(seed=seed, nature=nature, judge=malice, settings=settings)
     story = write(simulation, chance, without)

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -I -S
 """Stands in for the buildkite-agent: acquires one job, runs its command and ends, with the real agent's requests.
 
 Configured by environment and by a configuration file, as the real one; flags are refused, for they differ between its
@@ -18,6 +18,7 @@ Source: the agent's public source and documentation (v3.137, v4.0), and both ver
 """
 
 import contextlib
+import fnmatch
 import gzip
 import http.client
 import json
@@ -253,7 +254,11 @@ stub_hook() {
   [[ -f ${BUILDKITE_HOOKS_PATH:-}/$1 ]] || return 0
   stub_header "Running agent $1 hook"
   printf '\033[90m$\033[0m %s\n' "$BUILDKITE_HOOKS_PATH/$1"
-  source "$BUILDKITE_HOOKS_PATH/$1"
+  if [[ -n ${STUB_SHELLOPTS:-} ]]; then
+    env SHELLOPTS="$STUB_SHELLOPTS" bash "$BUILDKITE_HOOKS_PATH/$1"
+  else
+    source "$BUILDKITE_HOOKS_PATH/$1"
+  fi
 }
 stub_end() {
   stub_code=$?
@@ -264,6 +269,8 @@ stub_end() {
   exit $stub_code
 }
 stub_hook environment
+env -0 >"$STUB_SHOWN" && mv "$STUB_SHOWN" "${STUB_SHOWN%.new}"
+unset STUB_SHOWN
 stub_header 'Preparing working directory'
 printf '\033[90m$\033[0m cd %s\n' "$PWD"
 if [[ ${BUILDKITE_SKIP_CHECKOUT:-} != true ]]; then git clone -q "$BUILDKITE_REPO" . || exit 94; fi
@@ -271,9 +278,37 @@ stub_hook pre-command
 trap stub_end EXIT
 stub_header 'Running commands'
 printf '\033[90m$\033[0m %s\n' "${BUILDKITE_COMMAND%%$'\n'*}"
-eval "$BUILDKITE_COMMAND"
+if [[ -n ${STUB_SHELLOPTS:-} ]]; then
+  env SHELLOPTS="$STUB_SHELLOPTS" ${BUILDKITE_SHELL:-/bin/bash -e -c} "$BUILDKITE_COMMAND"
+else
+  eval "$BUILDKITE_COMMAND"
+fi
 """
-"""What becomes of a job in order: the environment hook, the checkout, the command; all in one shell."""
+"""What becomes of a job in order: the environment hook, the checkout, the command; all in one shell.
+
+With STUB_SHELLOPTS, which keep a bash from doing anything, hooks and command are processes of their own, as the real
+agent's are: such a job turns our hook off, and its command runs where the agent's shell is another one.
+"""
+
+
+REDACTED = (
+    *("*_PASSWORD", "*_SECRET", "*_TOKEN", "*_PRIVATE_KEY", "*_SSH_KEY", "*_ACCESS_KEY", "*_SECRET_KEY"),
+    *("*_CONNECTION_STRING", "*_API_KEY"),
+)
+REDACTED_BYTES = 6  # a shorter value is shown
+
+
+def secrets_of(environment):
+    """Values that a job's log does not show, the longest first: those of variables whose names match."""
+    told = os.environ.get("BUILDKITE_REDACTED_VARS")
+    patterns = told.split(",") if told else REDACTED
+    pairs = (pair.partition(b"=")[::2] for pair in environment.split(b"\0"))
+    found = {
+        value
+        for name, value in pairs
+        if len(value) >= REDACTED_BYTES and any(fnmatch.fnmatchcase(name.decode(), glob) for glob in patterns)
+    }
+    return sorted(found, key=len, reverse=True)
 
 
 def registration_token():
@@ -382,6 +417,8 @@ class Run:
         self._cancelled_for = None
         self._begins = True  # the next byte begins a line
         self._terminal = -1
+        self._shown = None  # a file with the job's environment after its hook
+        self._secrets = None
 
     def run(self):
         try:
@@ -415,6 +452,10 @@ class Run:
         checkout = Path(setting("BUILDKITE_BUILD_PATH"), *(part.replace("/", "-") for part in parts if part))
         checkout.mkdir(parents=True, exist_ok=True)
         env["BUILDKITE_BUILD_CHECKOUT_PATH"] = str(checkout)
+        self._shown = checkout.parent / f"{self._job['id']}.environment"
+        env["STUB_SHOWN"] = f"{self._shown}.new"
+        if "noexec" in env.get("SHELLOPTS", ""):
+            env["STUB_SHELLOPTS"] = env.pop("SHELLOPTS")
         self._terminal, slave = pty.openpty()
         process = subprocess.Popen(
             ["bash", "-c", JOB, "bash", os.ttyname(slave)],
@@ -470,8 +511,17 @@ class Run:
             data = os.read(source, 65_536)
         except OSError:  # nothing holds the terminal's other side any more
             return True
-        self._log.write(self._marked(data))
+        self._log.write(self._marked(self._redacted(data)))
         return not data
+
+    def _redacted(self, data):
+        """Without the values of variables that are secrets, those that a hook exported included."""
+        if self._secrets is None and self._shown.exists():
+            self._secrets = secrets_of(self._shown.read_bytes())
+            self._shown.unlink()
+        for secret in self._secrets or ():
+            data = data.replace(secret, b"[REDACTED]")
+        return data
 
     def _marked(self, data):
         """As it leaves the agent's own terminal, which adds a CR to each line, with the time before each line."""

@@ -7,10 +7,10 @@ happens by itself when whoever started it dies. Exit code 0 means that the VM po
 Run as `python -m tests.simulator.vm.init DIRECTORY USER_DATA_FILE` with the VM's environment and nothing else.
 """
 
+import ast
 import asyncio
 import ctypes
 import itertools
-import json
 import os
 import signal
 import sys
@@ -76,9 +76,7 @@ class Init:
     # --- requests of the shims ---
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = await reader.readline()
-        request = json.loads(line)
-        program, arguments = str(request["program"]), [str(word) for word in request["arguments"]]
+        program, *arguments = ast.literal_eval((await reader.readline()).decode())
         with (self._directory / "effects.log").open("a") as effects:
             effects.write(" ".join([program, *arguments]) + "\n")
         try:
@@ -86,7 +84,7 @@ class Init:
             error = ""
         except RefusedError as refusal:
             code, error = 1, str(refusal)
-        writer.write(json.dumps({"code": code, "error": error}).encode() + b"\n")
+        writer.write(f"{code} {error}".encode())
         writer.close()
 
     async def _perform(self, program: str, arguments: list[str]) -> int:
@@ -157,8 +155,11 @@ class Init:
         target = request.properties.get("StandardOutput", "journal")
         appended = target.startswith("append:")
         output = Path(target.removeprefix("append:")) if appended else self._console
+        command = request.command
+        if limit := request.properties.get("LimitCORE"):  # before it runs: ssh-agent lets nobody set its limits later
+            command = ("/bin/sh", "-c", 'ulimit -c "$0" && exec "$@"', str(limit), *command)
         try:
-            pid = self._spawn(request.command, environment, output=output)
+            pid = self._spawn(command, environment, output=output)
         except OSError as error:
             raise RefusedError(f"Job for {request.name}.service failed: {error}") from error
         if METADATA_ADDRESS in request.properties.get("IPAddressDeny", "").split():

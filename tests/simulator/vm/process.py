@@ -117,6 +117,7 @@ class LocalVm:
                     "PATH": f"{HERE / 'shims'}:{directory / 'bin'}:{os.defpath}:/usr/sbin:/sbin",
                     "HOME": str(home),
                     "LOCAL_VM_ROOT": str(directory),
+                    "GIT_CONFIG_SYSTEM": str(directory / "etc" / "gitconfig"),
                     "TMPDIR": str(directory / "tmp"),
                     "CONFIGURATION_DIRECTORY": str(directory / "etc" / "buildkite-agent"),
                     "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds_url,

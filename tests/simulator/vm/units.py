@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_IGNORED = frozenset({"After", "LimitCORE", "OOMPolicy", "OOMScoreAdjust", "Type", "User"})
+_IGNORED = frozenset({"After", "OOMPolicy", "OOMScoreAdjust", "Type", "User"})
 """The order is the newest first; all run as one user; nobody is short of memory."""
 
 _ACTED_UPON = frozenset(
@@ -20,6 +20,7 @@ _ACTED_UPON = frozenset(
         "IPAddressDeny",
         "KillMode",
         "KillSignal",
+        "LimitCORE",
         "RuntimeDirectory",
         "StandardError",
         "StandardOutput",

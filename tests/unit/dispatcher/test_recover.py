@@ -80,7 +80,7 @@ def test_while_ec2_does_not_show_the_idle_vms_none_is_bound_and_all_count() -> N
     ward.left(spent=True, vms=(a_vm(1), a_vm(2)))
     cycle = ward.cycle()
     assert (cycle.idle_vms, cycle.unconfirmed) == ({}, 2)
-    assert ward.telemetry.messages("WARNING") == ["idle_vms_unknown"]
+    assert ward.telemetry.messages("INFO") == ["idle_vms_unknown"]
 
 
 # --- what is read, and what is not ---

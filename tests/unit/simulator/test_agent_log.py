@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.simulator.vm import command_output
+from tests.simulator.vm.agent_log import command_output
 
 MARK = "\x1b_bk;t=1764160000000\x07"
 LOG = (

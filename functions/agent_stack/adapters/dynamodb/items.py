@@ -178,7 +178,12 @@ def read_intent(item: Mapping[str, Any]) -> Intent:
 
 def stack_key_values(record: StackKeyRecord) -> dict[str, Any]:
     """The stack keys' attributes."""
-    return {"prefix": record.prefix, "long": record.long, "keys": dict(record.keys) or None}
+    return {
+        "prefix": record.prefix,
+        "long": record.long,
+        "keys": dict(record.keys) or None,
+        "retired": dict(record.retired) or None,
+    }
 
 
 def read_stack_keys(item: Mapping[str, Any]) -> StackKeyRecord:
@@ -190,9 +195,13 @@ def read_stack_keys(item: Mapping[str, Any]) -> StackKeyRecord:
     try:
         values = unpacked(item)
         keys = {QueueKey(queue): StackKey(key) for queue, key in values.get("keys", {}).items()}
-        return StackKeyRecord(prefix=values["prefix"], long=values["long"], keys=keys)
+        retired = {StackKey(key): QueueKey(queue) for key, queue in values.get("retired", {}).items()}
+        return StackKeyRecord(prefix=values["prefix"], long=values["long"], keys=keys, retired=retired)
     except (KeyError, TypeError, AttributeError) as error:
-        raise BugError(f"the stack keys cannot be read: {error!r}") from None
+        raise BugError(
+            f"the stack keys in the ledger (pk stack_keys, sk keys) cannot be read: {error!r}. "
+            "Deploy the version that wrote them, or correct the item."
+        ) from None
 
 
 def assignment_values(assignment: Assignment) -> dict[str, Any]:
@@ -221,6 +230,7 @@ def read_mailbox_status(item: Mapping[str, Any]) -> MailboxStatus:
         stage_seconds=None if spent is None else float(spent),
         detail="".join(c if c.isprintable() else " " for c in detail)[:MAX_DETAIL_CHARACTERS],
         waits=waits,
+        closed="closed" in item,
     )
 
 

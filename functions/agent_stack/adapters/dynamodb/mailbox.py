@@ -29,7 +29,7 @@ class DynamoMailbox:
         }
 
     def renew(self, arn: InstanceArn, credential: str) -> bool:
-        """See the port. On the baton's own condition: what was taken never comes back."""
+        """See the port. On the condition of the credential itself: what was taken never comes back."""
         answer = self.table.update(
             {"instance_arn": {"S": arn}},
             UpdateExpression="SET credential = :credential",

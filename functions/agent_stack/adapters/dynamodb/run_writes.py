@@ -10,11 +10,15 @@ from typing import Any
 
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.known_runs import KnownRuns
+from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Assignment
 
 TOMBSTONE_LIFE = timedelta(days=2)
 """Attempts count for longer than Buildkite keeps a job scheduled by default."""
+
+CLOSED_LIFE = timedelta(days=1)
+"""A VM whose mailbox is closed ends within seconds; by then it is too old to be bound, too."""
 
 Write = Mapping[str, Any]
 
@@ -59,6 +63,19 @@ class RunWrites:
         }
         unbound = "version = :before AND attribute_not_exists(instance_id)"
         return [self._update(run, write_id, unbound), {"Put": filled}]
+
+    def close_mailbox(self, arn: InstanceArn, write_id: str, *, now: datetime) -> list[Write]:
+        """The mailbox of a VM that gets no job any more; on the opposite of the condition of `bind`."""
+        values = {":now": items.seconds(now), ":end": int(items.seconds(now + CLOSED_LIFE)), ":write_id": write_id}
+        closed = {
+            "TableName": self.mailboxes,
+            "Key": {"instance_arn": {"S": arn}},
+            "UpdateExpression": "SET closed = :now, expires_at = :end, write_id = :write_id",
+            "ConditionExpression": "attribute_not_exists(instance_arn) OR attribute_exists(closed)",
+            "ExpressionAttributeValues": items.packed(values),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        return [{"Update": closed}]
 
     def end(self, run: Run, write_id: str, *, now: datetime, history: timedelta) -> list[Write]:
         """Its end. History is put first: after a lost answer it is the item that tells that the write took effect."""

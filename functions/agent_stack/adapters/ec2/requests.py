@@ -65,6 +65,7 @@ def create_fleet(
         {"Key": INTENT_TAG, "Value": order.intent_id},
         {"Key": CLASS_TAG, "Value": vm_class.name},
         {"Key": "Name", "Value": f"{deployment}-{vm_class.name}"},
+        *({"Key": key, "Value": value} for key, _, value in (pair.partition("=") for pair in policy.cost_tags)),
     ]
     request = {
         "ClientToken": order.intent_id,

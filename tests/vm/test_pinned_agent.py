@@ -1,0 +1,77 @@
+"""An agent whose digest this stack knows is judged by it, whatever its mirror publishes."""
+
+import gzip
+import hashlib
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.pin_agent import DIGESTS, main
+from infra.user_data import second_stage
+from tests.simulator.vm.process import AGENT_STUB
+from tests.vm.harness import MACHINE, UNPINNED, VmHarness, download_server
+
+pytestmark = pytest.mark.e2e
+
+
+def program_that_knows(digest: str) -> str:
+    """The second stage with that digest of the version that tests install."""
+    text, count = re.subn(
+        r"(<<'DIGESTS'\n)(?:[^\n]+ [^\n]+\n)*(DIGESTS\n)", rf"\g<1>{UNPINNED} {MACHINE} {digest}\n\2", second_stage()
+    )
+    assert count == 1
+    return text
+
+
+@pytest.mark.parametrize("known", ["the agent's", "another"])
+def test_a_mirror_whose_checksum_fits_its_agent_is_not_trusted(harness: VmHarness, known: str) -> None:
+    digest = hashlib.sha256(AGENT_STUB.read_bytes() if known == "the agent's" else b"what was released").hexdigest()
+    program = program_that_knows(digest)
+    sha256 = hashlib.sha256(program.encode()).hexdigest()
+    harness.aws.publish(gzip.compress(program.encode()), sha256=sha256)
+    job_id, token = harness.reserve("echo ok")
+    harness.fill("i-1501", job_id, token)
+    with download_server(AGENT_STUB.read_bytes()) as mirror:
+        header = {"AGENT_DOWNLOAD_URL": mirror.origin, "PROGRAM_SHA256": sha256}
+        vm = harness.boot("i-1501", agent=None, header=header)
+        harness.ended(vm)
+    if known == "the agent's":
+        assert harness.output(job_id) == "ok\n"
+    else:
+        assert harness.mail("i-1501")["detail"].endswith("does not match")
+        assert "credential" in harness.mail("i-1501")
+        assert harness.buildkite.agents() == ()
+
+
+def test_a_version_whose_digest_is_not_known_is_said(harness: VmHarness) -> None:
+    job_id, token = harness.reserve("true")
+    harness.fill("i-1502", job_id, token)
+    with download_server(AGENT_STUB.read_bytes()) as mirror:
+        vm = harness.boot("i-1502", agent=None, header={"AGENT_DOWNLOAD_URL": mirror.origin})
+        harness.ended(vm)
+    assert f"agent {UNPINNED}: its digest is not known here" in vm.console()
+
+
+def test_every_known_digest_is_one() -> None:
+    lines = [line for line in DIGESTS.read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+\S* (amd64|arm64) [0-9a-f]{64}", line) for line in lines)
+    assert len({line.rpartition(" ")[0] for line in lines}) == len(lines)
+
+
+@pytest.mark.parametrize("checksum", ["", "0" * 64])
+def test_a_digest_is_written_only_when_the_published_checksum_says_the_same(tmp_path: Path, checksum: str) -> None:
+    path = tmp_path / "digests"
+    path.write_text(f"# known\n{UNPINNED} amd64 {'f' * 64}\n1.0.0 amd64 {'1' * 64}\n")
+    before = path.read_text()
+    with download_server(b"an agent", checksum=checksum or None, machines=("amd64", "arm64")) as releases:
+        code = main([UNPINNED, "--releases", releases.origin], path)
+    digest = hashlib.sha256(b"an agent").hexdigest()
+    wanted = f"# known\n1.0.0 amd64 {'1' * 64}\n{UNPINNED} amd64 {digest}\n{UNPINNED} arm64 {digest}\n"
+    assert (code, path.read_text()) == ((1, before) if checksum else (0, wanted))
+
+
+def test_releases_over_plain_http_are_not_asked(tmp_path: Path) -> None:
+    (tmp_path / "digests").write_text("")
+    assert main(["1.0.0", "--releases", "http://releases.example"], tmp_path / "digests") == 1
+    assert (tmp_path / "digests").read_text() == ""
