@@ -1,5 +1,7 @@
 """`scripts/drain STACK`: launches nothing more and waits until no VM lives; what an operator does before a removal.
 
+It does not wait for VMs that are held because their boot failed (HoldOnFailureMinutes).
+
 It changes one parameter of the deployed stack, LaunchEnabled, and otherwise only looks. VMs go on with their jobs; each
 ends after its own. Jobs that come meanwhile stay scheduled, for another stack of the queue or for later.
 """
@@ -13,12 +15,16 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import WaiterError
 
+from agent_stack.adapters.dynamodb.holds import read_holds
+from agent_stack.adapters.dynamodb.items import key
+from agent_stack.domain.holds import Holds
 from agent_stack_cli.errors import CliError, translated
 from agent_stack_cli.session import Session
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import ParameterTypeDef
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ec2 import EC2Client
 
 DEPLOYMENT_TAG = "agent-stack:deployment"
@@ -39,6 +45,7 @@ class Drain:
 
     cloudformation: "CloudFormationClient"
     ec2: "EC2Client"
+    dynamodb: "DynamoDBClient"
     stack: str
     say: Callable[[str], None]
     sleep: Callable[[float], None]
@@ -94,7 +101,19 @@ class Drain:
                 {"Name": "instance-state-name", "Values": LIVING},
             ]
         )
-        return sorted(i["InstanceId"] for page in pages for r in page["Reservations"] for i in r["Instances"])
+        held = self._held()
+        shown = (i["InstanceId"] for page in pages for r in page["Reservations"] for i in r["Instances"])
+        return sorted(instance_id for instance_id in shown if instance_id not in held)
+
+    def _held(self) -> frozenset[str]:
+        """The VMs that stay up because their boot failed: no job is on them, and the removal ends them."""
+        (described,) = self.cloudformation.describe_stacks(StackName=self.stack)["Stacks"]
+        tables = [o["OutputValue"] for o in described.get("Outputs", []) if o["OutputKey"] == "LedgerTable"]
+        if not tables:
+            return frozenset()
+        stored = self.dynamodb.get_item(TableName=tables[0], Key=key("holds", "list"), ConsistentRead=True)
+        held = read_holds(stored["Item"], lambda _: None) if "Item" in stored else Holds()
+        return frozenset(hold.instance_id for hold in held.vms)
 
 
 def main() -> int:
@@ -108,6 +127,7 @@ def main() -> int:
     drain = Drain(
         cloudformation=session.client("cloudformation"),
         ec2=session.client("ec2"),
+        dynamodb=session.client("dynamodb"),
         stack=arguments.stack,
         say=lambda line: print(line, flush=True),
         sleep=time.sleep,

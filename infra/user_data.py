@@ -30,6 +30,7 @@ SETTINGS = {
     "UNASSIGNED_TIMEOUT_SECONDS": "UnassignedTimeoutSeconds",
     "MAX_LIFETIME_SECONDS": "MaxLifetimeSeconds",
     "JOB_GRACE_SECONDS": "JobGraceSeconds",
+    "HOLD_ON_FAILURE_MINUTES": "HoldOnFailureMinutes",
     "CANCEL_GRACE_SECONDS": "CancelGraceSeconds",
     "AGENT_VERSION": "AgentVersion",
     "AGENT_DOWNLOAD_URL": "AgentDownload",

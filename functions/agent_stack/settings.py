@@ -72,6 +72,7 @@ def _as_tags(pairs: tuple[str, ...]) -> tuple[str, ...]:
     return pairs
 
 
+Minutes = Annotated[timedelta, BeforeValidator(lambda value: timedelta(minutes=float(value)))]
 Seconds = Annotated[timedelta, BeforeValidator(lambda value: timedelta(seconds=float(value)))]
 Commas = BeforeValidator(_split)
 
@@ -135,6 +136,9 @@ class Settings(BaseModel):
     cancel_grace: Seconds = Field(alias="CANCEL_GRACE_SECONDS", ge=timedelta())
     finish_grace: Seconds = Field(alias="FINISH_GRACE_SECONDS", ge=timedelta())
     orphan_grace: Seconds = Field(alias="SWEEP_GRACE_SECONDS", gt=timedelta())
+    hold_on_failure: Minutes = Field(
+        default=timedelta(), alias="HOLD_ON_FAILURE_MINUTES", ge=timedelta(), le=timedelta(minutes=120)
+    )
     idle_poll: Seconds = Field(alias="IDLE_POLL_SECONDS", ge=timedelta(seconds=0.2), le=timedelta(seconds=60))
     woken_by_jobs: bool = Field(default=False, alias="WOKEN_BY_JOBS")
     history_days: int = Field(alias="HISTORY_DAYS", ge=1, le=3650)

@@ -412,6 +412,7 @@ install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/co
 local home
 home=$(getent passwd "$AGENT_USER" | cut -d: -f6) && [[ $home == /* ]] || fail "user $AGENT_USER has no home directory"
 [[ ! -f $home/.docker/config.json ]] || return 0 # an image's own, to which the hook has docker add it
+SECRETS+=("$home/.docker/config.json")
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker"
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker/config.json" "$home/.docker/config.json"
 }
@@ -505,6 +506,50 @@ tick
 ((now < until)) || return 1
 aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" $((until - now)) ||
 { [[ $error == ResourceAlreadyExistsException ]] || printf 'agent-stack: logs not shipped: %s\n' "$error" && false; }
+}
+SECRETS=("$ENVIRONMENT" "$PRIVATE") # all that holds something of the job's; who writes it elsewhere adds the file here
+may_be_held() { ((bound)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 && -z ${credential:-} ]]; }
+await_hold() {
+local until
+remove_secrets || { say "not held: the job's user or its secrets are still there" && return 0; }
+keep_journal
+ship_logs 5
+trap - HUP INT TERM # a signal means that the VM is being ended: nothing is left to be said
+tick
+until=$((now + ${HOLD_VERDICT_SECONDS:-90}))
+while tick && ((now < until)); do
+if dynamodb GetItem '"ConsistentRead":true,"ProjectionExpression":"hold_seconds"' 0 && json "$answer" hold_seconds; then
+[[ ! $field =~ ^[1-9][0-9]{0,4}$ ]] || ((field > HOLD_ON_FAILURE_MINUTES * 60)) || stay_up "$field"
+fi
+sleep 1
+done
+trap '' HUP INT TERM
+say "not held"
+}
+remove_secrets() {
+local name until
+command -v pkill >/dev/null && command -v pgrep >/dev/null || return 1 # else it is not known what runs
+for name in "$AGENT_UNIT" agent-stack-ssh; do
+! systemctl is-active --quiet "$name" || systemctl stop "$name"
+done
+pkill -KILL -u "$AGENT_USER"
+tick
+until=$((now + 10))
+while pgrep -u "$AGENT_USER" >/dev/null; do
+tick
+((now < until)) || return 1
+sleep 0.2
+done
+rm -rf "${SECRETS[@]}"
+for name in "${SECRETS[@]}"; do
+[[ ! -e $name ]] || return 1
+done
+}
+stay_up() {
+say "held for $1 s"
+ship_logs 5
+trap - EXIT
+exec sleep "$1"
 }
 take_credential() {
 local give_up_at=

@@ -43,14 +43,18 @@ fail() {
 
 # The one way out. A failure before the agent ran is reported, so that the job can be requeued.
 on_exit() {
-  local code=$?
+  local code=$? mark=''
   trap '' HUP INT TERM
   set +e
   rm -rf "$ENVIRONMENT" "$PRIVATE"
   if ((code)); then
     say "failed: ${reason:=boot program ended unexpectedly with code $code}"
-    [[ -n $waiter ]] || report failed "$reason" 10
+    if [[ -z $waiter ]]; then
+      ! declare -F may_be_held >/dev/null || ! may_be_held || mark='(waits) ' # the tracker knows it by this
+      report failed "$mark$reason" 10
+    fi
   fi
+  [[ -z $mark ]] || await_hold
   say "powering off"
   if [[ -n ${LINES_A_REQUEST:-} ]]; then # the second stage is there
     keep_journal

@@ -52,7 +52,8 @@ def drain(
     """Whether nothing is left; false when the time is over.
 
     For one queue it waits for the VMs that have a job of it; for the whole stack for every VM with its tag. In both
-    cases it waits for launches that were sent before the pause, too.
+    cases it waits for launches that were sent before the pause, too. It does not wait for VMs that are held because
+    their boot failed: no job is on them, and a removal ends them.
 
     Args:
         sleep: waits so many seconds.
@@ -102,11 +103,13 @@ def left(stack: Stack, queue: str | None) -> Left:
     runs = (
         records.active() if queue is not None else []
     )  # for the whole stack EC2 shows the VMs of unreadable runs, too
-    machines = [machine.instance_id for machine in vms.living(stack)]
+    unreadable = len(records.unreadable)  # without the holds: the VM of one that cannot be read is no held one
+    held = {hold.instance_id for hold in records.holds().vms}
+    machines = [machine.instance_id for machine in vms.living(stack) if machine.instance_id not in held]
     launches = sum(
         not intent.spent or (bool(intent.vms) and now - intent.created_at < NOT_SHOWN_YET) for intent in intents
     )
     if queue is not None:
         of_queue = {run.binding.instance_id for run in runs if run.queue_key == queue and run.binding is not None}
         machines = [instance_id for instance_id in machines if instance_id in of_queue]
-    return Left(vms=tuple(machines), launches=launches, unreadable=len(records.unreadable))
+    return Left(vms=tuple(machines), launches=launches, unreadable=unreadable)

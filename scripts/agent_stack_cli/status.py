@@ -1,13 +1,14 @@
 """`agent-stack status`: what a stack does now, in one view."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from agent_stack.domain.holds import Hold
 from agent_stack.domain.pauses import Pauses
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import UP, RunState
@@ -73,6 +74,16 @@ class VmsView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldView:
+    """A VM whose boot failed and that stays up for a person."""
+
+    instance_id: str
+    vm_class: str
+    until: datetime
+    connect: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetView:
     """One bound, and what of it is taken. `limit` is None when there is none."""
 
@@ -117,6 +128,7 @@ class Status:
     waiting: tuple[WaitingView, ...]
     waiting_as_of: datetime | None
     vms: tuple[VmsView, ...]
+    held: tuple[HeldView, ...]
     jobs: tuple[JobView, ...]
     budgets: tuple[BudgetView, ...]
     breakers: tuple[BreakerView, ...]
@@ -131,6 +143,8 @@ def read(stack: Stack) -> Status:
     runs, waiting, memory, pauses = records.active(), records.waiting(), records.memory(), records.pauses()
     unread: list[str] = []
     machines = _part("VMs", lambda: vms.living(stack), list[vms.Machine](), unread)
+    up_now = {machine.instance_id for machine in machines if machine.state in UP}
+    held = {hold.instance_id: hold for hold in records.holds().vms if hold.instance_id in up_now}
     by_vm: dict[str, Run] = {run.binding.instance_id: run for run in runs if run.binding is not None}
     policy = stack.policy
     current = () if waiting is None else waiting.current(now)
@@ -164,7 +178,13 @@ def read(stack: Stack) -> Status:
         ),
         waiting=tuple(_grouped(stack, current)),
         waiting_as_of=None if waiting is None else waiting.at,
-        vms=tuple(_by_phase(machines, by_vm)),
+        vms=tuple(_by_phase(machines, by_vm, held)),
+        held=tuple(
+            HeldView(
+                instance_id=hold.instance_id, vm_class=hold.class_name, until=hold.until, connect=_connect(stack, hold)
+            )
+            for hold in held.values()
+        ),
         jobs=tuple(
             JobView(
                 job_id=run.job_id,
@@ -216,10 +236,14 @@ def _grouped(stack: Stack, waiting: Sequence[Waiting]) -> list[WaitingView]:
     ]
 
 
-def _by_phase(machines: Sequence[vms.Machine], runs: Mapping[str, Run]) -> list[VmsView]:
+def _connect(stack: Stack, hold: Hold) -> str:
+    return f"{hold.connect} --region {stack.session.region}"
+
+
+def _by_phase(machines: Sequence[vms.Machine], runs: Mapping[str, Run], held: Container[str]) -> list[VmsView]:
     grouped: dict[tuple[str, str], list[datetime]] = {}
     for machine in machines:
-        key = (machine.vm_class or "unknown", vms.phase(machine, runs))
+        key = (machine.vm_class or "unknown", vms.phase(machine, runs, held))
         grouped.setdefault(key, []).append(machine.launched_at)
     return [
         VmsView(vm_class=vm_class, phase=phase, count=len(times), oldest=min(times))

@@ -53,6 +53,12 @@ def show(status: Status, stack: Stack, output: Output) -> None:  # noqa: C901, P
         )
     else:
         output.line("none", "quiet")
+    if status.held:
+        output.head("VMs held for you, because their boot failed")
+        output.table(
+            ("VM", "class", "until", "connect"),
+            [(h.instance_id, h.vm_class, f"{h.until:%H:%M:%S} UTC", h.connect) for h in status.held],
+        )
     if status.jobs:
         output.head("Jobs and their VMs")
         output.table(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
 from agent_stack.domain.launching import Intent
 from agent_stack_cli import drain
@@ -109,6 +110,26 @@ def test_draining_a_queue_waits_for_its_own_vms_only(served: Served) -> None:
     assert result.exit_code == 1
     assert "Not drained after 0 s: 1 VMs live" in result.stdout
     assert "Next: agent-stack drain --queue default --stack demo" in result.stdout
+
+
+def test_draining_does_not_wait_for_a_held_vm(served: Served, stack: Stack) -> None:
+    vm, until = served.launched(), datetime.now(UTC) + timedelta(minutes=30)
+    assert vm.instance_id in drain.left(stack, None).vms
+    hold = Hold(instance_id=vm.instance_id, arn=vm.arn, class_name=ClassName("default"), until=until)
+    assert served.ledger.record_holds(Holds(version=1, vms=(hold,)))
+    assert vm.instance_id not in drain.left(stack, None).vms
+
+
+def test_a_hold_that_cannot_be_read_keeps_only_its_own_vm(served: Served, stack: Stack) -> None:
+    """The VM counts as any other one. Once it has gone, the record must not keep the drain from its end."""
+    vm = served.launched()
+    key = {"pk": {"S": "holds"}, "sk": {"S": "list"}}
+    served.world.dynamodb.put_item(
+        TableName=served.world.deployed.ledger_table,
+        Item={**key, "version": {"N": "1"}, "vms": {"L": [{"S": vm.instance_id}]}},
+    )
+    assert vm.instance_id in drain.left(stack, None).vms
+    assert drain.left(stack, None).unreadable == 0
 
 
 def test_without_time_to_wait_nothing_found_is_not_drained(served: Served) -> None:

@@ -57,6 +57,9 @@ class AnyTables(Protocol):
     def vm_reports(self, arn: InstanceArn, stage: str, detail: str, seconds: float) -> None:
         """A VM says how far it is."""
 
+    def vm_reads_hold(self, arn: InstanceArn) -> int | None:
+        """A VM whose boot failed reads how long it is held; None when nothing says so."""
+
     def operator_pauses(self, queue: str, at: datetime) -> None:
         """The operator pauses a queue, or `*`."""
 
@@ -84,6 +87,10 @@ class MemoryTables:
     def vm_reports(self, arn: InstanceArn, stage: str, detail: str, seconds: float) -> None:
         """A VM says how far it is."""
         self.store.report(arn, BootStage.parse(stage), detail, seconds)
+
+    def vm_reads_hold(self, arn: InstanceArn) -> int | None:
+        """A VM whose boot failed reads how long it is held."""
+        return self.store.hold_seconds(arn)
 
     def operator_pauses(self, queue: str, at: datetime) -> None:
         """The operator pauses a queue, or `*`."""
@@ -162,6 +169,17 @@ class Tables:
                 ":seconds": {"N": str(seconds)},
             },
         )
+
+    def vm_reads_hold(self, arn: InstanceArn) -> int | None:
+        """A VM whose boot failed reads how long it is held, as the boot program does: it knows texts only."""
+        answer = self.client.get_item(
+            TableName="MailboxTable",
+            Key={"instance_arn": {"S": arn}},
+            ConsistentRead=True,
+            ProjectionExpression="hold_seconds",
+        )
+        stored = answer.get("Item", {}).get("hold_seconds")
+        return None if stored is None else int(stored["S"])
 
     def operator_pauses(self, queue: str, at: datetime) -> None:
         """The operator pauses a queue, or `*`, as the command does."""

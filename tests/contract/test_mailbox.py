@@ -100,3 +100,33 @@ def test_what_we_took_back_is_never_given_again(filled: AnyTables) -> None:
     filled.mailbox.revoke_credential(ARN)
     filled.vm_reports(ARN, "credential_lost", "", 1.0)
     assert not filled.mailbox.reissue(ARN, "bkjat_again")
+
+
+def test_a_vm_is_told_of_its_hold_only_when_the_tracker_has_its_credential(filled: AnyTables) -> None:
+    assert not filled.mailbox.hold(ARN, 600)
+    assert filled.vm_reads_hold(ARN) is None
+    assert filled.mailbox.revoke_credential(ARN)
+    assert filled.mailbox.hold(ARN, 600)
+    assert filled.mailbox.hold(ARN, 590)
+    assert filled.vm_reads_hold(ARN) == 590
+
+
+def test_a_vm_that_took_its_credential_is_never_told_to_stay(filled: AnyTables) -> None:
+    assert filled.vm_takes(ARN) is not None
+    assert not filled.mailbox.hold(ARN, 600)
+    assert not filled.mailbox.revoke_credential(ARN)
+    assert not filled.mailbox.hold(ARN, 600)
+    assert filled.vm_reads_hold(ARN) is None
+
+
+def test_a_mailbox_that_is_gone_is_not_made_again(filled: AnyTables) -> None:
+    assert not filled.mailbox.hold(a_vm(2).arn, 600)
+    assert filled.mailbox.read([a_vm(2).arn]) == {}
+
+
+def test_a_vm_that_waits_for_its_hold_says_so(filled: AnyTables) -> None:
+    filled.vm_reports(ARN, "failed", "(waits) disk is on fire", 12.5)
+    status = filled.mailbox.read([ARN])[ARN]
+    assert (status.waits, status.detail) == (True, "disk is on fire")
+    filled.vm_reports(ARN, "failed", "disk is on fire (waits) ", 12.5)
+    assert not filled.mailbox.read([ARN])[ARN].waits

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.mutants import answers, around, conditions, dispatch, limits, machine, simulation
+from tests.mutants import answers, around, conditions, dispatch, holds, limits, machine, simulation
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
@@ -12,5 +12,6 @@ MUTANTS: Sequence[Mutant] = (
     *conditions.MUTANTS,
     *dispatch.MUTANTS,
     *around.MUTANTS,
+    *holds.MUTANTS,
     *machine.MUTANTS,
 )

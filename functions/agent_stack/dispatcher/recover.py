@@ -63,6 +63,8 @@ class Recover:
         if not active and not intents:
             self.empty_ledger.mark_empty(cycle.fence, cycle.now)
         self.in_flight.forget_others(intents)
+        if intents and self.policy.hold_on_failure:  # after the runs: a VM is recorded as held before its run is free
+            taken |= {hold.instance_id for hold in self.ledger.holds().vms}
         for intent in intents:
             if intent.intent_id in under_way:
                 continue  # this process requested it and waits for the answer

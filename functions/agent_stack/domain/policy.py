@@ -29,6 +29,7 @@ class Policy:
     """One deployment's decisions. All durations end in a comparison with a clock reading of the same cycle.
 
     Attributes:
+        hold_on_failure: how long a VM whose boot failed stays up for a person; zero for not at all.
         vm_log_url: where people read a VM's log, up to the VM's id, which ends it; empty where VMs send none.
     """
 
@@ -49,6 +50,7 @@ class Policy:
     notification_level: NotificationLevel
     launch_enabled: bool
     observe_only: bool
+    hold_on_failure: timedelta = timedelta()
     vm_log_url: str = ""
 
     @property

@@ -57,6 +57,7 @@ class MailboxStatus:
     stage_seconds: float | None = None  # since the VM's own boot, by its monotonic clock
     detail: str = ""
     closed: bool = False
+    waits: bool = False  # its boot failed, and it waits for a moment whether the tracker holds it
 
     @property
     def spot_noticed(self) -> bool:
@@ -69,6 +70,15 @@ class MailboxStatus:
     def last_words(self) -> str:
         """What the VM says of its end; empty when it gives no words, or only its agent's exit code."""
         return "" if _NO_WORDS.fullmatch(self.detail) else self.detail.strip()
+
+
+WAITS = "(waits) "
+"""How a VM begins the reason of its failed boot when it can be held (infra/vm/hold.sh). An older tracker shows it."""
+
+
+def told_by(detail: str) -> tuple[str, bool]:
+    """The VM's own words without that mark, and whether they had it."""
+    return detail.removeprefix(WAITS), detail.startswith(WAITS)
 
 
 _AFTER_A_SPOT_NOTICE = re.compile(r"[0-9]+ \(spot notice\)")

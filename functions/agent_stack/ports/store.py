@@ -8,6 +8,7 @@ from typing import Protocol
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook
+from agent_stack.domain.holds import Holds
 from agent_stack.domain.identifiers import (
     InstanceArn,
     InstanceId,
@@ -117,6 +118,12 @@ class Ledger(Protocol):
     def record_stack_keys(self, record: StackKeyRecord, *, only_if_new: bool = False) -> None:
         """Replaces the recorded stack keys; with `only_if_new`, only if nothing is recorded."""
 
+    def holds(self) -> Holds:
+        """Returns the VMs that are held, because their boot failed. Consistent read."""
+
+    def record_holds(self, holds: Holds) -> bool:
+        """Replaces them, if nothing was recorded since the version before. False when another tracker was first."""
+
     def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
         """Claims the notifications for these jobs and reasons.
 
@@ -141,6 +148,9 @@ class Mailbox(Protocol):
 
     def revoke_credential(self, arn: InstanceArn) -> bool:
         """Revokes the credential. True when the tracker holds it now or held it before; False when the VM holds it."""
+
+    def hold(self, arn: InstanceArn, seconds: int) -> bool:
+        """Tells a VM to stay up for so long. False when its credential was not revoked. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agent_stack.domain.decisions import Decision
+from agent_stack.domain.holds import Hold
 from agent_stack.domain.identifiers import InstanceId, JobId, QueueKey
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
@@ -36,6 +37,8 @@ class TrackerCycle:
         vms: observe → the VMs of this deployment that EC2 showed, by id.
         situations: observe → the facts about every active run.
         verdicts: decide, revoke, and each later step → the decisions, on the runs as last recorded.
+        held: hold failed VMs → the VMs that stay up because their boot failed, by id; None when they could not be read.
+        resting: hold failed VMs → those of them that need nothing until their time is over.
         going: terminate → VMs that are ending, or that EC2 agreed to terminate in this cycle.
         terminations: terminate → how many VMs EC2 was asked to terminate; MaxTerminationsPerTick limits their sum.
         extended: extend → the runs whose reservation was extended.
@@ -48,15 +51,23 @@ class TrackerCycle:
     vms: Mapping[InstanceId, Vm] = field(default_factory=dict)
     situations: tuple[Situation, ...] = ()
     verdicts: Mapping[JobId, Verdict] = field(default_factory=dict)
+    held: Mapping[InstanceId, Hold] | None = field(default_factory=dict)
+    resting: frozenset[InstanceId] = frozenset()
     going: frozenset[InstanceId] = frozenset()
     terminations: int = 0
     extended: tuple[Run, ...] = ()
     notifications: tuple[tuple[QueueKey, Notification], ...] = ()
 
+    def is_held(self, instance_id: InstanceId) -> bool:
+        """Whether that VM stays up, although its run is over or gets another VM."""
+        return self.held is not None and instance_id in self.held
+
     @property
     def busy(self) -> bool:
-        """Whether a run is active or a VM is up."""
-        return bool(self.situations) or any(vm.state in UP for vm in self.vms.values())
+        """Whether a run is active or a VM is up, held ones that only wait for a person or their end excepted."""
+        return bool(self.situations) or any(
+            vm.state in UP and vm.instance_id not in self.resting for vm in self.vms.values()
+        )
 
     def with_runs(self, runs: Iterable[Run]) -> dict[JobId, Verdict]:
         """The verdicts, with these newer versions of the runs."""

@@ -46,7 +46,9 @@ class Finish:
         for run in intended:
             verdict = cycle.verdicts[run.job_id]
             decision = verdict.decision
-            detail = failure_report(verdict.situation, decision.reason, decision.failure, consoles.get(run.job_id))
+            detail = failure_report(
+                verdict.situation, decision.reason, decision.failure, consoles.get(run.job_id), _held(cycle, run)
+            )
             outcome = self._finish(run, detail, verdict.situation.job_phase)
             if outcome is not None:
                 ended.append(run.ended(outcome, now=cycle.now))
@@ -86,3 +88,11 @@ class Finish:
             return None
         self.telemetry.info("job_finished", job_id=run.job_id, reason=run.failure_reason)
         return Outcome.FAILED
+
+
+def _held(cycle: TrackerCycle, run: Run) -> str:
+    """What the page is told of a VM that stays up; its notices are not read any more once the job is over."""
+    hold = (cycle.held or {}).get(run.binding.instance_id) if run.binding is not None else None
+    if hold is None:
+        return ""
+    return f"The VM stays up until {hold.until:%H:%M} UTC. Look into its failed boot: {hold.connect}"

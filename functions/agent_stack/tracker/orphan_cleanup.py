@@ -1,4 +1,4 @@
-"""Orphan cleanup: terminates VMs that belong to no run, and VMs past their lifetime.
+"""Orphan cleanup: terminates VMs that belong to no run, VMs past their lifetime, and held VMs whose time is over.
 
 A VM without a run is normal for a short time (launched, not yet bound). So the cleanup considers only old VMs, and
 reads each one again right before its termination. It terminates nothing when EC2's answer was incomplete.
@@ -10,6 +10,7 @@ past their lifetime. VMs of a recorded launch whose jobs were cancelled before t
 within seconds (`surplus_vms`).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -33,6 +34,9 @@ ALWAYS_ALLOWED = 10
 WARN_INTERVAL = timedelta(minutes=1)
 LIFETIME, ORPHAN = "past its lifetime", "no run is bound to it"
 SURPLUS = "no job waits for it any more"
+HOLD_OVER = "its hold is over"
+EXPECTED = frozenset({SURPLUS, HOLD_OVER})
+"""Ends that the tracker planned: nothing was lost or left over."""
 
 CLEANABLE = UP | {VmState.STOPPED}
 """A stopped VM still costs its disk, and can be started again."""
@@ -54,18 +58,14 @@ class OrphanCleanup:
         if not cycle.described:
             return cycle
         owned = {s.run.binding.instance_id for s in cycle.situations if s.run.binding is not None}
-        old: list[Vm] = []
-        orphans: list[Vm] = []
-        for vm in sorted(cycle.vms.values(), key=lambda vm: vm.launched_at):
-            age = cycle.now - vm.launched_at
-            if vm.state not in CLEANABLE or vm.instance_id in cycle.going:
-                continue
-            if age > self.policy.max_lifetime:
-                old.append(vm)
-            elif vm.instance_id not in owned and age > self.policy.orphan_grace:
-                orphans.append(vm)
-        surplus = self.surplus_vms(cycle, owned)
-        if not old and not orphans and not surplus:
+        found = {
+            vm.instance_id: (vm, why)
+            for vm in sorted(cycle.vms.values(), key=lambda vm: vm.launched_at)
+            if vm.state in CLEANABLE and vm.instance_id not in cycle.going and (why := self._why(vm, owned, cycle))
+        }
+        orphans = [vm for vm, why in found.values() if why == ORPHAN]
+        surplus = self.surplus_vms(cycle, owned | (cycle.held or {}).keys())
+        if not found and not surplus:
             return cycle
         if orphans:
             bound = self.ledger.bound_instances()
@@ -73,9 +73,21 @@ class OrphanCleanup:
             orphans = self._within_limit(orphans, cycle)
         suspects = {vm.instance_id: SURPLUS for vm in surplus}
         suspects |= {vm.instance_id: ORPHAN for vm in orphans if vm.instance_id not in suspects}
-        suspects |= {vm.instance_id: LIFETIME for vm in old}
+        suspects |= {instance_id: why for instance_id, (_, why) in found.items() if why == HOLD_OVER}
+        suspects |= {instance_id: why for instance_id, (_, why) in found.items() if why == LIFETIME}
         self._end(suspects, self.policy.max_terminations_per_cycle - cycle.terminations)
         return cycle
+
+    def _why(self, vm: Vm, owned: Collection[InstanceId], cycle: TrackerCycle) -> str:
+        """Why the VM may have to go; empty where nothing says so."""
+        age = cycle.now - vm.launched_at
+        if age > self.policy.max_lifetime:
+            return LIFETIME
+        if cycle.held is None:
+            return ""  # it is not known which are held, and any orphan may be
+        if vm.instance_id in cycle.held:
+            return HOLD_OVER if cycle.held[vm.instance_id].until <= cycle.now else ""
+        return ORPHAN if vm.instance_id not in owned and age > self.policy.orphan_grace else ""
 
     def _within_limit(self, orphans: list[Vm], cycle: TrackerCycle) -> list[Vm]:
         """The orphans that may be terminated: all of them, or those whose launch the ledger still explains."""
@@ -123,11 +135,12 @@ class OrphanCleanup:
                 self.telemetry.warning(
                     "orphan_not_terminated", instance_id=vm.instance_id, error=str(refused[vm.instance_id])
                 )
-            elif suspects[vm.instance_id] == SURPLUS:
-                self.telemetry.info("surplus_vm_terminated", instance_id=vm.instance_id)
+            elif suspects[vm.instance_id] in EXPECTED:
+                message = "surplus_vm_terminated" if suspects[vm.instance_id] == SURPLUS else "held_vm_terminated"
+                self.telemetry.info(message, instance_id=vm.instance_id)
             else:
                 self.telemetry.warning("orphan_terminated", instance_id=vm.instance_id, reason=suspects[vm.instance_id])
-        orphans = [vm for vm in going if suspects[vm.instance_id] != SURPLUS and vm.instance_id not in refused]
+        orphans = [vm for vm in going if suspects[vm.instance_id] not in EXPECTED and vm.instance_id not in refused]
         self.telemetry.count(Metric.ORPHANS_TERMINATED, len(orphans))
 
     def _closed(self, vms: list[Vm], suspects: dict[InstanceId, str]) -> list[Vm]:

@@ -9,13 +9,14 @@ from agent_stack.adapters.dynamodb.transactions import CONFLICT_PAUSE, MAX_ROUND
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import GiveUpError, RetryError
+from agent_stack.domain.holds import Holds
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.pauses import EVERYTHING, OperatorPause, Pauses
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
-from agent_stack.domain.vms import Assignment, MailboxStatus
+from agent_stack.domain.vms import Assignment, MailboxStatus, told_by
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
 from agent_stack.ports import Claims, ClosedMailboxes, HeldLease
 from tests.simulator.memory.rates import Rates
@@ -39,6 +40,7 @@ class Box:
     stage: BootStage | None = None
     stage_seconds: float | None = None
     detail: str = ""
+    hold_seconds: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class Store:
     launching: LaunchMemory = field(default_factory=LaunchMemory)
     launching_fence: int = 0
     stack_keys: StackKeyRecord | None = None
+    holds: Holds = field(default_factory=Holds)
 
     # --- the operator's two commands ---
 
@@ -99,6 +102,11 @@ class Store:
         taken, box.credential = box.credential, None
         box.stage = BootStage.CREDENTIAL_TAKEN
         return taken
+
+    def hold_seconds(self, arn: InstanceArn) -> int | None:
+        """What a VM whose boot failed reads: how long it is held; None while it is not."""
+        box = self.boxes.get(arn)
+        return box.hold_seconds if box else None
 
     def report(self, arn: InstanceArn, stage: BootStage, detail: str = "", seconds: float | None = None) -> None:
         """The VM says how far it is."""
@@ -234,6 +242,17 @@ class MemoryLedger:
         if not only_if_new or self.store.stack_keys is None:
             self.store.stack_keys = record
 
+    def holds(self) -> Holds:
+        """See the port."""
+        return self.store.holds
+
+    def record_holds(self, holds: Holds) -> bool:
+        """See the port."""
+        follows = self.store.holds.version in {0, holds.version - 1}
+        if follows:
+            self.store.holds = holds
+        return follows
+
     def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
         """See the port."""
         fresh: list[Waiting] = []
@@ -313,6 +332,14 @@ class MemoryMailbox:
         box.reissues += 1
         return True
 
+    def hold(self, arn: InstanceArn, seconds: int) -> bool:
+        """See the port."""
+        box = self.store.boxes.get(arn)
+        if box is None or box.credential is not None or not box.revoked:
+            return False
+        box.hold_seconds = seconds
+        return True
+
     def revoke_credential(self, arn: InstanceArn) -> bool:
         """See the port."""
         box = self.store.boxes.get(arn)
@@ -322,12 +349,14 @@ class MemoryMailbox:
 
     @staticmethod
     def _mail(box: Box) -> MailboxStatus:
+        detail, waits = told_by(box.detail)
         gone = CredentialHolder.TRACKER if box.revoked else CredentialHolder.VM
         return MailboxStatus(
             credential_holder=gone if box.credential is None else CredentialHolder.MAILBOX,
             stage=box.stage,
             stage_seconds=box.stage_seconds,
-            detail="".join(c if c.isprintable() else " " for c in box.detail)[:MAX_DETAIL_CHARACTERS],
+            detail="".join(c if c.isprintable() else " " for c in detail)[:MAX_DETAIL_CHARACTERS],
+            waits=waits,
         )
 
 

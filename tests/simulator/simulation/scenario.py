@@ -13,7 +13,7 @@ from tests.simulator.simulation.invariants import BrokenPromise
 from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.process import WRITES, Fate
 from tests.simulator.simulation.random_run import STORY_SECONDS, push_pipeline, refusals, slow_down, write
-from tests.simulator.simulation.simulation import PERIOD_SECONDS, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import PERIOD_SECONDS, QUICK, Nature, Simulation, plain_ec2
 
 BOUND_SECONDS = 2_000.0
 """How long after the last fault everything must be over: two boots, a reservation, an agent that Buildkite finds
@@ -76,6 +76,11 @@ class Malice:
         return Fate.GOES_ON if f"f{self.injected}" in self._without else fate
 
 
+def holds(seed: int) -> bool:
+    """Whether VMs whose boot failed stay up in that world: in one of four."""
+    return random.Random(f"{seed} holds").random() < 0.25  # a stream of its own, so that it moves no other draw
+
+
 def manners(seed: int) -> BuildkiteSettings:
     """Which answers Buildkite gives in a world: in a quarter of them the ones that are hardest for a client."""
     harsh = random.Random(f"{seed} manners of Buildkite").random() < HARSH_SHARE  # a stream of its own
@@ -118,6 +123,10 @@ def play(
     records = random.Random(f"{seed} nature of the records")  # a stream of its own, so that it moves no other draw
     writes_per_second, conflicts = records.choice([WRITES_PER_SECOND, 4.0]), records.choice([0.0, 0.1])
     temper = replace(temper, fails_booting=1.0) if doomed(seed) else temper
+    settings: Mapping[str, str] = QUICK
+    if holds(seed):
+        temper = replace(temper, fails_booting=max(0.5, temper.fails_booting), outstays=0.5)
+        settings = {**QUICK, "HOLD_ON_FAILURE_MINUTES": "3"}
     nature = Nature(
         ec2=ec2,
         temper=replace(temper, loses_credential=records.choice([0.0, 0.0, 0.3])),
@@ -127,7 +136,7 @@ def play(
         jitter_seconds=PUNCTUAL if prompt else ANYWHERE,
         buildkite=buildkite or (BuildkiteSettings() if prompt else manners(seed)),
     )
-    simulation = Simulation(seed=seed, nature=nature, judge=malice)
+    simulation = Simulation(seed=seed, nature=nature, judge=malice, settings=settings)
     story = write(simulation, chance, without)
     lie_in_wait(story, seed)
     if not prompt:

@@ -295,6 +295,7 @@ class Simulation:
             temper=self._nature.temper if self.faulty else PEACEFUL,
             unassigned=self.settings.unassigned_timeout,
             lifetime=self.settings.max_lifetime,
+            longest_hold=self.settings.hold_on_failure,
             power_off=self.ec2.powered_off,
             hit=lambda fault: self.coverage.at_vm(fault, instance.instance_id, self.store),
         )

@@ -101,7 +101,15 @@ class Init:
                 if unit is None or unit.ended.is_set():
                     raise RefusedError(f"Failed to kill unit {name}.service: Unit {name}.service not loaded.")
                 os.kill(unit.pid, signal.Signals[option.removeprefix("--signal=")])
-            case ("systemctl", ["set-time" | "stop", *_] | ["start", "docker"]) | (
+            case "systemctl", ["stop", *names]:
+                await self._stop_all(names)
+            case "pkill", ["-KILL", "-u", user]:
+                processes = self._of_user(user)
+                _signal_all(processes, signal.SIGKILL)
+                return 0 if processes else 1
+            case "pgrep", ["-u", user]:
+                return 0 if self._of_user(user) else 1
+            case ("systemctl", ["set-time", *_] | ["start", "docker"]) | (
                 "useradd" | "usermod" | "dnf" | "ip",
                 _,
             ):
@@ -202,6 +210,20 @@ class Init:
         except TimeoutError:
             _signal_all(_members(unit), signal.SIGKILL)
 
+    async def _stop_all(self, names: list[str]) -> None:
+        unknown = [name for name in names if name not in self._units]
+        for name in names:
+            if name in self._units:
+                await self._stop(self._units[name])
+        if unknown:
+            raise RefusedError("".join(f"Failed to stop {name}: Unit {name} not loaded.\n" for name in unknown).strip())
+
+    def _of_user(self, user: str) -> list[psutil.Process]:
+        """That user's processes: those of its units, for all run as whoever started the VM."""
+        units = [unit for unit in self._units.values() if unit.request.properties.get("User") == user]
+        found = {process.pid: process for unit in units for process in _members(unit)}
+        return [process for process in found.values() if _runs(process)]
+
     # --- going down ---
 
     def _power_off(self) -> None:
@@ -225,6 +247,13 @@ class Init:
 def _members(unit: Unit) -> list[psutil.Process]:
     """The unit's processes: its session, and whatever still carries its invocation id."""
     return [process for process in psutil.Process().children(recursive=True) if _belongs(process, unit)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _belongs(process: psutil.Process, unit: Unit) -> bool:

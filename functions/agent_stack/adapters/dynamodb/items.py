@@ -18,7 +18,7 @@ from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Binding, Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, Moment, Outcome, RunState, VmState
-from agent_stack.domain.vms import Assignment, MailboxStatus, Vm
+from agent_stack.domain.vms import Assignment, MailboxStatus, Vm, told_by
 
 SHARDS = 8
 """A partition takes 1,000 writes a second; a burst of a thousand jobs is spread over this many."""
@@ -223,12 +223,13 @@ def read_mailbox_status(item: Mapping[str, Any]) -> MailboxStatus:
     """A mailbox as it is read: whether the credential is there, never what it is."""
     stage = item.get("stage", {}).get("S")
     spent = item.get("stage_seconds", {}).get("N")
-    detail = item.get("detail", {}).get("S", "")
+    detail, waits = told_by(item.get("detail", {}).get("S", ""))
     return MailboxStatus(
         credential_holder=holder(item),
         stage=None if stage is None else BootStage.parse(stage),
         stage_seconds=None if spent is None else float(spent),
         detail="".join(c if c.isprintable() else " " for c in detail)[:MAX_DETAIL_CHARACTERS],
+        waits=waits,
         closed="closed" in item,
     )
 

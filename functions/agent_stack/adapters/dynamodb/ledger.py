@@ -9,6 +9,7 @@ Items of the ledger table, by partition key:
     waiting            list                 who waits for a VM and why, see `waiting`
     intent             intent id            an open launch
     launching          memory               what EC2 taught us, see `launch_memory`
+    holds              list                 VMs that stay up because their boot failed, see `holds`
     stack_keys         keys                 under which keys the queues are registered with Buildkite
     lease              function             see `lease`
 """
@@ -20,6 +21,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.holds import holds_values, read_holds
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE, KnownRuns
 from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
 from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, put
@@ -29,6 +31,7 @@ from agent_stack.adapters.dynamodb.waiting import list_values, mark, read_list
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
+from agent_stack.domain.holds import Holds
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
@@ -196,6 +199,19 @@ class DynamoLedger:
         else:
             self.table.put(item)
 
+    def holds(self) -> Holds:
+        """See the port."""
+        stored = next(iter(self.table.query("holds")), None)
+        return Holds() if stored is None else read_holds(stored, self._unreadable)
+
+    def record_holds(self, holds: Holds) -> bool:
+        """See the port."""
+        return self.table.put_unless(
+            items.packed({"pk": "holds", "sk": "list", **holds_values(holds)}),
+            condition="attribute_not_exists(version) OR version = :before",
+            values=items.packed({":before": holds.version - 1}),
+        )
+
     def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
         """See the port. One item a job, changed on its own condition, so that one of two trackers sends it."""
         expires_at = int(items.seconds(self.clock.now() + TOMBSTONE_LIFE))
@@ -236,8 +252,11 @@ class DynamoLedger:
         try:
             return read(item)
         except BugError as error:
-            self.telemetry.error("ledger_item_unreadable", error=str(error))
+            self._unreadable(str(error))
             return None
+
+    def _unreadable(self, error: str) -> None:
+        self.telemetry.error("ledger_item_unreadable", error=error)
 
     @property
     def _writes(self) -> RunWrites:

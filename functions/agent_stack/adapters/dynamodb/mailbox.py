@@ -58,6 +58,16 @@ class DynamoMailbox:
             raise UnknownOutcomeError("UpdateItem: a credential may have been issued again")
         return not isinstance(answer, Refused)
 
+    def hold(self, arn: InstanceArn, seconds: int) -> bool:
+        """See the port. Whatever the tracker decides, a VM that took its credential, or still may, is not held."""
+        answer = self.table.update(
+            {"instance_arn": {"S": arn}},
+            UpdateExpression="SET hold_seconds = :seconds",
+            ConditionExpression="attribute_exists(revoked) AND attribute_not_exists(credential)",
+            ExpressionAttributeValues=items.packed({":seconds": str(seconds)}),
+        )
+        return not isinstance(answer, Refused)
+
     def revoke_credential(self, arn: InstanceArn) -> bool:
         """See the port. The VM's own write has the same condition, so exactly one of the two succeeds."""
         answer = self.table.update(
