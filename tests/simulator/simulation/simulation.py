@@ -348,6 +348,11 @@ class Simulation:
 
         self.ec2.on_event(hint)
 
+    def tell_again(self, instance_id: str) -> None:
+        """EC2's last change of that VM wakes the tracker once more, as an event that is delivered twice does."""
+        self.coverage.at_vm("news doubled", instance_id, self.store)
+        self.wake("tracker", 2.0)
+
     def send_jobs(self, seconds: tuple[float, float]) -> None:
         """From now on scheduled jobs wake the dispatcher, that long after they are."""
 
