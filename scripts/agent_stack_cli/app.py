@@ -129,15 +129,18 @@ def logs_verb(
         )
 
 
-@verb(app, "connect", "agent-stack connect JOB", "agent-stack connect JOB --print")
+@verb(app, "connect", "agent-stack connect JOB", "agent-stack connect i-0123456789abcdef0 --print")
 def connect_verb(
     call: Call,
     *,
-    job: JobArgument,
+    job: Annotated[
+        str,
+        typer.Argument(help="A job id, the URL of a job's page, the URL of a build with one job, or an instance id."),
+    ],
     only_print: Annotated[bool, typer.Option("--print", help="Print the command, and do not run it.")] = False,
 ) -> None:
-    """Open a shell on a job's VM through Session Manager. The VMs need SessionManager=true."""
-    words = connect.command_for(call.stack, jobs.one_job(call.stack, job))
+    """Open a shell on a VM through Session Manager: a job's, or one by its id. The VMs need SessionManager=true."""
+    words = connect.command_for(call.stack, job)
     connect.run(words, call.output, only_print=only_print)
 
 

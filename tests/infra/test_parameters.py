@@ -152,6 +152,7 @@ def test_only_what_nobody_can_know_is_required() -> None:
     [
         ({"BuildkiteDialect": "preview"}, ["BuildkiteDialect", "AgentCredential"]),
         ({"ArtifactBucket": "ci-artifacts"}, ["ArtifactBucket", "JobMetadata"]),
+        ({"HoldOnFailureMinutes": "30"}, ["HoldOnFailureMinutes", "SessionManager"]),
         ({"VpcId": OWN_NETWORK["VpcId"]}, ["VpcId", "Subnets"]),
         ({"Subnets": OWN_NETWORK["Subnets"]}, ["Subnets", "VpcId"]),
         ({"FunctionSubnets": "subnet-0123456789abcdef2"}, ["FunctionSubnets", "FunctionSecurityGroups"]),
