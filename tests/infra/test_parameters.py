@@ -8,7 +8,9 @@ import pytest
 from cfnlint.decode.cfn_yaml import loads
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
+from agent_stack import settings
 from agent_stack.settings import Settings
+from agent_stack_cli import parameter_rules
 from agent_stack_cli.parameter_rules import specification
 from agent_stack_cli.params import EFFECTS
 from infra import parameters, user_data
@@ -124,6 +126,12 @@ def test_every_parameter_says_what_it_is_for_and_what_it_may_be(name: str) -> No
 @pytest.mark.parametrize("name", ["HttpProxy", "AgentEnvironment"])
 def test_what_every_job_reads_says_that_it_is_not_for_secrets(name: str) -> None:
     assert "Not for secrets" in DECLARED[name]["Description"]
+
+
+def test_deploy_and_the_functions_refuse_the_same_number_of_tags() -> None:
+    assert parameter_rules.MAX_COST_TAGS == settings.MAX_COST_TAGS
+    most = ",".join(f"k{number}=v" for number in range(settings.MAX_COST_TAGS))
+    assert list(parameter_rules.problems({"CostTags": most})) == []
 
 
 def test_the_form_shows_every_parameter_once_under_a_label() -> None:

@@ -21,6 +21,7 @@ class Vm:
     capacity_type: CapacityType = CapacityType.ON_DEMAND
     intent_id: IntentId | None = None
     reason: str = ""  # EC2's state reason code, such as Server.SpotInstanceTermination
+    vcpus: int = 0  # 0: EC2 has not said it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

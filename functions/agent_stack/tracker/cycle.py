@@ -33,6 +33,7 @@ class TrackerCycle:
 
     Attributes:
         began: when the cycle began, by the monotonic clock.
+        fence: the fencing number of the lease under which it runs.
         described: observe → EC2's answer was complete.
         vms: observe → the VMs of this deployment that EC2 showed, by id.
         situations: observe → the facts about every active run.
@@ -47,6 +48,7 @@ class TrackerCycle:
 
     now: datetime
     began: timedelta = timedelta()
+    fence: int = 0
     described: bool = False
     vms: Mapping[InstanceId, Vm] = field(default_factory=dict)
     situations: tuple[Situation, ...] = ()

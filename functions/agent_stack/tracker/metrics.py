@@ -4,7 +4,7 @@ This is the last step of the chain. A cycle that reaches it is the tracker's hea
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agent_stack.domain.decisions import Action
@@ -14,6 +14,7 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import UP, CredentialHolder, Moment, Outcome, RunState
 from agent_stack.ports import Clock, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
+from agent_stack.tracker.vcpu_meter import VcpuMeter
 
 OVERDUE = timedelta(minutes=2)
 """The VM's own timer and orphan cleanup both end a VM at its lifetime. A VM that is up this long after it has survived
@@ -47,6 +48,7 @@ class TrackerMetrics:
     policy: Policy
     clock: Clock
     telemetry: Telemetry
+    meter: VcpuMeter = field(default_factory=VcpuMeter)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Returns the cycle unchanged."""
@@ -110,5 +112,6 @@ class TrackerMetrics:
         for activity in Activity:
             self.telemetry.level(Metric.VMS, counts[activity], of=activity)
         self.telemetry.peak(Metric.MAXIMUM_USED_PERCENT, 100 * len(up) / self.policy.max_instances)
+        self.telemetry.count(Metric.VCPU_SECONDS, self.meter.read(cycle))
         oldest: datetime = cycle.now - self.policy.max_lifetime - OVERDUE
         self.telemetry.peak(Metric.VMS_PAST_LIFETIME, sum(vm.launched_at < oldest for vm in up))
