@@ -8,7 +8,7 @@ def main() -> None:
     try:
         from agent_stack_cli.app import app  # noqa: PLC0415  (only here can its absence be explained)
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich", "click"}:
+        if error.name not in {"typer", "rich", "click", "yaml"}:
             raise
         sys.stderr.write(
             f"agent-stack: the package {error.name} is missing\n"
