@@ -71,7 +71,7 @@ def _run(arguments: list[str], copy: Path, seconds: int | None = SECONDS) -> "su
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": f"{copy / 'functions'}:{copy}", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": f"{copy / 'functions'}:{copy / 'scripts'}:{copy}", "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
