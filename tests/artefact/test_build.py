@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from cfnlint.decode.cfn_yaml import loads
 
 from assemble import UnbuildableError, keep_models, services_used, settle, tidy
+from infra.template_yaml import loads
 from infra.user_data import ROOT, TEMPLATE
 
 

@@ -15,6 +15,8 @@ from tests.simulator.deployment import translated_template
 
 STUB = """#!/usr/bin/env python3
 import json, os, sys
+
+pytestmark = pytest.mark.share(4)
 answers = json.loads(os.environ["ANSWERS"])
 name = os.path.basename(sys.argv[0])
 with open(os.environ["ASKED"], "a") as asked:

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode.cfn_yaml import loads
-
+from infra.template_yaml import loads
 from tests.cli.conftest import CLASSES, SOON, operators
 from tests.cli.served import Served
 from tests.simulator.buildkite import AGENT_TOKEN, Operation

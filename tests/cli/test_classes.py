@@ -9,6 +9,8 @@ from tests.cli.conftest import CLASSES
 from tests.cli.served import Served
 from tests.simulator.cloud.images import Image
 
+pytestmark = pytest.mark.share(2)
+
 
 @pytest.fixture(autouse=True)
 def _images(served: Served) -> None:

@@ -12,6 +12,8 @@ from agent_stack_cli.costs import Costs, Sum, as_csv
 from agent_stack_cli.prices import usd
 from tests.cli.served import Served
 
+pytestmark = pytest.mark.share(2)
+
 
 def ended(served: Served, number: int, minutes: float, **run: object) -> None:
     """A job whose VM lived that long."""

@@ -15,6 +15,8 @@ from tests.cli.operator_front import CODES
 from tests.cli.served import Served
 from tests.simulator.buildkite import AGENT_TOKEN
 
+pytestmark = pytest.mark.share(4)
+
 
 @pytest.fixture(scope="module")
 def healthy() -> Iterator[Served]:

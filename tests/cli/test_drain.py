@@ -15,6 +15,8 @@ from agent_stack_cli.session import Session
 from agent_stack_cli.stacks import Stack, find
 from tests.cli.served import Served
 
+pytestmark = pytest.mark.share(2)
+
 DEFAULT = QueueKey("default")
 
 

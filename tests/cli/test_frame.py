@@ -11,6 +11,8 @@ from typer.main import get_command
 from agent_stack_cli.app import app
 from tests.cli.served import Served
 
+pytestmark = pytest.mark.share(3)
+
 DOCS = Path(__file__).parents[2] / "docs"
 VERBS = {
     "status": (), "doctor": (), "pause": (), "resume": (), "drain": ("--minutes", "0"), "params": (), "cost": (),

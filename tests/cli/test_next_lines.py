@@ -10,6 +10,8 @@ from agent_stack_cli.session import Session
 from agent_stack_cli.stacks import not_ready
 from tests.cli.served import Served, access_key, job_id
 
+pytestmark = pytest.mark.share(3)
+
 ELSEWHERE = ("--region", "eu-central-1")
 KEPT = "--region eu-central-1"
 

@@ -9,6 +9,8 @@ from tests.cli.conftest import CLASSES
 from tests.cli.served import Served
 from tests.simulator.cloud.images import Image
 
+pytestmark = pytest.mark.share(4)
+
 IMAGE, OTHER = "ami-0123456789abcdef0", "ami-0fedcba9876543210"
 
 

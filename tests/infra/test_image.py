@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cfnlint.decode.cfn_yaml import loads
 
 from infra.baked_program import AGENT, DIRECTORY, IMAGE, MAX_DATA_CHARACTERS, commands, generated
+from infra.template_yaml import loads
 from infra.user_data import ROOT, program_sha256, second_stage
 
 DIGESTS = {"1": "f63493f66540db89", "2": "458d82d7ec029b4b", "3": "97d324f14b90c8fa"}

@@ -7,9 +7,9 @@ from typing import Any
 
 import boto3
 import pytest
-from cfnlint.decode.cfn_yaml import loads
 
 from infra import user_data
+from infra.template_yaml import loads
 from tests.infra.stacks import REGION, template
 from tests.simulator.aws import AwsServer
 from tests.simulator.deployment import Resolved, deploy

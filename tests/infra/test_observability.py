@@ -11,11 +11,11 @@ import boto3
 import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
-from cfnlint.decode.cfn_yaml import loads
 from moto import mock_aws
 
 from agent_stack.domain.measures import NAMESPACE, SPLIT, Metric, dimensions
 from agent_stack_cli.prices import REGIONS, usd
+from infra.template_yaml import loads
 from infra.user_data import ROOT
 from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.deployment import translated_template

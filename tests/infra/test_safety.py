@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from cfnlint.decode.cfn_yaml import loads
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from infra import user_data
+from infra.template_yaml import loads
 from tests.infra.stacks import EVERYTHING, KEY, REGION, deployed, template
 from tests.simulator.deployment import Resolved, as_text
 

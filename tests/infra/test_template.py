@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
-from cfnlint.decode.cfn_yaml import loads
 
 from agent_stack.adapters.artefact import shipped_program
 from agent_stack.lease_loop import RESERVE
 from agent_stack.settings import Settings
 from infra import user_data
+from infra.template_yaml import loads
 from infra.user_data import (
     MAX_OWN_BYTES,
     PROGRAM,

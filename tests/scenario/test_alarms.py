@@ -22,6 +22,8 @@ from tests.simulator.watching.day import CLASSES, SETTINGS
 from tests.simulator.watching.template import Rendered
 from tests.simulator.watching.world import WatchedUniverse
 
+pytestmark = pytest.mark.share(4)
+
 ALWAYS = 100_000
 UNKNOWN_IMAGE = "ami-0fedcba9876543210"
 

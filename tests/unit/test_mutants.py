@@ -3,9 +3,9 @@
 import pytest
 
 from tests.mutants.__main__ import PARTS, chosen
+from tests.mutants.copies import ROOT
 from tests.mutants.mutant import Layer, Mutant
 from tests.mutants.registry import MUTANTS
-from tests.mutants.trial import ROOT
 from tests.simulator.simulation.rotation import of_turn
 
 

@@ -186,6 +186,7 @@ def test_its_lifetime_ends_a_held_vm(harness: VmHarness) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -5, 601, 99_999])
+@pytest.mark.share(3)
 def test_a_verdict_that_its_user_data_does_not_allow_is_none(harness: VmHarness, seconds: int) -> None:
     vm = boot(harness, "i-0a07", wait="4")
     wait_for(lambda: asks(harness, vm))

@@ -46,6 +46,7 @@ def checking(settings: str, host: str, tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("settings", ["", ONE, f"[git.example]:2222,other.example{ONE[11:]}", f"# ours\r\n{ONE}\r\n"])
+@pytest.mark.share(3)
 def test_only_hosts_that_are_not_listed_are_known_by_what_they_show_first(settings: str, tmp_path: Path) -> None:
     listed = ["github.com", "gitlab.com", "bitbucket.org", *(["git.example"] if settings else [])]
     assert {checking(settings, host, tmp_path) for host in listed} == {"true"}
@@ -63,6 +64,7 @@ def test_a_line_of_the_operators_takes_the_place_of_those_that_are_shipped() -> 
 @pytest.mark.parametrize(
     "wrong", ["git.example", ONE[:26], f"|1|abc=|def={ONE[11:]}", ONE.replace("ssh-ed25519", "ssh-dss"), "a b c"]
 )
+@pytest.mark.share(3)
 def test_what_is_no_host_key_is_refused_by_its_line(wrong: str) -> None:
     refused = readers.host_key_files(f"{ONE}\n{wrong}\n")["refused"]
     assert refused.startswith("parameter GitKnownHosts, line 2 is not ")
@@ -70,6 +72,7 @@ def test_what_is_no_host_key_is_refused_by_its_line(wrong: str) -> None:
 
 @pytest.mark.skipif(SSHD is None, reason="there is no sshd here")
 @pytest.mark.parametrize("listed", ["its own key", "another key", "nothing"])
+@pytest.mark.share(3)
 def test_a_server_with_another_key_than_the_listed_one_gets_no_connection(
     harness: VmHarness, tmp_path: Path, listed: str
 ) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
-from cfnlint.decode.cfn_yaml import loads
 
+from infra.template_yaml import loads
 from tests.simulator.deployment.resolve import Resolved
 from tests.simulator.deployment.transform import TEMPLATE, translated_template
 

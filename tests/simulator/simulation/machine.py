@@ -5,13 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
-
-import httpx
 
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import BootStage
 from agent_stack.domain.vms import WAITS, Assignment
+from tests.simulator.buildkite.transport import Ask
 from tests.simulator.cloud import Instance
 from tests.simulator.memory import Store
 from tests.simulator.simulation.kernel import Kernel
@@ -45,7 +43,7 @@ class VirtualVm:
         arn: InstanceArn,
         kernel: Kernel,
         store: Store,
-        api: httpx.Client,
+        ask: Ask,
         chance: random.Random,
         temper: Temper,
         unassigned: timedelta,
@@ -66,7 +64,7 @@ class VirtualVm:
         self._arn = arn
         self._kernel = kernel
         self._store = store
-        self._api = api
+        self._ask = ask
         self._chance = chance
         self._temper = temper
         self._power_off = power_off
@@ -157,13 +155,13 @@ class VirtualVm:
             self._exit("1 cannot register")
             return
         self._session = answer["access_token"]
-        self._ask("POST", "/connect", self._session)
+        self._ask("POST", "/connect", self._session, None)
         self._then(SECOND * 0.2, "acquires", lambda: self._acquire(assignment))
 
     def _acquire(self, assignment: Assignment) -> None:
-        answer = self._ask("PUT", f"/jobs/{assignment.job_id}/acquire", self._session)
+        answer = self._ask("PUT", f"/jobs/{assignment.job_id}/acquire", self._session, None)
         if answer is None:
-            self._ask("POST", "/disconnect", self._session)
+            self._ask("POST", "/disconnect", self._session, None)
             self._exit("27 not acquirable")
             return
         self.agent_has_job = True
@@ -175,13 +173,13 @@ class VirtualVm:
         self._then(SECOND, "", lambda: self._run(assignment, exit_status))
 
     def _run(self, assignment: Assignment, exit_status: str) -> None:
-        answer = self._ask("GET", f"/jobs/{assignment.job_id}", self._token)
+        answer = self._ask("GET", f"/jobs/{assignment.job_id}", self._token, None)
         cancelled = answer is not None and answer["state"] in {"canceling", "canceled"}
         if cancelled or self._kernel.now() >= self._ends_at:
             status = "-1" if cancelled else exit_status
             self._ask("PUT", f"/jobs/{assignment.job_id}/finish", self._token, {"exit_status": status})
             self.agent_has_job = False
-            self._ask("POST", "/disconnect", self._session)
+            self._ask("POST", "/disconnect", self._session, None)
             self._exit("0")
         else:
             self._then(SECOND, "", lambda: self._run(assignment, exit_status))
@@ -219,11 +217,3 @@ class VirtualVm:
                 action()
 
         self._kernel.after(delay, f"{self.instance_id} {what}" if what else "", go)
-
-    def _ask(self, method: str, path: str, token: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  (JSON)
-        """The answer, or None for a refusal."""
-        try:
-            answer = self._api.request(method, path, headers={"Authorization": f"Token {token}"}, json=body)
-            return answer.json() if answer.is_success else None
-        except (httpx.TransportError, ValueError):
-            return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import httpx
@@ -39,6 +39,7 @@ from agent_stack.tracker.reconcile import ReconcileRuns
 from agent_stack.wiring.options import dispatcher_options
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
 from tests.simulator.buildkite import Settings as BuildkiteSettings
+from tests.simulator.buildkite.transport import Ask, asker
 from tests.simulator.catalog import NoShapes
 from tests.simulator.clock import EPOCH, FixedDeadline
 from tests.simulator.cloud import Caller as Ec2Caller
@@ -252,13 +253,25 @@ class Simulation:
 
     def _http(self) -> httpx.Client:
         """A client of the simulated Buildkite. What the service does is not charged to the product."""
-        carrier = transport(self.buildkite, wait=lambda seconds: self.kernel.sleep(timedelta(seconds=seconds)))
+        carrier = transport(self.buildkite, wait=self._sleep_seconds)
 
         def carry(request: httpx.Request) -> httpx.Response:
             with self.meter.excluded():
                 return carrier.handle_request(request)
 
         return httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
+
+    @cached_property
+    def _agents(self) -> Ask:
+        return asker(self.buildkite, wait=self._sleep_seconds)
+
+    def _ask(self, method: str, path: str, token: str, body: dict[str, Any] | None) -> Any:  # noqa: ANN401  (JSON)
+        """What a VM's agent asks of Buildkite."""
+        with self.meter.excluded():
+            return self._agents(method, path, token, body)
+
+    def _sleep_seconds(self, seconds: float) -> None:
+        self.kernel.sleep(timedelta(seconds=seconds))
 
     @property
     def faulty(self) -> bool:
@@ -290,7 +303,7 @@ class Simulation:
             arn=InstanceArn(self.settings.instance_arn_prefix + instance.instance_id),
             kernel=self.kernel,
             store=self.store,
-            api=self.http,
+            ask=self._ask,
             chance=self.chance,
             temper=self._nature.temper if self.faulty else PEACEFUL,
             unassigned=self.settings.unassigned_timeout,
