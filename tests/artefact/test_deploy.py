@@ -14,9 +14,9 @@ from infra.user_data import ROOT
 from tests.simulator.deployment import translated_template
 
 STUB = """#!/usr/bin/env python3
-import json, os, sys
 
 pytestmark = pytest.mark.share(4)
+import json, os, sys
 answers = json.loads(os.environ["ANSWERS"])
 name = os.path.basename(sys.argv[0])
 with open(os.environ["ASKED"], "a") as asked:
