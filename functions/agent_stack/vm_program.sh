@@ -416,6 +416,7 @@ SECRETS+=("$home/.docker/config.json")
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker"
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker/config.json" "$home/.docker/config.json"
 }
+SSH=${SSH_DIRECTORY:-/etc/ssh}
 shipped_host_keys() {
 cat <<'KEYS'
 github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl
@@ -428,7 +429,7 @@ KEYS
 }
 HOST_KEY_LINE='^[]A-Za-z0-9.,:*?[_-]+ (ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) AAAA[A-Za-z0-9+/]+=*( .*)?$'
 write_known_hosts() {
-local keys='' hosts='' number=0 line host names
+local keys='' hosts='' number=0 own='' line host names
 text=$(printf '%s' "${GIT_KNOWN_HOSTS:-}" | base64 -d && printf .) || fail "GIT_KNOWN_HOSTS is not base64"
 text=${text%.}
 in_lines "${text//;/$'\n'}"
@@ -443,7 +444,7 @@ done <<<"${text%$'\n'}"
 while read -r line; do
 [[ $line == '#'* || ,$hosts == *",${line%% *},"* ]] || keys+=$line$'\n'
 done < <(shipped_host_keys)
-install -D -m 0644 /dev/stdin /etc/ssh/ssh_known_hosts2 <<<"$keys"
+install -D -m 0644 /dev/stdin "$SSH/ssh_known_hosts2" <<<"$keys"
 hosts=
 while read -r line; do
 IFS=, read -ra names <<<"${line%% *}"
@@ -452,16 +453,17 @@ host=${host#[} host=${host%%]*}
 [[ " $hosts " == *" $host "* ]] || hosts+=${hosts:+ }$host
 done
 done <<<"${keys%$'\n'}"
-install -D -m 0644 /dev/stdin /etc/ssh/ssh_config.d/00-agent-stack.conf <<CONFIG
+install -D -m 0644 /dev/stdin "$SSH/ssh_config.d/00-agent-stack.conf" <<CONFIG
 Host $hosts
 StrictHostKeyChecking yes
+CONFIG
+[[ ! -f $SSH/ssh_config ]] || own=$(<"$SSH/ssh_config") || fail "$SSH/ssh_config cannot be read"
+install -m 0644 /dev/stdin "$SSH/ssh_config" <<CONFIG
+Include $SSH/ssh_config.d/00-agent-stack.conf
+$own
 Host *
 StrictHostKeyChecking accept-new
 CONFIG
-if [[ -f /etc/ssh/ssh_config ]] && ! grep -q '^ *Include /etc/ssh/ssh_config\.d/' /etc/ssh/ssh_config; then
-{ echo 'Include /etc/ssh/ssh_config.d/*.conf' && cat /etc/ssh/ssh_config; } |
-install -m 0644 /dev/stdin /etc/ssh/ssh_config
-fi
 }
 JOURNAL=$STATE/journal.log
 LINES_A_REQUEST=200
