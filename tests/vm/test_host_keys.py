@@ -1,12 +1,14 @@
 """Which host keys of git servers a VM takes: a listed server's listed ones, any other server's first."""
 
 import getpass
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from cfnlint.decode.cfn_yaml import loads
 
-from infra.user_data import VM
+from infra.user_data import TEMPLATE, VM
 from tests.simulator.buildkite import Step
 from tests.simulator.vm.process import STOCK_SSH
 from tests.vm import readers
@@ -118,6 +120,34 @@ def test_what_is_no_host_key_is_refused_by_its_line(wrong: str, tmp_path: Path) 
     refused = readers.write_host_keys(f"{ONE}\n{wrong}\n", tmp_path)
     assert refused.startswith("parameter GitKnownHosts, line 2 is not ")
     assert not list(tmp_path.iterdir())
+
+
+SEVERAL = [
+    *(
+        "",
+        "\n",
+        ONE,
+        f"{ONE};{ONE}\r\n\r\n# ours\n{ONE} a comment",
+        f"  {ONE}",
+        f"[git.example]:2222,*.example{ONE[11:]};",
+    ),
+    *(f"{ONE}\n{wrong}" for wrong in ("git.example", ONE[:26], f"|1|abc=|def={ONE[11:]}", "a b c", f"!x,{ONE}")),
+    *(
+        f"{ONE};a b AAAA",
+        f"{ONE};;{ONE};x",
+        f"# {ONE}",
+        ONE.replace("ssh-ed25519", "ssh-dss"),
+        f"{ONE}\n#\n{ONE[:30]}é",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", SEVERAL)
+def test_the_template_refuses_what_the_boot_program_refuses_whichever_line_it_is_in(text: str, tmp_path: Path) -> None:
+    """So that a mistake is found at the deployment, and not by a VM."""
+    declared = loads(TEMPLATE.read_text())["Parameters"]["GitKnownHosts"]
+    taken = re.fullmatch(str(declared["AllowedPattern"]), text) is not None
+    assert taken is not readers.write_host_keys(text, tmp_path).startswith("parameter GitKnownHosts, line ")
 
 
 @pytest.mark.skipif(SSHD is None, reason="there is no sshd here")
