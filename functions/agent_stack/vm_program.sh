@@ -27,6 +27,8 @@ local word shown=''
 for word in ${1//_/ }; do
 word=${word,,} shown+=${word^}
 done
+[[ ${!1} != *'{queue}'* || -n ${mail[queue_key]} ]] ||
+fail "$shown holds {queue}, and the parameter Queues names this job's queue by an alias. Name the queue by its key in Queues, or write a name without {queue}"
 [[ ${!1} != *'{queue}'* || ${mail[queue_key]} =~ $key ]] ||
 fail "$shown cannot name a parameter of queue ${mail[queue_key]}: give the queue a key of letters, digits and ._-"
 [[ $2 =~ $whole && ! $2 =~ $dots ]] ||
@@ -121,7 +123,7 @@ local actual shown=${1%%\?*}
 download "$1" "$3" || fail "cannot download $shown: $error"
 [[ -n $2 ]] || return 0
 actual=$(sha256sum <"$3")
-[[ ${actual%% *} == "$2" ]] || fail "checksum of $shown does not match"
+[[ ${actual%% *} == "$2" ]] || fail "${4:+$shown has the digest ${actual:0:12}..., }${4:-checksum of $shown does not match}"
 }
 download() {
 local until tries=0 over='^(https://|s3://|http://127\.[0-9.]+[:/])'
@@ -240,7 +242,7 @@ while read -r version machine digest; do
 done < <(agent_digests)
 }
 ensure_agent() {
-local machine url expected
+local machine url expected known=''
 agent=$(command -v buildkite-agent) && return
 report agent_installing "$AGENT_VERSION" 3
 machine=$(uname -m)
@@ -253,13 +255,14 @@ url=$AGENT_DOWNLOAD_URL/$AGENT_VERSION/buildkite-agent-linux-$machine
 agent=$STATE/bin/buildkite-agent
 install -d -m 0755 "$STATE/bin"
 expected=$(agent_digest "$AGENT_VERSION" "$machine")
+known=${expected:+and this stack knows ${expected:0:12}.... Set AgentDownloadUrl to another mirror, or run scripts/pin-agent $AGENT_VERSION and deploy}
 if [[ -z $expected ]]; then
 say "agent $AGENT_VERSION: its digest is not known here, its published checksum counts"
 fetch "$url.sha256" "" "$agent.sha256"
 read -r expected _ <"$agent.sha256" || true
 [[ $expected =~ ^[0-9a-f]{64}$ ]] || fail "checksum of $url is not published"
 fi
-fetch "$url" "$expected" "$agent.new"
+fetch "$url" "$expected" "$agent.new" "$known"
 chmod 0755 "$agent.new"
 mv "$agent.new" "$agent"
 }
@@ -510,7 +513,7 @@ aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":
 { [[ $error == ResourceAlreadyExistsException ]] || printf 'agent-stack: logs not shipped: %s\n' "$error" && false; }
 }
 SECRETS=("$ENVIRONMENT" "$PRIVATE")
-may_be_held() { ((bound)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 && -z ${credential:-} ]]; }
+may_be_held() { ((bound && !credential_asked)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 ]]; }
 await_hold() {
 local until
 remove_secrets || { say "not held: the job's user or its secrets are still there" && return 0; }
@@ -529,22 +532,32 @@ trap '' HUP INT TERM
 say "not held"
 }
 remove_secrets() {
-local name until
-command -v pkill >/dev/null && command -v pgrep >/dev/null || return 1
+local name
 for name in "$AGENT_UNIT" agent-stack-ssh; do
 ! systemctl is-active --quiet "$name" || systemctl stop "$name"
 done
-pkill -KILL -u "$AGENT_USER"
-tick
-until=$((now + 10))
-while pgrep -u "$AGENT_USER" >/dev/null; do
-tick
-((now < until)) || return 1
-sleep 0.2
-done
+end_users_processes || return 1
 rm -rf "${SECRETS[@]}"
 for name in "${SECRETS[@]}"; do
 [[ ! -e $name ]] || return 1
+done
+}
+end_users_processes() {
+local until code
+id -u "$AGENT_USER" >/dev/null 2>&1 || return 0
+command -v pkill >/dev/null || return 1
+pkill -KILL -u "$AGENT_USER"
+tick
+until=$((now + 10))
+while :; do
+pgrep -u "$AGENT_USER" >/dev/null && code=0 || code=$?
+tick
+case $code in
+0) ((now < until)) || return 1 ;;
+1) return 0 ;;
+*) return 1 ;;
+esac
+sleep 0.2
 done
 }
 stay_up() {
@@ -553,8 +566,10 @@ ship_logs 5
 trap - EXIT
 exec sleep "$1"
 }
+credential_asked=0
 take_credential() {
 local give_up_at=
+credential_asked=1
 until update credential UPDATED_OLD "REMOVE credential SET stage = :stage, stage_seconds = :seconds" \
 credential_taken "" 20; do
 [[ $error == ConditionalCheckFailedException ]] || fail "credential cannot be taken: $error"

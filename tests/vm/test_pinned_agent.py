@@ -38,7 +38,12 @@ def test_a_mirror_whose_checksum_fits_its_agent_is_not_trusted(harness: VmHarnes
     if known == "the agent's":
         assert harness.output(job_id) == "ok\n"
     else:
-        assert harness.mail("i-1501")["detail"].endswith("does not match")
+        actual = hashlib.sha256(AGENT_STUB.read_bytes()).hexdigest()
+        assert harness.mail("i-1501")["detail"] == (
+            f"{mirror.origin}/{UNPINNED}/buildkite-agent-linux-{MACHINE} has the digest {actual[:12]}..., "
+            f"and this stack knows {digest[:12]}.... Set AgentDownloadUrl to another mirror, "
+            f"or run scripts/pin-agent {UNPINNED} and deploy"
+        )
         assert "credential" in harness.mail("i-1501")
         assert harness.buildkite.agents() == ()
 

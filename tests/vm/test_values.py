@@ -66,7 +66,16 @@ def test_a_parameter_is_named_for_the_jobs_queue(setting: str, queue: str, named
     assert f'{{"Names":["{named}"]' in readers.parameter_name(setting, queue).text
 
 
-@pytest.mark.parametrize("queue", ["", "..", ".", "other/ssh-key", "*", "a,b", "a:b", "a b", "$(id)", "`id`", 'a","b'])
+def test_a_queue_that_is_named_by_an_alias_gets_no_parameter_by_its_key() -> None:
+    """The mailbox holds no key then, because the agent must not ask for a queue of that name."""
+    assert readers.parameter_name("/private/{queue}/ssh-key", "").refused == (
+        "GitSshKeyParameter holds {queue}, and the parameter Queues names this job's queue by an alias. "
+        "Name the queue by its key in Queues, or write a name without {queue}"
+    )
+    assert "/private/ssh-key" in readers.parameter_name("/private/ssh-key", "").text
+
+
+@pytest.mark.parametrize("queue", ["..", ".", "other/ssh-key", "*", "a,b", "a:b", "a b", "$(id)", "`id`", 'a","b'])
 def test_a_queue_whose_key_could_lead_elsewhere_gets_no_parameter(queue: str) -> None:
     refused = readers.parameter_name("/private/{queue}/ssh-key", queue).refused
     assert refused.startswith("GitSshKeyParameter ")
