@@ -20,7 +20,7 @@ class Mutant:
     """
 
     promise: str
-    seed: int = 0
+    seed: int | None = None
     name: str
     changes: Sequence[tuple[str, str, str]]
 
