@@ -6,10 +6,12 @@ has another one; its VMs do not find theirs and read it from the table.
 
 import base64
 import gzip
+import hashlib
 import json
 import re
+import textwrap
 
-from infra.user_data import ROOT, program_sha256, second_stage
+from infra.user_data import ROOT, second_stage
 
 IMAGE = ROOT / "infra" / "image.yaml"
 BEGIN = "  # program: begin (generated from infra/vm by scripts/generate)\n"
@@ -20,8 +22,11 @@ MAX_DATA_CHARACTERS = 16_000  # source: Image Builder's CreateComponent
 _NAME = re.compile(r"(\$\{Name\}-(?:program-)?)[0-9a-f]{12}\b")
 
 
-def generated(template: str) -> str:
+def generated(template: str, program: str | None = None) -> str:
     """infra/image.yaml with its component written anew; a packed program that says the same is kept.
+
+    Args:
+        program: this stack's second stage when not given.
 
     Raises:
         ValueError: it lost its marks, or the component would be too long.
@@ -30,14 +35,19 @@ def generated(template: str) -> str:
     current, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{IMAGE.name} has lost the lines {BEGIN.strip()!r} and {END.strip()!r}")
+    program = second_stage() if program is None else program
+    sha256 = hashlib.sha256(program.encode()).hexdigest()
     packed = next(iter(re.findall(r"[A-Za-z0-9+/=]{200,}", current)), "")
-    if not packed or gzip.decompress(base64.b64decode(packed)).decode() != second_stage():
-        packed = base64.b64encode(gzip.compress(second_stage().encode(), mtime=0)).decode()
-    component = _component(packed, program_sha256())
-    if len(component) > MAX_DATA_CHARACTERS:
-        raise ValueError(f"the component would have {len(component)} characters; Image Builder takes 16,000")
-    whole = f"{before}{begin}{component}{end}{after}"
-    return _NAME.sub(lambda found: f"{found[1]}{program_sha256()[:12]}", whole)
+    if not packed or gzip.decompress(base64.b64decode(packed)).decode() != program:
+        packed = base64.b64encode(gzip.compress(program.encode(), mtime=0)).decode()
+    data = _data(commands(packed, sha256))
+    if len(data) > MAX_DATA_CHARACTERS:
+        raise ValueError(
+            f"the component's Data would have {len(data):,} characters; Image Builder takes {MAX_DATA_CHARACTERS:,}. "
+            "Remove a version from infra/vm/data/agent_digests, or shorten what infra/vm/job.sh sources"
+        )
+    whole = f"{before}{begin}{_component(data, sha256)}{end}{after}"
+    return _NAME.sub(lambda found: f"{found[1]}{sha256[:12]}", whole)
 
 
 def commands(packed: str, sha256: str) -> list[str]:
@@ -55,8 +65,24 @@ def commands(packed: str, sha256: str) -> list[str]:
     ]
 
 
-def _component(packed: str, sha256: str) -> str:
-    lines = "\n".join(f"                    - {json.dumps(command)}" for command in commands(packed, sha256))
+def _data(commands: list[str]) -> str:
+    """What Image Builder gets: its limit is of this, without the template's indentation."""
+    lines = "\n".join(f"            - {json.dumps(command)}" for command in commands)
+    return f"""\
+name: program
+schemaVersion: 1.0
+phases:
+  - name: build
+    steps:
+      - name: Program
+        action: ExecuteBash
+        inputs:
+          commands:
+{lines}
+"""
+
+
+def _component(data: str, sha256: str) -> str:
     return f"""\
   Program:
     Type: AWS::ImageBuilder::Component
@@ -65,14 +91,4 @@ def _component(packed: str, sha256: str) -> str:
       Version: !Select [0, !Split ["-", !Ref AgentVersion]]
       Platform: Linux
       Data: !Sub |
-        name: program
-        schemaVersion: 1.0
-        phases:
-          - name: build
-            steps:
-              - name: Program
-                action: ExecuteBash
-                inputs:
-                  commands:
-{lines}
-"""
+{textwrap.indent(data, " " * 8)}"""

@@ -90,7 +90,7 @@ agent_digest() {
 # The image's own agent, else the release of AgentVersion. A digest that this stack knows is what counts: a mirror that was
 # tampered with has the checksum that fits. Of any other version the published checksum has to do.
 ensure_agent() {
-  local machine url expected
+  local machine url expected known=''
   agent=$(command -v buildkite-agent) && return
   report agent_installing "$AGENT_VERSION" 3
   machine=$(uname -m)
@@ -103,13 +103,14 @@ ensure_agent() {
   agent=$STATE/bin/buildkite-agent
   install -d -m 0755 "$STATE/bin"
   expected=$(agent_digest "$AGENT_VERSION" "$machine")
+  known=${expected:+and this stack knows ${expected:0:12}.... Set AgentDownloadUrl to another mirror, or run scripts/pin-agent $AGENT_VERSION and deploy}
   if [[ -z $expected ]]; then
     say "agent $AGENT_VERSION: its digest is not known here, its published checksum counts"
     fetch "$url.sha256" "" "$agent.sha256"
     read -r expected _ <"$agent.sha256" || true # its last newline may be missing
     [[ $expected =~ ^[0-9a-f]{64}$ ]] || fail "checksum of $url is not published"
   fi
-  fetch "$url" "$expected" "$agent.new"
+  fetch "$url" "$expected" "$agent.new" "$known"
   chmod 0755 "$agent.new"
   mv "$agent.new" "$agent"
 }

@@ -13,9 +13,9 @@ import pytest
 from infra.user_data import ROOT
 from tests.simulator.deployment import translated_template
 
-STUB = """#!/usr/bin/env python3
-
 pytestmark = pytest.mark.share(4)
+
+STUB = """#!/usr/bin/env python3
 import json, os, sys
 answers = json.loads(os.environ["ANSWERS"])
 name = os.path.basename(sys.argv[0])

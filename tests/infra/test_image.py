@@ -1,9 +1,11 @@
 """What Image Builder would refuse on an upgrade: another component or recipe under a name and version that exist."""
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import json
+import random
 import re
 import subprocess
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from infra.baked_program import AGENT, DIRECTORY, IMAGE, MAX_DATA_CHARACTERS, commands, generated
+from infra.pin_agent import KEPT_VERSIONS, MACHINES, written
 from infra.template_yaml import loads
 from infra.user_data import ROOT, program_sha256, second_stage
 
@@ -40,6 +43,49 @@ def test_the_image_holds_the_program_of_its_stack_under_its_hash() -> None:
     for name in ("Program", "Recipe"):
         named = loads(text)["Resources"][name]["Properties"]["Name"]["Fn::Sub"]
         assert program_sha256()[:12] in named, "another program is another component and another recipe"
+
+
+def program_with_pins(versions: int) -> str:
+    """The second stage with random digests of so many versions, as `scripts/pin-agent` writes them one by one."""
+    rolled = random.Random(versions)
+    pins = ""
+    for number in range(versions):
+        added = [f"4.{number}.0 {machine} {rolled.randbytes(32).hex()}" for machine in MACHINES]
+        pins = written(pins, added, default="4.0.0")
+    text, count = re.subn(r"(<<'DIGESTS'\n)(?:[^\n]+ [^\n]+\n)*(DIGESTS\n)", rf"\g<1>{pins}\2", second_stage())
+    assert count == 1
+    return text
+
+
+def data_of(image: str) -> str:
+    return str(loads(image)["Resources"]["Program"]["Properties"]["Data"]["Fn::Sub"])
+
+
+@pytest.mark.parametrize("versions", [1, KEPT_VERSIONS, 40])
+def test_the_image_takes_the_digests_of_as_many_versions_as_are_kept(versions: int) -> None:
+    program = program_with_pins(versions)
+    assert len(re.findall(r"^4\.\d+\.0 (?:amd64|arm64) [0-9a-f]{64}$", program, re.MULTILINE)) == 2 * min(
+        versions, KEPT_VERSIONS
+    )
+    assert len(data_of(generated(IMAGE.read_text(), program))) <= MAX_DATA_CHARACTERS
+
+
+def test_the_limit_is_of_what_image_builder_gets_and_the_error_says_what_to_do() -> None:
+    """Not of the component's lines in the template, which YAML takes its indentation off."""
+    noise = random.Random(1).randbytes(4_000).hex()
+
+    def image(size: int) -> str:
+        return generated(IMAGE.read_text(), f"{second_stage()}# {noise[:size]}\n")
+
+    def fits(size: int) -> bool:
+        with contextlib.suppress(ValueError):
+            return bool(image(size))
+        return False
+
+    longest = data_of(image(max(filter(fits, range(0, 4_000, 40)))))
+    assert MAX_DATA_CHARACTERS - 60 <= len(longest) <= MAX_DATA_CHARACTERS
+    with pytest.raises(ValueError, match=r"would have 1\d,\d+ characters; Image Builder takes 16,000\. Remove"):
+        image(4_000)
 
 
 @pytest.mark.parametrize(("known", "baked"), [("its own", True), ("another", False), ("none", True)])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from infra.user_data import (
     program_sha256,
     second_stage,
     unpacked,
+    without_trailing_comments,
 )
 from tests.simulator.deployment import translated_template
 from tests.simulator.lambda_host import ANYWHERE
@@ -35,6 +37,7 @@ GENERATED = {"BOOT_PROGRAM", "PROGRAM_SHA256", "SETTINGS"}
 WITH_A_DEFAULT = {
     *("AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "SPOT_POLL_SECONDS"),
     *("CREDENTIAL_SECONDS", "DOWNLOAD_SECONDS", "HOLD_VERDICT_SECONDS", "PARAMETER_SECONDS", "PROGRAM_SECONDS"),
+    "SSH_DIRECTORY",
 }
 FROM_THE_AGENT = {
     *("AGENT_STACK_PRIVATE", "AGENT_STACK_ARTIFACT_BUCKET", "GIT_SSH_COMMAND"),
@@ -115,6 +118,18 @@ def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(user_data, "first_stage", lambda: noise)
     with pytest.raises(ValueError, match="bytes"):
         generated(TEMPLATE.read_text())
+
+
+def test_what_is_taken_off_the_lines_of_a_program_is_only_comments() -> None:
+    """Bash itself says what a program is without its comments."""
+
+    def as_bash_reads_it(program: str) -> str:
+        text = f"whole() {{\n{program}\n}}\ndeclare -f whole\n"
+        return subprocess.run(["bash"], input=text, capture_output=True, text=True, check=True).stdout
+
+    for path in (*user_data.VM.glob("*.sh"), *(user_data.VM / "hooks").iterdir()):
+        assert as_bash_reads_it(without_trailing_comments(path.read_text())) == as_bash_reads_it(path.read_text()), path
+    assert not [line for line in (first_stage() + second_stage()).splitlines() if re.search(r"\S\s+# ", line)]
 
 
 def test_the_boot_program_is_one_file_without_what_only_its_readers_need() -> None:

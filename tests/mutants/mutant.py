@@ -24,7 +24,7 @@ class Mutant:
         name: what the product does then.
         changes: file from the repository's root, what stands there once, what stands there instead.
         tests: what pytest is given; for the simulation the promise, such as `I6`.
-        seed: for the simulation, the world that is played first, where one is known to notice.
+        seed: for the simulation, the world that is played first; None where the worlds are played in their order.
     """
 
     layer: Layer

@@ -44,7 +44,7 @@ def _by_tests(mutant: Mutant, copy: Path) -> tuple[bool, str]:
 def _in_the_simulation(mutant: Mutant, copy: Path) -> tuple[bool, str]:
     (promise,) = mutant.tests
     said: list[str] = []
-    for first, seeds in (*(() if mutant.seed is None else ((mutant.seed, 1),)), (0, SEEDS)):
+    for first, seeds in worlds(mutant):
         run = _run(
             ["-m", "tests.simulator.simulation", "--first", str(first), "--seeds", str(seeds), "--as-found",
              "--until", promise], copy, None,
@@ -54,6 +54,11 @@ def _in_the_simulation(mutant: Mutant, copy: Path) -> tuple[bool, str]:
         if ours:
             return True, ours[0]
     return False, (said or ["nothing was broken"])[0]
+
+
+def worlds(mutant: Mutant) -> list[tuple[int, int]]:
+    """The first world of each play, and how many."""
+    return [*([] if mutant.seed is None else [(mutant.seed, 1)]), (0, SEEDS)]
 
 
 def _run(arguments: list[str], copy: Path, seconds: int | None = SECONDS) -> "subprocess.CompletedProcess[str]":

@@ -165,9 +165,8 @@ class VmHarness:
         """Called with the instance id and what it asks of AWS, before it is answered."""
         aws.front.skew, aws.front.down, aws.front.on_asked = timedelta(), False, self._note
         aws.front.lose_answer = lambda _: False
-        self._aws = aws
-        self.directory = self._directory = directory
-        self._imds = imds
+        aws.front.speaks.set()
+        self.directory = directory
         self._url = server.url
         self._machines: list[LocalMachines] = []
 
@@ -192,7 +191,7 @@ class VmHarness:
             files: what the image holds besides, by path in the VM's directory: a text, or what a link leads to.
         """
         for name, content in (files or {}).items():
-            path = self._directory / instance_id / name
+            path = self.directory / instance_id / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, Path):
                 path.symlink_to(content)
@@ -202,22 +201,20 @@ class VmHarness:
         changes: dict[str, str | None] = {"UNASSIGNED_TIMEOUT_SECONDS": "30", "MAX_LIFETIME_SECONDS": "300", **QUIET}
         changes |= header or {}
         machines = LocalMachines(
-            directory=self._directory,
-            imds=self._imds,
+            directory=self.directory,
+            imds=self.imds,
             environment={
-                **self._aws.front.environment,
+                **self.aws.front.environment,
                 "SPOT_POLL_SECONDS": "1",
                 **(environment or {}),
             },
             region=REGION,
-            account_id=self._aws.deployed.account_id,
+            account_id=self.aws.deployed.account_id,
             agent_binary=agent,
             on_poweroff=self.off.append,
         )
         self._machines.append(machines)
-        return machines.boot(
-            Launched(instance_id=instance_id, user_data=changed(self._aws.deployed.user_data, changes))
-        )
+        return machines.boot(Launched(instance_id=instance_id, user_data=changed(self.aws.deployed.user_data, changes)))
 
     def reserve(self, command: str | Step, *, seconds: int = 600) -> tuple[str, str]:
         """A reserved job and its acquisition token."""
@@ -244,14 +241,14 @@ class VmHarness:
             **({} if credential is None else {"credential": credential}),
             **changes,
         }
-        self._aws.dynamodb.put_item(
-            TableName=self._aws.deployed.mailbox_table, Item={name: {"S": value} for name, value in values.items()}
+        self.aws.dynamodb.put_item(
+            TableName=self.aws.deployed.mailbox_table, Item={name: {"S": value} for name, value in values.items()}
         )
 
     def give(self, instance_id: str, credential: str) -> None:
         """Put another credential into a VM's mailbox, as the tracker does."""
-        self._aws.dynamodb.update_item(
-            TableName=self._aws.deployed.mailbox_table,
+        self.aws.dynamodb.update_item(
+            TableName=self.aws.deployed.mailbox_table,
             Key={"instance_arn": {"S": arn(instance_id)}},
             UpdateExpression="SET credential = :credential",
             ExpressionAttributeValues={":credential": {"S": credential}},
@@ -259,8 +256,8 @@ class VmHarness:
 
     def mail(self, instance_id: str) -> dict[str, str]:
         """What a VM's mailbox holds now; empty when there is none."""
-        found = self._aws.dynamodb.get_item(
-            TableName=self._aws.deployed.mailbox_table, Key={"instance_arn": {"S": arn(instance_id)}}
+        found = self.aws.dynamodb.get_item(
+            TableName=self.aws.deployed.mailbox_table, Key={"instance_arn": {"S": arn(instance_id)}}
         )
         return {name: str(next(iter(value.values()))) for name, value in found.get("Item", {}).items()}
 
@@ -281,8 +278,8 @@ class VmHarness:
         step = " ".join(
             filter(None, [asked.action, program, stage, *body.get("Names", ()), "" if allowed else "denied"])
         )
-        if (self._directory / instance_id).exists():  # not for keys that a test uses without a VM
-            with (self._directory / instance_id / "effects.log").open("a") as effects:
+        if (self.directory / instance_id).exists():  # not for keys that a test uses without a VM
+            with (self.directory / instance_id / "effects.log").open("a") as effects:
                 effects.write(f"{step}\n")
         self.on_step(instance_id, step)
 
@@ -299,7 +296,7 @@ class VmHarness:
 
     def interrupt(self, instance_id: str) -> None:
         """EC2 announces that it takes the VM back."""
-        self._imds.announce_spot_interruption(instance_id, at=datetime.now(UTC) + timedelta(minutes=2))
+        self.imds.announce_spot_interruption(instance_id, at=datetime.now(UTC) + timedelta(minutes=2))
 
 
 def _step(line: str) -> str:

@@ -7,6 +7,7 @@ A crash between two effects of the dispatcher leaves a run without a VM or a VM 
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
@@ -63,8 +64,7 @@ class Recover:
         if not active and not intents:
             self.empty_ledger.mark_empty(cycle.fence, cycle.now)
         self.in_flight.forget_others(intents)
-        if intents and self.policy.hold_on_failure:  # after the runs: a VM is recorded as held before its run is free
-            taken |= {hold.instance_id for hold in self.ledger.holds().vms}
+        held = cache(self._held)
         for intent in intents:
             if intent.intent_id in under_way:
                 continue  # this process requested it and waits for the answer
@@ -78,6 +78,8 @@ class Recover:
                     unconfirmed[intent.class_name] += intent.count
                 continue
             usable = tuple(vm for vm in settled.vms if self._fresh(vm, cycle.now) and vm.instance_id not in taken)
+            if intent.spent or self.policy.hold_on_failure:
+                usable = tuple(vm for vm in usable if vm.instance_id not in held())
             if not usable:
                 self.in_flight.close(settled.intent_id)
                 continue
@@ -91,6 +93,14 @@ class Recover:
             unconfirmed_by_class=unconfirmed,
             idle_vms=alive,
         )
+
+    def _held(self) -> frozenset[InstanceId]:
+        """Held VMs, which look idle. Some are up after HoldOnFailureMinutes was set to 0, too.
+
+        Read after the runs, because a VM is recorded as held before its run is free, and only where there are VMs
+        without a run. A VM of a launch that was just answered had no run yet.
+        """
+        return frozenset(hold.instance_id for hold in self.ledger.holds().vms)
 
     def _settle(self, intent: Intent, cycle: DispatcherCycle, queues: frozenset[QueueKey]) -> Intent | None:
         """Finds the outcome of a launch whose answer was never recorded; None while it is unknown.

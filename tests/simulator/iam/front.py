@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -69,6 +70,9 @@ class SigningFront(LoopbackServer):
         self.skew = timedelta()
         """How far this service's clock is ahead of everybody's."""
         self.down = False
+        self.speaks = threading.Event()
+        """While it is not set, requests are taken and never answered, and have no effect."""
+        self.speaks.set()
         self.refusals: deque[Refusal] = deque()
         """What the next requests are told instead."""
         self.lose_answer: Callable[[Asked], bool] = lambda _: False
@@ -84,11 +88,15 @@ class SigningFront(LoopbackServer):
 
     def close(self) -> None:
         """See `LoopbackServer`."""
+        self.speaks.set()
         super().close()
         self._backend.close()
 
     def _answer(self, request: Request) -> Response:
         body = request.get_data()
+        if not self.speaks.is_set():
+            self.speaks.wait()
+            raise AnswerLost("silence")
         try:
             asked = self._check(request, body)
         except Refusal as refusal:

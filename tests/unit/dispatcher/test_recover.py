@@ -138,10 +138,14 @@ def held(ward: Ward, number: int) -> None:
     assert ward.ledger.record_holds(ward.ledger.holds().adding(hold).next_version())
 
 
-def test_a_held_vm_is_no_idle_vm_and_keeps_no_launch_open() -> None:
-    """Its mailbox is filled, so a job that was paired with it would wait for nothing, cycle after cycle."""
+@pytest.mark.parametrize("minutes", [30, 0])
+def test_a_held_vm_is_no_idle_vm_and_keeps_no_launch_open(minutes: int) -> None:
+    """Its mailbox is filled, so a job that was paired with it would wait for nothing, cycle after cycle.
+
+    Also after somebody turned holds off: a VM that is held already stays up until its time.
+    """
     up = (a_vm(1, state=VmState.RUNNING), a_vm(2, state=VmState.RUNNING))
-    ward = Ward(ScriptedFleet(shows=up), hold_on_failure=timedelta(minutes=30))
+    ward = Ward(ScriptedFleet(shows=up), hold_on_failure=timedelta(minutes=minutes))
     ward.left(spent=True, vms=up)
     held(ward, 1)
     assert ward.cycle().idle_vms == {SMALL: (up[1],)}
