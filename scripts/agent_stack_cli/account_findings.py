@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from agent_stack_cli.findings import Finding
+from agent_stack.domain.findings import Finding
 from agent_stack_cli.stacks import Stack
 
 ALARMS_OF_A_REQUEST = 100  # source: DescribeAlarms, MaxRecords

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 
+from agent_stack.domain.findings import Finding
 from agent_stack_cli.errors import CliError
-from agent_stack_cli.findings import Finding, looked
+from agent_stack_cli.findings import looked
 from agent_stack_cli.parameter_rules import problems, read_file
 from agent_stack_cli.session import Session
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from agent_stack.domain.breakers import ACCOUNT
-from agent_stack_cli.findings import Finding
+from agent_stack.domain.findings import Finding
 from agent_stack_cli.pauses import resume_command
 from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack

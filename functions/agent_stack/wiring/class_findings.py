@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.findings import Finding
 from agent_stack.domain.identifiers import ClassName, IntentId
 from agent_stack.domain.launching import LaunchOrder
 from agent_stack.domain.timeout_check import validate_timeouts
 from agent_stack.wiring.deployment import Deployment
-from agent_stack.wiring.findings import Finding, refusal
+from agent_stack.wiring.findings import refusal
 
 INTENT = IntentId("as-inspection")
 

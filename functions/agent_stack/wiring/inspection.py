@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any
 
 from agent_stack.domain.errors import AgentStackError, ConfigurationError, NotFoundError
+from agent_stack.domain.findings import Finding
 from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.wiring.class_findings import class_findings
 from agent_stack.wiring.deployment import VERSION, Deployment
-from agent_stack.wiring.findings import Finding, looked, refusal
+from agent_stack.wiring.findings import looked, refusal
 
 NO_JOB = JobId("00000000-0000-4000-8000-000000000000")
 OTHER_TOKENS: Mapping[str, str] = {
