@@ -31,10 +31,20 @@ class Machine:
     private_ip: str
     reason: str
 
+    @property
+    def lives(self) -> bool:
+        """Whether it has not terminated."""
+        return self.state in NOT_TERMINATED
+
 
 def living(stack: Stack) -> list[Machine]:
     """All VMs with the stack's tag that have not terminated, oldest first."""
     return _described(stack, [{"Name": "instance-state-name", "Values": NOT_TERMINATED}])
+
+
+def shown(stack: Stack) -> list[Machine]:
+    """All VMs with the stack's tag, those among them that terminated within the last hour."""
+    return _described(stack, [])
 
 
 def by_id(stack: Stack, instance_id: str) -> Machine | None:
