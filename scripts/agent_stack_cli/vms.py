@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG
@@ -84,7 +84,7 @@ def _machine(instance: Any) -> Machine:  # noqa: ANN401  (EC2's answer)
         instance_type=instance.get("InstanceType", ""),
         zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
         capacity_type="spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand",
-        launched_at=instance["LaunchTime"],
+        launched_at=instance["LaunchTime"].astimezone(UTC),
         private_ip=instance.get("PrivateIpAddress", ""),
         reason=instance.get("StateReason", {}).get("Code", ""),
     )
