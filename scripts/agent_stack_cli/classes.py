@@ -207,12 +207,10 @@ def explain(book: ClassBook, rules: Sequence[str], queue: QueueKey) -> Explained
 
 def _tier_of(stack: Stack, name: str) -> str:
     try:
-        found = stack.session.ssm.describe_parameters(
-            ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [name]}]
-        )["Parameters"]
+        facts = stack.session.parameter_facts(name)
     except ClientError:
         return ""
-    return str(found[0].get("Tier", "")) if found else ""
+    return "" if facts is None else str(facts.get("Tier", ""))
 
 
 def _lines(text: str) -> Iterator[str]:
