@@ -7,6 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.findings import Finding, not_examined
 
+LATER = "Run doctor again; when it stays, see the dispatcher's log."
 DRY_RUN_PASSED = "DryRunOperation"
 
 
@@ -17,7 +18,7 @@ def looked(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Findin
     except Exception as error:  # noqa: BLE001  (a bug in one look hides no other's findings)
         known = isinstance(error, AgentStackError)
         why = f"{type(error).__name__}: {error}" if known else type(error).__name__
-        yield not_examined(check, why, "Run doctor again; when it stays, see the dispatcher's log.")
+        yield not_examined(check, why, LATER)
 
 
 def refusal(ask: Callable[[], object]) -> str:
