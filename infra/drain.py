@@ -1,6 +1,7 @@
 """`scripts/drain STACK`: launches nothing more and waits until no VM lives; what an operator does before a removal.
 
-It does not wait for VMs that are held because their boot failed (HoldOnFailureMinutes).
+It does not wait for VMs that stay up because their boot failed (HoldOnFailureMinutes): it says until when they do. A
+removal ends them.
 
 It changes one parameter of the deployed stack, LaunchEnabled, and otherwise only looks. VMs go on with their jobs; each
 ends after its own. Jobs that come meanwhile stay scheduled, for another stack of the queue or for later. Launches that
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import WaiterError
 
-from agent_stack_cli.drain import left, wait
+from agent_stack_cli.drain import left, nothing_lives, wait
 from agent_stack_cli.errors import CliError, translated
 from agent_stack_cli.session import Session
 from agent_stack_cli.stacks import Stack, find
@@ -58,7 +59,7 @@ class Drain:
             self.say(f"{end.not_drained} Next: scripts/drain {self.stack.name}{self.where}")
             return False
         delete = self.stack.aws("cloudformation", "delete-stack", "--stack-name", self.stack.name)
-        self.say(f"No VM of {self.stack.name} lives. It can be removed: {delete}")
+        self.say(f"{nothing_lives(self.stack, end.left)} It can be removed: {delete}")
         return True
 
     def _stop_launching(self) -> None:

@@ -94,12 +94,16 @@ class Smoke:
 
     def _refusals(self) -> Sequence[str]:
         """What EC2 refused the dispatcher while this waited. A dry run shows permissions only, and not a closed API."""
-        events = self._client["logs"].filter_log_events(
-            logGroupName=f"/agent-stack/{self._stack['StackName']}/dispatcher",
-            filterPattern='{ $.message = "launch_partial" }',
-            startTime=int((time.time() - (self._minutes + 2) * 60) * 1000),
+        pages = (
+            self._client["logs"]
+            .get_paginator("filter_log_events")
+            .paginate(
+                logGroupName=f"/agent-stack/{self._stack['StackName']}/dispatcher",
+                filterPattern='{ $.message = "launch_partial" }',
+                startTime=int((time.time() - (self._minutes + 2) * 60) * 1000),
+            )
         )
-        return refusals_in(events["events"])
+        return refusals_in([event for page in pages for event in page["events"]])
 
     def _names(self) -> Names:
         _, partition, _, region, account, _ = self._stack["StackId"].split(":", 5)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from agent_stack_cli.findings import Finding
+from agent_stack.domain.findings import Finding
 from agent_stack_cli.stacks import Stack
 
 MOST_SKEW = timedelta(seconds=30)

@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from agent_stack.domain.findings import Finding
 from agent_stack_cli.class_checks import of_account
 from agent_stack_cli.classes import book_of, deployed
-from agent_stack_cli.findings import Finding
 from agent_stack_cli.stacks import Stack
 
 

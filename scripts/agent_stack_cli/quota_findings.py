@@ -7,13 +7,14 @@ from functools import partial
 from botocore.exceptions import ClientError
 
 from agent_stack.domain.classes import VmClass
+from agent_stack.domain.findings import Finding
 from agent_stack.domain.identifiers import Bucket
 from agent_stack.domain.quota_buckets import bucket_of, quota_name
 from agent_stack.domain.states import CapacityType
 from agent_stack_cli.class_checks import catalog
 from agent_stack_cli.classes import book_of, deployed
 from agent_stack_cli.errors import CliError, code_of
-from agent_stack_cli.findings import Finding, looked
+from agent_stack_cli.findings import looked
 from agent_stack_cli.stacks import Stack
 
 CODES: Mapping[str, str] = {

@@ -47,9 +47,11 @@ class Records:
 
     Attributes:
         unreadable: items that this version cannot read.
+        consistent: whether a query shows what was written right before it. It costs twice as much.
     """
 
     stack: Stack
+    consistent: bool = False
     unreadable: list[str] = field(default_factory=list)
 
     def active(self) -> list[Run]:
@@ -133,6 +135,7 @@ class Records:
             TableName=self.stack.ledger,
             KeyConditionExpression=condition,
             ExpressionAttributeValues=values,
+            ConsistentRead=self.consistent,
         )
         for page in pages:
             yield from page["Items"]

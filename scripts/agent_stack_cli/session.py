@@ -1,7 +1,7 @@
 """The operator's own AWS session, and the clients that verbs ask through it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,13 @@ class Session:
         """A client of that service."""
         make: Callable[..., Any] = self._session.client
         return make(service, config=CONFIG)
+
+    def parameter_facts(self, name: str) -> Mapping[str, Any] | None:
+        """Type and tier of an SSM parameter; None when it is not there. No right to its value is needed."""
+        pages = self.ssm.get_paginator("describe_parameters").paginate(
+            ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [name]}]
+        )
+        return next((found for page in pages for found in page["Parameters"]), None)  # a page may be empty
 
     @cached_property
     def cloudformation(self) -> "CloudFormationClient":

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG
@@ -31,10 +31,20 @@ class Machine:
     private_ip: str
     reason: str
 
+    @property
+    def lives(self) -> bool:
+        """Whether it has not terminated."""
+        return self.state in NOT_TERMINATED
+
 
 def living(stack: Stack) -> list[Machine]:
     """All VMs with the stack's tag that have not terminated, oldest first."""
     return _described(stack, [{"Name": "instance-state-name", "Values": NOT_TERMINATED}])
+
+
+def shown(stack: Stack) -> list[Machine]:
+    """All VMs with the stack's tag, those among them that terminated within the last hour."""
+    return _described(stack, [])
 
 
 def by_id(stack: Stack, instance_id: str) -> Machine | None:
@@ -74,7 +84,7 @@ def _machine(instance: Any) -> Machine:  # noqa: ANN401  (EC2's answer)
         instance_type=instance.get("InstanceType", ""),
         zone=instance.get("Placement", {}).get("AvailabilityZone", ""),
         capacity_type="spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand",
-        launched_at=instance["LaunchTime"],
+        launched_at=instance["LaunchTime"].astimezone(UTC),
         private_ip=instance.get("PrivateIpAddress", ""),
         reason=instance.get("StateReason", {}).get("Code", ""),
     )

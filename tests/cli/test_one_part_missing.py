@@ -67,6 +67,18 @@ def test_doctor_goes_on_where_it_may_not_look(served: Served, action: str, check
     assert "The tracker never ran." in {f["problem"] for f in found}
 
 
+def test_doctor_goes_on_where_ec2_does_not_describe_types(served: Served) -> None:
+    served.front.denied.add("lambda:InvokeFunction")  # the function has rights of its own
+    served.world.ec2.faults.fail("DescribeInstanceTypes", "UnauthorizedOperation", times=100)
+    found = findings(served)
+    blind = {f["check"]: f for f in found if "DescribeInstanceTypes" in f["problem"]}
+    assert "quotas" in blind
+    assert {f["severity"] for f in blind.values()} == {"warning"}
+    assert all(f["problem"].startswith("not examined: ") for f in blind.values())
+    assert blind["quotas"]["remedy"].endswith("then: agent-stack doctor --stack demo")
+    assert "The tracker never ran." in {f["problem"] for f in found}
+
+
 def test_doctor_of_a_file_goes_on_where_it_may_not_look(served: Served, tmp_path: Path) -> None:
     path = tmp_path / "ci.parameters"
     path.write_text("AgentTokenParameter=/nowhere\nStackKey=a b\nSubnets=subnet-0123456789abcdef0\n")

@@ -1,5 +1,6 @@
 """The printed policies: each verb of every test here is judged by its own; and what no policy may allow."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -7,11 +8,14 @@ import pytest
 from typer.main import get_command
 
 from agent_stack_cli.app import app
-from agent_stack_cli.policy import Kind
-from tests.cli.conftest import CLASSES
+from agent_stack_cli.parameter_rules import specification
+from agent_stack_cli.policy import Kind, document
+from tests.cli.conftest import CLASSES, stack_of
 from tests.cli.served import NEEDS, Served, kind_for
 from tests.simulator.iam import Asked, Policies, asked_of_dynamodb
+from tests.simulator.world import TOKEN_PARAMETER
 
+PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter"
 SESSION = "arn:aws:ssm:eu-central-1:123456789012:session"
 
 
@@ -140,3 +144,43 @@ def test_images_by_parameter_are_read_aws_own_and_those_that_classes_name(served
     ):
         assert known.allow(Asked(action="ssm:GetParameter", resource=resource)) is allowed, resource
     assert known.allow(Asked(action="ssm:DescribeParameters", resource="*"))
+
+
+def reads(known: Policies, name: str) -> bool:
+    return known.allow(Asked(action="ssm:GetParameter", resource=f"{PARAMETER}/{name.removeprefix('/')}"))
+
+
+def test_whoever_writes_classes_cannot_make_readers_of_secrets(served: Served) -> None:
+    """A class document is not trusted: who may write it is nobody who may read the agent token."""
+    written = json.loads(CLASSES)
+    written["classes"]["default"]["agent_tags"] = ["image=resolve:ssm:/elsewhere/in-a-tag"]
+    written["classes"]["large"]["image"] = f"resolve:ssm:{TOKEN_PARAMETER}"
+    written["classes"]["labelled"] = {"image": f"resolve:ssm:{TOKEN_PARAMETER}:1"}
+    written["classes"]["own"] = {"image": "resolve:ssm:/images/ci:3"}
+    written["classes"]["strange"] = {"image": "resolve:ssm:/images/*"}
+    written["note"] = "resolve:ssm:/elsewhere/in-a-note"
+    ssm = served.world._client("ssm")
+    ssm.put_parameter(Name="/classes", Value=json.dumps(written), Overwrite=True)
+    try:
+        known = policies(served, "read")
+    finally:
+        ssm.put_parameter(Name="/classes", Value=CLASSES, Overwrite=True)
+    assert reads(known, "/images/ci")
+    for name in (TOKEN_PARAMETER, f"{TOKEN_PARAMETER}:1", "/elsewhere/in-a-tag", "/elsewhere/in-a-note", "/images/x"):
+        assert not reads(known, name), name
+
+
+def test_no_parameter_that_the_stack_keeps_a_secret_in_is_an_image(served: Served) -> None:
+    """By the template's names, so that the next secret parameter is among them."""
+    template = specification()
+    secrets = {name: f"/secrets/{name}" for name in template if name.endswith("Parameter")} | {
+        "GitSshKeyParameter": "/ssh/{queue}/key"
+    }
+    del secrets["ClassesParameter"]
+    assert {"AgentTokenParameter", "GitCredentialsParameter", "SigningKeyParameter"} <= set(secrets)
+    stack = stack_of(served.world.deployed, **secrets)
+    named = [value.replace("{queue}", "linux.arm") for value in secrets.values()]
+    for kind in get_args(Kind):
+        known = Policies([document(stack, kind, images=[*named, "ssh/linux/key", TOKEN_PARAMETER, "/images/ci"])])
+        assert reads(known, "/images/ci")
+        assert not [name for name in (*named, "ssh/linux/key", TOKEN_PARAMETER) if reads(known, name)]

@@ -10,11 +10,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from agent_stack.domain.errors import AgentStackError, ConfigurationError, NotFoundError
+from agent_stack.domain.errors import AgentStackError, ConfigurationError, NotFoundError, TransientError
+from agent_stack.domain.findings import Finding
 from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.wiring.class_findings import class_findings
 from agent_stack.wiring.deployment import VERSION, Deployment
-from agent_stack.wiring.findings import Finding, looked, refusal
+from agent_stack.wiring.findings import looked, refusal
 
 NO_JOB = JobId("00000000-0000-4000-8000-000000000000")
 OTHER_TOKENS: Mapping[str, str] = {
@@ -70,6 +71,8 @@ def _token(deployment: Deployment) -> Iterator[Finding]:
     effect = "No queue is listed: no job gets a VM."
     try:
         identity = deployment.stacks.token_identity()
+    except TransientError:
+        raise  # it says nothing of the token
     except AgentStackError as error:
         kind = _wrong_kind(deployment)
         yield Finding(
@@ -104,6 +107,8 @@ def _wrong_kind(deployment: Deployment) -> str:
 def _job_tokens(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
     """Asks for a token of a job that does not exist: none is issued, and an organisation without them is refused."""
     for error in deployment.stacks.issue_tokens(queue, [NO_JOB], timedelta(seconds=10)).errors[:1]:
+        if isinstance(error, TransientError):
+            raise error  # it says nothing of the organisation
         yield Finding(
             check="job tokens",
             severity="error",
@@ -118,6 +123,8 @@ def _queue(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
     effect = f"No job of queue {queue} gets a VM."
     try:
         page = deployment.stacks.list_scheduled(queue)
+    except TransientError:
+        raise  # it says nothing of the queue
     except AgentStackError as error:
         unknown = isinstance(error, NotFoundError) or (
             isinstance(error, ConfigurationError) and error.setting.startswith("Queues")
@@ -140,7 +147,7 @@ def _queue(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
                 remedy="Resume the queue on its page at Buildkite.",
             )
         if queue == deployment.settings.queues[0].key and deployment.settings.uses_job_tokens:
-            yield from _job_tokens(deployment, queue)
+            yield from looked("job tokens", partial(_job_tokens, deployment, queue))
 
 
 def _subnets(deployment: Deployment) -> Iterator[Finding]:
