@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cfnlint.decode.cfn_yaml import loads
 
+from infra.template_yaml import loads
 from infra.user_data import TEMPLATE, VM
 from tests.simulator.buildkite import Step
 from tests.simulator.vm.process import STOCK_SSH

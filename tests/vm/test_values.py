@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from cfnlint.decode.cfn_yaml import loads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from agent_stack.adapters.ssm import SsmSecrets
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.settings import Settings
+from infra.template_yaml import loads
 from infra.user_data import TEMPLATE
 from tests.unit.values import an_environment
 from tests.vm import readers
