@@ -81,6 +81,13 @@ class InstanceCatalog(Protocol):
             ConfigurationError: there are none.
         """
 
+    def image_id(self, image: str) -> str:
+        """The AMI that an image of a class names now.
+
+        Raises:
+            ConfigurationError: its parameter cannot be read.
+        """
+
     def root_device(self, image: str) -> str:
         """The name of that image's root device.
 
