@@ -23,7 +23,8 @@ LOG=$STATE/agent.log
 bound=0   # 1: the mailbox holds a job, reports may be written
 waiter='' # the process that waits for the agent; until then a failure is this program's to tell
 ran=0     # 1: the agent was seen running
-reason='' error='' imds_token='' keys_at=-1000 clock_set=0
+# hold: seconds for which a VM that was launched to stand by may wait for a job; empty for any other VM
+hold='' reason='' error='' imds_token='' keys_at=-1000 clock_set=0
 answer='' status='' served_at='' trouble='' curl_code=0 # of the last request
 credential='' agent_token='' text='' field=''           # an unset one would end the program and hide why
 curl_signs=1 # 0: this curl is too old to sign
@@ -49,6 +50,7 @@ on_exit() {
   rm -rf "$ENVIRONMENT" "$PRIVATE"
   if ((code)); then
     say "failed: ${reason:=boot program ended unexpectedly with code $code}"
+    [[ -z $hold ]] || find_job # one may have come while it prepared
     [[ -n $waiter ]] || report failed "$reason" 10
   fi
   say "powering off"
@@ -101,12 +103,17 @@ main() {
   check_curl
   identify
   find_program || say "second stage: $error"
-  await_mailbox
-  read_mailbox
-  report booting "" 3
+  if metadata meta-data/tags/instance/agent-stack:hold 1; then
+    hold=$answer # it was launched to stand by
+  else
+    await_mailbox
+    read_mailbox
+    report booting "" 3
+  fi
   until_program
   # shellcheck source=job.sh
   source "$RUN/program.sh"
+  [[ -z $hold ]] || stand_by
   run_job
 }
 

@@ -149,6 +149,7 @@ def test_functions_run_the_runtime_they_are_built_for() -> None:
 def test_vms_answer_to_imdsv2_only_and_terminate_when_they_shut_down() -> None:
     data = resources()["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
     assert data["MetadataOptions"]["HttpTokens"] == "required"
+    assert data["MetadataOptions"]["InstanceMetadataTags"] == "enabled", "a standby VM reads its hold there"
     assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
     assert "KeyName" not in data
     assert "SecurityGroupIngress" not in resources()["SecurityGroup"]["Properties"]

@@ -273,6 +273,7 @@ class World:
             security_groups=tuple(given["SecurityGroupIds"]),
             role=self.deployed.vm_role,
             http_tokens=given["MetadataOptions"]["HttpTokens"],
+            metadata_tags=given["MetadataOptions"].get("InstanceMetadataTags") == "enabled",
         )
         return {(self.deployed.launch_template_id, self.deployed.launch_template_version): data}[template_id, version]
 

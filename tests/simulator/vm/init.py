@@ -54,6 +54,7 @@ class Init:
         self._environment = dict(os.environ)
         self._console = directory / "console.log"
         self._units: dict[str, Unit] = {}  # in the order they were started
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._down: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._powering_off = False
@@ -102,6 +103,8 @@ class Init:
                 if unit is None or unit.ended.is_set():
                     raise RefusedError(f"Failed to kill unit {name}.service: Unit {name}.service not loaded.")
                 os.kill(unit.pid, signal.Signals[option.removeprefix("--signal=")])
+            case "systemctl", ["stop", name] if name.endswith(".timer") and name.removesuffix(".timer") in self._timers:
+                self._timers.pop(name.removesuffix(".timer")).cancel()
             case ("systemctl", ["set-time" | "stop", *_] | ["start", "docker"]) | (
                 "useradd" | "usermod" | "dnf" | "ip",
                 _,
@@ -113,7 +116,10 @@ class Init:
 
     async def _systemd_run(self, request: UnitRequest) -> int:
         if request.on_active_seconds is not None:
-            asyncio.get_running_loop().call_later(request.on_active_seconds, self._start, request)
+            if request.name in self._timers:
+                raise RefusedError(f"Failed to start transient timer unit: Unit {request.name}.timer already exists.")
+            later = asyncio.get_running_loop().call_later(request.on_active_seconds, self._start, request)
+            self._timers[request.name] = later
             return 0
         unit = self._start(request)
         if not request.wait:
