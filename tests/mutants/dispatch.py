@@ -94,8 +94,8 @@ MUTANTS = (
         _U,
         "count idle VMs into no rate",
         f"{_D}/launch_room.py",
-        "fresh + len(idle) + coming",
-        "fresh + coming",
+        "fresh + len(idle) + self._coming(cycle)",
+        "fresh + self._coming(cycle)",
         "tests/unit/dispatcher/test_launch_room.py",
     ),
     one(

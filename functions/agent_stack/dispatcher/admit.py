@@ -61,8 +61,9 @@ class Admit:
                     self.telemetry.info("job_ignored", job_id=job.job_id, reason=match.reason)
         self._ignored = frozenset(job.job_id for job, _ in unmatched)
         if self.policy.launch_enabled:
-            admitted, waiting = self._cut(candidates, cycle, cycle.book)
+            admitted, waiting, lacking = self._cut(candidates, cycle, cycle.book)
         else:
+            lacking = frozenset()
             admitted, waiting = [], _launches_disabled(candidates[:MAX_LISTED], cycle.now)
         cycle = self.prefetch.start(cycle, len(admitted) + cycle.expected_launches)
         if len(admitted) < len(candidates):
@@ -73,6 +74,7 @@ class Admit:
             admitted=tuple(admitted),
             refused=tuple(refused),
             waiting=(*held[:MAX_LISTED], *waiting, *broken[:MAX_LISTED])[: 2 * MAX_LISTED],
+            lacking=lacking,
             unmatched=tuple(unmatched_window(unmatched, cycle.now)),
             unmatched_jobs=sum(cycle.now - job.waits_since >= PATIENCE for job, _ in unmatched) + len(refused),
         )
@@ -88,10 +90,10 @@ class Admit:
 
     def _cut(
         self, candidates: list[tuple[Job, ClassName]], cycle: DispatcherCycle, book: ClassBook
-    ) -> tuple[list[tuple[Job, ClassName]], list[Waiting]]:
-        """The jobs that have their place within every bound; and why the next ones have not."""
+    ) -> tuple[list[tuple[Job, ClassName]], list[Waiting], frozenset[tuple[ClassName, WaitReason]]]:
+        """The jobs that have their place within every bound; why the next ones have not, each and by class."""
         if not candidates:
-            return [], []
+            return [], [], frozenset()
         memory = self.capacity.under(cycle.fence)
         admission = Admission(
             cycle=cycle,
@@ -101,7 +103,8 @@ class Admit:
             vcpus=self._counted(cycle, [name for _, name in candidates], book),
             policy=self.policy,
         )
-        return admission.cut(candidates)
+        admitted, waiting = admission.cut(candidates)
+        return admitted, waiting, frozenset(admission.lacking)
 
     def _applicants(
         self, candidates: list[tuple[Job, ClassName]], book: ClassBook, memory: LaunchMemory

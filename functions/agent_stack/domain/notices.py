@@ -85,6 +85,10 @@ def vm_requested(s: Situation) -> Notice:
     after = f" {waited} after the job became runnable" if waited and s.run.attempt == 1 else ""
     again = f" (attempt {s.run.attempt} of {s.policy.max_launch_attempts})" if s.run.attempt > 1 else ""
     spot = spot_losses(s.run.tried)
+    if s.run.binding is not None and s.run.binding.standby:
+        return notice(
+            NoticeKind.VM_REQUESTED, f"Took standby VM {_vm(s.run)}{after}{again}. Next: its agent takes this job."
+        )
     instead = f", on-demand after {spot} spot losses" if spot >= SPOT_LOSSES_BEFORE_ON_DEMAND and _on_demand(s) else ""
     return notice(
         NoticeKind.VM_REQUESTED,
@@ -106,7 +110,7 @@ def slow_boot(s: Situation) -> Notice | None:
         return None
     stage = s.mailbox_status.stage if s.mailbox_status is not None else None
     at = f" and says “{stage.replace('_', ' ')}”" if stage is not None else " and has said nothing yet"
-    left = duration(max(timedelta(), s.boot_timeout - s.booting_for))
+    left = duration(max(timedelta(), s.timeout - s.booting_for))
     return notice(
         NoticeKind.SLOW_BOOT,
         f"VM {_vm(s.run)} has been booting for {duration(s.booting_for)}{at}. "
@@ -117,7 +121,7 @@ def slow_boot(s: Situation) -> Notice | None:
 
 def overdue(s: Situation) -> Notice:
     """The VM has the credential, and no agent shows in time."""
-    left = duration(max(timedelta(), 2 * s.boot_timeout - s.booting_for))
+    left = duration(max(timedelta(), 2 * s.timeout - s.booting_for))
     return notice(
         NoticeKind.OVERDUE,
         f"VM {_vm(s.run)} has this job, but no agent shows after {duration(s.booting_for)}. "

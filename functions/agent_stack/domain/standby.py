@@ -20,6 +20,9 @@ SHORTEST_HOLD = timedelta(minutes=5)
 LAST_MINUTE = timedelta(seconds=60)
 """So long before the end of its hold a VM is closed: binding and the VM's next look may take that time together."""
 
+OVERSTAY = timedelta(minutes=5)
+"""A VM counts its hold from its boot, which is after its launch. One that stays longer than this cannot end itself."""
+
 NOT_SHOWN_YET = timedelta(minutes=2)
 """A VM that EC2 does not show is taken for a fresh one for so long."""
 
@@ -31,6 +34,7 @@ class Closing(StrEnum):
     AGE = "age"
     STALE = "stale"  # its launch template, image or class has changed, and its replacement is ready
     PREEMPTED = "preempted"  # a job of another class needs its room
+    LAUNCHES_OFF = "launches-off"  # the operator starts no job, so none is waited for
     MISSES = "misses"  # several standby VMs of its class did not take their jobs
 
 

@@ -60,7 +60,7 @@ class Trouble:
 
     def hit(self, now: datetime) -> Self:
         """A standby VM took its job."""
-        return replace(self, misses=0, unprepared=0, retry_at=None, at=now) if self.misses or self.unprepared else self
+        return replace(self, misses=0, at=now) if self.misses else self
 
     def ended(self, ids: Sequence[InstanceId], words: str, now: datetime) -> Self:
         """These VMs ended before they were prepared."""

@@ -18,6 +18,7 @@ from agent_stack.ports.buildkite import (
 )
 from agent_stack.ports.ec2 import Fleet, InstanceCatalog, InstanceTypes
 from agent_stack.ports.runtime import Clock, Deadline, Field, Ids, Task, Telemetry, Workers
+from agent_stack.ports.standby import StandbyVms
 from agent_stack.ports.store import ClassSource, HeldLease, Lease, Ledger, Mailbox, Programs, Secrets
 
 
@@ -31,6 +32,7 @@ class Ports:
     ledger: Ledger
     mailbox: Mailbox
     programs: Programs
+    standby: StandbyVms
     program: VmProgram
     classes: ClassSource
     clock: Clock
@@ -61,6 +63,7 @@ __all__ = [
     "Reserved",
     "Secrets",
     "StacksApi",
+    "StandbyVms",
     "Task",
     "Telemetry",
     "TokenIdentity",

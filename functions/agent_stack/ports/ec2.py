@@ -28,6 +28,9 @@ class Fleet(Protocol):
             TransientError: the zones of the subnets are not known yet.
         """
 
+    def shape(self, vm_class: VmClass) -> str:
+        """Returns what stands for all that a VM of this class is launched from now: launch template, image, types."""
+
     def render(self, order: LaunchOrder) -> str:
         """Returns the exact request for this order, as text. The intent stores it and `launch` sends it."""
 

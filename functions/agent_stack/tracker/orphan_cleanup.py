@@ -32,6 +32,9 @@ ALWAYS_ALLOWED = 10
 WARN_INTERVAL = timedelta(minutes=1)
 LIFETIME, ORPHAN = "past its lifetime", "no run is bound to it"
 SURPLUS = "no job waits for it any more"
+CLOSED = "closed"
+EXPECTED = frozenset({SURPLUS, CLOSED})
+"""What is no orphan: the stack itself decided that the VM is not needed."""
 
 CLEANABLE = UP | {VmState.STOPPED}
 """A stopped VM still costs its disk, and can be started again."""
@@ -53,18 +56,24 @@ class OrphanCleanup:
         if not cycle.described:
             return cycle
         owned = {s.run.binding.instance_id for s in cycle.situations if s.run.binding is not None}
+        closed: list[Vm] = []
         old: list[Vm] = []
         orphans: list[Vm] = []
+        births = cycle.births()
         for vm in sorted(cycle.vms.values(), key=lambda vm: vm.launched_at):
             age = cycle.now - vm.launched_at
             if vm.state not in CLEANABLE or vm.instance_id in cycle.going:
                 continue
-            if age > self.policy.max_lifetime:
+            if self._is_closed(vm, cycle):
+                closed.append(vm)
+            elif cycle.now - births[vm.instance_id] > self.policy.max_lifetime:
                 old.append(vm)
+            elif vm.instance_id not in owned and cycle.stands_by(vm):
+                continue
             elif vm.instance_id not in owned and age > self.policy.orphan_grace:
                 orphans.append(vm)
         surplus = self.surplus_vms(cycle, owned)
-        if not old and not orphans and not surplus:
+        if not old and not orphans and not surplus and not closed:
             return cycle
         if orphans:
             bound = self.ledger.bound_instances()
@@ -72,9 +81,16 @@ class OrphanCleanup:
             orphans = self._within_limit(orphans, cycle)
         suspects = {vm.instance_id: SURPLUS for vm in surplus}
         suspects |= {vm.instance_id: ORPHAN for vm in orphans if vm.instance_id not in suspects}
+        suspects |= {vm.instance_id: CLOSED for vm in closed}
         suspects |= {vm.instance_id: LIFETIME for vm in old}
         self._end(suspects, self.policy.max_terminations_per_cycle - cycle.terminations)
         return cycle
+
+    @staticmethod
+    def _is_closed(vm: Vm, cycle: TrackerCycle) -> bool:
+        """Whether the dispatcher closed that standby VM: no job can be bound to it any more."""
+        listed = None if cycle.standby is None else cycle.standby.get(vm.instance_id)
+        return listed is not None and listed.closing is not None
 
     def _within_limit(self, orphans: list[Vm], cycle: TrackerCycle) -> list[Vm]:
         """The orphans that may be terminated: all of them, or those whose launch the ledger still explains."""
@@ -119,11 +135,14 @@ class OrphanCleanup:
                 self.telemetry.warning(
                     "orphan_not_terminated", instance_id=vm.instance_id, error=str(refused[vm.instance_id])
                 )
+            elif suspects[vm.instance_id] == CLOSED:
+                self.telemetry.info("standby_terminated", instance_id=vm.instance_id)
             elif suspects[vm.instance_id] == SURPLUS:
                 self.telemetry.info("surplus_vm_terminated", instance_id=vm.instance_id)
             else:
                 self.telemetry.warning("orphan_terminated", instance_id=vm.instance_id, reason=suspects[vm.instance_id])
-        orphans = [vm for vm in going if suspects[vm.instance_id] != SURPLUS and vm.instance_id not in refused]
+        ended = [vm for vm in going if vm.instance_id not in refused]
+        orphans = [vm for vm in ended if suspects[vm.instance_id] not in EXPECTED]
         self.telemetry.count(Metric.ORPHANS_TERMINATED, len(orphans))
 
     def _read_again(self, instance_ids: list[InstanceId]) -> list[Vm]:

@@ -19,6 +19,7 @@ from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.bounded_http import bounded_aws, bounded_httpx
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
 from agent_stack.adapters.dynamodb.programs import DynamoPrograms
+from agent_stack.adapters.dynamodb.standby import DynamoStandbyVms
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
@@ -172,6 +173,14 @@ class Deployment:
             ),
             instance_types=self.instance_types,
             ledger=self.ledger,
+            standby=DynamoStandbyVms(
+                table=self._table(settings.ledger_table),
+                mailboxes=self._table(settings.mailbox_table),
+                transactions=self._transactions(),
+                clock=self.clock,
+                ids=self.ids,
+                telemetry=self.telemetry,
+            ),
             mailbox=DynamoMailbox(table=self._table(settings.mailbox_table), clock=self.clock),
             programs=DynamoPrograms(table=self._table(settings.mailbox_table), clock=self.clock),
             program=shipped_program(),
@@ -196,13 +205,7 @@ class Deployment:
         return DynamoLedger(
             table=self._table(self.settings.ledger_table),
             mailboxes=self._table(self.settings.mailbox_table),
-            transactions=Transactions(
-                client=self.dynamodb,
-                calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS),
-                clock=self.clock,
-                ids=self.ids,
-                telemetry=self.telemetry,
-            ),
+            transactions=self._transactions(),
             history=timedelta(days=self.settings.history_days),
             clock=self.clock,
             ids=self.ids,
@@ -273,6 +276,15 @@ class Deployment:
 
     def _table(self, name: str) -> Table:
         return Table(client=self.dynamodb, calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS), name=name)
+
+    def _transactions(self) -> Transactions:
+        return Transactions(
+            client=self.dynamodb,
+            calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS),
+            clock=self.clock,
+            ids=self.ids,
+            telemetry=self.telemetry,
+        )
 
     def _ec2_calls(self) -> AwsCalls:
         """AWS calls that count throttles, because other deployments of the account use the same budget."""

@@ -14,6 +14,7 @@ from agent_stack.domain.launching import Intent
 from agent_stack.domain.pauses import EVERYTHING, OperatorPause, Pauses
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
+from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
 from agent_stack.domain.vms import Assignment, MailboxStatus
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
@@ -68,6 +69,24 @@ class Store:
     launching: LaunchMemory = field(default_factory=LaunchMemory)
     launching_fence: int = 0
     stack_keys: StackKeyRecord | None = None
+    standby: dict[InstanceId, StandbyVm] = field(default_factory=dict)
+    closed: set[InstanceArn] = field(default_factory=set)
+    """Mailboxes that hold nothing, for no job is to be bound to their VMs."""
+    waiting_vms: dict[InstanceArn, Callable[[], None]] = field(default_factory=dict)
+    """VMs that stand by, each with what makes it look into its mailbox."""
+
+    def put_box(self, arn: InstanceArn, box: "Box | None") -> None:
+        """A mailbox is filled, or closed; a VM that waits for that finds it."""
+        if box is None:
+            self.closed.add(arn)
+        else:
+            self.boxes[arn] = box
+        if arn in self.waiting_vms:
+            self.waiting_vms[arn]()
+
+    def is_used(self, arn: InstanceArn) -> bool:
+        """Whether that VM has a mailbox, filled or closed."""
+        return arn in self.boxes or arn in self.closed
 
     # --- the operator's two commands ---
 
@@ -169,9 +188,10 @@ class MemoryLedger:
         def join(run: Run) -> bool:
             assignment = assignments[run.job_id]
             before = self.store.runs.get(run.job_id)
-            free = before is not None and before.binding is None and assignment.instance_arn not in self.store.boxes
+            free = before is not None and before.binding is None and not self.store.is_used(assignment.instance_arn)
             if free and self._put(run):
-                self.store.boxes[assignment.instance_arn] = Box(assignment=assignment, credential=assignment.credential)
+                box = Box(assignment=assignment, credential=assignment.credential)
+                self.store.put_box(assignment.instance_arn, box)
                 return True
             return False
 
@@ -272,7 +292,9 @@ class MemoryMailbox:
 
     def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, MailboxStatus]:
         """See the port."""
-        return {arn: self._mail(self.store.boxes[arn]) for arn in arns if arn in self.store.boxes}
+        closed = MailboxStatus(credential_holder=CredentialHolder.VM)  # an item without a credential
+        found = {arn: closed for arn in arns if arn in self.store.closed}
+        return found | {arn: self._mail(self.store.boxes[arn]) for arn in arns if arn in self.store.boxes}
 
     def renew(self, arn: InstanceArn, credential: str) -> bool:
         """See the port."""

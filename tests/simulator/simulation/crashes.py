@@ -17,9 +17,9 @@ def ways(point: str) -> list[Fate]:
     return fates
 
 
-def calls_of_the_pipeline() -> list[str]:
+def calls_of_the_pipeline(*, standby: bool = False) -> list[str]:
     """Every call of a port while the pipeline runs undisturbed, in order."""
-    simulation = undisturbed()
+    simulation = undisturbed(standby=standby)
     simulation.run(PIPELINE_SECONDS)
     return list(simulation.points)
 

@@ -64,7 +64,7 @@ def stages() -> tuple[str, ...]:
 
 def wrong(without: str = "") -> str:
     """What is not as it should be when that stage is taken out; empty when all is well."""
-    for look in (_main_job, _waiting_jobs):
+    for look in (_main_job, _waiting_jobs, _standby_vms):
         try:
             for problem in look(without):
                 return problem
@@ -73,13 +73,13 @@ def wrong(without: str = "") -> str:
     return ""
 
 
-def _world(without: str, **settings: str) -> Simulation:
+def _world(without: str, classes: str = CLASSES, **settings: str) -> Simulation:
     pending_of = {SLOW_TYPE: timedelta(seconds=SLOW_SECONDS)}
     return Simulation(
         seed=1,
         nature=Nature(ec2=plain_ec2(pending_of=pending_of)),
         settings={**SETTINGS, **settings},
-        classes=CLASSES,
+        classes=classes,
         without=without,
     )
 
@@ -136,6 +136,24 @@ def _waiting_jobs(without: str) -> Iterator[str]:
     notices_sent = [n.detail for job in jobs for n in simulation.buildkite.job(job).notifications]
     if sum(text.startswith("Waiting: ") for text in notices_sent) != 1:
         yield f"of two jobs one waits, and was not told why: {notices_sent}"
+
+
+def _standby_vms(without: str) -> Iterator[str]:
+    """Two idle VMs fill the deployment: one takes a job at once, the other makes room for another class's job."""
+    document = json.loads(CLASSES)
+    document["classes"]["default"]["standby"] = {"hot": 2}
+    document["classes"]["other"] = {"instance_types": ["c7i.large"], "image": "ami-0123456789abcdef0"}
+    simulation = _world(without, classes=json.dumps(document), MAX_INSTANCES="2")
+    simulation.run(70)
+    (job,) = simulation.buildkite.create_build(steps=[Step(env={"SIM_SECONDS": "60"})]).job_ids
+    simulation.run(5)
+    if simulation.buildkite.job(job).state is not JobState.RUNNING:
+        yield f"a job for which a VM stands by is {simulation.buildkite.job(job).state} after 5 s"
+    other = Step(env={"SIM_SECONDS": "1"}, agents=["class=other"])
+    (cold,) = simulation.buildkite.create_build(steps=[other]).job_ids
+    simulation.run(40)
+    if simulation.buildkite.job(cold).state is not JobState.FINISHED:
+        yield f"a job whose room an idle VM had is {simulation.buildkite.job(cold).state} after 40 s"
 
 
 def _settle(simulation: Simulation, stranger: Instance) -> None:

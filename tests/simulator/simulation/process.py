@@ -19,8 +19,10 @@ class Fate(StrEnum):
     ANSWER_LOST = "loses the answer"  # it happened
 
 
-WRITES = frozenset({"record", "update", "end", "bind", "write_intent", "spend_intent", "close_intent"})
-"""The ledger's methods whose answer can be lost."""
+WRITES = frozenset(
+    {"record", "update", "end", "bind", "write_intent", "spend_intent", "close_intent", "add", "close", "remove"}
+)
+"""The methods of the ledger and of its list of standby VMs whose answer can be lost."""
 
 
 class Died(BaseException):

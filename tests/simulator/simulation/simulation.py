@@ -1,5 +1,6 @@
 """One world from one seed: Buildkite, EC2, records, VMs, and the two functions as they are wired in production."""
 
+import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.identity import SeededIds
 from tests.simulator.lambda_host import ANYWHERE, moments
-from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
+from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, MemoryStandbyVms, Rates, Store
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.parameters import FakeParameters
@@ -152,6 +153,17 @@ def plain_ec2(**changes: Any) -> Ec2Settings:  # noqa: ANN401  (the settings' ow
 PEACEFUL = Temper()
 
 
+def without_standby(document: str) -> str:
+    """The class document after its operator wants no standby VMs any more; a document without any stays as it is."""
+    read = json.loads(document)
+    if not any("standby" in entry for entry in read["classes"].values()):
+        return document
+    for entry in read["classes"].values():
+        if "standby" in entry:
+            entry["standby"] = {"hot": 0}
+    return json.dumps(read)
+
+
 class Token:
     """Where the functions find the agent token."""
 
@@ -163,12 +175,16 @@ class Token:
 class Classes:
     """The class document."""
 
-    def __init__(self, document: str) -> None:
-        self._book = read_classes(document, name="/classes", deployment_tags=(), shapes=NoShapes())
+    def __init__(self, document: Callable[[], str]) -> None:
+        self._document = document
+        self._read: tuple[str, ClassBook] | None = None
 
     def book(self) -> ClassBook:
         """See the port."""
-        return self._book
+        text = self._document()
+        if self._read is None or self._read[0] != text:
+            self._read = (text, read_classes(text, name="/classes", deployment_tags=(), shapes=NoShapes()))
+        return self._read[1]
 
 
 class Simulation:
@@ -279,6 +295,7 @@ class Simulation:
         self.ec2.faults.clear()
         self.buildkite.resume_queue("default")
         self.laws.paused_since = None
+        self.parameters.values[CLASSES_PARAMETER] = without_standby(self.parameters.values[CLASSES_PARAMETER])
 
     def boot(self, instance: Instance) -> VirtualVm:
         """An instance runs. See `Machines`."""
@@ -326,7 +343,7 @@ class Simulation:
         self.ec2.advance()
 
     def _template(self, template_id: str, version: str) -> LaunchTemplateData:
-        return LaunchTemplateData()
+        return LaunchTemplateData(metadata_tags=True)
 
     # --- functions ---
 
@@ -577,6 +594,7 @@ class Simulation:
                 MemoryLedger(store=self.store, rates=self.rates, sleep=self.kernel.sleep), f"{function} ledger"
             ),
             mailbox=process.mortal(MemoryMailbox(store=self.store), f"{function} mailbox"),
+            standby=process.mortal(MemoryStandbyVms(store=self.store), f"{function} standby"),
             programs=process.mortal(self.programs, f"{function} programs"),
             program=PROGRAM,
             classes=self._class_source(client, calls, types, telemetry),
@@ -614,7 +632,7 @@ class Simulation:
         telemetry: Telemetry,
     ) -> ClassSource:
         if not self._nature.asks_for_classes:
-            return Classes(self.parameters.values[CLASSES_PARAMETER])
+            return Classes(lambda: self.parameters.values[CLASSES_PARAMETER])
         ssm: Any = self.parameters
         read = parameters.Parameters(client=lambda: ssm, calls=calls)
         return SsmClasses(

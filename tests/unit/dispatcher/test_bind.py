@@ -18,7 +18,7 @@ from agent_stack.ports import JobTokens
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_class
+from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_class, a_standby_pool
 from tests.unit.values import a_letter, a_policy, a_run, a_vm
 
 SECOND = timedelta(seconds=1)
@@ -60,6 +60,7 @@ class Desk:
                 deployment_tags=("team=a",),
             ),
             telemetry=self.telemetry,
+            pool=a_standby_pool(self.store),
         )
 
     def ready(self, number: int = 1, class_name: ClassName = SMALL, queue: QueueKey = QUEUE) -> Run:

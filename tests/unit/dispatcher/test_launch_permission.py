@@ -107,7 +107,7 @@ def test_a_vm_is_bound_to_no_run_of_a_queue_that_was_paused_meanwhile() -> None:
     stopped, goes_on = desk.ready(1), desk.ready(2, queue=OTHER)
     desk.bind = Bind(
         **{  # the desk's own parts, and the permission
-            **{name: getattr(desk.bind, name) for name in ("stacks", "ledger", "tokens", "policy", "identity")},
+            **{name: getattr(desk.bind, name) for name in ("stacks", "ledger", "tokens", "policy", "identity", "pool")},
             "telemetry": desk.telemetry,
             "permission": desired.permission,
         }
