@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.mutants import answers, around, conditions, dispatch, limits, machine, simulation
+from tests.mutants import answers, around, conditions, dispatch, limits, machine, simulation, standby
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
@@ -13,4 +13,5 @@ MUTANTS: Sequence[Mutant] = (
     *dispatch.MUTANTS,
     *around.MUTANTS,
     *machine.MUTANTS,
+    *standby.MUTANTS,
 )

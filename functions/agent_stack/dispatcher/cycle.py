@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agent_stack.domain.classes import ClassBook
-from agent_stack.domain.identifiers import ClassName, QueueKey
+from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.pauses import OperatorPause
@@ -35,6 +35,7 @@ class DispatcherCycle:
         standby_launches: recover → launches of standby VMs that EC2 has answered, whose VMs are not on the list yet.
         standby_unconfirmed: recover → how many standby VMs of each class launches without an answer may have created.
         standby: find standby → the standby VMs that can be bound now, by class, in the order in which jobs take them.
+        standby_ids: find standby → all VMs on the list, also those that are closed; None when they are not known.
         paused: poll → queues whose jobs must not start, paused at Buildkite or by the stack's operator.
         operator_paused: poll → those of them that the stack's operator paused.
         clogging: poll → queues whose API returns only one page; a job that no class fits hides the jobs behind it.
@@ -70,6 +71,7 @@ class DispatcherCycle:
     standby_launches: tuple[Intent, ...] = ()
     standby_unconfirmed: Mapping[ClassName, int] = field(default_factory=dict)
     standby: Mapping[ClassName, tuple[StandbyVm, ...]] = field(default_factory=dict)
+    standby_ids: frozenset[InstanceId] | None = frozenset()
     paused: frozenset[QueueKey] = frozenset()
     operator_paused: Mapping[QueueKey, OperatorPause] = field(default_factory=dict)
     clogging: frozenset[QueueKey] = frozenset()

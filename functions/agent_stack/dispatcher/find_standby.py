@@ -19,7 +19,7 @@ class FindStandby:
     fleet: Fleet
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Fills `standby`."""
+        """Fills `standby` and `standby_ids`."""
         jobs = bool(cycle.listed) or any(run.binding is None for run in cycle.active)
         self.pool.collect(cycle, wait=jobs)
         by_class: dict[ClassName, list[StandbyVm]] = defaultdict(list)
@@ -32,4 +32,4 @@ class FindStandby:
             lead = timedelta() if vm_class is None else vm_class.boot_timeout
             if ordered := in_turn(vms, shape, lead, cycle.now):
                 found[name] = tuple(ordered)
-        return replace(cycle, standby=found)
+        return replace(cycle, standby=found, standby_ids=self.pool.ids(cycle))

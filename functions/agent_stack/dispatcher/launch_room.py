@@ -47,7 +47,10 @@ class LaunchRoom:
         )
 
     def instances(self, cycle: DispatcherCycle) -> int | None:
-        """How many VMs MaxInstances leaves room for; None while EC2 does not say what is up."""
+        """How many VMs MaxInstances leaves room for; None while nobody knows what is up."""
+        if cycle.standby_ids is None:  # EC2 may not show fresh ones yet
+            self.telemetry.info("standby_vms_not_known_yet")
+            return None
         try:
             shown = {vm.instance_id: vm.state for vm in self.prefetch.result(cycle)}
         except AgentStackError as error:
@@ -55,8 +58,7 @@ class LaunchRoom:
             return None
         bound = [run.binding for run in cycle.active if run.binding is not None]
         idle = {vm.instance_id for vms in cycle.idle_vms.values() for vm in vms}
-        standby = {vm.instance_id for vms in cycle.standby.values() for vm in vms}
-        recorded = {binding.instance_id for binding in bound} | idle | standby
+        recorded = {binding.instance_id for binding in bound} | idle | cycle.standby_ids
         up = {vm for vm, state in shown.items() if state in UP}
         return self.policy.max_instances - len(up | (recorded - shown.keys())) - self._coming(cycle)
 

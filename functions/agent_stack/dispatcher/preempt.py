@@ -6,7 +6,8 @@ deadline stands still meanwhile.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
@@ -23,6 +24,12 @@ from agent_stack.domain.quotas import prolonged
 from agent_stack.domain.standby import Closing, StandbyVm
 from agent_stack.ports import Telemetry
 
+LISTED_STILL = timedelta(seconds=3)
+"""A VM that has gone may be counted by EC2's list of this cycle, which is older than the look that shows it gone."""
+
+COUNTED_STILL = timedelta(minutes=1)
+"""A quota counts a VM until it is terminated, which takes longer than its power-off."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shortage:
@@ -30,13 +37,15 @@ class Shortage:
 
     Attributes:
         worth: how much of it the end of a VM brings.
+        counts_the_gone: for how long a VM that was closed may be counted still.
     """
 
     needed: int
     worth: Callable[[StandbyVm], int]
+    counts_the_gone: timedelta = LISTED_STILL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Preempt:
     """Closes as many idle VMs as the runs lack places, vCPUs or room in a quota."""
 
@@ -47,21 +56,26 @@ class Preempt:
     capacity: CapacityCache
     policy: Policy
     telemetry: Telemetry
+    _closed: list[tuple[datetime, StandbyVm]] = field(default_factory=list, init=False)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Returns the cycle without the VMs that it closed."""
-        known = self.pool.vms(cycle) if cycle.unmet and self.policy.launch_enabled else None
+        if not cycle.unmet:  # what was closed has made its room
+            self._closed.clear()
+            return cycle
+        known = self.pool.vms(cycle) if self.policy.launch_enabled else None
         if not known:
             return cycle
         memory = self.capacity.under(cycle.fence)
         unmet = {name: count for name, count in cycle.unmet.items() if self._may_launch(name, memory, cycle)}
-        leaving = [vm for vm in known if vm.closing is not None]
+        leaving = {vm.instance_id: vm for vm in known if vm.closing is not None}
         idle = sorted((vm for vm in known if vm.closing is None), key=lambda vm: self._worth(vm, unmet, cycle))
         chosen: dict[InstanceId, StandbyVm] = {}
         short = False
         for shortage in self._shortages(unmet, cycle, memory):
             short = short or any(shortage.worth(vm) for vm in known)
-            left = shortage.needed - sum(shortage.worth(vm) for vm in (*leaving, *chosen.values()))
+            gone = {vm.instance_id: vm for at, vm in self._closed if cycle.now - at < shortage.counts_the_gone}
+            left = shortage.needed - sum(map(shortage.worth, {**leaving, **gone, **chosen}.values()))
             for vm in idle:
                 if left > 0 and shortage.worth(vm) and vm.instance_id not in chosen:
                     chosen[vm.instance_id] = vm
@@ -71,6 +85,7 @@ class Preempt:
             self.capacity.learn(replace(memory, preempting=held), cycle.fence)
         wanted = [replace(vm, closing=Closing.PREEMPTED) for vm in chosen.values()]
         for vm in self.pool.close(wanted, cycle.now):
+            self._closed.append((cycle.now, vm))
             self.telemetry.info(
                 "standby_closed", instance_id=vm.instance_id, class_name=vm.class_name, reason=Closing.PREEMPTED
             )
@@ -99,7 +114,7 @@ class Preempt:
             in_it = bucket_of(vm.instance_type, vm.capacity_type) in sizes
             return room.vcpus.get(vm.instance_type, 1) if in_it else 0
 
-        return Shortage(needed=count * min(sizes.values()), worth=worth)
+        return Shortage(needed=count * min(sizes.values()), worth=worth, counts_the_gone=COUNTED_STILL)
 
     def _vcpus(self, vm: StandbyVm) -> int:
         return self.vcpu_room.vcpus.known.get(vm.instance_type, 1)

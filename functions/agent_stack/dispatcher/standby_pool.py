@@ -77,6 +77,12 @@ class StandbyPool:
         taken = {run.binding.instance_id for run in cycle.active if run.binding is not None}
         return tuple(vm for vm in self._vms.values() if vm.instance_id not in taken | self._spoiled)
 
+    def ids(self, cycle: DispatcherCycle) -> frozenset[InstanceId] | None:
+        """All VMs on the list; None while this process does not know them under this lease, and there may be some."""
+        if self._valid is not None and self._valid[0] == cycle.fence:
+            return frozenset(self._vms)
+        return None if self._may_be_any(cycle) else frozenset()
+
     def begin(self, cycle: DispatcherCycle) -> None:
         """Starts a look, if one is due."""
         if self._look is None and self._is_due(cycle):
@@ -154,8 +160,7 @@ class StandbyPool:
         return _Look(listed=listed, shown={vm.instance_id: vm for vm in shown})
 
     def _is_due(self, cycle: DispatcherCycle) -> bool:
-        wanted = cycle.book is not None and any(one.standby is not None for one in cycle.book.classes.values())
-        if not wanted and not self._vms and not cycle.standby_launches:
+        if not self._may_be_any(cycle):
             return False
         if self._not_before is not None and cycle.now < self._not_before:
             return False
@@ -163,6 +168,10 @@ class StandbyPool:
             return True
         young = cycle.book is not None and any(not self._is_settled(vm, cycle) for vm in self._vms.values())
         return cycle.now - self._valid[1] >= (LOOK_SOON if young or self._spoiled else LOOK_EVERY)
+
+    def _may_be_any(self, cycle: DispatcherCycle) -> bool:
+        wanted = cycle.book is not None and any(one.standby is not None for one in cycle.book.classes.values())
+        return wanted or bool(self._vms) or bool(cycle.standby_launches)
 
     @staticmethod
     def _is_settled(vm: StandbyVm, cycle: DispatcherCycle) -> bool:

@@ -96,6 +96,11 @@ def vm_requested(s: Situation) -> Notice:
     )
 
 
+def took_standby(s: Situation) -> tuple[Notice, ...]:
+    """A standby VM may have the job running before the tracker looks; its page is told all the same."""
+    return (vm_requested(s),) if s.run.binding is not None and s.run.binding.standby else ()
+
+
 def vm_running(s: Situation) -> Notice:
     """EC2 shows the VM running."""
     since = _since(s.run.timeline.get(Moment.BOUND), s.now)
