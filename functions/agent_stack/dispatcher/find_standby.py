@@ -21,9 +21,11 @@ class FindStandby:
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `standby` and `standby_ids`."""
         jobs = bool(cycle.listed) or any(run.binding is None for run in cycle.active)
-        self.pool.collect(cycle, wait=jobs)
+        recent = self.pool.recent(cycle)
+        self.pool.collect(cycle, wait=jobs and not recent)
         by_class: dict[ClassName, list[StandbyVm]] = defaultdict(list)
-        for vm in self.pool.vms(cycle) or ():
+        known = self.pool.vms(cycle)
+        for vm in (recent or ()) if known is None else known:
             by_class[vm.class_name].append(vm)
         found: dict[ClassName, tuple[StandbyVm, ...]] = {}
         for name, vms in by_class.items():

@@ -26,6 +26,9 @@ LOOK_SOON = timedelta(seconds=5)
 ANSWER_TIMEOUT = timedelta(seconds=2)
 """How long a cycle with jobs waits for the first look under a lease. Without it their VMs are launched cold."""
 
+RECENT = timedelta(seconds=90)
+"""Longer than a schedule's minute: a process that is woken by a job knows the VMs from the minute before."""
+
 RETRY_AFTER = timedelta(seconds=5)
 
 
@@ -73,6 +76,16 @@ class StandbyPool:
     def vms(self, cycle: DispatcherCycle) -> tuple[StandbyVm, ...] | None:
         """All VMs on the list that no active run has; None when this process does not know them under this lease."""
         if self._valid is None or self._valid[0] != cycle.fence:
+            return None
+        taken = {run.binding.instance_id for run in cycle.active if run.binding is not None}
+        return tuple(vm for vm in self._vms.values() if vm.instance_id not in taken | self._spoiled)
+
+    def recent(self, cycle: DispatcherCycle) -> tuple[StandbyVm, ...] | None:
+        """What this process knew under an earlier lease not long ago: good enough to try a binding with.
+
+        A binding has a condition of its own, so a VM that another process gave away meanwhile costs a cycle.
+        """
+        if self._valid is None or not timedelta() <= cycle.now - self._valid[1] < RECENT:
             return None
         taken = {run.binding.instance_id for run in cycle.active if run.binding is not None}
         return tuple(vm for vm in self._vms.values() if vm.instance_id not in taken | self._spoiled)
