@@ -122,13 +122,11 @@ MUTANTS = (
         "no_tracker_busy",
     ),
     one(
-        Layer.SCENARIO,
+        Layer.UNIT,
         "wait for a dead standby VM as long as for a boot",
         f"{_F}/domain/situations.py",
         "return max(STANDBY_TIMEOUT, prepared_at - self.run.state_entered_at)",
         "return self.boot_timeout",
-        _SCENES,
-        "-k",
-        "dead_hot_vm",
+        "tests/unit/domain/test_standby_timeout.py",
     ),
 )
