@@ -1,5 +1,7 @@
 """`scripts/drain STACK`: launches nothing more and waits until no VM lives; what an operator does before a removal.
 
+It does not wait for VMs that are held because their boot failed (HoldOnFailureMinutes).
+
 It changes one parameter of the deployed stack, LaunchEnabled, and otherwise only looks. VMs go on with their jobs; each
 ends after its own. Jobs that come meanwhile stay scheduled, for another stack of the queue or for later.
 """
@@ -11,14 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import boto3
 from botocore.exceptions import WaiterError
 
+from agent_stack.adapters.dynamodb.holds import read_holds
+from agent_stack.adapters.dynamodb.items import key
+from agent_stack.domain.holds import Holds
 from agent_stack_cli.errors import CliError, translated
+from agent_stack_cli.session import Session
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import ParameterTypeDef
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ec2 import EC2Client
 
 DEPLOYMENT_TAG = "agent-stack:deployment"
@@ -34,13 +40,16 @@ class Drain:
     Attributes:
         say: prints a line.
         sleep: waits so many seconds.
+        where: the option that names the region, for the command that goes on.
     """
 
     cloudformation: "CloudFormationClient"
     ec2: "EC2Client"
+    dynamodb: "DynamoDBClient"
     stack: str
     say: Callable[[str], None]
     sleep: Callable[[float], None]
+    where: str = ""
 
     def __call__(self, *, at_most_seconds: float) -> bool:
         """Whether nothing lives any more."""
@@ -52,7 +61,7 @@ class Drain:
                 self.say(f"{len(living)} VMs live: {', '.join(living[:SHOWN])}{more}")
                 before = len(living)
             if waited >= at_most_seconds:
-                self.say(f"Still {len(living)} after {waited:.0f} s. Run this again to go on waiting.")
+                self.say(f"Still {len(living)} after {waited:.0f} s. Next: scripts/drain {self.stack}{self.where}")
                 return False
             self.sleep(LOOK_SECONDS)
             waited += LOOK_SECONDS
@@ -65,7 +74,10 @@ class Drain:
         (described,) = self.cloudformation.describe_stacks(StackName=self.stack)["Stacks"]
         parameters = {p["ParameterKey"]: p.get("ParameterValue", "") for p in described.get("Parameters", [])}
         if "LaunchEnabled" not in parameters:
-            raise SystemExit(f"{self.stack} has no parameter LaunchEnabled: it is no stack of this project.")
+            raise CliError(
+                f"{self.stack} has no parameter LaunchEnabled: it is no stack of this project",
+                next="agent-stack stacks",
+            )
         if parameters["LaunchEnabled"] == "false":
             self.say(f"{self.stack}: LaunchEnabled is false already.")
             return
@@ -89,7 +101,19 @@ class Drain:
                 {"Name": "instance-state-name", "Values": LIVING},
             ]
         )
-        return sorted(i["InstanceId"] for page in pages for r in page["Reservations"] for i in r["Instances"])
+        held = self._held()
+        shown = (i["InstanceId"] for page in pages for r in page["Reservations"] for i in r["Instances"])
+        return sorted(instance_id for instance_id in shown if instance_id not in held)
+
+    def _held(self) -> frozenset[str]:
+        """The VMs that stay up because their boot failed: no job is on them, and the removal ends them."""
+        (described,) = self.cloudformation.describe_stacks(StackName=self.stack)["Stacks"]
+        tables = [o["OutputValue"] for o in described.get("Outputs", []) if o["OutputKey"] == "LedgerTable"]
+        if not tables:
+            return frozenset()
+        stored = self.dynamodb.get_item(TableName=tables[0], Key=key("holds", "list"), ConsistentRead=True)
+        held = read_holds(stored["Item"], lambda _: None) if "Item" in stored else Holds()
+        return frozenset(hold.instance_id for hold in held.vms)
 
 
 def main() -> int:
@@ -99,20 +123,22 @@ def main() -> int:
     parser.add_argument("--region", help="where it is; else as the AWS CLI finds it")
     parser.add_argument("--minutes", type=float, default=120, help="how long to wait at most")
     arguments = parser.parse_args()
-    session = boto3.Session(region_name=arguments.region)
+    session = Session(region=arguments.region)
     drain = Drain(
         cloudformation=session.client("cloudformation"),
         ec2=session.client("ec2"),
+        dynamodb=session.client("dynamodb"),
         stack=arguments.stack,
         say=lambda line: print(line, flush=True),
         sleep=time.sleep,
+        where=f" --region {arguments.region}" if arguments.region else "",
     )
     try:
         return 0 if drain(at_most_seconds=arguments.minutes * 60) else 1
     except WaiterError as error:
         raise CliError(
             f"{arguments.stack} cannot be drained: {error}",
-            next=f"aws cloudformation describe-stack-events --stack-name {arguments.stack}",
+            next=session.aws("cloudformation", "describe-stack-events", "--stack-name", arguments.stack),
         ) from None
 
 

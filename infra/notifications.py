@@ -9,6 +9,7 @@ from typing import Any
 from agent_stack.domain import notices
 from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.failure_report import MAX_CONSOLE_BYTES, MAX_DETAIL_BYTES, failure_report
+from agent_stack.domain.holds import Hold
 from agent_stack.domain.identifiers import Bucket, ClassName, InstanceArn, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.notices import MAX_CHARACTERS, SLOW_BOOT_MINUTES, Notice, NoticeKind, least_level
@@ -196,6 +197,17 @@ def examples() -> Iterator[Example]:
     )
     ended = _with_an_agent(CapacityType.ON_DEMAND, "0 ERROR  starting job: PUT /jobs/start: 422 Unprocessable Entity")
     yield Example(when="its agent ended and left the job", notice=notices.vm_lost(ended))
+    given_up = _situation(seconds=40)
+    hold = Hold(
+        instance_id=InstanceId("i-0123456789abcdef0"),
+        arn=InstanceArn(""),
+        class_name=ClassName("large"),
+        until=given_up.now + timedelta(minutes=30),
+    )
+    yield Example(
+        when="with `HoldOnFailureMinutes`, its VM failed and stays up for a person",
+        notice=notices.vm_held(given_up, hold.connect, hold.until),
+    )
     yield from (
         Example(when="with `VmLogs=cloudwatch`, beside what a VM failed with", notice=log)
         for log in notices.vm_log(ended)

@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import boto3
-
 from agent_stack_cli.errors import CliError, translated
+from agent_stack_cli.session import Session
 from infra.expectations import TAG, Expectation, Names, expectations
 from infra.smoke_launches import Launches, refusals_in
 
@@ -166,7 +165,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=8, help="how long to wait for the job's VM, and for its end")
     parser.add_argument("--no-job", action="store_true", help="only what needs no job")
     given = parser.parse_args()
-    session: Any = boto3.Session(region_name=given.region)  # its stubs know services by name only
+    session = Session(region=given.region)
     smoke = Smoke(given.stack, client=session.client, minutes=given.minutes)
     failed = 0
     for step in (smoke.stack, smoke.permissions, smoke.launches, *(() if given.no_job else (smoke.job,))):

@@ -21,6 +21,8 @@ MAX_BYTES = 16 * 1024  # source: EC2's limit of raw user data
 MAX_OWN_BYTES = 10 * 1024  # what is ours of it; the rest is for the values of parameters
 _INDENT = " " * 12
 _COMMENT = re.compile(r"\s*#(?!!)")
+_REMARK = re.compile(r"""[ ]+# [^'"`]*$""")
+"""A comment behind a command. One with a quote stays, and one behind a quote that is open: it may be no comment."""
 _SOURCE = re.compile(r'source "\$\{BASH_SOURCE%/\*\}/([a-z_]+\.sh)"')
 _HASH = re.compile(r"""(?<=PROGRAM_SHA256[=:])( ?"?)[0-9a-f]{64}""")
 
@@ -30,6 +32,7 @@ SETTINGS = {
     "UNASSIGNED_TIMEOUT_SECONDS": "UnassignedTimeoutSeconds",
     "MAX_LIFETIME_SECONDS": "MaxLifetimeSeconds",
     "JOB_GRACE_SECONDS": "JobGraceSeconds",
+    "HOLD_ON_FAILURE_MINUTES": "HoldOnFailureMinutes",
     "CANCEL_GRACE_SECONDS": "CancelGraceSeconds",
     "AGENT_VERSION": "AgentVersion",
     "AGENT_DOWNLOAD_URL": "AgentDownload",
@@ -160,7 +163,15 @@ def _start() -> str:
 def _in_one_piece(name: str) -> str:
     """A file, what it sources, and the hooks and data in it, in their places; without comments and indentation."""
     whole = with_files("\n".join(_lines(name)) + "\n").splitlines(keepends=True)
-    return "".join(line.lstrip(" ") for line in whole if line.strip() and not _COMMENT.match(line))
+    kept = [line.lstrip(" ") for line in whole if line.strip() and not _COMMENT.match(line)]
+    return "".join(map(without_remark, kept))
+
+
+def without_remark(line: str) -> str:
+    """A line of a program without the comment behind its command; a test has bash itself read both."""
+    before, end = _REMARK.sub("", line.removesuffix("\n")), line[len(line.removesuffix("\n")) :]
+    balanced = before.count("'") % 2 == before.count('"') % 2 == 0
+    return f"{before}{end}" if balanced else line
 
 
 def _lines(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Changes: tells the first of several equal failures, so that a lasting one is one line and not one in each cycle."""
+"""Changes: finds the first of several equal failures, so that a lasting one is one line and not one in each cycle."""
 
 from dataclasses import dataclass, field
 

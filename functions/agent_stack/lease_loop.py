@@ -81,7 +81,7 @@ class LeaseLoop:
         work: runs one cycle at the given time under the given fencing number; True while there is work to do.
         drain: collects the answers that only this process receives, and yields its pauses. Starts after the release.
         idle_pause: how long to wait after a cycle without work; None to exit instead.
-        observe: told what an operator has paused, and when the lease was asked, by the monotonic clock.
+        observe: gets what an operator has paused, and when the lease was asked, by the monotonic clock.
     """
 
     work: Callable[[datetime, int], bool]
@@ -130,7 +130,7 @@ class LeaseLoop:
         try:
             yield from self.drain()
         except AgentStackError as error:
-            self.telemetry.warning("not_drained", error=str(error))
+            self.telemetry.info("not_drained", error=str(error))
 
     def _take(self, holder: str, *, scheduled: bool) -> Generator[timedelta, None, Tenure | None]:
         """Takes the lease. A scheduled invocation waits until the holder releases it or dies."""
@@ -240,4 +240,4 @@ class LeaseLoop:
             if latest is not None:
                 self.lease.release(latest)
         except AgentStackError as error:
-            self.telemetry.warning("lease_not_released", error=str(error))
+            self.telemetry.info("lease_not_released", error=str(error))

@@ -20,6 +20,9 @@ from agent_stack.domain.stack_keys import MAX_STACK_KEY_BYTES, StackKeyNames, sh
 
 MIN_SPOT_PRICE = Decimal("0.001")  # USD an hour; source: EC2's API reference, MaxPrice of a launch template override
 
+COST_TAG_PATTERN = r"^[A-Za-z0-9_.:/@+-]{1,128}=[A-Za-z0-9_.:/@+-]{0,256}$"
+MAX_COST_TAGS = 40  # EC2 allows 50 on one resource, and the stack's own are among them
+
 QUEUE_PATTERN = r"^(_default|__default__|[A-Za-z0-9][A-Za-z0-9._-]*)$"
 """A queue's key, or an alias of the cluster's default queue."""
 
@@ -53,6 +56,23 @@ def _above_minimum(price: Decimal) -> Decimal:
     return price
 
 
+def _not_reserved(pair: str) -> str:
+    if pair.startswith(("aws:", "agent-stack:", "Name=")):
+        raise ValueError(f"{pair.partition('=')[0]} is AWS's or this stack's own key; choose another one")
+    return pair
+
+
+def _as_tags(pairs: tuple[str, ...]) -> tuple[str, ...]:
+    keys = [pair.partition("=")[0] for pair in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"the key {twice[0]} is given twice; a tag has one value")
+    if len(pairs) > MAX_COST_TAGS:
+        raise ValueError(f"there are {len(pairs)} tags; EC2 leaves room for {MAX_COST_TAGS}")
+    return pairs
+
+
+Minutes = Annotated[timedelta, BeforeValidator(lambda value: timedelta(minutes=float(value)))]
 Seconds = Annotated[timedelta, BeforeValidator(lambda value: timedelta(seconds=float(value)))]
 Commas = BeforeValidator(_split)
 
@@ -78,6 +98,12 @@ class Settings(BaseModel):
     spot_max_price: Annotated[Decimal, AfterValidator(_above_minimum)] | None = Field(
         default=None, alias="SPOT_MAX_PRICE"
     )
+
+    cost_tags: Annotated[
+        tuple[Annotated[str, Field(pattern=COST_TAG_PATTERN), AfterValidator(_not_reserved)], ...],
+        Commas,
+        AfterValidator(_as_tags),
+    ] = Field(default=(), alias="COST_TAGS")
 
     token_parameter: str = Field(alias="BUILDKITE_TOKEN_PARAMETER", min_length=1)
     endpoint: str = Field(alias="BUILDKITE_ENDPOINT", pattern=r"^https?://[!\"$-&(->@-~]+$")
@@ -110,6 +136,9 @@ class Settings(BaseModel):
     cancel_grace: Seconds = Field(alias="CANCEL_GRACE_SECONDS", ge=timedelta())
     finish_grace: Seconds = Field(alias="FINISH_GRACE_SECONDS", ge=timedelta())
     orphan_grace: Seconds = Field(alias="SWEEP_GRACE_SECONDS", gt=timedelta())
+    hold_on_failure: Minutes = Field(
+        default=timedelta(), alias="HOLD_ON_FAILURE_MINUTES", ge=timedelta(), le=timedelta(minutes=120)
+    )
     idle_poll: Seconds = Field(alias="IDLE_POLL_SECONDS", ge=timedelta(seconds=0.2), le=timedelta(seconds=60))
     woken_by_jobs: bool = Field(default=False, alias="WOKEN_BY_JOBS")
     history_days: int = Field(alias="HISTORY_DAYS", ge=1, le=3650)
@@ -134,7 +163,7 @@ class Settings(BaseModel):
             raise ValueError("Queues holds two queues whose stack keys are the same")
         if self.orphan_grace < self.unassigned_timeout - timedelta(seconds=60):
             raise ValueError(
-                "SweepGraceSeconds is so short that VMs would be swept that can still be given a job; "
+                "SweepGraceSeconds is so short that orphan cleanup would terminate VMs that can still get a job; "
                 "make it at least UnassignedTimeoutSeconds - 60"
             )
         if self.dialect == "preview" and self.agent_credential == "job-token":

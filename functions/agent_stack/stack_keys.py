@@ -30,17 +30,26 @@ class StackKeys:
         self.ledger.record_stack_keys(StackKeyRecord(prefix=self.names.prefix, long=True), only_if_new=True)
         self._is_read = False
 
-    def retired(self, served: Sequence[QueueKey]) -> Mapping[QueueKey, StackKey]:
-        """Recorded keys that no served queue has any more."""
+    def retired(self, served: Sequence[QueueKey]) -> Mapping[StackKey, QueueKey]:
+        """Recorded keys that no served queue has any more, each with the queue that had it."""
         record = self._recorded()
+        if record is None:
+            return {}
         used = {self(queue) for queue in served}
-        return {} if record is None else {queue: key for queue, key in record.keys.items() if key not in used}
+        recorded = {**record.retired, **{key: queue for queue, key in record.keys.items()}}
+        return {key: queue for key, queue in recorded.items() if key not in used}
 
-    def keep(self, served: Sequence[QueueKey], *, also: Mapping[QueueKey, StackKey]) -> None:
+    def keep(self, served: Sequence[QueueKey], *, also: Mapping[StackKey, QueueKey]) -> None:
         """Records the keys of the served queues, and those that are still to be withdrawn, if that is not recorded."""
         before = self._recorded()
-        keys = {**also, **{queue: self(queue) for queue in served}}
-        after = StackKeyRecord(prefix=self.names.prefix, long=before is not None and before.long, keys=keys)
+        # Earlier versions withdraw what `keys` holds, so a key is `retired` only where its queue has another one.
+        keys = {**{queue: key for key, queue in also.items()}, **{queue: self(queue) for queue in served}}
+        after = StackKeyRecord(
+            prefix=self.names.prefix,
+            long=before is not None and before.long,
+            keys=keys,
+            retired={key: queue for key, queue in also.items() if keys[queue] != key},
+        )
         if after != before:
             self.ledger.record_stack_keys(after)
             self._record = after

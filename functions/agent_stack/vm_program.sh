@@ -42,7 +42,7 @@ while [[ $rest == *'"'* ]]; do
 gap=${rest%%'"'*} rest=${rest#*'"'}
 [[ $gap != *'}'* ]] || keep_value
 raw=
-while :; do # up to the quote that no backslash escapes
+while :; do
 raw+=${rest%%'"'*} rest=${rest#*'"'}
 backslashes=${raw##*[!\\]}
 ((${#backslashes} % 2)) || break
@@ -82,9 +82,9 @@ number=$((number + 1))
 "${4:-true}" "$1" "$number" "$line"
 done <<<"${text%$'\n'}"
 }
-job_variables=() # names in JobEnvironmentParameter, whose values the agent hides
+job_variables=()
 ENVIRONMENT_LINE='^[A-Za-z_][A-Za-z0-9_]*='
-SHELLS_OWN='^(BASH_VERSINFO|EUID|PPID|UID)$' # which bash lets nobody set
+SHELLS_OWN='^(BASH_VERSINFO|EUID|PPID|UID)$'
 CONTROLS='^(LD_.*|PATH|ENV|BASH_ENV|BASHOPTS|SHELLOPTS|BUILDKITE|BUILDKITE_.*|AGENT_STACK_.*)$'
 check_variable() {
 local name=${3%%=*}
@@ -136,8 +136,8 @@ return
 fi
 rm -f "$2.part"
 [[ $status != 4?? || $status == 408 || $status == 429 ]] || return 1
-[[ $curl_code != 23 ]] || return 1 # nowhere to write it
-[[ $curl_code != 1 ]] || return 1  # led to something that is not https
+[[ $curl_code != 23 ]] || return 1
+[[ $curl_code != 1 ]] || return 1
 tick
 ((now < until)) || return 1
 pause "$tries" "$((until - now))"
@@ -193,7 +193,7 @@ spare_units() {
 command -v apt-get >/dev/null || return 0
 install -D -m 0644 /dev/stdin /etc/needrestart/conf.d/agent-stack.conf \
 <<<"\$nrconf{override_rc}{qr(^agent-stack-)} = 0;"
-systemctl stop apt-daily.timer apt-daily-upgrade.timer || true # an image may lack them
+systemctl stop apt-daily.timer apt-daily-upgrade.timer || true
 }
 ensure_user() {
 id "$AGENT_USER" >/dev/null 2>&1 ||
@@ -207,7 +207,7 @@ report preparing "bootstrap script" 3
 fetch "$BOOTSTRAP_URL" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
 chmod 0700 "$STATE/bootstrap"
 (
-echo 0 >/proc/self/oom_score_adj || true # what it starts is not to be spared as the boot program is
+echo 0 >/proc/self/oom_score_adj || true
 umask 022 && HOME=/root exec setsid -w timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null
 ) || code=$?
 ((code == 0)) || fail "bootstrap script ended with code $code"
@@ -267,7 +267,7 @@ expected=$(agent_digest "$AGENT_VERSION" "$machine")
 if [[ -z $expected ]]; then
 say "agent $AGENT_VERSION: its digest is not known here, its published checksum counts"
 fetch "$url.sha256" "" "$agent.sha256"
-read -r expected _ <"$agent.sha256" || true # its last newline may be missing
+read -r expected _ <"$agent.sha256" || true
 [[ $expected =~ ^[0-9a-f]{64}$ ]] || fail "checksum of $url is not published"
 fi
 fetch "$url" "$expected" "$agent.new"
@@ -323,7 +323,7 @@ done <"$AGENT_STACK_PRIVATE/environment"
 unset agent_stack_line
 fi
 if [[ -S $AGENT_STACK_PRIVATE/ssh && -z ${GIT_SSH_COMMAND:-}${GIT_SSH:-} ]]; then
-export GIT_SSH_COMMAND='ssh -o BatchMode=yes' # which host keys it takes says root (known_hosts.sh)
+export GIT_SSH_COMMAND='ssh -o BatchMode=yes'
 fi
 if [[ -d $AGENT_STACK_PRIVATE/docker ]]; then
 if [[ ! -f ${DOCKER_CONFIG:-$HOME/.docker}/config.json ]]; then
@@ -372,7 +372,6 @@ arm_lifetime agent-stack-job "$MAX_LIFETIME_SECONDS" agent-stack-standby
 read_mailbox
 report booting "" 3
 }
-find_job() { ! look true || [[ $answer != *'"job_id"'* ]] || bound=1; }
 arm_lifetime() {
 systemd-run -q -u "$1" --on-active="$2s" --timer-property=AccuracySec=1s systemctl poweroff ||
 fail "lifetime timer cannot be armed"
@@ -390,7 +389,7 @@ watched=$now
 fi
 if look "$([[ -n $ending ]] && echo true || echo false)"; then
 if [[ $answer == *'"job_id"'* ]]; then
-[[ $ending != spot* ]] || fail "EC2 takes the VM back ($ending)" # the job goes to another one at once
+[[ $ending != spot* ]] || fail "EC2 takes the VM back ($ending)"
 return 0
 fi
 [[ $answer != *'"Item"'* ]] || ending=${ending:-closed: this VM is not needed any more}
@@ -467,6 +466,7 @@ install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/co
 local home
 home=$(getent passwd "$AGENT_USER" | cut -d: -f6) && [[ $home == /* ]] || fail "user $AGENT_USER has no home directory"
 [[ ! -f $home/.docker/config.json ]] || return 0 # an image's own, to which the hook has docker add it
+SECRETS+=("$home/.docker/config.json")
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker"
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker/config.json" "$home/.docker/config.json"
 }
@@ -502,7 +502,7 @@ hosts=
 while read -r line; do
 IFS=, read -ra names <<<"${line%% *}"
 for host in "${names[@]}"; do
-host=${host#[} host=${host%%]*} # without a port
+host=${host#[} host=${host%%]*}
 [[ " $hosts " == *" $host "* ]] || hosts+=${hosts:+ }$host
 done
 done <<<"${keys%$'\n'}"
@@ -519,7 +519,7 @@ fi
 }
 JOURNAL=$STATE/journal.log
 LINES_A_REQUEST=200 # of at most 1,000 characters: well under the API's megabyte
-SHIP_SECONDS=2      # while the agent runs, and after it when EC2 takes the VM
+SHIP_SECONDS=2
 ship_logs() {
 [[ -n ${LOG_GROUP:-} && -n ${instance_id:-} && -d $STATE ]] || return 0
 local until
@@ -546,7 +546,7 @@ mapfile -t lines < <(tail -n "+$((from + 1))" "$1" | head -n "$LINES_A_REQUEST")
 now_ms=$(date +%s%3N) events=
 for line in "${lines[@]}"; do
 text=${line//[^[:print:]]/ }
-[[ -z ${credential:-} ]] || text=${text//"$credential"/***} # before the crop, which would leave a part of it
+[[ -z ${credential:-} ]] || text=${text//"$credential"/***}
 text=${text:0:1000}
 text=${text//\\/\\\\} text=${text//\"/\\\"}
 events+="${events:+,}{\"timestamp\":$now_ms,\"message\":\"${text:- }\"}"
@@ -560,6 +560,57 @@ tick
 ((now < until)) || return 1
 aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" $((until - now)) ||
 { [[ $error == ResourceAlreadyExistsException ]] || printf 'agent-stack: logs not shipped: %s\n' "$error" && false; }
+}
+SECRETS=("$ENVIRONMENT" "$PRIVATE") # all that holds something of the job's; who writes it elsewhere adds the file here
+may_be_held() { ((bound)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 && -z ${credential:-} ]]; }
+tell_failure() {
+local mark=''
+[[ -z $hold ]] || find_job
+! may_be_held || mark='(waits) '
+report failed "$mark$reason" 10
+[[ -z $mark ]] || await_hold
+}
+await_hold() {
+local until
+remove_secrets || { say "not held: the job's user or its secrets are still there" && return 0; }
+keep_journal
+ship_logs 5
+trap - HUP INT TERM
+tick
+until=$((now + ${HOLD_VERDICT_SECONDS:-90}))
+while tick && ((now < until)); do
+if dynamodb GetItem '"ConsistentRead":true,"ProjectionExpression":"hold_seconds"' 0 && json "$answer" hold_seconds; then
+[[ ! $field =~ ^[1-9][0-9]{0,4}$ ]] || ((field > HOLD_ON_FAILURE_MINUTES * 60)) || stay_up "$field"
+fi
+sleep 1
+done
+trap '' HUP INT TERM
+say "not held"
+}
+remove_secrets() {
+local name until
+command -v pkill >/dev/null && command -v pgrep >/dev/null || return 1
+for name in "$AGENT_UNIT" agent-stack-ssh; do
+! systemctl is-active --quiet "$name" || systemctl stop "$name"
+done
+pkill -KILL -u "$AGENT_USER"
+tick
+until=$((now + 10))
+while pgrep -u "$AGENT_USER" >/dev/null; do
+tick
+((now < until)) || return 1
+sleep 0.2
+done
+rm -rf "${SECRETS[@]}"
+for name in "${SECRETS[@]}"; do
+[[ ! -e $name ]] || return 1
+done
+}
+stay_up() {
+say "held for $1 s"
+ship_logs 5
+trap - EXIT
+exec sleep "$1"
 }
 take_credential() {
 local give_up_at=
@@ -585,7 +636,7 @@ json "$answer" credential && credential=$field || credential=''
 one_word "$credential" || fail "credential is malformed"
 credential=$text
 }
-declare -gA given=() # by name; what comes later wins
+declare -gA given=()
 CLEANUP_SECONDS=20 # for the agent, past the job's grace: the rest of the log, and the job's end
 write_environment() {
 local name settings
@@ -599,7 +650,7 @@ given[BUILDKITE_BUILD_PATH]=$STATE/builds
 given[BUILDKITE_HOOKS_PATH]=$HOOKS
 given[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
 given[AGENT_STACK_PRIVATE]=$PRIVATE
-given[BUILDKITE_NO_SSH_KEYSCAN]=true # it would take any key of a listed host, too
+given[BUILDKITE_NO_SSH_KEYSCAN]=true
 set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
 given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
 given[AWS_REGION]=$DEPLOYMENT_REGION
@@ -629,14 +680,14 @@ set_if_given() { [[ -z $2 ]] || given[$1]=$2; }
 set_grace() {
 local most=$((${CANCEL_GRACE_SECONDS:-120} - 5)) cleanup=$CLEANUP_SECONDS
 job_grace=${JOB_GRACE_SECONDS:-60}
-if ((job_grace + cleanup > most)); then # a tracker that waits less has the last word
+if ((job_grace + cleanup > most)); then
 cleanup=$((most / 4 > 0 ? most / 4 : 1))
 job_grace=$((most - cleanup > 0 ? most - cleanup : 1))
 fi
 grace=$((job_grace + cleanup))
-given[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace # version 3
+given[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace
 given[BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS]=$job_grace
-given[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s # version 4
+given[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s
 given[BUILDKITE_CANCEL_CLEANUP_TIMEOUT]=${cleanup}s
 }
 take_settings() {
@@ -692,10 +743,10 @@ field=${field//\"/\\\"}
 field=${field//\$/\\\$}
 field=${field//\`/\\\`}
 }
-DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
+DETAIL_BYTES=265
 REPORT_SECONDS=20
 SPOT_REPORT_SECONDS=3 # of a spot notice's two minutes the agent has the rest
-noticed=0             # 1: EC2 announced to take the VM back
+noticed=0
 give_credential() {
 mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
 {
@@ -716,7 +767,7 @@ systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_US
 waiter=$!
 until systemctl is-active --quiet "$AGENT_UNIT" || ! kill -0 "$waiter" 2>/dev/null; do sleep 0.1; done
 rm -f "$ENVIRONMENT"
-systemctl is-active --quiet "$AGENT_UNIT" || return 0 # ended already, or never began: report_exit tells which
+systemctl is-active --quiet "$AGENT_UNIT" || return 0
 ran=1
 say "agent started"
 report agent_started "" 3
@@ -727,12 +778,12 @@ watch_agent() {
 local shipped=0
 while kill -0 "$waiter" 2>/dev/null; do
 sleep "${SPOT_POLL_SECONDS:-2}" &
-wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
+wait -n "$waiter" $! || true
 if ((!noticed)) && imds meta-data/spot/instance-action; then
 noticed=1
 say "spot notice: $answer"
 install -m 0644 /dev/stdin "$RUN/spot-notice" <<<"$answer" || true
-stop_agent # before anything that takes time: the job has what is left
+stop_agent
 REPORT_SECONDS=$SPOT_REPORT_SECONDS last_ship_seconds=$SHIP_SECONDS
 report spot_notice "$answer" 3
 fi
@@ -745,11 +796,11 @@ done
 }
 report_exit() {
 local code=0 said mark=
-((!noticed)) || mark='(spot notice) ' # the tracker counts by it
+((!noticed)) || mark='(spot notice) '
 wait "$waiter" || code=$?
 trap '' HUP INT TERM
 if ((code && !ran)) && [[ ! -s $LOG ]]; then
-waiter='' # it never ran
+waiter=''
 fail "agent cannot be started: code $code"
 fi
 said=$(failure_report)
@@ -768,7 +819,7 @@ said=${said//[^[:print:]]/ }
 printf '%s' "$said"
 }
 run_job() {
-[[ -n $hold ]] || prepare # a VM that stands by did so before it had a job
+[[ -n $hold ]] || prepare
 fetch_private
 write_environment
 take_credential

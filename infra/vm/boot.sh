@@ -42,6 +42,13 @@ fail() {
   exit 1
 }
 
+# The second stage has more to do here (hold.sh).
+# shellcheck disable=SC2329
+tell_failure() {
+  [[ -z $hold ]] || find_job # one may have come while it prepared
+  report failed "$reason" 10
+}
+
 # The one way out. A failure before the agent ran is reported, so that the job can be requeued.
 on_exit() {
   local code=$?
@@ -50,8 +57,7 @@ on_exit() {
   rm -rf "$ENVIRONMENT" "$PRIVATE"
   if ((code)); then
     say "failed: ${reason:=boot program ended unexpectedly with code $code}"
-    [[ -z $hold ]] || find_job # one may have come while it prepared
-    [[ -n $waiter ]] || report failed "$reason" 10
+    [[ -n $waiter ]] || tell_failure
   fi
   say "powering off"
   if [[ -n ${LINES_A_REQUEST:-} ]]; then # the second stage is there

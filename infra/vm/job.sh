@@ -15,6 +15,8 @@ source "${BASH_SOURCE%/*}/private.sh"
 source "${BASH_SOURCE%/*}/known_hosts.sh"
 # shellcheck source=logs.sh
 source "${BASH_SOURCE%/*}/logs.sh"
+# shellcheck source=hold.sh
+source "${BASH_SOURCE%/*}/hold.sh"
 # shellcheck source=credential.sh
 source "${BASH_SOURCE%/*}/credential.sh"
 # shellcheck source=environment.sh

@@ -58,6 +58,9 @@ look() {
   dynamodb GetItem '"ConsistentRead":'"$1"',"ProjectionExpression":"job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"' 0
 }
 
+# A preparation that fails is told where there is a job, and only there.
+find_job() { ! look true || [[ $answer != *'"job_id"'* ]] || bound=1; }
+
 # Polls each second and writes nothing: an unbound VM has no item. The credential is never read, only taken.
 await_mailbox() {
   local reported=

@@ -76,6 +76,7 @@ log_in_to_ecr() {
   local home
   home=$(getent passwd "$AGENT_USER" | cut -d: -f6) && [[ $home == /* ]] || fail "user $AGENT_USER has no home directory"
   [[ ! -f $home/.docker/config.json ]] || return 0 # an image's own, to which the hook has docker add it
+  SECRETS+=("$home/.docker/config.json")
   install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker"
   install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker/config.json" "$home/.docker/config.json"
 }

@@ -1,38 +1,55 @@
 """`agent-stack classes`: checks, compares, writes and explains the class document."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
-from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from agent_stack.adapters.aws import AwsCalls
-from agent_stack.adapters.ec2 import errors as ec2_errors
-from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
-from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
 from agent_stack.adapters.ssm.class_document import ClassDocument, read_classes
-from agent_stack.adapters.system import SystemClock, SystemIds
-from agent_stack.domain.classes import ClassBook, Unmatched, VmClass
+from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import QueueKey
 from agent_stack.domain.timeout_check import validate_timeouts
+from agent_stack_cli.class_checks import catalog, of_account
 from agent_stack_cli.errors import CliError, code_of, command
 from agent_stack_cli.stacks import Stack
-from agent_stack_cli.waiting_room import Patience
 
 STANDARD_BYTES, ADVANCED_BYTES = 4096, 8192
 """How large a parameter of each tier may be. Source: Parameter Store's tiers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A class document.
+
+    Attributes:
+        name: of its file, or of the parameter that holds it.
+        path: of its file; empty for a deployed one.
+    """
+
+    name: str
+    text: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What is wrong with a class, or with the document; `vm_class` is empty for the latter."""
+    """What is wrong with a class, or with the document; `vm_class` is empty for the latter.
+
+    Attributes:
+        severity: `error` when no VM of the class can be launched, else `warning`.
+    """
 
     vm_class: str
+    severity: str
     problem: str
+
+    @property
+    def words(self) -> str:
+        """All of it in one line."""
+        return f"class {self.vm_class}: {self.problem}" if self.vm_class else self.problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +61,24 @@ class Pushed:
     version: int | None
 
 
-def deployed_text(stack: Stack) -> tuple[str, str]:
-    """The name of the parameter in force and the document in it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """The class that a job gets; where none fits, only `reason` is filled.
+
+    Attributes:
+        fits: whether the job gets a VM of a class.
+    """
+
+    fits: bool
+    reason: str = ""
+    vm_class: str = ""
+    instance_types: tuple[str, ...] = ()
+    capacity_type: str = ""
+    image: str = ""
+
+
+def deployed(stack: Stack) -> Document:
+    """The document in force.
 
     Raises:
         CliError: neither the operator's nor the default one is there.
@@ -54,78 +87,86 @@ def deployed_text(stack: Stack) -> tuple[str, str]:
         if not name:
             continue
         try:
-            return name, stack.session.ssm.get_parameter(Name=name)["Parameter"].get("Value", "")
+            text = stack.session.ssm.get_parameter(Name=name)["Parameter"].get("Value", "")
         except ClientError as error:
             if code_of(error) != "ParameterNotFound":
                 raise
+        else:
+            return Document(name=name, text=text)
     raise CliError(
         f"{stack.name} has no class document",
-        next=command("agent-stack", "classes", "push", "classes.json", "--stack", stack.name),
+        next=stack.agent_stack("classes", "push", "classes.json")
+        if stack.settings.classes_parameter
+        else stack.deploy(),
     )
 
 
-def read_file(path: Path) -> str:
-    """The document in a file.
-
-    Raises:
-        CliError: it cannot be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CliError(
-            f"{path} cannot be read: {error}", next="name the file: agent-stack classes validate FILE"
-        ) from None
-
-
-def book_of(stack: Stack, text: str, name: str) -> ClassBook:
+def book_of(stack: Stack, document: Document) -> ClassBook:
     """The classes, with what EC2 says of their types and images.
 
     Raises:
         CliError: the document is wrong.
     """
     try:
-        return read_classes(text, name=name, deployment_tags=stack.settings.agent_tags, shapes=_catalog(stack))
+        return read_classes(
+            document.text,
+            name=document.name,
+            deployment_tags=stack.settings.agent_tags,
+            shapes=catalog(stack),
+            shipped=document.name == stack.settings.default_classes_parameter,
+        )
     except AgentStackError as error:
-        raise CliError(str(error), next=command("agent-stack", "classes", "validate", name)) from None
+        path = (document.path,) if document.path else ()
+        raise CliError(str(error), next=stack.agent_stack("classes", "validate", *path)) from None
 
 
-def validate(stack: Stack, text: str, name: str) -> list[Finding]:
+def validate(stack: Stack, document: Document) -> list[Finding]:
     """What this account, region and deployment would refuse, class by class."""
     try:
-        book = book_of(stack, text, name)
+        book = book_of(stack, document)
     except CliError as error:
-        return [Finding(vm_class="", problem=error.message)]
-    found = [Finding(vm_class="", problem=str(misfit)) for misfit in validate_timeouts(stack.settings.policy, book)]
-    found += [Finding(vm_class=broken, problem=str(error)) for broken, error in book.broken.items()]
+        return [Finding(vm_class="", severity="error", problem=error.message)]
+    found = [
+        Finding(vm_class="", severity="error", problem=str(misfit))
+        for misfit in validate_timeouts(stack.settings.policy, book)
+    ]
+    found += [
+        Finding(vm_class="" if name in book.faults else name, severity="error", problem=str(error))
+        for name, error in book.broken.items()
+    ]
     for vm_class in book.classes.values():
-        found += [Finding(vm_class=vm_class.name, problem=problem) for problem in _of_account(stack, vm_class)]
+        found += [
+            Finding(vm_class=vm_class.name, severity=severity, problem=problem)
+            for severity, problem in of_account(stack, vm_class)
+        ]
     return found
 
 
 def differences(stack: Stack, text: str) -> list[str]:
     """A unified diff from the document in force to this one, both in one form; empty when they mean the same."""
-    name, deployed = deployed_text(stack)
-    return list(unified_diff(_lines(deployed), _lines(text), fromfile=name, tofile="new", lineterm=""))
+    old = deployed(stack)
+    return list(unified_diff(list(_lines(old.text)), list(_lines(text)), fromfile=old.name, tofile="new", lineterm=""))
 
 
-def push(stack: Stack, text: str) -> Pushed:
+def push(stack: Stack, document: Document) -> Pushed:
     """Writes the document into the operator's parameter. The dispatcher reads it within a minute.
 
     Raises:
         CliError: the stack names no parameter for it, or the document is too large.
     """
-    name = stack.settings.classes_parameter
+    name, text = stack.settings.classes_parameter, document.text
     if not name:
+        wanted = f"/agent-stack/{stack.name}/classes"
+        put = ("ssm", "put-parameter", "--name", wanted, "--type", "String", "--value", f"file://{document.path}")
         raise CliError(
             f"{stack.name} uses its default class: ClassesParameter is empty",
-            next=command("scripts/deploy", stack.name, f"ClassesParameter=/agent-stack/{stack.name}/classes"),
+            next=f"{stack.aws(*put)} && {stack.deploy(f'ClassesParameter={wanted}')}",
         )
     size = len(text.encode())
     if size > ADVANCED_BYTES:
         raise CliError(
             f"the document has {size} bytes; a parameter holds {ADVANCED_BYTES}",
-            next="write it without spaces: python3 -m json.tool --compact FILE",
+            next="write it without spaces: " + command("python3", "-m", "json.tool", "--compact", document.path),
         )
     tier = "Standard" if size <= STANDARD_BYTES else "Advanced"
     try:
@@ -149,78 +190,35 @@ def push(stack: Stack, text: str) -> Pushed:
     return Pushed(parameter=name, tier=tier, version=written["Version"])
 
 
-def explain(book: ClassBook, rules: Sequence[str], queue: QueueKey) -> VmClass | Unmatched:
+def explain(book: ClassBook, rules: Sequence[str], queue: QueueKey) -> Explained:
     """The class that a job with these agent query rules gets, or why none."""
-    return book.match(tuple(rules), queue)
+    match = book.match(tuple(rules), queue)
+    if isinstance(match, Unmatched):
+        return Explained(fits=False, reason=match.reason)
+    return Explained(
+        fits=True,
+        vm_class=match.name,
+        instance_types=match.instance_types,
+        capacity_type=match.capacity_type,
+        image=match.image,
+    )
 
 
 def _tier_of(stack: Stack, name: str) -> str:
     try:
-        found = stack.session.ssm.describe_parameters(Filters=[{"Key": "Name", "Values": [name]}])["Parameters"]
+        found = stack.session.ssm.describe_parameters(
+            ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [name]}]
+        )["Parameters"]
     except ClientError:
         return ""
     return str(found[0].get("Tier", "")) if found else ""
 
 
-def _of_account(stack: Stack, vm_class: VmClass) -> Iterator[str]:
-    """What EC2 says of the class's types and image."""
-    types = list(vm_class.instance_types)
-    try:
-        shown = stack.session.ec2.describe_instance_types(
-            InstanceTypes=types,  # type: ignore[arg-type]  # the stub knows today's types only
-        )["InstanceTypes"]
-    except ClientError as error:
-        yield f"instance_types: {error.response['Error'].get('Message', code_of(error))}"
-        return
-    architectures = {
-        str(kind["InstanceType"]): set(kind.get("ProcessorInfo", {}).get("SupportedArchitectures", []))
-        for kind in shown
-    }
-    image = _image(stack, vm_class.image)
-    if image is None:
-        yield f"image: {vm_class.image} is not there, or not shared with this account"
-        return
-    for instance_type, known in architectures.items():
-        if known and image.get("Architecture") and image["Architecture"] not in known:
-            yield f"{instance_type} is {' or '.join(sorted(known))}, and the image is {image['Architecture']}"
-    if (deprecated := image.get("DeprecationTime", "")) and deprecated < f"{stack.session.now():%Y-%m-%dT%H:%M}":
-        yield f"image: {image['ImageId']} is deprecated since {deprecated[:10]}"
-
-
-def _image(stack: Stack, named: str) -> Mapping[str, Any] | None:
-    image_id = named
-    try:
-        if named.startswith("resolve:ssm:"):
-            image_id = stack.session.ssm.get_parameter(Name=named.removeprefix("resolve:ssm:"))["Parameter"]["Value"]
-        images: Sequence[Any] = stack.session.ec2.describe_images(ImageIds=[image_id])["Images"]
-    except ClientError as error:
-        if code_of(error).startswith("InvalidAMIID") or code_of(error) in {"ParameterNotFound", "ValidationException"}:
-            return None
-        raise
-    return images[0] if images else None
-
-
-def _catalog(stack: Stack) -> Ec2InstanceCatalog:
-    clock = SystemClock()
-    calls = AwsCalls(
-        clock=clock,
-        ids=SystemIds(),
-        deadline=Patience(),
-        throttles=ec2_errors.NOTHING_DONE,
-        server_errors=ec2_errors.SERVER,
-    )
-    return Ec2InstanceCatalog(
-        client=lambda: stack.session.ec2,
-        calls=calls,
-        instance_types=Ec2InstanceTypes(client=lambda: stack.session.ec2, calls=calls),
-        parameter=lambda name: str(stack.session.ssm.get_parameter(Name=name)["Parameter"]["Value"]),
-        clock=clock,
-    )
-
-
-def _lines(text: str) -> list[str]:
+def _lines(text: str) -> Iterator[str]:
     try:
         document = ClassDocument.model_validate(json.loads(text))
     except ValueError:
-        return text.splitlines()
-    return json.dumps(document.model_dump(mode="json", exclude_defaults=True), indent=2, sort_keys=True).splitlines()
+        yield from text.splitlines()
+        return
+    shown = document.model_dump(mode="json", exclude_defaults=True)
+    yield from json.dumps(shown, indent=2, sort_keys=True).splitlines()

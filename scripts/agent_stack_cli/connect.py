@@ -1,6 +1,7 @@
 """`agent-stack connect` and `agent-stack logs`: a shell on a job's VM, and what was written about a job."""
 
 import os
+import shlex
 import shutil
 import sys
 from datetime import timedelta
@@ -15,7 +16,7 @@ from agent_stack_cli.stacks import Stack
 PLUGIN = "session-manager-plugin"
 
 
-def command_for(stack: Stack, job_id: JobId, *, profile: str | None) -> list[str]:
+def command_for(stack: Stack, job_id: JobId) -> list[str]:
     """The command that opens a shell on the job's VM.
 
     Raises:
@@ -24,7 +25,7 @@ def command_for(stack: Stack, job_id: JobId, *, profile: str | None) -> list[str
     if stack.parameters.get("SessionManager") != "true":
         raise CliError(
             f"the VMs of {stack.name} do not answer to Session Manager (SessionManager=false)",
-            next=command("scripts/deploy", stack.name, "SessionManager=true") + "; it holds for new VMs",
+            next=stack.deploy("SessionManager=true") + "; it holds for new VMs",
         )
     instance_id = jobs.latest_vm(stack, job_id)
     machine = vms.by_id(stack, instance_id)
@@ -32,10 +33,9 @@ def command_for(stack: Stack, job_id: JobId, *, profile: str | None) -> list[str
         state = "gone" if machine is None else machine.state
         raise CliError(
             f"VM {instance_id} of job {job_id} is {state}",
-            next=command("agent-stack", "logs", job_id, "--stack", stack.name),
+            next=stack.agent_stack("logs", job_id),
         )
-    words = ["aws", "ssm", "start-session", "--target", instance_id, "--region", stack.session.region]
-    return [*words, "--profile", profile] if profile else words
+    return shlex.split(stack.aws("ssm", "start-session", "--target", instance_id))
 
 
 def run(words: list[str], output: Output, *, only_print: bool) -> None:
@@ -75,6 +75,6 @@ def logs_of(stack: Stack, job_id: JobId, *, only_vm: bool) -> list[lines.Line]:
     if not found:
         raise CliError(
             f"nothing is logged about job {job_id} in {stack.name}",
-            next=command("agent-stack", "job", job_id, "--stack", stack.name),
+            next=stack.agent_stack("job", job_id),
         )
     return sorted(found, key=lambda line: line.at)

@@ -10,17 +10,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CapacityType, RunState
 from agent_stack_cli.errors import CliError
 from agent_stack_cli.origins import build_of, pipeline_of
-from agent_stack_cli.output import Output
+from agent_stack_cli.output import Output, clean
 from agent_stack_cli.prices import DATE, REGIONS, usd
 from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
 
 HOUR = timedelta(hours=1)
+FORMULA = frozenset("=+-@|%\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""What begins a formula in one spreadsheet or another. Source: OWASP, CSV injection."""
 
 BY: Mapping[str, Callable[[Run], str]] = {
     "class": lambda run: run.class_name.partition(" ")[0] or "none",
@@ -87,9 +90,12 @@ class HourlyPrices:
         for text in own:
             name, _, price = text.partition("=")
             try:
-                self._on_demand[name] = float(price)
+                usd_an_hour = float(price)
+                if not (name and isfinite(usd_an_hour) and usd_an_hour >= 0):
+                    raise _no_price(text)
+                self._on_demand[name] = usd_an_hour
             except ValueError:
-                raise CliError(f"{text!r} is no price", next="write it as --price m7i.large=0.12") from None
+                raise _no_price(text) from None
 
     def of(self, use: Use) -> float | None:
         """USD an hour; None when nobody told it."""
@@ -109,6 +115,10 @@ class HourlyPrices:
             MaxResults=1,
         )["SpotPriceHistory"]
         return float(history[0]["SpotPrice"]) if history else None
+
+
+def _no_price(text: str) -> CliError:
+    return CliError(f"{text!r} is no price", next="write it as --price m7i.large=0.12")
 
 
 def uses(run: Run) -> Iterator[Use]:
@@ -188,9 +198,14 @@ def as_csv(costs: Costs) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow((costs.by, "jobs", "vms", "hours", "usd", "unpriced_hours"))
     for s in costs.groups:
-        name = f"'{s.group}" if s.group[:1] in {"=", "+", "-", "@"} else s.group  # a spreadsheet would run it
-        writer.writerow((name, s.jobs, s.vms, f"{s.hours:.4f}", f"{s.usd:.6f}", f"{s.unpriced_hours:.4f}"))
+        writer.writerow((_cell(s.group), s.jobs, s.vms, f"{s.hours:.4f}", f"{s.usd:.6f}", f"{s.unpriced_hours:.4f}"))
     return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    """A text that no spreadsheet runs as a formula, and no terminal obeys."""
+    shown = clean(text)
+    return f"'{shown}" if text[:1] in FORMULA or text != text.lstrip() else shown
 
 
 def _sum(name: str, members: list[Use], prices: HourlyPrices) -> Sum:

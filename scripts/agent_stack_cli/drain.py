@@ -1,15 +1,49 @@
 """`agent-stack drain`: pauses, and waits until no VM runs a job any more; what an operator does before a removal."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
 
 from agent_stack_cli import pauses, vms
-from agent_stack_cli.errors import command
 from agent_stack_cli.output import Output
 from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
 
 LOOK_SECONDS = 15
+SETTLE_SECONDS = 6
+"""A launch or a binding may still be sent within five seconds of a pause; before that, nothing found proves nothing."""
+
+NOT_SHOWN_YET = timedelta(minutes=1)
+"""EC2 may show a VM that late, so that a launch which was answered just now counts besides the VMs that are shown."""
+
 SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What is still there.
+
+    Attributes:
+        launches: requests to EC2 that are not answered yet, or so lately that EC2 need not show their VMs.
+        unreadable: runs or launches that this version cannot read, which may be some of either.
+    """
+
+    vms: tuple[str, ...]
+    launches: int
+    unreadable: int
+
+    @property
+    def words(self) -> str:
+        """All of it in one line; empty when nothing is left."""
+        parts = []
+        if self.vms:
+            listed = ", ".join(self.vms[:SHOWN]) + (", …" if len(self.vms) > SHOWN else "")
+            parts.append(f"{len(self.vms)} VMs live: {listed}")
+        if self.launches:
+            parts.append(f"{self.launches} launches are not settled yet")
+        if self.unreadable:
+            parts.append(f"{self.unreadable} records cannot be read")
+        return "; ".join(parts)
 
 
 def drain(
@@ -17,47 +51,65 @@ def drain(
 ) -> bool:
     """Whether nothing is left; false when the time is over.
 
-    For one queue it waits for the VMs that have a job of it; for the whole stack for every VM with its tag.
+    For one queue it waits for the VMs that have a job of it; for the whole stack for every VM with its tag. In both
+    cases it waits for launches that were sent before the pause, too. It does not wait for VMs that are held because
+    their boot failed: no job is on them, and a removal ends them.
 
     Args:
         sleep: waits so many seconds.
     """
-    done = pauses.pause(stack, queue=queue, reason="drain")
+    done = pauses.pause(stack, queue=queue, reason="drain", verb="drain")
     say = output.line if not output.as_json else lambda _text: None
     if not output.as_json:
-        pauses.show(done, output)
-    waited, before = 0.0, -1
-    while left := _left(stack, queue):
-        if len(left) != before:
-            more = ", …" if len(left) > SHOWN else ""
-            say(f"{len(left)} VMs live: {', '.join(left[:SHOWN])}{more}")
-            before = len(left)
+        pauses.show(done, stack, output)
+    waited, before = 0.0, ""
+    while True:
+        found = left(stack, queue)
+        if not found.words and waited >= SETTLE_SECONDS:
+            break
+        if found.words and found.words != before:
+            say(found.words)
+        before = found.words
         if waited >= at_most_seconds:
-            say(f"Still {len(left)} after {waited:.0f} s.")
-            say(f"Next: {command('agent-stack', 'drain', '--stack', stack.name)}")
+            still = found.words or "a launch that was sent before the pause may still be on its way"
+            say(f"Not drained after {waited:.0f} s: {still}.")
+            say(f"Next: {stack.agent_stack('drain', *pauses.of_queue(queue))}")
             if output.as_json:
-                output.json({"stack": stack.name, "drained": False, "left": left})
+                output.json({"stack": stack.name, "drained": False, "left": found.vms, "launches": found.launches})
             return False
-        pause = min(LOOK_SECONDS, max(0.1, at_most_seconds - waited))
+        pause = LOOK_SECONDS if found.words else SETTLE_SECONDS - waited
+        pause = min(pause, max(0.1, at_most_seconds - waited))
         sleep(pause)
         waited += pause
     if output.as_json:
-        output.json({"stack": stack.name, "drained": True, "left": []})
-    elif queue is None:
-        say(f"No VM of {stack.name} lives. It stays paused until agent-stack resume.")
-        say(f"To remove it: {command('aws', 'cloudformation', 'delete-stack', '--stack-name', stack.name)}")
+        output.json({"stack": stack.name, "drained": True, "left": [], "launches": 0})
+        return True
+    resume = pauses.resume_command(stack, queue)
+    if queue is None:
+        say(f"No VM of {stack.name} lives. It stays paused until: {resume}")
+        say(f"To remove it: {stack.aws('cloudformation', 'delete-stack', '--stack-name', stack.name)}")
     else:
-        say(f"No VM has a job of queue {queue}. It stays paused until agent-stack resume --queue {queue}.")
+        say(f"No VM has a job of queue {queue}. It stays paused until: {resume}")
     return True
 
 
-def _left(stack: Stack, queue: str | None) -> list[str]:
-    machines = [machine.instance_id for machine in vms.living(stack)]
-    if queue is None:
-        return machines
-    of_queue = {
-        run.binding.instance_id
-        for run in Records(stack=stack).active()
-        if run.queue_key == queue and run.binding is not None
-    }
-    return [instance_id for instance_id in machines if instance_id in of_queue]
+def left(stack: Stack, queue: str | None) -> Left:
+    """What is left of that queue, or of the stack.
+
+    The ledger is read first, because a launch that is answered in between is a VM by the time EC2 is asked.
+    """
+    records, now = Records(stack=stack), stack.session.now()
+    intents = [intent for intent in records.intents() if queue is None or queue in intent.queues]
+    runs = (
+        records.active() if queue is not None else []
+    )  # for the whole stack EC2 shows the VMs of unreadable runs, too
+    unreadable = len(records.unreadable)  # without the holds: the VM of one that cannot be read is no held one
+    held = {hold.instance_id for hold in records.holds().vms}
+    machines = [machine.instance_id for machine in vms.living(stack) if machine.instance_id not in held]
+    launches = sum(
+        not intent.spent or (bool(intent.vms) and now - intent.created_at < NOT_SHOWN_YET) for intent in intents
+    )
+    if queue is not None:
+        of_queue = {run.binding.instance_id for run in runs if run.queue_key == queue and run.binding is not None}
+        machines = [instance_id for instance_id in machines if instance_id in of_queue]
+    return Left(vms=tuple(machines), launches=launches, unreadable=unreadable)

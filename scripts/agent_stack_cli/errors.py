@@ -1,8 +1,9 @@
 """What went wrong, in one line, and the command that helps next. No verb shows a traceback for what AWS answers."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -32,6 +33,8 @@ NOT_LOGGED_IN = frozenset(
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
 LOG_IN = "aws sso login, or set AWS_PROFILE to a profile that works: aws configure list-profiles"
 
+ATTACH = "attach the policy that agent-stack policy read (or operate, or classes) prints"
+
 
 class CliError(Exception):
     """A verb cannot go on.
@@ -47,9 +50,24 @@ class CliError(Exception):
         self.next = next
 
 
+def read_text(path: Path, *, next: str) -> str:  # noqa: A002  (as it is shown: "Next: …")
+    """The text in a file.
+
+    Raises:
+        CliError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError(f"{path} cannot be read: {error}", next=next) from None
+
+
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(*options: str) -> Iterator[None]:
     """Turns what boto3 raises into `CliError`.
+
+    Args:
+        options: stack, region and profile as they were given; the next command keeps them.
 
     Raises:
         CliError: the answer of AWS, or what is missing on this machine to ask AWS.
@@ -57,7 +75,7 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError) as error:
-        raise CliError(f"AWS credentials are missing or have expired: {error}", next=LOG_IN) from None
+        raise CliError(f"AWS credentials are missing or have expired: {error}", next=_log_in(options)) from None
     except ProfileNotFound as error:
         raise CliError(str(error), next="aws configure list-profiles") from None
     except NoRegionError:
@@ -67,7 +85,7 @@ def translated() -> Iterator[None]:
             f"AWS does not answer: {error}", next="check the region (aws configure get region) and the network"
         ) from None
     except ClientError as error:
-        raise _of_answer(error) from None
+        raise _of_answer(error, options) from None
     except BotoCoreError as error:
         raise CliError(f"{error}", next="aws configure list") from None
 
@@ -77,17 +95,39 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _of_answer(error: ClientError) -> CliError:
+def words_of(error: ClientError | BotoCoreError) -> str:
+    """What AWS said against it, or why it was not asked, in one line."""
+    if isinstance(error, ClientError):
+        return f"{error.operation_name}: {code_of(error)}: {error.response.get('Error', {}).get('Message', '')}"
+    return str(error)
+
+
+def remedy_of(error: ClientError | BotoCoreError, again: str) -> str:
+    """What helps against it.
+
+    Args:
+        again: the command to run once more where only time helps.
+    """
+    code = code_of(error) if isinstance(error, ClientError) else ""
+    if code in DENIED:
+        return f"{ATTACH}, then: {again}"
+    return f"{LOG_IN}, then: {again}" if code in NOT_LOGGED_IN else f"Wait a minute, then: {again}"
+
+
+def _log_in(options: Sequence[str]) -> str:
+    if "--profile" not in options:
+        return LOG_IN
+    return command("aws", "sso", "login", *options[options.index("--profile") :][:2])
+
+
+def _of_answer(error: ClientError, options: Sequence[str]) -> CliError:
     code = code_of(error)
     said = str(error.response.get("Error", {}).get("Message", ""))
     if code in NOT_LOGGED_IN:
-        return CliError(f"AWS does not accept the credentials ({code}): {said}", next=LOG_IN)
+        return CliError(f"AWS does not accept the credentials ({code}): {said}", next=_log_in(options))
     if code in DENIED:
-        return CliError(
-            f"{error.operation_name} is not allowed: {said}",
-            next="attach the policy that agent-stack policy read (or operate, or classes) prints",
-        )
-    return CliError(f"{error.operation_name}: {code}: {said}", next="agent-stack doctor")
+        return CliError(f"{error.operation_name} is not allowed: {said}", next=ATTACH)
+    return CliError(f"{error.operation_name}: {code}: {said}", next=command("agent-stack", "doctor", *options))
 
 
 def command(*words: str) -> str:

@@ -3,7 +3,6 @@
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome, RunState
-from agent_stack_cli.errors import command
 from agent_stack_cli.lines import Line
 from agent_stack_cli.stacks import Stack
 
@@ -12,27 +11,27 @@ def summary(  # noqa: C901, PLR0911  (one text for each state)
     stack: Stack, job_id: JobId, runs: list[Run], waits: str, decisions: tuple[Line, ...]
 ) -> tuple[str, str]:
     """What to say first, and what to do next."""
-    logs = command("agent-stack", "logs", job_id, "--stack", stack.name)
+    logs = stack.agent_stack("logs", job_id)
     if not runs:
         if waits:
             return f"{waits}", ""
         if ignored := next((line for line in reversed(decisions) if line.message == "job_ignored"), None):
             return (
                 f"No class fits this job: {ignored.facts.get('reason', '')}",
-                command("agent-stack", "classes", "explain", "--stack", stack.name),
+                stack.agent_stack("classes", "explain", "KEY=VALUE") + " with the job's agents in place of KEY=VALUE",
             )
         return (
             f"{stack.name} has no record of this job. It is not scheduled in {', '.join(stack.queues)}, or too short.",
-            command("agent-stack", "doctor", "--stack", stack.name),
+            stack.agent_stack("doctor"),
         )
     run = runs[-1]
     if run.state is RunState.RESERVED:
-        return (waits or "It is reserved and waits for a VM.", command("agent-stack", "status", "--stack", stack.name))
+        return (waits or "It is reserved and waits for a VM.", stack.agent_stack("status"))
     vm = run.binding.instance_id if run.binding else "none"
     if run.state is RunState.BOOTING:
         return f"Its VM {vm} boots (attempt {run.attempt}).", logs
     if run.state is RunState.RUNNING:
-        return f"An agent on {vm} runs it.", command("agent-stack", "connect", job_id, "--stack", stack.name)
+        return f"An agent on {vm} runs it.", _connect(stack, job_id, logs)
     match run.outcome:
         case Outcome.FAILED:
             return f"The stack finished it with a reason: {run.failure_reason}", logs if run.attempt else ""
@@ -44,3 +43,8 @@ def summary(  # noqa: C901, PLR0911  (one text for each state)
             return "The stack let it go: another stack has it, or its reservation ended.", ""
         case _:
             return f"An agent on {vm} ran it to its end. The job's own log is on the build page.", ""
+
+
+def _connect(stack: Stack, job_id: JobId, logs: str) -> str:
+    """How to look into a VM that runs: its shell where the VMs have one, else its logs."""
+    return stack.agent_stack("connect", job_id) if stack.parameters.get("SessionManager") == "true" else logs

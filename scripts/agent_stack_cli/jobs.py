@@ -11,7 +11,7 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import BootStage, Moment, RunState
 from agent_stack.domain.waiting import Waiting, waiting_notice
 from agent_stack_cli import lines, vms
-from agent_stack_cli.errors import CliError, command
+from agent_stack_cli.errors import CliError
 from agent_stack_cli.job_summary import summary
 from agent_stack_cli.origins import is_of_build, pipeline_of
 from agent_stack_cli.records import Records
@@ -112,7 +112,8 @@ def job_ids(stack: Stack, named: str) -> list[JobId]:
     if build is None:
         raise CliError(
             f"{named!r} is neither a job id nor the URL of a build",
-            next="copy the URL of the job's page: agent-stack job https://buildkite.com/ORG/PIPELINE/builds/1#JOB",
+            next="copy the URL of the job's page: "
+            + stack.agent_stack("job", "https://buildkite.com/ORG/PIPELINE/builds/1#JOB"),
         )
     records = Records(stack=stack)
     wanted = (build["pipeline"], int(build["build"]))
@@ -134,7 +135,7 @@ def one_job(stack: Stack, named: str) -> JobId:
     found = job_ids(stack, named)
     if len(found) > 1:
         listed = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")  # noqa: PLR2004  (a line holds five)
-        raise CliError(f"that build has {len(found)} jobs: {listed}", next=command("agent-stack", "job", found[0]))
+        raise CliError(f"that build has {len(found)} jobs: {listed}", next=stack.agent_stack("job", found[0]))
     return found[0]
 
 
@@ -149,7 +150,7 @@ def latest_vm(stack: Stack, job_id: JobId) -> str:
             return run.binding.instance_id
         if run.tried:
             return run.tried[-1].instance_id
-    raise CliError(f"job {job_id} has had no VM", next=command("agent-stack", "job", job_id, "--stack", stack.name))
+    raise CliError(f"job {job_id} has had no VM", next=stack.agent_stack("job", job_id))
 
 
 def read(stack: Stack, job_id: JobId) -> Story:

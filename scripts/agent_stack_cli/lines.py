@@ -1,7 +1,8 @@
 """Lines of the functions' logs: found by an id that they contain, or by their level."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from agent_stack_cli.records import FUNCTIONS
 from agent_stack_cli.stacks import Stack
 
 MOST_LINES = 2_000
-"""Lines read at most, so that a story of a loop ends."""
+"""Lines kept at most, the newest, so that a story of a loop ends."""
 
 OF_EVERY_LINE = frozenset(
     {
@@ -70,6 +71,21 @@ def errors(stack: Stack, *, since: datetime) -> list[Line]:
     return sorted(found, key=lambda line: line.at, reverse=True)
 
 
+def has_any(stack: Stack, function: str, *, since: datetime) -> bool:
+    """Whether that function has written any line since then."""
+    pages = stack.session.logs.get_paginator("filter_log_events").paginate(
+        logGroupName=stack.log_group(function),
+        startTime=int(since.timestamp() * 1000),
+        PaginationConfig={"PageSize": 1},
+    )
+    try:
+        return any(page["events"] for page in pages)
+    except ClientError as error:
+        if code_of(error) != "ResourceNotFoundException":
+            raise
+        return False
+
+
 def of_vm(stack: Stack, instance_id: str) -> list[Line]:
     """What a VM's boot program and agent wrote; empty when VmLogs is console."""
     lines = []
@@ -104,8 +120,11 @@ def _events(
     since: datetime | None,
     until: datetime | None,
     streams: list[str] | None = None,
-) -> Iterator[Mapping[str, Any]]:
-    """Events as the API shows them; none where the group or the stream is not there, for nothing was written then."""
+) -> Sequence[Mapping[str, Any]]:
+    """The newest events, oldest first; none where the group or the stream is not there: nothing was written then.
+
+    FilterLogEvents knows one order only, oldest first. So all pages are read, and the last lines are kept.
+    """
     asked: dict[str, Any] = {"logGroupName": stack.log_group(of)}
     if pattern:
         asked["filterPattern"] = pattern
@@ -115,17 +134,14 @@ def _events(
         asked["startTime"] = int(since.timestamp() * 1000)
     if until is not None:
         asked["endTime"] = int(until.timestamp() * 1000)
-    count = 0
+    newest: deque[Mapping[str, Any]] = deque(maxlen=MOST_LINES)
     try:
         for page in stack.session.logs.get_paginator("filter_log_events").paginate(**asked):
-            for event in page["events"]:
-                yield event
-                count += 1
-                if count >= MOST_LINES:
-                    return
+            newest.extend(page["events"])
     except ClientError as error:
         if code_of(error) != "ResourceNotFoundException":
             raise
+    return newest
 
 
 def _line(function: str, text: str, milliseconds: int) -> Line:

@@ -37,15 +37,15 @@ class Parameter:
     problem: str
 
 
-def read(deployed: Mapping[str, str], names: list[str]) -> list[Parameter]:
+def read(stack: Stack, names: list[str]) -> list[Parameter]:
     """The named parameters, or all.
 
     Raises:
         CliError: there is no such parameter.
     """
-    known = specification()
+    known, deployed = specification(), stack.parameters
     if unknown := next(iter(problems(dict.fromkeys([name for name in names if name not in known], ""))), None):
-        raise CliError(unknown, next="agent-stack params")
+        raise CliError(unknown, next=stack.agent_stack("params"))
     return [
         Parameter(
             name=name,
@@ -72,7 +72,7 @@ def show(parameters: list[Parameter], stack: Stack, output: Output) -> None:
         )
         output.line()
         output.line("at once: with the deployment. new VMs: VMs that run keep the old value.", "quiet")
-        output.line("replaces: agent-stack params NAME lists what is made anew.", "quiet")
+        output.line("replaces: params NAME lists what is made anew.", "quiet")
         return
     for parameter in parameters:
         output.line(parameter.name, "head")

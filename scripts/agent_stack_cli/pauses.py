@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent_stack.domain.pauses import EVERYTHING
-from agent_stack_cli.errors import CliError, command
+from agent_stack_cli.errors import CliError
 from agent_stack_cli.output import Output
 from agent_stack_cli.pausing import write_pause, write_resume
 from agent_stack_cli.records import Records
@@ -19,6 +19,7 @@ class Paused:
 
     stack: str
     what: str
+    queue: str | None
     paused: bool
     changed: bool
     at: datetime
@@ -26,8 +27,11 @@ class Paused:
     warning: str
 
 
-def pause(stack: Stack, *, queue: str | None, reason: str = "") -> Paused:
+def pause(stack: Stack, *, queue: str | None, reason: str = "", verb: str = "pause") -> Paused:
     """Launches nothing more for that queue, or for all.
+
+    Args:
+        verb: what the operator asked for, for the command after an error.
 
     Raises:
         CliError: the stack has no such queue, or the reason is too long.
@@ -37,15 +41,18 @@ def pause(stack: Stack, *, queue: str | None, reason: str = "") -> Paused:
             f"the reason has {len(reason)} characters; a build page shows {MOST_REASON_CHARACTERS}",
             next="shorten --reason",
         )
-    name, now = _name(stack, queue), stack.session.now()
-    changed = write_pause(stack.session.dynamodb, stack.ledger, queue=name, at=now, by=_caller(stack), reason=reason)
+    name, now = _name(stack, queue, verb), stack.session.now()
+    held, changed = write_pause(
+        stack.session.dynamodb, stack.ledger, queue=name, at=now, by=_caller(stack), reason=reason
+    )
     return Paused(
         stack=stack.name,
         what=_what(queue),
+        queue=queue,
         paused=True,
         changed=changed,
-        at=now,
-        words=Records(stack=stack).pauses().paused[name].words,
+        at=held.since,
+        words=held.words,
         warning="",
     )
 
@@ -56,7 +63,7 @@ def resume(stack: Stack, *, queue: str | None) -> Paused:
     Raises:
         CliError: the stack has no such queue.
     """
-    name, now = _name(stack, queue), stack.session.now()
+    name, now = _name(stack, queue, "resume"), stack.session.now()
     changed = write_resume(stack.session.dynamodb, stack.ledger, queue=name, at=now)
     warning = ""
     left = Records(stack=stack).pauses().paused
@@ -65,10 +72,19 @@ def resume(stack: Stack, *, queue: str | None) -> Paused:
         warning = f"Still paused: {still}"
     elif not stack.policy.launch_enabled:
         warning = "LaunchEnabled is false: nothing is launched until a deployment sets it to true"
-    return Paused(stack=stack.name, what=_what(queue), paused=False, changed=changed, at=now, words="", warning=warning)
+    return Paused(
+        stack=stack.name,
+        what=_what(queue),
+        queue=queue,
+        paused=False,
+        changed=changed,
+        at=now,
+        words="",
+        warning=warning,
+    )
 
 
-def show(done: Paused, output: Output) -> None:
+def show(done: Paused, stack: Stack, output: Output) -> None:
     """The outcome for people."""
     if output.as_json:
         output.json(done)
@@ -77,10 +93,7 @@ def show(done: Paused, output: Output) -> None:
         again = "" if done.changed else " already"
         output.line(f"{done.what} of {done.stack}: launches are paused{again}, since {done.words}.")
         output.line("No launch is sent from five seconds on. Jobs that run go on.")
-        words = ["agent-stack", "resume", "--stack", done.stack]
-        if done.what.startswith("queue "):
-            words += ["--queue", done.what.removeprefix("queue ")]
-        output.line(f"Next: {command(*words)}")
+        output.line(f"Next: {resume_command(stack, done.queue)}")
     elif done.changed:
         output.line(f"{done.what} of {done.stack}: launches are resumed. The dispatcher sees it within a minute.")
     else:
@@ -89,17 +102,27 @@ def show(done: Paused, output: Output) -> None:
         output.line(done.warning, "warning")
 
 
+def of_queue(queue: str | None) -> tuple[str, ...]:
+    """The option that names that queue; nothing for all queues."""
+    return () if queue is None else ("--queue", queue)
+
+
+def resume_command(stack: Stack, queue: str | None) -> str:
+    """What ends the pause of that queue, or of all."""
+    return stack.agent_stack("resume", *of_queue(queue))
+
+
 def _what(queue: str | None) -> str:
     return "all queues" if queue is None else f"queue {queue}"
 
 
-def _name(stack: Stack, queue: str | None) -> str:
+def _name(stack: Stack, queue: str | None, verb: str) -> str:
     if queue is None:
         return EVERYTHING
     if queue not in stack.queues:
         raise CliError(
             f"{stack.name} serves no queue {queue}; it serves {', '.join(stack.queues)}",
-            next=command("agent-stack", "pause", "--stack", stack.name, "--queue", stack.queues[0]),
+            next=stack.agent_stack(verb, *of_queue(stack.queues[0])),
         )
     return queue
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from agent_stack.adapters.dynamodb import items
-from agent_stack.adapters.dynamodb.lease import PAUSED, RESUMED
+from agent_stack.adapters.dynamodb.lease import PAUSED, RESUMED, read_pauses
+from agent_stack.domain.pauses import OperatorPause
 from agent_stack_cli.errors import code_of
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ LEASE_KEY = items.key("lease", "dispatcher")
 
 def write_pause(
     client: "DynamoDBClient", table: str, *, queue: str, at: datetime, by: str = "", reason: str = ""
-) -> bool:
+) -> tuple[OperatorPause, bool]:
     """Pauses that queue, or `*` for all. An earlier pause keeps its time and its reason.
 
     Returns:
-        whether it was not paused before.
+        the pause that holds now, and whether this call began it. Both are of one answer, so that a `resume` of
+        somebody else in between changes neither.
     """
     answer = client.update_item(
         TableName=table,
@@ -29,9 +31,10 @@ def write_pause(
         UpdateExpression="SET #paused = if_not_exists(#paused, :pause)",
         ExpressionAttributeNames={"#paused": PAUSED + queue},
         ExpressionAttributeValues=items.packed({":pause": {"at": items.seconds(at), "by": by, "reason": reason}}),
-        ReturnValues="ALL_OLD",
+        ReturnValues="ALL_NEW",
     )
-    return PAUSED + queue not in answer.get("Attributes", {})
+    pause = read_pauses(items.unpacked(answer["Attributes"])).paused[queue]
+    return pause, pause == OperatorPause(since=items.moment(items.seconds(at)), by=by, reason=reason)
 
 
 def write_resume(client: "DynamoDBClient", table: str, *, queue: str, at: datetime) -> bool:

@@ -1,5 +1,6 @@
 """`agent-stack policy`: what an operator's role needs, as an IAM policy for one stack."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
@@ -11,9 +12,13 @@ MAILBOX_ATTRIBUTES = ["instance_arn", "stage", "stage_seconds", "detail", "revok
 """What a VM says of itself. The credential stands beside it, and no operator's policy lets anybody read that."""
 
 
-def document(stack: Stack, kind: Kind) -> dict[str, Any]:
-    """The policy of that kind. `operate` and `classes` contain what `read` allows."""
-    statements = _read(stack)
+def document(stack: Stack, kind: Kind, *, images: Iterable[str] = ()) -> dict[str, Any]:
+    """The policy of that kind. `operate` and `classes` contain what `read` allows.
+
+    Args:
+        images: names of the account's own SSM parameters that classes take their images from.
+    """
+    statements = _read(stack, images)
     if kind == "operate":
         statements += _operate(stack)
     if kind == "classes":
@@ -21,9 +26,9 @@ def document(stack: Stack, kind: Kind) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def _arn(stack: Stack, service: str, resource: str, *, region: bool = True, account: bool = True) -> str:
+def _arn(stack: Stack, service: str, resource: str, *, account: bool = True) -> str:
     _, partition, _, there, number, _ = stack.arn.split(":", 5)
-    return f"arn:{partition}:{service}:{there if region else ''}:{number if account else ''}:{resource}"
+    return f"arn:{partition}:{service}:{there}:{number if account else ''}:{resource}"
 
 
 def _allow(sid: str, actions: list[str], resource: str | list[str], **condition: Any) -> dict[str, Any]:  # noqa: ANN401  (IAM's own)
@@ -32,19 +37,22 @@ def _allow(sid: str, actions: list[str], resource: str | list[str], **condition:
 
 
 def _parameter(stack: Stack, name: str) -> str:
-    return _arn(stack, "ssm", f"parameter/{name.removeprefix('/')}")
+    bare = name.removeprefix("/")
+    return _arn(stack, "ssm", f"parameter/{bare}", account=not bare.startswith("aws/"))
 
 
-def _read(stack: Stack) -> list[dict[str, Any]]:
+def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
     functions = [
         _arn(stack, "lambda", f"function:{stack.outputs[name]}") for name in ("DispatcherFunction", "TrackerFunction")
     ]
-    classes = [stack.settings.default_classes_parameter, stack.settings.classes_parameter]
+    made = stack.outputs.get("ImageParameter", "")
+    parameters = [stack.settings.default_classes_parameter, stack.settings.classes_parameter, made, *images]
     only_these = {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": MAILBOX_ATTRIBUTES},
+        "Null": {"dynamodb:Attributes": "false"},  # ForAllValues holds, too, where a request names no attribute
         "StringEqualsIfExists": {"dynamodb:Select": "SPECIFIC_ATTRIBUTES"},
     }
-    return [
+    statements = [
         _allow("FindStacks", ["tag:GetResources", "cloudformation:DescribeStacks"], "*"),
         _allow(
             "ReadTheLedger", ["dynamodb:GetItem", "dynamodb:Query"], _arn(stack, "dynamodb", f"table/{stack.ledger}")
@@ -61,9 +69,20 @@ def _read(stack: Stack) -> list[dict[str, Any]]:
                 "ec2:DescribeImages",
                 "ec2:DescribeInstances",
                 "ec2:DescribeInstanceTypes",
+                "ec2:DescribeRouteTables",
                 "ec2:DescribeSpotPriceHistory",
                 "ec2:DescribeSubnets",
                 "ec2:GetInstanceTypesFromInstanceRequirements",
+            ],
+            "*",
+        ),
+        _allow(
+            "SeeAlarmsQuotasAndParameters",  # their names, types and tiers; not their values
+            [
+                "cloudwatch:DescribeAlarms",
+                "servicequotas:GetAWSDefaultServiceQuota",
+                "servicequotas:GetServiceQuota",
+                "ssm:DescribeParameters",
             ],
             "*",
         ),
@@ -75,9 +94,26 @@ def _read(stack: Stack) -> list[dict[str, Any]]:
         _allow("ReadSettings", ["lambda:GetFunctionConfiguration"], functions),
         _allow("LetTheFunctionLook", ["lambda:InvokeFunction"], functions[:1]),
         _allow(
-            "ReadClasses", ["ssm:GetParameter"], [_parameter(stack, name) for name in dict.fromkeys(classes) if name]
+            "ReadClassesAndImages",
+            ["ssm:GetParameter"],
+            [
+                *(_parameter(stack, name) for name in dict.fromkeys(parameters) if name),
+                _parameter(stack, "aws/service/*"),
+            ],
         ),
     ]
+    return [*statements, *_use_the_key(stack, ["kms:Decrypt"])]
+
+
+def _use_the_key(stack: Stack, actions: list[str]) -> list[dict[str, Any]]:
+    """Tables and logs that KmsKeyArn encrypts are decrypted in the reader's name."""
+    key = stack.parameters.get("KmsKeyArn", "")
+    if not key:
+        return []
+    region = key.split(":")[3]  # a key is of the region of what it encrypts
+    suffix = "amazonaws.com.cn" if key.startswith("arn:aws-cn:") else "amazonaws.com"
+    through = {"kms:ViaService": [f"{service}.{region}.{suffix}" for service in ("dynamodb", "logs", "ssm")]}
+    return [_allow("UseTheKey", actions, key, condition={"StringEquals": through})]
 
 
 def _operate(stack: Stack) -> list[dict[str, Any]]:
@@ -102,9 +138,9 @@ def _classes(stack: Stack) -> list[dict[str, Any]]:
         _allow("OpenShells", ["ssm:StartSession"], _arn(stack, "ec2", "instance/*"), condition=ours),
         _allow("WithTheStandardShell", ["ssm:StartSession"], _arn(stack, "ssm", "document/SSM-SessionManagerRunShell")),
         _allow(
-            "EndOwnSessions",
+            "EndOwnSessions",  # a session is named after an IAM user, or after the session of a role
             ["ssm:ResumeSession", "ssm:TerminateSession"],
-            _arn(stack, "ssm", "session/${aws:username}-*"),
+            [_arn(stack, "ssm", f"session/${{aws:{who}}}-*") for who in ("userid", "username")],
         ),
     ]
     if written:

@@ -9,11 +9,13 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.holds import read_holds
 from agent_stack.adapters.dynamodb.launch_memory import read_memory
 from agent_stack.adapters.dynamodb.lease import read_pauses
 from agent_stack.adapters.dynamodb.waiting import read_list
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError
+from agent_stack.domain.holds import Holds
 from agent_stack.domain.identifiers import InstanceArn, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.pauses import Pauses
@@ -82,6 +84,11 @@ class Records:
         """What EC2's answers taught the dispatcher."""
         stored = next(iter(self._query("launching")), None)
         return LaunchMemory() if stored is None else read_memory(stored)
+
+    def holds(self) -> Holds:
+        """The VMs that stay up because their boot failed."""
+        stored = next(iter(self._query("holds")), None)
+        return Holds() if stored is None else read_holds(stored, self.unreadable.append)
 
     def holders(self) -> list[Holder]:
         """Both leases."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from agent_stack_cli.errors import CliError
+from agent_stack_cli.errors import CliError, command
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -23,11 +23,17 @@ CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_t
 """Read timeout: longer than a function may take, because `doctor` waits for one."""
 
 
+def options_of(region: str | None, profile: str | None) -> tuple[str, ...]:
+    """The options that a command needs to reach the same account and region again."""
+    return (*(("--region", region) if region else ()), *(("--profile", profile) if profile else ()))
+
+
 class Session:
     """One operator in one region.
 
     Attributes:
         region: where the stack is.
+        profile: as the operator named it; None for the AWS CLI's own choice.
     """
 
     def __init__(self, *, region: str | None = None, profile: str | None = None) -> None:
@@ -36,11 +42,29 @@ class Session:
         Raises:
             CliError: there is no region.
         """
+        self.profile, self._given = profile, region
         named = region or os.environ.get("AWS_REGION") or None
         self._session = boto3.Session(region_name=named, profile_name=profile)
         if not self._session.region_name:
             raise CliError("no AWS region is set", next="name it: --region eu-central-1, or set AWS_REGION")
         self.region: str = self._session.region_name
+
+    def again(self) -> "Session":
+        """A session that reads credentials anew."""
+        return Session(region=self._given, profile=self.profile)
+
+    def agent_stack(self, *words: str) -> str:
+        """An `agent-stack` command for the same account and region."""
+        return command("agent-stack", *words, *options_of(self._given, self.profile))
+
+    def aws(self, *words: str) -> str:
+        """An `aws` command for the same account and region."""
+        return command("aws", *words, *options_of(self.region, self.profile))
+
+    def deploy(self, *words: str) -> str:
+        """A `scripts/deploy` command for the same account and region. It takes no --profile."""
+        as_profile = f"AWS_PROFILE={command(self.profile)} " if self.profile else ""
+        return as_profile + command("scripts/deploy", *words, *options_of(self._given, None))
 
     def now(self) -> datetime:
         """The time of this machine, in UTC."""

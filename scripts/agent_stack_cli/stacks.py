@@ -10,7 +10,7 @@ from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.policy import Policy
 from agent_stack.settings import Settings
-from agent_stack_cli.errors import CliError, code_of, command
+from agent_stack_cli.errors import CliError, code_of
 from agent_stack_cli.session import Session
 
 NEEDED = ("LedgerTable", "MailboxTable", "DispatcherFunction", "TrackerFunction")
@@ -49,6 +49,18 @@ class Stack:
         """The keys of its queues."""
         return tuple(queue.key for queue in self.settings.queues)
 
+    def agent_stack(self, *words: str) -> str:
+        """An `agent-stack` command for this stack, where it is."""
+        return self.session.agent_stack(*words, "--stack", self.name)
+
+    def deploy(self, *words: str) -> str:
+        """A `scripts/deploy` command for this stack, where it is."""
+        return self.session.deploy(self.name, *words)
+
+    def aws(self, *words: str) -> str:
+        """An `aws` command for the same account and region."""
+        return self.session.aws(*words)
+
     def log_group(self, of: str) -> str:
         """The log group of `dispatcher`, `tracker` or `vms`."""
         return f"/agent-stack/{self.name}/{of}"
@@ -69,7 +81,7 @@ class Stack:
         except ConfigurationError as error:
             raise CliError(
                 f"the dispatcher of {self.name} has a wrong setting: {error}",
-                next=command("agent-stack", "doctor", "--stack", self.name),
+                next=self.agent_stack("doctor"),
             ) from None
 
     @property
@@ -128,16 +140,7 @@ def _described(session: Session, name: str) -> Stack:
         ) from None
     outputs = {output["OutputKey"]: output["OutputValue"] for output in shown.get("Outputs", [])}
     if missing := [output for output in NEEDED if output not in outputs]:
-        if shown["StackStatus"].endswith("_IN_PROGRESS"):
-            waited = "stack-create-complete"
-            raise CliError(
-                f"{name} is being made ({shown['StackStatus']})",
-                next=command("aws", "cloudformation", "wait", waited, "--stack-name", name),
-            )
-        raise CliError(
-            f"{name} is no stack of this project ({shown['StackStatus']}): it has no output {missing[0]}",
-            next="leave --stack out, so that stacks are found by their tag",
-        )
+        raise not_ready(session, name, shown["StackStatus"], missing[0])
     return Stack(
         session=session,
         name=shown["StackName"],
@@ -145,4 +148,21 @@ def _described(session: Session, name: str) -> Stack:
         status=shown["StackStatus"],
         parameters={p["ParameterKey"]: p.get("ParameterValue", "") for p in shown.get("Parameters", [])},
         outputs=outputs,
+    )
+
+
+def not_ready(session: Session, name: str, status: str, missing: str) -> CliError:
+    """Why a stack without the outputs of this project cannot be asked."""
+    of_stack = ("--stack-name", name)
+    if status in {"CREATE_IN_PROGRESS", "REVIEW_IN_PROGRESS"}:
+        wait = session.aws("cloudformation", "wait", "stack-create-complete", *of_stack)
+        return CliError(f"{name} is being made ({status})", next=wait)
+    if status.startswith("DELETE"):
+        return CliError(f"{name} is being deleted ({status})", next=session.agent_stack("stacks"))
+    if status.startswith("ROLLBACK") or status == "CREATE_FAILED":
+        events = session.aws("cloudformation", "describe-stack-events", *of_stack)
+        return CliError(f"the first deployment of {name} failed ({status})", next=events)
+    return CliError(
+        f"{name} is no stack of this project ({status}): it has no output {missing}",
+        next=session.agent_stack("stacks"),
     )

@@ -1,22 +1,27 @@
 """`agent-stack status`: what a stack does now, in one view."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from agent_stack.domain.holds import Hold
 from agent_stack.domain.pauses import Pauses
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import UP, RunState
 from agent_stack.domain.waiting import Waiting, waiting_notice
 from agent_stack_cli import lines, vms
-from agent_stack_cli.errors import CliError
+from agent_stack_cli.errors import words_of
 from agent_stack_cli.left_alone import BreakerView, left_alone
 from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
 
 ERRORS_SINCE = timedelta(minutes=15)
 MOST_ERRORS = 10
+ValueT = TypeVar("ValueT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,16 @@ class VmsView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeldView:
+    """A VM whose boot failed and that stays up for a person."""
+
+    instance_id: str
+    vm_class: str
+    until: datetime
+    connect: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetView:
     """One bound, and what of it is taken. `limit` is None when there is none."""
 
@@ -113,6 +128,7 @@ class Status:
     waiting: tuple[WaitingView, ...]
     waiting_as_of: datetime | None
     vms: tuple[VmsView, ...]
+    held: tuple[HeldView, ...]
     jobs: tuple[JobView, ...]
     budgets: tuple[BudgetView, ...]
     breakers: tuple[BreakerView, ...]
@@ -125,7 +141,10 @@ def read(stack: Stack) -> Status:
     now = stack.session.now()
     records = Records(stack=stack)
     runs, waiting, memory, pauses = records.active(), records.waiting(), records.memory(), records.pauses()
-    machines = vms.living(stack)
+    unread: list[str] = []
+    machines = _part("VMs", lambda: vms.living(stack), list[vms.Machine](), unread)
+    up_now = {machine.instance_id for machine in machines if machine.state in UP}
+    held = {hold.instance_id: hold for hold in records.holds().vms if hold.instance_id in up_now}
     by_vm: dict[str, Run] = {run.binding.instance_id: run for run in runs if run.binding is not None}
     policy = stack.policy
     current = () if waiting is None else waiting.current(now)
@@ -159,7 +178,13 @@ def read(stack: Stack) -> Status:
         ),
         waiting=tuple(_grouped(stack, current)),
         waiting_as_of=None if waiting is None else waiting.at,
-        vms=tuple(_by_phase(machines, by_vm)),
+        vms=tuple(_by_phase(machines, by_vm, held)),
+        held=tuple(
+            HeldView(
+                instance_id=hold.instance_id, vm_class=hold.class_name, until=hold.until, connect=_connect(stack, hold)
+            )
+            for hold in held.values()
+        ),
         jobs=tuple(
             JobView(
                 job_id=run.job_id,
@@ -188,8 +213,8 @@ def read(stack: Stack) -> Status:
             ),
         ),
         breakers=tuple(left_alone(memory, now)),
-        errors=tuple(_errors(stack, now)),
-        unreadable=tuple(records.unreadable),
+        errors=tuple(_part("errors", lambda: _errors(stack, now), list[ErrorView](), unread)),
+        unreadable=(*records.unreadable, *unread),
     )
 
 
@@ -211,10 +236,14 @@ def _grouped(stack: Stack, waiting: Sequence[Waiting]) -> list[WaitingView]:
     ]
 
 
-def _by_phase(machines: Sequence[vms.Machine], runs: Mapping[str, Run]) -> list[VmsView]:
+def _connect(stack: Stack, hold: Hold) -> str:
+    return f"{hold.connect} --region {stack.session.region}"
+
+
+def _by_phase(machines: Sequence[vms.Machine], runs: Mapping[str, Run], held: Container[str]) -> list[VmsView]:
     grouped: dict[tuple[str, str], list[datetime]] = {}
     for machine in machines:
-        key = (machine.vm_class or "unknown", vms.phase(machine, runs))
+        key = (machine.vm_class or "unknown", vms.phase(machine, runs, held))
         grouped.setdefault(key, []).append(machine.launched_at)
     return [
         VmsView(vm_class=vm_class, phase=phase, count=len(times), oldest=min(times))
@@ -222,11 +251,17 @@ def _by_phase(machines: Sequence[vms.Machine], runs: Mapping[str, Run]) -> list[
     ]
 
 
-def _errors(stack: Stack, now: datetime) -> list[ErrorView]:
+def _part(name: str, read: Callable[[], ValueT], otherwise: ValueT, unread: list[str]) -> ValueT:
+    """One part of the view; where AWS does not show it, the others are shown all the same."""
     try:
-        found = lines.errors(stack, since=now - ERRORS_SINCE)
-    except CliError as error:  # the logs are one part of the view
-        return [ErrorView(message="logs not read", function="", count=1, latest=now, said=error.message)]
+        return read()
+    except (ClientError, BotoCoreError) as error:
+        unread.append(f"{name}: {words_of(error)}")
+        return otherwise
+
+
+def _errors(stack: Stack, now: datetime) -> list[ErrorView]:
+    found = lines.errors(stack, since=now - ERRORS_SINCE)
     counts = Counter((line.message, line.function) for line in found)
     latest: dict[tuple[str, str], lines.Line] = {}
     for line in found:

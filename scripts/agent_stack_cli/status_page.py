@@ -1,14 +1,14 @@
 """The status of a stack as people read it."""
 
-from agent_stack_cli.errors import command
 from agent_stack_cli.output import Output, ago, span
 from agent_stack_cli.records import FUNCTIONS
+from agent_stack_cli.stacks import Stack
 from agent_stack_cli.status import ERRORS_SINCE, Status
 
 MOST_JOBS = 50
 
 
-def show(status: Status, output: Output) -> None:  # noqa: C901, PLR0912  (one paragraph after the other)
+def show(status: Status, stack: Stack, output: Output) -> None:  # noqa: C901, PLR0912  (one paragraph after the other)
     """The view for people."""
     if output.as_json:
         output.json(status)
@@ -16,7 +16,7 @@ def show(status: Status, output: Output) -> None:  # noqa: C901, PLR0912  (one p
     output.line(f"{status.stack} in {status.region}, {status.at:%Y-%m-%d %H:%M:%S} UTC", "head")
     stopped = []
     if status.paused:
-        stopped.append(f"launches are paused since {status.paused}. Resume: agent-stack resume --stack {status.stack}")
+        stopped.append(f"launches are paused since {status.paused}. Resume: {stack.agent_stack('resume')}")
     if not status.launch_enabled:
         stopped.append("LaunchEnabled is false: nothing is launched until a deployment sets it to true")
     if status.observe_only:
@@ -29,7 +29,7 @@ def show(status: Status, output: Output) -> None:  # noqa: C901, PLR0912  (one p
         if function.function == FUNCTIONS[0] and not function.works:
             output.line(
                 f"The {function.function} runs no cycle now. It is invoked each minute; when this stays, run: "
-                + command("agent-stack", "doctor", "--stack", status.stack),
+                + stack.agent_stack("doctor"),
                 "warning",
             )
     output.head("Queues")
@@ -53,6 +53,12 @@ def show(status: Status, output: Output) -> None:  # noqa: C901, PLR0912  (one p
         )
     else:
         output.line("none", "quiet")
+    if status.held:
+        output.head("VMs held for you, because their boot failed")
+        output.table(
+            ("VM", "class", "until", "connect"),
+            [(h.instance_id, h.vm_class, f"{h.until:%H:%M:%S} UTC", h.connect) for h in status.held],
+        )
     if status.jobs:
         output.head("Jobs and their VMs")
         output.table(

@@ -1,6 +1,6 @@
 """The VMs of a stack, as EC2 shows them now."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,16 +42,19 @@ def by_id(stack: Stack, instance_id: str) -> Machine | None:
     return next(iter(_described(stack, [{"Name": "instance-id", "Values": [instance_id]}])), None)
 
 
-def phase(machine: Machine, runs: Mapping[str, Run]) -> str:
+def phase(machine: Machine, runs: Mapping[str, Run], held: Container[str] = ()) -> str:
     """Where a VM is on its way: the state of its run, `unbound` without one, `ending` when EC2 ends it.
 
     Args:
         runs: active runs by the id of their VM.
+        held: the VMs that stay up because their boot failed; they are `held`.
     """
     if machine.state not in {"pending", "running"}:
         return "ending"
     run = runs.get(machine.instance_id)
-    return "unbound" if run is None else str(run.state)
+    if run is not None:
+        return str(run.state)
+    return "held" if machine.instance_id in held else "unbound"
 
 
 def _described(stack: Stack, filters: Sequence[Mapping[str, Any]]) -> list[Machine]:

@@ -175,6 +175,8 @@ def test_what_is_missing_is_said_with_its_remedy_and_nothing_is_deployed(
         ("MaxInstances=0", "the nearest is 1"),
         ("MaxInstances=many", "a number from 1 to 100000"),
         ("Queues=linux,a b", "'a b'"),
+        ("CostTags=team", "key=value, separated by commas"),
+        ("CostTags=team=ci,aws:billing=x", "'aws:billing=x'"),
     ],
 )
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["for real", "dry run"])
@@ -186,6 +188,39 @@ def test_a_wrong_parameter_is_refused_before_anything_is_asked_or_built(
     assert words in done.stderr
     assert "Next: " in done.stderr
     assert desk.asked == []
+
+
+@pytest.mark.parametrize(
+    ("given", "deployed", "tags"),
+    [
+        (("CostTags=team=ci, cost-center=42",), "", ["team=ci", "cost-center=42"]),
+        ((), "team=ci,cost-center=42", ["team=ci", "cost-center=42"]),
+        (("CostTags=team=web",), "team=ci", ["team=web"]),
+        (("CostTags=",), "team=ci", []),
+        ((), "None", []),
+        ((), "", []),
+    ],
+)
+def test_the_stacks_own_tags_are_those_of_the_vms_and_stay_until_they_are_changed(
+    desk: Desk, given: tuple[str, ...], deployed: str, tags: list[str]
+) -> None:
+    """CloudFormation puts them on every resource, and takes them away at a change that does not name them."""
+    there = {**THERE, "aws cloudformation describe-stacks": [0, f"UPDATE_COMPLETE\t/team/token\t{deployed}"]}
+    done = desk.deploy("ci", *given, answers=there)
+    assert done.returncode == 0, done.stderr
+    deploy = desk.asked[-1]
+    found = []
+    if "--tags" in deploy:
+        rest = deploy[deploy.index("--tags") + 1 :]
+        found = rest[: next((n for n, word in enumerate(rest) if word.startswith("--")), len(rest))]
+    assert found == tags
+
+
+@pytest.mark.parametrize("state", ["ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS"])
+def test_the_command_that_helps_is_for_the_same_region(desk: Desk, state: str) -> None:
+    there = {**NEW, "aws cloudformation describe-stacks": [0, f"{state}\t/t"]}
+    done = desk.deploy("ci", "--region", "us-east-1", answers=there)
+    assert "--stack-name ci --region us-east-1" in done.stderr
 
 
 def test_a_line_that_is_no_parameter_is_named(desk: Desk) -> None:

@@ -54,6 +54,7 @@ TRACKING = {
     "mailbox.read": (0.005, 0.02),
     "mailbox.revoke_credential": (0.005, 0.02),
     "ledger.bound_instances": (0.02, 0.06),
+    "ledger.close_mailboxes": (0.01, 0.03),
     "ledger.end": (0.01, 0.03),
 }
 """Seconds, as the dispatcher's; EC2's and Buildkite's are guesses here, too."""

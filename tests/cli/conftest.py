@@ -1,15 +1,17 @@
 """The served world, made once for each module; each test finds it tidy."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
+from typing import get_args
 
 import pytest
 
 from agent_stack.settings import Settings
-from agent_stack_cli.policy import document
+from agent_stack_cli.policy import Kind, document
 from agent_stack_cli.stacks import Stack
-from tests.cli.served import KEYS, STAYS_PENDING, Served
+from tests.cli.served import STAYS_PENDING, Served, access_key
 from tests.simulator.cloud import Caller
 from tests.simulator.deployment import Deployed
 from tests.simulator.iam import Policies
@@ -30,25 +32,35 @@ CLASSES = json.dumps(
 )
 
 
-def reader(deployed: Deployed) -> Caller:
-    """An operator who may do in EC2 what the printed policy `read` says, and nothing else."""
+def operators() -> dict[str, Callable[[Deployed], Caller]]:
+    """Three operators, each of whom may do what the printed policy of one kind says, and nothing else."""
+    return {access_key(kind): partial(operator, kind) for kind in get_args(Kind)}
+
+
+def operator(kind: Kind, deployed: Deployed) -> Caller:
+    """Who has that policy."""
+    arn = f"arn:aws:sts::{deployed.account_id}:assumed-role/{kind}/alice"
+    return Caller(arn=arn, policies=Policies((document(stack_of(deployed), kind),)))
+
+
+def stack_of(deployed: Deployed, **parameters: str) -> Stack:
+    """The stack as the policies see it, which ask nobody."""
     environment = deployed.environments["dispatcher"]
     stack = Stack(
-        session=None,  # type: ignore[arg-type]  # the policy asks nobody
+        session=None,  # type: ignore[arg-type]  # the policies ask nobody
         name=environment["DEPLOYMENT"],
         arn=f"arn:aws:cloudformation:{deployed.region}:{deployed.account_id}:stack/demo/1",
         status="CREATE_COMPLETE",
-        parameters={},
+        parameters=parameters,
         outputs={
             "LedgerTable": deployed.ledger_table,
             "MailboxTable": deployed.mailbox_table,
-            "DispatcherFunction": "dispatcher",
-            "TrackerFunction": "tracker",
+            "DispatcherFunction": deployed.function_names["dispatcher"],
+            "TrackerFunction": deployed.function_names["tracker"],
         },
     )
     vars(stack)["settings"] = Settings.from_environment(environment)
-    arn = f"arn:aws:sts::{deployed.account_id}:assumed-role/reader/alice"
-    return Caller(arn=arn, policies=Policies((document(stack, "read"),)))
+    return stack
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +71,7 @@ def _world() -> Iterator[Served]:
             classes=CLASSES,
             pending=(SOON, SOON),
             pending_of={STAYS_PENDING: timedelta(hours=1)},
-            operators={KEYS["AWS_ACCESS_KEY_ID"]: reader},
+            operators=operators(),
         )
     ) as world:
         yield Served(world)

@@ -6,6 +6,7 @@ functions run when a test asks for them; what they would have left is written by
 
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,14 +25,36 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CapacityType, VmState
 from agent_stack.domain.vms import Assignment, Vm
 from agent_stack_cli.app import app
+from agent_stack_cli.policy import Kind
+from tests.cli.operator_front import Backends, OperatorFront
 from tests.simulator.clock import FixedDeadline
+from tests.simulator.iam import Asked, Policies
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.simulator.world import NAME, REGION, World
 
 STAYS_PENDING = "m7i.4xlarge"
 """The type whose VMs do not run while a test looks."""
 
-KEYS = {"AWS_ACCESS_KEY_ID": "OPERATOR", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+KEYS = {"AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+
+NEEDS: Mapping[str, Kind] = {
+    "pause": "operate",
+    "resume": "operate",
+    "drain": "operate",
+    "classes push": "classes",
+    "connect": "classes",
+}
+"""The policy of docs/agent-stack.md that a verb needs; `read` for every other."""
+
+
+def access_key(kind: Kind) -> str:
+    """Of the operator who has the policy of that kind."""
+    return f"OPERATOR{kind.upper()}"
+
+
+def kind_for(words: Sequence[str]) -> Kind:
+    """The policy that a command needs."""
+    return NEEDS.get(" ".join(words[:2]), NEEDS.get(words[0], "read")) if words else "read"
 
 
 def job_id(number: int) -> JobId:
@@ -45,6 +68,8 @@ class Served:
     world: World
     lines: list[tuple[str, str]] = field(default_factory=list)
     """What the functions wrote and nobody has delivered to their log groups yet: function and line."""
+    may_log: set[str] = field(default_factory=lambda: {"dispatcher", "tracker"})
+    """The functions whose logs no organisation's policy forbids."""
 
     def __post_init__(self) -> None:
         self.clock, self.ids = SystemClock(), SystemIds()
@@ -70,22 +95,34 @@ class Served:
             telemetry=self.telemetry,
         )
         self.lease = DynamoLease(table=table, function="dispatcher")
+        callers = {key: made(deployed) for key, made in self.world.plan.operators.items()}
+        self.front = OperatorFront(
+            Backends(
+                aws=self.world.aws_url, functions=self.world.lambda_url, quotas=lambda: self.world.ec2.quotas.ceilings
+            ),
+            region=REGION,
+            account_id=deployed.account_id,
+            policies=lambda key: callers[key].policies if key in callers else None,
+            keys={deployed.ledger_table: "pk", deployed.mailbox_table: "instance_arn"},
+        )
+        self.world.on_leaving(self.front.close)
 
     @property
     def environment(self) -> dict[str, str]:
         """What makes the command speak to this world."""
         return {
             **KEYS,
-            "AWS_ENDPOINT_URL": self.world.aws_url,
+            "AWS_ACCESS_KEY_ID": access_key("operate"),
+            "AWS_ENDPOINT_URL": self.front.origin,
             "AWS_ENDPOINT_URL_EC2": self.world.ec2_url,
-            "AWS_ENDPOINT_URL_LAMBDA": self.world.lambda_url,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
         }
 
     def run(self, *words: str, env: dict[str, str] | None = None) -> Result:
-        """The command with these words."""
-        return CliRunner().invoke(app, list(words), env={**self.environment, **(env or {})}, prog_name="agent-stack")  # type: ignore[return-value]  # typer's own kind of result
+        """The command with these words, by an operator who has the printed policy that it needs and nothing else."""
+        mine = {**self.environment, "AWS_ACCESS_KEY_ID": access_key(kind_for(words)), **(env or {})}
+        return CliRunner().invoke(app, list(words), env=mine, prog_name="agent-stack")  # type: ignore[return-value]  # typer's own kind of result
 
     def ok(self, *words: str) -> str:
         """What a command printed that succeeded."""
@@ -99,14 +136,45 @@ class Served:
 
     def log(self, function: str, message: str, level: str = "INFO", **facts: object) -> None:
         """A line as a function logs it."""
-        logs = self.world._client("logs")
-        group = f"/agent-stack/{NAME}/{function}"
-        existing = logs.describe_log_streams(logGroupName=group)["logStreams"]
-        if not existing:
+        self.log_all(function, [{"level": level, "message": message, "service": function, **facts}])
+
+    def log_all(self, function: str, records: Sequence[Mapping[str, object]]) -> None:
+        """Lines as a function logs them, a millisecond apart, the last one now."""
+        first = int(time.time() * 1000) - len(records) + 1
+        events = [{"timestamp": first + number, "message": json.dumps(one)} for number, one in enumerate(records)]
+        self._put(function, events)
+
+    def deliver(self) -> None:
+        """What the functions wrote so far reaches their log groups, as far as their roles allow it."""
+        written, self.lines[:] = list(self.lines), []
+        now = int(time.time() * 1000)
+        for function in self.may_log:
+            events = [
+                {"timestamp": now, "message": line} for of, line in written if of == function and line.startswith("{")
+            ]
+            if events and self._allowed_to_log(function):
+                self._put(function, events)
+
+    def forget_logs(self, function: str) -> None:
+        """Its log group is empty."""
+        logs, group = self.world._client("logs"), f"/agent-stack/{NAME}/{function}"
+        for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
+            logs.delete_log_stream(logGroupName=group, logStreamName=stream["logStreamName"])
+
+    def _allowed_to_log(self, function: str) -> bool:
+        """Whether the role that the template gives the function may write there: Lambda writes in its name.
+
+        CloudFormation ends a log group's ARN with `:*`, and moto does not.
+        """
+        group = f"arn:aws:logs:{REGION}:{self.world.deployed.account_id}:log-group:/agent-stack/{NAME}/{function}"
+        role = Policies(self.world.deployed.function_policies[function])
+        return role.allow(Asked(action="logs:PutLogEvents", resource=group))
+
+    def _put(self, function: str, events: Sequence[Mapping[str, Any]]) -> None:
+        logs, group = self.world._client("logs"), f"/agent-stack/{NAME}/{function}"
+        if not logs.describe_log_streams(logGroupName=group)["logStreams"]:
             logs.create_log_stream(logGroupName=group, logStreamName="one")
-        record = {"level": level, "message": message, "service": function, **facts}
-        event = {"timestamp": int(time.time() * 1000), "message": json.dumps(record)}
-        logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=[event])
+        logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=list(events))
 
     # --- what the functions would have left ---
 
@@ -216,6 +284,8 @@ class Served:
 
     def tidy(self) -> None:
         """Nothing is left of what a test wrote."""
+        self.front.denied.clear()
+        self.world.ec2.faults.clear()
         client = self.world.dynamodb
         for name, keys in (
             (self.world.deployed.ledger_table, ("pk", "sk")),
@@ -225,8 +295,5 @@ class Served:
                 client.delete_item(TableName=name, Key={key: item[key] for key in keys})
         for instance in self.world.ec2.instances():
             self.world.ec2.powered_off(instance.instance_id)
-        logs = self.world._client("logs")
         for function in ("dispatcher", "tracker"):
-            group = f"/agent-stack/{NAME}/{function}"
-            for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
-                logs.delete_log_stream(logGroupName=group, logStreamName=stream["logStreamName"])
+            self.forget_logs(function)

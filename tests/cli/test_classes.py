@@ -120,30 +120,3 @@ def test_a_misspelt_parameter_gets_the_nearest_right_one(served: Served) -> None
     result = served.run("params", "MaxInstance")
     assert result.exit_code == 1
     assert "did you mean MaxInstances?" in result.stderr
-
-
-# --- policy ---
-
-
-def test_no_policy_lets_anybody_read_a_credential(served: Served) -> None:
-    for kind in ("read", "operate", "classes"):
-        statements = served.data("policy", kind)["Statement"]
-        mailbox = [s for s in statements if s["Resource"] and "Mailbox" in str(s["Resource"])]
-        assert [s["Action"] for s in mailbox] == [["dynamodb:GetItem"]]
-        attributes = mailbox[0]["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"]
-        assert "credential" not in attributes
-        assert len({s["Sid"] for s in statements}) == len(statements)
-
-
-def test_only_operate_writes_and_only_the_leases(served: Served) -> None:
-    def writes(kind: str) -> list[str]:
-        actions = [a for s in served.data("policy", kind)["Statement"] for a in s["Action"]]
-        return [
-            a for a in actions if a.partition(":")[2].startswith(("Put", "Update", "Delete", "Create", "Terminate"))
-        ]
-
-    assert writes("read") == []
-    assert writes("operate") == ["dynamodb:UpdateItem"]
-    assert set(writes("classes")) == {"ssm:PutParameter", "ssm:TerminateSession"}
-    (pauses,) = [s for s in served.data("policy", "operate")["Statement"] if s["Sid"] == "PauseAndResume"]
-    assert pauses["Condition"]["ForAllValues:StringEquals"] == {"dynamodb:LeadingKeys": ["lease"]}

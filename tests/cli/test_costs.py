@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent_stack.domain.states import CapacityType, Outcome
+from agent_stack.domain.states import Outcome
+from agent_stack_cli.costs import Costs, Sum, as_csv
 from agent_stack_cli.prices import usd
 from tests.cli.served import Served
 
@@ -57,14 +58,45 @@ def test_a_price_of_ones_own_wins_and_a_type_without_one_is_named(served: Served
     found = served.data("cost")
     assert (found["unpriced"], found["total"]["usd"]) == (["x9z.huge"], 0)
     assert "Next: add --price x9z.huge=USD_PER_HOUR" in served.ok("cost")
-    assert CapacityType.ON_DEMAND
+    assert (found["total"]["hours"], found["total"]["unpriced_hours"]) == (pytest.approx(1, rel=0.01),) * 2
 
 
-def test_csv_is_read_by_a_spreadsheet_and_runs_nothing_there(served: Served) -> None:
-    ended(served, 1, 60, pipeline='=HYPERLINK("x")', build=1)
+@pytest.mark.parametrize(
+    ("pipeline", "cell"),
+    [
+        ('=HYPERLINK("x")', '\'=HYPERLINK("x")'),
+        ("+1+cmd|' /C calc'!A0", "'+1+cmd|' /C calc'!A0"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1+1", "'\\x09=1+1"),
+        (" =1+1", "' =1+1"),
+        ("|calc", "'|calc"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ('one, "two"', 'one, "two"'),
+        ("one\nline", "one\\x0aline"),
+        ("a-b=c", "a-b=c"),
+    ],
+)
+def test_a_spreadsheet_runs_nothing_of_what_a_pipeline_is_called(pipeline: str, cell: str) -> None:
+    group = Sum(group=pipeline, jobs=1, vms=1, hours=1, usd=1, unpriced_hours=0)
+    summed = Costs(
+        stack="ci", by="pipeline", since=datetime.now(UTC), prices_of="", groups=(group,), total=group, unpriced=()
+    )
+    rows = list(csv.reader(io.StringIO(as_csv(summed))))
+    assert (len(rows), rows[1][:2]) == (2, [cell, "1"])
+
+
+def test_csv_is_read_by_a_spreadsheet(served: Served) -> None:
+    ended(served, 1, 60, pipeline='=HYPERLINK("x"), y', build=1)
     rows = list(csv.reader(io.StringIO(served.ok("cost", "--by", "pipeline", "--csv"))))
     assert rows[0] == ["pipeline", "jobs", "vms", "hours", "usd", "unpriced_hours"]
-    assert rows[1][0] == '\'=HYPERLINK("x")'
+    assert rows[1][:3] == ['\'=HYPERLINK("x"), y', "1", "1"]
+
+
+@pytest.mark.parametrize("price", ["m7i.large", "m7i.large=nan", "m7i.large=-1", "=1", "m7i.large=1,5"])
+def test_what_is_no_price_is_refused(served: Served, price: str) -> None:
+    result = served.run("cost", "--price", price)
+    assert f"{price!r} is no price" in result.stderr
 
 
 def test_idling_costs_what_scripts_cost_computed(served: Served) -> None:

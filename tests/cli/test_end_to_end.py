@@ -1,21 +1,20 @@
 """The operator's command in front of a stack that runs: the demo's world, in real time."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import reader
-from tests.cli.served import KEYS, Served
+from tests.cli.conftest import operators
+from tests.cli.served import Served
 from tests.simulator.buildkite import JobState, Step
 from tests.simulator.world import NAME, Plan, World
 
 pytestmark = pytest.mark.e2e
 
 PATIENCE_SECONDS = 60
-PLAN = Plan(operators={KEYS["AWS_ACCESS_KEY_ID"]: reader})
+PLAN = Plan(operators=operators())
 
 
 @pytest.fixture
@@ -38,19 +37,6 @@ def until(look: Callable[[], Any], what: str) -> Any:  # noqa: ANN401  (whatever
     raise AssertionError(f"never: {what}")
 
 
-def deliver(served: Served) -> None:
-    """What the functions wrote so far, to their log groups, as Lambda does."""
-    while served.lines:
-        function, line = served.lines.pop(0)
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and "message" in record:
-            facts = {k: v for k, v in record.items() if k not in {"level", "message", "service"}}
-            served.log(function, record["message"], record.get("level", ""), **facts)
-
-
 def test_a_job_from_its_pause_to_its_cost(running: Served) -> None:
     buildkite = running.world.buildkite
     running.ok("pause", "--reason", "trying it")
@@ -65,7 +51,7 @@ def test_a_job_from_its_pause_to_its_cost(running: Served) -> None:
     running.ok("resume")
     until(lambda: buildkite.job(job_id).state is JobState.FINISHED, "the job runs")
     until(lambda: running.data("job", job_id)["runs"][-1]["state"] == "ended", "its run ends")
-    deliver(running)
+    running.deliver()
     story = running.data("job", job_id)
     steps = [step["step"] for step in story["runs"][-1]["timeline"]]
     assert steps[0] == "the job was scheduled at Buildkite"

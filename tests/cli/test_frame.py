@@ -1,6 +1,9 @@
 """How every verb fails, helps and speaks to programs."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -8,6 +11,7 @@ from typer.main import get_command
 from agent_stack_cli.app import app
 from tests.cli.served import Served
 
+DOCS = Path(__file__).parents[2] / "docs"
 VERBS = {
     "status": (), "doctor": (), "pause": (), "resume": (), "drain": ("--minutes", "0"), "params": (), "cost": (),
     "job": ("x",), "logs": ("x",), "connect": ("x",), "policy": ("read",), "stacks": (),
@@ -17,6 +21,37 @@ VERBS = {
 
 def test_every_verb_is_tried_here() -> None:
     assert set(get_command(app).commands) == set(VERBS)  # type: ignore[attr-defined]  # a group of commands
+
+
+def test_every_verb_takes_the_options_that_the_page_promises() -> None:
+    def commands(group: Any, path: str = "") -> Iterator[tuple[str, set[str]]]:  # noqa: ANN401  (the vendored group)
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from commands(command, f"{name} ")
+            else:
+                yield path + name, {option for parameter in command.params for option in parameter.opts}
+
+    of_all = {"--region", "--profile", "--json"}
+    seen = dict(commands(get_command(app)))
+    assert len(seen) > len(VERBS)
+    for verb, options in seen.items():
+        assert options >= (of_all if verb == "stacks" else of_all | {"--stack"}), verb
+    assert "--stack" not in seen["stacks"]
+
+
+def test_a_word_of_help_is_that_of_the_page(served: Served) -> None:
+    page = " ".join((DOCS / "agent-stack.md").read_text().split())
+    assert "JOB is a job id, the URL of a job's page, or the URL of a build with one job." in page
+    assert "A job id, the URL of a job's page, or the URL of a build with one job." in unwrapped(
+        served.ok("job", "--help")
+    )
+    assert "waits until no VM is left, or with `--queue` none with a job of that queue" in page
+    drain = unwrapped(served.ok("drain", "--help"))
+    assert "wait until no VM is left; with --queue, until no VM has a job of that queue" in drain
+
+
+def unwrapped(text: str) -> str:
+    return " ".join(text.split())
 
 
 @pytest.mark.parametrize("verb", VERBS)

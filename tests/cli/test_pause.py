@@ -1,14 +1,11 @@
-"""What `pause`, `resume` and `drain` write, and what they wait for."""
+"""What `pause` and `resume` write."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from agent_stack.domain.identifiers import QueueKey
-from agent_stack_cli import drain
-from agent_stack_cli.output import Output
-from agent_stack_cli.session import Session
-from agent_stack_cli.stacks import find
+from agent_stack_cli.pausing import write_pause, write_resume
 from tests.cli.served import Served
 
 DEFAULT, ARM = QueueKey("default"), QueueKey("linux.arm")
@@ -53,26 +50,22 @@ def test_a_queue_that_the_stack_does_not_serve_is_refused(served: Served) -> Non
     assert not served.lease.pauses().paused
 
 
-def test_draining_pauses_and_waits_for_every_vm(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in served.environment.items():
-        monkeypatch.setenv(name, value)
-    vm, slept = served.launched(), list[float]()
-
-    def sleep(seconds: float) -> None:
-        slept.append(seconds)
-        if len(slept) == 2:
-            served.world.ec2.powered_off(vm.instance_id)
-            served.gone(vm.instance_id)
-
-    stack = find(Session(), "demo")
-    assert drain.drain(stack, queue=None, at_most_seconds=600, output=Output(as_json=False), sleep=sleep)
-    assert slept == [drain.LOOK_SECONDS] * 2
-    assert served.lease.pauses().of(DEFAULT) is not None
+def test_a_pause_is_told_from_the_answer_that_wrote_it(served: Served) -> None:
+    """A colleague's `resume` right after the write must not end in a traceback."""
+    now = datetime.now(UTC)
+    client = served.world.dynamodb
+    table = served.world.deployed.ledger_table
+    held, began = write_pause(client, table, queue="*", at=now, by="alice", reason="first")
+    assert (held.by, held.reason, began) == ("alice", "first", True)
+    held, began = write_pause(client, table, queue="*", at=now + timedelta(seconds=9), by="bob", reason="second")
+    assert (held.by, held.reason, held.since, began) == ("alice", "first", now, False)
+    write_resume(client, table, queue="*", at=now)
+    served.front.after("dynamodb:UpdateItem", lambda: write_resume(client, table, queue="*", at=datetime.now(UTC)))
+    assert "launches are paused" in served.ok("pause", "--reason", "third")
+    assert not served.lease.pauses().paused
 
 
-def test_draining_a_queue_waits_for_its_own_vms_only(served: Served) -> None:
-    served.bound(served.recorded(1, queue="default"), served.launched())
-    assert "No VM has a job of queue linux.arm" in served.ok("drain", "--queue", "linux.arm")
-    result = served.run("drain", "--queue", "default", "--minutes", "0")
-    assert result.exit_code == 1
-    assert "Still 1 after 0 s." in result.stdout
+@pytest.mark.parametrize("verb", ["pause", "resume", "drain"])
+def test_an_unknown_queue_is_answered_with_the_same_verb(served: Served, verb: str) -> None:
+    result = served.run(verb, "--queue", "linux-arm")
+    assert f"Next: agent-stack {verb} --queue default --stack demo" in result.stderr

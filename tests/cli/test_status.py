@@ -1,5 +1,6 @@
 """What `status`, `job`, `logs` and `connect` show of a stack."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,9 +9,10 @@ from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.backoff import Backoff
 from agent_stack.domain.breakers import ACCOUNT, Breaker
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.identifiers import Bucket, ClassName, QueueKey
+from agent_stack.domain.holds import Hold, Holds
+from agent_stack.domain.identifiers import Bucket, ClassName, InstanceId, QueueKey
 from agent_stack.domain.quotas import Ceiling
-from agent_stack.domain.states import Moment, Outcome
+from agent_stack.domain.states import Outcome
 from agent_stack.domain.unavailable import Refusal
 from agent_stack.domain.waiting import Waiting, WaitingList, WaitReason, waiting_notice
 from agent_stack.settings import Settings
@@ -192,7 +194,8 @@ def test_an_ended_job_tells_its_end_and_what_was_tried(served: Served) -> None:
     (shown,) = story["runs"]
     assert (shown["outcome"], len(shown["tried"])) == ("failed", 1)
     assert shown["timeline"][-1]["step"] == "the stack was done with it"
-    assert Moment.ENDED in failed.ended(Outcome.FAILED, now=now).timeline
+    assert shown["tried"][0].endswith("EC2 took it back (spot)")
+    assert story["next"] == f"agent-stack logs {run.job_id} --stack demo"
 
 
 def test_a_job_that_no_class_fits_says_so(served: Served) -> None:
@@ -239,3 +242,19 @@ def test_connect_to_a_job_that_never_had_a_vm_says_so(served: Served) -> None:
     result = served.run("connect", run.job_id)
     assert "has had no VM" in result.stderr
     assert "Next: agent-stack job" in result.stderr
+
+
+def test_a_held_vm_is_an_instance_that_nobody_lost_and_the_page_says_how_to_connect(served: Served) -> None:
+    vm, spare = served.launched(), served.launched()
+    until = datetime.now(UTC) + timedelta(minutes=30)
+    hold = Hold(instance_id=vm.instance_id, arn=vm.arn, class_name=ClassName("default"), until=until)
+    gone = replace(hold, instance_id=InstanceId("i-0fedcba9876543210"))
+    assert served.ledger.record_holds(Holds(version=1, vms=(hold, gone)))
+    seen = served.data("status")
+    assert {(group["phase"], group["count"]) for group in seen["vms"]} == {("held", 1), ("unbound", 1)}
+    assert [b["taken"] for b in seen["budgets"] if "MaxInstances" in b["bound"]] == [2]
+    (shown,) = seen["held"]
+    assert shown["instance_id"] == vm.instance_id
+    assert shown["connect"] == f"aws ssm start-session --target {vm.instance_id} --region eu-central-1"
+    assert vm.instance_id in served.ok("status")
+    assert spare.instance_id not in served.ok("status")

@@ -1,10 +1,12 @@
 """Stores of records for the contract suites: the tables of template.yaml in moto, and memory."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ConnectionClosedError
 
 from agent_stack.adapters import dynamodb
 from agent_stack.adapters.aws import AwsCalls
@@ -57,6 +59,9 @@ class AnyTables(Protocol):
     def vm_reports(self, arn: InstanceArn, stage: str, detail: str, seconds: float) -> None:
         """A VM says how far it is."""
 
+    def vm_reads_hold(self, arn: InstanceArn) -> int | None:
+        """A VM whose boot failed reads how long it is held; None when nothing says so."""
+
     def operator_pauses(self, queue: str, at: datetime) -> None:
         """The operator pauses a queue, or `*`."""
 
@@ -85,6 +90,10 @@ class MemoryTables:
     def vm_reports(self, arn: InstanceArn, stage: str, detail: str, seconds: float) -> None:
         """A VM says how far it is."""
         self.store.report(arn, BootStage.parse(stage), detail, seconds)
+
+    def vm_reads_hold(self, arn: InstanceArn) -> int | None:
+        """A VM whose boot failed reads how long it is held."""
+        return self.store.hold_seconds(arn)
 
     def operator_pauses(self, queue: str, at: datetime) -> None:
         """The operator pauses a queue, or `*`."""
@@ -173,6 +182,17 @@ class Tables:
             },
         )
 
+    def vm_reads_hold(self, arn: InstanceArn) -> int | None:
+        """A VM whose boot failed reads how long it is held, as the boot program does: it knows texts only."""
+        answer = self.client.get_item(
+            TableName="MailboxTable",
+            Key={"instance_arn": {"S": arn}},
+            ConsistentRead=True,
+            ProjectionExpression="hold_seconds",
+        )
+        stored = answer.get("Item", {}).get("hold_seconds")
+        return None if stored is None else int(stored["S"])
+
     def operator_pauses(self, queue: str, at: datetime) -> None:
         """The operator pauses a queue, or `*`, as the command does."""
         write_pause(self.client, "LedgerTable", queue=queue, at=at, by="alice")
@@ -184,3 +204,21 @@ class Tables:
     def items(self, table: str = "LedgerTable") -> list[dict[str, Any]]:
         """Every item of a table, as stored."""
         return list(self.client.scan(TableName=table)["Items"])
+
+
+def another_process(dynamo: Tables) -> DynamoLedger:
+    """The ledger as a process sees it that has seen nothing yet."""
+    assert isinstance(dynamo.ledger, DynamoLedger)
+    return replace(dynamo.ledger)
+
+
+def lose_next_answer(dynamo: Tables, operation: str) -> None:
+    """The request takes effect; the client never learns, and asks again."""
+    answers = iter([ConnectionClosedError(endpoint_url="https://dynamodb")])
+
+    def lose(**_: object) -> None:
+        error = next(answers, None)
+        if error is not None:
+            raise error
+
+    dynamo.client.meta.events.register_first(f"after-call.dynamodb.{operation}", lose)

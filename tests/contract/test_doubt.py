@@ -13,10 +13,9 @@ from agent_stack.domain.errors import RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.launching import LaunchErrorClass
 from agent_stack.domain.situations import ABSENCE_GRACE, FINISH_SETTLES_AFTER
+from tests.contract.fleets import SUBNETS, World, made, settings, templates
 from tests.contract.stacks import LEASE, QUEUE, a_desk
-from tests.contract.tables import Tables
-from tests.contract.test_dynamodb import another_process, lose_next_answer
-from tests.contract.test_fleet import SUBNETS, World, made, settings, templates
+from tests.contract.tables import Tables, another_process, lose_next_answer
 from tests.simulator.buildkite import Operation
 from tests.simulator.clock import EPOCH, FixedDeadline, VirtualClock
 from tests.simulator.cloud import Ec2

@@ -12,15 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from agent_stack.adapters.dynamodb import DynamoLedger
 from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.classes import on_demand_name
-from agent_stack.domain.errors import UnknownOutcomeError
-from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, QueueKey
+from agent_stack.domain.errors import BugError, UnknownOutcomeError
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey, StackKey
 from agent_stack.domain.runs import Run
+from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import CapacityType, Moment, Outcome
 from agent_stack.domain.vms import Vm
-from tests.contract.tables import Tables
+from agent_stack.domain.waiting import Waiting, WaitReason
+from agent_stack.ports import Claims
+from tests.contract.tables import Tables, another_process, lose_next_answer
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_job, a_letter, a_run, a_vm, job_id
 
@@ -34,18 +36,6 @@ def pair(number: int) -> tuple[Run, Vm]:
 def bind(dynamo: Tables, run: Run, vm: Vm) -> list[Run]:
     bound = run.bound(vm, now=EPOCH)
     return list(dynamo.ledger.bind([(bound, a_letter(bound, vm))]))
-
-
-def lose_next_answer(dynamo: Tables, operation: str) -> None:
-    """The request takes effect; the client never learns, and asks again."""
-    answers = iter([ConnectionClosedError(endpoint_url="https://dynamodb")])
-
-    def lose(**_: object) -> None:
-        error = next(answers, None)
-        if error is not None:
-            raise error
-
-    dynamo.client.meta.events.register_first(f"after-call.dynamodb.{operation}", lose)
 
 
 def test_what_another_version_wrote_into_a_run_survives(dynamo: Tables) -> None:
@@ -73,6 +63,38 @@ def test_a_run_that_cannot_be_read_hides_no_other_and_still_owns_its_vm(dynamo: 
     assert "ledger_item_unreadable" in dynamo.telemetry.messages("ERROR")
 
 
+def test_stack_keys_that_cannot_be_read_are_no_missing_ones(dynamo: Tables) -> None:
+    """A deployment without a record has short keys, which another deployment may have."""
+    dynamo.client.put_item(TableName="LedgerTable", Item={"pk": {"S": "stack_keys"}, "sk": {"S": "keys"}})
+    with pytest.raises(BugError, match="stack keys"):
+        dynamo.ledger.stack_keys()
+
+
+def test_of_two_processes_that_begin_a_record_the_first_one_has_begun_it(dynamo: Tables) -> None:
+    kept = StackKeyRecord(prefix="ci", long=False, keys={QueueKey("arm"): StackKey("ci-arm")})
+    others = iter([kept])
+
+    def before(**_: object) -> None:
+        for record in others:  # another process writes between what this one reads, if it does, and what it writes
+            dynamo.ledger.record_stack_keys(record)
+
+    dynamo.client.meta.events.register_first("before-call.dynamodb.PutItem", before)
+    dynamo.ledger.record_stack_keys(StackKeyRecord(prefix="ci", long=True), only_if_new=True)
+    assert dynamo.ledger.stack_keys() == kept
+
+
+def test_a_claim_that_fails_among_others_is_undecided_and_one_that_was_made_before_is_not(dynamo: Tables) -> None:
+    def waits(named: str) -> Waiting:
+        return Waiting(
+            job_id=JobId(named), queue_key=QueueKey(""), class_name=ClassName("default"), reason=WaitReason.QUOTA
+        )
+
+    first, second, malformed = waits("1"), waits("2"), waits("x" * 3_000)  # longer than a key may be
+    dynamo.ledger.claim_notices([first])
+    claims = dynamo.ledger.claim_notices([first, malformed, second])
+    assert claims == Claims(claimed=[second], undecided=[malformed])
+
+
 def test_a_lost_answer_is_neither_a_loss_nor_a_second_write(dynamo: Tables) -> None:
     lose_next_answer(dynamo, "TransactWriteItems")
     (run,) = dynamo.ledger.record([a_run()])
@@ -92,12 +114,6 @@ def test_when_the_table_cannot_be_reached_the_caller_learns_it(dynamo: Tables) -
         dynamo.ledger.record([a_run()])
     with pytest.raises(UnknownOutcomeError):
         dynamo.ledger.active_runs()
-
-
-def another_process(dynamo: Tables) -> DynamoLedger:
-    """The ledger as a process sees it that has seen nothing yet."""
-    assert isinstance(dynamo.ledger, DynamoLedger)
-    return replace(dynamo.ledger)
 
 
 def requests(dynamo: Tables) -> list[str]:

@@ -37,11 +37,11 @@ from agent_stack.domain.states import CapacityType, Outcome
 from agent_stack.domain.vms import Vm
 from agent_stack.domain.waiting import Waiting, WaitingList, WaitReason
 from agent_stack.ports import HeldLease, Notification
+from tests.contract.fleets import SUBNETS, Computers, World, made, templates
+from tests.contract.fleets import settings as ec2_settings
 from tests.contract.mutations import PAGES, json_answers, xml_answers
 from tests.contract.stacks import LEASE, QUEUE, Desk, a_desk
 from tests.contract.tables import Tables
-from tests.contract.test_fleet import SUBNETS, Computers, World, made, templates
-from tests.contract.test_fleet import settings as ec2_settings
 from tests.simulator.buildkite import Step
 from tests.simulator.clock import EPOCH, FixedDeadline, VirtualClock
 from tests.simulator.cloud import Ec2
@@ -133,6 +133,7 @@ WRITES: dict[str, tuple[str, Callable[[Tables], object]]] = {
     "update": ("TransactWriteItems", lambda t: t.ledger.update([a_run().failing("x")])),
     "bind": ("TransactWriteItems", lambda t: t.ledger.bind([(bound()[0], a_letter(*bound()))])),
     "end": ("TransactWriteItems", lambda t: t.ledger.end([a_run(attempt=1).ended(Outcome.LOST, now=EPOCH)])),
+    "close mailbox": ("TransactWriteItems", lambda t: t.ledger.close_mailboxes([a_vm(2).arn])),
     "intent": ("TransactWriteItems", lambda t: t.ledger.write_intent(intent(), fence=1)),
     "claim": ("TransactWriteItems", lambda t: t.ledger.claim_notices([waiting()])),
     "spend": ("UpdateItem", lambda t: t.ledger.spend_intent(intent())),

@@ -21,6 +21,7 @@ from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import CapacityType, CredentialHolder, Moment, Outcome
 from agent_stack.domain.vms import Vm
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
+from agent_stack.ports import Claims
 from tests.contract.tables import AnyTables
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_job, a_letter, a_run, a_vm, job_id
@@ -249,14 +250,14 @@ def test_the_list_of_those_who_wait_comes_back_in_its_order(tables: AnyTables) -
 
 def test_each_job_is_told_each_reason_once(tables: AnyTables) -> None:
     first = [waits(1, WaitReason.NO_CAPACITY), waits(2, WaitReason.NO_CAPACITY)]
-    assert tables.ledger.claim_notices(first) == first
+    assert tables.ledger.claim_notices(first).claimed == first
     again = [waits(1, WaitReason.NO_CAPACITY), waits(1, WaitReason.QUOTA), waits(3, WaitReason.NO_CAPACITY)]
-    assert tables.ledger.claim_notices(again) == again[1:]
-    assert tables.ledger.claim_notices([*first, *again]) == []
+    assert tables.ledger.claim_notices(again).claimed == again[1:]
+    assert tables.ledger.claim_notices([*first, *again]) == Claims(claimed=[], undecided=[])
 
 
 def test_no_job_is_told_too_many_reasons(tables: AnyTables) -> None:
-    notices_sent = [reason for reason in WaitReason if tables.ledger.claim_notices([waits(1, reason)])]
+    notices_sent = [reason for reason in WaitReason if tables.ledger.claim_notices([waits(1, reason)]).claimed]
     assert len(notices_sent) == MAX_NOTICES_OF_A_JOB < len(WaitReason)
 
 
@@ -265,7 +266,12 @@ def test_stack_keys_come_back_as_they_were_recorded_and_a_record_is_begun_once(t
     begun = StackKeyRecord(prefix="ci", long=True)
     tables.ledger.record_stack_keys(begun, only_if_new=True)
     assert tables.ledger.stack_keys() == begun
-    kept = StackKeyRecord(prefix="ci", long=True, keys={QueueKey("linux.arm"): StackKey("ci-linux-arm-0123456789")})
+    kept = StackKeyRecord(
+        prefix="ci",
+        long=True,
+        keys={QueueKey("linux.arm"): StackKey("ci-linux-arm-0123456789")},
+        retired={StackKey("old-arm"): QueueKey("linux.arm")},
+    )
     tables.ledger.record_stack_keys(kept)
     tables.ledger.record_stack_keys(begun, only_if_new=True)
     assert tables.ledger.stack_keys() == kept

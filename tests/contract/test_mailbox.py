@@ -4,6 +4,7 @@ import pytest
 
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import BootStage, CredentialHolder
+from agent_stack.ports import ClosedMailboxes
 from tests.contract.tables import AnyTables
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_letter, a_run, a_vm
@@ -23,6 +24,26 @@ def test_who_takes_the_baton_first_has_it(filled: AnyTables) -> None:
     assert filled.mailbox.revoke_credential(ARN)
     assert filled.vm_takes(ARN) is None
     assert filled.mailbox.read([ARN])[ARN].credential_holder is CredentialHolder.TRACKER
+
+
+def test_a_mailbox_that_is_closed_takes_no_assignment(tables: AnyTables) -> None:
+    for _ in range(2):
+        assert tables.ledger.close_mailboxes([ARN]) == ClosedMailboxes(closed=frozenset({ARN}))
+    (run,) = tables.ledger.record([a_run()])
+    bound = run.bound(a_vm(), now=EPOCH)
+    assert tables.ledger.bind([(bound, a_letter(bound, a_vm()))]) == []
+    assert tables.ledger.active_runs() == [run]
+    assert tables.mailbox.read([ARN])[ARN].closed
+    assert not tables.mailbox.revoke_credential(ARN)
+    assert not tables.mailbox.reissue(ARN, "bkjat_x")
+    assert tables.vm_takes(ARN) is None
+
+
+def test_a_mailbox_that_has_an_assignment_is_not_closed_and_stays_as_it_is(filled: AnyTables) -> None:
+    other = a_vm(2).arn
+    assert filled.ledger.close_mailboxes([ARN, other]) == ClosedMailboxes(closed=frozenset({other}))
+    assert not filled.mailbox.read([ARN])[ARN].closed
+    assert filled.vm_takes(ARN) is not None
 
 
 def test_taking_it_again_is_having_it(filled: AnyTables) -> None:
@@ -79,3 +100,33 @@ def test_what_we_took_back_is_never_given_again(filled: AnyTables) -> None:
     filled.mailbox.revoke_credential(ARN)
     filled.vm_reports(ARN, "credential_lost", "", 1.0)
     assert not filled.mailbox.reissue(ARN, "bkjat_again")
+
+
+def test_a_vm_is_told_of_its_hold_only_when_the_tracker_has_its_credential(filled: AnyTables) -> None:
+    assert not filled.mailbox.hold(ARN, 600)
+    assert filled.vm_reads_hold(ARN) is None
+    assert filled.mailbox.revoke_credential(ARN)
+    assert filled.mailbox.hold(ARN, 600)
+    assert filled.mailbox.hold(ARN, 590)
+    assert filled.vm_reads_hold(ARN) == 590
+
+
+def test_a_vm_that_took_its_credential_is_never_told_to_stay(filled: AnyTables) -> None:
+    assert filled.vm_takes(ARN) is not None
+    assert not filled.mailbox.hold(ARN, 600)
+    assert not filled.mailbox.revoke_credential(ARN)
+    assert not filled.mailbox.hold(ARN, 600)
+    assert filled.vm_reads_hold(ARN) is None
+
+
+def test_a_mailbox_that_is_gone_is_not_made_again(filled: AnyTables) -> None:
+    assert not filled.mailbox.hold(a_vm(2).arn, 600)
+    assert filled.mailbox.read([a_vm(2).arn]) == {}
+
+
+def test_a_vm_that_waits_for_its_hold_says_so(filled: AnyTables) -> None:
+    filled.vm_reports(ARN, "failed", "(waits) disk is on fire", 12.5)
+    status = filled.mailbox.read([ARN])[ARN]
+    assert (status.waits, status.detail) == (True, "disk is on fire")
+    filled.vm_reports(ARN, "failed", "disk is on fire (waits) ", 12.5)
+    assert not filled.mailbox.read([ARN])[ARN].waits

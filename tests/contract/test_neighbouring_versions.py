@@ -88,9 +88,9 @@ def test_the_list_of_those_who_wait_is_read_in_its_order_with_every_reason(left:
 
 
 def test_what_a_waiting_job_was_told_is_not_told_again(left: Tables) -> None:
-    assert left.ledger.claim_notices(story.TOLD) == []
+    assert left.ledger.claim_notices(story.TOLD).claimed == []
     another = replace(story.TOLD[0], reason=WaitReason.QUOTA)
-    assert left.ledger.claim_notices([another]) == [another]
+    assert left.ledger.claim_notices([another]).claimed == [another]
 
 
 def test_a_lease_holds_with_its_fencing_number_its_signals_and_its_successor(left: Tables) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from agent_stack.adapters.stacks_api.client import MAX_NEW_STATES
 from agent_stack.domain.errors import ConfigurationError, GiveUpError, NotFoundError, WaitError
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.states import JobState
@@ -155,7 +156,27 @@ def test_a_state_of_the_future_is_inert_and_said(desk: Desk) -> None:
     (job_id,) = desk.push(Step())
     desk.buildkite.disguise(job_id, "hibernating")
     assert desk.client.job_states(QUEUE, [job_id]).states == {job_id: JobState.UNRECOGNISED}
-    assert "job_state_unrecognised" in desk.telemetry.messages("WARNING")
+    assert "job_state_unrecognised" in desk.telemetry.messages("INFO")
+
+
+def test_a_state_of_the_future_is_one_line_however_many_jobs_and_answers_name_it(desk: Desk) -> None:
+    jobs = desk.push(*[Step()] * 50)
+    for job_id in jobs:
+        desk.buildkite.disguise(job_id, "hibernating")
+    for _ in range(3):
+        assert set(desk.client.job_states(QUEUE, jobs).states.values()) == {JobState.UNRECOGNISED}
+    desk.buildkite.disguise(jobs[0], "dreaming")
+    desk.client.job_states(QUEUE, jobs)
+    said = [fields["state"] for _, message, fields in desk.telemetry.records if message == "job_state_unrecognised"]
+    assert said == ["hibernating", "dreaming"]
+
+
+def test_states_that_are_new_with_every_answer_fill_no_log(desk: Desk) -> None:
+    (job_id,) = desk.push(Step())
+    for number in range(2 * MAX_NEW_STATES):
+        desk.buildkite.disguise(job_id, f"state-{number}")
+        desk.client.job_states(QUEUE, [job_id])
+    assert desk.telemetry.messages("WARNING").count("job_state_unrecognised") == MAX_NEW_STATES
 
 
 def test_one_jobs_environment_and_command_can_be_read(desk: Desk) -> None:

@@ -1,13 +1,13 @@
 """What the client does when things go wrong between it and Buildkite, counted in requests that arrived."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import httpx
 import pytest
 
-from agent_stack.domain.errors import GiveUpError, RetryError, UnknownOutcomeError, WaitError
+from agent_stack.domain.errors import GiveUpError, NotAskedError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.identifiers import JobId
 from agent_stack.ports import Notification
 from tests.contract.stacks import LEASE, QUEUE, Carrier, Desk, a_desk, in_process, over_http
@@ -167,16 +167,130 @@ def test_a_notification_that_is_throttled_waits_for_nothing(desk: Desk) -> None:
     assert desk.requests(Operation.NOTIFY) == 1
 
 
-def test_retry_after_is_waited_for(desk: Desk) -> None:
-    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=429, retry_after=7)
+def a_new_process(stack: ExitStack) -> tuple[Desk, JobId]:
+    """A client that knows no dialect yet, as a tracker that begins, and a job that its notifications are about."""
+    desk = a_desk(stack, carrier=in_process)
+    (job_id,) = desk.push(Step())
+    return desk, job_id
+
+
+def register(desk: Desk) -> None:
+    """As the dispatcher does, in a process of its own."""
+    with suppress(RetryError, UnknownOutcomeError):
+        desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=500, times=4)
+        desk.client.register(QUEUE)  # which learns no dialect, because the listing fails
+
+
+@pytest.mark.parametrize("status", [429, 500, 401, 403, 404])
+def test_notifications_that_must_learn_the_dialect_have_one_short_try_for_it(stack: ExitStack, status: int) -> None:
+    desk, job_id = a_new_process(stack)
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=status, retry_after=30, times=10)
+    before = desk.clock.now()
+    for _ in range(3):
+        errors = desk.client.notify(QUEUE, [note(desk, job_id)])
+        assert isinstance(errors[job_id], NotAskedError), "nothing was sent, so it is sent later"
+    assert desk.clock.now() == before
+    assert desk.requests(Operation.LIST_SCHEDULED_JOBS) <= 2, "one for each dialect, and then none for a while"
+    assert desk.requests(Operation.REGISTER_STACK) == 0
+
+
+def test_a_listing_that_is_late_costs_a_notification_two_seconds(stack: ExitStack) -> None:
+    desk, job_id = a_new_process(stack)
+    desk.buildkite.faults.delay_answer(Operation.LIST_SCHEDULED_JOBS, seconds=60, times=10)
+    before = desk.clock.now()
+    errors = desk.client.notify(QUEUE, [note(desk, job_id)])
+    assert isinstance(errors[job_id], NotAskedError)
+    assert desk.clock.now() - before <= timedelta(seconds=2)
+
+
+def test_notifications_go_out_once_the_dialect_can_be_learnt(stack: ExitStack) -> None:
+    desk, job_id = a_new_process(stack)
+    register(desk)
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=500)
+    desk.client.notify(QUEUE, [note(desk, job_id)])
+    desk.clock.sleep(timedelta(seconds=11))
+    assert desk.client.notify(QUEUE, [note(desk, job_id)]) == {}
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_notifications_of_a_forgotten_stack_have_one_short_try_at_a_registration(
+    stack: ExitStack,
+    late: bool,  # noqa: FBT001  (a case)
+) -> None:
+    desk = a_desk(stack, carrier=in_process).registered()
+    (job_id,) = desk.reserved()
+    desk.client.deregister(QUEUE)
+    before, registrations = desk.clock.now(), desk.requests(Operation.REGISTER_STACK)
+    if late:
+        desk.buildkite.faults.delay_answer(Operation.REGISTER_STACK, seconds=60, times=10)
+    else:
+        desk.buildkite.faults.fail(Operation.REGISTER_STACK, status=429, retry_after=30, times=10)
+    errors = desk.client.notify(QUEUE, [note(desk, job_id)])
+    assert isinstance(errors[job_id], NotAskedError)
+    assert desk.clock.now() - before <= timedelta(seconds=2)
+    assert desk.requests(Operation.REGISTER_STACK) == registrations + 1
+
+
+def test_a_notification_that_the_rate_holds_back_was_not_sent(desk: Desk) -> None:
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.fail(Operation.NOTIFY, status=429, retry_after=30)
+    desk.client.notify(QUEUE, [note(desk, job_id)])
+    assert isinstance(desk.client.notify(QUEUE, [note(desk, job_id)])[job_id], NotAskedError)
+    desk.clock.sleep(timedelta(seconds=30))
+    assert desk.client.notify(QUEUE, [note(desk, job_id)]) == {}
+
+
+LONG_WAITS: dict[Operation, Ask] = {op: EVERY[op] for op in EVERY if op is not Operation.TOKEN_IDENTITY}
+
+
+@pytest.mark.parametrize("operation", sorted(LONG_WAITS))
+def test_a_long_retry_after_holds_no_call_and_is_kept(stack: ExitStack, operation: Operation) -> None:
+    """A lease lasts nine seconds. The next calls are refused without a request until the time is over."""
+    desk = a_desk(stack, carrier=in_process).registered()
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.fail(operation, status=429, retry_after=30)
+    before, requests = desk.clock.now(), desk.requests(operation)
+    for _ in range(3):
+        assert RetryError in {type(error) for error in failures_of(desk, job_id, operation)}
+        assert desk.clock.now() - before <= timedelta(seconds=2)
+    assert desk.requests(operation) == requests + 1
+    desk.clock.sleep(timedelta(seconds=30))
+    assert failures_of(desk, job_id, operation) == []
+
+
+def failures_of(desk: Desk, job_id: JobId, operation: Operation) -> list[Exception]:
+    """What became of one call, whether the errors are raised or returned."""
+    try:
+        answer = EVERY[operation](desk, job_id)
+    except RetryError as error:
+        return [_plain(error)]
+    return [_plain(error) for error in answer] if isinstance(answer, tuple) else []
+
+
+def _plain(error: Exception) -> Exception:
+    """A RetryError of any kind as a plain one."""
+    return RetryError(str(error)) if isinstance(error, RetryError) else error
+
+
+def test_several_short_waits_of_one_call_are_bounded_together(stack: ExitStack) -> None:
+    desk = a_desk(stack, carrier=in_process).registered()
+    (job_id,) = desk.reserved()
+    desk.buildkite.faults.fail(Operation.GET_JOB_STATES, status=429, retry_after=1, times=10)
+    before = desk.clock.now()
+    assert desk.client.job_states(QUEUE, [job_id]).errors
+    assert desk.clock.now() - before <= timedelta(seconds=3)
+
+
+def test_a_short_retry_after_is_waited_for(desk: Desk) -> None:
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=429, retry_after=1)
     before = desk.clock.now()
     desk.client.list_scheduled(QUEUE)
-    assert timedelta(seconds=7) <= desk.clock.now() - before < timedelta(seconds=8)
+    assert timedelta(seconds=1) <= desk.clock.now() - before < timedelta(seconds=2)
 
 
 def test_a_wait_that_outlasts_the_invocation_is_not_begun(stack: ExitStack) -> None:
-    desk = a_desk(stack, left=timedelta(seconds=5)).registered()
-    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=429, retry_after=7)
+    desk = a_desk(stack, left=timedelta(seconds=1)).registered()
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=429, retry_after=2)
     before = desk.clock.now()
     with pytest.raises(RetryError):
         desk.client.list_scheduled(QUEUE)

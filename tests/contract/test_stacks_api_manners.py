@@ -72,6 +72,22 @@ def test_notifications_that_were_all_created_may_have_null_for_errors(stack: Exi
     assert desk.client.notify(QUEUE, [Notification(job_id=job_id, text="hello", at=desk.clock.now())]) == {}
 
 
+def test_an_answer_about_nothing_may_have_null_for_every_list_and_map(stack: ExitStack) -> None:
+    """Null is an empty answer, not an unreadable one, which would keep a queue from being served."""
+    desk = desk_of(stack, null_lists=True, null_maps=True)
+    unknown = JobId("0190d2f8-0000-4000-8000-00000000dead")
+    assert desk.client.list_scheduled(QUEUE).jobs == ()
+    reserved = desk.client.reserve(QUEUE, [unknown], LEASE)
+    assert (set(reserved.reserved), set(reserved.not_reserved), list(reserved.errors)) == (set(), {unknown}, [])
+    states = desk.client.job_states(QUEUE, [unknown])
+    assert (dict(states.states), list(states.errors)) == ({}, [])
+    tokens = desk.client.issue_tokens(QUEUE, [unknown], LEASE)
+    assert (set(tokens.tokens), set(tokens.not_issued), list(tokens.errors)) == (set(), {unknown}, [])
+    (job_id,) = desk.push(Step())
+    desk.buildkite.forget_environment(job_id)
+    assert desk.client.job_details(QUEUE, job_id).env == {}
+
+
 def test_a_token_may_be_a_long_jwt_and_is_told_to_nobody(stack: ExitStack) -> None:
     desk = desk_of(stack, token_form=TokenForm.JWT)
     (job_id,) = desk.reserved()

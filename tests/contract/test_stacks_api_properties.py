@@ -20,7 +20,9 @@ from tests.simulator.buildkite import Dialect as Served
 from tests.simulator.buildkite import Step, transport
 from tests.simulator.clock import EPOCH
 
-EXAMPLES = 5 * settings().max_examples  # of each property: 500, and with the profile of scripts/fast 50
+EXAMPLES = (
+    2 * settings().max_examples
+)  # of each property: 200, each night 5,000, and with the profile of scripts/fast 20
 Path = tuple[str | int, ...]
 
 ASKS: dict[str, Callable[[Desk, list[JobId]], object]] = {

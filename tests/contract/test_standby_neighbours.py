@@ -5,11 +5,10 @@ from datetime import timedelta
 from agent_stack.adapters.dynamodb import items
 from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.identifiers import ClassName, IntentId
+from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.standby_trouble import Trouble
+from tests.contract.standby import HOLD, bind, intent, standby_vm
 from tests.contract.tables import Tables
-from tests.contract.test_ledger import intent
-from tests.contract.test_standby_vms import HOLD, bind, standby_vm
 from tests.simulator.clock import EPOCH
 
 NEW = {"standby", "hold", "shape", "preempting"}
@@ -29,7 +28,7 @@ def test_the_list_is_in_a_partition_that_no_older_version_queries(dynamo: Tables
 def test_without_the_new_attributes_a_launch_and_a_run_are_what_they_were(dynamo: Tables) -> None:
     held = dynamo.dispatcher_lease.acquire("us", now=EPOCH, ttl=timedelta(seconds=9))
     assert held is not None
-    dynamo.ledger.write_intent(intent(intent_id=IntentId("as-9"), hold=HOLD, shape="f00d"), fence=held.fence)
+    dynamo.ledger.write_intent(intent(), fence=held.fence)
     (run,) = bind(dynamo)
     for item in dynamo.items():
         older = {name: value for name, value in item.items() if name not in NEW}

@@ -1,36 +1,17 @@
 """What the dispatcher may expect of the list of standby VMs, and what a binding and a closing do to each other."""
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from agent_stack.domain.identifiers import ClassName, InstanceId, IntentId
-from agent_stack.domain.runs import Run
-from agent_stack.domain.standby import Closing, StandbyVm
+from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.standby import Closing
 from agent_stack.domain.states import CapacityType, CredentialHolder
+from tests.contract.standby import HOLD, bind, closing, intent, standby_vm
 from tests.contract.tables import AnyTables, Tables
-from tests.contract.test_ledger import intent
 from tests.simulator.clock import EPOCH
-from tests.unit.values import a_letter, a_run, a_vm
-
-HOLD = timedelta(hours=4)
-
-
-def standby_vm(number: int = 1, **changes: Any) -> StandbyVm:  # noqa: ANN401  (a VM's own)
-    made = StandbyVm.of(a_vm(number), class_name=ClassName("small"), hold=HOLD, shape="f00d")
-    return replace(made, **changes)
-
-
-def closing(number: int = 1) -> StandbyVm:
-    return standby_vm(number, closing=Closing.AGE)
-
-
-def bind(tables: AnyTables, number: int = 1) -> list[Run]:
-    (run,) = tables.ledger.record([a_run(number)]) or [a_run(number)]
-    bound = run.bound(standby_vm(number).vm, now=EPOCH)
-    return list(tables.ledger.bind([(bound, a_letter(bound, a_vm(number)))]))
+from tests.unit.values import a_vm
 
 
 def test_a_vm_comes_back_as_it_was_put_on_the_list(tables: AnyTables) -> None:
@@ -54,6 +35,21 @@ def test_no_job_is_bound_to_a_closed_vm(tables: AnyTables) -> None:
     assert tables.standby.close([closing()]) == [closing()]
     assert bind(tables) == []
     assert tables.vm_takes(a_vm().arn) is None
+
+
+def test_a_vm_whose_mailbox_the_tracker_closed_is_marked_on_the_list_too(tables: AnyTables) -> None:
+    tables.standby.add([standby_vm()])
+    assert tables.ledger.close_mailboxes([a_vm().arn]).closed == {a_vm().arn}
+    assert tables.standby.close([closing()]) == [closing()]
+    assert tables.standby.listed()[0].closing is Closing.AGE
+    assert bind(tables) == []
+
+
+def test_a_vm_that_the_dispatcher_closed_is_closed_for_the_tracker(tables: AnyTables) -> None:
+    tables.standby.add([standby_vm()])
+    tables.standby.close([closing()])
+    assert tables.mailbox.read([a_vm().arn])[a_vm().arn].closed
+    assert tables.ledger.close_mailboxes([a_vm().arn]).closed == {a_vm().arn}
 
 
 def test_a_vm_that_has_a_job_is_not_closed_and_its_mailbox_stays(tables: AnyTables) -> None:
@@ -95,7 +91,7 @@ def test_what_is_removed_is_gone_and_what_is_unknown_is_no_error(tables: AnyTabl
 def test_a_launch_to_stand_by_and_its_binding_come_back_as_they_were_written(tables: AnyTables) -> None:
     held = tables.dispatcher_lease.acquire("us", now=EPOCH, ttl=timedelta(seconds=9))
     assert held is not None
-    written = intent(intent_id=IntentId("as-9"), queues=(), hold=HOLD, shape="f00d")
+    written = intent()
     tables.ledger.write_intent(written, fence=held.fence)
     assert tables.ledger.open_intents() == [written]
     (run,) = bind(tables)

@@ -91,6 +91,7 @@ def weigh() -> Weights:
             "ledger.remember_launches": lambda: ledger.remember_launches(LaunchMemory(), fence=1),
             "ledger.bind": lambda: bound.extend(_bind(tables, ledger.active_runs()[0], vm)),
             "ledger.update": lambda: bound.extend(ledger.update([bound[-1].with_facts(notices_sent=frozenset({"x"}))])),
+            "ledger.close_mailboxes": lambda: ledger.close_mailboxes([a_vm(2).arn]),
             "mailbox.read": lambda: mailbox.read([vm.arn]),
             "mailbox.renew": lambda: mailbox.renew(vm.arn, "c"),
             "mailbox.reissue": lambda: mailbox.reissue(vm.arn, "c"),

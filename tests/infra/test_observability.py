@@ -33,8 +33,8 @@ LEVELS = {
     "warning": "warning",
     "error": "error",
     "_put": "info",
-    "_warn": "warning",
-    "write_beside": "warning",
+    "_note": "info",
+    "write_beside": "info",
     "log": "error",
 }
 """Of what is logged by these, directly or through a method of the step's own."""
@@ -305,6 +305,21 @@ def test_the_runbook_s_messages_are_those_that_the_code_can_log() -> None:
         if level != "info" and worst.get(message) != "error":
             worst[message] = level
     assert told == set(worst.items())
+
+
+def test_a_warning_is_something_that_a_person_should_do() -> None:
+    """What a person has nothing to do about is INFO, in a table of its own."""
+    passing, wanting = (
+        PAGE.split(f"## Messages that {which}")[1].split("\n## ")[0]
+        for which in ("pass by themselves", "want somebody")
+    )
+    remedies = re.findall(r"^\| `(\w+)` \| warning \| .* \| (.+?) \|$", wanting, re.MULTILINE)
+    assert remedies
+    assert not [message for message, remedy in remedies if remedy.startswith("nothing")]
+    levels = {message: {level for found, level in logged() if found == message} for message, _ in logged()}
+    listed = re.findall(r"^\| `(\w+)` \|", passing, re.MULTILINE)
+    assert {message for message in listed if levels.get(message) != {"info"}} == set()
+    assert not set(listed) & {message for message, _ in remedies}
 
 
 def test_messages_are_constant_words() -> None:

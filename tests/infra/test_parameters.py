@@ -9,6 +9,8 @@ from cfnlint.decode.cfn_yaml import loads
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from agent_stack.settings import Settings
+from agent_stack_cli.parameter_rules import specification
+from agent_stack_cli.params import EFFECTS
 from infra import parameters, user_data
 from tests.infra.stacks import EVERYTHING, OWN_NETWORK, REGION, REQUIRED, deployed, template
 from tests.simulator.deployment import Resolved, as_text
@@ -179,6 +181,10 @@ def test_what_cannot_work_is_refused_with_its_remedy(parameters_: dict[str, str]
         ("InstanceManagedPolicies", "ReadOnlyAccess"),
         ("BuildkiteEndpoint", "https://example.com/'; rm -rf /; '"),
         ("MaxInstances", "0"),
+        ("CostTags", "team"),
+        ("CostTags", "team=ci,aws:billing=x"),
+        ("CostTags", "agent-stack:deployment=other"),
+        ("CostTags", "Name=x"),
     ],
 )
 def test_what_a_pattern_forbids_is_refused(name: str, value: str) -> None:
@@ -193,3 +199,19 @@ def test_no_value_can_break_out_of_the_user_datas_quotes(name: str) -> None:
     if declared is not None and "AllowedPattern" in declared:
         for value in ("'", "a'b", "=a'", "https://a'b", "A=b'c"):
             assert not re.fullmatch(declared["AllowedPattern"], value)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_the_operators_command_says_what_a_change_of_each_parameter_affects(name: str) -> None:
+    """By what is resolved before and after: what `agent-stack params` names is what changes, and of the right kind."""
+    affects = specification()[name]["Affects"]
+    assert set(affects) <= set(EFFECTS)
+    assert any(affects.values())
+    others = TAKES_EFFECT_WITH.get(name, {})
+    before, after = deployed(others), deployed({**others, name: another_value(name)})
+    gone = replaced(before, after)
+    named = {one.partition(".")[0] for ids in affects.values() for one in ids}
+    assert gone <= named
+    was, became = (stack.resources["LaunchTemplate"]["Properties"]["LaunchTemplateData"] for stack in (before, after))
+    if was != became:
+        assert "LaunchTemplate" in affects["new_vms"]

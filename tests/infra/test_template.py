@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ SHELL = {"BASH_REMATCH", "BASH_SOURCE", "PATH", "RANDOM", "TMPDIR"}
 FROM_SYSTEMD = {"CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"}
 GENERATED = {"BOOT_PROGRAM", "PROGRAM_SHA256", "SETTINGS"}
 WITH_A_DEFAULT = {
-    *("AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "SPOT_POLL_SECONDS"),
-    *("DOWNLOAD_SECONDS", "PARAMETER_SECONDS", "CREDENTIAL_SECONDS", "PROGRAM_SECONDS"),
+    *("AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "BORN", "SPOT_POLL_SECONDS"),
+    *("CREDENTIAL_SECONDS", "DOWNLOAD_SECONDS", "HOLD_VERDICT_SECONDS", "PARAMETER_SECONDS", "PROGRAM_SECONDS"),
 }
 FROM_THE_AGENT = {
     *("AGENT_STACK_PRIVATE", "AGENT_STACK_ARTIFACT_BUCKET", "GIT_SSH_COMMAND"),
@@ -125,6 +126,31 @@ def test_the_boot_program_is_one_file_without_what_only_its_readers_need() -> No
     assert operators == ['"${BASH_SOURCE%/*}/environment.operator"', '"${BASH_SOURCE%/*}/pre-exit.operator"']
     assert not re.search(r"^\s*#[^!]", program, re.MULTILINE)
     assert "@hooks" not in program
+
+
+@pytest.mark.parametrize("stage", ["boot.sh", "job.sh"])
+def test_bash_reads_the_same_program_without_the_comments_behind_its_commands(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = user_data._in_one_piece(stage)
+    monkeypatch.setattr(user_data, "without_remark", lambda line: line)
+    with_remarks = user_data._in_one_piece(stage)
+    assert len(without) < len(with_remarks)
+    assert as_bash_reads(without) == as_bash_reads(with_remarks)
+
+
+def as_bash_reads(program: str) -> str:
+    """A program as bash prints it again: without comments, with each string and each file that it writes."""
+    whole = f"program() {{\n{program}\n}}\ndeclare -f program\n"
+    return subprocess.run(["bash"], input=whole, capture_output=True, check=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["say 'job # 1'\n", "name=${name# *}\n", "text='of # two\n", "lines' # of the string\n", "echo a#b\n", "# \"'\n"],
+)
+def test_what_may_be_no_comment_stays(line: str) -> None:
+    assert user_data.without_remark(line) == line
 
 
 @pytest.mark.parametrize("function", ["DispatcherFunction", "TrackerFunction"])

@@ -41,6 +41,12 @@ def test_what_is_pushed_is_judged_by_the_same_run_as_on_a_developers_machine() -
     assert "CI=true bash .ci/run" in commands_of(yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text()))
 
 
+@pytest.mark.parametrize("option", ["--every-crash", "--coverage", "--harsh"])
+def test_each_night_plays_what_takes_too_long_for_every_change(option: str) -> None:
+    nightly = commands_of(yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text()))
+    assert [command for command in nightly if command.startswith("scripts/simulate ") and option in command.split()]
+
+
 def test_hooks_before_a_commit_are_local_and_call_scripts() -> None:
     (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert repository["repo"] == "local"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.mutants import answers, around, conditions, dispatch, limits, machine, simulation, standby
+from tests.mutants import answers, around, conditions, dispatch, holds, limits, machine, simulation, standby
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
@@ -12,6 +12,7 @@ MUTANTS: Sequence[Mutant] = (
     *conditions.MUTANTS,
     *dispatch.MUTANTS,
     *around.MUTANTS,
+    *holds.MUTANTS,
     *machine.MUTANTS,
     *standby.MUTANTS,
 )

@@ -127,6 +127,15 @@ def test_a_run_that_ends_well_has_its_whole_time_line_in_order() -> None:
     assert abs(run.timeline[Moment.LAUNCHED] - run.timeline[Moment.BOUND]) < timedelta(seconds=5)
 
 
+def terminated(simulation: Simulation) -> dict[str, datetime]:
+    """When each VM was to be terminated last."""
+    ended: dict[str, datetime] = {}
+    for call in simulation.ec2.calls():
+        if call.action == "TerminateInstances":
+            ended |= dict.fromkeys(call.request["InstanceIds"], call.at)
+    return ended
+
+
 @pytest.mark.parametrize("slow", [False, True])
 def test_build_pages_that_take_no_notification_delay_no_termination(slow: bool) -> None:  # noqa: FBT001  (drawn)
     """For a minute the endpoint answers 429, or does not answer in time."""
@@ -144,7 +153,6 @@ def test_build_pages_that_take_no_notification_delay_no_termination(slow: bool) 
         simulation.run(1)
     simulation.run(65)  # the tracker works, whenever in its minute it is invoked
     cancelled_at: dict[str, datetime] = {}
-    ended: dict[str, datetime] = {}
     for job_id in jobs:
         simulation.run(3)
         binding = simulation.store.runs[JobId(job_id)].binding
@@ -153,8 +161,46 @@ def test_build_pages_that_take_no_notification_delay_no_termination(slow: bool) 
         assert simulation.buildkite.job(job_id).state is JobState.CANCELED
         cancelled_at[binding.instance_id] = simulation.kernel.now()
     simulation.run(10)
-    for call in simulation.ec2.calls():
-        if call.action == "TerminateInstances":
-            ended |= dict.fromkeys(call.request["InstanceIds"], call.at)
+    ended = terminated(simulation)
     waits = [ended[instance_id] - at for instance_id, at in cancelled_at.items()]
     assert max(waits) <= timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("way", ["refused", "slow", "unknown"])
+def test_a_new_tracker_that_cannot_learn_the_dialect_extends_terminates_and_finishes_on_time(way: str) -> None:
+    """Each invocation has a new process here, which knows no dialect, and a tracker lists no jobs otherwise."""
+    simulation = world(
+        temper=Temper(hangs=1.0),
+        settings={"UNASSIGNED_TIMEOUT_SECONDS": "600", "SWEEP_GRACE_SECONDS": "600", "MAX_LAUNCH_ATTEMPTS": "1"},
+    )
+    simulation.run(5)
+    *cancelled, hanging = push(simulation, *["spot"] * 5)
+    while not all(run.binding for run in simulation.store.runs.values()) or len(simulation.store.runs) < 5:
+        simulation.run(1)
+    bound_at = simulation.kernel.now()
+    simulation.throttled.add("dispatcher")  # so that these answers reach the tracker only
+    simulation.run(65)
+    faults = simulation.buildkite.faults
+    match way:
+        case "refused":
+            faults.fail(Operation.LIST_SCHEDULED_JOBS, status=429, retry_after=60, times=500)
+        case "slow":
+            faults.delay_answer(Operation.LIST_SCHEDULED_JOBS, seconds=30, times=500)
+        case _:  # as if Buildkite had forgotten the stack, and takes its time to learn it again
+            faults.fail(Operation.LIST_SCHEDULED_JOBS, status=404, times=2_000)
+            faults.delay_answer(Operation.REGISTER_STACK, seconds=30, times=500)
+    simulation.run(65)  # by then a tracker works that began after the faults did
+    cancelled_at: dict[str, datetime] = {}
+    for job_id in cancelled:
+        simulation.run(13)
+        binding = simulation.store.runs[JobId(job_id)].binding
+        assert binding is not None
+        simulation.buildkite.cancel_job(job_id)
+        cancelled_at[binding.instance_id] = simulation.kernel.now()
+    simulation.run(250)
+    ended = terminated(simulation)
+    assert max(ended[instance_id] - at for instance_id, at in cancelled_at.items()) <= timedelta(seconds=5)
+    job = simulation.buildkite.job(hanging)
+    assert [state for state, _ in job.timeline] == ["scheduled", "reserved", "finished"], "no reservation lapsed"
+    assert job.stack_finish is not None
+    assert job.stack_finish.at - bound_at <= timedelta(seconds=315), "its boot timeout is five minutes"

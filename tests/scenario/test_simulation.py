@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.simulation.coverage import FAULTS
 from tests.simulator.simulation.crashes import calls_of_the_pipeline, ways
 from tests.simulator.simulation.process import Fate
-from tests.simulator.simulation.scenario import PIPELINE_SECONDS, Report, die_at, play, undisturbed
+from tests.simulator.simulation.scenario import PIPELINE_SECONDS, Report, die_at, manners, play, undisturbed
 from tests.simulator.simulation.shrink import shrink
 
 REGRESSIONS = (
@@ -52,6 +53,12 @@ def test_no_promise_is_broken(seed: int) -> None:
 @pytest.mark.parametrize("seed", REGRESSIONS)
 def test_no_promise_is_broken_again(seed: int) -> None:
     assert play(seed, prompt=True, standby=False).broken is None
+
+
+def test_a_share_of_the_worlds_has_a_buildkite_that_is_hard_on_its_clients() -> None:
+    harsh = sum(manners(seed) == BuildkiteSettings.harsh() for seed in range(100))
+    assert 15 <= harsh <= 35
+    assert sum(manners(seed) == BuildkiteSettings() for seed in range(100)) == 100 - harsh
 
 
 def test_the_same_seed_gives_the_same_trace() -> None:

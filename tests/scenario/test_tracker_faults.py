@@ -211,7 +211,7 @@ def test_a_zone_that_is_not_shown_is_not_a_zone_that_died() -> None:
     assert ended_by_us(simulation) == []
     absences = [value for metric, _, value in simulation.telemetry.measured if metric is Metric.VMS_ABSENT]
     assert sum(absences) > 60
-    assert "vm_absent" in simulation.telemetry.messages("WARNING")
+    assert "vm_absent" in simulation.telemetry.messages("INFO")
     for zone in ("eu-central-1a", "eu-central-1b"):
         simulation.ec2.hide_zone(zone, hidden=False)
     simulation.run(60)
@@ -488,7 +488,7 @@ def test_a_burst_of_terminations_keeps_to_the_brake() -> None:
     calls = [call.request["InstanceIds"] for call in simulation.ec2.calls() if call.action == "TerminateInstances"]
     assert max(map(len, calls)) <= 2
     assert sum(map(len, calls)) == 6
-    assert "terminations_held_back" in simulation.telemetry.messages("WARNING")
+    assert "terminations_held_back" in simulation.telemetry.messages("INFO")
     all_is_over(simulation)
 
 

@@ -10,10 +10,15 @@ class VirtualClock:
 
     def __init__(self, start: datetime = EPOCH) -> None:
         self._now = start
+        self._wrong_by = timedelta()
 
     def now(self) -> datetime:
         """See the port."""
-        return self._now
+        return self._now + self._wrong_by
+
+    def set_back(self, duration: timedelta) -> None:
+        """The machine corrects its clock. No time passes, and the monotonic clock goes on."""
+        self._wrong_by -= duration
 
     def monotonic(self) -> timedelta:
         """See the port."""

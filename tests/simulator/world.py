@@ -144,6 +144,10 @@ class World:
         self._stack.callback(signals.close)
         self.ec2.on_event(lambda change: signals.send(f"{change.instance.instance_id} {change.instance.state}"))
 
+    def on_leaving(self, end: Callable[[], None]) -> None:
+        """Let something end with the world."""
+        self._stack.callback(end)
+
     def assignments(self) -> Mapping[str, str]:
         """Jobs by instance id: whose mailbox was filled with what."""
         items = self.dynamodb.scan(TableName=self.deployed.mailbox_table)["Items"]

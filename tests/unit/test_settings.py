@@ -55,6 +55,11 @@ def test_each_queue_has_a_stack_key_of_its_own() -> None:
         ("LAUNCH_ENABLED", "perhaps", "LaunchEnabled"),
         ("BUILDKITE_DIALECT", "klingon", "BuildkiteDialect"),
         ("SPOT_MAX_PRICE", "cheap", "SpotMaxPrice"),
+        ("COST_TAGS", "team", "CostTags"),
+        ("COST_TAGS", "team=ci,aws:x=y", "CostTags"),
+        ("COST_TAGS", "agent-stack:deployment=other", "CostTags"),
+        ("COST_TAGS", "Name=x", "CostTags"),
+        ("COST_TAGS", "team=ci,team=web", "CostTags"),
         ("SPOT_MAX_PRICE", "0.001", "SpotMaxPrice"),
         ("SPOT_MAX_PRICE", "inf", "SpotMaxPrice"),
         ("SPOT_MAX_PRICE", "-1", "SpotMaxPrice"),
@@ -104,3 +109,9 @@ def test_a_vms_log_is_linked_to_in_the_console_of_its_partition(partition: str, 
 @pytest.mark.parametrize("changed", [{"VM_LOG_GROUP": ""}, {"VM_LOG_GROUP": "/x", "PARTITION": "aws-iso"}])
 def test_without_logs_or_a_known_console_there_is_no_link(changed: dict[str, str]) -> None:
     assert Settings.from_environment(an_environment(**changed)).policy.vm_log_url == ""
+
+
+def test_more_tags_than_ec2_has_room_for_are_refused_with_their_number() -> None:
+    tags = ",".join(f"k{number}=v" for number in range(41))
+    with pytest.raises(ConfigurationError, match="there are 41 tags; EC2 leaves room for 40"):
+        Settings.from_environment(an_environment(COST_TAGS=tags))

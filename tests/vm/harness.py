@@ -167,7 +167,7 @@ class VmHarness:
         aws.front.skew, aws.front.down, aws.front.on_asked = timedelta(), False, self._note
         aws.front.lose_answer = lambda _: False
         self._aws = aws
-        self._directory = directory
+        self.directory = self._directory = directory
         self._imds = imds
         self._url = server.url
         self._machines: list[LocalMachines] = []
@@ -286,7 +286,8 @@ class VmHarness:
         instance_id = asked.context["ec2:SourceInstanceARN"][0].rpartition("/")[2]
         values = body.get("ExpressionAttributeValues", {})
         stage = values.get(":stage", {}).get("S", "")
-        program = "program" if "program" in asked.context.get("dynamodb:Attributes", ()) else ""
+        read = set(asked.context.get("dynamodb:Attributes", ())) if asked.action == "dynamodb:GetItem" else set()
+        program = "program" if "program" in read else "hold" if "hold_seconds" in read else ""
         step = " ".join(
             filter(None, [asked.action, program, stage, *body.get("Names", ()), "" if allowed else "denied"])
         )

@@ -6,6 +6,8 @@ LIFETIME, BOOT, AGENT = "agent-stack-lifetime", "agent-stack-boot", "agent-stack
 POWER_OFF = "systemctl poweroff"  # systemd's own, when the boot program was killed, is no step
 READ = "dynamodb:GetItem"
 PROGRAM = "dynamodb:GetItem program"
+HOLD = "dynamodb:GetItem hold"
+LOOKED_FOR_PROCESSES = "pgrep -u buildkite-agent"
 STAGES = (
     "booting",
     "preparing",
@@ -54,6 +56,12 @@ def assert_in_order(steps: Sequence[str]) -> None:
     for stage in ("agent_started", "spot_notice", "agent_exited"):
         told = first.get(f"dynamodb:UpdateItem {stage}", never)
         rule(f"{stage} is told of an agent", told == never or first.get(AGENT, never) < told)
+    asks = first.get(HOLD, never)
+    failed = first.get("dynamodb:UpdateItem failed", never)
+    rule("a hold is asked for after the failure is told", asks == never or failed < asks)
+    looked = first.get(LOOKED_FOR_PROCESSES, never)
+    rule("a hold is asked for once the job's user runs nothing", asks == never or failed < looked < asks)
+    rule("a VM that took a credential is not held", never in {asks, taken})
     rule(
         "after a power-off nothing begins",
         not {LIFETIME, BOOT, AGENT} & set(done[first.get(POWER_OFF, never) :]),

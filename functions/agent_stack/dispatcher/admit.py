@@ -20,7 +20,17 @@ from agent_stack.domain.identifiers import ClassName, JobId
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import Policy, UnmatchedJobs
 from agent_stack.domain.quota_room import Applicant, QuotaRoom
-from agent_stack.domain.waiting import MAX_LISTED, NO_CLASS, PATIENCE, Waiting, WaitReason, unmatched_window, waits
+from agent_stack.domain.waiting import (
+    MAX_LISTED,
+    MAX_UNMATCHED_LISTED,
+    NO_CLASS,
+    PATIENCE,
+    Waiting,
+    WaitReason,
+    unmatched_turn,
+    unmatched_waits,
+    waits,
+)
 from agent_stack.ports import Telemetry
 
 
@@ -35,6 +45,7 @@ class Admit:
     policy: Policy
     telemetry: Telemetry
     _ignored: frozenset[JobId] = field(default=frozenset(), init=False)
+    """The listed jobs that no class fits and that are logged already."""
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `vm_listing`, `fitting`, `admitted`, `refused`, `waiting` and what is unmatched."""
@@ -54,12 +65,10 @@ class Admit:
             elif isinstance(match, BrokenClass):
                 broken += waits(job, match.name, WaitReason.BROKEN, cycle.now, match.words)
             elif self._refuses(job, cycle):
-                refused.append((job, match.reason))
+                # Names are compared for a few jobs of a cycle only, because a pipeline can ask for anything.
+                refused.append((job, match.reason if len(refused) < MAX_UNMATCHED_LISTED else match.why))
             else:
                 unmatched.append((job, match))
-                if job.job_id not in self._ignored:  # logged once, because every cycle lists the job again
-                    self.telemetry.info("job_ignored", job_id=job.job_id, reason=match.reason)
-        self._ignored = frozenset(job.job_id for job, _ in unmatched)
         if self.policy.launch_enabled:
             admitted, waiting, lacking = self._cut(candidates, cycle, cycle.book)
         else:
@@ -75,9 +84,19 @@ class Admit:
             refused=tuple(refused),
             waiting=(*held[:MAX_LISTED], *waiting, *broken[:MAX_LISTED])[: 2 * MAX_LISTED],
             lacking=lacking,
-            unmatched=tuple(unmatched_window(unmatched, cycle.now)),
+            unmatched=self._explained(unmatched, cycle.now),
             unmatched_jobs=sum(cycle.now - job.waits_since >= PATIENCE for job, _ in unmatched) + len(refused),
         )
+
+    def _explained(self, unmatched: Sequence[tuple[Job, Unmatched]], now: datetime) -> tuple[Waiting, ...]:
+        """Those of these jobs whose turn it is, with what would match. Each is logged once while it is listed."""
+        turn = unmatched_turn(unmatched, now)
+        for job, match in turn:
+            if job.job_id not in self._ignored:
+                self.telemetry.info("job_ignored", job_id=job.job_id, reason=match.reason)
+        listed = frozenset(job.job_id for job, _ in unmatched)
+        self._ignored = (self._ignored & listed) | {job.job_id for job, _ in turn}
+        return tuple(waiting for job, match in turn for waiting in unmatched_waits(job, match, now))
 
     def _refuses(self, job: Job, cycle: DispatcherCycle) -> bool:
         match self.policy.unmatched_jobs:

@@ -54,13 +54,12 @@ class Bind:
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `bound`."""
-        pairs = self._pairs(cycle)
-        stopped = self.permission.stopped({run.queue_key for run, _ in pairs}) if pairs else {}
-        pairs = [(run, vm) for run, vm in pairs if run.queue_key not in stopped]
+        pairs = self._permitted(self._pairs(cycle))
         if not pairs:
             return cycle
         credentials = self._credentials([run for run, _ in pairs])
         self.tokens.asked(issued=len(credentials), now=cycle.now)
+        pairs = self._permitted(pairs)  # Buildkite may have taken seconds, and the operator has paused meanwhile
         assignments = [
             (run.bound(vm, now=cycle.now), self._assignment(run, vm, credentials[run.job_id], cycle))
             for run, vm in pairs
@@ -79,7 +78,7 @@ class Bind:
         if written is not None:
             self._settle_standby([(run, vm) for run, vm in pairs if run.job_id in credentials], written, cycle)
         if len(bound) < len(pairs):
-            self.telemetry.warning("jobs_not_bound", count=len(pairs) - len(bound))
+            self.telemetry.info("jobs_not_bound", count=len(pairs) - len(bound))
         return replace(cycle, bound=bound)
 
     def _write(self, assignments: Sequence[tuple[Run, Assignment]]) -> tuple[Run, ...] | None:
@@ -89,6 +88,11 @@ class Bind:
         except AgentStackError as error:
             self.telemetry.error("runs_not_written", count=len(assignments), error=str(error))
             return None
+
+    def _permitted(self, pairs: Sequence[tuple[Run, Vm]]) -> list[tuple[Run, Vm]]:
+        """Those pairs whose queue is not paused now."""
+        stopped = self.permission.stopped({run.queue_key for run, _ in pairs}) if pairs else {}
+        return [(run, vm) for run, vm in pairs if run.queue_key not in stopped]
 
     def _pairs(self, cycle: DispatcherCycle) -> list[tuple[Run, Vm]]:
         by_class: dict[ClassName, list[Run]] = defaultdict(list)
@@ -118,7 +122,7 @@ class Bind:
                 self.telemetry.error("tokens_not_issued", queue=queue, error=str(error))
             self.telemetry.count(Metric.TOKENS_NOT_ISSUED, len(job_ids) - len(answer.tokens))
             for job_id in sorted(answer.not_issued):
-                self.telemetry.warning("token_not_issued", job_id=job_id)
+                self.telemetry.info("token_not_issued", job_id=job_id)
         return credentials
 
     def _assignment(self, run: Run, vm: Vm, credential: str, cycle: DispatcherCycle) -> Assignment:

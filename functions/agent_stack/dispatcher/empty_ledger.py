@@ -12,6 +12,8 @@ after `MAX_AGE`, and under each new lease.
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from agent_stack.domain.moments import has_passed
+
 MAX_AGE = timedelta(seconds=30)
 """Each time costs nine reads: 0.10 USD a month at twice a minute, 1.50 USD with every cycle of two seconds."""
 
@@ -24,7 +26,9 @@ class EmptyLedgerCache:
 
     def is_valid(self, fence: int, now: datetime) -> bool:
         """Whether the ledger is known to be empty under this lease."""
-        return self._empty_at is not None and self._empty_at[0] == fence and now - self._empty_at[1] < MAX_AGE
+        if self._empty_at is None or self._empty_at[0] != fence:
+            return False
+        return not has_passed(MAX_AGE, self._empty_at[1], now)
 
     def mark_empty(self, fence: int, now: datetime) -> None:
         """A read that began at that time, under that lease, showed nothing."""

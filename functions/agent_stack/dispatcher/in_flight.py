@@ -170,7 +170,7 @@ class InFlightLaunches:
         try:
             self.ledger.spend_intent(outcome)
         except AgentStackError as error:
-            self.telemetry.warning("launch_not_recorded", intent_id=outcome.intent_id, error=str(error))
+            self.telemetry.info("launch_not_recorded", intent_id=outcome.intent_id, error=str(error))
         else:
             self._outcomes.pop(outcome.intent_id, None)
 
@@ -181,7 +181,7 @@ class InFlightLaunches:
             try:
                 write()
             except AgentStackError as error:
-                self.telemetry.warning(failure, error=str(error))
+                self.telemetry.info(failure, error=str(error))
 
         self._writes = [task for task in self._writes if not task.done()]
         self._writes.append(self.workers.submit(perform))

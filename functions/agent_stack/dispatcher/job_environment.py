@@ -15,6 +15,7 @@ from agent_stack.domain.classes import ANY, CLASS_RULE
 from agent_stack.domain.errors import AgentStackError, GiveUpError
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.jobs import Job
+from agent_stack.domain.moments import is_due
 from agent_stack.ports import StacksApi, Task, Telemetry, Workers
 
 CLASS_VARIABLE = "AGENT_STACK_EC2_CLASS"
@@ -72,7 +73,11 @@ class ReadJobEnvironment:
         under_way = frozenset[JobId]().union(*(job_ids for job_ids, _ in self._reading))
         unread = [job for job in unclear if job.job_id not in self._rules and job.job_id not in under_way]
         new = sorted((job for job in unread if job.job_id not in self._failed), key=lambda job: -job.priority)
-        again = [job for job in unread if job.job_id in self._failed and self._failed[job.job_id].retry_at <= now]
+        again = [
+            job
+            for job in unread
+            if job.job_id in self._failed and is_due(self._failed[job.job_id].retry_at, now, longest=LONGEST_RETRY)
+        ]
         return [*new, *again][: JOBS_PER_CYCLE - len(under_way)]
 
     def _begin(self, jobs: Sequence[Job]) -> None:
@@ -104,7 +109,7 @@ class ReadJobEnvironment:
         if isinstance(error, GiveUpError):
             self.telemetry.info("job_environment_unread", job_id=job_id, error=str(error))  # most often it is gone
         else:
-            self.telemetry.warning("job_environment_unread", job_id=job_id, error=str(error))
+            self.telemetry.info("job_environment_unread", job_id=job_id, error=str(error))
 
 
 def _names_a_class(job: Job) -> bool:

@@ -77,11 +77,11 @@ class LaunchAnswers:
             memory = lessons.failed(memory, name, kind, str(answer), cycle.now, self.ids.fraction())
             if isinstance(answer, UnknownOutcomeError):
                 unknown.append(intent)
-                self._warn("launch_unknown", intent, answer)
+                self._note("launch_unknown", intent, answer)
             else:  # EC2 was not reached, or throttled: both need a pause
                 if self.in_flight.is_replay(intent.intent_id):
                     unknown.append(intent)
-                self._warn("launch_failed", intent, answer)
+                self._note("launch_failed", intent, answer)
                 memory = memory.throttled(cycle.now, self.ids.fraction())
         return Learnt(memory=memory, idle_vms=idle, unknown=tuple(unknown), standby=standby)
 
@@ -138,5 +138,5 @@ class LaunchAnswers:
             "vms_launched", class_name=intent.class_name, count=len(outcome.vms), intent_id=intent.intent_id
         )
 
-    def _warn(self, message: str, intent: Intent, error: AgentStackError) -> None:
-        self.telemetry.warning(message, class_name=intent.class_name, count=intent.count, error=str(error))
+    def _note(self, message: str, intent: Intent, error: AgentStackError) -> None:
+        self.telemetry.info(message, class_name=intent.class_name, count=intent.count, error=str(error))

@@ -6,6 +6,7 @@ are older than `MAX_AGE`; so a pause takes effect within five seconds, also betw
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -18,8 +19,8 @@ MAX_AGE = timedelta(seconds=2)
 """Five seconds are promised; the rest is for the read, and for a request that is on its way."""
 
 MAX_AGE_UNREADABLE = timedelta(seconds=4)
-"""How long the last knowledge holds while the ledger does not answer. After it nothing starts: the operator may have
-paused meanwhile, and without its ledger the dispatcher could not go on anyway."""
+"""How long the last knowledge holds while the ledger does not answer, or answers late. After it nothing starts: the
+operator may have paused meanwhile, and without its ledger the dispatcher could not go on anyway."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class LaunchPermission:
         """Those of the queues that may start nothing now. Reads the pauses when they are too old.
 
         Returns:
-            the queues with their pauses; with None when the pauses cannot be read.
+            the queues with their pauses; with None when the pauses cannot be read in time.
         """
         fresh = self._fresh()
         return dict.fromkeys(queues) if fresh is None else fresh.among(queues)
@@ -61,11 +62,10 @@ class LaunchPermission:
     def _fresh(self) -> Pauses | None:
         if self.read is None or self.clock is None:
             return self.pauses
-        now, known = self.clock.monotonic(), self._known
-        if known is not None and now - known[0] < MAX_AGE:
+        asked, known = self.clock.monotonic(), self._known
+        if known is not None and asked - known[0] < MAX_AGE:
             return known[1]
-        try:
-            self.observe(self.read(), now)
-        except AgentStackError:
-            return known[1] if known is not None and now - known[0] < MAX_AGE_UNREADABLE else None
-        return self.pauses
+        with suppress(AgentStackError):
+            self.observe(self.read(), asked)
+        known = self._known  # as old as its question, however long the answer took
+        return known[1] if known is not None and self.clock.monotonic() - known[0] < MAX_AGE_UNREADABLE else None

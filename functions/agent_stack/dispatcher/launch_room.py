@@ -54,7 +54,7 @@ class LaunchRoom:
         try:
             shown = {vm.instance_id: vm.state for vm in self.prefetch.result(cycle)}
         except AgentStackError as error:
-            self.telemetry.warning("vms_unknown", error=str(error))
+            self.telemetry.info("vms_unknown", error=str(error))
             return None
         bound = [run.binding for run in cycle.active if run.binding is not None]
         idle = {vm.instance_id for vms in cycle.idle_vms.values() for vm in vms}

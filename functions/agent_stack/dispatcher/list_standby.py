@@ -37,7 +37,7 @@ class ListStandby:
                 if vms:
                     self.pool.add(vms, cycle.now)
             except AgentStackError as error:
-                self.telemetry.warning("standby_not_listed", intent_id=intent.intent_id, error=str(error))
+                self.telemetry.info("standby_not_listed", intent_id=intent.intent_id, error=str(error))
                 continue
             self.in_flight.close(intent.intent_id)
             self.telemetry.info("standby_listed", class_name=intent.class_name, count=len(vms))

@@ -9,7 +9,7 @@ queue before it starts a job of it. While nothing can start it reads them every 
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from agent_stack.changes import Changes
 from agent_stack.dispatcher.cycle import DispatcherCycle
@@ -20,6 +20,7 @@ from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.domain.jobs import Job, Queue, ScheduledPage
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.ports import StacksApi, Telemetry
 
@@ -33,7 +34,6 @@ that this leaves out are the first ones of the next cycle."""
 REFRESH = timedelta(seconds=10)
 """How old the last reading of all pages of a queue may be while nothing can start."""
 
-NEVER = datetime.min.replace(tzinfo=UTC)
 FULL_PAGE = 1_000
 """A page with this many jobs may not be the last one."""
 
@@ -80,6 +80,8 @@ class Poll:
     _failures: Changes = field(default_factory=Changes, init=False)
     _read_at: dict[QueueKey, datetime] = field(default_factory=dict, init=False)
     """When all pages of each queue were read last."""
+    _turns: dict[QueueKey, int] = field(default_factory=dict, init=False)
+    """The order in which that was. A count, because a clock may be set back."""
     _rest: dict[QueueKey, tuple[ScheduledPage, ...]] = field(default_factory=dict, init=False, repr=False)
     """The pages behind the first one, as they were then. Nothing starts on them."""
 
@@ -130,8 +132,8 @@ class Poll:
         for reading in readings:
             self._read_page(reading, None)
         left = MAX_FURTHER_PAGES
-        for reading in sorted(readings, key=lambda reading: self._read_at.get(reading.queue, NEVER)):
-            if not can_start and now - self._read_at.get(reading.queue, NEVER) < REFRESH:
+        for reading in sorted(readings, key=lambda reading: self._turns.get(reading.queue, 0)):
+            if not can_start and not has_passed(REFRESH, self._read_at.get(reading.queue), now):
                 reading.remembered = self._rest.get(reading.queue, ())
                 continue
             while left > 0 and (cursor := reading.cursor) is not None:
@@ -139,6 +141,7 @@ class Poll:
                 left -= 1
             if reading.cursor is None:
                 self._read_at[reading.queue] = now
+                self._turns[reading.queue] = max(self._turns.values(), default=0) + 1
                 self._rest[reading.queue] = tuple(reading.pages[1:])
         return readings
 

@@ -17,6 +17,7 @@ from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.dispatcher.vcpu_room import VcpuRoom
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import Bucket, ClassName, InstanceId
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_buckets import bucket_of
 from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
@@ -74,7 +75,9 @@ class Preempt:
         short = False
         for shortage in self._shortages(unmet, cycle, memory):
             short = short or any(shortage.worth(vm) for vm in known)
-            gone = {vm.instance_id: vm for at, vm in self._closed if cycle.now - at < shortage.counts_the_gone}
+            gone = {
+                vm.instance_id: vm for at, vm in self._closed if not has_passed(shortage.counts_the_gone, at, cycle.now)
+            }
             left = shortage.needed - sum(map(shortage.worth, {**leaving, **gone, **chosen}.values()))
             for vm in idle:
                 if left > 0 and shortage.worth(vm) and vm.instance_id not in chosen:

@@ -16,6 +16,7 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass, base_name
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
 from agent_stack.domain.states import RunState
@@ -53,8 +54,9 @@ class PublishWaitReasons:
         before = self._published
         if before is None:
             return bool(jobs)
-        since = now - before.at
-        return since >= MIN_INTERVAL and (jobs != before.jobs or (bool(jobs) and since >= REFRESH_INTERVAL))
+        if not has_passed(MIN_INTERVAL, before.at, now):
+            return False
+        return jobs != before.jobs or (bool(jobs) and has_passed(REFRESH_INTERVAL, before.at, now))
 
     @staticmethod
     def _paused(cycle: DispatcherCycle) -> Iterator[Waiting]:
@@ -134,4 +136,4 @@ class PublishWaitReasons:
         try:
             self.ledger.list_waiting(waiting)
         except AgentStackError as error:
-            self.telemetry.warning("waiting_jobs_not_listed", count=len(waiting.jobs), error=str(error))
+            self.telemetry.info("waiting_jobs_not_listed", count=len(waiting.jobs), error=str(error))

@@ -15,6 +15,7 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import Bucket
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.quota_buckets import bucket_of
 from agent_stack.domain.quota_room import Applicant, QuotaRoom, turns_of
 from agent_stack.domain.quotas import Ceiling
@@ -47,7 +48,7 @@ class QuotaWatch:
             return memory
         self.vcpus.want(self._types(cycle, book), cycle.now)
         vms = self._collect()
-        if self._look is None and (self._looked_at is None or cycle.now - self._looked_at >= LOOK_EVERY):
+        if self._look is None and has_passed(LOOK_EVERY, self._looked_at, cycle.now):
             self._looked_at = cycle.now
             self._look = (cycle.now, self.workers.submit(self.fleet.describe))
         return memory if vms is None else replace(memory, quotas=self._seen(vms, cycle, book, memory))
@@ -95,7 +96,7 @@ class QuotaWatch:
         try:
             return task.result()
         except AgentStackError as error:
-            self.telemetry.warning("vms_unknown", error=str(error))
+            self.telemetry.info("vms_unknown", error=str(error))
             return None
 
     def _seen(

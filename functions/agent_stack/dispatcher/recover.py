@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
-from agent_stack.dispatcher.in_flight import InFlightLaunches
+from agent_stack.dispatcher.in_flight import SETTLE_LAST, InFlightLaunches
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
 from agent_stack.domain.launching import Intent
+from agent_stack.domain.moments import is_due
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP, CapacityType
 from agent_stack.domain.vms import Vm
@@ -63,6 +64,8 @@ class Recover:
         if not active and not intents:
             self.empty_ledger.mark_empty(cycle.fence, cycle.now)
         self.in_flight.forget_others(intents)
+        if intents and self.policy.hold_on_failure:  # after the runs: a VM is recorded as held before its run is free
+            taken |= {hold.instance_id for hold in self.ledger.holds().vms}
         for intent in intents:
             if intent.intent_id in under_way:
                 continue  # this process requested it and waits for the answer
@@ -105,7 +108,7 @@ class Recover:
         """
         known = self.in_flight.unsettled(intent.intent_id)
         age = cycle.now - intent.created_at
-        if age < UNANSWERED_GRACE if known is None else cycle.now < known.next_at:
+        if age < UNANSWERED_GRACE if known is None else not is_due(known.next_at, cycle.now, longest=SETTLE_LAST):
             return None
         replayable = self.policy.launch_enabled and age < self.policy.bindable_age
         paused = cycle.paused_before
@@ -136,7 +139,7 @@ class Recover:
                 return None
             self.ledger.spend_intent(settled)
         except AgentStackError as error:
-            self.telemetry.warning("intent_unsettled", intent_id=intent.intent_id, error=str(error))
+            self.telemetry.info("intent_unsettled", intent_id=intent.intent_id, error=str(error))
             self.in_flight.settle_later(intent.intent_id)
             return None
         self.in_flight.settled(intent.intent_id)
@@ -178,7 +181,7 @@ class Recover:
         try:
             shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(instance_ids)}
         except AgentStackError as error:
-            self.telemetry.warning("idle_vms_unknown", count=len(instance_ids), error=str(error))
+            self.telemetry.info("idle_vms_unknown", count=len(instance_ids), error=str(error))
             return {}, len(instance_ids)
         fit = {vm_id: vm for vm_id, vm in shown.items() if vm.state in UP and self._fresh(vm, now)}
         alive = {name: tuple(fit[vm.instance_id] for vm in vms if vm.instance_id in fit) for name, vms in idle.items()}

@@ -13,6 +13,7 @@ from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.moments import is_due
 from agent_stack.ports import Ledger, StacksApi, Telemetry
 from agent_stack.stack_keys import StackKeys
 
@@ -50,7 +51,8 @@ class Register:
             self._identify()
         failures: list[AgentStackError] = []
         for queue in self.queues:
-            if queue.key in self._done or (self._done and cycle.now < self._retry_at.get(queue.key, cycle.now)):
+            retry_at = self._retry_at.get(queue.key)
+            if queue.key in self._done or (self._done and not is_due(retry_at, cycle.now, longest=RETRY_AFTER)):
                 continue
             try:
                 self.stacks.register(queue.key)
@@ -75,16 +77,17 @@ class Register:
 
         A failure is tried again; no job depends on it.
         """
-        if self.observe_only or self._kept or now < self._retry_at.get(_KEEPING, now):
+        due = is_due(self._retry_at.get(_KEEPING), now, longest=KEEP_AGAIN_AFTER)
+        if self.observe_only or self._kept or not due:
             return
         self._retry_at[_KEEPING] = now + KEEP_AGAIN_AFTER
         try:
             retired = self.stack_keys.retired([queue.key for queue in self.queues])
-            busy = {run.queue_key for run in self.ledger.active_runs()} if retired else set()
-            left = {queue: key for queue, key in retired.items() if queue in busy or not self._withdrawn(queue, key)}
+            busy = {run.queue_key for run in self.ledger.active_runs()} if retired else set[QueueKey]()
+            left = {key: queue for key, queue in retired.items() if queue in busy or not self._withdrawn(queue, key)}
             self.stack_keys.keep([queue.key for queue in self.queues], also=left)
         except AgentStackError as error:
-            self.telemetry.warning("stack_keys_not_recorded", error=str(error))
+            self.telemetry.info("stack_keys_not_recorded", error=str(error))
         else:
             self._kept = not left
 
@@ -108,7 +111,7 @@ class Register:
         except ConfigurationError:
             raise
         except AgentStackError as error:
-            self.telemetry.warning("token_not_identified", error=str(error))
+            self.telemetry.info("token_not_identified", error=str(error))
             return
         self._identified = True
         if identity is None:

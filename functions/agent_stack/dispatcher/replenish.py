@@ -27,6 +27,7 @@ from agent_stack.domain.classes import VmClass
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.pauses import EVERYTHING
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_buckets import buckets_of
@@ -79,7 +80,7 @@ class Replenish:
         coming = self._coming(cycle)
         planned = (self.pool.version, sum(coming.values()))
         before = self._planned
-        if before is not None and before[:2] == planned and cycle.now - before[2] < PLAN_EVERY:
+        if before is not None and before[:2] == planned and not has_passed(PLAN_EVERY, before[2], cycle.now):
             return cycle
         self._planned = (*planned, cycle.now)
         memory = self.troubles(cycle, known)

@@ -41,7 +41,7 @@ class SendLaunch:
         try:
             self.ledger.write_intent(intent, fence=cycle.fence)
         except GiveUpError:
-            self.telemetry.warning("lease_lost_before_launch", class_name=intent.class_name, count=intent.count)
+            self.telemetry.info("lease_lost_before_launch", class_name=intent.class_name, count=intent.count)
             return False
         except AgentStackError as error:
             self.telemetry.error(

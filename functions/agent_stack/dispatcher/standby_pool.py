@@ -14,6 +14,7 @@ from functools import partial
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.moments import has_passed, is_due
 from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.states import UP
 from agent_stack.domain.vms import Vm
@@ -119,7 +120,7 @@ class StandbyPool:
         try:
             found = task.result()
         except AgentStackError as error:
-            self.telemetry.warning("standby_vms_unknown", error=str(error))
+            self.telemetry.info("standby_vms_unknown", error=str(error))
             self._not_before = cycle.now + RETRY_AFTER
             return
         if fence == cycle.fence:
@@ -142,7 +143,7 @@ class StandbyPool:
         try:
             closed = self.records.close(vms)
         except AgentStackError as error:
-            self.telemetry.warning("standby_not_closed", count=len(vms), error=str(error))
+            self.telemetry.info("standby_not_closed", count=len(vms), error=str(error))
             return ()
         self._vms |= {vm.instance_id: replace(self._vms.get(vm.instance_id, vm), closing=vm.closing) for vm in closed}
         self._note((vm.instance_id for vm in closed), now)
@@ -175,12 +176,12 @@ class StandbyPool:
     def _is_due(self, cycle: DispatcherCycle) -> bool:
         if not self._may_be_any(cycle):
             return False
-        if self._not_before is not None and cycle.now < self._not_before:
+        if not is_due(self._not_before, cycle.now, longest=RETRY_AFTER):
             return False
         if self._valid is None or self._valid[0] != cycle.fence:
             return True
         young = cycle.book is not None and any(not self._is_settled(vm, cycle) for vm in self._vms.values())
-        return cycle.now - self._valid[1] >= (LOOK_SOON if young or self._spoiled else LOOK_EVERY)
+        return has_passed(LOOK_SOON if young or self._spoiled else LOOK_EVERY, self._valid[1], cycle.now)
 
     def _may_be_any(self, cycle: DispatcherCycle) -> bool:
         wanted = cycle.book is not None and any(one.standby is not None for one in cycle.book.classes.values())

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from agent_stack.domain.moments import is_due
+
 TOKEN_RETRY_DELAY = timedelta(seconds=10)
 """How long launches pause after a request that issued no token. Then the next launch leads to another request."""
 
@@ -15,7 +17,7 @@ class TokenSupply:
 
     def down(self, now: datetime) -> bool:
         """Whether a recent request issued no token."""
-        return self._down_until is not None and now < self._down_until
+        return not is_due(self._down_until, now, longest=TOKEN_RETRY_DELAY)
 
     def asked(self, *, issued: int, now: datetime) -> None:
         """Records how many tokens a request issued."""

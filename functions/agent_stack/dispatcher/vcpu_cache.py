@@ -7,6 +7,7 @@ from functools import partial
 
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.runs import Run
 from agent_stack.ports import InstanceTypes, Task, Telemetry, Workers
 
@@ -57,7 +58,8 @@ class VcpuCache:
     telemetry: Telemetry
     _known: dict[str, int] = field(default_factory=dict, init=False)
     _absent: set[str] = field(default_factory=set, init=False)
-    _not_before: dict[str, datetime] = field(default_factory=dict, init=False)
+    _pauses: dict[str, tuple[datetime, timedelta]] = field(default_factory=dict, init=False)
+    """When EC2 was asked about a type without success, and how long it is left alone then."""
     _task: tuple[tuple[str, ...], Task[Mapping[str, int]]] | None = field(default=None, init=False)
 
     @property
@@ -69,15 +71,15 @@ class VcpuCache:
         """Collect what was asked for, and ask for those of these types that are not known."""
         self._collect(now)
         missing = tuple(
-            dict.fromkeys(
-                one
-                for one in instance_types
-                if one and one not in self._known and now >= self._not_before.get(one, now)
-            )
+            dict.fromkeys(one for one in instance_types if one and one not in self._known and self._is_due(one, now))
         )
         if missing and self._task is None:
             self._task = (missing, self.workers.submit(partial(self.instance_types.vcpus, missing)))
             self._collect(now)
+
+    def _is_due(self, instance_type: str, now: datetime) -> bool:
+        asked_at, pause = self._pauses.get(instance_type, (None, RETRY_AFTER))
+        return has_passed(pause, asked_at, now)
 
     def counted(
         self, by_class: Mapping[ClassName, Sequence[str]], running: Iterable[str], now: datetime
@@ -122,8 +124,8 @@ class VcpuCache:
             found = task.result()
         except AgentStackError as error:
             self.telemetry.warning("vcpus_unknown", count=len(asked), error=str(error))
-            self._not_before |= dict.fromkeys(asked, now + RETRY_AFTER)
+            self._pauses |= dict.fromkeys(asked, (now, RETRY_AFTER))
             return
         self._known.update(found)
         self._absent = {*self._absent, *asked} - found.keys()
-        self._not_before |= dict.fromkeys([one for one in asked if one not in found], now + ASKED_AGAIN_AFTER)
+        self._pauses |= dict.fromkeys([one for one in asked if one not in found], (now, ASKED_AGAIN_AFTER))

@@ -164,12 +164,14 @@ class ClassBook:
         default: the class of a job that names none.
         deployment_tags: agent tags every class offers.
         broken: classes that cannot be used, each with the reason. They affect only the jobs that ask for them.
+        faults: those names in `broken` that are no class: a fault of the document around the classes.
     """
 
     classes: dict[ClassName, VmClass]
     default: ClassName
     deployment_tags: tuple[str, ...] = ()
     broken: Mapping[ClassName, AgentStackError] = field(default_factory=dict)
+    faults: frozenset[ClassName] = frozenset()
 
     def match(self, rules: tuple[str, ...], queue: QueueKey) -> VmClass | Unmatched:
         """The class that satisfies every rule, or why none does.

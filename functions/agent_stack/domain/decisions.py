@@ -2,10 +2,10 @@
 
 `docs/decisions.md` says what it decides: the tables are written by hand, and a test proves every combination.
 
-Facts may be missing; each enumeration of a `Situation` has a value for that, and it never proves anything. The baton
-decides who owns the job, so two-step decisions come as two calls: the first says TAKE_BATON, and once it is known who
-got it, the function is asked again. Taking it is a conditional write that decides by itself, so a mailbox that could
-not be read is as good as one that still holds the credential.
+Facts may be missing; each enumeration of a `Situation` has a value for that, and it never proves anything. The
+credential holder owns the job, so two-step decisions come as two calls: the first says REVOKE, and once it is known who
+has the credential, the function is asked again. Revoking is a conditional write that decides by itself, so a mailbox
+that could not be read is as good as one that still holds the credential.
 """
 
 from dataclasses import dataclass

@@ -15,18 +15,20 @@ MAX_CONSOLE_BYTES = 2048
 MAX_REASON_BYTES = 700  # of what came from EC2, a VM or a pipeline
 
 
-def failure_report(s: Situation, reason: str, failure: Failure | None, console: str | None) -> str:
+def failure_report(s: Situation, reason: str, failure: Failure | None, console: str | None, held: str = "") -> str:
     """The detail that the job is finished with.
 
     Args:
         reason: why, in one sentence.
         failure: how its VM failed; None for a job that never had one, or whose story is known by its record only.
         console: what the VM wrote to its console, unread and untrusted; None where nobody looked, or could.
+        held: how to look into its VM, where that stays up for a person.
     """
     parts = [crop_bytes(reason or "No VM could run this job.", MAX_REASON_BYTES)]
     if failure is not None:
         parts.append(_stood(s))
         parts += [f"The VM's log: {url}"] if (url := vm_log_url(s)) else []
+    parts += [held] if held else []
     parts += _tried(s, failure)
     parts.append(f"What an operator can change: {_remedy(s, failure)}")
     text = "\n\n".join(parts)

@@ -63,7 +63,7 @@ class Metric(StrEnum):
     # Is it alive?
     CYCLES_COMPLETED = "TicksCompleted"
     CYCLE_SECONDS = "TickSeconds"
-    ERRORS = "Errors"  # lines of level ERROR, and the cycles in which one of them lasts
+    ERRORS = "Errors"  # lines of level ERROR, and cycles in which such a failure lasts
 
     # How long do jobs wait, and where does the time go?
     JOBS_WAITING = "JobsWaiting"

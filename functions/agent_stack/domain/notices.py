@@ -20,7 +20,7 @@ SLOW_BOOT_MINUTES = (1, 2, 4, 8)
 
 
 class NoticeKind(StrEnum):
-    """One transition worth telling."""
+    """One transition that a build page shows."""
 
     WAITING = "waiting"
     UNMATCHED = "unmatched"
@@ -33,6 +33,7 @@ class NoticeKind(StrEnum):
     CANCEL_FORCED = "cancel_forced"
     VM_LOST = "vm_lost"
     VM_LOG = "vm_log"
+    VM_HELD = "vm_held"
 
 
 def least_level(kind: NoticeKind) -> NotificationLevel:
@@ -40,7 +41,7 @@ def least_level(kind: NoticeKind) -> NotificationLevel:
     match kind:
         case NoticeKind.UNMATCHED | NoticeKind.OVERDUE | NoticeKind.RELAUNCH:
             return NotificationLevel.QUIET
-        case NoticeKind.CANCEL_FORCED | NoticeKind.VM_LOST | NoticeKind.VM_LOG:
+        case NoticeKind.CANCEL_FORCED | NoticeKind.VM_LOST | NoticeKind.VM_LOG | NoticeKind.VM_HELD:
             return NotificationLevel.QUIET
         case NoticeKind.WAITING | NoticeKind.VM_REQUESTED | NoticeKind.SLOW_BOOT | NoticeKind.CANCELLED:
             return NotificationLevel.NORMAL
@@ -193,6 +194,16 @@ def vm_log(s: Situation) -> tuple[Notice, ...]:
     if not vm_log_url(s) or len(text) > MAX_CHARACTERS:
         return ()
     return (notice(NoticeKind.VM_LOG, text, suffix=f"_{s.run.attempt}"),)
+
+
+def vm_held(s: Situation, connect: str, until: datetime) -> Notice:
+    """The VM's boot failed, and it stays up for a person. The job does not wait for it."""
+    return notice(
+        NoticeKind.VM_HELD,
+        f"VM {_vm(s.run)} stays up for {duration(until - s.now)}: look into its failed boot with {connect}. "
+        "Next: it is terminated; this job does not wait for it.",
+        suffix=f"_{s.run.attempt}",
+    )
 
 
 def duration(span: timedelta) -> str:

@@ -29,6 +29,7 @@ class Policy:
     """One deployment's decisions. All durations end in a comparison with a clock reading of the same cycle.
 
     Attributes:
+        hold_on_failure: how long a VM whose boot failed stays up for a person; zero for not at all.
         vm_log_url: where people read a VM's log, up to the VM's id, which ends it; empty where VMs send none.
     """
 
@@ -49,6 +50,7 @@ class Policy:
     notification_level: NotificationLevel
     launch_enabled: bool
     observe_only: bool
+    hold_on_failure: timedelta = timedelta()
     vm_log_url: str = ""
 
     @property
@@ -68,7 +70,9 @@ class LaunchPolicy:
     Attributes:
         volume_key_arn: ARN of the KMS key for the root volume; empty for the account's own.
         spot_max_price: USD for an hour of one spot VM; None for EC2's own limit, the on-demand price.
+        cost_tags: `key=value` on everything that a launch makes, besides this stack's own tags.
     """
 
     volume_key_arn: str = ""
     spot_max_price: Decimal | None = None
+    cost_tags: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Situations: all that is known of one run at one moment, and the few things that matter in it.
 
 A decision looks at enumerations only: where the job stands, what EC2 shows of the VM, what the VM says of itself, who
-holds the baton, and how long the boot has taken. Each is total: what could not be read has a value of its own.
+holds the credential, and how long the boot has taken. Each is total: what could not be read has a value of its own.
 """
 
 from collections.abc import Mapping

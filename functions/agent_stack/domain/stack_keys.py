@@ -23,11 +23,13 @@ class StackKeyRecord:
         prefix: the operator's StackKey at that time.
         long: the form of keys.
         keys: of the queues that were registered, those of removed queues included until they are withdrawn.
+        retired: further keys that are still to be withdrawn, each with its queue, which has another key by now.
     """
 
     prefix: str
     long: bool
     keys: Mapping[QueueKey, StackKey] = field(default_factory=dict)
+    retired: Mapping[StackKey, QueueKey] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

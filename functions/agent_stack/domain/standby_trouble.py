@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from agent_stack.domain.identifiers import ClassName, InstanceId
+from agent_stack.domain.moments import is_due
 
 MISSES = 3
 """In a row. One or two happen where EC2 loses hosts or takes spot VMs back."""
@@ -80,11 +81,11 @@ class Trouble:
 
     def is_suspended(self, now: datetime) -> bool:
         """Whether the class has no standby VMs for now."""
-        return self.suspended_until is not None and now < self.suspended_until
+        return not is_due(self.suspended_until, now, longest=SUSPENDED_FOR)
 
     def may_launch(self, now: datetime) -> bool:
         """Whether a VM may be launched to stand by."""
-        return not self.is_suspended(now) and (self.retry_at is None or now >= self.retry_at)
+        return not self.is_suspended(now) and is_due(self.retry_at, now, longest=LONGEST_PAUSE)
 
 
 def current(troubles: Mapping[ClassName, Trouble], now: datetime) -> Mapping[ClassName, Trouble]:

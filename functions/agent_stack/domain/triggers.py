@@ -13,7 +13,7 @@ class Trigger(StrEnum):
     """What an invocation is for."""
 
     SCHEDULE = "schedule"  # to work
-    WAKE_UP = "wake_up"  # to bring news to whoever works, or to work when nobody does
+    WAKE_UP = "wake_up"  # to signal the lease holder, or to work when there is none
     INSPECTION = "inspection"  # to look at everything and answer, for `agent-stack doctor`
     STACK_EVENT = "stack_event"  # to do its part in a deployment or removal of the stack
 

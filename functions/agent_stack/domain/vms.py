@@ -46,21 +46,23 @@ class Assignment:
     expires_at: datetime
 
     def __repr__(self) -> str:
-        return f"Letter(job_id={self.job_id!r}, instance_arn={self.instance_arn!r}, credential=<hidden>)"
+        return f"Assignment(job_id={self.job_id!r}, instance_arn={self.instance_arn!r}, credential=<hidden>)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MailboxStatus:
-    """A mailbox as read back: who holds the baton, and what the VM says of itself.
+    """A mailbox as read back: who holds the credential, and what the VM says of itself.
 
     A job on the VM can write the VM's own words (`stage`, `stage_seconds`, `detail`), so they are cropped on
-    reading and decide nothing once Buildkite shows an agent.
+    reading and decide nothing once Buildkite shows an agent. A mailbox that is `closed` never had an assignment.
     """
 
     credential_holder: CredentialHolder
     stage: BootStage | None = None
     stage_seconds: float | None = None  # since the VM's own boot, by its monotonic clock
     detail: str = ""
+    closed: bool = False
+    waits: bool = False  # its boot failed, and it waits for a moment whether the tracker holds it
 
     @property
     def spot_noticed(self) -> bool:
@@ -73,6 +75,15 @@ class MailboxStatus:
     def last_words(self) -> str:
         """What the VM says of its end; empty when it gives no words, or only its agent's exit code."""
         return "" if _NO_WORDS.fullmatch(self.detail) else self.detail.strip()
+
+
+WAITS = "(waits) "
+"""How a VM begins the reason of its failed boot when it can be held (infra/vm/hold.sh). An older tracker shows it."""
+
+
+def told_by(detail: str) -> tuple[str, bool]:
+    """The VM's own words without that mark, and whether they had it."""
+    return detail.removeprefix(WAITS), detail.startswith(WAITS)
 
 
 _AFTER_A_SPOT_NOTICE = re.compile(r"[0-9]+ \(spot notice\)")

@@ -79,17 +79,18 @@ def waits(job: Job, class_name: ClassName, reason: WaitReason, now: datetime, wo
     return [Waiting(job_id=job.job_id, queue_key=job.queue_key, class_name=class_name, reason=reason, words=words)]
 
 
-def unmatched_window(jobs: Sequence[tuple[Job, Unmatched]], now: datetime) -> list[Waiting]:
-    """Those of the jobs that no class fits that are on the list in this minute."""
+def unmatched_turn(jobs: Sequence[tuple[Job, Unmatched]], now: datetime) -> Sequence[tuple[Job, Unmatched]]:
+    """Those of the jobs that no class fits whose turn it is in this minute. Nothing is worked out for the others."""
     minute = int(now.timestamp()) // 60
     start = minute * MAX_UNMATCHED_LISTED % len(jobs) if len(jobs) > MAX_UNMATCHED_LISTED else 0
-    return [
-        waiting
-        for job, match in jobs[start : start + MAX_UNMATCHED_LISTED]
-        for waiting in waits(
-            job, NO_CLASS, WaitReason.NO_CLASS, now, crop_characters(match.reason, MAX_UNMATCHED_CHARACTERS)
-        )
-    ]
+    return jobs[start : start + MAX_UNMATCHED_LISTED]
+
+
+def unmatched_waits(job: Job, match: Unmatched, now: datetime) -> list[Waiting]:
+    """That job on the list, with what would match it."""
+    if now - job.waits_since < PATIENCE:
+        return []
+    return waits(job, NO_CLASS, WaitReason.NO_CLASS, now, crop_characters(match.reason, MAX_UNMATCHED_CHARACTERS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

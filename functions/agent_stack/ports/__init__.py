@@ -19,7 +19,17 @@ from agent_stack.ports.buildkite import (
 from agent_stack.ports.ec2 import Fleet, InstanceCatalog, InstanceTypes
 from agent_stack.ports.runtime import Clock, Deadline, Field, Ids, Task, Telemetry, Workers
 from agent_stack.ports.standby import StandbyVms
-from agent_stack.ports.store import ClassSource, HeldLease, Lease, Ledger, Mailbox, Programs, Secrets
+from agent_stack.ports.store import (
+    Claims,
+    ClassSource,
+    ClosedMailboxes,
+    HeldLease,
+    Lease,
+    Ledger,
+    Mailbox,
+    Programs,
+    Secrets,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +52,10 @@ class Ports:
 
 
 __all__ = [
+    "Claims",
     "ClassSource",
     "Clock",
+    "ClosedMailboxes",
     "Deadline",
     "Field",
     "Fleet",

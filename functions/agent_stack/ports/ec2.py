@@ -107,5 +107,5 @@ class InstanceTypes(Protocol):
 
         Raises:
             TransientError: EC2 did not answer; ask again later.
-            WaitError: EC2 refuses to tell.
+            WaitError: EC2 refuses to answer.
         """

@@ -8,6 +8,7 @@ from typing import Protocol
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook
+from agent_stack.domain.holds import Holds
 from agent_stack.domain.identifiers import (
     InstanceArn,
     InstanceId,
@@ -21,6 +22,32 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.vms import Assignment, MailboxStatus
 from agent_stack.domain.waiting import Waiting, WaitingList
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What became of claims of notifications.
+
+    Attributes:
+        claimed: the ones that the caller may send now.
+        undecided: the ones whose write failed, in order. They may be claimed later; the others were claimed before.
+    """
+
+    claimed: Sequence[Waiting]
+    undecided: Sequence[Waiting] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosedMailboxes:
+    """What became of mailboxes that were to be closed.
+
+    Attributes:
+        closed: these take no assignment any more, and never had one.
+        undecided: the ones whose write failed. The others have an assignment.
+    """
+
+    closed: frozenset[InstanceArn]
+    undecided: frozenset[InstanceArn] = frozenset()
 
 
 class Ledger(Protocol):
@@ -46,6 +73,9 @@ class Ledger(Protocol):
 
     def bind(self, pairs: Sequence[tuple[Run, Assignment]]) -> Sequence[Run]:
         """Binds runs to VMs. Run and mailbox change together or not at all; a conflict affects only its own pair."""
+
+    def close_mailboxes(self, arns: Sequence[InstanceArn]) -> ClosedMailboxes:
+        """Closes the mailboxes of VMs without an assignment, so that no later `bind` can bind these VMs."""
 
     def open_intents(self) -> Sequence[Intent]:
         """Returns the intents that are not closed."""
@@ -79,20 +109,30 @@ class Ledger(Protocol):
         """Returns the latest list; None when there is none yet."""
 
     def stack_keys(self) -> StackKeyRecord | None:
-        """Returns the recorded stack keys; None when nothing is recorded. Consistent read."""
+        """Returns the recorded stack keys; None when nothing is recorded. Consistent read.
+
+        Raises:
+            BugError: what is recorded cannot be read. It must not count as nothing: other keys would be used.
+        """
 
     def record_stack_keys(self, record: StackKeyRecord, *, only_if_new: bool = False) -> None:
         """Replaces the recorded stack keys; with `only_if_new`, only if nothing is recorded."""
 
-    def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
-        """Claims the notifications for these jobs and reasons. Returns the ones that the caller may send now.
+    def holds(self) -> Holds:
+        """Returns the VMs that are held, because their boot failed. Consistent read."""
+
+    def record_holds(self, holds: Holds) -> bool:
+        """Replaces them, if nothing was recorded since the version before. False when another tracker was first."""
+
+    def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
+        """Claims the notifications for these jobs and reasons.
 
         Each job and reason can be claimed once, at most `MAX_NOTICES_OF_A_JOB` reasons for each job.
         """
 
 
 class Mailbox(Protocol):
-    """The VMs' mailboxes, as the tracker uses them. Only `Ledger.bind` creates them."""
+    """The VMs' mailboxes, as the tracker uses them. Only `Ledger` creates them: `bind` and `close_mailboxes`."""
 
     def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, MailboxStatus]:
         """Returns the current status of these mailboxes; omits missing ones. Consistent read."""
@@ -108,6 +148,9 @@ class Mailbox(Protocol):
 
     def revoke_credential(self, arn: InstanceArn) -> bool:
         """Revokes the credential. True when the tracker holds it now or held it before; False when the VM holds it."""
+
+    def hold(self, arn: InstanceArn, seconds: int) -> bool:
+        """Tells a VM to stay up for so long. False when its credential was not revoked. Idempotent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ class Deregister:
     def __call__(self) -> tuple[str, ...]:
         """Deregisters the keys; returns one text for each failure."""
         problems: list[str] = []
-        for queue, key in self._keys().items():
+        for key, queue in self._keys().items():
             try:
                 self.stacks.withdraw(key)
             except AgentStackError as error:
@@ -35,11 +35,11 @@ class Deregister:
                 self.telemetry.info("stack_withdrawn", queue=queue, stack_key=key)
         return tuple(problems)
 
-    def _keys(self) -> Mapping[QueueKey, StackKey]:
+    def _keys(self) -> Mapping[StackKey, QueueKey]:
         """The keys of all queues, those of removed queues that are still registered included."""
         try:
             served = [queue.key for queue in self.queues]
-            return {**self.stack_keys.retired(served), **{queue: self.stack_keys(queue) for queue in served}}
+            return {**self.stack_keys.retired(served), **{self.stack_keys(queue): queue for queue in served}}
         except AgentStackError as error:
             self.telemetry.error("stack_keys_unread", error=str(error))
-            return {queue.key: queue.stack_key for queue in self.queues}
+            return {queue.stack_key: queue.key for queue in self.queues}

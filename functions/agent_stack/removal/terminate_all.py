@@ -47,7 +47,9 @@ class TerminateAll:
 
     def __call__(self) -> tuple[str, ...]:
         """Terminates the VMs; returns one text for each problem. An AWS error does not stop the removal."""
-        problems = () if sum(map(self._take, self.leases)) == len(self.leases) else ("a shift is still at work",)
+        problems = (
+            () if sum(map(self._take, self.leases)) == len(self.leases) else ("another invocation still runs cycles",)
+        )
         try:
             remaining = self._end_all()
         except AgentStackError as error:
@@ -88,7 +90,7 @@ class TerminateAll:
             except AgentStackError as error:
                 if no_more_time:
                     raise
-                self.telemetry.warning("vms_unknown", error=str(error))
+                self.telemetry.info("vms_unknown", error=str(error))
                 self.clock.sleep(POLL_INTERVAL)
                 continue
             up = [vm.instance_id for vm in living if vm.state is not VmState.SHUTTING_DOWN]

@@ -14,6 +14,7 @@ from agent_stack.tracker.cycle import TrackerStep
 from agent_stack.tracker.decide import Decide
 from agent_stack.tracker.extend import Extend
 from agent_stack.tracker.finish import Finish
+from agent_stack.tracker.hold_failed_vms import HoldFailedVms
 from agent_stack.tracker.metrics import TrackerMetrics
 from agent_stack.tracker.missing_vms import MissingVms
 from agent_stack.tracker.notify_waiting import NotifyWaiting
@@ -55,6 +56,7 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
         ),
         Decide(telemetry=telemetry),
     )
+    hold = HoldFailedVms(fleet=fleet, ledger=ledger, mailbox=mailbox, policy=policy, telemetry=telemetry)
     notices = RememberNotices(ledger=ledger, policy=policy, telemetry=telemetry)
     waiting = NotifyWaiting(ledger=ledger, policy=policy, telemetry=telemetry)
     extend = Extend(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry)
@@ -69,6 +71,7 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
     send = SendNotifications(stacks=stacks, clock=ports.clock, telemetry=telemetry)
     acting: tuple[TrackerStep, ...] = (
         Revoke(mailbox=mailbox, ledger=ledger, stacks=stacks, telemetry=telemetry),
+        hold,
         BestEffort(step=notices, telemetry=telemetry),
         BestEffort(step=extend, telemetry=telemetry),
         *((BestEffort(step=credentials, telemetry=telemetry),) if job_tokens else ()),

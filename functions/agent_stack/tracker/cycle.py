@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agent_stack.domain.decisions import Decision
+from agent_stack.domain.holds import Hold
 from agent_stack.domain.identifiers import InstanceId, JobId, QueueKey
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
@@ -38,6 +39,8 @@ class TrackerCycle:
         standby: observe → what the ledger says of standby VMs without a run; None when it does not answer.
         situations: observe → the facts about every active run.
         verdicts: decide, revoke, and each later step → the decisions, on the runs as last recorded.
+        held: hold failed VMs → the VMs that stay up because their boot failed, by id; None when they could not be read.
+        resting: hold failed VMs → those of them that need nothing until their time is over.
         going: terminate → VMs that are ending, or that EC2 agreed to terminate in this cycle.
         terminations: terminate → how many VMs EC2 was asked to terminate; MaxTerminationsPerTick limits their sum.
         extended: extend → the runs whose reservation was extended.
@@ -51,15 +54,23 @@ class TrackerCycle:
     standby: Mapping[InstanceId, StandbyVm] | None = field(default_factory=dict)
     situations: tuple[Situation, ...] = ()
     verdicts: Mapping[JobId, Verdict] = field(default_factory=dict)
+    held: Mapping[InstanceId, Hold] | None = field(default_factory=dict)
+    resting: frozenset[InstanceId] = frozenset()
     going: frozenset[InstanceId] = frozenset()
     terminations: int = 0
     extended: tuple[Run, ...] = ()
     notifications: tuple[tuple[QueueKey, Notification], ...] = ()
 
+    def is_held(self, instance_id: InstanceId) -> bool:
+        """Whether that VM stays up, although its run is over or gets another VM."""
+        return self.held is not None and instance_id in self.held
+
     @property
     def busy(self) -> bool:
-        """Whether a run is active or a VM is up, standby VMs that wait for a job apart."""
-        return bool(self.situations) or any(vm.state in UP and not self.stands_by(vm) for vm in self.vms.values())
+        """Whether a run is active or a VM is up that neither waits for a job, nor is held and needs nothing."""
+        return bool(self.situations) or any(
+            vm.state in UP and not self.stands_by(vm) and vm.instance_id not in self.resting for vm in self.vms.values()
+        )
 
     def stands_by(self, vm: Vm) -> bool:
         """Whether that VM waits for a job, as far as is known: listed as idle, and its hold is not over for long."""
@@ -67,6 +78,11 @@ class TrackerCycle:
             return False
         listed = None if self.standby is None else self.standby.get(vm.instance_id)
         return self.standby is None or (listed is not None and listed.closing is None)
+
+    def is_closed(self, vm: Vm) -> bool:
+        """Whether the dispatcher closed that standby VM: no job can be bound to it any more."""
+        listed = None if self.standby is None else self.standby.get(vm.instance_id)
+        return listed is not None and listed.closing is not None
 
     def births(self) -> Mapping[InstanceId, datetime]:
         """When the lifetime of each VM began: at its launch; a standby VM's at its binding or after its hold."""

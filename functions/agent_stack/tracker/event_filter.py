@@ -10,7 +10,7 @@ delay while a tracker runs, because a running tracker checks every second.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.runs import Run
@@ -33,7 +33,7 @@ class EventFilter:
     clock: Clock
     telemetry: Telemetry
     _known_ids: frozenset[str] = field(default=frozenset(), init=False, repr=False)
-    _as_of: datetime | None = field(default=None, init=False, repr=False)
+    _as_of: timedelta | None = field(default=None, init=False, repr=False)
 
     def learn(self, cycle: TrackerCycle) -> None:
         """Keeps the ids of a cycle that saw all VMs and runs."""
@@ -55,13 +55,13 @@ class EventFilter:
         try:
             self._remember(self.ledger.active_runs(), ())
         except AgentStackError as error:
-            self.telemetry.warning("news_not_judged", error=str(error))
+            self.telemetry.info("news_not_judged", error=str(error))
             return True
         return bool(named & self._known_ids)
 
     def _is_stale(self) -> bool:
         fresh = FRESH if self._known_ids else FRESH_WHEN_EMPTY
-        return self._as_of is None or self.clock.now() - self._as_of >= fresh
+        return self._as_of is None or self.clock.monotonic() - self._as_of >= fresh
 
     def _remember(self, runs: Iterable[Run], instance_ids: Iterable[str]) -> None:
         known: set[str] = set(instance_ids)
@@ -69,4 +69,4 @@ class EventFilter:
             known.add(run.job_id)
             if run.binding is not None:
                 known.add(run.binding.instance_id)
-        self._known_ids, self._as_of = frozenset(known), self.clock.now()
+        self._known_ids, self._as_of = frozenset(known), self.clock.monotonic()

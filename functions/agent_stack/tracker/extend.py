@@ -28,12 +28,12 @@ class Extend:
         for queue, runs in by_queue((run.queue_key, run) for run in to_extend).items():
             answer = self.stacks.reserve(queue, [run.job_id for run in runs], self.policy.reservation)
             for error in answer.errors:
-                self.telemetry.warning("reservations_not_extended", queue=queue, error=str(error))
+                self.telemetry.info("reservations_not_extended", queue=queue, error=str(error))
             for run in runs:
                 if run.job_id in answer.reserved:
                     changed.append(run.reserved(now=cycle.now, until=until))
                 elif run.job_id in answer.not_reserved:
-                    self.telemetry.warning("reservation_lost", job_id=run.job_id)
+                    self.telemetry.info("reservation_lost", job_id=run.job_id)
                     changed.append(run.with_facts(reservation_lost=True))
         recorded = written(self.ledger.update, changed, self.telemetry)
         if recorded:

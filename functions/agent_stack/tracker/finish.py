@@ -46,7 +46,9 @@ class Finish:
         for run in intended:
             verdict = cycle.verdicts[run.job_id]
             decision = verdict.decision
-            detail = failure_report(verdict.situation, decision.reason, decision.failure, consoles.get(run.job_id))
+            detail = failure_report(
+                verdict.situation, decision.reason, decision.failure, consoles.get(run.job_id), _held(cycle, run)
+            )
             outcome = self._finish(run, detail, verdict.situation.job_phase)
             if outcome is not None:
                 ended.append(run.ended(outcome, now=cycle.now))
@@ -66,7 +68,7 @@ class Finish:
             try:
                 consoles[job_id] = self.fleet.console_output(instance_id)
             except AgentStackError as error:
-                self.telemetry.warning("console_unread", job_id=job_id, instance_id=instance_id, error=str(error))
+                self.telemetry.info("console_unread", job_id=job_id, instance_id=instance_id, error=str(error))
         return consoles
 
     def _finish(self, run: Run, detail: str, job_phase: JobPhase) -> Outcome | None:
@@ -76,13 +78,21 @@ class Finish:
         except GiveUpError as error:
             # A refusal does not prove that the job is over or another stack's. While it is reserved, its state decides
             # in a later cycle. One that lapsed is listed again, and what it has used up stays counted.
-            self.telemetry.warning("job_not_finished", job_id=run.job_id, error=str(error))
+            self.telemetry.info("job_not_finished", job_id=run.job_id, error=str(error))
             return None if job_phase is JobPhase.RESERVED else Outcome.RELEASED
         except UnknownOutcomeError as error:
-            self.telemetry.warning("job_finish_unknown", job_id=run.job_id, error=str(error))
+            self.telemetry.info("job_finish_unknown", job_id=run.job_id, error=str(error))
             return None
         except AgentStackError as error:
-            self.telemetry.warning("job_finish_failed", job_id=run.job_id, error=str(error))
+            self.telemetry.info("job_finish_failed", job_id=run.job_id, error=str(error))
             return None
         self.telemetry.info("job_finished", job_id=run.job_id, reason=run.failure_reason)
         return Outcome.FAILED
+
+
+def _held(cycle: TrackerCycle, run: Run) -> str:
+    """What the page is told of a VM that stays up; its notices are not read any more once the job is over."""
+    hold = (cycle.held or {}).get(run.binding.instance_id) if run.binding is not None else None
+    if hold is None:
+        return ""
+    return f"The VM stays up until {hold.until:%H:%M} UTC. Look into its failed boot: {hold.connect}"

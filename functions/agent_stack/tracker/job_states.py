@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from agent_stack.changes import Changes
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.jobs import by_queue
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import JobPhase, job_phase_of
 from agent_stack.domain.states import JobState
@@ -30,7 +31,7 @@ class JobAnswers:
 
 
 def job_states(runs: Sequence[Run], stacks: StacksApi, telemetry: Telemetry, failures: Changes) -> JobAnswers:
-    """The states of these runs' jobs. A failed request is logged, once in a row."""
+    """The states of these runs' jobs. A failed request is logged once in a row, and counted while it goes on."""
     states: dict[JobId, JobState] = {}
     answered: set[JobId] = set()
     for queue, job_ids in by_queue((run.queue_key, run.job_id) for run in runs).items():
@@ -38,8 +39,11 @@ def job_states(runs: Sequence[Run], stacks: StacksApi, telemetry: Telemetry, fai
         states |= answer.states
         if not answer.errors:
             answered |= set(job_ids)
-            failures.is_over(queue)
+            if failures.is_over(queue):
+                telemetry.info("job_states_known_again", queue=queue)
         elif failures.is_new(queue, "; ".join(map(str, answer.errors))):
             for error in answer.errors:
-                telemetry.warning("job_states_unknown", queue=queue, error=str(error))
+                telemetry.info("job_states_unknown", queue=queue, error=str(error))
+        else:
+            telemetry.count(Metric.ERRORS)  # no line, but the alarm rings while it lasts
     return JobAnswers(states=states, answered=frozenset(answered))

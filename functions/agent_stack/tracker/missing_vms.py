@@ -37,7 +37,7 @@ class MissingVms:
         self._counts.update(counts)
         for instance_id, count in counts.items():
             if count >= WARN_AFTER and _is_lookup_due(count):
-                self.telemetry.warning("vm_absent", instance_id=instance_id, count=count)
+                self.telemetry.info("vm_absent", instance_id=instance_id, count=count)
         self.telemetry.peak(Metric.VMS_ABSENT, len(counts))
         due = [instance_id for instance_id, count in counts.items() if _is_lookup_due(count)]
         due.sort(key=counts.__getitem__)  # a new absence first, because this VM has probably ended

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from agent_stack.domain.identifiers import JobId
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.waiting import MAX_NOTICES_PER_CYCLE, Waiting, WaitReason, waiting_notice
 from agent_stack.ports import Ledger, Notification, Telemetry
@@ -30,7 +31,7 @@ class NotifyWaiting:
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Adds to `notifications`."""
-        if self._read_at is not None and cycle.now - self._read_at < READ_INTERVAL:
+        if not has_passed(READ_INTERVAL, self._read_at, cycle.now):
             return cycle
         self._read_at = cycle.now
         listed = self.ledger.waiting()
@@ -41,11 +42,12 @@ class NotifyWaiting:
         batch = unclaimed[:MAX_NOTICES_PER_CYCLE]
         if not batch:
             return cycle
-        claimed = self.ledger.claim_notices(batch)
-        self._claimed |= {(job.job_id, job.reason) for job in batch}
+        claims = self.ledger.claim_notices(batch)
+        undecided = {(job.job_id, job.reason) for job in claims.undecided}
+        self._claimed |= {(job.job_id, job.reason) for job in batch} - undecided
         if len(unclaimed) > len(batch):
             self._read_at = None  # the next cycle sends more
-        texts = ((job, waiting_notice(job, self.policy).text) for job in claimed)
+        texts = ((job, waiting_notice(job, self.policy).text) for job in claims.claimed)
         notices = [(job.queue_key, Notification(job_id=job.job_id, text=text, at=cycle.now)) for job, text in texts]
         return replace(cycle, notifications=(*cycle.notifications, *notices))
 

@@ -35,7 +35,7 @@ DEFAULT_BOOT_TIMEOUT = timedelta(minutes=5)
 
 
 def _has_last_words(run: Run, vms: Mapping[InstanceId, Vm], job_state: JobState | None) -> bool:
-    """Whether the VM of a job that an agent had may have told its end.
+    """Whether the VM of a job that an agent had may have reported its end.
 
     Read for people and a metric: a job can forge these words, so nothing is decided on them. Mailboxes of jobs that go
     on are not read, because that would cost each cycle.
@@ -102,7 +102,7 @@ class Observe:
         try:
             return {vm.instance_id: vm for vm in self.fleet.describe()}, True
         except AgentStackError as error:
-            self.telemetry.warning("vms_unknown", error=str(error))
+            self.telemetry.info("vms_unknown", error=str(error))
             return {}, False
 
     def _missing(
@@ -115,7 +115,7 @@ class Observe:
         try:
             shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(due)} if due else {}
         except AgentStackError as error:
-            self.telemetry.warning("absent_vms_unknown", count=len(due), error=str(error))
+            self.telemetry.info("absent_vms_unknown", count=len(due), error=str(error))
             return {}, frozenset(absent)
         self.missing_vms.forget(shown)
         return shown, frozenset(absent).difference(due)
@@ -127,7 +127,7 @@ class Observe:
         try:
             return dict(self.mailbox.read(arns))
         except AgentStackError as error:
-            self.telemetry.warning("mailboxes_unknown", count=len(arns), error=str(error))
+            self.telemetry.info("mailboxes_unknown", count=len(arns), error=str(error))
             return {}
 
     def _boot_timeouts(self) -> dict[ClassName, timedelta]:

@@ -1,4 +1,4 @@
-"""Orphan cleanup: terminates VMs that belong to no run, and VMs past their lifetime.
+"""Orphan cleanup: terminates VMs that belong to no run, VMs past their lifetime, and held VMs whose time is over.
 
 A VM without a run is normal for a short time (launched, not yet bound). So the cleanup considers only old VMs, and
 reads each one again right before its termination. It terminates nothing when EC2's answer was incomplete.
@@ -10,12 +10,14 @@ past their lifetime. VMs of a recorded launch whose jobs were cancelled before t
 within seconds (`surplus_vms`).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP, VmState
 from agent_stack.domain.vms import Vm
@@ -32,9 +34,10 @@ ALWAYS_ALLOWED = 10
 WARN_INTERVAL = timedelta(minutes=1)
 LIFETIME, ORPHAN = "past its lifetime", "no run is bound to it"
 SURPLUS = "no job waits for it any more"
+HOLD_OVER = "its hold is over"
 CLOSED = "closed"
-EXPECTED = frozenset({SURPLUS, CLOSED})
-"""What is no orphan: the stack itself decided that the VM is not needed."""
+EXPECTED = {SURPLUS: "surplus_vm_terminated", HOLD_OVER: "held_vm_terminated", CLOSED: "standby_terminated"}
+"""Ends that the stack itself planned, with their messages: nothing was lost or left over."""
 
 CLEANABLE = UP | {VmState.STOPPED}
 """A stopped VM still costs its disk, and can be started again."""
@@ -56,24 +59,17 @@ class OrphanCleanup:
         if not cycle.described:
             return cycle
         owned = {s.run.binding.instance_id for s in cycle.situations if s.run.binding is not None}
-        closed: list[Vm] = []
-        old: list[Vm] = []
-        orphans: list[Vm] = []
         births = cycle.births()
-        for vm in sorted(cycle.vms.values(), key=lambda vm: vm.launched_at):
-            age = cycle.now - vm.launched_at
-            if vm.state not in CLEANABLE or vm.instance_id in cycle.going:
-                continue
-            if self._is_closed(vm, cycle):
-                closed.append(vm)
-            elif cycle.now - births[vm.instance_id] > self.policy.max_lifetime:
-                old.append(vm)
-            elif vm.instance_id not in owned and cycle.stands_by(vm):
-                continue
-            elif vm.instance_id not in owned and age > self.policy.orphan_grace:
-                orphans.append(vm)
-        surplus = self.surplus_vms(cycle, owned)
-        if not old and not orphans and not surplus and not closed:
+        found = {
+            vm.instance_id: (vm, why)
+            for vm in sorted(cycle.vms.values(), key=lambda vm: vm.launched_at)
+            if vm.state in CLEANABLE
+            and vm.instance_id not in cycle.going
+            and (why := self._why(vm, births[vm.instance_id], owned, cycle))
+        }
+        orphans = [vm for vm, why in found.values() if why == ORPHAN]
+        surplus = self.surplus_vms(cycle, owned | (cycle.held or {}).keys())
+        if not found and not surplus:
             return cycle
         if orphans:
             bound = self.ledger.bound_instances()
@@ -81,16 +77,25 @@ class OrphanCleanup:
             orphans = self._within_limit(orphans, cycle)
         suspects = {vm.instance_id: SURPLUS for vm in surplus}
         suspects |= {vm.instance_id: ORPHAN for vm in orphans if vm.instance_id not in suspects}
-        suspects |= {vm.instance_id: CLOSED for vm in closed}
-        suspects |= {vm.instance_id: LIFETIME for vm in old}
+        for planned in (CLOSED, HOLD_OVER, LIFETIME):
+            suspects |= {instance_id: why for instance_id, (_, why) in found.items() if why == planned}
         self._end(suspects, self.policy.max_terminations_per_cycle - cycle.terminations)
         return cycle
 
-    @staticmethod
-    def _is_closed(vm: Vm, cycle: TrackerCycle) -> bool:
-        """Whether the dispatcher closed that standby VM: no job can be bound to it any more."""
-        listed = None if cycle.standby is None else cycle.standby.get(vm.instance_id)
-        return listed is not None and listed.closing is not None
+    def _why(self, vm: Vm, born: datetime, owned: Collection[InstanceId], cycle: TrackerCycle) -> str:
+        """Why the VM may have to go; empty where nothing says so."""
+        if cycle.now - born > self.policy.max_lifetime:
+            return LIFETIME
+        if cycle.is_closed(vm):
+            return CLOSED
+        if cycle.held is None:
+            return ""  # it is not known which are held, and any orphan may be
+        if vm.instance_id in cycle.held:
+            return HOLD_OVER if cycle.held[vm.instance_id].until <= cycle.now else ""
+        if vm.instance_id in owned or cycle.stands_by(vm):
+            return ""
+        age = cycle.now - vm.launched_at
+        return ORPHAN if age > self.policy.orphan_grace else ""
 
     def _within_limit(self, orphans: list[Vm], cycle: TrackerCycle) -> list[Vm]:
         """The orphans that may be terminated: all of them, or those whose launch the ledger still explains."""
@@ -109,7 +114,7 @@ class OrphanCleanup:
         if not said:
             return True
         self.telemetry.peak(Metric.ORPHAN_CLEANUP_LIMITED, orphans)
-        if not self._warned_at or cycle.now - self._warned_at[-1] >= WARN_INTERVAL:
+        if has_passed(WARN_INTERVAL, next(iter(self._warned_at), None), cycle.now):
             self._warned_at[:] = [cycle.now]
             self.telemetry.error(
                 "sweep_braked",
@@ -121,12 +126,15 @@ class OrphanCleanup:
         return True
 
     def _end(self, suspects: dict[InstanceId, str], at_most: int) -> None:
-        """Terminates the VMs that EC2, and then the ledger, still show unchanged. See `observe` for this order."""
+        """Terminates the VMs that EC2, and then the ledger, still show unchanged. See `observe` for this order.
+
+        The ledger is read after the mailboxes are closed: a VM that it does not show as bound then can never be bound.
+        """
         still_up = self._read_again(list(suspects)[: max(0, at_most)])
-        if not still_up:
-            return
-        owned = self.ledger.bound_instances()
-        going = [vm for vm in still_up if vm.instance_id not in owned or suspects[vm.instance_id] == LIFETIME]
+        past = [vm for vm in still_up if suspects[vm.instance_id] == LIFETIME]
+        idle = self._closed([vm for vm in still_up if suspects[vm.instance_id] != LIFETIME], suspects)
+        owned = self.ledger.bound_instances() if idle else frozenset[InstanceId]()
+        going = [*past, *(vm for vm in idle if vm.instance_id not in owned)]
         if not going:
             return
         refused = self.fleet.terminate([vm.instance_id for vm in going])
@@ -135,15 +143,26 @@ class OrphanCleanup:
                 self.telemetry.warning(
                     "orphan_not_terminated", instance_id=vm.instance_id, error=str(refused[vm.instance_id])
                 )
-            elif suspects[vm.instance_id] == CLOSED:
-                self.telemetry.info("standby_terminated", instance_id=vm.instance_id)
-            elif suspects[vm.instance_id] == SURPLUS:
-                self.telemetry.info("surplus_vm_terminated", instance_id=vm.instance_id)
+            elif suspects[vm.instance_id] in EXPECTED:
+                self.telemetry.info(EXPECTED[suspects[vm.instance_id]], instance_id=vm.instance_id)
             else:
                 self.telemetry.warning("orphan_terminated", instance_id=vm.instance_id, reason=suspects[vm.instance_id])
-        ended = [vm for vm in going if vm.instance_id not in refused]
-        orphans = [vm for vm in ended if suspects[vm.instance_id] not in EXPECTED]
+        orphans = [vm for vm in going if suspects[vm.instance_id] not in EXPECTED and vm.instance_id not in refused]
         self.telemetry.count(Metric.ORPHANS_TERMINATED, len(orphans))
+
+    def _closed(self, vms: list[Vm], suspects: dict[InstanceId, str]) -> list[Vm]:
+        """Those of these VMs that no dispatcher can bind from now on, but not surplus ones that were bound once."""
+        if not vms:
+            return []
+        try:
+            answer = self.ledger.close_mailboxes([vm.arn for vm in vms])
+        except AgentStackError as error:
+            self.telemetry.info("mailboxes_not_closed", count=len(vms), error=str(error))
+            return []
+        if answer.undecided:
+            self.telemetry.info("mailboxes_not_closed", count=len(answer.undecided))
+        decided = [vm for vm in vms if vm.arn not in answer.undecided]
+        return [vm for vm in decided if vm.arn in answer.closed or suspects[vm.instance_id] != SURPLUS]
 
     def _read_again(self, instance_ids: list[InstanceId]) -> list[Vm]:
         if not instance_ids:
@@ -151,5 +170,5 @@ class OrphanCleanup:
         try:
             return [vm for vm in self.fleet.describe_by_id(instance_ids) if vm.state in CLEANABLE]
         except AgentStackError as error:
-            self.telemetry.warning("orphans_unknown", count=len(instance_ids), error=str(error))
+            self.telemetry.info("orphans_unknown", count=len(instance_ids), error=str(error))
             return []

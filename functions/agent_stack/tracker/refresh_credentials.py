@@ -45,10 +45,10 @@ class RefreshCredentials:
         for queue, job_ids in by_queue((run.queue_key, run.job_id) for run in runs if run.job_id in boxes).items():
             answer = self.stacks.issue_tokens(queue, job_ids, self.policy.reservation)
             for error in answer.errors:
-                self.telemetry.warning("tokens_not_renewed", queue=queue, error=str(error))
+                self.telemetry.info("tokens_not_renewed", queue=queue, error=str(error))
             for job_id, token in answer.tokens.items():
                 try:
                     if put(boxes[job_id], token):
                         self.telemetry.info(done, job_id=job_id)
                 except AgentStackError as error:
-                    self.telemetry.warning("token_not_renewed", job_id=job_id, error=str(error))
+                    self.telemetry.info("token_not_renewed", job_id=job_id, error=str(error))

@@ -49,7 +49,7 @@ class Requeue:
     def _requeued(self, verdict: Verdict, now: datetime) -> Run:
         failure = verdict.decision.failure
         if failure is None:
-            raise BugError(f"a run is handed back for a reason: {verdict.run.job_id}")
+            raise BugError(f"a run is requeued because of a failure: {verdict.run.job_id}")
         return verdict.run.requeued(failure, now=now, class_name=self._next_class(verdict.run, failure, now))
 
     def _next_class(self, run: Run, failure: Failure, now: datetime) -> ClassName | None:

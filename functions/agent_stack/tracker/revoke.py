@@ -64,7 +64,7 @@ class Revoke:
         try:
             revoked = self.mailbox.revoke_credential(run.binding.arn)
         except AgentStackError as error:
-            self.telemetry.warning("baton_unknown", job_id=run.job_id, error=str(error))
+            self.telemetry.info("baton_unknown", job_id=run.job_id, error=str(error))
             return None
         holder = CredentialHolder.TRACKER if revoked else CredentialHolder.VM
         self.telemetry.info("baton_settled", job_id=run.job_id, instance_id=run.binding.instance_id, holder=holder)

@@ -70,5 +70,5 @@ class SendNotifications:
         self.telemetry.info("build_pages_told", queue=queue, count=len(notifications) - len(failed))
         for job_id, error in failed.items():
             if not isinstance(error, NotAskedError):
-                self.telemetry.warning("build_page_not_told", job_id=job_id, error=str(error))
+                self.telemetry.info("build_page_not_told", job_id=job_id, error=str(error))
         return failed

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.runs import Run
 from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.states import UP
@@ -34,10 +35,10 @@ class StandbyWatch:
         idle = {vm.instance_id for vm in vms if vm.hold is not None and vm.state in UP} - owned
         if not idle:
             return {}
-        if self._read is None or not timedelta() <= now - self._read[0] < READ_EVERY or idle - self._read[1].keys():
+        if self._read is None or has_passed(READ_EVERY, self._read[0], now) or idle - self._read[1].keys():
             try:
                 self._read = (now, {vm.instance_id: vm for vm in self.records.listed()})
             except AgentStackError as error:
-                self.telemetry.warning("standby_vms_unknown", error=str(error))
+                self.telemetry.info("standby_vms_unknown", error=str(error))
                 return None
         return {one: vm for one, vm in self._read[1].items() if one in idle}

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.moments import has_passed
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import VmState
 from agent_stack.domain.vms import Vm
@@ -33,13 +34,13 @@ class StatusChecks:
     def looked_at(self, vms: Collection[Vm], runs: Sequence[Run], now: datetime) -> None:
         """Asks EC2 if the interval is over and a VM is old enough, and logs the impaired VMs."""
         old = {vm.instance_id for vm in vms if vm.state is VmState.RUNNING and now - vm.launched_at >= OLD_ENOUGH}
-        if not old or (self._asked_at and now - self._asked_at[-1] < CHECK_INTERVAL):
+        if not old or not has_passed(CHECK_INTERVAL, next(iter(self._asked_at), None), now):
             return
         self._asked_at[:] = [now]
         try:
             impaired = self.fleet.impaired() & old
         except AgentStackError as error:
-            self.telemetry.warning("status_checks_unknown", error=str(error))
+            self.telemetry.info("status_checks_unknown", error=str(error))
             return
         jobs = {run.binding.instance_id: run.job_id for run in runs if run.binding is not None}
         for instance_id in sorted(impaired):

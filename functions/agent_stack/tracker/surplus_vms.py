@@ -43,7 +43,8 @@ class SurplusVms:
             and vm.instance_id not in cycle.going
         ]
         surplus = self._youngest(unowned, _live_runs(cycle)) if unowned else []
-        self._since = {vm.instance_id: self._since.get(vm.instance_id, cycle.now) for vm in surplus}
+        # A clock that is set back begins the time anew: a moment in the future would keep the VM for long.
+        self._since = {vm.instance_id: min(self._since.get(vm.instance_id, cycle.now), cycle.now) for vm in surplus}
         due = [vm for vm in surplus if cycle.now - self._since[vm.instance_id] >= SURPLUS_AFTER]
         return self._never_bound(due) if due else []
 
@@ -63,15 +64,15 @@ class SurplusVms:
         return [vm for name, vms in by_class.items() for vm in vms[waiting[name] :]]
 
     def _never_bound(self, vms: list[Vm]) -> list[Vm]:
-        """Those without a mailbox. A VM that has one may have a job that only a damaged ledger does not show."""
+        """Those without an assignment. A VM that has one may have a job that only a damaged ledger does not show."""
         if not vms:
             return []
         try:
             bound = self.mailbox.read([vm.arn for vm in vms])
         except AgentStackError as error:
-            self.telemetry.warning("mailboxes_unknown", count=len(vms), error=str(error))
+            self.telemetry.info("mailboxes_unknown", count=len(vms), error=str(error))
             return []
-        return [vm for vm in vms if vm.arn not in bound]
+        return [vm for vm in vms if vm.arn not in bound or bound[vm.arn].closed]
 
 
 def _live_runs(cycle: TrackerCycle) -> list[Run]:

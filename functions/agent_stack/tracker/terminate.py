@@ -1,4 +1,4 @@
-"""Terminate: ends the VMs that their runs no longer need, all in one request."""
+"""Terminate: ends the VMs that their runs no longer need, all in one request. A held VM stays up; its run goes on."""
 
 from dataclasses import dataclass, replace
 
@@ -34,7 +34,9 @@ class Terminate:
             vm = verdict.situation.vm
             # EC2 shows no VM, so there is none to terminate; orphan cleanup ends it if it appears later.
             missing = verdict.situation.visibility is VmVisibility.MISSING
-            if missing or (vm is not None and vm.state in ENDING) or verdict.run.state is RunState.RESERVED:
+            if cycle.is_held(verdict.run.binding.instance_id):
+                going.add(verdict.run.binding.instance_id)  # for its run it has ended
+            elif missing or (vm is not None and vm.state in ENDING) or verdict.run.state is RunState.RESERVED:
                 going.add(verdict.run.binding.instance_id)
             elif len(to_terminate) < self.policy.max_terminations_per_cycle:
                 to_terminate[verdict.run.binding.instance_id] = verdict
@@ -42,7 +44,7 @@ class Terminate:
                 postponed += 1
                 del verdicts[verdict.run.job_id]
         if postponed:
-            self.telemetry.warning("terminations_held_back", count=postponed, reason="MaxTerminationsPerTick")
+            self.telemetry.info("terminations_held_back", count=postponed, reason="MaxTerminationsPerTick")
         refused = self.fleet.terminate(sorted(to_terminate)) if to_terminate else {}
         for instance_id, verdict in to_terminate.items():
             if instance_id in refused:

@@ -50,7 +50,7 @@ class UnnamedJobs:
             if answers.is_unnamed(run.job_id):
                 rows[run.job_id] = self._longer(row, now)
                 if rows[run.job_id].is_long and not (row is not None and row.is_long):
-                    self.telemetry.warning(
+                    self.telemetry.info(
                         "job_forgotten",
                         job_id=run.job_id,
                         instance_id=run.binding.instance_id if run.binding else None,

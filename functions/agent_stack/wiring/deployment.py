@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import botocore.session
 import httpx
@@ -33,11 +33,12 @@ from agent_stack.adapters.stacks_api import Dialect, HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
 from agent_stack.adapters.system import InvocationDeadline, SystemClock, SystemIds, Threads
 from agent_stack.domain.measures import Metric
-from agent_stack.ports import Ports
+from agent_stack.ports import Ports, Telemetry
 from agent_stack.removal.retry_until_permitted import RetryUntilPermitted
 from agent_stack.settings import Settings
 from agent_stack.stack_keys import StackKeys
 from agent_stack.wiring.check_parts import CheckParts
+from agent_stack.wiring.silence import Silence
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -56,11 +57,21 @@ AWS_CONFIG = Config(
 HTTP_LIMITS = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=30)
 
 
+class Flushed(Telemetry, Protocol):
+    """Telemetry that is written at the end of an invocation."""
+
+    def flush(self) -> None:
+        """Writes what was collected."""
+
+
 class Deployment:
     """The adapters of one function of one deployment."""
 
-    def __init__(self, *, function: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, *, function: str, environment: Mapping[str, str], only_looks: bool = False) -> None:
         """Reads the settings, and creates objects that need no network.
+
+        Args:
+            only_looks: an inspection: it registers no stack, and logs and measures nothing.
 
         Raises:
             ConfigurationError: the first wrong setting.
@@ -70,15 +81,19 @@ class Deployment:
         self.clock = SystemClock()
         self.ids = SystemIds()
         self.deadline = InvocationDeadline(self.clock)
-        self.telemetry = PowertoolsTelemetry(
-            logger=Logger(service=function, level=self.settings.log_level, location=None),
-            namespace=self.settings.metrics_namespace,
-            deployment=self.settings.deployment,
-        )
+        self._only_looks = only_looks
+        self.telemetry: Flushed = Silence() if only_looks else self._powertools()
         self.telemetry.carry(version=VERSION)
         self._making = threading.Lock()
         self._session: Any = botocore.session.Session()  # boto3's session would load S3 transfers at every cold start
         self._at: dict[str, Any] = {"region_name": self.settings.region, "config": AWS_CONFIG}
+
+    def _powertools(self) -> PowertoolsTelemetry:
+        return PowertoolsTelemetry(
+            logger=Logger(service=self.function, level=self.settings.log_level, location=None),
+            namespace=self.settings.metrics_namespace,
+            deployment=self.settings.deployment,
+        )
 
     @cached_property
     def dynamodb(self) -> "DynamoDBClient":
@@ -111,7 +126,7 @@ class Deployment:
             caller=Caller(
                 base_url=settings.endpoint,
                 http=self.http,
-                secrets=self._secrets,
+                secrets=self.secrets,
                 clock=self.clock,
                 ids=self.ids,
                 deadline=self.deadline,
@@ -130,6 +145,7 @@ class Deployment:
                 "max_instances": str(settings.max_instances),
             },
             telemetry=self.telemetry,
+            only_looks=self._only_looks,
         )
 
     @cached_property
@@ -249,7 +265,7 @@ class Deployment:
             AgentStackError: the token or the document cannot be read, or there is no class or no subnet to use.
         """
         retry = RetryUntilPermitted(clock=self.clock, deadline=self.deadline)
-        retry(self._secrets.agent_token)
+        retry(self.secrets.agent_token)
         check = CheckParts(
             classes=self.ports.classes, subnets=self.subnets, policy=self.settings.policy, telemetry=self.telemetry
         )
@@ -265,7 +281,8 @@ class Deployment:
             self.telemetry.flush()
 
     @cached_property
-    def _secrets(self) -> SsmSecrets:
+    def secrets(self) -> SsmSecrets:
+        """The agent token."""
         return SsmSecrets(parameters=self._parameters, name=self.settings.token_parameter)
 
     @cached_property

@@ -4,42 +4,24 @@ The function looks with its own role and its own token, which never leaves it: s
 rights, not the operator's. It registers, launches and writes nothing; a launch is asked for as a dry run.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from agent_stack.domain.classes import ClassBook
-from agent_stack.domain.errors import AgentStackError, ConfigurationError, StackNotFoundError
-from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
-from agent_stack.domain.launching import LaunchOrder
-from agent_stack.domain.timeout_check import validate_timeouts
+from agent_stack.domain.errors import AgentStackError, ConfigurationError, NotFoundError
+from agent_stack.domain.identifiers import JobId, QueueKey
+from agent_stack.wiring.class_findings import class_findings
 from agent_stack.wiring.deployment import VERSION, Deployment
+from agent_stack.wiring.findings import Finding, looked, refusal
 
-DRY_RUN_PASSED = "DryRunOperation"
-INTENT = IntentId("as-inspection")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that is wrong.
-
-    Attributes:
-        check: which look found it, such as `token` or `class large`.
-        severity: `error` when jobs do not run because of it, else `warning`.
-        problem: what is wrong, in the words of the service that said so.
-        effect: what happens because of it.
-        remedy: what to do.
-    """
-
-    check: str
-    severity: str
-    problem: str
-    effect: str
-    remedy: str
+NO_JOB = JobId("00000000-0000-4000-8000-000000000000")
+OTHER_TOKENS: Mapping[str, str] = {
+    "bkua_": "a personal API access token",
+    "bkjat_": "a job acquisition token",
+}
+"""What else people paste, by its first characters. Source: Buildkite's pages on tokens."""
 
 
 def inspect(deployment: Deployment) -> dict[str, Any]:
@@ -48,12 +30,13 @@ def inspect(deployment: Deployment) -> dict[str, Any]:
     Returns:
         `findings`, as dictionaries of `Finding`; `version` of the code; `now`, the function's clock (s since 1970).
     """
-    findings = [
-        *_token(deployment),
-        *(finding for queue in deployment.settings.queues for finding in _queue(deployment, queue.key)),
-        *_classes(deployment),
-        *_subnets(deployment),
-    ]
+    looks: dict[str, Callable[[Deployment], Iterable[Finding]]] = {
+        "token": _token,
+        **{f"queue {queue.key}": partial(_queue, queue=queue.key) for queue in deployment.settings.queues},
+        "classes": class_findings,
+        "subnets": _subnets,
+    }
+    findings = [finding for check, look in looks.items() for finding in looked(check, partial(look, deployment))]
     return {
         "version": VERSION,
         "now": deployment.clock.now().timestamp(),
@@ -64,7 +47,7 @@ def inspect(deployment: Deployment) -> dict[str, Any]:
 def answer_inspection(environment: Mapping[str, str], remaining: timedelta) -> dict[str, Any]:
     """One inspection, by adapters of its own: what the function's cycles remember would hide what is wrong by now."""
     try:
-        deployment = Deployment(function="dispatcher", environment=environment)
+        deployment = Deployment(function="dispatcher", environment=environment, only_looks=True)
     except ConfigurationError as error:
         return wrong_setting(error)
     with deployment.invocation(remaining):
@@ -88,10 +71,11 @@ def _token(deployment: Deployment) -> Iterator[Finding]:
     try:
         identity = deployment.stacks.token_identity()
     except AgentStackError as error:
+        kind = _wrong_kind(deployment)
         yield Finding(
             check="token",
             severity="error",
-            problem=str(error),
+            problem=f"{error}. The parameter holds {kind}, and no agent token." if kind else str(error),
             effect=effect,
             remedy="Put an agent token of the cluster into the SSM parameter that AgentTokenParameter names.",
         )
@@ -108,27 +92,44 @@ def _token(deployment: Deployment) -> Iterator[Finding]:
         )
 
 
+def _wrong_kind(deployment: Deployment) -> str:
+    """What kind of credential the parameter holds, by its first characters; empty for an agent token or any other."""
+    try:
+        token = deployment.secrets.agent_token()
+    except AgentStackError:
+        return ""
+    return next((kind for prefix, kind in OTHER_TOKENS.items() if token.startswith(prefix)), "")
+
+
+def _job_tokens(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
+    """Asks for a token of a job that does not exist: none is issued, and an organisation without them is refused."""
+    for error in deployment.stacks.issue_tokens(queue, [NO_JOB], timedelta(seconds=10)).errors[:1]:
+        yield Finding(
+            check="job tokens",
+            severity="error",
+            problem=f"Buildkite issues no job acquisition tokens: {error}",
+            effect="VMs wait for a token, get none, and power themselves off: no job runs.",
+            remedy="Ask Buildkite to enable job acquisition tokens for the organisation, or deploy with "
+            "AgentCredential=agent-token, which puts the agent token on the VMs.",
+        )
+
+
 def _queue(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
     effect = f"No job of queue {queue} gets a VM."
     try:
         page = deployment.stacks.list_scheduled(queue)
-    except StackNotFoundError as error:
-        yield Finding(
-            check=f"queue {queue}",
-            severity="error",
-            problem=f"Buildkite does not know the stack key of this queue: {error}",
-            effect=effect,
-            remedy="See stack_not_registered in the dispatcher's log: the key in Queues is misspelt, or another stack "
-            "has this StackKey.",
-        )
     except AgentStackError as error:
-        yield Finding(
-            check=f"queue {queue}",
-            severity="error",
-            problem=str(error),
-            effect=effect,
-            remedy="Compare Queues with the cluster's queues at Buildkite, and see whether Buildkite has an incident.",
+        unknown = isinstance(error, NotFoundError) or (
+            isinstance(error, ConfigurationError) and error.setting.startswith("Queues")
         )
+        problem = f"Buildkite does not know this queue, or its stack key: {error}" if unknown else str(error)
+        remedy = (
+            "See stack_not_registered in the dispatcher's log: the key in Queues is misspelt, or another stack has "
+            "this StackKey."
+            if unknown
+            else "Compare Queues with the cluster's queues at Buildkite, and see whether Buildkite has an incident."
+        )
+        yield Finding(check=f"queue {queue}", severity="error", problem=problem, effect=effect, remedy=remedy)
     else:
         if page.paused:
             yield Finding(
@@ -138,69 +139,8 @@ def _queue(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
                 effect="Its jobs wait until somebody resumes it.",
                 remedy="Resume the queue on its page at Buildkite.",
             )
-
-
-def _classes(deployment: Deployment) -> Iterator[Finding]:
-    try:
-        book = deployment.ports.classes.book()
-    except AgentStackError as error:
-        yield Finding(
-            check="classes",
-            severity="error",
-            problem=str(error),
-            effect="No job gets a VM.",
-            remedy="Correct the class document: agent-stack classes validate FILE.",
-        )
-        return
-    for misfit in validate_timeouts(deployment.settings.policy, book):
-        yield Finding(
-            check="timeouts",
-            severity="error",
-            problem=f"{misfit.setting}: {misfit.problem}",
-            effect="Jobs of slow boots return to the queue before their agent has them.",
-            remedy=misfit.remedy,
-        )
-    for name, broken in book.broken.items():
-        yield Finding(
-            check=f"class {name}",
-            severity="error",
-            problem=str(broken),
-            effect=f"No job of class {name} gets a VM.",
-            remedy="Correct that class of the document: agent-stack classes validate FILE.",
-        )
-    for name in book.classes:
-        yield from _class(deployment, book, name)
-
-
-def _class(deployment: Deployment, book: ClassBook, name: ClassName) -> Iterator[Finding]:
-    vm_class = book.classes[name]
-    effect = f"Jobs of class {name} get no VM, and are finished with the reason."
-    try:
-        deployment.instance_catalog.root_device(vm_class.image)
-        pools = tuple(deployment.ports.fleet.pools(vm_class, vm_class.capacity_type))
-        order = LaunchOrder(
-            intent_id=INTENT, vm_class=vm_class, count=1, capacity_type=vm_class.capacity_type, pools=pools
-        )
-        request = json.loads(deployment.ports.fleet.render(order))
-    except AgentStackError as error:
-        yield Finding(
-            check=f"class {name}",
-            severity="error",
-            problem=str(error),
-            effect=effect,
-            remedy="Name an image that is there and shared with this account: agent-stack classes validate.",
-        )
-        return
-    refused = _refusal(lambda: deployment.ec2_client().create_fleet(**request, DryRun=True))
-    if refused:
-        yield Finding(
-            check=f"class {name}",
-            severity="error",
-            problem=f"A dry run of its launch is refused: {refused}",
-            effect=effect,
-            remedy="Give the dispatcher's role what the words name. A permissions boundary or an organisation's policy "
-            "may deny it; deploying again restores the template's own role.",
-        )
+        if queue == deployment.settings.queues[0].key and deployment.settings.uses_job_tokens:
+            yield from _job_tokens(deployment, queue)
 
 
 def _subnets(deployment: Deployment) -> Iterator[Finding]:
@@ -210,7 +150,7 @@ def _subnets(deployment: Deployment) -> Iterator[Finding]:
         by_id = [{"Name": "subnet-id", "Values": list(wanted)}]
         shown.extend(deployment.ec2_client().describe_subnets(Filters=by_id)["Subnets"])  # type: ignore[arg-type]  # the stub's own dictionary
 
-    refused = _refusal(look)
+    refused = refusal(look)
     found = {subnet["SubnetId"]: subnet.get("AvailableIpAddressCount") for subnet in shown}
     missing = [subnet for subnet in wanted if subnet not in found]
     if refused or missing:
@@ -230,15 +170,3 @@ def _subnets(deployment: Deployment) -> Iterator[Finding]:
             effect="The last VMs of a large burst are refused.",
             remedy="Add subnets, or lower MaxInstances.",
         )
-
-
-def _refusal(ask: Callable[[], object]) -> str:
-    """What AWS says against it; empty when it would do it."""
-    try:
-        ask()
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        return "" if code == DRY_RUN_PASSED else f"{code}: {error.response['Error'].get('Message', '')}"
-    except BotoCoreError as error:
-        return str(error)
-    return ""

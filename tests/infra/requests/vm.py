@@ -32,6 +32,7 @@ def _item(action: str, body: Mapping[str, Any], arn: str | None = ME, table: str
 
 def allowed() -> Named:
     yield "own mailbox read", _item("GetItem", {"ProjectionExpression": _READ})
+    yield "own hold read", _item("GetItem", {"ProjectionExpression": "hold_seconds"})
     yield "credential taken", _item("UpdateItem", _TAKE)
     yield "program read", _item("GetItem", {"ProjectionExpression": "program"}, PROGRAM)
     yield "stage told", _item("UpdateItem", _REPORT)
@@ -74,6 +75,12 @@ def _what_else_is_turned_on() -> Named:
         yield f"key {action}", key(action, "dynamodb")
 
 
+def _holds() -> Named:
+    for what in ("SET hold_seconds = :stage", "SET revoked = :seconds", "REMOVE credential SET revoked = :seconds"):
+        yield f"own hold, by {what}", _item("UpdateItem", {**_REPORT, "UpdateExpression": what})
+    yield "another's hold read", _item("GetItem", {"ProjectionExpression": "hold_seconds"}, ANOTHER_VM)
+
+
 def denied() -> Named:
     yield "another's mailbox read", _item("GetItem", {"ProjectionExpression": _READ}, ANOTHER_VM)
     yield "credential read", _item("GetItem", {"ProjectionExpression": f"{_READ}, credential"})
@@ -100,6 +107,7 @@ def denied() -> Named:
     update = _item("UpdateItem", _TAKE)
     nameless = {key: value for key, value in update.context.items() if key != "dynamodb:Attributes"}
     yield "a write of anything", replace(update, context=nameless)
+    yield from _holds()
     yield "job changed", _item("UpdateItem", {**_REPORT, "UpdateExpression": "SET job_id = :stage"})
     yield "endpoint changed", _item("UpdateItem", {**_REPORT, "UpdateExpression": "SET endpoint = :stage"})
     yield "credential guessed", _item("UpdateItem", {**_REPORT, "ConditionExpression": "begins_with(revoked, :stage)"})

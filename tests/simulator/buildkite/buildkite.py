@@ -139,6 +139,11 @@ class Buildkite:
         with self._locked():
             self._model.jobs[job_id].disguise = state
 
+    def forget_environment(self, job_id: str) -> None:
+        """Leave a job without any environment variable."""
+        with self._locked():
+            self._model.jobs[job_id].env.clear()
+
     def withhold(self, job_id: str, *, withheld: bool) -> None:
         """Leave a job out of answers about states, or name it again."""
         with self._locked():

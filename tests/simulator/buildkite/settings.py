@@ -109,7 +109,10 @@ class Settings:
     shows_runnable_at: bool = True
     """A listing of the current dialect has `runnable_at`; the preview's never has."""
     null_lists: bool = False
-    """`agent_query_rules`, `not_reserved`, `not_issued` and `errors` are null when empty."""
+    """Every list of an answer of the Stacks API is null when empty: `jobs`, `agent_query_rules`, `reserved`,
+    `not_reserved`, `job_acquisition_tokens`, `not_issued` and `errors`."""
+    null_maps: bool = False
+    """`states` and `env` are null when empty."""
     null_priority: bool = False
     """A job whose step names no priority has null in place of 0."""
     token_form: TokenForm = TokenForm.OPAQUE
@@ -126,6 +129,7 @@ class Settings:
         values: dict[str, Any] = {
             "shows_runnable_at": False,
             "null_lists": True,
+            "null_maps": True,
             "null_priority": True,
             "token_form": TokenForm.JWT,
             "not_found_says_what": False,

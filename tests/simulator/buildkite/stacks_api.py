@@ -109,7 +109,7 @@ class StacksApi:
         # The preview has no parameter to pass a cursor back by, so it shows none.
         end_cursor = cursor_behind(jobs[-1]) if jobs and dialect is Dialect.CURRENT else None
         body = {
-            "jobs": [listed_job(job, dialect, self._model.settings) for job in jobs],
+            "jobs": self._list_or_null([listed_job(job, dialect, self._model.settings) for job in jobs]),
             "page_info": {"has_next_page": more, "end_cursor": end_cursor},
             "cluster_queue": listed_queue(queue),
         }
@@ -135,27 +135,22 @@ class StacksApi:
                 job, stack.key, timedelta(seconds=seconds), call.now
             )
             (reserved if held else not_reserved).append(job_id)
-        return Answer(body={"reserved": reserved, "not_reserved": self._list_or_null(not_reserved)})
+        return Answer(body={"reserved": self._list_or_null(reserved), "not_reserved": self._list_or_null(not_reserved)})
 
     def _get_job(self, call: Call) -> Answer:
         self._stack(call)
         job = self._job(call)
-        return Answer(body={"id": job.id, "env": dict(job.env), "command": job.step.command})
+        return Answer(body={"id": job.id, "env": self._map_or_null(job.env), "command": job.step.command})
 
     def _get_states(self, call: Call) -> Answer:
         self._stack(call)
         job_ids = Fields.of(call.request).job_ids("job_uuids", maximum=self._limits.ids_per_request)
         call.trace.about(job_ids)
         found = (self._model.jobs.find(job_id) for job_id in job_ids)
-        return Answer(
-            body={
-                "states": {
-                    job.id: wire_state(job, self._model.settings)
-                    for job in found
-                    if job is not None and not job.withheld
-                }
-            }
-        )
+        states = {
+            job.id: wire_state(job, self._model.settings) for job in found if job is not None and not job.withheld
+        }
+        return Answer(body={"states": self._map_or_null(states)})
 
     def _finish(self, call: Call) -> Answer:
         stack = self._stack(call)
@@ -263,7 +258,8 @@ class StacksApi:
                     "expires_at": iso(token.expires_at),
                 }
             )
-        return Answer(status=201, body={"job_acquisition_tokens": issued, "not_issued": self._list_or_null(not_issued)})
+        tokens = self._list_or_null(issued)
+        return Answer(status=201, body={"job_acquisition_tokens": tokens, "not_issued": self._list_or_null(not_issued)})
 
     def _identity(self, call: Call) -> Answer:
         token = self.authorise(call)
@@ -284,6 +280,10 @@ class StacksApi:
     def _list_or_null(self, values: Sequence[object]) -> Sequence[object] | None:
         """A list as a client in Go may have to read it."""
         return None if self._model.settings.null_lists and not values else values
+
+    def _map_or_null(self, values: Mapping[str, str]) -> dict[str, str] | None:
+        """A map, likewise."""
+        return None if self._model.settings.null_maps and not values else dict(values)
 
     def _stack(self, call: Call) -> Stack:
         return self._model.stacks.get(call.stack_key, call.now)

@@ -101,6 +101,7 @@ class Ec2:
             "DescribeInstanceStatus": lambda request, now, _caller: instances.describe_status(request, now),
             "DescribeInstanceTypeOfferings": lambda request, _now, _caller: types.offerings(request),
             "DescribeInstanceTypes": lambda request, _now, _caller: types.describe(request),
+            "DescribeRouteTables": lambda request, _now, _caller: self.network.describe_route_tables(request),
             "DescribeSubnets": lambda request, _now, _caller: self.network.describe(request),
             "GetConsoleOutput": instances.console_output,
             "GetInstanceTypesFromInstanceRequirements": lambda request, _now, _caller: types.with_requirements(request),

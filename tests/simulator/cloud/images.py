@@ -18,11 +18,13 @@ class Image:
     Attributes:
         architecture: None fits every type.
         state: `available`, or a state in which nothing can be launched: `pending`, `failed`, `disabled`.
+        deprecated_at: when it was or will be deprecated, as ISO 8601 in UTC; it can be launched all the same.
     """
 
     root_device: str = "/dev/xvda"
     architecture: str | None = None
     state: str = "available"
+    deprecated_at: str = ""
 
 
 class Images:
@@ -76,6 +78,7 @@ class Images:
     def _described(self, image_id: str) -> dict[str, Any]:
         image = self.known.get(image_id, Image())
         shown = {"ImageId": image_id, "RootDeviceName": image.root_device, "State": image.state}
+        shown |= {"DeprecationTime": image.deprecated_at} if image.deprecated_at else {}
         return shown if image.architecture is None else {**shown, "Architecture": image.architecture}
 
     def _resolved(self, asked: str) -> str:

@@ -46,6 +46,7 @@ class Deployed:
         launch_template: the data of the version that VMs are launched from.
         vm_policies: the policy documents of the VMs' role.
         function_policies: by function, the policy documents of its role.
+        function_names: by function, the name that CloudFormation gave it.
     """
 
     region: str
@@ -62,6 +63,7 @@ class Deployed:
     ledger_table: str
     vm_policies: tuple[Mapping[str, Any], ...]
     function_policies: Mapping[str, tuple[Mapping[str, Any], ...]]
+    function_names: Mapping[str, str]
     vm_role: str
     """ARN of the VMs' role."""
 
@@ -124,6 +126,7 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
         user_data=base64.b64decode(version["LaunchTemplateData"]["UserData"]),
         launch_template_id=resources["LaunchTemplate"],
         launch_template_version=str(version["VersionNumber"]),
+        function_names=functions,
         mailbox_table=resources["MailboxTable"],
         ledger_table=resources["LedgerTable"],
         launch_template=version["LaunchTemplateData"],

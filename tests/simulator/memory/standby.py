@@ -29,7 +29,7 @@ class MemoryStandbyVms:
         closed = []
         for vm in vms:
             listed = self.store.standby.get(vm.instance_id)
-            if vm.closing is None or listed is None or listed.closing is not None or self.store.is_used(vm.arn):
+            if vm.closing is None or listed is None or listed.closing is not None or vm.arn in self.store.boxes:
                 continue
             self.store.standby[vm.instance_id] = replace(listed, closing=vm.closing)
             self.store.put_box(vm.arn, None)

@@ -9,6 +9,7 @@ from agent_stack.adapters.dynamodb.transactions import CONFLICT_PAUSE, MAX_ROUND
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import GiveUpError, RetryError
+from agent_stack.domain.holds import Holds
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.pauses import EVERYTHING, OperatorPause, Pauses
@@ -16,9 +17,9 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
-from agent_stack.domain.vms import Assignment, MailboxStatus
+from agent_stack.domain.vms import Assignment, MailboxStatus, told_by
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
-from agent_stack.ports import HeldLease
+from agent_stack.ports import Claims, ClosedMailboxes, HeldLease
 from tests.simulator.memory.rates import Rates
 
 MAX_DETAIL_CHARACTERS = 300
@@ -40,6 +41,7 @@ class Box:
     stage: BootStage | None = None
     stage_seconds: float | None = None
     detail: str = ""
+    hold_seconds: int | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,15 +67,16 @@ class Store:
     notices_sent: dict[JobId, set[WaitReason]] = field(default_factory=dict)
     intents: dict[IntentId, Intent] = field(default_factory=dict)
     boxes: dict[InstanceArn, Box] = field(default_factory=dict)
+    closed: set[InstanceArn] = field(default_factory=set)
+    """Mailboxes without an assignment that take none any more."""
     leases: dict[str, LeaseItem] = field(default_factory=dict)
     launching: LaunchMemory = field(default_factory=LaunchMemory)
     launching_fence: int = 0
     stack_keys: StackKeyRecord | None = None
     standby: dict[InstanceId, StandbyVm] = field(default_factory=dict)
-    closed: set[InstanceArn] = field(default_factory=set)
-    """Mailboxes that hold nothing, for no job is to be bound to their VMs."""
     waiting_vms: dict[InstanceArn, Callable[[], None]] = field(default_factory=dict)
     """VMs that stand by, each with what makes it look into its mailbox."""
+    holds: Holds = field(default_factory=Holds)
 
     def put_box(self, arn: InstanceArn, box: "Box | None") -> None:
         """A mailbox is filled, or closed; a VM that waits for that finds it."""
@@ -116,6 +119,11 @@ class Store:
         taken, box.credential = box.credential, None
         box.stage = BootStage.CREDENTIAL_TAKEN
         return taken
+
+    def hold_seconds(self, arn: InstanceArn) -> int | None:
+        """What a VM whose boot failed reads: how long it is held; None while it is not."""
+        box = self.boxes.get(arn)
+        return box.hold_seconds if box else None
 
     def report(self, arn: InstanceArn, stage: BootStage, detail: str = "", seconds: float | None = None) -> None:
         """The VM says how far it is."""
@@ -197,6 +205,16 @@ class MemoryLedger:
 
         return self._write([run for run, _ in pairs], join, ("run", "mailbox"))
 
+    def close_mailboxes(self, arns: Sequence[InstanceArn]) -> ClosedMailboxes:
+        """See the port."""
+        taken = [arn for arn in arns if self.rates is None or self.rates.take((f"mailbox#{arn}",))]
+        if arns and not taken:
+            raise RetryError(f"{len(arns)} mailboxes were not closed")
+        closed = frozenset(taken) - self.store.boxes.keys()
+        for arn in closed:
+            self.store.put_box(arn, None)
+        return ClosedMailboxes(closed=closed, undecided=frozenset(arns) - frozenset(taken))
+
     def open_intents(self) -> Sequence[Intent]:
         """See the port."""
         return list(self.store.intents.values())
@@ -242,15 +260,32 @@ class MemoryLedger:
         if not only_if_new or self.store.stack_keys is None:
             self.store.stack_keys = record
 
-    def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+    def holds(self) -> Holds:
+        """See the port."""
+        return self.store.holds
+
+    def record_holds(self, holds: Holds) -> bool:
+        """See the port."""
+        follows = self.store.holds.version in {0, holds.version - 1}
+        if follows:
+            self.store.holds = holds
+        return follows
+
+    def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
         """See the port."""
         fresh: list[Waiting] = []
+        undecided: list[Waiting] = []
         for job in waiting:
+            if self.rates is not None and not self.rates.take(_partitions(job.job_id, ("told",))):
+                undecided.append(job)
+                continue
             notices_sent = self.store.notices_sent.setdefault(job.job_id, set())
             if job.reason not in notices_sent and len(notices_sent) < MAX_NOTICES_OF_A_JOB:
                 notices_sent.add(job.reason)
                 fresh.append(job)
-        return fresh
+        if undecided and not fresh:
+            raise RetryError(f"{len(undecided)} claims were not taken")
+        return Claims(claimed=fresh, undecided=undecided)
 
     def _write(self, runs: Sequence[Run], write: Callable[[Run], bool], kinds: tuple[str, ...]) -> list[Run]:
         """Write each run for itself; what is throttled or in conflict again and again, as `Transactions` does."""
@@ -292,9 +327,9 @@ class MemoryMailbox:
 
     def read(self, arns: Sequence[InstanceArn]) -> Mapping[InstanceArn, MailboxStatus]:
         """See the port."""
-        closed = MailboxStatus(credential_holder=CredentialHolder.VM)  # an item without a credential
-        found = {arn: closed for arn in arns if arn in self.store.closed}
-        return found | {arn: self._mail(self.store.boxes[arn]) for arn in arns if arn in self.store.boxes}
+        closed = MailboxStatus(credential_holder=CredentialHolder.VM, closed=True)
+        found = {arn: self._mail(self.store.boxes[arn]) for arn in arns if arn in self.store.boxes}
+        return {**dict.fromkeys(self.store.closed.intersection(arns), closed), **found}
 
     def renew(self, arn: InstanceArn, credential: str) -> bool:
         """See the port."""
@@ -315,6 +350,14 @@ class MemoryMailbox:
         box.reissues += 1
         return True
 
+    def hold(self, arn: InstanceArn, seconds: int) -> bool:
+        """See the port."""
+        box = self.store.boxes.get(arn)
+        if box is None or box.credential is not None or not box.revoked:
+            return False
+        box.hold_seconds = seconds
+        return True
+
     def revoke_credential(self, arn: InstanceArn) -> bool:
         """See the port."""
         box = self.store.boxes.get(arn)
@@ -324,12 +367,14 @@ class MemoryMailbox:
 
     @staticmethod
     def _mail(box: Box) -> MailboxStatus:
+        detail, waits = told_by(box.detail)
         gone = CredentialHolder.TRACKER if box.revoked else CredentialHolder.VM
         return MailboxStatus(
             credential_holder=gone if box.credential is None else CredentialHolder.MAILBOX,
             stage=box.stage,
             stage_seconds=box.stage_seconds,
-            detail="".join(c if c.isprintable() else " " for c in box.detail)[:MAX_DETAIL_CHARACTERS],
+            detail="".join(c if c.isprintable() else " " for c in detail)[:MAX_DETAIL_CHARACTERS],
+            waits=waits,
         )
 
 

@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG, HOLD_TAG, INTENT_TAG
 from agent_stack.domain.ec2_codes import Scope, row_for
+from agent_stack.domain.holds import MAX_HELD
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.standby import OVERSTAY
 from tests.simulator.buildkite import AGENT_TOKEN, Event, JobState, JobStateChanged, NotificationCreated
@@ -139,7 +140,7 @@ class Invariants:
                 continue
             age = now - instance.launched_at
             claimed = instance.instance_id in owned or instance.tags.get(INTENT_TAG) in intended
-            claimed = claimed or self._stands_by(instance, age)
+            claimed = claimed or self._is_held(instance, now - SLACK) or self._stands_by(instance, age)
             self._hold(
                 claimed or age <= settings.orphan_grace + SLACK or not peace,
                 f"I3: VM {instance.instance_id} belongs to nobody since {age}",
@@ -149,9 +150,31 @@ class Invariants:
             self._hold(not old, f"I4: VM {instance.instance_id} is {lived} old")
         both = simulation.store.closed & simulation.store.boxes.keys()
         self._hold(not both, f"I7: {sorted(both)[:1]} is closed, and has a job")
+        self._held(owned, now)
         for run in simulation.store.runs.values():
             bound = run.attempt <= settings.max_launch_attempts
             self._hold(bound, f"I6: job {run.job_id} was bound {run.attempt} times")
+
+    def _is_held(self, instance: Instance, moment: datetime) -> bool:
+        """Whether the tracker holds it, by what the VM itself was told."""
+        vm = self.simulation.vms.get(instance.instance_id)
+        return vm is not None and vm.alive and vm.held_until is not None and vm.held_until > moment
+
+    def _held(self, owned: Collection[str], now: datetime) -> None:
+        """What must hold of VMs that stay up although their boot failed."""
+        held = [
+            instance
+            for instance in self.simulation.ec2.instances()
+            if instance.state in UP and self._is_held(instance, now)
+        ]
+        self._hold(len(held) <= MAX_HELD, f"I6: {len(held)} VMs are held, at most {MAX_HELD} may be")
+        for name, count in Counter(instance.tags[CLASS_TAG].partition("/")[0] for instance in held).items():
+            self._hold(count <= 1, f"I6: {count} VMs of class {name} are held")
+        for instance in held:
+            self._hold(instance.capacity_type != "spot", f"I6: spot VM {instance.instance_id} is held")
+            self._hold(instance.instance_id not in owned, f"I2: a run waits for the held VM {instance.instance_id}")
+            took = self.simulation.vms[instance.instance_id].job_id
+            self._hold(took is None, f"I1: VM {instance.instance_id} is held and took the credential of job {took}")
 
     def at_the_end(self) -> None:
         """What must hold once nothing goes wrong any more."""

@@ -3,7 +3,8 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -11,12 +12,14 @@ import httpx
 from agent_stack.adapters.ec2.requests import HOLD_TAG
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import BootStage
-from agent_stack.domain.vms import Assignment
+from agent_stack.domain.vms import WAITS, Assignment
 from tests.simulator.cloud import Instance
 from tests.simulator.memory import Store
 from tests.simulator.simulation.kernel import Kernel
 
 SECOND = timedelta(seconds=1)
+HOLD_VERDICT = timedelta(seconds=90)
+"""How long a VM whose boot failed waits for its hold (infra/vm/hold.sh)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,7 @@ class Temper:
     loses_credential: float = 0.0  # the answer to its taking never arrives
     hangs: float = 0.0  # never does anything, not even end itself
     loses_timer: float = 0.0  # does its work, but its lifetime timer never fires
+    outstays: float = 0.0  # is held, and does not end itself when that is over
     boot: tuple[float, float] = (1.0, 6.0)
 
 
@@ -47,6 +51,7 @@ class VirtualVm:
         temper: Temper,
         unassigned: timedelta,
         lifetime: timedelta,
+        longest_hold: timedelta = timedelta(),
         power_off: Callable[[str], None],
         hit: Callable[[str], None],
     ) -> None:
@@ -55,6 +60,8 @@ class VirtualVm:
         self.job_id: str | None = None
         """The job whose credential this VM took."""
         self.agent_has_job = False
+        self.held_until: datetime | None = None
+        """When its hold is over, by its own clock; None of one that is not held."""
         self.mute = False
         """Its records are out of its reach: what it reports never arrives. The job goes on."""
         self._arn = arn
@@ -65,6 +72,7 @@ class VirtualVm:
         self._temper = temper
         self._power_off = power_off
         self._hit = hit
+        self._longest_hold = longest_hold
         self._gives_up_at = kernel.now() + unassigned
         self._lifetime = lifetime
         self._lives = 0  # counts its lifetime timers, of which the last one counts
@@ -108,8 +116,9 @@ class VirtualVm:
 
     def _fail_unprepared(self) -> None:
         if self._store.find_letter(self._arn) is not None:
-            self._report(BootStage.FAILED, "disk is on fire")
-        self._off()
+            self._fail_booting()
+        else:
+            self._off()
 
     def _wait(self) -> None:
         self._store.waiting_vms.pop(self._arn, None)
@@ -156,8 +165,7 @@ class VirtualVm:
     def _prepare(self, assignment: Assignment) -> None:
         if self._chance.random() < self._temper.fails_booting:
             self._hit("boot program fails")
-            self._report(BootStage.FAILED, "disk is on fire")
-            self._then(SECOND, "boot program failed", self._off)
+            self._fail_booting()
             return
         self._report(BootStage.PREPARING)
         self._then(SECOND * self._chance.uniform(0.5, 3), "takes the credential", lambda: self._take(assignment))
@@ -179,6 +187,26 @@ class VirtualVm:
             self._then(SECOND, "agent cannot be started", self._off)
             return
         self._then(SECOND * 0.3, "starts the agent", lambda: self._register(assignment, credential))
+
+    def _fail_booting(self) -> None:
+        """It has a job, and did not take the credential: it tells so, and may be held."""
+        self._report(BootStage.FAILED, (WAITS if self._longest_hold else "") + "disk is on fire")
+        waits_until = self._kernel.now() + HOLD_VERDICT
+        after = partial(self._await_hold, waits_until) if self._longest_hold else self._off
+        self._then(SECOND, "boot program failed", after)
+
+    def _await_hold(self, until: datetime) -> None:
+        seconds = self._store.hold_seconds(self._arn)
+        if seconds is not None and timedelta() < SECOND * seconds <= self._longest_hold:
+            self.held_until = self._kernel.now() + SECOND * seconds
+            self._kernel.note(f"{self.instance_id} is held for {seconds} s")
+            self._hit("VM held")
+            if self._lost.random() >= self._temper.outstays:
+                self._then(SECOND * seconds, "its hold is over", self._off)
+        elif self._kernel.now() >= until:
+            self._then(SECOND, "is not held", self._off)
+        else:
+            self._then(SECOND, "", partial(self._await_hold, until))
 
     # --- agent ---
 

@@ -72,8 +72,8 @@ MUTANTS = (
         changes=(
             (
                 f"{TRACKER}/orphan_cleanup.py",
-                "births[vm.instance_id] > self.policy.max_lifetime",
-                "births[vm.instance_id] > 99 * self.policy.max_lifetime",
+                "cycle.now - born > self.policy.max_lifetime",
+                "cycle.now - born > 99 * self.policy.max_lifetime",
             ),
         ),
     ),

@@ -14,6 +14,7 @@ from agent_stack.domain.measures import Function, Metric
 from tests.simulator.buildkite import AGENT_TOKEN, JobState, Step
 from tests.simulator.cloud import Instance
 from tests.simulator.simulation.invariants import BrokenPromise
+from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.random_run import push_pipeline
 from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
 
@@ -64,7 +65,7 @@ def stages() -> tuple[str, ...]:
 
 def wrong(without: str = "") -> str:
     """What is not as it should be when that stage is taken out; empty when all is well."""
-    for look in (_main_job, _waiting_jobs, _standby_vms):
+    for look in (_main_job, _waiting_jobs, _failed_boots, _standby_vms):
         try:
             for problem in look(without):
                 return problem
@@ -73,11 +74,11 @@ def wrong(without: str = "") -> str:
     return ""
 
 
-def _world(without: str, classes: str = CLASSES, **settings: str) -> Simulation:
+def _world(without: str, classes: str = CLASSES, temper: Temper | None = None, **settings: str) -> Simulation:
     pending_of = {SLOW_TYPE: timedelta(seconds=SLOW_SECONDS)}
     return Simulation(
         seed=1,
-        nature=Nature(ec2=plain_ec2(pending_of=pending_of)),
+        nature=Nature(ec2=plain_ec2(pending_of=pending_of), temper=temper or Temper()),
         settings={**SETTINGS, **settings},
         classes=classes,
         without=without,
@@ -136,6 +137,20 @@ def _waiting_jobs(without: str) -> Iterator[str]:
     notices_sent = [n.detail for job in jobs for n in simulation.buildkite.job(job).notifications]
     if sum(text.startswith("Waiting: ") for text in notices_sent) != 1:
         yield f"of two jobs one waits, and was not told why: {notices_sent}"
+
+
+def _failed_boots(without: str) -> Iterator[str]:
+    """A job none of whose VMs boots, where one of them is to stay up for a person."""
+    simulation = _world(without, temper=Temper(fails_booting=1.0), HOLD_ON_FAILURE_MINUTES="1")
+    simulation.run(2)
+    (job_id,) = simulation.buildkite.create_build(steps=[Step()]).job_ids
+    simulation.run(SETTLES_SECONDS)
+    held = [vm.instance_id for vm in simulation.vms.values() if vm.held_until is not None]
+    if len(held) != 1:
+        yield f"VMs {held} stayed up after their boot failed, not one"
+    if simulation.buildkite.job(job_id).exit_status != -1:
+        yield "a job that no VM could run was not finished"
+    yield from simulation.laws.unsettled()
 
 
 def _standby_vms(without: str) -> Iterator[str]:

@@ -23,6 +23,8 @@ lost after minutes, and the ten minutes for which EC2 may hide a VM."""
 PIPELINE_SECONDS = 160.0
 """Long enough for the undisturbed pipeline to be over, so that every death in it is a death of something."""
 
+HARSH_SHARE = 0.25
+
 NO_CAPACITY = {"on-demand:m7i.large:eu-central-1a": 1, "on-demand:m6i.large:eu-central-1a": 0}
 """One zone has next to nothing."""
 
@@ -75,6 +77,17 @@ class Malice:
         return Fate.GOES_ON if f"f{self.injected}" in self._without else fate
 
 
+def holds(seed: int) -> bool:
+    """Whether VMs whose boot failed stay up in that world: in one of four."""
+    return random.Random(f"{seed} holds").random() < 0.25  # a stream of its own, so that it moves no other draw
+
+
+def manners(seed: int) -> BuildkiteSettings:
+    """Which answers Buildkite gives in a world: in a quarter of them the ones that are hardest for a client."""
+    harsh = random.Random(f"{seed} manners of Buildkite").random() < HARSH_SHARE  # a stream of its own
+    return BuildkiteSettings.harsh() if harsh else BuildkiteSettings()
+
+
 def play(
     seed: int,
     without: frozenset[str] = frozenset(),
@@ -87,8 +100,8 @@ def play(
 
     Args:
         standby: whether its classes have standby VMs; None: in a third of the seeds.
-        prompt: schedules fire at the beginning of their minute, and no answer of Buildkite's is slow.
-        buildkite: which of the answers that the real one may give it gives.
+        prompt: schedules fire at the beginning of their minute, and no answer of Buildkite's is slow or harsh.
+        buildkite: which of the answers that the real one may give it gives; None for those that the seed chooses.
         without: parts to leave out, as `Report.parts` names them: `s3` is the third event of the story, `f2` the
             second fault at a port.
     """
@@ -113,6 +126,10 @@ def play(
     records = random.Random(f"{seed} nature of the records")  # a stream of its own, so that it moves no other draw
     writes_per_second, conflicts = records.choice([WRITES_PER_SECOND, 4.0]), records.choice([0.0, 0.1])
     temper = replace(temper, fails_booting=1.0) if doomed(seed) else temper
+    settings: Mapping[str, str] = QUICK
+    if holds(seed):
+        temper = replace(temper, fails_booting=max(0.5, temper.fails_booting), outstays=0.5)
+        settings = {**QUICK, "HOLD_ON_FAILURE_MINUTES": "3"}
     nature = Nature(
         ec2=ec2,
         temper=replace(temper, loses_credential=records.choice([0.0, 0.0, 0.3])),
@@ -120,11 +137,11 @@ def play(
         conflicts=conflicts,
         warm=seed % 2 == 1,
         jitter_seconds=PUNCTUAL if prompt else ANYWHERE,
-        buildkite=buildkite or BuildkiteSettings(),
+        buildkite=buildkite or (BuildkiteSettings() if prompt else manners(seed)),
     )
     hot = seed % STANDBY_EVERY == 0 if standby is None else standby
     document = classes_with_standby(random.Random(f"{seed} standby")) if hot else CLASSES  # a stream of its own
-    simulation = Simulation(seed=seed, nature=nature, judge=malice, classes=document)
+    simulation = Simulation(seed=seed, nature=nature, judge=malice, settings=settings, classes=document)
     story = write(simulation, chance, without)
     lie_in_wait(story, seed)
     if hot:

@@ -238,9 +238,10 @@ class Simulation:
         self.hinted = False
         self.skew: dict[str, timedelta] = {}
         """How far a function's clock is from the true time."""
+        self.throttled: set[str] = set()
+        """Functions that Lambda invokes no more, as with a reserved concurrency of 0."""
         self.coverage = Coverage()
-        self._nature = nature
-        self._without = without
+        self._nature, self._without = nature, without
         quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
         self.rates = Rates(
             now=self.kernel.now,
@@ -260,8 +261,10 @@ class Simulation:
         self.ec2.on_event(lambda change: self.kernel.note(f"{change.instance.instance_id} {change.instance.state}"))
         self.kernel.after_each += [self._advance, self.laws.after_each] if nature.watched else []
         for function in nature.only:
-            jitter = nature.jitter_seconds
-            self._schedule(function, moments(f"{seed} {function}", period_seconds=PERIOD_SECONDS, jitter=jitter))
+            self._schedule(
+                function,
+                moments(f"{seed} {function}", period_seconds=PERIOD_SECONDS, jitter=nature.jitter_seconds),
+            )
 
     def _http(self) -> httpx.Client:
         """A client of the simulated Buildkite. What the service does is not charged to the product."""
@@ -309,6 +312,7 @@ class Simulation:
             temper=self._nature.temper if self.faulty else PEACEFUL,
             unassigned=self.settings.unassigned_timeout,
             lifetime=self.settings.max_lifetime,
+            longest_hold=self.settings.hold_on_failure,
             power_off=self.ec2.powered_off,
             hit=lambda fault: self.coverage.at_vm(fault, instance.instance_id, self.store),
         )
@@ -386,6 +390,8 @@ class Simulation:
 
     def _invoke(self, function: str, *, scheduled: bool) -> None:
         """Lambda finds a process, or starts one, and some time later its code runs."""
+        if function in self.throttled:
+            return
         if self._nature.costs is None:
             self._begin(function, self.wired(function), scheduled=scheduled)
             return

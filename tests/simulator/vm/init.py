@@ -12,7 +12,6 @@ import asyncio
 import ctypes
 import itertools
 import os
-import resource
 import signal
 import sys
 from contextlib import suppress
@@ -103,9 +102,15 @@ class Init:
                 if unit is None or unit.ended.is_set():
                     raise RefusedError(f"Failed to kill unit {name}.service: Unit {name}.service not loaded.")
                 os.kill(unit.pid, signal.Signals[option.removeprefix("--signal=")])
-            case "systemctl", ["stop", name] if name.endswith(".timer") and name.removesuffix(".timer") in self._timers:
-                self._timers.pop(name.removesuffix(".timer")).cancel()
-            case ("systemctl", ["set-time" | "stop", *_] | ["start", "docker"]) | (
+            case "systemctl", ["stop", *names]:
+                await self._stop_all(names)
+            case "pkill", ["-KILL", "-u", user]:
+                processes = self._of_user(user)
+                _signal_all(processes, signal.SIGKILL)
+                return 0 if processes else 1
+            case "pgrep", ["-u", user]:
+                return 0 if self._of_user(user) else 1
+            case ("systemctl", ["set-time", *_] | ["start", "docker"]) | (
                 "useradd" | "usermod" | "dnf" | "ip",
                 _,
             ):
@@ -154,12 +159,13 @@ class Init:
         target = request.properties.get("StandardOutput", "journal")
         appended = target.startswith("append:")
         output = Path(target.removeprefix("append:")) if appended else self._console
+        command = request.command
+        if limit := request.properties.get("LimitCORE"):  # before it runs: ssh-agent lets nobody set its limits later
+            command = ("/bin/sh", "-c", 'ulimit -c "$0" && exec "$@"', str(limit), *command)
         try:
-            pid = self._spawn(request.command, environment, output=output)
+            pid = self._spawn(command, environment, output=output)
         except OSError as error:
             raise RefusedError(f"Job for {request.name}.service failed: {error}") from error
-        if limit := request.properties.get("LimitCORE"):
-            resource.prlimit(pid, resource.RLIMIT_CORE, (int(limit), int(limit)))
         if METADATA_ADDRESS in request.properties.get("IPAddressDeny", "").split():
             with (self._directory / DENIED_METADATA).open("a") as denied:  # enforced where the service is played
                 denied.write(f"{pid}\n")
@@ -208,6 +214,23 @@ class Init:
         except TimeoutError:
             _signal_all(_members(unit), signal.SIGKILL)
 
+    async def _stop_all(self, names: list[str]) -> None:
+        timers = {f"{name}.timer": name for name in self._timers}
+        unknown = [name for name in names if name not in self._units and name not in timers]
+        for name in names:
+            if name in timers:
+                self._timers.pop(timers[name]).cancel()
+            elif name in self._units:
+                await self._stop(self._units[name])
+        if unknown:
+            raise RefusedError("".join(f"Failed to stop {name}: Unit {name} not loaded.\n" for name in unknown).strip())
+
+    def _of_user(self, user: str) -> list[psutil.Process]:
+        """That user's processes: those of its units, for all run as whoever started the VM."""
+        units = [unit for unit in self._units.values() if unit.request.properties.get("User") == user]
+        found = {process.pid: process for unit in units for process in _members(unit)}
+        return [process for process in found.values() if _runs(process)]
+
     # --- going down ---
 
     def _power_off(self) -> None:
@@ -231,6 +254,13 @@ class Init:
 def _members(unit: Unit) -> list[psutil.Process]:
     """The unit's processes: its session, and whatever still carries its invocation id."""
     return [process for process in psutil.Process().children(recursive=True) if _belongs(process, unit)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _belongs(process: psutil.Process, unit: Unit) -> bool:

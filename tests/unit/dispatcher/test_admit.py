@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,12 +15,13 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.breakers import Breaker
 from agent_stack.domain.budgets import LOOK_AHEAD, Budget
 from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import ClassBook, Unmatched, VmClass
 from agent_stack.domain.errors import ConfigurationError, RetryError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.notices import MAX_CHARACTERS
 from agent_stack.domain.policy import UnmatchedJobs
-from agent_stack.domain.waiting import MAX_UNMATCHED_LISTED, PATIENCE, WaitReason
+from agent_stack.domain.waiting import MAX_UNMATCHED_LISTED, NO_CLASS, PATIENCE, WaitReason
 from tests.simulator.clock import EPOCH
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import (
@@ -230,6 +231,47 @@ def test_jobs_that_no_class_fits_take_turns_on_the_list() -> None:
         assert cycle.unmatched_jobs == len(crowd)
         listed |= {waiting.job_id for waiting in cycle.unmatched}
     assert len(listed) == len(crowd)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NothingFits(ClassBook):
+    """Notes each time that somebody asks what would match."""
+
+    classes: dict[ClassName, VmClass] = field(default_factory=dict)
+    default: ClassName = NO_CLASS
+    compared: list[str] = field(default_factory=list)
+
+    def match(self, rules: tuple[str, ...], queue: QueueKey) -> Unmatched:
+        """No class."""
+
+        def fits() -> str:
+            self.compared.append(rules[0])
+            return "Would match: class=small."
+
+        return Unmatched(why="Nothing fits.", fits=fits)
+
+
+@pytest.mark.parametrize("mode", [UnmatchedJobs.IGNORE, UnmatchedJobs.FAIL])
+def test_a_crowd_that_no_class_fits_costs_a_cycle_a_bounded_number_of_comparisons_and_lines(
+    mode: UnmatchedJobs,
+) -> None:
+    crowd = [a_job(number, rules=(f"class=x{number}",), scheduled_at=EPOCH - 60 * SECOND) for number in range(1_000)]
+    step = admit(unmatched_jobs=mode)
+    book = NothingFits()
+    cycle = step(a_tick(crowd, book=book))
+    assert 0 < len(book.compared) <= 2 * MAX_UNMATCHED_LISTED
+    lines = step.telemetry.messages().count("job_ignored")  # type: ignore[attr-defined]  # recorded
+    assert lines == (MAX_UNMATCHED_LISTED if mode is UnmatchedJobs.IGNORE else 0)
+    assert all(reason.startswith("Nothing fits.") for _, reason in cycle.refused)
+
+
+def test_each_of_a_crowd_that_no_class_fits_is_logged_once() -> None:
+    crowd = [a_job(number, rules=("gpu=true",)) for number in range(2 * MAX_UNMATCHED_LISTED + 1)]
+    step = admit(unmatched_jobs=UnmatchedJobs.IGNORE)
+    for second in range(15, 60 * 2 * len(crowd), 30):
+        step(a_tick(crowd, now=EPOCH + second * SECOND))
+    ignored = [fields["job_id"] for _, name, fields in step.telemetry.records if name == "job_ignored"]  # type: ignore[attr-defined]  # recorded
+    assert len(ignored) == len(set(ignored)) == len(crowd)
 
 
 def test_what_a_pipeline_writes_is_cropped_and_printable_on_the_list() -> None:

@@ -161,7 +161,7 @@ def test_of_two_dispatchers_that_give_one_vm_to_two_runs_one_wins() -> None:
     assert desk.pairs([second], {SMALL: (a_vm(),)}) == {}
     assert desk.letter(a_vm()).job_id == first.job_id
     assert desk.store.runs[second.job_id] == second
-    assert ("WARNING", "jobs_not_bound", {"count": 1}) in desk.telemetry.records
+    assert ("INFO", "jobs_not_bound", {"count": 1}) in desk.telemetry.records
 
 
 def test_of_two_dispatchers_that_give_one_run_two_vms_one_wins() -> None:
@@ -200,7 +200,7 @@ def test_a_job_without_a_token_keeps_waiting_and_the_others_are_bound() -> None:
     assert set(desk.pairs([first, second], {SMALL: (a_vm(1), a_vm(2))})) == {second.job_id}
     assert desk.store.runs[first.job_id] == first
     assert a_vm(1).arn not in desk.store.boxes
-    assert desk.telemetry.messages("WARNING") == ["token_not_issued", "jobs_not_bound"]
+    assert desk.telemetry.messages() == ["token_not_issued", "job_bound", "jobs_not_bound"]
     assert desk.telemetry.counts[Metric.TOKENS_NOT_ISSUED] == 1
 
 

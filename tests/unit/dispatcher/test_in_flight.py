@@ -120,7 +120,7 @@ def test_a_write_beside_the_cycle_that_fails_is_logged_and_costs_nothing_else() 
     room.launches.close(IntentId("as-2"))
     room.workers.perform()
     assert room.ledger.journal == ["close_intent", "close_intent"]
-    assert room.telemetry.messages("WARNING") == ["intent_not_closed"]
+    assert room.telemetry.messages("INFO") == ["intent_not_closed"]
 
 
 # --- a dispatcher that leaves ---

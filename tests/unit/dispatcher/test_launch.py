@@ -62,7 +62,7 @@ def test_a_dispatcher_that_lost_its_lease_launches_nothing() -> None:
     assert room.lease.acquire("another", now=room.clock.now(), ttl=SECOND) is not None
     cycle = room.cycle(*room.ready(1), *room.ready(1, first=2, class_name=LARGE))
     assert (room.asked(), cycle.launching, room.store.intents) == ([], 0, {})
-    assert "lease_lost_before_launch" in room.telemetry.messages("WARNING")
+    assert "lease_lost_before_launch" in room.telemetry.messages("INFO")
     assert room.store.launching.asked == (), "what was not asked for is not charged to EC2's budget"
 
 

@@ -56,7 +56,7 @@ def test_an_ec2_that_took_no_launch_is_left_alone_for_a_moment(error: AgentStack
     learnt = learn((an_intent(), error), telemetry=telemetry)
     assert learnt.memory.paused(EPOCH)
     assert learnt.unknown == ()
-    assert telemetry.messages("WARNING") == ["launch_failed"]
+    assert telemetry.messages("INFO") == ["launch_failed"]
 
 
 def test_a_launch_that_the_operator_paused_teaches_nothing_of_ec2() -> None:

@@ -1,16 +1,18 @@
 """Whether the operator lets VMs start, and how fresh that answer is."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from agent_stack.dispatcher.bind import Bind
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.launch_permission import MAX_AGE, MAX_AGE_UNREADABLE, LaunchPermission
 from agent_stack.domain.errors import RetryError
-from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.domain.pauses import OperatorPause, Pauses
+from agent_stack.ports import JobTokens
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.unit.dispatcher.parts import SMALL, a_book
-from tests.unit.dispatcher.test_bind import Desk
+from tests.unit.dispatcher.test_bind import Desk, Mint
 from tests.unit.values import a_vm
 
 QUEUE, OTHER = QueueKey("default"), QueueKey("other")
@@ -24,11 +26,13 @@ class Desired:
         self.pauses = Pauses(paused={name: OperatorPause(since=EPOCH) for name in paused})
         self.reads = 0
         self.fails = False
+        self.takes = timedelta()
         self.clock = VirtualClock()
         self.permission = LaunchPermission(read=self.read, clock=self.clock)
 
     def read(self) -> Pauses:
         self.reads += 1
+        self.clock.sleep(self.takes)
         if self.fails:
             raise RetryError("no answer")
         return self.pauses
@@ -102,16 +106,47 @@ def test_without_an_answer_the_last_word_holds_for_seconds_and_then_nothing_star
     assert timedelta() < MAX_AGE < MAX_AGE_UNREADABLE < timedelta(seconds=5), "what is promised"
 
 
-def test_a_vm_is_bound_to_no_run_of_a_queue_that_was_paused_meanwhile() -> None:
-    desk, desired = Desk(), Desired("default")
+def test_a_slow_read_that_fails_does_not_make_old_knowledge_young() -> None:
+    desired = Desired()
+    desired.fails, desired.takes = True, 30 * SECOND
+    desired.permission.observe(Pauses(), desired.clock.monotonic())
+    desired.clock.sleep(3 * SECOND)
+    assert not desired.permission.allows([QUEUE])
+
+
+def test_a_slow_answer_is_as_old_as_its_question() -> None:
+    """The ledger may have read its item at the beginning of those seconds, before the operator's pause."""
+    desired = Desired()
+    desired.takes = MAX_AGE_UNREADABLE
+    assert not desired.permission.allows([QUEUE])
+    desired.takes = MAX_AGE_UNREADABLE - SECOND
+    assert desired.permission.allows([QUEUE])
+
+
+def permitted(desk: Desk, desired: Desired) -> Desk:
+    """That desk, which asks for permission."""
+    desk.bind = replace(desk.bind, permission=desired.permission)
+    return desk
+
+
+def test_a_pause_that_comes_while_buildkite_issues_tokens_stops_the_write() -> None:
+    class SlowMint(Mint):
+        def issue_tokens(self, queue: QueueKey, job_ids: Sequence[JobId], lifetime: timedelta) -> JobTokens:
+            desired.clock.sleep(10 * SECOND)
+            desired.pauses = Pauses(paused={"default": OperatorPause(since=EPOCH)})
+            return super().issue_tokens(queue, job_ids, lifetime)
+
+    desired = Desired()
+    desk = permitted(Desk(SlowMint()), desired)
     stopped, goes_on = desk.ready(1), desk.ready(2, queue=OTHER)
-    desk.bind = Bind(
-        **{  # the desk's own parts, and the permission
-            **{name: getattr(desk.bind, name) for name in ("stacks", "ledger", "tokens", "policy", "identity", "pool")},
-            "telemetry": desk.telemetry,
-            "permission": desired.permission,
-        }
-    )
+    assert set(desk.pairs([stopped, goes_on], {SMALL: (a_vm(1), a_vm(2))})) == {goes_on.job_id}
+    assert "jobs_not_bound" not in desk.telemetry.messages()
+
+
+def test_a_vm_is_bound_to_no_run_of_a_queue_that_was_paused_meanwhile() -> None:
+    desired = Desired("default")
+    desk = permitted(Desk(), desired)
+    stopped, goes_on = desk.ready(1), desk.ready(2, queue=OTHER)
     bound = desk.pairs([stopped, goes_on], {SMALL: (a_vm(1), a_vm(2))})
     assert set(bound) == {goes_on.job_id}
     assert [queue for queue, _, _ in desk.mint.asked] == [OTHER]

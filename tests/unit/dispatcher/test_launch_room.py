@@ -78,7 +78,7 @@ def test_launches_without_an_answer_take_places_for_all_their_vms() -> None:
 def test_while_ec2_does_not_say_what_is_up_there_is_no_room(error: AgentStackError) -> None:
     places = Places(look=error)
     assert places.left() == 0
-    assert places.telemetry.messages("WARNING") == ["vms_unknown"]
+    assert places.telemetry.messages("INFO") == ["vms_unknown"]
 
 
 def test_what_was_asked_for_within_a_minute_counts_though_it_is_gone_again() -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from agent_stack.domain.errors import RetryError
+from agent_stack.domain.holds import Hold
 from agent_stack.domain.identifiers import IntentId
 from agent_stack.domain.states import VmState
 from tests.simulator.clock import EPOCH
@@ -79,7 +80,7 @@ def test_while_ec2_does_not_show_the_idle_vms_none_is_bound_and_all_count() -> N
     ward.left(spent=True, vms=(a_vm(1), a_vm(2)))
     cycle = ward.cycle()
     assert (cycle.idle_vms, cycle.unconfirmed) == ({}, 2)
-    assert ward.telemetry.messages("WARNING") == ["idle_vms_unknown"]
+    assert ward.telemetry.messages("INFO") == ["idle_vms_unknown"]
 
 
 # --- what is read, and what is not ---
@@ -126,3 +127,23 @@ def test_every_run_that_has_not_ended_is_active() -> None:
     ward.waits(1)
     ward.ledger.record([replace(a_run(2).bound(a_vm(), now=EPOCH), version=1)])
     assert [run.job_id for run in ward.cycle().active] == list(ward.store.runs)
+
+
+# --- VMs that are held because their boot failed ---
+
+
+def held(ward: Ward, number: int) -> None:
+    vm = a_vm(number)
+    hold = Hold(instance_id=vm.instance_id, arn=vm.arn, class_name=SMALL, until=EPOCH + timedelta(minutes=30))
+    assert ward.ledger.record_holds(ward.ledger.holds().adding(hold).next_version())
+
+
+def test_a_held_vm_is_no_idle_vm_and_keeps_no_launch_open() -> None:
+    """Its mailbox is filled, so a job that was paired with it would wait for nothing, cycle after cycle."""
+    up = (a_vm(1, state=VmState.RUNNING), a_vm(2, state=VmState.RUNNING))
+    ward = Ward(ScriptedFleet(shows=up), hold_on_failure=timedelta(minutes=30))
+    ward.left(spent=True, vms=up)
+    held(ward, 1)
+    assert ward.cycle().idle_vms == {SMALL: (up[1],)}
+    held(ward, 2)
+    assert (ward.cycle().idle_vms, ward.store.intents) == ({}, {})

@@ -9,7 +9,7 @@ import pytest
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.register import KEEP_AGAIN_AFTER, RETRY_AFTER, Register
-from agent_stack.domain.errors import ConfigurationError
+from agent_stack.domain.errors import ConfigurationError, RetryError
 from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.stack_keys import StackKeyNames, StackKeyRecord
@@ -25,13 +25,19 @@ TICK = DispatcherCycle(now=EPOCH, fence=1)
 NAMES = StackKeyNames(prefix="stack", deployment="aws:123456789012:eu-central-1:stack")
 
 
-def register(desk: Desk, *queues: QueueKey, stacks: Any = None, store: Store | None = None) -> Register:  # noqa: ANN401  (a client, or what stands for one)
+def register(
+    desk: Desk,
+    *queues: QueueKey,
+    stacks: Any = None,  # noqa: ANN401  (a client, or what stands for one)
+    store: Store | None = None,
+    names: StackKeyNames = NAMES,
+) -> Register:
     wanted = tuple(Queue(key=queue, stack_key=StackKey(f"stack-{queue}")) for queue in queues)
     ledger = MemoryLedger(store=store or Store())
     return Register(
         stacks=stacks or desk.client,
         queues=wanted,
-        stack_keys=StackKeys(names=NAMES, ledger=ledger),
+        stack_keys=StackKeys(names=names, ledger=ledger),
         ledger=ledger,
         telemetry=desk.telemetry,
     )
@@ -109,3 +115,46 @@ def test_a_key_that_cannot_be_withdrawn_is_kept_on_record_and_tried_again() -> N
         assert OTHER in store.stack_keys.keys
         without(replace(TICK, now=EPOCH + KEEP_AGAIN_AFTER))
         assert {known.queue_key for known in desk.buildkite.stacks()} == {QUEUE}
+
+
+class Withdrawals:
+    """Which keys are withdrawn. Every registration succeeds."""
+
+    def __init__(self, *, down: bool) -> None:
+        self.down = down
+        self.withdrawn: list[StackKey] = []
+
+    def token_identity(self) -> None:
+        """See the port."""
+
+    def register(self, queue: QueueKey) -> None:
+        """See the port."""
+
+    def withdraw(self, stack_key: StackKey) -> None:
+        """See the port."""
+        if self.down:
+            raise RetryError("Buildkite cannot be reached")
+        self.withdrawn.append(stack_key)
+
+
+@pytest.mark.parametrize("obstacle", ["a run is left", "Buildkite cannot be reached"])
+def test_after_a_change_of_stack_key_the_old_key_stays_on_record_until_it_is_withdrawn(obstacle: str) -> None:
+    """The queue has a new key by then, which must not take the old one's place on record."""
+    with ExitStack() as stack:
+        desk, store = a_desk(stack), Store()
+        register(desk, QUEUE, store=store)(TICK)
+        stacks = Withdrawals(down=obstacle != "a run is left")
+        run = replace(a_run(), queue_key=QUEUE)
+        store.runs.update({run.job_id: run} if obstacle == "a run is left" else {})
+        renamed = replace(NAMES, prefix="renamed")
+        for _ in range(2):  # the second process knows only what the first one recorded
+            register(desk, QUEUE, stacks=stacks, store=store, names=renamed)(TICK)
+            assert store.stack_keys is not None
+            assert store.stack_keys.keys == {QUEUE: "renamed-default"}
+        assert not stacks.withdrawn
+        store.runs.clear()
+        stacks.down = False
+        register(desk, QUEUE, stacks=stacks, store=store, names=renamed)(TICK)
+        assert stacks.withdrawn == ["stack-default"]
+        register(desk, QUEUE, stacks=stacks, store=store, names=renamed)(TICK)
+        assert stacks.withdrawn == ["stack-default"]

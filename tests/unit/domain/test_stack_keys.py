@@ -50,7 +50,7 @@ def test_a_new_stack_key_of_the_operators_names_all_anew_and_retires_the_old_one
     of(CI, store).keep([ARM, LINUX_ARM], also={})
     renamed = of(replace(CI, prefix="other"), store)
     assert renamed(ARM) == "other-arm"
-    assert set(renamed.retired([ARM, LINUX_ARM]).values()) == {"ci-arm", "ci-linux-arm"}
+    assert set(renamed.retired([ARM, LINUX_ARM])) == {"ci-arm", "ci-linux-arm"}
 
 
 def test_a_key_that_is_still_used_is_not_retired_under_another_queue() -> None:

@@ -144,7 +144,7 @@ def test_nobody_takes_the_leases_after_us(world: World) -> None:
 def test_a_worker_that_never_lets_go_is_told_and_stops_nothing(world: World) -> None:
     lease, vm = world.clear.leases[0], world.vm()
     lease.acquire("worker", now=world.clock.now(), ttl=timedelta(hours=1))
-    assert world.clear() == ("a shift is still at work",)
+    assert world.clear() == ("another invocation still runs cycles",)
     assert world.states()[vm] == "terminated"
     assert world.clock.now() - EPOCH >= HANDOVER_TIMEOUT
 

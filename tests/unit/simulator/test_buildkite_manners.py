@@ -169,6 +169,19 @@ def test_empty_lists_may_be_null() -> None:
     assert wire.ask("POST", "/stacks/stack/notifications", json=note).json() == {"errors": None}
 
 
+def test_each_list_and_map_of_an_answer_may_be_null_when_it_is_empty() -> None:
+    wire = wired(null_lists=True, null_maps=True)
+    assert listed(wire) is None
+    assert wire.reserve(["none"]) == {"reserved": None, "not_reserved": ["none"]}
+    none = {"job_uuids": ["none"]}
+    tokens = wire.ask("POST", "/stacks/stack/job-acquisition-tokens", json=none).json()
+    assert tokens == {"job_acquisition_tokens": None, "not_issued": ["none"]}
+    assert wire.ask("POST", "/stacks/stack/jobs/get-states", json=none).json() == {"states": None}
+    (job_id,) = wire.push(Step(command="true"))
+    wire.buildkite.forget_environment(job_id)
+    assert wire.ask("GET", f"/stacks/stack/jobs/{job_id}").json()["env"] is None
+
+
 def test_lists_that_hold_something_are_never_null() -> None:
     wire = wired(null_lists=True)
     (job_id,) = wire.push(Step(agents=["class=large"]))

@@ -68,7 +68,7 @@ def test_a_refusal_is_recorded_and_told_and_is_no_extension() -> None:
     lost = desk.store.runs[first.job_id]
     assert (lost.reservation_lost, lost.reserved_until) == (True, first.reserved_until)
     assert [run.job_id for run in cycle.extended] == [second.job_id]
-    assert desk.telemetry.messages("WARNING") == ["reservation_lost"]
+    assert desk.telemetry.messages() == ["reservation_lost", "reservations_extended"]
 
 
 def test_a_queue_that_does_not_answer_changes_nothing_of_its_runs_and_holds_up_no_other() -> None:
@@ -77,7 +77,7 @@ def test_a_queue_that_does_not_answer_changes_nothing_of_its_runs_and_holds_up_n
     cycle = desk.cycle(first, second)
     assert desk.store.runs[first.job_id] == first
     assert [run.job_id for run in cycle.extended] == [second.job_id]
-    assert desk.telemetry.messages("WARNING") == ["reservations_not_extended"]
+    assert desk.telemetry.messages() == ["reservations_not_extended", "reservations_extended"]
 
 
 def test_a_reservation_that_was_lost_and_is_granted_again_is_ours_again() -> None:

@@ -22,7 +22,7 @@ from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import BootStage, CredentialHolder, JobState, Moment, VmState
 from agent_stack.domain.vms import MailboxStatus
 from agent_stack.domain.waiting import MAX_NOTICES_PER_CYCLE, Waiting, WaitingList, WaitReason
-from agent_stack.ports import JobStates, Notification
+from agent_stack.ports import Claims, JobStates, Notification
 from agent_stack.tracker.cycle import TrackerCycle, TrackerStep
 from agent_stack.tracker.decide import Decide
 from agent_stack.tracker.notify_waiting import READ_INTERVAL, NotifyWaiting
@@ -172,6 +172,24 @@ def test_so_many_are_told_in_one_tick_and_the_others_in_the_next() -> None:
         step(TrackerCycle(now=EPOCH + second * SECOND))
         counts.append(len(pages.notices_sent))
     assert counts == [MAX_NOTICES_PER_CYCLE, 200, 250, 250, 250]
+
+
+def test_a_notification_whose_claim_failed_is_claimed_again() -> None:
+    class TakesOne(MemoryLedger):
+        """The first time only."""
+
+        takes = 1
+
+        def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
+            taken, TakesOne.takes = waiting[: TakesOne.takes], 9
+            return replace(MemoryLedger.claim_notices(self, taken), undecided=waiting[len(taken) :])
+
+    pages, ledger = Pages(), TakesOne(store=Store())
+    step = explain(pages, ledger)
+    ledger.list_waiting(WaitingList(at=EPOCH, jobs=(waits(1), waits(2))))
+    for seconds in range(3):
+        step(TrackerCycle(now=EPOCH + seconds * READ_INTERVAL))
+    assert [job for job, _ in pages.notices_sent] == [job_id(1), job_id(2)]
 
 
 def test_the_list_is_not_read_every_second() -> None:

@@ -176,7 +176,7 @@ def test_while_ec2_does_not_answer_no_vm_is_described_and_everything_else_is_rea
     assert seen.job_state is JobState.RUNNING
     assert seen.mailbox_status is not None
     assert "describe_by_id" not in tower.journal, "an absence of that look proves nothing"
-    assert tower.telemetry.messages("WARNING") == ["vms_unknown"]
+    assert tower.telemetry.messages("INFO") == ["vms_unknown"]
 
 
 def test_a_vm_that_is_not_among_the_living_is_asked_for_by_its_id() -> None:
@@ -216,7 +216,7 @@ def test_when_the_look_by_ids_fails_only_the_vms_that_it_was_for_are_not_describ
     cycle, situations = tower.look()
     assert cycle.described
     assert (situations[absent.job_id].described, situations[shown.job_id].described) == (False, True)
-    assert tower.telemetry.messages("WARNING") == ["absent_vms_unknown"]
+    assert tower.telemetry.messages("INFO") == ["absent_vms_unknown"]
 
 
 def test_a_vm_that_is_shown_again_is_asked_for_at_once_when_it_goes() -> None:
@@ -242,7 +242,7 @@ def test_a_queue_whose_job_states_cannot_be_had_hides_no_other_queue() -> None:
     _, situations = tower.look()
     assert situations[first.job_id].job_state is JobState.RESERVED
     assert situations[second.job_id].job_state is None
-    assert tower.telemetry.messages("WARNING") == ["job_states_unknown"]
+    assert tower.telemetry.messages("INFO") == ["job_states_unknown"]
 
 
 def test_only_the_mailboxes_of_booting_runs_are_read() -> None:
@@ -264,7 +264,7 @@ def test_mailboxes_that_cannot_be_read_are_unknown_and_not_empty() -> None:
     tower.mailbox.fails.append(RetryError("throttled"))
     _, situations = tower.look()
     assert situations[run.job_id].mailbox_status is None
-    assert tower.telemetry.messages("WARNING") == ["mailboxes_unknown"]
+    assert tower.telemetry.messages("INFO") == ["mailboxes_unknown"]
 
 
 @pytest.mark.parametrize("readable", [True, False])

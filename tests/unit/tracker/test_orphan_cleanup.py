@@ -1,18 +1,19 @@
 """What the sweep ends, and where it stops."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
 
 from agent_stack.domain.errors import AgentStackError, RetryError
-from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.identifiers import InstanceArn, InstanceId
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import JobState, VmState
 from agent_stack.domain.vms import Vm
+from agent_stack.ports import ClosedMailboxes
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.orphan_cleanup import ALWAYS_ALLOWED, MAX_SHARE, OrphanCleanup
 from agent_stack.tracker.surplus_vms import SURPLUS_AFTER, SurplusVms
@@ -20,7 +21,7 @@ from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, MemoryMailbox, Store
 from tests.simulator.memory.store import Box
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import SMALL, an_intent
+from tests.unit.dispatcher.parts import SMALL, WatchedLedger, an_intent
 from tests.unit.values import a_letter, a_policy, a_run, a_vm
 
 LATER = EPOCH + timedelta(minutes=10)
@@ -35,6 +36,8 @@ class Shown:
     ended: list[InstanceId] = field(default_factory=list)
     reads: int = 0
     fails: bool = False
+    refuses: bool = False
+    before_end: Callable[[Sequence[InstanceId]], None] = lambda _: None
 
     def describe_by_id(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
         self.reads += 1
@@ -43,6 +46,9 @@ class Shown:
         return [self.vms[instance_id] for instance_id in instance_ids if instance_id in self.vms]
 
     def terminate(self, instance_ids: Sequence[InstanceId]) -> Mapping[InstanceId, AgentStackError]:
+        self.before_end(instance_ids)
+        if self.refuses:
+            return dict.fromkeys(instance_ids, RetryError("throttled"))
         self.ended += instance_ids
         return {}
 
@@ -236,6 +242,74 @@ def test_a_vm_that_a_job_waits_for_is_kept_and_the_oldest_are() -> None:
     waiting = [replace(a_run(number), class_name=SMALL) for number in range(50, 53)]
     it.cycle = replace(it.cycle, situations=tuple(a_reserved_situation(run) for run in waiting))
     assert set(swept(it, 60)) == {InstanceId(f"i-{number:017x}") for number in (3, 4)}
+
+
+@pytest.mark.parametrize("kind", ["orphan", "surplus"])
+def test_a_vm_cannot_be_bound_any_more_when_ec2_is_asked_to_end_it(kind: str) -> None:
+    """Not even by a dispatcher that acts between the tracker's last look at the ledger and EC2's answer."""
+    it = world(strays=1, bound=0) if kind == "orphan" else launched(world(strays=1, bound=0))
+    ledger = MemoryLedger(store=it.store)
+    (waiting,) = ledger.record([a_run(7)])
+    vm = it.fleet.vms[InstanceId(f"i-{0:017x}")]
+    bound: list[Run] = []
+
+    def bind(_: Sequence[InstanceId]) -> None:
+        run = waiting.bound(vm, now=LATER)
+        bound.extend(ledger.bind([(run, a_letter(run, vm))]))
+
+    it.fleet.before_end = bind
+    it.sweep(it.cycle) if kind == "orphan" else swept(it, 20)
+    assert it.fleet.ended
+    assert not bound
+
+
+def test_a_vm_that_is_bound_just_before_its_mailbox_is_closed_is_left_alone() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class BoundFirst(MemoryLedger):
+        """A dispatcher is faster by a moment."""
+
+        def close_mailboxes(self, arns: Sequence[InstanceArn]) -> ClosedMailboxes:
+            run = waiting.bound(vm, now=LATER)
+            assert self.bind([(run, a_letter(run, vm))])
+            return super().close_mailboxes(arns)
+
+    it = world(strays=2, bound=0)
+    (waiting,) = MemoryLedger(store=it.store).record([a_run(7)])
+    vm = it.fleet.vms[InstanceId(f"i-{0:017x}")]
+    replace(it.sweep, ledger=BoundFirst(store=it.store))(it.cycle)
+    assert it.fleet.ended == [InstanceId(f"i-{1:017x}")]
+
+
+def test_a_vm_whose_mailbox_cannot_be_closed_waits_and_the_others_end() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class OneFails(MemoryLedger):
+        """The first one."""
+
+        def close_mailboxes(self, arns: Sequence[InstanceArn]) -> ClosedMailboxes:
+            return ClosedMailboxes(closed=super().close_mailboxes(arns[1:]).closed, undecided=frozenset(arns[:1]))
+
+    it = world(strays=3, bound=0)
+    replace(it.sweep, ledger=OneFails(store=it.store))(it.cycle)
+    assert len(it.fleet.ended) == 2
+
+
+def test_no_orphan_ends_while_no_mailbox_can_be_closed_and_one_past_its_lifetime_does() -> None:
+    it = world(strays=3, bound=0)
+    old = replace(it.fleet.vms[InstanceId(f"i-{1:017x}")], launched_at=EPOCH - timedelta(days=2))
+    it.fleet.vms[old.instance_id] = old
+    ledger = WatchedLedger(store=it.store, fails={"close_mailboxes": [RetryError("throttled")]})
+    replace(it.sweep, ledger=ledger)(replace(it.cycle, vms=dict(it.fleet.vms)))
+    assert it.fleet.ended == [old.instance_id]
+    assert "mailboxes_not_closed" in it.telemetry.messages("INFO")
+
+
+def test_a_surplus_vm_that_ec2_did_not_end_is_still_surplus() -> None:
+    it = launched(world(strays=1, bound=0))
+    it.fleet.refuses = True
+    assert swept(it, 20) == []
+    it.fleet.refuses = False
+    it.sweep(replace(it.cycle, now=EPOCH + timedelta(seconds=21)))
+    assert it.fleet.ended
 
 
 def test_vms_that_have_a_mailbox_are_no_surplus_though_the_ledger_lost_their_runs() -> None:

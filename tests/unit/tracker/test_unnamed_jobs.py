@@ -7,6 +7,7 @@ import pytest
 
 from agent_stack.changes import Changes
 from agent_stack.domain.identifiers import JobId
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.states import JobState
 from agent_stack.tracker.job_states import JobAnswers, job_states
 from agent_stack.tracker.unnamed_jobs import FORGOTTEN_AFTER, FORGOTTEN_ANSWERS, LONGEST_GAP, UnnamedJobs
@@ -43,7 +44,7 @@ def test_several_complete_answers_in_a_row_make_a_job_forgotten_and_one_line(sta
     assert counted([said(states)] * (FORGOTTEN_ANSWERS - 1))[0] == frozenset()
     forgotten, telemetry = counted([said(states)] * (FORGOTTEN_ANSWERS + 3))
     assert forgotten == {RUN.job_id}
-    assert telemetry.messages("WARNING") == ["job_forgotten"]
+    assert telemetry.messages("INFO") == ["job_forgotten"]
 
 
 def test_answers_in_quick_succession_are_not_enough() -> None:
@@ -71,4 +72,23 @@ def test_an_answer_of_which_a_part_failed_is_not_complete() -> None:
     for _ in range(3):
         answers = job_states([RUN, OTHER], stacks, telemetry, failures)  # type: ignore[arg-type]  # the one question
         assert answers.answered == frozenset()
-    assert telemetry.messages("WARNING") == ["job_states_unknown"], "one line for failures that are the same"
+    assert telemetry.messages("INFO") == ["job_states_unknown"], "one line for failures that are the same"
+
+
+def test_states_that_stay_unknown_count_as_errors_and_their_return_is_logged() -> None:
+    stacks = ScriptedStacks(unanswered=frozenset({RUN.queue_key}))
+    telemetry, failures = RecordedTelemetry(), Changes()
+
+    def ask() -> None:
+        job_states([RUN], stacks, telemetry, failures)  # type: ignore[arg-type]  # the one question
+
+    ask()
+    assert Metric.ERRORS not in telemetry.counts, "one failure is no error"
+    for _ in range(2):
+        ask()
+    assert telemetry.counts[Metric.ERRORS] == 2, "the alarm rings while it lasts"
+    stacks.unanswered = frozenset()
+    for _ in range(2):
+        ask()
+    assert telemetry.messages("INFO") == ["job_states_unknown", "job_states_known_again"]
+    assert telemetry.counts[Metric.ERRORS] == 2

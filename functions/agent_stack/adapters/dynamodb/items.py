@@ -18,7 +18,7 @@ from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Binding, Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, Moment, Outcome, RunState, VmState
-from agent_stack.domain.vms import Assignment, MailboxStatus, Vm
+from agent_stack.domain.vms import Assignment, MailboxStatus, Vm, told_by
 
 SHARDS = 8
 """A partition takes 1,000 writes a second; a burst of a thousand jobs is spread over this many."""
@@ -182,7 +182,12 @@ def read_intent(item: Mapping[str, Any]) -> Intent:
 
 def stack_key_values(record: StackKeyRecord) -> dict[str, Any]:
     """The stack keys' attributes."""
-    return {"prefix": record.prefix, "long": record.long, "keys": dict(record.keys) or None}
+    return {
+        "prefix": record.prefix,
+        "long": record.long,
+        "keys": dict(record.keys) or None,
+        "retired": dict(record.retired) or None,
+    }
 
 
 def read_stack_keys(item: Mapping[str, Any]) -> StackKeyRecord:
@@ -194,9 +199,13 @@ def read_stack_keys(item: Mapping[str, Any]) -> StackKeyRecord:
     try:
         values = unpacked(item)
         keys = {QueueKey(queue): StackKey(key) for queue, key in values.get("keys", {}).items()}
-        return StackKeyRecord(prefix=values["prefix"], long=values["long"], keys=keys)
+        retired = {StackKey(key): QueueKey(queue) for key, queue in values.get("retired", {}).items()}
+        return StackKeyRecord(prefix=values["prefix"], long=values["long"], keys=keys, retired=retired)
     except (KeyError, TypeError, AttributeError) as error:
-        raise BugError(f"the stack keys cannot be read: {error!r}") from None
+        raise BugError(
+            f"the stack keys in the ledger (pk stack_keys, sk keys) cannot be read: {error!r}. "
+            "Deploy the version that wrote them, or correct the item."
+        ) from None
 
 
 def assignment_values(assignment: Assignment) -> dict[str, Any]:
@@ -218,12 +227,14 @@ def read_mailbox_status(item: Mapping[str, Any]) -> MailboxStatus:
     """A mailbox as it is read: whether the credential is there, never what it is."""
     stage = item.get("stage", {}).get("S")
     spent = item.get("stage_seconds", {}).get("N")
-    detail = item.get("detail", {}).get("S", "")
+    detail, waits = told_by(item.get("detail", {}).get("S", ""))
     return MailboxStatus(
         credential_holder=holder(item),
         stage=None if stage is None else BootStage.parse(stage),
         stage_seconds=None if spent is None else float(spent),
         detail="".join(c if c.isprintable() else " " for c in detail)[:MAX_DETAIL_CHARACTERS],
+        waits=waits,
+        closed="closed" in item,
     )
 
 

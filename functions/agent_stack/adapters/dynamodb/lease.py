@@ -1,9 +1,9 @@
 """The port `Lease`: one item for each function, in the ledger table.
 
-Attributes: `holder` and `lease_until` while it is held; `fence`, which only grows; `signals`, which counts the knocks;
-`successor`, who waits to follow. The operator's command writes two more into the dispatcher's item, for each queue or
-`*` for all: `paused#<queue>`, a map of `at`, `by` and `reason`, and `resumed#<queue>`, a point in time. No update of
-the functions touches those.
+Attributes: `holder` and `lease_until` while it is held; `fence`, which only grows; `wakes`, which counts the signals;
+`successor`, the invocation that waits to take over. The operator's command writes two more into the dispatcher's item,
+for each queue or `*` for all: `paused#<queue>`, a map of `at`, `by` and `reason`, and `resumed#<queue>`, a point in
+time. No update of the functions touches those.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ class DynamoLease:
         )
 
     def release(self, held: HeldLease) -> bool:
-        """See the port. Refused only by a knock; when it is no longer ours it is as good as released."""
+        """See the port. Only a signal refuses it. A lease that another process holds counts as released."""
         answer = self.table.update(
             self._key(),
             UpdateExpression="REMOVE holder, lease_until, successor",

@@ -4,11 +4,12 @@ Items of the ledger table, by partition key:
 
     run#<shard>        sort key job id      an active run
     history#<shard>    job id # when        a run that ended; expires
-    tombstone#<shard>  job id               how often an ended run's job was bound, and told of it; expires
-    told#<shard>       job id               what a job was told while it waited; expires
+    tombstone#<shard>  job id               how often an ended run's job was bound and notified; expires
+    told#<shard>       job id               the wait reasons that a job was notified of; expires
     waiting            list                 who waits for a VM and why, see `waiting`
     intent             intent id            an open launch
     launching          memory               what EC2 taught us, see `launch_memory`
+    holds              list                 VMs that stay up because their boot failed, see `holds`
     stack_keys         keys                 under which keys the queues are registered with Buildkite
     lease              function             see `lease`
 """
@@ -20,22 +21,24 @@ from functools import partial
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.holds import holds_values, read_holds
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE, KnownRuns
 from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
-from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, put
+from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, close_mailbox, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
 from agent_stack.adapters.dynamodb.waiting import list_values, mark, read_list
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
-from agent_stack.domain.identifiers import InstanceId, IntentId, JobId
+from agent_stack.domain.holds import Holds
+from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.vms import Assignment
 from agent_stack.domain.waiting import Waiting, WaitingList
-from agent_stack.ports import Clock, Ids, Telemetry
+from agent_stack.ports import Claims, Clock, ClosedMailboxes, Ids, Telemetry
 
 ValueT = TypeVar("ValueT")
 
@@ -107,6 +110,18 @@ class DynamoLedger:
             [self._group(run, partial(self._writes.bind, assignment=assignments[run.job_id])) for run, _ in pairs]
         )
 
+    def close_mailboxes(self, arns: Sequence[InstanceArn]) -> ClosedMailboxes:
+        """See the port."""
+        now = self.clock.now()
+        groups = []
+        for arn in arns:
+            write_id = self.ids.holder()
+            write = close_mailbox(self.mailboxes.name, arn, write_id, now=now, until=now)
+            groups.append(Group(subject=arn, write_id=write_id, writes=(write,)))
+        undecided: list[InstanceArn] = []
+        closed = self.transactions.write(groups, undecided)
+        return ClosedMailboxes(closed=frozenset(closed), undecided=frozenset(undecided))
+
     def open_intents(self) -> Sequence[Intent]:
         """See the port."""
         stored = self.table.query("intent")
@@ -174,15 +189,31 @@ class DynamoLedger:
     def stack_keys(self) -> StackKeyRecord | None:
         """See the port."""
         stored = next(iter(self.table.query("stack_keys")), None)
-        return None if stored is None else self._read(items.read_stack_keys, stored)
+        return None if stored is None else items.read_stack_keys(stored)
 
     def record_stack_keys(self, record: StackKeyRecord, *, only_if_new: bool = False) -> None:
         """See the port."""
-        if not only_if_new or self.stack_keys() is None:
-            self.table.put(items.packed({"pk": "stack_keys", "sk": "keys", **items.stack_key_values(record)}))
+        item = items.packed({"pk": "stack_keys", "sk": "keys", **items.stack_key_values(record)})
+        if only_if_new:
+            self.table.put_unless(item, condition="attribute_not_exists(pk)")
+        else:
+            self.table.put(item)
 
-    def claim_notices(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
-        """See the port. One item a job, changed on its own condition, so that of two trackers one may tell."""
+    def holds(self) -> Holds:
+        """See the port."""
+        stored = next(iter(self.table.query("holds")), None)
+        return Holds() if stored is None else read_holds(stored, self._unreadable)
+
+    def record_holds(self, holds: Holds) -> bool:
+        """See the port."""
+        return self.table.put_unless(
+            items.packed({"pk": "holds", "sk": "list", **holds_values(holds)}),
+            condition="attribute_not_exists(version) OR version = :before",
+            values=items.packed({":before": holds.version - 1}),
+        )
+
+    def claim_notices(self, waiting: Sequence[Waiting]) -> Claims:
+        """See the port. One item a job, changed on its own condition, so that one of two trackers sends it."""
         expires_at = int(items.seconds(self.clock.now() + TOMBSTONE_LIFE))
         groups = []
         for job in waiting:
@@ -190,7 +221,9 @@ class DynamoLedger:
             key = items.key(items.shard("told", job.job_id), job.job_id)
             update = {"TableName": self.table.name, "Key": key, **mark(job, write_id=write_id, expires_at=expires_at)}
             groups.append(Group(subject=job, write_id=write_id, writes=({"Update": update},)))
-        return self.transactions.write(groups)
+        undecided: list[Waiting] = []
+        claimed = self.transactions.write(groups, undecided)
+        return Claims(claimed=claimed, undecided=undecided)
 
     def _write(self, groups: Sequence[Group[Run]]) -> Sequence[Run]:
         won = self.transactions.write(groups)
@@ -219,8 +252,11 @@ class DynamoLedger:
         try:
             return read(item)
         except BugError as error:
-            self.telemetry.error("ledger_item_unreadable", error=str(error))
+            self._unreadable(str(error))
             return None
+
+    def _unreadable(self, error: str) -> None:
+        self.telemetry.error("ledger_item_unreadable", error=error)
 
     @property
     def _writes(self) -> RunWrites:

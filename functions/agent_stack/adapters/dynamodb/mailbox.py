@@ -29,7 +29,7 @@ class DynamoMailbox:
         }
 
     def renew(self, arn: InstanceArn, credential: str) -> bool:
-        """See the port. On the baton's own condition: what was taken never comes back."""
+        """See the port. On the condition of the credential itself: what was taken never comes back."""
         answer = self.table.update(
             {"instance_arn": {"S": arn}},
             UpdateExpression="SET credential = :credential",
@@ -56,6 +56,16 @@ class DynamoMailbox:
             if answer.item is not None and answer.item.get("credential") == pack(credential):
                 return True
             raise UnknownOutcomeError("UpdateItem: a credential may have been issued again")
+        return not isinstance(answer, Refused)
+
+    def hold(self, arn: InstanceArn, seconds: int) -> bool:
+        """See the port. Whatever the tracker decides, a VM that took its credential, or still may, is not held."""
+        answer = self.table.update(
+            {"instance_arn": {"S": arn}},
+            UpdateExpression="SET hold_seconds = :seconds",
+            ConditionExpression="attribute_exists(revoked) AND attribute_not_exists(credential)",
+            ExpressionAttributeValues=items.packed({":seconds": str(seconds)}),
+        )
         return not isinstance(answer, Refused)
 
     def revoke_credential(self, arn: InstanceArn) -> bool:

@@ -10,13 +10,35 @@ from typing import Any
 
 from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.known_runs import KnownRuns
+from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Assignment
 
 TOMBSTONE_LIFE = timedelta(days=2)
 """Attempts count for longer than Buildkite keeps a job scheduled by default."""
 
+CLOSED_LIFE = timedelta(days=1)
+"""A VM whose mailbox is closed ends within seconds; by then it is too old to be bound, too."""
+
 Write = Mapping[str, Any]
+
+
+def close_mailbox(table: str, arn: InstanceArn, write_id: str, *, now: datetime, until: datetime) -> Write:
+    """The mailbox of a VM that gets no job any more; on the opposite of the condition of `bind`.
+
+    Args:
+        until: when the VM has ended by itself at the latest, if nobody else ends it.
+    """
+    end = int(items.seconds(max(now, until) + CLOSED_LIFE))
+    closed = {
+        "TableName": table,
+        "Key": {"instance_arn": {"S": arn}},
+        "UpdateExpression": "SET closed = :now, expires_at = :end, write_id = :write_id",
+        "ConditionExpression": "attribute_not_exists(instance_arn) OR attribute_exists(closed)",
+        "ExpressionAttributeValues": items.packed({":now": items.seconds(now), ":end": end, ":write_id": write_id}),
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    return {"Update": closed}
 
 
 def put(table: str, values: Mapping[str, Any], *, condition: str | None = None) -> Write:

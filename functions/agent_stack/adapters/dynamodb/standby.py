@@ -1,7 +1,7 @@
 """The port `StandbyVms`: one item of the ledger table for each VM, under the partition key `standby`.
 
-Closing a VM writes two items in one transaction: the mark on the list, and a mailbox that holds nothing. The mailbox is
-written on the condition on which a binding fills one, so exactly one of the two succeeds.
+Closing a VM writes two items in one transaction: the mark on the list, and its mailbox, as `Ledger.close_mailboxes`
+closes any. That has the opposite of a binding's condition, so exactly one of the two succeeds.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from agent_stack.adapters.dynamodb import items
-from agent_stack.adapters.dynamodb.run_writes import put
+from agent_stack.adapters.dynamodb.run_writes import close_mailbox, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId
@@ -58,7 +58,6 @@ class DynamoStandbyVms:
             self.table.delete(items.key(PARTITION, instance_id))
 
     def _closing(self, vm: StandbyVm, write_id: str) -> Group[StandbyVm]:
-        now = self.clock.now()
         marked = {
             "TableName": self.table.name,
             "Key": items.key(PARTITION, vm.instance_id),
@@ -67,18 +66,8 @@ class DynamoStandbyVms:
             "ExpressionAttributeValues": items.packed({":closing": vm.closing, ":write_id": write_id}),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        emptied = {
-            "TableName": self.mailboxes.name,
-            "Item": items.packed(
-                {
-                    "instance_arn": vm.arn,
-                    "closed": items.seconds(now),
-                    "expires_at": int(items.seconds(max(now, vm.expires_at) + KEPT)),
-                }
-            ),
-            "ConditionExpression": "attribute_not_exists(instance_arn)",
-        }
-        return Group(subject=vm, write_id=write_id, writes=({"Update": marked}, {"Put": emptied}))
+        closed = close_mailbox(self.mailboxes.name, vm.arn, write_id, now=self.clock.now(), until=vm.expires_at)
+        return Group(subject=vm, write_id=write_id, writes=({"Update": marked}, closed))
 
     def _readable(self, stored: Iterator[Item]) -> Iterator[StandbyVm]:
         for item in stored:

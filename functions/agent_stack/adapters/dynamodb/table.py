@@ -140,15 +140,16 @@ class Table:
         put = partial(self.client.put_item, TableName=self.name, Item=item, ReturnConsumedCapacity="TOTAL")
         self._call("PutItem", lambda: written(put()))
 
-    def put_unless(self, item: Item, *, condition: str, values: Item) -> bool:
+    def put_unless(self, item: Item, *, condition: str, values: Item | None = None) -> bool:
         """Write one item on a condition; False when it does not hold."""
+        more: Any = {"ExpressionAttributeValues": values} if values else {}  # DynamoDB refuses an empty map
         put = partial(
             self.client.put_item,
             TableName=self.name,
             Item=item,
             ConditionExpression=condition,
-            ExpressionAttributeValues=values,
             ReturnConsumedCapacity="TOTAL",
+            **more,
         )
         try:
             self.calls.call("PutItem", lambda: written(put()))

@@ -59,20 +59,24 @@ class Transactions:
     ids: Ids
     telemetry: Telemetry
 
-    def write(self, groups: Sequence[Group[SubjectT]]) -> list[SubjectT]:
+    def write(self, groups: Sequence[Group[SubjectT]], undecided: list[SubjectT] | None = None) -> list[SubjectT]:
         """The subjects of the groups that took effect, in the order given.
+
+        Args:
+            undecided: gets the subjects of the groups that failed, and not because of their conditions.
 
         Raises:
             AgentStackError: none did, and not because of their conditions.
         """
         won: set[str] = set()
+        refused: set[str] = set()
         doubted: set[str] = set()
         failures: list[AgentStackError] = []
         pending = list(groups)
         for attempt in range(MAX_ROUNDS):
             again: list[Group[SubjectT]] = []
             for chunk in _chunks(pending):
-                again += self._send(chunk, won, doubted, failures)
+                again += self._send(chunk, won, refused, doubted, failures)
             if not again:
                 break
             # Fewer are left when some were dropped; otherwise somebody else is at the same items.
@@ -84,15 +88,23 @@ class Transactions:
         if failures and not won:
             raise failures[0]
         for failure in failures:
-            self.telemetry.warning("ledger_writes_failed", error=str(failure))
+            self.telemetry.info("ledger_writes_failed", error=str(failure))
+        if undecided is not None:
+            undecided += [group.subject for group in groups if group.write_id not in won | refused]
         return [group.subject for group in groups if group.write_id in won]
 
     def _send(
-        self, chunk: list[Group[SubjectT]], won: set[str], doubted: set[str], failures: list[AgentStackError]
+        self,
+        chunk: list[Group[SubjectT]],
+        won: set[str],
+        refused: set[str],
+        doubted: set[str],
+        failures: list[AgentStackError],
     ) -> list[Group[SubjectT]]:
         """Send one transaction; the groups that are to be sent again.
 
         Args:
+            refused: write ids of groups whose condition does not hold; this adds to it.
             doubted: write ids of groups that an earlier try may have written; this adds to it.
         """
         failure: AgentStackError
@@ -111,11 +123,11 @@ class Transactions:
             return []
         reasons = _reasons(chunk, refusal)
         if reasons:
-            return _to_send_again(chunk, reasons, won, doubted, failures)
+            return _to_send_again(chunk, reasons, won, refused, doubted, failures)
         if len(chunk) > 1 and not isinstance(failure, UnknownOutcomeError):  # one malformed write fails all: find it
             middle = len(chunk) // 2
             halves = (chunk[:middle], chunk[middle:])
-            return [group for half in halves for group in self._send(half, won, doubted, failures)]
+            return [group for half in halves for group in self._send(half, won, refused, doubted, failures)]
         failures.append(failure)
         return []
 
@@ -156,10 +168,11 @@ def _to_send_again(
     chunk: Sequence[Group[SubjectT]],
     reasons: Sequence[Mapping[str, Any]],
     won: set[str],
+    refused: set[str],
     doubted: set[str],
     failures: list[AgentStackError],
 ) -> list[Group[SubjectT]]:
-    """The groups of a cancelled transaction that may still be written; adds those that were to `won`."""
+    """The groups of a cancelled transaction that may still be written; adds the others to `won` and `refused`."""
     again: list[Group[SubjectT]] = []
     remaining = iter(reasons)
     for group in chunk:
@@ -173,4 +186,6 @@ def _to_send_again(
             failures.append(UnknownOutcomeError("TransactWriteItems: refused after a try that may have taken effect"))
         elif "ConditionalCheckFailed" not in codes:
             failures.append(WaitError(f"TransactWriteItems: {', '.join(sorted(codes - _HELD_UP))}"))
+        else:
+            refused.add(group.write_id)
     return again

@@ -1,4 +1,4 @@
-"""How the list of those who wait looks as a DynamoDB item, and the marks of what they were told.
+"""How the list of waiting jobs looks as a DynamoDB item, and the marks of the notifications that they got.
 
 The list is grouped by what its jobs have in common, so that five hundred of them are some twenty kilobytes.
 """
@@ -36,7 +36,7 @@ def list_values(waiting: WaitingList) -> dict[str, Any]:
 
 
 def read_list(item: Mapping[str, Any]) -> WaitingList | None:
-    """The list behind an item; None for one that no version of this code writes: it is news, not a record."""
+    """The list behind an item; None for one that no version of this code writes, because a list is no record."""
     try:
         values = unpacked(item)
         placed = [
@@ -60,7 +60,7 @@ def read_list(item: Mapping[str, Any]) -> WaitingList | None:
 
 
 def mark(waiting: Waiting, *, write_id: str, expires_at: int) -> dict[str, Any]:
-    """The update of a job's mark: what it was told of, each reason once and not too many."""
+    """The update of a job's mark: the reasons that it was notified of, each once and not too many."""
     return {
         "UpdateExpression": "ADD reasons :reasons SET write_id = :write_id, expires_at = :expires_at",
         "ConditionExpression": "attribute_not_exists(reasons) OR "

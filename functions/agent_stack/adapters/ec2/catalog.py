@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,7 +44,7 @@ class Ec2InstanceCatalog:
     instance_types: Ec2InstanceTypes
     parameter: Callable[[str], str]
     clock: Clock
-    _known: dict[Hashable, tuple[datetime, Any]] = field(default_factory=dict, init=False, repr=False)
+    _known: dict[Hashable, tuple[timedelta, Any]] = field(default_factory=dict, init=False, repr=False)
 
     def types(self, wanted: InstanceRequirements, capacity_type: CapacityType) -> tuple[str, ...]:
         """Instance types with those attributes, the closest to them first.
@@ -119,7 +119,7 @@ class Ec2InstanceCatalog:
             raise wrong_member("image", f"parameter {name}: {error.problem}", kind=type(error)) from None
 
     def _once(self, key: Hashable, ask: Callable[[], ValueT]) -> ValueT:
-        now = self.clock.now()
+        now = self.clock.monotonic()
         known = self._known.get(key)
         if known is None or now - known[0] >= MAX_AGE:
             try:

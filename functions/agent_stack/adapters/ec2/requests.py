@@ -71,6 +71,7 @@ def create_fleet(
         {"Key": CLASS_TAG, "Value": vm_class.name},
         {"Key": "Name", "Value": f"{deployment}-{vm_class.name}"},
         *([] if order.hold is None else [{"Key": HOLD_TAG, "Value": f"{order.hold.total_seconds():.0f}"}]),
+        *({"Key": key, "Value": value} for key, _, value in (pair.partition("=") for pair in policy.cost_tags)),
     ]
     request = {
         "ClientToken": order.intent_id,

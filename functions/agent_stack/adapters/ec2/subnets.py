@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +56,8 @@ class Subnets:
     """Free addresses of the subnets that exist, less what was launched since they were read."""
     _said: dict[str, bool] = field(default_factory=dict, init=False)
     """What was said of a subnet: that it is gone, or full."""
-    _due: datetime | None = field(default=None, init=False)
-    _read_at: datetime | None = field(default=None, init=False)
+    _due: timedelta | None = field(default=None, init=False)
+    _read_at: timedelta | None = field(default=None, init=False)
     _failure: AgentStackError | None = field(default=None, init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock, init=False)
 
@@ -85,13 +85,13 @@ class Subnets:
     def look_beside(self) -> None:
         """Read them again if somebody uses them and they are not fresh: a refused launch costs a job seconds."""
         with self._lock:
-            if self._read_at is None or self.clock.now() - self._read_at < FRESH:
+            if self._read_at is None or self.clock.monotonic() - self._read_at < FRESH:
                 return
-            self._due = self.clock.now()
+            self._due = self.clock.monotonic()
         self._refresh()
 
     def of_zone(self, zone: str) -> str:
-        """The subnet to use there, as it was known last: a request that is being written asks for no news."""
+        """The subnet to use there, as it was known last: a request that is being written asks EC2 nothing."""
         with self._lock:
             there = [subnet for subnet in self._existing() if self._zones[subnet] == zone]
             known = there or [subnet for subnet, its_zone in self._zones.items() if its_zone == zone]
@@ -138,7 +138,7 @@ class Subnets:
         return (subnet for subnet in self.subnet_ids if subnet in self._free)
 
     def _refresh(self) -> None:
-        now = self.clock.now()
+        now = self.clock.monotonic()
         with self._lock:
             if self._due is not None and now < self._due:
                 return
@@ -158,7 +158,7 @@ class Subnets:
             self._failure = error
         self.telemetry.warning("subnets_unknown", error=str(error))
 
-    def _take_in(self, described: Sequence["_Subnet"], now: datetime) -> None:
+    def _take_in(self, described: Sequence["_Subnet"], now: timedelta) -> None:
         with self._lock:
             self._failure, self._read_at = None, now
             self._due = now + MAX_AGE
@@ -175,7 +175,7 @@ class Subnets:
                 self._recheck()
 
     def _recheck(self) -> None:
-        soon = self.clock.now() + RECHECK
+        soon = self.clock.monotonic() + RECHECK
         self._due = soon if self._due is None else min(self._due, soon)
 
     def _say(self, subnet: str, *, gone: bool) -> None:

@@ -164,7 +164,8 @@ def read_classes(
         broken[default] = _wrong(name, problem)
     for field in sorted(document.keys() - FIELDS):  # said like a class: it harms no other
         broken.setdefault(ClassName(field), _wrong(name, f"{field}: there is no such field"))
-    return ClassBook(classes=classes, default=default, deployment_tags=deployment_tags, broken=broken)
+    faults = frozenset(broken.keys() - listed.keys())
+    return ClassBook(classes=classes, default=default, deployment_tags=deployment_tags, broken=broken, faults=faults)
 
 
 def _opened(text: str, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 """The port `ClassSource`: the operator's class document, else the deployment's own default."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from agent_stack.adapters.class_errors import SETTING
 from agent_stack.adapters.ssm.class_document import read_classes
@@ -44,12 +44,12 @@ class SsmClasses:
         self._clock = clock
         self._telemetry = telemetry
         self._book: ClassBook | None = None
-        self._due: datetime | None = None
+        self._due: timedelta | None = None
         self._said: Mapping[ClassName, str] = {}
 
     def book(self) -> ClassBook:
         """See the port."""
-        now = self._clock.now()
+        now = self._clock.monotonic()
         if self._book is None or self._due is None or now >= self._due:
             self._book = self._refreshed(self._book)
             pending = any(isinstance(e, TransientError | NotPermittedError) for e in self._book.broken.values())

@@ -19,17 +19,22 @@ SERVER_ERRORS = frozenset(
 _PROBLEMS = {
     "ParameterNotFound": "there is no such parameter in this region",
     "ParameterVersionNotFound": "there is no such version of the parameter",
-    "AccessDeniedException": "the function's role may not read it",
+    "AccessDeniedException": "{who} may not read it",
     "InvalidKeyId": "the key it is encrypted with cannot be used",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """SSM parameters by name."""
+    """SSM parameters by name.
+
+    Attributes:
+        who: reads them, for the words of a refusal.
+    """
 
     client: Callable[[], "SSMClient"]
     calls: AwsCalls
+    who: str = "the function's role"
 
     def read(self, name: str, *, setting: str, remedy: str) -> str:
         """The parameter's value, decrypted.
@@ -55,7 +60,7 @@ class Parameters:
         except RefusedError as error:
             if error.code == "ParameterNotFound":
                 return None
-            problem = _PROBLEMS.get(error.code, f"{error.code}: {error.message}")
+            problem = _PROBLEMS.get(error.code, "").format(who=self.who) or f"{error.code}: {error.message}"
             kind = NotPermittedError if error.code == "AccessDeniedException" else ConfigurationError
             raise kind(setting=setting, value=name, problem=problem, remedy=remedy) from None
 

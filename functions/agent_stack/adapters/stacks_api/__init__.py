@@ -1,7 +1,9 @@
 """Buildkite's Stacks API over HTTP.
 
-`client` keeps the port's promises; `caller` sends one request (retries, time-outs, rates, token); `dialect` knows
-the paths and bodies of the two dialects; `shapes` reads the answers; `texts` crops what people will read.
+`client` implements the port. `caller` sends one request: token, rate, time-outs, retries, errors. `limits` and `rates`
+hold the published limits. `dialect` has the paths of both dialects, and `learnt_dialect` which one is spoken. `models`
+reads the answers, `bodies` bounds them. `registrations` decides when a stack is registered again. `build_pages` sends
+notifications, whose bodies `notifications` makes. `redaction` hides credentials in texts.
 """
 
 from agent_stack.adapters.stacks_api.client import HttpStacksApi

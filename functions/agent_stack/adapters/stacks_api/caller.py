@@ -21,6 +21,7 @@ from agent_stack.adapters.stacks_api.redaction import redacted
 from agent_stack.domain.errors import (
     AgentStackError,
     GiveUpError,
+    NotAskedError,
     NotFoundError,
     RetryError,
     StackNotFoundError,
@@ -36,6 +37,9 @@ READ_TIMEOUT = 8.0
 POOL_TIMEOUT = 3.0
 BACKOFF_BASE = timedelta(milliseconds=200)
 BACKOFF_CAP = timedelta(seconds=5)
+MAX_PAUSES = timedelta(seconds=2)
+"""Together in one call, which a cycle waits for: the lease of the cycle lasts a few seconds."""
+
 MAX_ANSWER_BYTES = 32 * 1024 * 1024  # 1,000 jobs at a few KB; "get a job" can pass 100 KB
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
@@ -153,9 +157,14 @@ class Caller:
         """Send, and again while it may help. Adds to `doubts` each try after which the request may have arrived."""
         failure: AgentStackError | None = None
         fresh_token = False
+        patience = MAX_PAUSES
         for attempt in range(request.operation.tries):
-            if attempt and not self._pause(attempt, failure):
-                break
+            if attempt:
+                pause = self._pause(attempt, failure, patience)
+                if pause > patience or pause >= self._deadline.left():
+                    break
+                patience -= pause
+                self._clock.sleep(pause)
             self._wait_for_rate(request)
             try:
                 return self._answered(request, fresh_token=fresh_token)
@@ -184,7 +193,7 @@ class Caller:
         """One try. Raises RetryError when it surely did not arrive, UnknownOutcomeError when it may have."""
         left = min(self._deadline.left(), request.operation.timeout).total_seconds()
         if left <= 0:
-            raise RetryError(f"{request.operation.name}: no time left to ask Buildkite")
+            raise NotAskedError(f"{request.operation.name}: no time left to ask Buildkite")
         token = self._secrets.agent_token(fresh=fresh_token)
         try:
             with self._http.stream(
@@ -208,7 +217,7 @@ class Caller:
             raise UnknownOutcomeError(
                 f"{request.operation.name}: no answer: {type(error).__name__} {redacted(str(error), token)}"
             ) from None
-        self._rates.heard(request.stack, request.operation, reply.headers, self._clock.now())
+        self._rates.heard(request.stack, request.operation, reply.headers, self._clock.monotonic())
         self._telemetry.peak(Metric.STACKS_API_USED_PERCENT, used_percent(reply.headers))
         return reply
 
@@ -234,38 +243,42 @@ class Caller:
             case 401:
                 error: AgentStackError = _TokenRefusedError(f"{said}. {REFUSED_REMEDY}")
             case 403:
-                remedy = TOO_MANY_REMEDY if request.operation is REGISTER else FORBIDDEN_REMEDY
+                remedy = TOO_MANY_REMEDY if request.operation.name == REGISTER.name else FORBIDDEN_REMEDY
                 error = WaitError(f"{said}. {remedy}")
             case 404:
                 about_the_stack = request.operation.names is Names.STACK
                 error = StackNotFoundError(said) if about_the_stack else NotFoundError(said)
             case 429:
                 self._telemetry.count(Metric.STACKS_API_THROTTLED)
-                error = _RateLimitedError(said, retry_after(reply.headers))
+                after = retry_after(reply.headers)
+                if after is not None:
+                    self._rates.refused(request.stack, request.operation, after, self._clock.monotonic())
+                error = _RateLimitedError(said, after)
             case status if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.REQUEST_TIMEOUT:
                 error = UnknownOutcomeError(said)
             case _:
                 error = GiveUpError(said)
         return error
 
-    def _pause(self, attempt: int, failure: AgentStackError | None) -> bool:
-        """Back off with full jitter before another try; False when the deadline leaves no room for one."""
-        ceiling = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
-        pause = ceiling * self._ids.fraction()
-        if isinstance(failure, _RateLimitedError) and failure.after is not None:
-            pause += failure.after
-        if pause >= self._deadline.left():
-            return False
-        self._clock.sleep(pause)
-        return True
+    def _pause(self, attempt: int, failure: AgentStackError | None, patience: timedelta) -> timedelta:
+        """How long to back off before another try, with full jitter; longer than the patience if Buildkite asks so."""
+        asked = failure.after if isinstance(failure, _RateLimitedError) and failure.after is not None else timedelta()
+        ceiling: timedelta = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
+        jitter = ceiling * self._ids.fraction()
+        return max(asked, min(asked + jitter, patience))
 
     def _wait_for_rate(self, request: Request) -> None:
+        """Wait for a place under the rate.
+
+        Raises:
+            NotAskedError: the place comes later than a cycle can wait for it.
+        """
         while True:
-            delay = self._rates.delay(request.stack, request.operation, self._clock.now())
+            delay = self._rates.delay(request.stack, request.operation, self._clock.monotonic())
             if not delay:
                 return
-            if delay >= self._deadline.left() or request.operation.tries == 1:
-                raise RetryError(f"{request.operation.name}: no time left under Buildkite's rate limit")
+            if delay > MAX_PAUSES or delay >= self._deadline.left() or request.operation.tries == 1:
+                raise NotAskedError(f"{request.operation.name}: no time left under Buildkite's rate limit")
             self._telemetry.count(Metric.STACKS_API_DELAYED)
             self._clock.sleep(delay)
 

@@ -2,23 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 from agent_stack.adapters.stacks_api import limits, models
+from agent_stack.adapters.stacks_api.build_pages import BuildPages
 from agent_stack.adapters.stacks_api.caller import Caller, Request
 from agent_stack.adapters.stacks_api.dialect import Dialect, Paths
-from agent_stack.adapters.stacks_api.notifications import batch, shown
+from agent_stack.adapters.stacks_api.learnt_dialect import LearntDialect
 from agent_stack.adapters.stacks_api.redaction import redacted, without_credentials
 from agent_stack.adapters.stacks_api.registrations import Registrations
 from agent_stack.domain.errors import (
     AgentStackError,
     BugError,
     ConfigurationError,
-    GiveUpError,
-    NotAskedError,
     NotFoundError,
-    TransientError,
 )
 from agent_stack.domain.identifiers import JobId, QueueKey, StackKey
 from agent_stack.domain.jobs import Queue, ScheduledPage
@@ -33,6 +30,9 @@ from agent_stack.ports import (
     Telemetry,
     TokenIdentity,
 )
+
+MAX_NEW_STATES = 20
+"""Unrecognised job states that one process logs. Buildkite adds one now and then."""
 
 AnswerT = TypeVar("AnswerT", bound=models.Answer)
 ResultT = TypeVar("ResultT")
@@ -52,6 +52,7 @@ class HttpStacksApi:
         metadata: Mapping[str, str],
         telemetry: Telemetry,
         stack_key: Callable[[QueueKey], StackKey] | None = None,
+        only_looks: bool = False,
     ) -> None:
         """Make the client.
 
@@ -60,15 +61,25 @@ class HttpStacksApi:
             dialect: None to learn it from the first listing that succeeds.
             job_tokens: agents get job acquisition tokens, which the preview dialect does not have.
             metadata: what Buildkite shows about the stack; all strings.
+            only_looks: no request registers a stack that Buildkite does not know.
         """
         self._caller = caller
         self._queues = {queue.key: queue.stack_key for queue in queues}
         self._stack_key = stack_key
-        self._dialect = dialect
+        self._dialect = LearntDialect(dialect, telemetry)
         self._job_tokens = job_tokens
         self._metadata = dict(metadata)
         self._telemetry = telemetry
-        self._registrations = Registrations()
+        self._registrations = Registrations(allowed=not only_looks)
+        self._new_states: set[str] = set()
+        self._build_pages = BuildPages(
+            caller=caller,
+            registrations=self._registrations,
+            dialect=self._dialect,
+            register=self._register,
+            stack_key=self._key,
+            telemetry=telemetry,
+        )
 
     def register(self, queue: QueueKey) -> None:
         """See the port. Learns the dialect too, so that a setting it cannot serve fails here, at start-up."""
@@ -81,18 +92,18 @@ class HttpStacksApi:
                 remedy="Set AgentCredential to agent-token, or use an endpoint of the current dialect.",
             )
 
-    def _register(self, queue: QueueKey) -> None:
+    def _register(self, queue: QueueKey, operation: limits.Operation = limits.REGISTER) -> None:
         body = {"key": self._key(queue), "type": "custom", "queue_key": queue, "metadata": self._metadata}
         self._caller.tell(
             Request(
-                operation=limits.REGISTER,
+                operation=operation,
                 stack=self._key(queue),
                 method="POST",
                 path="/stacks/register",
                 body=body,
             )
         )
-        self._registrations.registered(queue, self._caller.now())
+        self._registrations.registered(queue, self._caller.monotonic())
 
     def deregister(self, queue: QueueKey) -> None:
         """See the port."""
@@ -122,12 +133,12 @@ class HttpStacksApi:
         )
 
     def dialect(self, queue: QueueKey) -> Dialect:
-        """The dialect the service speaks; learnt once, from a listing that succeeded, and never changed after."""
-        if self._dialect is None:
+        """The dialect the service speaks; learnt once, from an answer to a path of it, and never changed after."""
+        if self._dialect.known is None:
             self._list(queue, limit=1, cursor=None)
-        if self._dialect is None:  # pragma: no cover - _list sets it or raises
+        if self._dialect.known is None:  # pragma: no cover - _list sets it or raises
             raise BugError("a listing succeeded and taught no dialect")
-        return self._dialect
+        return self._dialect.known
 
     def list_scheduled(self, queue: QueueKey, *, cursor: str | None = None) -> ScheduledPage:
         """See the port."""
@@ -136,20 +147,26 @@ class HttpStacksApi:
         def unreadable(job_id: str, why: str) -> None:
             self._telemetry.error("job_unreadable", job_id=redacted(job_id), queue=queue, error=why)
 
-        return listing.to_page(queue, can_page=self._dialect is Dialect.CURRENT, unreadable=unreadable)
+        return listing.to_page(queue, can_page=self._dialect.known is Dialect.CURRENT, unreadable=unreadable)
 
     def _list(self, queue: QueueKey, *, limit: int, cursor: str | None) -> models.Listing:
-        if self._dialect is not None:
-            return self._list_in(self._dialect, queue, limit=limit, cursor=cursor)
+        def listing(dialect: Dialect) -> models.Listing:
+            paging = {"after": cursor} if cursor is not None and dialect is Dialect.CURRENT else {}
+            params = {"queue_key": queue, "limit": str(limit), **paging}
+            path = self._paths(queue).listing(dialect)
+            return self._ask(self._request(limits.LIST, queue, "GET", path, params=params), models.Listing, queue)
+
+        if self._dialect.known is not None:
+            return listing(self._dialect.known)
         try:
             try:
-                return self._list_in_either(queue, limit=limit, cursor=cursor)
+                return self._dialect.in_either(listing)
             except NotFoundError:
-                if self._registrations.is_sure(queue, self._caller.now()):
+                if self._registrations.is_sure(queue, self._caller.monotonic()):
                     raise
-            self._telemetry.warning("stack_unknown_registering_again", queue=queue)
+            self._telemetry.info("stack_unknown_registering_again", queue=queue)
             self._register(queue)
-            return self._list_in_either(queue, limit=limit, cursor=cursor)
+            return self._dialect.in_either(listing)
         except NotFoundError as error:
             raise ConfigurationError(
                 setting="Queues, StackKey",
@@ -158,28 +175,6 @@ class HttpStacksApi:
                 remedy="Check that the queue exists in the cluster of the agent token and that BuildkiteEndpoint "
                 "is right.",
             ) from None
-
-    def _list_in_either(self, queue: QueueKey, *, limit: int, cursor: str | None) -> models.Listing:
-        """A listing in whichever dialect knows the path, and that dialect learnt."""
-        try:
-            listing = self._list_in(Dialect.CURRENT, queue, limit=limit, cursor=cursor)
-            self._learnt(Dialect.CURRENT)
-        except NotFoundError:
-            listing = self._list_in(Dialect.PREVIEW, queue, limit=limit, cursor=None)
-            self._learnt(Dialect.PREVIEW)
-        return listing
-
-    def _list_in(self, dialect: Dialect, queue: QueueKey, *, limit: int, cursor: str | None) -> models.Listing:
-        params = {"queue_key": queue, "limit": str(limit)}
-        if cursor is not None and dialect is Dialect.CURRENT:
-            params["after"] = cursor
-        path = self._paths(queue).listing(dialect)
-        return self._ask(self._request(limits.LIST, queue, "GET", path, params=params), models.Listing, queue)
-
-    def _learnt(self, dialect: Dialect) -> None:
-        if self._dialect is None:
-            self._dialect = dialect
-            self._telemetry.info("dialect_learnt", dialect=dialect)
 
     def job_details(self, queue: QueueKey, job_id: JobId) -> JobDetails:
         """See the port."""
@@ -198,9 +193,15 @@ class HttpStacksApi:
         not_reserved: set[JobId] = set()
 
         def one(chunk: Sequence[JobId]) -> None:
-            path = self._paths(queue).reserving(self.dialect(queue))
             body = {"job_uuids": list(chunk), "reservation_expiry_seconds": seconds}
-            answer = self._ask(self._request(limits.RESERVE, queue, "PUT", path, body=body), models.Reservation, queue)
+
+            def asked_in(dialect: Dialect) -> models.Reservation:
+                path = self._paths(queue).reserving(dialect)
+                request = self._request(limits.RESERVE, queue, "PUT", path, body=body)
+                return self._caller.ask(request, models.Reservation)
+
+            # A process that lists no jobs learns the dialect here: an extension must not wait for a listing.
+            answer = self._registered(queue, limits.RESERVE, lambda: self._dialect.in_either(asked_in))
             asked = frozenset(chunk)
             reserved.update(asked.intersection(map(JobId, answer.reserved)))
             not_reserved.update(asked.intersection(map(JobId, answer.not_reserved)) - reserved)
@@ -222,10 +223,17 @@ class HttpStacksApi:
                     named = answer.states[job_id] or ""
                     states[job_id] = JobState.parse(named)
                     if states[job_id] is JobState.UNRECOGNISED:
-                        self._telemetry.warning("job_state_unrecognised", job_id=job_id, state=redacted(named)[:40])
+                        self._log_new_state(job_id, named)
 
         errors = _each_chunk(job_ids, one)
         return JobStates(states=states, errors=errors)
+
+    def _log_new_state(self, job_id: JobId, named: str) -> None:
+        """Logs a state that this version does not know: once, with the first job in it."""
+        state = redacted(named)[:40]
+        if state not in self._new_states and len(self._new_states) < MAX_NEW_STATES:
+            self._new_states.add(state)
+            self._telemetry.info("job_state_unrecognised", job_id=job_id, state=state)
 
     def issue_tokens(self, queue: QueueKey, job_ids: Sequence[JobId], lifetime: timedelta) -> JobTokens:
         """See the port."""
@@ -256,58 +264,7 @@ class HttpStacksApi:
 
     def notify(self, queue: QueueKey, notifications: Sequence[Notification]) -> Mapping[JobId, AgentStackError]:
         """See the port."""
-        if not notifications:
-            return {}
-        try:
-            dialect = self.dialect(queue)
-        except AgentStackError as error:
-            return {notification.job_id: error for notification in notifications}
-        if dialect is Dialect.PREVIEW:
-            return self._notify_each(queue, notifications)
-        return self._notify_batches(queue, notifications)
-
-    def _notify_each(self, queue: QueueKey, notifications: Sequence[Notification]) -> dict[JobId, AgentStackError]:
-        """One after the other. When one takes too long or fails, the others are not asked for in this call."""
-        untold: dict[JobId, AgentStackError] = {}
-        until = self._caller.monotonic() + limits.NOTIFY.timeout / 2
-        for number, notification in enumerate(notifications):
-            if self._caller.monotonic() >= until:
-                return untold | _not_asked(notifications[number:])
-            path = self._paths(queue).notifying_one(notification.job_id)
-            body = {"detail": shown(notification)}
-            try:
-                self._tell(self._request(limits.NOTIFY_ONE, queue, "POST", path, body=body), queue)
-            except TransientError as error:
-                return untold | {notification.job_id: error} | _not_asked(notifications[number + 1 :])
-            except AgentStackError as error:
-                untold[notification.job_id] = error
-        return untold
-
-    def _notify_batches(self, queue: QueueKey, notifications: Sequence[Notification]) -> dict[JobId, AgentStackError]:
-        untold: dict[JobId, AgentStackError] = {}
-
-        def one(chunk: Sequence[Notification], *, timed: bool) -> None:
-            body = batch(chunk, self._caller.now() if timed else None)
-            request = self._request(limits.NOTIFY, queue, "POST", self._paths(queue).notifying, body=body)
-            try:
-                answer = self._ask(request, models.Notifications, queue)
-            except AgentStackError as error:
-                untold.update({notification.job_id: error for notification in chunk})
-                return
-            refused = {
-                index: GiveUpError(redacted(refusal.error or ""))
-                for refusal in answer.errors
-                for index in refusal.indexes
-                if 0 <= index < len(chunk)
-            }
-            if refused and timed:
-                # A clock that is ahead of Buildkite's makes times of the future. What was refused was not created.
-                one([chunk[index] for index in sorted(refused)], timed=False)
-            else:
-                untold.update({chunk[index].job_id: error for index, error in refused.items()})
-
-        _each_chunk(notifications, partial(one, timed=True))
-        return untold
+        return self._build_pages.notify(queue, notifications) if notifications else {}
 
     def _ask(self, request: Request, answer: type[AnswerT], queue: QueueKey) -> AnswerT:
         return self._registered(queue, request.operation, lambda: self._caller.ask(request, answer))
@@ -320,10 +277,11 @@ class HttpStacksApi:
         try:
             return send()
         except NotFoundError as error:
-            unknown_path = operation is limits.LIST and self._dialect is None
-            if unknown_path or not self._registrations.is_worth_another(queue, operation, error, self._caller.now()):
+            unknown_path = operation is limits.LIST and self._dialect.known is None
+            now = self._caller.monotonic()
+            if unknown_path or not self._registrations.is_worth_another(queue, operation, error, now):
                 raise
-        self._telemetry.warning("stack_unknown_registering_again", queue=queue)
+        self._telemetry.info("stack_unknown_registering_again", queue=queue)
         self._register(queue)
         return send()
 
@@ -351,10 +309,6 @@ class HttpStacksApi:
             params=params or {},
             body=body,
         )
-
-
-def _not_asked(notifications: Sequence[Notification]) -> dict[JobId, AgentStackError]:
-    return {one.job_id: NotAskedError("notify: no time left for this build page") for one in notifications}
 
 
 def _each_chunk(items: Sequence[ItemT], one: Callable[[Sequence[ItemT]], None]) -> tuple[AgentStackError, ...]:

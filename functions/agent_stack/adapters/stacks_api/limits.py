@@ -1,6 +1,6 @@
 """The API's published limits. Source: rate-limit and payload sections of Buildkite's public Stacks API docs."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -71,3 +71,8 @@ NOTIFY_ONE = Operation(
     names=Names.STACK_AND_JOB,
     scope="notify",
 )
+
+
+def briefly(operation: Operation, left: timedelta) -> Operation:
+    """That endpoint with one try, which ends within the time that is left."""
+    return replace(operation, tries=1, timeout=left)

@@ -7,42 +7,47 @@ invocations of a function speak at once for a moment, and a queue's dispatcher a
 import threading
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from agent_stack.adapters.stacks_api.limits import Operation
 
 WINDOW = timedelta(seconds=1)
 MAX_SHARE = 0.8
-MAX_BLOCKED = timedelta(seconds=60)
+MAX_RESET = timedelta(seconds=60)
+MAX_BLOCKED = timedelta(seconds=300)
+"""A header may ask for more; then we ask again after this time."""
 
 
 class Rates:
-    """When the next request of an endpoint may go out. Thread-safe: readers beside the cycle ask Buildkite, too."""
+    """When the next request of an endpoint may go out, by the process's monotonic clock.
+
+    Thread-safe: readers beside the cycle ask Buildkite, too.
+    """
 
     def __init__(self) -> None:
         self._one_at_a_time = threading.Lock()
-        self._sent: dict[tuple[str, str], deque[datetime]] = defaultdict(deque)
-        self._blocked_until: dict[tuple[str, str], datetime] = {}
+        self._sent: dict[tuple[str, str], deque[timedelta]] = defaultdict(deque)
+        self._blocked_until: dict[tuple[str, str], timedelta] = {}
         self._limit: dict[tuple[str, str], int] = {}
 
-    def delay(self, stack: str, operation: Operation, now: datetime) -> timedelta:
+    def delay(self, stack: str, operation: Operation, now: timedelta) -> timedelta:
         """How long to wait before sending; zero claims the place in the window."""
         with self._one_at_a_time:
             return self._delay((stack, operation.scope), operation, now)
 
-    def _delay(self, key: tuple[str, str], operation: Operation, now: datetime) -> timedelta:
+    def _delay(self, key: tuple[str, str], operation: Operation, now: timedelta) -> timedelta:
         blocked = self._blocked_until.get(key)
-        if blocked is not None and now < blocked <= now + MAX_BLOCKED:
+        if blocked is not None and now < blocked:
             return blocked - now
         sent = self._sent[key]
-        while sent and not timedelta() <= now - sent[0] < WINDOW:  # a clock that was put back must not block us
+        while sent and now - sent[0] >= WINDOW:
             sent.popleft()
         if len(sent) < max(1, int(self._limit.get(key, operation.per_second) * MAX_SHARE)):
             sent.append(now)
             return timedelta()
         return WINDOW - (now - sent[0])
 
-    def heard(self, stack: str, operation: Operation, headers: Mapping[str, str], now: datetime) -> None:
+    def heard(self, stack: str, operation: Operation, headers: Mapping[str, str], now: timedelta) -> None:
         """Learn from an answer's RateLimit headers; nonsense in them is ignored."""
         key = (stack, operation.scope)
         limit, remaining = _number(headers.get("RateLimit-Limit")), _number(headers.get("RateLimit-Remaining"))
@@ -51,7 +56,12 @@ class Rates:
             if limit:
                 self._limit[key] = int(limit)
             if remaining == 0 and reset:
-                self._blocked_until[key] = now + min(timedelta(seconds=reset), MAX_BLOCKED)
+                self._blocked_until[key] = now + min(timedelta(seconds=reset), MAX_RESET)
+
+    def refused(self, stack: str, operation: Operation, after: timedelta, now: timedelta) -> None:
+        """Buildkite refused a request and asked us to wait: no request of the endpoint goes out before that."""
+        with self._one_at_a_time:
+            self._blocked_until[stack, operation.scope] = now + min(after, MAX_BLOCKED)
 
 
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:
@@ -59,7 +69,7 @@ def retry_after(headers: Mapping[str, str]) -> timedelta | None:
     for name in ("Retry-After", "RateLimit-Reset"):
         seconds = _number(headers.get(name))
         if seconds is not None:
-            return timedelta(seconds=min(seconds, 300.0))
+            return min(timedelta(seconds=seconds), MAX_BLOCKED)
     return None
 
 

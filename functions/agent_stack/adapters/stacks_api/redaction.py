@@ -3,10 +3,24 @@
 import re
 
 _OURS = r"\b(?:bkjat|bkct|bkua|bkaj)_[A-Za-z0-9_.\-]+"
+_JWT = r"\beyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)*"
+"""Job acquisition tokens and OIDC tokens. The text may be cut off anywhere, so one part is enough."""
+
 _NAMED = r"(?i:\b(?:token|bearer))\s+"
-_TOKEN = re.compile(rf"{_OURS}|{_NAMED}[A-Za-z0-9_.\-]{{8,}}")
-_TOKEN_IN_PROSE = re.compile(rf"{_OURS}|{_NAMED}(?=[A-Za-z_.\-]*[0-9])[A-Za-z0-9_.\-]{{8,}}")
+_TOKEN = re.compile(rf"{_OURS}|{_JWT}|{_NAMED}[A-Za-z0-9_.\-]{{8,}}")
+_TOKEN_IN_PROSE = re.compile(rf"{_OURS}|{_JWT}|{_NAMED}(?=[A-Za-z_.\-]*[0-9])[A-Za-z0-9_.\-]{{8,}}")
 """Among words of people, what follows “token” is a credential only with a figure in it."""
+
+_ASSIGNED = re.compile(
+    r"""(?P<name>(?i:token|secret|password|access_key)\\*["']?\s*)
+    (?: (?P<sign>[:=]\s*\\*["]) [^"\\]+           # "TOKEN": "…", also as JSON within JSON
+      | (?P<single>[:=]\s*') [^']+
+      | (?P<equals>=\s*) [^\s"'\\,;&<>]+          # token=…, of a query, a flag or an environment
+      | (?P<colon>:\s*) (?=[A-Za-z_.\-]*[0-9]) [A-Za-z0-9_.\-]{8,}
+    )""",
+    re.VERBOSE,
+)
+"""The value of a name that ends in one of these words. Name and sign stay, so that people see what was hidden."""
 
 HIDDEN = "<hidden>"
 _SHOWN = 300
@@ -17,10 +31,19 @@ def redacted(text: str, *secrets: str) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, HIDDEN)
-    one_line = " ".join(_TOKEN.sub(HIDDEN, text).split())
+    one_line = " ".join(_hidden(_TOKEN, text).split())
     return one_line if len(one_line) <= _SHOWN else one_line[: _SHOWN - 1] + "…"
 
 
 def without_credentials(text: str) -> str:
     """A text for people, line by line as it is, with what looks like a credential hidden."""
-    return _TOKEN_IN_PROSE.sub(HIDDEN, text)
+    return _hidden(_TOKEN_IN_PROSE, text)
+
+
+def _hidden(pattern: re.Pattern[str], text: str) -> str:
+    return pattern.sub(HIDDEN, _ASSIGNED.sub(_without_value, text))
+
+
+def _without_value(found: re.Match[str]) -> str:
+    sign = next(part for part in found.group("sign", "single", "equals", "colon") if part is not None)
+    return found["name"] + sign + HIDDEN

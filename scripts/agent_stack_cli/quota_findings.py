@@ -1,0 +1,101 @@
+"""vCPU quotas of the account, against what the classes and MaxInstances need. No launch has to be refused first."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+from botocore.exceptions import ClientError
+
+from agent_stack.domain.classes import VmClass
+from agent_stack.domain.identifiers import Bucket
+from agent_stack.domain.quota_buckets import bucket_of, quota_name
+from agent_stack.domain.states import CapacityType
+from agent_stack_cli.class_checks import catalog
+from agent_stack_cli.classes import book_of, deployed
+from agent_stack_cli.errors import code_of
+from agent_stack_cli.findings import Finding, looked
+from agent_stack_cli.stacks import Stack
+
+CODES: Mapping[str, str] = {
+    "on-demand:standard": "L-1216C47A",
+    "on-demand:g-vt": "L-DB2E81BA",
+    "on-demand:p": "L-417A185B",
+    "on-demand:f": "L-74FC7D96",
+    "on-demand:inf": "L-1945791B",
+    "on-demand:x": "L-7295265B",
+    "on-demand:dl": "L-6E869C2A",
+    "on-demand:trn": "L-2C3B7624",
+    "on-demand:high-memory": "L-43DA4232",
+    "on-demand:hpc": "L-F7808C92",
+    "spot:standard": "L-34B43A08",
+    "spot:g-vt": "L-3819A6DF",
+    "spot:p": "L-7212CCBC",
+    "spot:f": "L-88CF9481",
+    "spot:inf": "L-B5D1601B",
+    "spot:x": "L-E3A00192",
+    "spot:dl": "L-85EED4F7",
+    "spot:trn": "L-6B0D517C",
+}
+"""Service Quotas' codes by bucket. Source: the EC2 user guide, and the quotas that the Service Quotas console lists."""
+
+
+def quotas(stack: Stack) -> Iterator[Finding]:
+    """Quotas that are lower than one VM of a class, or than MaxInstances of its smallest type."""
+    book = book_of(stack, deployed(stack))
+    types = sorted({name for one in book.classes.values() for name in one.instance_types})
+    vcpus = catalog(stack).instance_types.vcpus(types)
+    by_bucket: dict[Bucket, list[VmClass]] = defaultdict(list)
+    for vm_class in book.classes.values():
+        kinds = {vm_class.capacity_type} | ({CapacityType.ON_DEMAND} if vm_class.fallback else set())
+        for bucket in {bucket_of(name, kind) for name in vm_class.instance_types for kind in kinds}:
+            by_bucket[bucket].append(vm_class)
+    for bucket, of_bucket in sorted(by_bucket.items()):
+        if bucket in CODES:
+            look = partial(_of_bucket, stack, bucket, of_bucket, vcpus)
+            yield from looked(f"quota {bucket}", look, stack.agent_stack("doctor"))
+
+
+def _of_bucket(
+    stack: Stack, bucket: Bucket, of_bucket: Sequence[VmClass], vcpus: Mapping[str, int]
+) -> Iterator[Finding]:
+    limit, capacity_type = _limit(stack, CODES[bucket]), CapacityType(bucket.partition(":")[0])
+    ask = f"Ask AWS for more: Service Quotas, Amazon EC2, “{quota_name(bucket)}” ({CODES[bucket]})"
+    fit = 0
+    for vm_class in of_bucket:
+        sizes = [vcpus[t] for t in vm_class.instance_types if t in vcpus and bucket_of(t, capacity_type) == bucket]
+        if not sizes:
+            continue
+        if min(sizes) > limit:
+            yield Finding(
+                check=f"quota of class {vm_class.name}",
+                severity="error",
+                problem=f"The quota “{quota_name(bucket)}” is {limit} vCPUs, and one VM of class {vm_class.name} "
+                f"needs {min(sizes)}.",
+                effect=f"No VM of class {vm_class.name} starts under this quota.",
+                remedy=f"{ask}, or give the class smaller types.",
+            )
+        else:
+            fit = max(fit, limit // min(sizes))
+    most = stack.settings.max_instances
+    if 0 < fit < most:
+        names = ", ".join(vm_class.name for vm_class in of_bucket)
+        yield Finding(
+            check=f"quota {bucket}",
+            severity="warning",
+            problem=f"The quota “{quota_name(bucket)}” is {limit} vCPUs: at most {fit} VMs of {names} fit, "
+            f"and MaxInstances is {most}.",
+            effect=f"At most {fit} of their jobs run at a time; the others wait until a VM ends.",
+            remedy=f"{ask}, or {stack.deploy(f'MaxInstances={fit}')}",
+        )
+
+
+def _limit(stack: Stack, code: str) -> int:
+    """The quota in vCPUs; AWS's default where the account has no value of its own."""
+    client, asked = stack.session.client("service-quotas"), {"ServiceCode": "ec2", "QuotaCode": code}
+    try:
+        answer = client.get_service_quota(**asked)
+    except ClientError as error:
+        if code_of(error) != "NoSuchResourceException":
+            raise
+        answer = client.get_aws_default_service_quota(**asked)
+    return int(answer["Quota"]["Value"])

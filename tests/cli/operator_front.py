@@ -1,0 +1,163 @@
+"""AWS as an operator sees it: each request is judged by the policy that `agent-stack policy` prints for its signer.
+
+DynamoDB, SSM, logs and the like are moto's behind it, invocations reach the world's functions, and Service Quotas
+answers with the ceilings of the fake EC2.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import httpx
+from werkzeug import Request, Response
+
+from agent_stack_cli.quota_findings import CODES
+from tests.simulator.iam import Asked, Policies, asked_of_dynamodb
+from tests.simulator.loopback import LoopbackServer
+
+NO_QUOTA = 1_000_000
+"""The vCPUs of a quota that the fake EC2 does not count."""
+
+_SIGNED = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/[^/]+/(?P<service>[^/]+)/aws4_request")
+_FUNCTION = re.compile(r"^/2015-03-31/functions/(?P<name>[^/]+)/(?P<what>configuration|invocations)$")
+_CBOR_OPERATION = re.compile(r"/operation/(?P<action>\w+)$")
+_PREFIX = {"tagging": "tag", "monitoring": "cloudwatch"}
+"""IAM's name of a service where it is not the one that signatures carry."""
+
+_FREE = frozenset({"sts:GetCallerIdentity"})
+"""Allowed to everybody. Source: the STS API reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backends:
+    """What stands behind the front.
+
+    Attributes:
+        quotas: ceilings in vCPUs by bucket, such as `on-demand:standard`.
+    """
+
+    aws: str
+    functions: str
+    quotas: Callable[[], Mapping[str, int]]
+
+
+class OperatorFront(LoopbackServer):
+    """Lets a request through when the signer's policies allow it.
+
+    Attributes:
+        denied: actions that an organisation's policy takes from everybody.
+    """
+
+    def __init__(
+        self,
+        backends: Backends,
+        *,
+        region: str,
+        account_id: str,
+        policies: Callable[[str], Policies | None],
+        keys: Mapping[str, str],
+    ) -> None:
+        """Serve.
+
+        Args:
+            policies: of the person with that access key id; None for nobody's.
+            keys: the partition key of each table.
+        """
+        self.denied: set[str] = set()
+        self.asked: list[Asked] = []
+        self._after: dict[str, Callable[[], object]] = {}
+        self._backends, self._policies, self._keys = backends, policies, keys
+        self._place = f"{region}:{account_id}"
+        self._region = region
+        self._client = httpx.Client(timeout=120)
+        super().__init__(self._answer, advance=lambda: None)
+
+    def close(self) -> None:
+        """See `LoopbackServer`."""
+        super().close()
+        self._client.close()
+
+    def after(self, action: str, happens: Callable[[], object]) -> None:
+        """Let something happen once, when the next such request has been served and before its answer arrives."""
+        self._after[action] = happens
+
+    def _answer(self, request: Request) -> Response:
+        signed = _SIGNED.search(request.headers.get("Authorization", ""))
+        policies = self._policies(signed["key"]) if signed else None
+        if signed is None or policies is None:
+            return _refused(signed["service"] if signed else "", "UnrecognizedClientException", "no such key")
+        service, body = signed["service"], request.get_data()
+        happens = list[Callable[[], object]]()
+        for asked in self._all_asked(service, request, body):
+            self.asked.append(asked)
+            if asked.action in self.denied or not (asked.action in _FREE or policies.allow(asked)):
+                words = f"User is not authorized to perform: {asked.action} on resource: {asked.resource}"
+                return _refused(service, "AccessDeniedException", words)
+            happens += [self._after.pop(asked.action)] if asked.action in self._after else []
+        answer = self._served(service, request, body)
+        for one in happens:
+            one()
+        return answer
+
+    def _served(self, service: str, request: Request, body: bytes) -> Response:
+        if service == "servicequotas":
+            return self._quota(json.loads(body))
+        return self._passed_on(self._backends.functions if service == "lambda" else self._backends.aws, request, body)
+
+    def _all_asked(self, service: str, request: Request, body: bytes) -> Iterator[Asked]:
+        prefix = _PREFIX.get(service, service)
+        function = _FUNCTION.match(request.path)
+        if function:
+            action = "InvokeFunction" if function["what"] == "invocations" else "GetFunctionConfiguration"
+            resource = f"arn:aws:lambda:{self._place}:function:{unquote(function['name'])}"
+            yield Asked(action=f"lambda:{action}", resource=resource)
+            return
+        target = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
+        cbor = _CBOR_OPERATION.search(request.path)
+        stated: Mapping[str, Any] = json.loads(body) if target and body else {}
+        action = target or (cbor["action"] if cbor else parse_qs(body.decode())["Action"][0])
+        if service == "dynamodb":
+            yield asked_of_dynamodb(
+                action,
+                stated,
+                table_arn_prefix=f"arn:aws:dynamodb:{self._place}:table/",
+                key=self._keys[stated["TableName"]],
+            )
+        else:
+            yield Asked(action=f"{prefix}:{action}", resource=self._resource(service, stated))
+
+    def _resource(self, service: str, stated: Mapping[str, Any]) -> str:
+        if service == "ssm" and "Name" in stated:
+            name = stated["Name"].removeprefix("/")
+            return f"arn:aws:ssm:{f'{self._region}:' if name.startswith('aws/') else self._place}:parameter/{name}"
+        if service == "logs":
+            return f"arn:aws:logs:{self._place}:log-group:{stated['logGroupName']}:log-stream:"
+        return "*"
+
+    def _quota(self, stated: Mapping[str, Any]) -> Response:
+        bucket = next((bucket for bucket, code in CODES.items() if code == stated["QuotaCode"]), None)
+        if stated["ServiceCode"] != "ec2" or bucket is None:
+            return _refused("servicequotas", "NoSuchResourceException", "The quota does not exist")
+        value = float(self._backends.quotas().get(bucket, NO_QUOTA))
+        return Response(json.dumps({"Quota": {"QuotaCode": stated["QuotaCode"], "Value": value}}), status=200)
+
+    def _passed_on(self, backend: str, request: Request, body: bytes) -> Response:
+        headers = {name: value for name, value in request.headers if name.lower() not in {"host", "content-length"}}
+        answer = self._client.request(
+            request.method, backend + request.full_path.rstrip("?"), headers=headers, content=body
+        )
+        kept = {"content-type", "x-amzn-errortype", "x-amz-function-error"}
+        shown = {name: value for name, value in answer.headers.items() if name.lower() in kept}
+        return Response(answer.content, status=answer.status_code, headers=shown)
+
+
+def _refused(service: str, code: str, message: str) -> Response:
+    """A refusal in the service's own protocol."""
+    if service in {"cloudformation", "sts"}:
+        said = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+        return Response(said, status=403, content_type="text/xml")
+    said = json.dumps({"__type": code, "message": message})
+    return Response(said, status=400, content_type="application/x-amz-json-1.1", headers={"x-amzn-errortype": code})

@@ -1,0 +1,95 @@
+"""The command that is named next reaches the same stack, region and account, and is one that can work."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent_stack_cli.errors import CliError
+from agent_stack_cli.session import Session
+from agent_stack_cli.stacks import not_ready
+from tests.cli.served import Served, access_key, job_id
+
+ELSEWHERE = ("--region", "eu-central-1")
+KEPT = "--region eu-central-1"
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> dict[str, str]:
+    """A profile `work`, and where the AWS SDK finds it."""
+    path = tmp_path / "config"
+    keys = {"aws_access_key_id": access_key("operate"), "aws_secret_access_key": "testing"}
+    path.write_text("[profile work]\n" + "".join(f"{name} = {value}\n" for name, value in keys.items()))
+    return {"AWS_CONFIG_FILE": str(path)}
+
+
+def test_region_and_profile_are_kept(served: Served, profile: dict[str, str]) -> None:
+    words = ("--stack", "demo", *ELSEWHERE, "--profile", "work")
+    options = "--stack demo --region eu-central-1 --profile work"
+    assert f"Next: agent-stack resume {options}" in served.run("pause", *words, env=profile).stdout
+    assert f"Resume: agent-stack resume {options}" in served.run("status", *words, env=profile).stdout
+    assert f"Next: agent-stack drain {options}" in served.run("drain", "--minutes", "0", *words, env=profile).stdout
+    served.ok("resume")
+    run = served.recorded(1)
+    assert f"Next: agent-stack status {options}" in served.run("job", run.job_id, *words, env=profile).stdout
+    assert (
+        f"Next: agent-stack job {run.job_id} {options}" in served.run("connect", run.job_id, *words, env=profile).stderr
+    )
+    doctor = json.loads(served.run("doctor", "--json", *words, env=profile).stdout)
+    (tracker,) = [f for f in doctor if f["check"] == "tracker"]
+    assert tracker["remedy"].endswith("--since 10m --region eu-central-1 --profile work")
+
+
+def test_an_error_of_aws_keeps_them_too(served: Served) -> None:
+    served.front.denied.add("dynamodb:Query")
+    assert "Next: attach the policy" in served.run("status", *ELSEWHERE).stderr
+    served.front.denied.clear()
+    served.world.ec2.faults.fail("DescribeInstances", "InvalidParameterValue", times=10)
+    result = served.run("drain", "--stack", "demo", *ELSEWHERE)
+    assert f"Next: agent-stack doctor --stack demo {KEPT}" in result.stderr
+
+
+def test_a_shell_is_opened_with_the_profile_that_was_named(served: Served, profile: dict[str, str]) -> None:
+    run = served.bound(served.recorded(1), served.launched())
+    vm = run.binding.instance_id  # type: ignore[union-attr]  # it is bound
+    served.runs(vm)
+    result = served.run("connect", run.job_id, "--print", "--profile", "work", env=profile)
+    assert result.stdout.strip() == f"aws ssm start-session --target {vm} {KEPT} --profile work"
+
+
+def test_a_document_in_force_that_is_wrong_is_validated_without_a_file(served: Served) -> None:
+    ssm = served.world._client("ssm")
+    before = ssm.get_parameter(Name="/classes")["Parameter"]["Value"]
+    ssm.put_parameter(Name="/classes", Value="{", Overwrite=True)
+    try:
+        result = served.run("classes", "explain", "class=large")
+    finally:
+        ssm.put_parameter(Name="/classes", Value=before, Overwrite=True)
+    assert result.stderr.splitlines()[-1] == "Next: agent-stack classes validate --stack demo"
+
+
+def test_a_parameter_file_that_is_not_there_leads_to_doctor(served: Served) -> None:
+    result = served.run("doctor", "--parameters", "/nowhere/ci.parameters")
+    assert "Next: name a file of Name=value lines: agent-stack doctor --parameters FILE" in result.stderr
+
+
+def test_a_job_that_no_class_fits_leads_to_explain_with_rules(served: Served) -> None:
+    served.log("dispatcher", "job_ignored", job_id=job_id(9), reason="no class offers gpu=a100")
+    assert "Next: agent-stack classes explain KEY=VALUE --stack demo" in served.ok("job", job_id(9))
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "next_words"),
+    [
+        ("CREATE_IN_PROGRESS", "is being made", "aws cloudformation wait stack-create-complete"),
+        ("DELETE_IN_PROGRESS", "is being deleted", "agent-stack stacks"),
+        ("ROLLBACK_COMPLETE", "the first deployment of ci failed", "aws cloudformation describe-stack-events"),
+        ("CREATE_COMPLETE", "is no stack of this project", "agent-stack stacks"),
+    ],
+)
+def test_a_stack_without_outputs_is_told_by_its_state(status: str, words: str, next_words: str) -> None:
+    error = not_ready(Session(region="eu-central-1"), "ci", status, "LedgerTable")
+    assert isinstance(error, CliError)
+    assert words in error.message
+    assert error.next.startswith(next_words)
+    assert KEPT in error.next

@@ -1,0 +1,53 @@
+"""Which texts count as credentials, in answers of Buildkite and in what a VM says; and which words do not."""
+
+import pytest
+
+from agent_stack.adapters.stacks_api.redaction import redacted, without_credentials
+
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJqb2IifQ.c2lnbmF0dXJl-_c2ln"
+SECRETS = {
+    f"the agent said {JWT}": (JWT, "c2lnbmF0dXJl"),
+    f"Authorization: Bearer {JWT}": (JWT, "c2lnbmF0dXJl"),
+    "cut off: eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJqb2": ("eyJhbGciOiJSUzI1NiJ9", "eyJzdWIiOiJqb2"),
+    "GET https://host/path?token=s3cretvalue&x=1": ("s3cretvalue",),
+    "BUILDKITE_AGENT_ACCESS_TOKEN=secretvalue": ("secretvalue",),
+    "agent start --token=secretvalue": ("secretvalue",),
+    "agent start --token secretvalue9": ("secretvalue9",),
+    "token = secretvalue": ("secretvalue",),
+    'env {"TOKEN":"secretvalue"}': ("secretvalue",),
+    'env {"GITHUB_TOKEN": "secret value of words"}': ("secret", "words"),
+    "env {'token': 'secretvalue'}": ("secretvalue",),
+    r"said {\"TOKEN\":\"secretvalue\"} in JSON": ("secretvalue",),
+    "Token: secretvalue9": ("secretvalue9",),
+    "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG": ("wJalr", "K7MDENG"),
+    '{"password": "secretvalue"}': ("secretvalue",),
+    "bkjat_secretvalue": ("secretvalue",),
+}
+HARMLESS = (
+    "AgentCredential=job-token: this endpoint issues none",
+    "The agent token is missing, wrong or expired",
+    "token: expired since yesterday",
+    "Set AgentCredential to agent-token, or use an endpoint of the current dialect.",
+    "tokens=3 were issued",
+    "eyJ is how it begins",
+    "No agent could be started in 3 attempts: i-0123456789abcdef0 tokenized=nothing",
+)
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_what_looks_like_a_credential_is_hidden(text: str) -> None:
+    for hide in (redacted, without_credentials):
+        hidden = hide(text)
+        assert not [secret for secret in SECRETS[text] if secret in hidden]
+        assert "<hidden>" in hidden
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_words_for_people_stay_as_they_are(text: str) -> None:
+    assert without_credentials(text) == text
+
+
+def test_what_is_hidden_stays_hidden_and_the_name_before_it_is_shown() -> None:
+    once = without_credentials("run with MY_TOKEN=abc;and OTHER=1")
+    assert once == "run with MY_TOKEN=<hidden>;and OTHER=1"
+    assert without_credentials(once) == once
