@@ -3,7 +3,8 @@
 It does not wait for VMs that are held because their boot failed (HoldOnFailureMinutes).
 
 It changes one parameter of the deployed stack, LaunchEnabled, and otherwise only looks. VMs go on with their jobs; each
-ends after its own. Jobs that come meanwhile stay scheduled, for another stack of the queue or for later.
+ends after its own. Jobs that come meanwhile stay scheduled, for another stack of the queue or for later. Launches that
+EC2 has not answered yet count as VMs do.
 """
 
 import argparse
@@ -11,26 +12,21 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import WaiterError
 
-from agent_stack.adapters.dynamodb.holds import read_holds
-from agent_stack.adapters.dynamodb.items import key
-from agent_stack.domain.holds import Holds
+from agent_stack_cli.drain import left, wait
 from agent_stack_cli.errors import CliError, translated
 from agent_stack_cli.session import Session
+from agent_stack_cli.stacks import Stack, find
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import ParameterTypeDef
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_ec2 import EC2Client
 
-DEPLOYMENT_TAG = "agent-stack:deployment"
-LIVING = ["pending", "running", "shutting-down", "stopping", "stopped"]
-LOOK_SECONDS = 15
-SHOWN = 10
+SETTLE_SECONDS = 150
+"""An invocation that began before the change may launch until it ends: the functions' Timeout in template.yaml."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +39,7 @@ class Drain:
         where: the option that names the region, for the command that goes on.
     """
 
-    cloudformation: "CloudFormationClient"
-    ec2: "EC2Client"
-    dynamodb: "DynamoDBClient"
-    stack: str
+    stack: Stack
     say: Callable[[str], None]
     sleep: Callable[[float], None]
     where: str = ""
@@ -54,66 +47,37 @@ class Drain:
     def __call__(self, *, at_most_seconds: float) -> bool:
         """Whether nothing lives any more."""
         self._stop_launching()
-        waited, before = 0.0, -1
-        while living := self._living():
-            if len(living) != before:
-                more = ", …" if len(living) > SHOWN else ""
-                self.say(f"{len(living)} VMs live: {', '.join(living[:SHOWN])}{more}")
-                before = len(living)
-            if waited >= at_most_seconds:
-                self.say(f"Still {len(living)} after {waited:.0f} s. Next: scripts/drain {self.stack}{self.where}")
-                return False
-            self.sleep(LOOK_SECONDS)
-            waited += LOOK_SECONDS
-        self.say(
-            f"No VM of {self.stack} lives. It can be removed: aws cloudformation delete-stack --stack-name {self.stack}"
+        end = wait(
+            partial(left, self.stack, None),
+            settle_seconds=SETTLE_SECONDS,
+            at_most_seconds=at_most_seconds,
+            say=self.say,
+            sleep=self.sleep,
         )
+        if not end.drained:
+            self.say(f"{end.not_drained} Next: scripts/drain {self.stack.name}{self.where}")
+            return False
+        delete = self.stack.aws("cloudformation", "delete-stack", "--stack-name", self.stack.name)
+        self.say(f"No VM of {self.stack.name} lives. It can be removed: {delete}")
         return True
 
     def _stop_launching(self) -> None:
-        (described,) = self.cloudformation.describe_stacks(StackName=self.stack)["Stacks"]
-        parameters = {p["ParameterKey"]: p.get("ParameterValue", "") for p in described.get("Parameters", [])}
-        if "LaunchEnabled" not in parameters:
-            raise CliError(
-                f"{self.stack} has no parameter LaunchEnabled: it is no stack of this project",
-                next="agent-stack stacks",
-            )
+        name, parameters, cloudformation = self.stack.name, self.stack.parameters, self.stack.session.cloudformation
         if parameters["LaunchEnabled"] == "false":
-            self.say(f"{self.stack}: LaunchEnabled is false already.")
+            self.say(f"{name}: LaunchEnabled is false already.")
             return
-        self.say(f"{self.stack}: setting LaunchEnabled to false, and nothing else …")
+        self.say(f"{name}: setting LaunchEnabled to false, and nothing else …")
         kept: list[ParameterTypeDef] = [
-            {"ParameterKey": name, "UsePreviousValue": True} for name in parameters if name != "LaunchEnabled"
+            {"ParameterKey": each, "UsePreviousValue": True} for each in parameters if each != "LaunchEnabled"
         ]
-        self.cloudformation.update_stack(
-            StackName=self.stack,
+        cloudformation.update_stack(
+            StackName=name,
             UsePreviousTemplate=True,
             Parameters=[{"ParameterKey": "LaunchEnabled", "ParameterValue": "false"}, *kept],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         )
-        self.cloudformation.get_waiter("stack_update_complete").wait(StackName=self.stack)
-        self.say(f"{self.stack}: launches nothing more.")
-
-    def _living(self) -> list[str]:
-        pages = self.ec2.get_paginator("describe_instances").paginate(
-            Filters=[
-                {"Name": f"tag:{DEPLOYMENT_TAG}", "Values": [self.stack]},
-                {"Name": "instance-state-name", "Values": LIVING},
-            ]
-        )
-        held = self._held()
-        shown = (i["InstanceId"] for page in pages for r in page["Reservations"] for i in r["Instances"])
-        return sorted(instance_id for instance_id in shown if instance_id not in held)
-
-    def _held(self) -> frozenset[str]:
-        """The VMs that stay up because their boot failed: no job is on them, and the removal ends them."""
-        (described,) = self.cloudformation.describe_stacks(StackName=self.stack)["Stacks"]
-        tables = [o["OutputValue"] for o in described.get("Outputs", []) if o["OutputKey"] == "LedgerTable"]
-        if not tables:
-            return frozenset()
-        stored = self.dynamodb.get_item(TableName=tables[0], Key=key("holds", "list"), ConsistentRead=True)
-        held = read_holds(stored["Item"], lambda _: None) if "Item" in stored else Holds()
-        return frozenset(hold.instance_id for hold in held.vms)
+        cloudformation.get_waiter("stack_update_complete").wait(StackName=name)
+        self.say(f"{name}: launches nothing more.")
 
 
 def main() -> int:
@@ -125,10 +89,7 @@ def main() -> int:
     arguments = parser.parse_args()
     session = Session(region=arguments.region)
     drain = Drain(
-        cloudformation=session.client("cloudformation"),
-        ec2=session.client("ec2"),
-        dynamodb=session.client("dynamodb"),
-        stack=arguments.stack,
+        stack=find(session, arguments.stack),
         say=lambda line: print(line, flush=True),
         sleep=time.sleep,
         where=f" --region {arguments.region}" if arguments.region else "",

@@ -168,7 +168,10 @@ def _in_one_piece(name: str) -> str:
 
 
 def without_remark(line: str) -> str:
-    """A line of a program without the comment behind its command; a test has bash itself read both."""
+    """A line of a program without the comment behind its command; a test has bash itself read both.
+
+    What the program writes into files, such as hooks, is text to bash: comments have lines of their own there.
+    """
     before, end = _REMARK.sub("", line.removesuffix("\n")), line[len(line.removesuffix("\n")) :]
     balanced = before.count("'") % 2 == before.count('"') % 2 == 0
     return f"{before}{end}" if balanced else line

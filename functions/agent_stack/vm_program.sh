@@ -747,12 +747,13 @@ DETAIL_BYTES=265
 REPORT_SECONDS=20
 SPOT_REPORT_SECONDS=3 # of a spot notice's two minutes the agent has the rest
 noticed=0
+stop_missed=0
 give_credential() {
 mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
-{
+({
 printf '%s' "$credential" | timeout 60 tee "$PRIVATE/token" >/dev/null 2>&1 || true
 rm -f "$PRIVATE/token"
-} &
+} &)
 }
 start_agent() {
 local isolated=()
@@ -769,11 +770,12 @@ until systemctl is-active --quiet "$AGENT_UNIT" || ! kill -0 "$waiter" 2>/dev/nu
 rm -f "$ENVIRONMENT"
 systemctl is-active --quiet "$AGENT_UNIT" || return 0
 ran=1
+((!stop_missed)) || stop_agent
 say "agent started"
 report agent_started "" 3
 keep_journal
 }
-stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || true; }
+stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || stop_missed=1; }
 watch_agent() {
 local shipped=0
 while kill -0 "$waiter" 2>/dev/null; do

@@ -5,16 +5,18 @@ DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark 
 REPORT_SECONDS=20
 SPOT_REPORT_SECONDS=3 # of a spot notice's two minutes the agent has the rest
 noticed=0             # 1: EC2 announced to take the VM back
+stop_missed=0         # 1: a signal came when there was no agent to stop yet
 
 # The credential through a FIFO that the agent reads once: a process shows its first environment for as long as it lives,
 # and a file would have to be removed by something that the job's environment can keep from it. Only the agent's user
 # gets into the directory, and no job runs yet.
 give_credential() {
   mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
-  {
+  # No child of this shell's: where a signal meets the agent's end, bash's `wait -n` goes on to wait for any child.
+  ({
     printf '%s' "$credential" | timeout 60 tee "$PRIVATE/token" >/dev/null 2>&1 || true
     rm -f "$PRIVATE/token"
-  } &
+  } &)
 }
 
 # Ordered after the boot unit: at shutdown the agent stops first, and its end is still reported.
@@ -34,13 +36,14 @@ start_agent() {
   rm -f "$ENVIRONMENT"
   systemctl is-active --quiet "$AGENT_UNIT" || return 0 # ended already, or never began: report_exit tells which
   ran=1
+  ((!stop_missed)) || stop_agent
   say "agent started"
   report agent_started "" 3
   keep_journal
 }
 
 # Only the agent: it ends the job's processes in its own way and finishes the job.
-stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || true; }
+stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || stop_missed=1; }
 
 watch_agent() {
   local shipped=0

@@ -7,6 +7,7 @@ def main() -> None:
     """Run the verb that was asked for; without the extra, say how to get it."""
     try:
         from agent_stack_cli.app import app  # noqa: PLC0415  (only here can its absence be explained)
+        from agent_stack_cli.errors import PROGRAM  # noqa: PLC0415  (it needs boto3, which the same extra brings)
     except ModuleNotFoundError as error:
         if error.name not in {"typer", "rich", "click"}:
             raise
@@ -15,7 +16,7 @@ def main() -> None:
             "Next: install with the extra: uv tool install 'agent-stack-ec2[cli] @ git+<this repository>'\n"
         )
         sys.exit(1)
-    app(prog_name="agent-stack")
+    app(prog_name=PROGRAM)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from agent_stack_cli import (
 )
 from agent_stack_cli.class_checks import image_parameters
 from agent_stack_cli.class_verbs import classes_app
-from agent_stack_cli.errors import CliError, read_text
+from agent_stack_cli.errors import PROGRAM, CliError, read_text
 from agent_stack_cli.parameter_findings import of_file
 from agent_stack_cli.stacks import names
 from agent_stack_cli.verbs import Call, Verbs, verb
@@ -93,7 +93,7 @@ def doctor_verb(
 ) -> None:
     """Find what is wrong, what happens because of it, and what to do. Changes nothing."""
     if parameters is not None:
-        text = read_text(parameters, next="name a file of Name=value lines: agent-stack doctor --parameters FILE")
+        text = read_text(parameters, next=f"name a file of Name=value lines: {PROGRAM} doctor --parameters FILE")
         found, of = of_file(call.session, text), f"{parameters} in {call.session.region}"
     else:
         found, of = doctor.examine(call.stack), call.stack.name
@@ -129,15 +129,18 @@ def logs_verb(
         )
 
 
-@verb(app, "connect", "agent-stack connect JOB", "agent-stack connect JOB --print")
+@verb(app, "connect", "agent-stack connect JOB", "agent-stack connect i-0123456789abcdef0 --print")
 def connect_verb(
     call: Call,
     *,
-    job: JobArgument,
+    job: Annotated[
+        str,
+        typer.Argument(help="A job id, the URL of a job's page, the URL of a build with one job, or an instance id."),
+    ],
     only_print: Annotated[bool, typer.Option("--print", help="Print the command, and do not run it.")] = False,
 ) -> None:
-    """Open a shell on a job's VM through Session Manager. The VMs need SessionManager=true."""
-    words = connect.command_for(call.stack, jobs.one_job(call.stack, job))
+    """Open a shell on a VM through Session Manager: a job's, or one by its id. The VMs need SessionManager=true."""
+    words = connect.command_for(call.stack, job)
     connect.run(words, call.output, only_print=only_print)
 
 

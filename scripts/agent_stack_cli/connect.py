@@ -1,6 +1,7 @@
-"""`agent-stack connect` and `agent-stack logs`: a shell on a job's VM, and what was written about a job."""
+"""`agent-stack connect` and `agent-stack logs`: a shell on a VM, and what was written about a job."""
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -14,27 +15,32 @@ from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
 
 PLUGIN = "session-manager-plugin"
+INSTANCE_ID = re.compile(r"i-[0-9a-f]{8,17}")
 
 
-def command_for(stack: Stack, job_id: JobId) -> list[str]:
-    """The command that opens a shell on the job's VM.
+def command_for(stack: Stack, named: str) -> list[str]:
+    """The command that opens a shell on a VM of the stack.
+
+    Args:
+        named: a job, whose VM is meant, or the VM's own id: a held VM has no job any more.
 
     Raises:
         CliError: the VMs do not answer to Session Manager, or the VM does not run.
     """
+    job_id = None if INSTANCE_ID.fullmatch(named) else jobs.one_job(stack, named)
     if stack.parameters.get("SessionManager") != "true":
         raise CliError(
             f"the VMs of {stack.name} do not answer to Session Manager (SessionManager=false)",
             next=stack.deploy("SessionManager=true") + "; it holds for new VMs",
         )
-    instance_id = jobs.latest_vm(stack, job_id)
+    instance_id = named if job_id is None else jobs.latest_vm(stack, job_id)
     machine = vms.by_id(stack, instance_id)
     if machine is None or machine.state != "running":
         state = "gone" if machine is None else machine.state
-        raise CliError(
-            f"VM {instance_id} of job {job_id} is {state}",
-            next=stack.agent_stack("logs", job_id),
-        )
+        if job_id is not None:
+            raise CliError(f"VM {instance_id} of job {job_id} is {state}", next=stack.agent_stack("logs", job_id))
+        other = f", or it is none of {stack.name}" if machine is None else ""
+        raise CliError(f"VM {instance_id} is {state}{other}", next=stack.agent_stack("status"))
     return shlex.split(stack.aws("ssm", "start-session", "--target", instance_id))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from agent_stack_cli import pauses, vms
 from agent_stack_cli.output import Output
@@ -46,6 +47,25 @@ class Left:
         return "; ".join(parts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How waiting ended.
+
+    Attributes:
+        waited: for how many seconds.
+    """
+
+    drained: bool
+    left: Left
+    waited: float
+
+    @property
+    def not_drained(self) -> str:
+        """What is still there, in one line."""
+        still = self.left.words or "a launch that was sent before may still be on its way"
+        return f"Not drained after {self.waited:.0f} s: {still}."
+
+
 def drain(
     stack: Stack, *, queue: str | None, at_most_seconds: float, output: Output, sleep: Callable[[float], None]
 ) -> bool:
@@ -62,28 +82,20 @@ def drain(
     say = output.line if not output.as_json else lambda _text: None
     if not output.as_json:
         pauses.show(done, stack, output)
-    waited, before = 0.0, ""
-    while True:
-        found = left(stack, queue)
-        if not found.words and waited >= SETTLE_SECONDS:
-            break
-        if found.words and found.words != before:
-            say(found.words)
-        before = found.words
-        if waited >= at_most_seconds:
-            still = found.words or "a launch that was sent before the pause may still be on its way"
-            say(f"Not drained after {waited:.0f} s: {still}.")
-            say(f"Next: {stack.agent_stack('drain', *pauses.of_queue(queue))}")
-            if output.as_json:
-                output.json({"stack": stack.name, "drained": False, "left": found.vms, "launches": found.launches})
-            return False
-        pause = LOOK_SECONDS if found.words else SETTLE_SECONDS - waited
-        pause = min(pause, max(0.1, at_most_seconds - waited))
-        sleep(pause)
-        waited += pause
+    end = wait(
+        partial(left, stack, queue),
+        settle_seconds=SETTLE_SECONDS,
+        at_most_seconds=at_most_seconds,
+        say=say,
+        sleep=sleep,
+    )
+    if not end.drained:
+        say(end.not_drained)
+        say(f"Next: {stack.agent_stack('drain', *pauses.of_queue(queue))}")
     if output.as_json:
-        output.json({"stack": stack.name, "drained": True, "left": [], "launches": 0})
-        return True
+        output.json({"stack": stack.name, "drained": end.drained, "left": end.left.vms, "launches": end.left.launches})
+    if not end.drained or output.as_json:
+        return end.drained
     resume = pauses.resume_command(stack, queue)
     if queue is None:
         say(f"No VM of {stack.name} lives. It stays paused until: {resume}")
@@ -91,6 +103,36 @@ def drain(
     else:
         say(f"No VM has a job of queue {queue}. It stays paused until: {resume}")
     return True
+
+
+def wait(
+    look: Callable[[], Left],
+    *,
+    settle_seconds: float,
+    at_most_seconds: float,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> End:
+    """Waits until nothing is left, or the time is over.
+
+    Args:
+        settle_seconds: for how long launches may still be sent; nothing that is found before proves nothing.
+        sleep: waits so many seconds.
+    """
+    waited, before = 0.0, ""
+    while True:
+        found = look()
+        if not found.words and waited >= settle_seconds:
+            return End(drained=True, left=found, waited=waited)
+        if found.words and found.words != before:
+            say(found.words)
+        before = found.words
+        if waited >= at_most_seconds:
+            return End(drained=False, left=found, waited=waited)
+        pause = LOOK_SECONDS if found.words else min(LOOK_SECONDS, settle_seconds - waited)
+        pause = min(pause, max(0.1, at_most_seconds - waited))
+        sleep(pause)
+        waited += pause
 
 
 def left(stack: Stack, queue: str | None) -> Left:

@@ -1,5 +1,6 @@
 """What went wrong, in one line, and the command that helps next. No verb shows a traceback for what AWS answers."""
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,10 @@ NOT_LOGGED_IN = frozenset(
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
 LOG_IN = "aws sso login, or set AWS_PROFILE to a profile that works: aws configure list-profiles"
 
-ATTACH = "attach the policy that agent-stack policy read (or operate, or classes) prints"
+PROGRAM = os.environ.get("AGENT_STACK_PROGRAM") or "agent-stack"
+"""How this command is started here. A checkout has no `agent-stack` on its path, and its scripts say so."""
+
+ATTACH = f"attach the policy that {PROGRAM} policy read (or operate, or classes) prints"
 
 
 class CliError(Exception):
@@ -127,7 +131,7 @@ def _of_answer(error: ClientError, options: Sequence[str]) -> CliError:
         return CliError(f"AWS does not accept the credentials ({code}): {said}", next=_log_in(options))
     if code in DENIED:
         return CliError(f"{error.operation_name} is not allowed: {said}", next=ATTACH)
-    return CliError(f"{error.operation_name}: {code}: {said}", next=command("agent-stack", "doctor", *options))
+    return CliError(f"{error.operation_name}: {code}: {said}", next=command(PROGRAM, "doctor", *options))
 
 
 def command(*words: str) -> str:

@@ -1,13 +1,16 @@
 """What the dispatcher function sees when `doctor` lets it look with its own role and token."""
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from agent_stack_cli.findings import Finding
 from agent_stack_cli.stacks import Stack
 
 MOST_SKEW = timedelta(seconds=30)
+_SETTING, _AT_LEAST = re.compile(r"([A-Z]\w+): "), re.compile(r"^Set it to at least ([0-9.]*[0-9])")
 MEMBERS = ("check", "severity", "problem", "effect", "remedy")
 
 
@@ -37,7 +40,8 @@ def inspected(stack: Stack) -> Iterator[Finding]:
         )
         return
     for finding in said["findings"]:  # of this version, of the one before or of the one after
-        yield Finding(**{name: _placed(stack, str(finding.get(name, ""))) for name in MEMBERS})
+        read = Finding(**{name: _placed(stack, str(finding.get(name, ""))) for name in MEMBERS})
+        yield _with_command(stack, read)
     if said.get("now") is not None:
         skew = abs(stack.session.now() - datetime.fromtimestamp(said["now"], UTC))
         if skew > MOST_SKEW:
@@ -53,4 +57,13 @@ def inspected(stack: Stack) -> Iterator[Finding]:
 def _placed(stack: Stack, text: str) -> str:
     """A command that the function names, with the stack and the region of the operator."""
     bare = "agent-stack classes validate"
-    return text.replace(f"{bare}.", f"{stack.agent_stack('classes', 'validate')}.") if bare in text else text
+    return text.replace(bare, stack.agent_stack("classes", "validate")) if bare in text else text
+
+
+def _with_command(stack: Stack, finding: Finding) -> Finding:
+    """With the command that sets a parameter, where the function says which value it needs."""
+    setting, value = _SETTING.match(finding.problem), _AT_LEAST.search(finding.remedy)
+    if setting is None or value is None:
+        return finding
+    command = stack.deploy(f"{setting[1]}={value[1]}")
+    return replace(finding, remedy=f"{finding.remedy} {command}")

@@ -1,6 +1,7 @@
 """Lines of the functions' logs: found by an id that they contain, or by their level."""
 
 import json
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from botocore.exceptions import ClientError
 from agent_stack_cli.errors import code_of
 from agent_stack_cli.records import FUNCTIONS
 from agent_stack_cli.stacks import Stack
+
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+"""What sets a colour, as agents write it; it says nothing in a log that is piped, searched or read as JSON."""
 
 MOST_LINES = 2_000
 """Lines kept at most, the newest, so that a story of a loop ends."""
@@ -91,7 +95,11 @@ def of_vm(stack: Stack, instance_id: str) -> list[Line]:
     lines = []
     for event in _events(stack, "vms", since=None, until=None, streams=[instance_id]):
         at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
-        lines.append(Line(at=at, function=instance_id, level="", message=event["message"].rstrip("\n"), facts={}))
+        lines.append(
+            Line(
+                at=at, function=instance_id, level="", message=_COLOUR.sub("", event["message"].rstrip("\n")), facts={}
+            )
+        )
     return lines
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 from agent_stack_cli import lines
+from agent_stack_cli.errors import PROGRAM
 from agent_stack_cli.findings import Finding
 from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
@@ -26,7 +27,7 @@ REMEDIES: Mapping[str, tuple[str, str]] = {
     ),
     "classes_not_refreshed": (
         "The changed class document is not in force; the last good one is.",
-        "Correct it: agent-stack classes validate FILE.",
+        f"Correct it: {PROGRAM} classes validate FILE.",
     ),
     "launch_partial": (
         "EC2 gave fewer VMs than the dispatcher asked for.",

@@ -6,11 +6,14 @@
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+MAX_COST_TAGS = (
+    40  # as in agent_stack/settings.py, which cannot be imported before the build; a test holds them together
+)
 SPECIFICATION = Path(__file__).with_name("parameters.json")
 
 
@@ -30,7 +33,7 @@ def problems(given: Mapping[str, str], *, complete: bool = False) -> Iterator[st
     for name, value in given.items():
         if name not in known:
             yield f"there is no parameter {name}{_nearest(name, list(known))}"
-        elif said := _misfit(known[name], value):
+        elif said := _misfit(known[name], value) or _AS_A_WHOLE.get(name, _nothing)(value):
             yield f"{name}={value!r}: {said}"
     if complete:
         for name, parameter in known.items():
@@ -42,6 +45,22 @@ def _nearest(name: str, candidates: Sequence[str]) -> str:
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     found = get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
     return f"; did you mean {by_lower[found[0]]}?" if found else ""
+
+
+def _nothing(_value: str) -> str:
+    return ""
+
+
+def _tags(value: str) -> str:
+    keys = [pair.partition("=")[0].strip() for pair in value.split(",")] if value else []
+    if len(keys) > MAX_COST_TAGS:
+        return f"there are {len(keys)} tags; EC2 leaves room for {MAX_COST_TAGS}"
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    return f"these keys are given twice: {', '.join(twice)}; give each once" if twice else ""
+
+
+_AS_A_WHOLE: Mapping[str, Callable[[str], str]] = {"CostTags": _tags}
+"""What CloudFormation cannot see in a list, and the functions would refuse in the middle of the deployment."""
 
 
 def _misfit(parameter: Mapping[str, Any], value: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from agent_stack_cli.errors import CliError, command
+from agent_stack_cli.errors import PROGRAM, CliError, command
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -54,8 +54,8 @@ class Session:
         return Session(region=self._given, profile=self.profile)
 
     def agent_stack(self, *words: str) -> str:
-        """An `agent-stack` command for the same account and region."""
-        return command("agent-stack", *words, *options_of(self._given, self.profile))
+        """A command of this program for the same account and region."""
+        return command(PROGRAM, *words, *options_of(self._given, self.profile))
 
     def aws(self, *words: str) -> str:
         """An `aws` command for the same account and region."""

@@ -11,10 +11,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agent_stack_cli.errors import CliError, translated
+from agent_stack_cli.errors import PROGRAM, CliError, translated
 from agent_stack_cli.output import Output, clean
 from agent_stack_cli.session import Session, options_of
 from agent_stack_cli.stacks import Stack, find
+
+NAME = "agent-stack"
+"""What the examples call this program."""
 
 StackOption = Annotated[
     str | None,
@@ -106,7 +109,7 @@ def verb(
         called.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]  # typer reads it
         called.__annotations__ = {}
         called.__name__, called.__doc__ = function.__name__, function.__doc__
-        epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples)
+        epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples).replace(NAME, PROGRAM)
         group.command(name, epilog=epilog)(called)
         return function
 

@@ -177,6 +177,8 @@ def test_what_is_missing_is_said_with_its_remedy_and_nothing_is_deployed(
         ("Queues=linux,a b", "'a b'"),
         ("CostTags=team", "key=value, separated by commas"),
         ("CostTags=team=ci,aws:billing=x", "'aws:billing=x'"),
+        ("CostTags=team=ci, cost=1, team=web", "these keys are given twice: team; give each once"),
+        (f"CostTags={','.join(f'k{number}=v' for number in range(41))}", "there are 41 tags; EC2 leaves room for 40"),
     ],
 )
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["for real", "dry run"])

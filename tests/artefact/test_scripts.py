@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.main import get_command
 
+from agent_stack_cli.app import app
 from infra.user_data import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -94,6 +96,25 @@ def test_help_names_every_option(script: str) -> None:
         taken |= set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", said.stdout.decode())) - {"--help"}
     explained = subprocess.run([ROOT / script, "--help"], capture_output=True, text=True, check=True).stdout
     assert {option for option in taken if option not in explained} == set()
+
+
+def test_the_operators_command_names_its_verbs_and_its_next_commands_as_a_checkout_can_run_them() -> None:
+    explained = subprocess.run([ROOT / "scripts" / "agent-stack", "--help"], capture_output=True, text=True, check=True)
+    listed = explained.stdout.partition("every verb in one line:")[2].partition("scripts/agent-stack status")[0]
+    assert set(re.findall(r"[a-z]+", listed)) == set(get_command(app).commands)  # type: ignore[attr-defined]  # a group of commands
+    path = os.pathsep.join(map(str, (ROOT / "functions", ROOT / "scripts")))
+    for program in ("agent-stack", "scripts/agent-stack"):
+        said = subprocess.run(
+            [sys.executable, "-m", "agent_stack_cli", "classes", "explain", "--help"],
+            env=environment(PYTHONPATH=path, AGENT_STACK_PROGRAM=program),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert f"Usage: {program} classes explain" in said
+        assert f"  {program} classes explain class=large" in said
+    for script in ("agent-stack", "drain", "smoke"):
+        assert "\nexport AGENT_STACK_PROGRAM=scripts/agent-stack\n" in (ROOT / "scripts" / script).read_text()
 
 
 def marked(marker: str) -> list[psutil.Process]:

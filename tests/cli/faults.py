@@ -272,7 +272,7 @@ FAULTS: dict[str, Planted] = {
         severity="error",
         problem="ReservationSeconds",
         effect="return to the queue",
-        remedy="Set it to at least",
+        remedy="or the class's boot timeout lower. scripts/deploy demo ReservationSeconds=3360",
     ),
     "class document that is no JSON": Planted(
         plant=_classes("{"),

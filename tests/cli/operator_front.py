@@ -14,9 +14,31 @@ from urllib.parse import parse_qs, unquote
 import httpx
 from werkzeug import Request, Response
 
-from agent_stack_cli.quota_findings import CODES
 from tests.simulator.iam import Asked, Policies, asked_of_dynamodb
 from tests.simulator.loopback import LoopbackServer
+
+CODES: Mapping[str, str] = {
+    "L-1216C47A": "on-demand:standard",
+    "L-6E869C2A": "on-demand:dl",
+    "L-74FC7D96": "on-demand:f",
+    "L-DB2E81BA": "on-demand:g-vt",
+    "L-F7808C92": "on-demand:hpc",
+    "L-43DA4232": "on-demand:high-memory",
+    "L-1945791B": "on-demand:inf",
+    "L-417A185B": "on-demand:p",
+    "L-2C3B7624": "on-demand:trn",
+    "L-7295265B": "on-demand:x",
+    "L-34B43A08": "spot:standard",
+    "L-85EED4F7": "spot:dl",
+    "L-88CF9481": "spot:f",
+    "L-3819A6DF": "spot:g-vt",
+    "L-B5D1601B": "spot:inf",
+    "L-7212CCBC": "spot:p",
+    "L-6B0D517C": "spot:trn",
+    "L-E3A00192": "spot:x",
+}
+"""What Service Quotas knows of EC2's vCPUs, and not what doctor believes. Source: the links in tables of the EC2 user
+guide, ec2-on-demand-instances and using-spot-limits, read on 2026-11-26."""
 
 NO_QUOTA = 1_000_000
 """The vCPUs of a quota that the fake EC2 does not count."""
@@ -138,7 +160,7 @@ class OperatorFront(LoopbackServer):
         return "*"
 
     def _quota(self, stated: Mapping[str, Any]) -> Response:
-        bucket = next((bucket for bucket, code in CODES.items() if code == stated["QuotaCode"]), None)
+        bucket = CODES.get(stated["QuotaCode"])
         if stated["ServiceCode"] != "ec2" or bucket is None:
             return _refused("servicequotas", "NoSuchResourceException", "The quota does not exist")
         value = float(self._backends.quotas().get(bucket, NO_QUOTA))

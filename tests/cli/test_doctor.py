@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cli.faults import FAULTS, HEALTHY, findings, healthy_world
+from agent_stack_cli import quota_findings
+from tests.cli.conftest import CLASSES
+from tests.cli.faults import FAULTS, HEALTHY, changed_class, findings, healthy_world, put
+from tests.cli.operator_front import CODES
 from tests.cli.served import Served
 from tests.simulator.buildkite import AGENT_TOKEN
 
@@ -44,6 +47,28 @@ def test_each_fault_is_found_with_its_severity_consequence_and_remedy(healthy: S
         assert not others, others
     finally:
         planted.repair(healthy)
+
+
+@pytest.mark.parametrize(
+    ("vm", "bucket"),
+    [({"instance_types": ["mac2.metal"]}, "on-demand:mac"), ({"instance_types": ["hpc7a.12xlarge"]}, "on-demand:hpc")],
+)
+def test_a_quota_that_nobody_can_look_up_is_not_examined(
+    healthy: Served, vm: dict[str, object], bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has no code that this version knows; the other one's is wrong."""
+    monkeypatch.setitem(quota_findings.CODES, "on-demand:hpc", "L-00000000")
+    put(healthy, "/classes", changed_class(**vm))
+    try:
+        (one,) = [finding for finding in findings(healthy) if finding["check"] == f"quota {bucket}"]
+        assert (one["severity"], one["problem"].partition(":")[0]) == ("warning", "not examined")
+        assert one["remedy"]
+    finally:
+        put(healthy, "/classes", CLASSES)
+
+
+def test_doctor_asks_for_the_quotas_that_aws_lists() -> None:
+    assert {code: bucket for bucket, code in quota_findings.CODES.items()} == CODES
 
 
 def test_looking_changes_nothing_and_logs_no_error(healthy: Served) -> None:

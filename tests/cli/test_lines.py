@@ -1,5 +1,7 @@
 """Which lines of a long log are kept."""
 
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,3 +25,17 @@ def test_of_a_loop_the_newest_lines_are_kept(served: Served, monkeypatch: pytest
     assert len(said) == lines.MOST_LINES
     assert f"look_{lines.MOST_LINES + more - 1}" in said
     assert f"look_{more - 1}" not in said
+
+
+def test_the_colours_of_an_agent_are_left_out_and_all_else_is_shown(served: Served) -> None:
+    vm = served.bound(served.recorded(1), served.launched()).binding
+    assert vm is not None
+    logs, group = served.world._client("logs"), "/agent-stack/demo/vms"
+    with suppress(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName=vm.instance_id)
+    said = "\x1b[38;5;48mINFO\x1b[0m  ready [2] \x1b]0;title\x07"
+    event = {"timestamp": int(time.time() * 1000), "message": said}
+    logs.put_log_events(logGroupName=group, logStreamName=vm.instance_id, logEvents=[event])
+    shown = served.ok("logs", job_id(1), "--vm")
+    assert shown.rstrip().endswith("INFO ready [2] \\x1b]0;title\\x07")

@@ -237,6 +237,21 @@ def test_connect_to_a_vm_that_does_not_run_yet_says_so(served: Served) -> None:
     assert "is pending" in pending.stderr
 
 
+@pytest.mark.parametrize("named", ["i-0fedcba9876543210", "i-0fedcba9"])
+def test_connect_to_a_vm_that_is_not_one_of_the_stack_says_so(served: Served, named: str) -> None:
+    result = served.run("connect", named)
+    assert result.exit_code == 1
+    assert f"VM {named} is gone, or it is none of demo" in result.stderr
+    assert "Next: agent-stack status --stack demo" in result.stderr
+
+
+def test_connect_to_a_vm_by_its_id_that_does_not_run_yet_says_so(served: Served) -> None:
+    result = served.run("connect", served.launched(STAYS_PENDING).instance_id)
+    assert result.exit_code == 1
+    assert "is pending" in result.stderr
+    assert "Next: agent-stack status --stack demo" in result.stderr
+
+
 def test_connect_to_a_job_that_never_had_a_vm_says_so(served: Served) -> None:
     run = served.recorded(1)
     result = served.run("connect", run.job_id)
@@ -245,7 +260,10 @@ def test_connect_to_a_job_that_never_had_a_vm_says_so(served: Served) -> None:
 
 
 def test_a_held_vm_is_an_instance_that_nobody_lost_and_the_page_says_how_to_connect(served: Served) -> None:
+    for earlier in served.world.ec2.instances():
+        served.gone(earlier.instance_id)
     vm, spare = served.launched(), served.launched()
+    served.runs(vm.instance_id)
     until = datetime.now(UTC) + timedelta(minutes=30)
     hold = Hold(instance_id=vm.instance_id, arn=vm.arn, class_name=ClassName("default"), until=until)
     gone = replace(hold, instance_id=InstanceId("i-0fedcba9876543210"))
@@ -256,5 +274,6 @@ def test_a_held_vm_is_an_instance_that_nobody_lost_and_the_page_says_how_to_conn
     (shown,) = seen["held"]
     assert shown["instance_id"] == vm.instance_id
     assert shown["connect"] == f"aws ssm start-session --target {vm.instance_id} --region eu-central-1"
+    assert served.ok("connect", vm.instance_id).strip() == shown["connect"]
     assert vm.instance_id in served.ok("status")
     assert spare.instance_id not in served.ok("status")

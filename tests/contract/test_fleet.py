@@ -61,6 +61,11 @@ def test_one_request_launches_them_all_and_tells_where(world: World) -> None:
     assert [call.action for call in world.ec2.calls()].count("CreateFleet") == 1
 
 
+def test_ec2_says_how_many_vcpus_a_vm_has(world: World) -> None:
+    world.launch(2)
+    assert [vm.vcpus for vm in world.fleet.describe()] == [2, 2]
+
+
 def test_the_same_text_sent_again_launches_nothing_more(world: World) -> None:
     request = world.fleet.render(world.order(3))
     first, second = world.fleet.launch(request), world.fleet.launch(request)

@@ -20,9 +20,9 @@ from tests.simulator.buildkite import Dialect as Served
 from tests.simulator.buildkite import Step, transport
 from tests.simulator.clock import EPOCH
 
-EXAMPLES = (
-    2 * settings().max_examples
-)  # of each property: 200, each night 5,000, and with the profile of scripts/fast 20
+EXAMPLES = 2 * settings().max_examples
+"""Of each property: 200, each night 5,000, and with the profile of scripts/fast 20."""
+
 Path = tuple[str | int, ...]
 
 ASKS: dict[str, Callable[[Desk, list[JobId]], object]] = {

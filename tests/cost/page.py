@@ -6,6 +6,7 @@ from agent_stack_cli.prices import ASSUMED, DATE, PRICES, REGIONS, assumed, usd
 from tests.cost import model
 from tests.cost.model import AT_MOST, MODES, Bill
 from tests.cost.usage import JOB_EVERY, JOB_MINUTES, JOBS
+from tests.infra.stacks import template
 
 LENGTHS = (1, 5, 20)
 
@@ -29,6 +30,7 @@ def _lines() -> Iterator[str]:
     )
     for region in REGIONS:
         yield from _of_region(region)
+    yield from _alarm()
     yield from _inputs()
 
 
@@ -47,6 +49,19 @@ def _of_region(region: str) -> Iterator[str]:
     yield from _table(("", *MODES), _bills([model.busy_month(mode, region) for mode in MODES]))
     yield from ("", "What people forget. Public subnets need no NAT gateway: no port of a VM is open.", "")
     yield from _table(("", "USD"), [(name, _usd(cost)) for name, cost in model.often_forgotten(region).items()])
+
+
+def _alarm() -> Iterator[str]:
+    price, first = template()["Parameters"]["VcpuHourUsd"]["Default"], REGIONS[0]
+    month = usd(first)["custom_metric_month"] + usd(first)["alarm_month"]
+    yield from ("", "## An alarm on what a day costs", "")
+    yield (
+        "`DailySpendAlarmUsd=50` rings when VMs used more vCPU hours within the last 24 hours than 50 USD pay for, at "
+        f"`VcpuHourUsd` for each ({price}, an m7i.large's share in {REGIONS[1]}). 0, the default, makes no alarm. It "
+        "knows of VMs within minutes, and of nothing else: no volumes, no data, no discounts. The metric and the alarm "
+        f"cost {_usd(month)} USD a month. [Operations](operations.md#daily-spend) says what to do when it rings. For "
+        "the true bill, hours later, make a daily budget in AWS Budgets, filtered by a tag of `CostTags`."
+    )
 
 
 def _inputs() -> Iterator[str]:

@@ -1,37 +1,36 @@
 """What `scripts/drain` does to a deployed stack, and what it waits for."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.holds import holds_values
-from agent_stack.adapters.dynamodb.items import packed
+from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
 from agent_stack.domain.holds import Hold, Holds
-from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, QueueKey
+from agent_stack.domain.launching import Intent
+from agent_stack_cli.drain import LOOK_SECONDS
 from agent_stack_cli.errors import CliError
-from infra.drain import DEPLOYMENT_TAG, LOOK_SECONDS, Drain
+from agent_stack_cli.session import Session
+from agent_stack_cli.stacks import NEEDED, find
+from infra.drain import SETTLE_SECONDS, Drain
 from tests.simulator.clock import EPOCH
+from tests.simulator.deployment import translated_template
 
 TEMPLATE = {
     "Parameters": {"LaunchEnabled": {"Type": "String"}, "MaxInstances": {"Type": "Number"}},
-    "Outputs": {"LedgerTable": {"Value": {"Ref": "Ledger"}}},
-    "Resources": {
-        "Ledger": {
-            "Type": "AWS::DynamoDB::Table",
-            "Properties": {
-                "BillingMode": "PAY_PER_REQUEST",
-                "AttributeDefinitions": [{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-                "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            },
-        },
-        "Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "LaunchEnabled"}}},
-    },
+    "Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "LaunchEnabled"}}}},
+    "Outputs": {name: {"Value": f"the-{name}"} for name in NEEDED},
 }
+LEDGER = "the-LedgerTable"
+LOOKS = SETTLE_SECONDS // LOOK_SECONDS
 
 
 @dataclass
@@ -43,17 +42,31 @@ class World:
     dynamodb: Any
     said: list[str] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
-    after: dict[int, str] = field(default_factory=dict)
+    after: dict[int, Callable[[], object]] = field(default_factory=dict)
 
     def drain(self, stack: str = "stack", seconds: float = 600) -> bool:
-        return Drain(
-            cloudformation=self.cloudformation,
-            ec2=self.ec2,
-            dynamodb=self.dynamodb,
-            stack=stack,
-            say=self.said.append,
-            sleep=self._sleep,
-        )(at_most_seconds=seconds)
+        found = find(Session(region="eu-central-1"), stack)
+        return Drain(stack=found, say=self.said.append, sleep=self._sleep)(at_most_seconds=seconds)
+
+    def end(self, instance_id: str) -> None:
+        self.ec2.terminate_instances(InstanceIds=[instance_id])
+
+    def on_its_way(self, intent_id: str) -> None:
+        """A launch that the dispatcher wrote down, and that EC2 has not answered."""
+        intent = Intent(
+            intent_id=IntentId(intent_id),
+            class_name=ClassName("default"),
+            request="{}",
+            count=1,
+            queues=(QueueKey("default"),),
+            created_at=datetime.now(UTC),
+        )
+        self.dynamodb.put_item(
+            TableName=LEDGER, Item={**items.key("intent", intent_id), **items.packed(items.intent_values(intent))}
+        )
+
+    def answered(self, intent_id: str) -> None:
+        self.dynamodb.delete_item(TableName=LEDGER, Key=items.key("intent", intent_id))
 
     def vm(self, stack: str) -> str:
         tags = [{"ResourceType": "instance", "Tags": [{"Key": DEPLOYMENT_TAG, "Value": stack}]}]
@@ -67,20 +80,22 @@ class World:
 
     def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        ends = self.after.get(len(self.slept))
-        if ends is not None:
-            self.ec2.terminate_instances(InstanceIds=[ends])
+        self.after.get(len(self.slept), bool)()
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    keys = {"region_name": "eu-central-1", "aws_access_key_id": "AKID", "aws_secret_access_key": "secret"}
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    for name, value in {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "secret"}.items():
+        monkeypatch.setenv(name, value)
     with mock_aws():
-        cloudformation: Any = boto3.client("cloudformation", **keys)  # type: ignore[call-overload]  # moto's keys
-        made = World(
-            cloudformation=cloudformation,
-            ec2=boto3.client("ec2", **keys),  # type: ignore[call-overload]  # as above
-            dynamodb=boto3.client("dynamodb", **keys),  # type: ignore[call-overload]  # as above
+        session = boto3.Session(region_name="eu-central-1")
+        cloudformation: Any = session.client("cloudformation")
+        made = World(cloudformation=cloudformation, ec2=session.client("ec2"), dynamodb=session.client("dynamodb"))
+        made.dynamodb.create_table(
+            TableName=LEDGER,
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            BillingMode="PAY_PER_REQUEST",
         )
         cloudformation.create_stack(
             StackName="stack",
@@ -102,15 +117,35 @@ def test_launching_ends_first_and_no_other_parameter_changes(world: World) -> No
 def test_it_waits_until_the_last_vm_of_this_stack_is_gone(world: World) -> None:
     first, second = world.vm("stack"), world.vm("stack")
     world.vm("another")
-    world.after = {2: first, 4: second}
+    world.after = {2: lambda: world.end(first), LOOKS + 3: lambda: world.end(second)}
     assert world.drain()
-    assert world.slept == [LOOK_SECONDS] * 4
+    assert world.slept == [LOOK_SECONDS] * (LOOKS + 3)
     assert sum("VMs live" in line for line in world.said) == 2
+
+
+def test_a_launch_on_its_way_is_waited_for_as_a_vm_is(world: World) -> None:
+    world.on_its_way("as-1")
+    world.after = {LOOKS + 2: lambda: world.answered("as-1")}
+    assert world.drain()
+    assert world.slept == [LOOK_SECONDS] * (LOOKS + 2)
+    assert "1 launches are not settled yet" in world.said
+
+
+def test_an_invocation_of_before_may_launch_until_it_ends(world: World) -> None:
+    """Nothing is there at first; the VM comes when nothing has been left for a while."""
+    came: list[str] = []
+    world.after = {LOOKS - 1: lambda: came.append(world.vm("stack")), LOOKS + 4: lambda: world.end(came[0])}
+    assert world.drain()
+    assert world.slept == [LOOK_SECONDS] * (LOOKS + 4)
+    assert translated_template(region="eu-central-1")["Resources"]["DispatcherFunction"]["Properties"]["Timeout"] == (
+        SETTLE_SECONDS
+    )
 
 
 def test_it_gives_up_waiting_and_says_how_to_go_on(world: World) -> None:
     world.vm("stack")
     assert not world.drain(seconds=60)
+    assert world.said[-1].startswith("Not drained after 60 s: 1 VMs live: i-")
     assert world.said[-1].endswith("Next: scripts/drain stack")
 
 
@@ -129,16 +164,10 @@ def test_a_stack_of_somebody_else_is_left_alone(world: World) -> None:
 
 
 def test_a_held_vm_is_not_waited_for(world: World) -> None:
-    instance_id = world.vm("stack")
     hold = Hold(
-        instance_id=InstanceId(instance_id),
-        arn=InstanceArn(""),
-        class_name=ClassName("default"),
-        until=EPOCH,
+        instance_id=InstanceId(world.vm("stack")), arn=InstanceArn(""), class_name=ClassName("default"), until=EPOCH
     )
-    (stack,) = world.cloudformation.describe_stacks(StackName="stack")["Stacks"]
-    (table,) = [output["OutputValue"] for output in stack["Outputs"]]
-    item = packed({"pk": "holds", "sk": "list", **holds_values(Holds(version=1, vms=(hold,)))})
-    world.dynamodb.put_item(TableName=table, Item=item)
+    item = items.packed({"pk": "holds", "sk": "list", **holds_values(Holds(version=1, vms=(hold,)))})
+    world.dynamodb.put_item(TableName=LEDGER, Item=item)
     assert world.drain()
-    assert world.slept == []
+    assert set(world.slept) <= {LOOK_SECONDS}

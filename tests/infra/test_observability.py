@@ -15,7 +15,9 @@ from cfnlint.decode.cfn_yaml import loads
 from moto import mock_aws
 
 from agent_stack.domain.measures import NAMESPACE, SPLIT, Metric, dimensions
+from agent_stack_cli.prices import REGIONS, usd
 from infra.user_data import ROOT
+from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.deployment import translated_template
 from tests.simulator.simulation.simulation import Nature, plain_ec2
 from tests.simulator.watching.metrics import Identity, identity, named
@@ -56,7 +58,8 @@ def shown() -> dict[Identity, set[str]]:
 
 
 def alarms() -> dict[str, dict[str, Any]]:
-    return Rendered().of_type("CloudWatch::Alarm")
+    """All that there can be."""
+    return Rendered(DailySpendAlarmUsd="20").of_type("CloudWatch::Alarm")
 
 
 def alarmed() -> set[Identity]:
@@ -116,9 +119,21 @@ def test_alarms_go_to_one_topic_which_the_operator_may_give() -> None:
 
 def test_every_other_parameter_reaches_something() -> None:
     assert Rendered(OldestJobAlarmSeconds="77").resources["JobsWait"]["Properties"]["Threshold"] == "77"
+    assert "DailySpend" not in Rendered().resources
+    assert "DailySpend" not in json.dumps(Rendered(DailySpendAlarmUsd="0").widgets)
+    spend = Rendered(DailySpendAlarmUsd="20", VcpuHourUsd="0.5")
+    assert spend.resources["DailySpend"]["Properties"]["Threshold"] == "20"
+    assert spend.resources["DailySpend"]["Properties"]["Metrics"][0]["Expression"] == "m1 / 3600 * 0.5"
+    assert spend.widgets[1]["properties"]["alarms"][-1].endswith("DailySpend.Arn")
     assert not Rendered(Dashboard="false").of_type("CloudWatch::Dashboard")
     for name in ("FailedEventsQueue", "Dispatcher", "Tracker", "DispatcherLogs", "TrackerLogs", "LedgerTable"):
         assert "of-my-own" in json.dumps(Rendered(**{name: "of-my-own"}).resources), name
+
+
+def test_a_vcpu_hour_costs_what_the_price_module_says_unless_somebody_says_otherwise() -> None:
+    dearest = max(usd(region)["m7i.large_hour"] for region in REGIONS) / catalogue()["m7i.large"].vcpus
+    for template in (translated_template(region=REGION), loads(TEMPLATE.read_text())):
+        assert float(template["Parameters"]["VcpuHourUsd"]["Default"]) == pytest.approx(dearest, rel=0.01)
 
 
 def test_tracing_is_lambda_s_own_and_off() -> None:
@@ -200,7 +215,7 @@ def test_a_metric_is_shown_by_a_statistic_that_means_something(metric: Metric) -
 def test_how_many_metrics_are_billed_is_known() -> None:
     """A metric more is a decision, and a line in the runbook."""
     every = len(ours())
-    assert every == 60
+    assert every == 61
     assert f"everything happens that can has {every}" in " ".join(PAGE.split())
 
 
@@ -320,6 +335,16 @@ def test_a_warning_is_something_that_a_person_should_do() -> None:
     listed = re.findall(r"^\| `(\w+)` \|", passing, re.MULTILINE)
     assert {message for message in listed if levels.get(message) != {"info"}} == set()
     assert not set(listed) & {message for message, _ in remedies}
+
+
+def test_failures_by_reason_shows_what_passes_by_itself_too() -> None:
+    passing = PAGE.split("## Messages that pass by themselves")[1].split("\n## ")[0]
+    query = Rendered().of_type("Logs::QueryDefinition")["Failures"]["QueryString"]
+    asked = re.search(r"^filter (.*) or message in (\[.*\])$", query, re.MULTILINE)
+    assert asked is not None, query
+    assert asked[1] == 'level in ["WARNING", "ERROR", "CRITICAL"]'
+    assert set(json.loads(asked[2])) == set(re.findall(r"^\| `(\w+)` \|", passing, re.MULTILINE))
+    assert len(query) <= 10_000  # source: the CloudWatch Logs API, PutQueryDefinition
 
 
 def test_messages_are_constant_words() -> None:

@@ -8,7 +8,9 @@ import pytest
 from cfnlint.decode.cfn_yaml import loads
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
+from agent_stack import settings
 from agent_stack.settings import Settings
+from agent_stack_cli import parameter_rules
 from agent_stack_cli.parameter_rules import specification
 from agent_stack_cli.params import EFFECTS
 from infra import parameters, user_data
@@ -126,6 +128,12 @@ def test_what_every_job_reads_says_that_it_is_not_for_secrets(name: str) -> None
     assert "Not for secrets" in DECLARED[name]["Description"]
 
 
+def test_deploy_and_the_functions_refuse_the_same_number_of_tags() -> None:
+    assert parameter_rules.MAX_COST_TAGS == settings.MAX_COST_TAGS
+    most = ",".join(f"k{number}=v" for number in range(settings.MAX_COST_TAGS))
+    assert list(parameter_rules.problems({"CostTags": most})) == []
+
+
 def test_the_form_shows_every_parameter_once_under_a_label() -> None:
     interface = loads(user_data.TEMPLATE.read_text())["Metadata"]["AWS::CloudFormation::Interface"]
     grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
@@ -152,6 +160,7 @@ def test_only_what_nobody_can_know_is_required() -> None:
     [
         ({"BuildkiteDialect": "preview"}, ["BuildkiteDialect", "AgentCredential"]),
         ({"ArtifactBucket": "ci-artifacts"}, ["ArtifactBucket", "JobMetadata"]),
+        ({"HoldOnFailureMinutes": "30"}, ["HoldOnFailureMinutes", "SessionManager"]),
         ({"VpcId": OWN_NETWORK["VpcId"]}, ["VpcId", "Subnets"]),
         ({"Subnets": OWN_NETWORK["Subnets"]}, ["Subnets", "VpcId"]),
         ({"FunctionSubnets": "subnet-0123456789abcdef2"}, ["FunctionSubnets", "FunctionSecurityGroups"]),

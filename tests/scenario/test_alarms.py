@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG
+from agent_stack.domain.measures import Metric
 from tests.simulator.buildkite import Operation, Step
 from tests.simulator.clock import EPOCH
 from tests.simulator.cloud.refusals import Refusal
@@ -50,12 +51,13 @@ def each_minute(simulation: WatchedUniverse, minutes: int, action: Callable[[], 
         simulation.kernel.after(timedelta(minutes=minute, seconds=20), "", action)  # type: ignore[arg-type]  # nobody reads what it returns
 
 
-def ringing(simulation: WatchedUniverse, minutes: int) -> set[str]:
+def ringing(simulation: WatchedUniverse, minutes: int, **parameters: str) -> set[str]:
     simulation.run(minutes * 60)
     return {
         name
-        for name, alarm in Rendered().of_type("CloudWatch::Alarm").items()
-        if "MetricName" in alarm and rings(alarm, simulation.metrics, start=EPOCH, end=simulation.kernel.now())
+        for name, alarm in Rendered(**parameters).of_type("CloudWatch::Alarm").items()
+        if ("MetricName" in alarm or name == "DailySpend")
+        and rings(alarm, simulation.metrics, start=EPOCH, end=simulation.kernel.now())
     }
 
 
@@ -65,9 +67,10 @@ def orphans(simulation: WatchedUniverse, count: int) -> None:
 
 
 def test_none_rings_while_builds_come_and_go() -> None:
+    """Each job is a VM of 2 vCPUs for about two minutes: 32 of them cost 0.13 USD."""
     simulation = a_world()
     each_minute(simulation, 8, partial(jobs, simulation, 4))
-    assert ringing(simulation, 14) == set()
+    assert ringing(simulation, 14, DailySpendAlarmUsd="1") == set()
 
 
 def test_none_rings_while_nothing_happens() -> None:
@@ -175,3 +178,34 @@ def test_a_sweep_that_would_end_everything() -> None:
     simulation = a_world(temper=Temper(hangs=1.0))
     orphans(simulation, 30)
     assert ringing(simulation, 10) == {"Errors", "SweepBraked"}
+
+
+def test_vms_that_cost_more_in_a_day_than_somebody_wants_to_pay() -> None:
+    simulation = a_world()
+    jobs(simulation, 20, seconds=900)
+    assert ringing(simulation, 16, DailySpendAlarmUsd="0.5") == {"DailySpend"}
+
+
+def test_a_vm_that_nothing_ends_costs_while_it_is_up() -> None:
+    simulation = a_world(temper=Temper(hangs=1.0), settings={"SWEEP_GRACE_SECONDS": "36000"})
+    orphans(simulation, 20)
+    assert "DailySpend" in ringing(simulation, 16, DailySpendAlarmUsd="0.5")
+
+
+def test_the_price_of_a_vcpu_hour_decides_and_nobody_has_to_have_the_alarm() -> None:
+    simulation = a_world()
+    jobs(simulation, 20, seconds=900)
+    assert ringing(simulation, 16) == set()
+    assert ringing(simulation, 0, DailySpendAlarmUsd="0.5", VcpuHourUsd="0.006") == set()
+
+
+def test_what_is_counted_is_what_the_vms_were_up() -> None:
+    """Through the handovers of a quarter of an hour; EC2 bills the whole of it."""
+    simulation = a_world()
+    each_minute(simulation, 8, partial(jobs, simulation, 4, seconds=100))
+    simulation.run(15 * 60)
+    (written,) = [values for (_, name, _), values in simulation.written().items() if name == Metric.VCPU_SECONDS]
+    counted = sum(value for _, value in written)
+    ended = simulation.ec2.instances()
+    up = sum(((one.terminated_at or simulation.kernel.now()) - one.launched_at).total_seconds() for one in ended)
+    assert 0.9 * 2 * up <= counted <= 2 * up

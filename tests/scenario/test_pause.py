@@ -28,6 +28,16 @@ def fleets(simulation: Simulation, since: datetime) -> list[datetime]:
     return [call.at for call in simulation.ec2.calls() if call.action == "CreateFleet" and call.at > since]
 
 
+def versions(simulation: Simulation, since: datetime) -> set[str]:
+    """Of the launch template, in the requests that were sent since then."""
+    return {
+        config["LaunchTemplateSpecification"]["Version"]
+        for call in simulation.ec2.calls()
+        if call.action == "CreateFleet" and call.at > since
+        for config in call.request["LaunchTemplateConfigs"]
+    }
+
+
 def states(simulation: Simulation) -> Counter[JobState]:
     return Counter(job.state for job in simulation.buildkite.jobs())
 
@@ -139,3 +149,52 @@ def test_a_paused_idle_dispatcher_asks_no_more_than_an_idle_one() -> None:
     counted = asked(stopped)
     assert counted == asked(idle)
     assert counted["dispatcher lease.pauses"] == 0
+
+
+# --- over a deployment ---
+
+NEW_VERSION = {"LAUNCH_TEMPLATE_VERSION": "2", "MAX_INSTANCES": "30", "IDLE_POLL_SECONDS": "1"}
+
+
+@pytest.mark.parametrize("seconds_between", [-20, -3, 0, 3, 20], ids=lambda seconds: f"{seconds} s after the pause")
+@pytest.mark.parametrize("refused", [False, True], ids=["EC2 launches", "in the middle of retries"])
+def test_a_pause_survives_a_deployment_and_holds_for_both_versions(seconds_between: int, refused: bool) -> None:  # noqa: FBT001  (a parameter)
+    """The old version's process is still at work when the new one's begins, and then comes a third version."""
+    simulation = world()
+    if refused:
+        simulation.ec2.faults.fail("CreateFleet", "RequestLimitExceeded", status=503, times=500)
+        push(simulation, 2)
+        simulation.run(2)
+    if seconds_between < 0:
+        simulation.deploy(**NEW_VERSION)
+        simulation.run(-seconds_between)
+    at = paused(simulation)
+    if seconds_between >= 0:
+        simulation.run(seconds_between)
+        simulation.deploy(**NEW_VERSION)
+    push(simulation, 3)
+    simulation.run(200)
+    assert not fleets(simulation, at + BOUND)
+    simulation.deploy(LAUNCH_TEMPLATE_VERSION="3")
+    simulation.run(100)
+    assert not fleets(simulation, at + BOUND)
+
+    simulation.ec2.faults.clear()
+    resumed = simulation.kernel.now()
+    simulation.store.resume(at=resumed)
+    simulation.run(300)
+    assert versions(simulation, resumed) == {"3"}
+    assert set(states(simulation)) == {JobState.FINISHED}
+
+
+def test_a_deployment_ends_no_launching_where_nothing_is_paused() -> None:
+    """The test above can fail, and both versions do launch."""
+    simulation = world()
+    began = simulation.kernel.now()
+    simulation.deploy(**NEW_VERSION)
+    push(simulation, 2)
+    simulation.run(90)
+    push(simulation, 2)
+    simulation.run(120)
+    assert versions(simulation, began) == {"1", "2"}
+    assert states(simulation) == {JobState.FINISHED: 4}

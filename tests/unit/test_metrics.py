@@ -30,9 +30,10 @@ from agent_stack.domain.states import (
     RunState,
     VmState,
 )
-from agent_stack.domain.vms import MailboxStatus
+from agent_stack.domain.vms import MailboxStatus, Vm
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 from agent_stack.tracker.metrics import OVERDUE, TrackerMetrics, steps
+from agent_stack.tracker.vcpu_meter import VcpuMeter
 from tests.simulator.catalog import NoShapes
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.telemetry import RecordedTelemetry
@@ -254,6 +255,43 @@ def test_a_vm_is_past_its_lifetime_only_when_it_resists() -> None:
     vms = [a_vm(1), a_vm(2, launched_at=EPOCH - SECOND)]
     cycle = TrackerCycle(now=EPOCH + lifetime + OVERDUE, described=True, vms={vm.instance_id: vm for vm in vms})
     assert measured_runs(cycle).peaks[Metric.VMS_PAST_LIFETIME] == 1
+
+
+def a_look(seconds: float, *vms: Vm, fence: int = 1) -> TrackerCycle:
+    return TrackerCycle(
+        now=EPOCH + seconds * SECOND,
+        began=seconds * SECOND,
+        fence=fence,
+        described=True,
+        vms={vm.instance_id: vm for vm in vms},
+    )
+
+
+def test_vms_that_are_up_use_vcpu_seconds_from_look_to_look() -> None:
+    two, young = a_vm(1, vcpus=2), a_vm(2, vcpus=8, launched_at=EPOCH + 12 * SECOND)
+    ended = a_vm(3, vcpus=100, state=VmState.TERMINATED)
+    meter = VcpuMeter()
+    assert meter.read(a_look(10, two)) == 0  # nobody knows when another process has looked
+    assert meter.read(a_look(15, two, young, ended)) == 2 * 5 + 8 * 3
+
+
+def test_what_another_lease_holder_counted_is_not_counted_again() -> None:
+    meter, vm = VcpuMeter(), a_vm(1, vcpus=2)
+    meter.read(a_look(10, vm, fence=1))
+    assert meter.read(a_look(70, vm, fence=3)) == 0
+    assert meter.read(a_look(71, vm, fence=3)) == 2
+
+
+def test_parts_of_a_vcpu_second_are_not_lost() -> None:
+    meter, vm = VcpuMeter(), a_vm(1, vcpus=1)
+    assert sum(meter.read(a_look(number * 0.4, vm)) for number in range(101)) == 40
+
+
+def test_a_clock_that_is_set_does_not_change_what_is_counted() -> None:
+    meter, vm = VcpuMeter(), a_vm(1, vcpus=2)
+    meter.read(a_look(10, vm))
+    assert meter.read(replace(a_look(11, vm), now=EPOCH + timedelta(days=1))) == 2
+    assert meter.read(replace(a_look(12, vm), now=EPOCH - timedelta(days=1))) == 0
 
 
 # --- hooks ---

@@ -316,6 +316,8 @@ def _step(line: str) -> str:
     """`systemd-run -q -u agent-stack-boot -p …` is the start of agent-stack-boot."""
     words = line.split()
     match words:
+        case ["systemd-run", "-q", "-u", unit, *_, "denied"]:
+            return f"{unit} denied"
         case ["systemd-run", "-q", "-u", unit, *_]:
             return unit
         case ["systemctl", "is-active", *_]:

@@ -115,6 +115,24 @@ def test_an_images_own_docker_configuration_is_none_of_the_jobs_secrets(harness:
     harness.ended(vm)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_killed_between_the_verdict_and_the_sleep_it_ends(harness: VmHarness, number: signal.Signals) -> None:
+    """It ships its last words then, and the signal comes before CloudWatch has answered."""
+    vms: list[LocalVm] = []
+
+    def kill(_: str, step: str) -> None:
+        if step.startswith("logs:PutLogEvents") and vms and "held for" in vms[0].console():
+            kill_boot_program(vms[0], number)
+
+    harness.on_step = kill
+    vms.append(boot(harness, "i-0a21", LOG_GROUP="/agent-stack/stack/vms"))
+    wait_for(lambda: asks(harness, vms[0]))
+    assert hold(harness, "i-0a21", 500)
+    harness.ended(vms[0])
+    assert "held for 500 s" in vms[0].console()
+    assert "credential" not in harness.mail("i-0a21"), "the tracker has it"
+
+
 def test_without_a_verdict_it_powers_off_as_always(harness: VmHarness) -> None:
     vm = boot(harness, "i-0a02", wait="3")
     harness.ended(vm)

@@ -22,6 +22,9 @@ RUN = "/usr/bin/env -i PATH=/usr/bin:/bin"
 SNEAKED = "/bin/mkdir -p {loot} && /usr/bin/timeout 2 /bin/cp -f {private}/* {loot}/ 2>/dev/null; true"
 """What a start-up file, or a function in a command's place, does before our hook's first line."""
 
+LOOK = 'for e in $(grep -las "LOCAL_VM=$0" /proc/[0-9]*/environ); do cat $e ${e%environ}cmdline; done'
+"""Reads every process of this VM; the machine has others', whose jobs write what ends ours in the log."""
+
 HOSTILE = {
     "nothing": {},
     "our directory emptied": {"AGENT_STACK_PRIVATE": ""},
@@ -74,8 +77,7 @@ def test_an_environment_leaves_the_job_neither_the_key_nor_the_credential(
     command = (
         f"{RUN} /bin/bash -c '{SNEAKED.format(private=private, loot=loot)}'; "
         f"{RUN} /usr/bin/timeout 2 /bin/cat {private}/token {private}/git-ssh-key; "
-        f"{RUN} /bin/sh -c 'for e in $(grep -las i-0950 /proc/[0-9]*/environ); do cat $e ${{e%environ}}cmdline; done'; "
-        "echo tried"
+        f"{RUN} /bin/sh -c '{LOOK}' \"$LOCAL_VM\"; echo; echo tried"
     )
     job_id, token = harness.reserve(Step(command=command, env={**environment, "BUILDKITE_SKIP_CHECKOUT": "true"}))
     harness.fill("i-0950", job_id, token)

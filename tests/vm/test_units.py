@@ -1,4 +1,4 @@
-"""The units that the boot program starts are such as systemd takes."""
+"""The units that the boot program starts are such as systemd takes, and get from a local VM what systemd gives."""
 
 import shlex
 import shutil
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulator.vm.process import LocalVm
 from tests.simulator.vm.units import UnitRequest, parse_systemd_run
-from tests.vm.harness import VmHarness
+from tests.vm.harness import NOWHERE, Launched, VmHarness
 
 pytestmark = pytest.mark.e2e
 
@@ -29,6 +30,33 @@ def test_systemd_finds_nothing_wrong_with_them(harness: VmHarness, tmp_path: Pat
     )
     complaints = [line for line in verified.stderr.splitlines() if "agent-stack" in line]
     assert complaints == []
+
+
+BINDS = """#!/bin/bash
+bind='import os, socket
+for name in ("RUNTIME", "STATE", "CACHE"):
+    directory = os.environ[f"{name}_DIRECTORY"] + "/private"
+    os.mkdir(directory)
+    socket.socket(socket.AF_UNIX).bind(directory + "/ssh")'
+systemd-run -q -u it --wait -p RuntimeDirectory=it -p StateDirectory=it -p CacheDirectory=it python3 -I -c "$bind"
+systemctl poweroff
+"""
+
+
+def test_a_socket_fits_into_a_units_directories_however_deep_the_vm_lies(tmp_path: Path) -> None:
+    vm = LocalVm.start(
+        instance=Launched(instance_id="i-0402", user_data=BINDS.encode()),
+        directory=tmp_path / ("deep" * 30),
+        imds_url=NOWHERE,
+        environment={},
+        agent_binary=None,
+        on_poweroff=lambda: None,
+    )
+    try:
+        assert vm.join(20), vm.console()
+    finally:
+        vm.stop()
+    assert len([*vm.directory.glob("**/it/private/ssh")]) == 3, vm.console()
 
 
 UNIT_SECTION = {"After", "SuccessAction", "FailureAction"}

@@ -76,6 +76,7 @@ class Metric(StrEnum):
     MAXIMUM_USED_PERCENT = "MaximumUsedPercent"
     VMS_ASKED_FOR = "VmsAskedFor"
     VMS_LAUNCHED = "VmsLaunched"
+    VCPU_SECONDS = "VcpuSeconds"  # what VMs that were up used of what is billed by time and size
 
     # What do standby VMs bring?
     STANDBY_HITS = "StandbyHits"  # jobs that got one

@@ -26,6 +26,7 @@ class Vm:
     intent_id: IntentId | None = None
     reason: str = ""  # EC2's state reason code, such as Server.SpotInstanceTermination
     hold: timedelta | None = None
+    vcpus: int = 0  # 0: EC2 has not said it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -34,6 +34,7 @@ class TrackerCycle:
 
     Attributes:
         began: when the cycle began, by the monotonic clock.
+        fence: the fencing number of the lease under which it runs.
         described: observe → EC2's answer was complete.
         vms: observe → the VMs of this deployment that EC2 showed, by id.
         standby: observe → what the ledger says of standby VMs without a run; None when it does not answer.
@@ -49,6 +50,7 @@ class TrackerCycle:
 
     now: datetime
     began: timedelta = timedelta()
+    fence: int = 0
     described: bool = False
     vms: Mapping[InstanceId, Vm] = field(default_factory=dict)
     standby: Mapping[InstanceId, StandbyVm] | None = field(default_factory=dict)

@@ -14,6 +14,7 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import UP, CredentialHolder, Moment, Outcome, RunState
 from agent_stack.ports import Clock, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
+from agent_stack.tracker.vcpu_meter import VcpuMeter
 
 OVERDUE = timedelta(minutes=2)
 """The VM's own timer and orphan cleanup both end a VM at its lifetime. A VM that is up this long after it has survived
@@ -53,6 +54,7 @@ class TrackerMetrics:
     telemetry: Telemetry
     _cold_waits: deque[float] = field(default_factory=lambda: deque(maxlen=COLD_STARTS), init=False, repr=False)
     """How long the latest jobs waited that got a VM of their own, in seconds."""
+    meter: VcpuMeter = field(default_factory=VcpuMeter)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Returns the cycle unchanged."""
@@ -124,5 +126,6 @@ class TrackerMetrics:
             self.telemetry.level(Metric.VMS, counts[activity], of=activity)
         self.telemetry.peak(Metric.MAXIMUM_USED_PERCENT, 100 * len(up) / self.policy.max_instances)
         births = cycle.births()
+        self.telemetry.count(Metric.VCPU_SECONDS, self.meter.read(cycle))
         oldest: datetime = cycle.now - self.policy.max_lifetime - OVERDUE
         self.telemetry.peak(Metric.VMS_PAST_LIFETIME, sum(births[vm.instance_id] < oldest for vm in up))

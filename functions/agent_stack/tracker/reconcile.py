@@ -18,9 +18,9 @@ class ReconcileRuns:
     event_filter: EventFilter
     clock: Clock
 
-    def __call__(self, now: datetime, fence: int) -> bool:  # noqa: ARG002  (the tracker's effects need no fencing number)
+    def __call__(self, now: datetime, fence: int) -> bool:
         """Runs one cycle at this time; True while a run is active or a VM is up."""
-        begun = TrackerCycle(now=now, began=self.clock.monotonic())
+        begun = TrackerCycle(now=now, began=self.clock.monotonic(), fence=fence)
         cycle = reduce(lambda done, step: step(done), self.steps, begun)
         self.event_filter.learn(cycle)
         return cycle.busy

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tests.simulator.cloud.catalogue import catalogue
+
 STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 UP = frozenset({"pending", "running"})
 
@@ -46,6 +48,7 @@ class Instance:
 
     def described(self) -> dict[str, Any]:
         """The instance as DescribeInstances shows it."""
+        vcpus = catalogue()[self.instance_type].described["VCpuInfo"]
         shown: dict[str, Any] = {
             "InstanceId": self.instance_id,
             "InstanceType": self.instance_type,
@@ -56,6 +59,7 @@ class Instance:
             "RootDeviceName": self.root_device,
             "BlockDeviceMappings": [{"DeviceName": device} for device in self.devices],
             "State": {"Code": STATE_CODES[self.state], "Name": self.state},
+            "CpuOptions": {"CoreCount": vcpus["DefaultCores"], "ThreadsPerCore": vcpus["DefaultThreadsPerCore"]},
             "Tags": [{"Key": key, "Value": value} for key, value in sorted(self.tags.items())],
         }
         if self.capacity_type == "spot":

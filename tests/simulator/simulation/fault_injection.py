@@ -17,7 +17,8 @@ from tests.simulator.simulation.simulation import Simulation
 LOOK = timedelta(seconds=0.2)
 TAKEN_VM, TAKEN_SPOT, CANCELLED = "a VM is taken", "a spot VM is taken", "a job is cancelled"
 UNANSWERED = {f"an answer to the {function}'s record is lost": function for function in ("dispatcher", "tracker")}
-AMBUSHES = tuple(product(STATES, (TAKEN_VM, TAKEN_SPOT, CANCELLED, *UNANSWERED)))
+REFUSED, TOLD_AGAIN = "EC2 refuses a launch", "EC2's news of a VM come again"
+AMBUSHES = tuple(product(STATES, (TAKEN_VM, TAKEN_SPOT, CANCELLED, *UNANSWERED, REFUSED, TOLD_AGAIN)))
 
 
 def ambushed(seed: int) -> bool:
@@ -81,6 +82,13 @@ def _wait(simulation: Simulation, state: str, deed: str) -> None:
             return
         if deed in UNANSWERED:
             _lose_an_answer(simulation, UNANSWERED[deed])
+            return
+        if deed == REFUSED:
+            simulation.ec2.faults.errors_in_answer("VcpuLimitExceeded")
+            _push(simulation, [Step()])
+            return
+        if deed == TOLD_AGAIN and run.binding is not None:
+            simulation.tell_again(run.binding.instance_id)
             return
         capacity_types = {"spot"} if deed == TAKEN_SPOT else {"spot", "on-demand"}
         up = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent_stack.domain.pauses import Pauses
 from agent_stack.lease_loop import LeaseLoop
 from agent_stack.ports import Lease
+from agent_stack.settings import Settings
 from tests.simulator.deployment.timeout import function_timeout
 from tests.simulator.identity import SeededIds
 from tests.simulator.simulation.kernel import Kernel
@@ -57,12 +58,14 @@ class Invocation:
     lease: Lease
     ids: SeededIds
     scheduled: bool
+    settings: Settings = field(init=False)
+    """Those that were deployed when it began."""
     began_at: datetime = field(init=False)
     _pauses: Iterator[timedelta] = field(init=False)
 
     def __post_init__(self) -> None:
         kernel = self.simulation.kernel
-        self.began_at = kernel.now()
+        self.began_at, self.settings = kernel.now(), self.simulation.settings
         loop = LeaseLoop(
             work=self._work,
             drain=self.wired.drain,

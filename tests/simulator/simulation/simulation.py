@@ -207,7 +207,7 @@ class Simulation:
         """
         self.kernel = Kernel()
         self.chance = random.Random(seed)
-        self.settings = Settings.from_environment(an_environment(**{**settings, "PROGRAM_SHA256": PROGRAM.sha256}))
+        self.settings = self._given({**settings, "PROGRAM_SHA256": PROGRAM.sha256})
         self.meter = Meter()
         self.kernel.aside = self.meter.excluded
         self.parameters = FakeParameters(values={CLASSES_PARAMETER: classes})
@@ -351,6 +351,18 @@ class Simulation:
 
     # --- functions ---
 
+    def deploy(self, **variables: str) -> None:
+        """CloudFormation gives the functions other variables, and other code with them.
+
+        New invocations get new processes with these; one that is under way goes on to its end with what it has.
+        """
+        self.settings = self._given({**self._variables, **variables})
+        self._warm.clear()
+
+    def _given(self, variables: Mapping[str, str]) -> Settings:
+        self._variables = variables
+        return Settings.from_environment(an_environment(**variables))
+
     def send_hints(self) -> None:
         """From now on EC2's state changes wake the tracker: late, twice or never, as events do."""
         self.hinted = True
@@ -364,6 +376,11 @@ class Simulation:
                 self.wake("tracker", self.chance.uniform(0.2, 20))
 
         self.ec2.on_event(hint)
+
+    def tell_again(self, instance_id: str) -> None:
+        """EC2's last change of that VM wakes the tracker once more, as an event that is delivered twice does."""
+        self.coverage.at_vm("news doubled", instance_id, self.store)
+        self.wake("tracker", 2.0)
 
     def send_jobs(self, seconds: tuple[float, float]) -> None:
         """From now on scheduled jobs wake the dispatcher, that long after they are."""
@@ -444,7 +461,8 @@ class Simulation:
     def rest(self, invocation: Invocation) -> None:
         """An invocation is over. A warm process serves a later one; else each invocation has a new process."""
         self.billed[invocation.function].append((self.kernel.now() - invocation.began_at).total_seconds())
-        if (self._nature.warm or self._nature.costs is not None) and invocation.wired.process.alive:
+        is_deployed = invocation.settings is self.settings
+        if is_deployed and (self._nature.warm or self._nature.costs is not None) and invocation.wired.process.alive:
             self._warm[invocation.function].append(invocation.wired)
 
     def _fate(self, point: str) -> Fate:

@@ -60,9 +60,9 @@ class LocalVm:
         directory: Path,
         process: subprocess.Popen[bytes],
         on_poweroff: Callable[[], None],
-        home: Path,
+        short: Path,
     ) -> None:
-        self._home = home
+        self._short = short
         self.marker = marker
         self.directory = directory
         self._process = process
@@ -103,19 +103,19 @@ class LocalVm:
         (directory / "bin" / "python3").symlink_to(Path(sys.executable).resolve())  # for the programs in shims/
         if agent_binary is not None:
             (directory / "bin" / "buildkite-agent").symlink_to(agent_binary.resolve())
-        # A real agent has a socket under its home, whose path may have 108 characters; a test's directory is longer.
-        home = Path(tempfile.gettempdir(), f"vm-{uuid.uuid4().hex[:12]}")
-        home.symlink_to(directory / "home")
+        # A socket's path may have 107 characters. On an instance all are short; a test's directory alone may be longer.
+        short = Path(tempfile.gettempdir(), f"vm-{uuid.uuid4().hex[:12]}")
+        short.symlink_to(directory.resolve())
         user_data = directory / "user-data"
         user_data.write_bytes(instance.user_data)
         user_data.chmod(0o700)
         with (directory / "init.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.simulator.vm.init", directory, user_data],
+                [sys.executable, "-m", "tests.simulator.vm.init", short, user_data],
                 cwd=_REPOSITORY,
                 env={
                     "PATH": f"{HERE / 'shims'}:{directory / 'bin'}:{os.defpath}:/usr/sbin:/sbin",
-                    "HOME": str(home),
+                    "HOME": str(short / "home"),
                     "LOCAL_VM_ROOT": str(directory),
                     "GIT_CONFIG_SYSTEM": str(directory / "etc" / "gitconfig"),
                     "TMPDIR": str(directory / "tmp"),
@@ -129,7 +129,7 @@ class LocalVm:
                 stderr=log,
                 start_new_session=True,
             )
-        vm = cls(marker=marker, directory=directory, process=process, on_poweroff=on_poweroff, home=home)
+        vm = cls(marker=marker, directory=directory, process=process, on_poweroff=on_poweroff, short=short)
         vm._watcher.start()
         return vm
 
@@ -169,7 +169,7 @@ class LocalVm:
                 with suppress(psutil.Error):
                     process.kill()
             psutil.wait_procs(left, timeout=1)
-        self._home.unlink(missing_ok=True)
+        self._short.unlink(missing_ok=True)
         with self._lock:
             tell = not self._stopped
             self._ended.set()

@@ -67,12 +67,15 @@ class Rendered:
                 done: Any = [self._of(one) for one in node]
             case {"Ref": name, **others} if not others:
                 done = self._values.get(name, f"arn:aws:sns:{REGION}:123456789012:{name}")
+            case {"Fn::Sub": [text, named]}:
+                own = self._of(named)
+                done = re.sub(r"\$\{([^}]+)\}", lambda found: str(own.get(found[1], self._named(found[1]))), text)
             case {"Fn::Sub": text}:
                 done = re.sub(r"\$\{([^}]+)\}", lambda found: self._named(found.group(1)), text)
             case {"Fn::If": [condition, then, otherwise]}:
                 done = self._of(then if self._holds(condition) else otherwise)
             case {"Fn::Equals": [one, other]}:
-                done = self._of(one) == self._of(other)
+                done = str(self._of(one)) == str(self._of(other))  # CloudFormation compares texts
             case {"Fn::Not": [one]}:
                 done = not self._of(one)
             case dict():

@@ -54,7 +54,7 @@ def test_a_cycle_begins_at_its_time_and_with_nothing_known() -> None:
     reconcile = ReconcileRuns(steps=(note,), event_filter=a_filter(), clock=VirtualClock())
     reconcile(EPOCH, 1)
     reconcile(EPOCH, 1)
-    assert begun == [TrackerCycle(now=EPOCH)] * 2
+    assert begun == [TrackerCycle(now=EPOCH, fence=1)] * 2
 
 
 def test_the_process_knows_what_its_last_cycle_saw() -> None:

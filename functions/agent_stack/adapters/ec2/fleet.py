@@ -231,7 +231,7 @@ class Ec2Fleet:
     def _shown(self, instance: Mapping[str, Any]) -> Vm:
         tags = {required_text(tag["Key"]): required(tag.get("Value", ""), str) for tag in instance.get("Tags", [])}
         intent = tags.get(INTENT_TAG)
-        reason = instance.get("StateReason", {})
+        reason, cpus = instance.get("StateReason", {}), instance.get("CpuOptions", {})
         instance_id = required_text(instance["InstanceId"])
         return Vm(
             instance_id=InstanceId(instance_id),
@@ -244,6 +244,7 @@ class Ec2Fleet:
             intent_id=IntentId(intent) if intent else None,
             reason=required(reason.get("Code", ""), str),
             hold=_seconds(tags.get(HOLD_TAG, "")),
+            vcpus=required(cpus.get("CoreCount", 0), int) * required(cpus.get("ThreadsPerCore", 0), int),
         )
 
     def _launched(

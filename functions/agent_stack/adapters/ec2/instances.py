@@ -1,7 +1,7 @@
 """DescribeInstances' answers, read for what we want of them and no more.
 
 Botocore walks every field of every instance by its model of the service, most of a cycle's CPU once thousands of VMs
-live. This walks the same XML for the eight fields that become a `Vm`, and gives them in botocore's own shape, so that
+live. This walks the same XML for the nine fields that become a `Vm`, and gives them in botocore's own shape, so that
 whoever reads the answer need not know by whom it was parsed; the contract suite holds both to the same.
 """
 
@@ -21,7 +21,8 @@ _PLAIN = {
     f"{_NS}instanceLifecycle": "InstanceLifecycle",
 }
 _STATE, _REASON, _PLACEMENT = f"{_NS}instanceState", f"{_NS}stateReason", f"{_NS}placement"
-_TAGS, _LAUNCHED = f"{_NS}tagSet", f"{_NS}launchTime"
+_TAGS, _LAUNCHED, _CPUS = f"{_NS}tagSet", f"{_NS}launchTime", f"{_NS}cpuOptions"
+_CORES, _THREADS = f"{_NS}coreCount", f"{_NS}threadsPerCore"
 _NAME, _CODE, _ZONE, _KEY, _VALUE = (f"{_NS}{name}" for name in ("name", "code", "availabilityZone", "key", "value"))
 _READ_ALREADY = b"<DescribeInstancesResponse><requestId>-</requestId></DescribeInstancesResponse>"
 
@@ -64,6 +65,11 @@ def _instances(root: ET.Element) -> Iterator[dict[str, Any]]:
                 shown["Placement"] = {"AvailabilityZone": part.findtext(_ZONE, "")}
             elif name == _TAGS:
                 shown["Tags"] = [{"Key": tag.findtext(_KEY), "Value": tag.findtext(_VALUE, "")} for tag in part]
+            elif name == _CPUS:
+                shown["CpuOptions"] = {
+                    "CoreCount": int(part.findtext(_CORES, "0")),
+                    "ThreadsPerCore": int(part.findtext(_THREADS, "0")),
+                }
             elif name == _REASON:
                 shown["StateReason"] = {"Code": part.findtext(_CODE, "")}
         yield shown

@@ -142,7 +142,7 @@ class BuildPages:
             except NotFoundError as error:
                 if not self.registrations.is_worth_another(queue, request.operation, error, self.caller.monotonic()):
                     raise
-            self.telemetry.warning("stack_unknown_registering_again", queue=queue)
+            self.telemetry.info("stack_unknown_registering_again", queue=queue)
             try:
                 self.register(queue, limits.briefly(limits.REGISTER, until - self.caller.monotonic()))
             except AgentStackError as error:
