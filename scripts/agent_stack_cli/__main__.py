@@ -9,7 +9,7 @@ def main() -> None:
         from agent_stack_cli.app import app  # noqa: PLC0415  (only here can its absence be explained)
         from agent_stack_cli.errors import PROGRAM  # noqa: PLC0415  (it needs boto3, which the same extra brings)
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich", "click"}:
+        if error.name not in {"typer", "rich", "click", "yaml"}:
             raise
         sys.stderr.write(
             f"agent-stack: the package {error.name} is missing\n"

@@ -15,6 +15,7 @@ from agent_stack_cli import (
     idle_costs,
     job_page,
     jobs,
+    migration_verb,
     params,
     pauses,
     policy,
@@ -214,3 +215,29 @@ def cost_verb(
         sys.stdout.write(costs.as_csv(found))
     else:
         costs.show(found, call.output)
+
+
+@verb(
+    app, "migrate", "agent-stack migrate elastic-parameters.json",
+    "agent-stack migrate --from-stack buildkite --output migrated --stack-key ci",
+    "aws cloudformation describe-stacks --stack-name buildkite | agent-stack migrate -",
+    of_stack=False,
+)  # fmt: skip
+def migrate_verb(
+    call: Call,
+    *,
+    file: Annotated[
+        Path | None, typer.Argument(help="Parameters of an Elastic CI Stack, JSON or YAML; - to pipe.")
+    ] = None,
+    from_stack: Annotated[str | None, typer.Option("--from-stack", help="The live stack instead of a file.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The directory to write to.")] = Path("migrated"),
+    stack_key: Annotated[
+        str | None, typer.Option("--stack-key", help="StackKey of the new stack; else the queue.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Turn an Elastic CI Stack's parameters into a parameter file, a class document and a report.
+
+    Changes nothing in AWS, and reads it with --from-stack only.
+    """
+    migration_verb.run(call, file=file, from_stack=from_stack, directory=output, key=stack_key, force=force)

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ MAX_COST_TAGS = (
 SPECIFICATION = Path(__file__).with_name("parameters.json")
 
 
+@cache
 def specification() -> Mapping[str, Mapping[str, Any]]:
     """Every parameter of the template, as scripts/generate wrote them."""
     read: Mapping[str, Mapping[str, Any]] = json.loads(SPECIFICATION.read_text())
@@ -41,10 +43,16 @@ def problems(given: Mapping[str, str], *, complete: bool = False) -> Iterator[st
                 yield f"{name} is missing: {parameter['Description']}"
 
 
-def _nearest(name: str, candidates: Sequence[str]) -> str:
+def nearest(name: str, candidates: Sequence[str]) -> str:
+    """The candidate that was meant, perhaps; empty for none."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     found = get_close_matches(name.lower(), list(by_lower), n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[found[0]]}?" if found else ""
+    return by_lower[found[0]] if found else ""
+
+
+def _nearest(name: str, candidates: Sequence[str]) -> str:
+    found = nearest(name, candidates)
+    return f"; did you mean {found}?" if found else ""
 
 
 def _nothing(_value: str) -> str:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Annotated, Any
 
 import typer
@@ -55,15 +55,25 @@ class Verbs(TyperGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """What the options of every verb give. The stack is looked up when a verb asks for it.
+    """What the options of every verb give. Session and stack are looked up when a verb asks for them.
 
     Attributes:
+        opens: makes the session; a verb that reads files only needs neither credentials nor a region.
         named: the stack that the operator names; None for the only one.
     """
 
-    session: Session
+    opens: Callable[[], Session]
     output: Output
     named: str | None = None
+
+    @cached_property
+    def session(self) -> Session:
+        """The operator's AWS session.
+
+        Raises:
+            CliError: there is no region.
+        """
+        return self.opens()
 
     @cached_property
     def stack(self) -> Stack:
@@ -76,7 +86,7 @@ class Call:
 
     def again(self) -> "Call":
         """The same call, which remembers nothing: settings, credentials and clients are read anew."""
-        return replace(self, session=self.session.again(), named=self.stack.name)
+        return replace(self, opens=self.session.again, named=self.stack.name)
 
 
 def verb(
@@ -103,8 +113,8 @@ def verb(
         ) -> None:
             named = ("--stack", stack) if stack else ()
             with translated(*named, *options_of(region, profile)):
-                session = Session(region=region, profile=profile)
-                function(Call(session=session, output=Output(as_json=as_json), named=stack), **options)
+                opens = partial(Session, region=region, profile=profile)
+                function(Call(opens=opens, output=Output(as_json=as_json), named=stack), **options)
 
         called.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]  # typer reads it
         called.__annotations__ = {}

@@ -15,8 +15,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 VERBS = {
     "status": (), "doctor": (), "pause": (), "resume": (), "drain": ("--minutes", "0"), "params": (), "cost": (),
     "job": ("x",), "logs": ("x",), "connect": ("x",), "policy": ("read",), "stacks": (),
-    "classes": ("validate",),
+    "classes": ("validate",), "migrate": ("--from-stack", "elastic"),
 }  # fmt: skip
+OF_NO_STACK = {"stacks", "migrate"}
+"""Verbs that are about no stack of this project, or about all."""
 
 
 def test_every_verb_is_tried_here() -> None:
@@ -35,8 +37,8 @@ def test_every_verb_takes_the_options_that_the_page_promises() -> None:
     seen = dict(commands(get_command(app)))
     assert len(seen) > len(VERBS)
     for verb, options in seen.items():
-        assert options >= (of_all if verb == "stacks" else of_all | {"--stack"}), verb
-    assert "--stack" not in seen["stacks"]
+        assert options >= (of_all if verb in OF_NO_STACK else of_all | {"--stack"}), verb
+        assert ("--stack" in options) == (verb not in OF_NO_STACK), verb
 
 
 def test_a_word_of_help_is_that_of_the_page(served: Served) -> None:
@@ -75,7 +77,7 @@ def test_without_a_region_a_verb_says_so(served: Served, verb: str) -> None:
     assert "Next: name it: --region" in result.stderr
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "stacks"])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in OF_NO_STACK])
 def test_a_stack_that_is_not_there_is_answered_with_one_that_is(served: Served, verb: str) -> None:
     result = served.run(verb, *VERBS[verb], "--stack", "nosuch")
     assert result.exit_code == 1

@@ -38,7 +38,8 @@ COMMANDS = {
 
 
 def test_every_verb_is_called_here() -> None:
-    assert set(COMMANDS) == set(verbs())
+    """But one: `migrate` looks at another stack, and only when it is given no file."""
+    assert {*COMMANDS, "migrate"} == set(verbs())
 
 
 @pytest.mark.parametrize("verb", COMMANDS)

@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime
 
+import httpx
+
 from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
 from agent_stack.domain.waiting import NO_CLASS, Waiting, WaitingList, WaitReason
 from tests.cli.served import Served
 from tests.simulator.buildkite import Step
+from tests.simulator.world import NAME
 
 WORDS = {
     WaitReason.PAUSED: "2026-11-26 10:00 UTC by alice: new image",
@@ -21,6 +24,12 @@ WORDS = {
 
 def test_the_command_and_the_build_page_say_the_same_of_each_reason(served: Served) -> None:
     """The tracker itself tells the pages. The list is the dispatcher's; the words on both sides are judged."""
+    registered = httpx.post(  # as the dispatcher does before it lists any job
+        f"{served.world.buildkite_url}/stacks/register",
+        headers={"Authorization": f"Token {served.world.buildkite.agent_token}"},
+        json={"key": f"{NAME}-default", "type": "custom", "queue_key": "default", "metadata": {}},
+    )
+    assert registered.is_success, registered.text
     reasons = list(WaitReason)
     job_ids = served.world.buildkite.create_build("app", steps=[Step(command="true")] * len(reasons)).job_ids
     jobs = tuple(

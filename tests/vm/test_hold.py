@@ -66,12 +66,20 @@ def asks(harness: VmHarness, vm: LocalVm) -> bool:
     return HOLD in harness.steps(vm)
 
 
+def command(process: psutil.Process) -> list[str]:
+    """Its words; none when it has ended meanwhile."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def sleeping(vm: LocalVm) -> list[psutil.Process]:
-    return [process for process in vm.processes() if process.is_running() and process.cmdline()[:1] == ["sleep"]]
+    return [process for process in vm.processes() if command(process)[:1] == ["sleep"]]
 
 
 def becomes_a_sleep(vm: LocalVm, seconds: int) -> bool:
-    return any(process.cmdline() == ["sleep", str(seconds)] for process in sleeping(vm))
+    return any(command(process) == ["sleep", str(seconds)] for process in sleeping(vm))
 
 
 def test_it_stays_up_without_the_jobs_secrets_and_ends_at_its_time(harness: VmHarness) -> None:

@@ -123,6 +123,7 @@ def test_units_are_in_the_names() -> None:
         Metric.STEP_SECONDS,
         Metric.STANDBY_SAVED_SECONDS,
         Metric.STANDBY_VM_SECONDS,
+        Metric.VCPU_SECONDS,
     }
     assert Metric.MAXIMUM_USED_PERCENT.unit == "Percent"
     assert Metric.VMS.unit == "Count"

@@ -1,0 +1,123 @@
+"""The parameters of an Elastic CI Stack, from the files that people keep them in, or from the live stack."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from botocore.exceptions import ClientError
+
+from agent_stack_cli.errors import CliError, code_of
+from agent_stack_cli.session import Session
+
+FORMS = (
+    "a list of ParameterKey and ParameterValue, a list of Name=value, a mapping of names and values "
+    "(also below Parameters), or what aws cloudformation describe-stacks prints; as JSON or YAML"
+)
+USE_A_FILE = f"name a file that holds {FORMS}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What was read.
+
+    Attributes:
+        stack: the name of the stack; empty where the source does not say it.
+        unread: names whose value the source does not hold.
+    """
+
+    given: dict[str, str]
+    stack: str = ""
+    unread: list[str] = field(default_factory=list)
+
+
+def of_text(text: str, name: str) -> Source:
+    """The parameters in a file.
+
+    Raises:
+        CliError: it holds none, or something else.
+    """
+    try:
+        held = _opened(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark is not None else ""  # the text around it may hold a token
+        raise CliError(f"{name} is neither JSON nor YAML{where}", next=USE_A_FILE) from None
+    return _of(held, name)
+
+
+def of_stack(session: Session, name: str) -> Source:
+    """The parameters of the live stack.
+
+    Raises:
+        CliError: there is no such stack.
+    """
+    try:
+        shown = session.cloudformation.describe_stacks(StackName=name)
+    except ClientError as error:
+        if code_of(error) != "ValidationError":
+            raise
+        raise CliError(
+            f"there is no stack {name} in {session.region}",
+            next=session.aws("cloudformation", "list-stacks", "--query", "StackSummaries[].StackName"),
+        ) from None
+    return _of({"Stacks": shown["Stacks"]}, name)
+
+
+def _opened(text: str) -> Any:  # noqa: ANN401  (whatever the file holds)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        # Every value stays the text that CloudFormation gets: no date, no octal number, no yes.
+        return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  (it makes texts, lists and mappings only)
+
+
+def _of(held: Any, name: str, stack: str = "") -> Source:  # noqa: ANN401  (whatever the file holds)
+    if isinstance(held, dict) and isinstance(stacks := held.get("Stacks"), list):
+        if len(stacks) != 1:
+            raise CliError(
+                f"{name} holds {len(stacks)} stacks, and one is migrated at a time",
+                next="aws cloudformation describe-stacks --stack-name NAME > stack.json",
+            )
+        return _of(stacks[0], name)
+    if isinstance(held, dict) and isinstance(held.get("Parameters"), dict | list):
+        return _of(held["Parameters"], name, str(held.get("StackName", "")))
+    pairs = list(_pairs(held))
+    if not pairs or any(key is None for key, _ in pairs):
+        raise CliError(f"{name} holds no parameters", next=USE_A_FILE)
+    given, unread = dict[str, str](), list[str]()
+    for key, value in pairs:
+        if value is None:
+            unread.append(str(key))
+        elif given.setdefault(str(key), value) != value:
+            raise CliError(f"{name} gives {key} two values", next="leave the one that the stack has")
+    return Source(given=given, stack=stack, unread=unread)
+
+
+def _pairs(held: Any) -> Iterable[tuple[str | None, str | None]]:  # noqa: ANN401  (whatever the file holds)
+    if isinstance(held, dict):
+        yield from ((str(key), _text(value)) for key, value in held.items())
+    for entry in held if isinstance(held, list) else ():
+        if isinstance(entry, Mapping) and "ParameterKey" in entry:
+            yield str(entry["ParameterKey"]), _value(entry)
+        elif isinstance(entry, str) and "=" in entry:
+            key, _, value = entry.partition("=")
+            yield key.strip(), value
+        else:
+            yield None, None
+
+
+def _value(entry: Mapping[str, Any]) -> str | None:
+    """None where the file says that the value stays what it is."""
+    if "ParameterValue" not in entry:
+        return None if _text(entry.get("UsePreviousValue", "")) == "true" else ""
+    return _text(entry["ParameterValue"])
+
+
+def _text(value: Any) -> str:  # noqa: ANN401  (whatever the file holds)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(map(_text, value)) if isinstance(value, list) else str(value)

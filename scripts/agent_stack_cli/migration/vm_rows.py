@@ -1,0 +1,203 @@
+"""Rows of the group Instance, as far as they are about the machine, its image and its disk."""
+
+import re
+
+from agent_stack_cli.migration.rows import (
+    Outcome,
+    Row,
+    Values,
+    absent,
+    carried,
+    changed,
+    covered,
+    impossible,
+    listed,
+    needless,
+    recipe,
+    refused,
+    unneeded,
+    where,
+)
+
+AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{machine}"
+UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{machine}/hvm/ebs-gp3/ami-id"
+READABLE = ("/aws/service/", "/agent-stack/images/")
+"""Where the dispatcher may read image parameters."""
+SSH = (
+    "There is no SSH.",
+    "Set SessionManager=true: agent-stack connect JOB opens a shell on a job's VM, if your role may.",
+)
+OWN_IMAGE = (
+    "Try the image with one job first. An image that was built on the Elastic stack's brings its agent hooks, which "
+    "fail without that stack: remove /etc/buildkite-agent/hooks/* in the script of BootstrapUrl, or build the image on "
+    "stock Amazon Linux or Ubuntu. Its agent must be 4.0.3 or later, or 3.133 or later of version 3."
+)
+BASELINE = (
+    "Root volumes are gp3 with 125 MB/s and 3,000 IOPS.",
+    "Compare the times of jobs that build or unpack much. If they need a faster disk, leave them on the Elastic stack.",
+)
+_GRAVITON = re.compile(r"^(a1|[a-z]+[0-9]+g[a-z]*)\.")
+
+
+def is_arm(instance_type: str) -> bool:
+    """Whether a type has AWS's own processors: the letter after the generation is g."""
+    return _GRAVITON.match(instance_type) is not None
+
+
+def types_of(values: Values) -> tuple[list[str], list[str]]:
+    """The types of the first one's architecture, and the others: an image is for one architecture."""
+    every = list(dict.fromkeys(values.items("InstanceTypes"))) or ["t3.large"]
+    fit = [one for one in every if is_arm(one) == is_arm(every[0])]
+    return fit, [one for one in every if one not in fit]
+
+
+def stock_image(values: Values) -> str:
+    """Where AWS or Canonical publish the newest image of that distribution."""
+    arm = is_arm(types_of(values)[0][0])
+    if values["LinuxDistribution"] == "ubuntu2404":
+        return "resolve:ssm:" + UBUNTU.format(machine="arm64" if arm else "amd64")
+    return "resolve:ssm:" + AMAZON_LINUX.format(machine="arm64" if arm else "x86_64")
+
+
+def _types(values: Values) -> Outcome:
+    fit, others = types_of(values)
+    words = "On-demand, the first is tried first; spot takes a cheap pool that is unlikely to be taken back."
+    do = f"Make a class with an image of the other architecture: {listed(others)}." if others else ""
+    shared = values.number("AgentsPerInstance")
+    if shared > 1:
+        do = (do + f" {shared:g} jobs shared a VM: choose types of that part of the size.").strip()
+    return changed(words, do, fields={"instance_types": fit}) if do else carried(words, fields={"instance_types": fit})
+
+
+def _image(values: Values) -> Outcome:
+    image = values["ImageId"]
+    if not image:
+        return unneeded("No image of your own.")
+    return changed("Jobs run on your own image.", OWN_IMAGE, fields={"image": image})
+
+
+def _image_parameter(values: Values) -> Outcome:
+    name = values["ImageIdParameter"]
+    if values["ImageId"]:
+        return unneeded("ImageId takes its place, as on that stack.")
+    if name.startswith(READABLE):
+        return changed("Jobs run on your own image.", OWN_IMAGE, fields={"image": f"resolve:ssm:{name}"})
+    copy = "/agent-stack/images/" + name.rpartition("/")[2]
+    return changed(
+        f"The dispatcher reads image parameters below {' and '.join(READABLE)} only, so the class names {copy}.",
+        f"Write the image's id there, now and with each new image: aws ssm put-parameter --type String --name {copy} "
+        f"--value $(aws ssm get-parameter --name {name} --query Parameter.Value --output text). {OWN_IMAGE}",
+        fields={"image": f"resolve:ssm:{copy}"},
+    )
+
+
+def _distribution(values: Values) -> Outcome:
+    if values["ImageId"] or values["ImageIdParameter"]:
+        return unneeded("You have an image of your own.")
+    return changed(
+        "The stock image of that distribution. The boot program installs git, docker and the agent.",
+        "List the tools that your steps take from the Elastic image (docker compose, buildx, jq, the AWS CLI …), and "
+        "install them in the script of BootstrapUrl or in an image: BakeImage bakes one with agent, git and docker.",
+        fields={"image": stock_image(values)},
+        parameters={"Packages": "git,docker"},
+    )
+
+
+def _volume(values: Values) -> Outcome:
+    return carried(
+        "One job needs less than a VM that kept jobs for hours did: lower volume_gib, because you pay for it.",
+        fields={"volume_gib": int(values.number("RootVolumeSize"))},
+    )
+
+
+def _agents(_: Values) -> Outcome:
+    return changed("One job on each VM. MaxInstances is MaxSize times this, so that as many jobs run at once.")
+
+
+ROWS: tuple[Row, ...] = (
+    covered("ImageId", "", "The class field `image`", _image),
+    covered(
+        "ImageIdParameter", "",
+        "The class field `image` as resolve:ssm:NAME, below /aws/service/ or /agent-stack/images/", _image_parameter,
+    ),
+    absent(
+        "InstanceOperatingSystem", "linux", "Linux only. Windows jobs stay on the Elastic stack",
+        where(
+            "InstanceOperatingSystem", {"linux": needless("Linux, as here.")},
+            impossible("VMs run Linux only.", "Leave the Windows queue on the Elastic stack. Nothing here starts it."),
+        ),
+    ),
+    covered(
+        "LinuxDistribution", "amazonlinux2023", "The class field `image`; any with bash, systemd and curl",
+        _distribution, always=True,
+    ),
+    covered(
+        "InstanceTypes", "t3.large", "The class field `instance_types`, or `instance_requirements`; several classes",
+        _types, always=True,
+    ),
+    recipe(
+        "CpuCredits", "unlimited", "The account's default: aws ec2 modify-default-credit-specification",
+        impossible(
+            "Burstable types run with the account's default, which is unlimited for t3 and t4g.",
+            "aws ec2 modify-default-credit-specification --instance-family t3 --cpu-credits standard, for each family; "
+            "or use m and c types.",
+        ),
+    ),
+    absent(
+        "NestedVirtualizationEnabled", "false", "Launches ask for no CPU options; bare-metal types have /dev/kvm",
+        impossible("Launches ask for no CPU options.", "Use bare-metal types, such as c7i.metal-24xl, for /dev/kvm."),
+    ),
+    recipe(
+        "EnableInstanceStorage", "false", "`BootstrapUrl` formats and mounts the NVMe disk",
+        impossible(
+            "Instance store is neither formatted nor mounted.",
+            "Let the script of BootstrapUrl do it before docker starts: mkfs.xfs the NVMe device, mount it, and name "
+            "it as data-root in /etc/docker/daemon.json.",
+        ),
+    ),
+    recipe(
+        "MountTmpfsAtTmp", "true", "The image's own setting; `BootstrapUrl`: systemctl mask --now tmp.mount",
+        impossible("The image decides.", "Add to the script of BootstrapUrl: systemctl mask --now tmp.mount"),
+    ),
+    absent("AgentsPerInstance", "1", "One job on each VM, by design; the count becomes `MaxInstances`", _agents),
+    recipe("KeyName", "", "No SSH: `SessionManager`, and agent-stack connect JOB", impossible(*SSH)),
+    recipe("AuthorizedUsersUrl", "", "No SSH: `SessionManager`, and agent-stack connect JOB", impossible(*SSH)),
+    covered("RootVolumeSize", "250", "The class field `volume_gib`", _volume, always=True),
+    absent("RootVolumeName", "", "The image's root device is looked up; the class field `root_device` may state it"),
+    absent(
+        "RootVolumeType", "gp3", "Root volumes are gp3",
+        where("RootVolumeType", {"gp3": needless("gp3, as here.")}, impossible(*BASELINE)),
+    ),
+    absent("RootVolumeThroughput", "125", "Root volumes have gp3's 125 MB/s", impossible(*BASELINE)),
+    absent("RootVolumeIops", "3000", "Root volumes have gp3's 3,000 IOPS", impossible(*BASELINE)),
+    covered(
+        "RootVolumeEncrypted", "false", "Always encrypted; `KmsKeyArn` for a key of your own",
+        needless("Always encrypted."),
+    ),
+    absent("RootVolumeDeleteOnTermination", "true", "Volumes always end with their VM"),
+    absent(
+        "EnableDetailedMonitoring", "false", "VMs have EC2's metrics of five minutes",
+        impossible(
+            "VMs have EC2's metrics of five minutes.", "Let the script of BootstrapUrl start the CloudWatch agent."
+        ),
+    ),
+    absent(
+        "InstanceName", "", "The Name of a VM is STACK-CLASS; name the stack and the class accordingly",
+        lambda values: refused(
+            "The Name of a VM is STACK-CLASS.",
+            f"Filter by the tag agent-stack:deployment, not by Name {values['InstanceName']}.",
+        ),
+    ),
+    *(
+        absent(
+            name, default,
+            "One job has the VM, and the agent is protected where memory runs out",
+        )
+        for name, default in (
+            ("ExperimentalEnableResourceLimits", "false"), ("ResourceLimitsMemoryHigh", "90%"),
+            ("ResourceLimitsMemoryMax", "90%"), ("ResourceLimitsMemorySwapMax", "90%"),
+            ("ResourceLimitsCPUWeight", "100"), ("ResourceLimitsCPUQuota", "90%"), ("ResourceLimitsIOWeight", "80"),
+        )
+    ),
+    absent("BuildkiteWindowsAdministrator", "true", "Windows only; VMs here run Linux"),
+)  # fmt: skip

@@ -1,0 +1,17 @@
+"""`agent-stack migrate` on a machine that knows nothing of AWS."""
+
+from click.testing import Result
+from typer.testing import CliRunner
+
+from agent_stack_cli.app import app
+
+TOKEN = "bkct_0123456789abcdefghijABCDEFGHIJ"
+NOTHING = {
+    "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_REGION": "", "AWS_DEFAULT_REGION": "",
+    "AWS_CONFIG_FILE": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere", "HOME": "/nowhere",
+}  # fmt: skip
+"""A machine that knows nothing of AWS."""
+
+
+def run(*words: str, text: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["migrate", *words], env=NOTHING, input=text, prog_name="agent-stack")  # type: ignore[return-value]  # typer's own kind of result

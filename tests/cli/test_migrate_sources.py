@@ -1,0 +1,119 @@
+"""What `agent-stack migrate` reads: the files that people keep these parameters in, and the live stack."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cli.migrations import TOKEN, run
+from tests.cli.served import Served
+
+GIVEN = {
+    "BuildkiteQueue": "linux",
+    "MaxSize": "7",
+    "Subnets": "subnet-0a1b2c3d,subnet-0b1b2c3d",
+    "VpcId": "vpc-0a1b2c3d",
+}
+PAIRS = [{"ParameterKey": name, "ParameterValue": value} for name, value in GIVEN.items()]
+WITH_A_LIST = {**GIVEN, "Subnets": GIVEN["Subnets"].split(","), "MaxSize": 7}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(PAIRS),
+        yaml.safe_dump(PAIRS),
+        json.dumps([f"{name}={value}" for name, value in GIVEN.items()]),
+        json.dumps(WITH_A_LIST),
+        yaml.safe_dump(WITH_A_LIST),
+        json.dumps({"Parameters": GIVEN, "Tags": {"team": "ci"}}),
+        yaml.safe_dump({"StackName": "x", "Parameters": PAIRS}),
+        json.dumps({"Stacks": [{"StackName": "buildkite", "Parameters": PAIRS}]}),
+        yaml.safe_dump({"Stacks": [{"StackName": "buildkite", "Parameters": PAIRS}]}),
+    ],
+)
+def test_each_form_is_read_alike(text: str, tmp_path: Path) -> None:
+    result = run("-", "-o", str(tmp_path), "--json", text=text)
+    assert result.exit_code == 0, result.output
+    seen = json.loads(result.stdout)
+    assert {item["name"]: item["value"] for item in seen["items"] if item["given"]} == GIVEN
+    assert seen["stack"] == ("buildkite" if "buildkite" in text else "x" if "StackName" in text else "")
+
+
+def test_yaml_keeps_values_as_cloudformation_gets_them(tmp_path: Path) -> None:
+    result = run(
+        "-", "-o", str(tmp_path), "--json", text="MaxSize: 010\nBuildkiteQueue: on\nEnableSecretsPlugin: false\n"
+    )
+    values = {item["name"]: item["value"] for item in json.loads(result.stdout)["items"]}
+    assert (values["MaxSize"], values["BuildkiteQueue"]) == ("010", "on")
+    assert values["EnableSecretsPlugin"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "neither JSON nor YAML (line 1)"),
+        (f"a: [{TOKEN}", "neither JSON nor YAML"),
+        ("", "holds no parameters"),
+        ("[]", "holds no parameters"),
+        ("[1, 2]", "holds no parameters"),
+        ("hello", "holds no parameters"),
+        (json.dumps({"AgentTokenParameter": "x", "StackKey": "ci"}), "no parameter is one of the Elastic CI Stack's"),
+        (json.dumps({"Stacks": []}), "holds 0 stacks"),
+        (json.dumps({"Stacks": [{"Parameters": PAIRS}] * 2}), "holds 2 stacks"),
+        (json.dumps([*PAIRS, {"ParameterKey": "MaxSize", "ParameterValue": "8"}]), "gives MaxSize two values"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_the_remedy(text: str, words: str, tmp_path: Path) -> None:
+    result = run("-", "-o", str(tmp_path / "out"), text=text)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert "\nNext: " in result.stderr
+    assert TOKEN not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_value_that_the_file_does_not_hold_is_asked_for(tmp_path: Path) -> None:
+    pairs = [*PAIRS, {"ParameterKey": "RootVolumeSize", "UsePreviousValue": True}]
+    result = run("-", "-o", str(tmp_path), text=json.dumps(pairs))
+    assert "RootVolumeSize" in result.stdout
+    assert "--from-stack NAME" in result.stdout
+    assert "volume_gib" not in (tmp_path / "classes.json").read_text()
+
+
+def test_an_unknown_parameter_is_reported_with_the_nearest_name(tmp_path: Path) -> None:
+    result = run(
+        "-", "-o", str(tmp_path), text=json.dumps({**GIVEN, "InstanceType": "c5.large", "EvilName\x1b[2J": "x"})
+    )
+    assert "InstanceType\n    Did you mean InstanceTypes?" in result.stdout
+    assert "\x1b" not in result.stdout + (tmp_path / "migration.md").read_text()
+
+
+@pytest.mark.parametrize("words", [(), ("x.json", "--from-stack", "buildkite")])
+def test_one_source_is_named(words: tuple[str, ...]) -> None:
+    result = run(*words)
+    assert result.exit_code == 1
+    assert "name one source" in result.stderr
+
+
+def test_the_live_stack_is_read_by_who_may_only_read(served: Served, tmp_path: Path) -> None:
+    declared: dict[str, Any] = {name: {"Type": "String"} for name in GIVEN}
+    body = {"Parameters": declared, "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    served.world._client("cloudformation").create_stack(
+        StackName="buildkite", TemplateBody=json.dumps(body), Parameters=PAIRS
+    )
+    seen = json.loads(served.ok("migrate", "--from-stack", "buildkite", "-o", str(tmp_path), "--json"))
+    assert seen["stack"] == "buildkite"
+    assert {item["name"]: item["value"] for item in seen["items"] if item["given"]} == GIVEN
+    gone = served.run("migrate", "--from-stack", "nosuch")
+    assert gone.exit_code == 1
+    assert "there is no stack nosuch in eu-central-1" in gone.stderr
+    assert "Next: aws cloudformation list-stacks" in gone.stderr
+
+
+def test_the_new_stack_never_has_the_name_of_the_old_one(tmp_path: Path) -> None:
+    text = json.dumps({"Stacks": [{"StackName": "agent-stack-linux", "Parameters": PAIRS}]})
+    seen = json.loads(run("-", "-o", str(tmp_path), "--json", text=text).stdout)
+    assert any("scripts/deploy agent-stack-linux-new --parameters" in line for line in seen["next"])
