@@ -172,7 +172,8 @@ class Replenish:
     def _measure(self, known: Sequence[StandbyVm], cycle: DispatcherCycle) -> None:
         """What readiness costs: the time for which VMs stand by."""
         before, self._measured_at = self._measured_at, cycle.now
-        idle = sum(vm.closing is None for vm in known)
+        idle = [vm for vm in known if vm.closing is None]
         if before is not None and idle:
-            spent = min((cycle.now - before).total_seconds(), PLAN_EVERY.total_seconds() * 12)
-            self.telemetry.count(Metric.STANDBY_VM_SECONDS, round(idle * max(0.0, spent)))
+            spent = max(0.0, min((cycle.now - before).total_seconds(), PLAN_EVERY.total_seconds() * 12))
+            self.telemetry.count(Metric.STANDBY_VM_SECONDS, round(len(idle) * spent))
+            self.telemetry.count(Metric.VCPU_SECONDS, round(sum(vm.vcpus for vm in idle) * spent))

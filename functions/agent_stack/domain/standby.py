@@ -47,6 +47,7 @@ class StandbyVm:
         shape: stands for what it was launched from; another one than its class has now makes it stale.
         closing: why it is ended; None while a job may be bound to it. There is no way back.
         state: EC2's word, at the latest look; PENDING before the first.
+        vcpus: likewise; 0 before the first.
     """
 
     instance_id: InstanceId
@@ -61,6 +62,7 @@ class StandbyVm:
     intent_id: IntentId | None = None
     closing: Closing | None = None
     state: VmState = VmState.PENDING
+    vcpus: int = 0
 
     @classmethod
     def of(cls, vm: Vm, *, class_name: ClassName, hold: timedelta, shape: str) -> "StandbyVm":
@@ -110,7 +112,7 @@ class StandbyVm:
     def seen(self, shown: Vm | None, now: datetime) -> "StandbyVm":
         """As EC2 shows it; a VM that it does not show is gone, unless it is fresh."""
         if shown is not None:
-            return replace(self, state=shown.state, launched_at=shown.launched_at)
+            return replace(self, state=shown.state, launched_at=shown.launched_at, vcpus=shown.vcpus)
         return self if now - self.launched_at < NOT_SHOWN_YET else replace(self, state=VmState.TERMINATED)
 
 

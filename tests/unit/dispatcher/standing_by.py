@@ -127,7 +127,9 @@ class StandingBy:
 
     def put(self, *numbers: int, name: ClassName = SMALL, age: timedelta = HOUR, **changes: Any) -> list[StandbyVm]:  # noqa: ANN401  (a VM's own fields)
         """These VMs stand by, and EC2 shows them running."""
-        shown = [a_vm(n, launched_at=self.clock.now() - age, state=VmState.RUNNING, hold=HOLD) for n in numbers]
+        shown = [
+            a_vm(n, launched_at=self.clock.now() - age, state=VmState.RUNNING, hold=HOLD, vcpus=2) for n in numbers
+        ]
         vms = [replace(StandbyVm.of(vm, class_name=name, hold=HOLD, shape="shape"), **changes) for vm in shown]
         self.fleet.shows = (*self.fleet.shows, *shown)
         self.records.add(vms)

@@ -146,3 +146,4 @@ def test_the_time_for_which_vms_stand_by_is_counted() -> None:
     dispatcher.clock.sleep(timedelta(seconds=3))
     once(dispatcher)
     assert dispatcher.telemetry.counts[Metric.STANDBY_VM_SECONDS] == 6
+    assert dispatcher.telemetry.counts[Metric.VCPU_SECONDS] == 12, "EC2 bills them too, and no tracker is busy"

@@ -12,6 +12,7 @@ from agent_stack.domain.states import VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.standby_watch import READ_EVERY, StandbyWatch
+from agent_stack.tracker.vcpu_meter import VcpuMeter
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryStandbyVms, Store
 from tests.simulator.telemetry import RecordedTelemetry
@@ -107,3 +108,13 @@ def test_while_the_list_is_not_known_a_vm_within_its_hold_is_left_alone() -> Non
 def test_a_lifetime_begins_with_the_binding_or_after_the_hold() -> None:
     assert cycle(IDLE).births() == {IDLE.instance_id: IDLE.launched_at + HOLD}
     assert cycle(a_vm(2), listed=False).births() == {InstanceId(a_vm(2).instance_id): a_vm(2).launched_at}
+
+
+def test_a_vm_that_waits_for_a_job_is_on_the_dispatcher_s_meter_and_not_on_the_tracker_s() -> None:
+    """The tracker comes once a minute and has nothing to compare with; what both counted would be counted twice."""
+    waits, meter = replace(IDLE, vcpus=2), VcpuMeter()
+    for seconds in (0, 5):
+        began = replace(cycle(waits, EPOCH + HOLD / 2), fence=1, began=timedelta(seconds=seconds))
+        assert meter.read(began) == 0
+    closed = replace(cycle(waits, EPOCH + HOLD / 2, Closing.AGE), fence=1, began=timedelta(seconds=15))
+    assert meter.read(closed) == 20
