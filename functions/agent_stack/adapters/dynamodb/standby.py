@@ -13,6 +13,7 @@ from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.run_writes import close_mailbox, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
+from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId
 from agent_stack.domain.standby import Closing, StandbyVm
 from agent_stack.domain.states import CapacityType
@@ -72,9 +73,9 @@ class DynamoStandbyVms:
     def _readable(self, stored: Iterator[Item]) -> Iterator[StandbyVm]:
         for item in stored:
             try:
-                yield _read(items.unpacked(item))
-            except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-                self.telemetry.error("ledger_item_unreadable", error=f"standby {item.get('sk')}: {error!r}")
+                yield read_standby_vm(item)
+            except BugError as error:
+                self.telemetry.error("ledger_item_unreadable", error=str(error))
 
 
 def _values(vm: StandbyVm) -> dict[str, Any]:
@@ -91,6 +92,18 @@ def _values(vm: StandbyVm) -> dict[str, Any]:
         "closing": vm.closing,
         "expires_at": int(items.seconds(vm.expires_at + KEPT)),
     }
+
+
+def read_standby_vm(item: Item) -> StandbyVm:
+    """The VM behind an item of the list.
+
+    Raises:
+        BugError: no version of this code writes such an item.
+    """
+    try:
+        return _read(items.unpacked(item))
+    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise BugError(f"standby item {item.get('sk')} cannot be read: {error!r}") from None
 
 
 def _read(values: Mapping[str, Any]) -> StandbyVm:
