@@ -304,4 +304,4 @@ def test_a_strange_job_id_cannot_climb_the_path(desk: Desk) -> None:
     with pytest.raises(GiveUpError):
         desk.client.job_details(QUEUE, JobId("../../token"))
     assert not [v for v in desk.buildkite.violations() if "percent" in v.rule]
-    assert desk.buildkite.access_log()[-1].path.count("token") == 1
+    assert "/jobs/" in desk.buildkite.access_log()[-1].path, "the request is about a job still"

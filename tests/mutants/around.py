@@ -51,4 +51,12 @@ MUTANTS = (
         "TimeToLiveSpecification: { AttributeName: expiry, Enabled: true }\n      PointInTime",
         _EVENTS,
     ),
+    one(
+        Layer.UNIT,
+        "let ages stand still while Lambda has frozen the process",
+        "functions/agent_stack/wiring/deployment.py",
+        "        self.clock.thawed()\n",
+        "",
+        "tests/unit/adapters/test_system_clock.py",
+    ),
 )

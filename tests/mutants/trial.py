@@ -68,10 +68,11 @@ def _in_the_simulation(mutant: Mutant, copy: Path) -> tuple[bool, str]:
 
 
 def _run(arguments: list[str], copy: Path, seconds: int | None = SECONDS) -> "subprocess.CompletedProcess[str]":
+    path = os.pathsep.join(str(copy / part) for part in ("functions", "scripts", "."))
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": f"{copy / 'functions'}:{copy}", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,

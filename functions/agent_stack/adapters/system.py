@@ -14,16 +14,39 @@ from agent_stack.ports import Clock
 ResultT = TypeVar("ResultT")
 
 
+def _wall() -> datetime:
+    return datetime.now(UTC)
+
+
 class SystemClock:
-    """The machine's clock; the only place that reads it."""
+    """The machine's clock; the only place that reads it.
+
+    Lambda freezes a process between its invocations, and the machine's monotonic clock may stand still meanwhile. So an
+    age that spans a freeze would be seconds where it is hours. `thawed` adds what was missed, by the wall clock.
+    Source: github.com/hashicorp/vault-lambda-extension, pull request 150.
+    """
+
+    def __init__(self, wall: Callable[[], datetime] = _wall, counter: Callable[[], float] = time.monotonic) -> None:
+        self._wall, self._counter = wall, counter
+        self._missed = timedelta()
+        self._read = (wall(), timedelta(seconds=counter()))
+        """Both clocks at the last reading: what comes between it and a freeze is on the counter."""
 
     def now(self) -> datetime:
         """See the port."""
-        return datetime.now(UTC)
+        return self._wall()
 
     def monotonic(self) -> timedelta:
         """See the port."""
-        return timedelta(seconds=time.monotonic())
+        counted = timedelta(seconds=self._counter())
+        self._read = (self._wall(), counted)
+        return counted + self._missed
+
+    def thawed(self) -> None:
+        """An invocation begins: the time for which the process was frozen counts; a clock that is set back does not."""
+        wall, counted = self._read
+        frozen = (self._wall() - wall) - (timedelta(seconds=self._counter()) - counted)
+        self._missed += max(timedelta(), frozen)
 
     def sleep(self, duration: timedelta) -> None:
         """See the port."""

@@ -12,7 +12,7 @@ from functools import partial
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.classes import ANY, CLASS_RULE
-from agent_stack.domain.errors import AgentStackError, GiveUpError
+from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.moments import is_due
@@ -106,10 +106,7 @@ class ReadJobEnvironment:
         self._failed[job_id] = _Failed(count=count, retry_at=now + pause)
         if count > 1:
             return  # logged once a job, because it may stay so for long
-        if isinstance(error, GiveUpError):
-            self.telemetry.info("job_environment_unread", job_id=job_id, error=str(error))  # most often it is gone
-        else:
-            self.telemetry.info("job_environment_unread", job_id=job_id, error=str(error))
+        self.telemetry.info("job_environment_unread", job_id=job_id, error=str(error))
 
 
 def _names_a_class(job: Job) -> bool:

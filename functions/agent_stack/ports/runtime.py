@@ -23,7 +23,10 @@ class Clock(Protocol):
         """Returns the current time, timezone-aware, in UTC. It may jump when the machine corrects its clock."""
 
     def monotonic(self) -> timedelta:
-        """Returns the time since some fixed moment of this process; never goes back. For durations."""
+        """Returns the time since some fixed moment of this process; never goes back. For durations.
+
+        Time for which the process was frozen between two invocations counts.
+        """
 
     def sleep(self, duration: timedelta) -> None:
         """Waits for this duration."""

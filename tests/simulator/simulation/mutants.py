@@ -63,6 +63,7 @@ MUTANTS = (
     ),
     Mutant(
         promise="I3",
+        seed=5,
         name="sweep no orphans",
         changes=((f"{TRACKER}/orphan_cleanup.py", "age > self.policy.orphan_grace", "age.days > 1"),),
     ),
@@ -106,6 +107,7 @@ MUTANTS = (
     ),
     Mutant(
         promise="I8",
+        seed=1,
         name="repeat a finish like any other request",
         changes=(
             ("agent_stack/adapters/stacks_api/limits.py", "100, safety=Safety.ONCE", "100, safety=Safety.IDEMPOTENT"),
@@ -131,6 +133,7 @@ MUTANTS = (
     ),
     Mutant(
         promise="I11",
+        seed=7,
         name="overlook a pause",
         changes=((f"{DISPATCHER}/poll.py", "any(page.paused for page in pages)", "False"),),
     ),

@@ -263,6 +263,7 @@ stub_hook() {
 stub_end() {
   stub_code=$?
   trap - EXIT
+  set +e
   ((stub_code == 0)) || printf '^^^ +++\n\033[31m%s\033[0m\n' "🚨 Error: The command exited with status $stub_code"
   ((stub_code == 0)) || printf '^^^ +++\nuser command error: exit status %s\n' "$stub_code"
   stub_hook pre-exit
@@ -281,6 +282,7 @@ printf '\033[90m$\033[0m %s\n' "${BUILDKITE_COMMAND%%$'\n'*}"
 if [[ -n ${STUB_SHELLOPTS:-} ]]; then
   env SHELLOPTS="$STUB_SHELLOPTS" ${BUILDKITE_SHELL:-/bin/bash -e -c} "$BUILDKITE_COMMAND"
 else
+  set -e # as the real one's own /bin/bash -e -c
   eval "$BUILDKITE_COMMAND"
 fi
 """

@@ -1,0 +1,62 @@
+"""The clock of a process that Lambda freezes between its invocations."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from agent_stack.adapters.system import SystemClock
+from agent_stack.wiring.deployment import Deployment
+from tests.unit.values import an_environment
+
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass
+class Machine:
+    """A wall clock, and a counter that stands still while the process is frozen."""
+
+    wall: datetime = field(default_factory=lambda: datetime(2026, 11, 26, tzinfo=UTC))
+    counter: float = 100.0
+
+    def clock(self) -> SystemClock:
+        return SystemClock(wall=lambda: self.wall, counter=lambda: self.counter)
+
+    def runs(self, seconds: float) -> None:
+        self.wall += timedelta(seconds=seconds)
+        self.counter += seconds
+
+    def is_frozen(self, duration: timedelta) -> None:
+        self.wall += duration
+
+
+def test_time_in_which_the_process_was_frozen_counts() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    began = clock.monotonic()
+    machine.runs(0.4)
+    machine.is_frozen(MINUTE)
+    clock.thawed()
+    assert clock.monotonic() - began == MINUTE + timedelta(seconds=0.4)
+    machine.runs(1)
+    clock.thawed()
+    assert clock.monotonic() - began == MINUTE + timedelta(seconds=1.4), "nothing counts twice"
+
+
+def test_a_wall_clock_that_is_set_counts_neither_within_an_invocation_nor_backwards() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    began = clock.monotonic()
+    machine.wall += timedelta(hours=1)
+    assert clock.monotonic() == began
+    machine.wall -= timedelta(hours=3)
+    clock.thawed()
+    assert clock.monotonic() == began
+
+
+def test_each_invocation_of_a_deployment_counts_what_its_process_missed() -> None:
+    machine = Machine()
+    deployment = Deployment(function="tracker", environment=an_environment())
+    deployment.clock = machine.clock()
+    began = deployment.clock.monotonic()
+    machine.is_frozen(MINUTE)
+    with deployment.invocation(timedelta(seconds=60)):
+        assert deployment.clock.monotonic() - began == MINUTE
