@@ -119,6 +119,7 @@ def world(place: Field, hot: int, *, push: bool) -> Simulation:
         classes=json.dumps({"classes": {"default": default}, "default_class": "default"}),
     )
     simulation.telemetry = TimedTelemetry(simulation.kernel)
+    simulation.deliver_wake_ups()
     if push:
         simulation.send_jobs(PUSH)
     return simulation

@@ -154,6 +154,16 @@ MUTANTS = (
         "tests/unit/dispatcher/test_standby_pool.py",
     ),
     one(
+        Layer.SCENARIO,
+        "let the tracker sleep when a job gets a standby VM",
+        f"{_F}/dispatcher/bind.py",
+        'self.pool.write_beside("tracker_not_woken", self.wake_ups.wake_tracker)',
+        "pass",
+        _SCENES,
+        "-k",
+        "dead_hot_vm",
+    ),
+    one(
         Layer.UNIT,
         "wait for a dead standby VM as long as for a boot",
         f"{_F}/domain/situations.py",

@@ -21,7 +21,7 @@ from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.standby_pairs import paired
 from agent_stack.domain.vms import Assignment, Vm
-from agent_stack.ports import Ledger, StacksApi, Telemetry
+from agent_stack.ports import Ledger, StacksApi, Telemetry, WakeUps
 
 AGENT_TOKEN = "agent-token"  # noqa: S105  (the kind of a credential, not one)
 PLACEHOLDER = "baton"
@@ -50,6 +50,7 @@ class Bind:
     identity: AgentIdentity
     telemetry: Telemetry
     pool: StandbyPool
+    wake_ups: WakeUps
     permission: LaunchPermission = field(default_factory=LaunchPermission)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
@@ -102,12 +103,17 @@ class Bind:
         return [(run, vms[run.job_id]) for run in cycle.ready if run.job_id in vms]
 
     def _settle_standby(self, pairs: Sequence[tuple[Run, Vm]], bound: Sequence[Run], cycle: DispatcherCycle) -> None:
-        """A standby VM that was not bound has a job already, or is closed; it is left alone until the next look."""
+        """A standby VM that was not bound has a job already, or is closed; it is left alone until the next look.
+
+        EC2 tells nothing of a VM that is up, so the dispatcher wakes the tracker: it notices a dead VM in time.
+        """
         standby = {vm.instance_id for _, vm in pairs if vm.hold is not None}
         given = {run.binding.instance_id for run in bound if run.binding is not None} & standby
         if given:
             self.pool.give(given, cycle.now)
             self.telemetry.count(Metric.STANDBY_HITS, len(given))
+            if all(run.binding is None for run in cycle.active):  # with such a run a tracker is at work
+                self.pool.write_beside("tracker_not_woken", self.wake_ups.wake_tracker)
         if standby - given:
             self.pool.spoil(standby - given)
 

@@ -152,6 +152,7 @@ def dispatcher_steps(
             policy=policy,
             identity=options.identity,
             pool=pool,
+            wake_ups=ports.wake_ups,
             telemetry=telemetry,
         ),
         Preempt(

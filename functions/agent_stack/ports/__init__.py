@@ -30,6 +30,7 @@ from agent_stack.ports.store import (
     Programs,
     Secrets,
 )
+from agent_stack.ports.wake_ups import WakeUps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class Ports:
     ids: Ids
     telemetry: Telemetry
     workers: Workers
+    wake_ups: WakeUps
 
 
 __all__ = [
@@ -79,5 +81,6 @@ __all__ = [
     "Task",
     "Telemetry",
     "TokenIdentity",
+    "WakeUps",
     "Workers",
 ]

@@ -13,7 +13,7 @@ import httpx
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
-from agent_stack.adapters import dynamodb
+from agent_stack.adapters import dynamodb, sqs
 from agent_stack.adapters.artefact import shipped_program
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.bounded_http import bounded_aws, bounded_httpx
@@ -119,6 +119,16 @@ class Deployment:
         return made
 
     @cached_property
+    def sqs(self) -> Any:  # noqa: ANN401  (a client without stubs)
+        """See `dynamodb`. Made by a worker thread, at the first job on a standby VM."""
+        return bounded_aws(self._session.create_client("sqs", **self._at))
+
+    def sqs_client(self) -> Any:  # noqa: ANN401  (a client without stubs)
+        """See `ec2_client`."""
+        with self._making:
+            return self.sqs
+
+    @cached_property
     def stacks(self) -> HttpStacksApi:
         """The client of Buildkite's Stacks API."""
         settings = self.settings
@@ -213,6 +223,11 @@ class Deployment:
             ids=self.ids,
             telemetry=self.telemetry,
             workers=Threads(),
+            wake_ups=sqs.SqsWakeUps(
+                client=self.sqs_client,
+                calls=self._calls(sqs.THROTTLES, sqs.SERVER_ERRORS),
+                queue_url=settings.tracker_wakes_url,
+            ),
         )
 
     @cached_property

@@ -77,6 +77,9 @@ FATE_WORDS = {
     Fate.ANSWER_LOST: "'s record: answer lost",
 }
 CLASSES_PARAMETER = "/classes"
+WAKE_UP_SECONDS = (10.0, 10.6)
+"""From a wake-up to the tracker's code: the batching window of template.yaml, the queue's and Lambda's own time."""
+
 BESIDE = "ledger.write"
 """What a task is charged as that is no call of a port itself: it makes one, and that is a write of the ledger's."""
 
@@ -187,8 +190,22 @@ class Classes:
         return self._read[1]
 
 
+class SimulatedWakeUps:
+    """See the port `WakeUps`."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        self._simulation = simulation
+
+    def wake_tracker(self) -> None:
+        """See the port."""
+        self._simulation.send_wake_up()
+
+
 class Simulation:
     """The world, and the hands that a scenario has in it."""
+
+    send_wake_up: Callable[[], None] = staticmethod(lambda: None)
+    """What becomes of the dispatcher's wake-ups of the tracker; they get lost unless a scenario says otherwise."""
 
     def __init__(
         self,
@@ -241,7 +258,7 @@ class Simulation:
         self.throttled: set[str] = set()
         """Functions that Lambda invokes no more, as with a reserved concurrency of 0."""
         self.coverage = Coverage()
-        self._nature, self._without = nature, without
+        self._nature, self._without, self._seed = nature, without, seed
         quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
         self.rates = Rates(
             now=self.kernel.now,
@@ -376,6 +393,18 @@ class Simulation:
                 self.wake("tracker", self.chance.uniform(0.2, 20))
 
         self.ec2.on_event(hint)
+        own = random.Random(f"{self._seed} wake-ups")  # a stream of its own, so that it moves no other draw
+
+        def wake_up() -> None:
+            for _ in range(own.choice([0, 1, 1, 2])):
+                self.wake("tracker", own.uniform(0.2, 20))
+
+        self.send_wake_up = wake_up
+
+    def deliver_wake_ups(self) -> None:
+        """From now on the dispatcher's wake-ups reach the tracker, after the window in which Lambda waits for more."""
+        own = random.Random(f"{self._seed} wake-ups")
+        self.send_wake_up = lambda: self.wake("tracker", own.uniform(*WAKE_UP_SECONDS))
 
     def tell_again(self, instance_id: str) -> None:
         """EC2's last change of that VM wakes the tracker once more, as an event that is delivered twice does."""
@@ -626,6 +655,7 @@ class Simulation:
             ids=self._ids,
             telemetry=telemetry,
             workers=KernelWorkers(kernel=self.kernel, process=process),
+            wake_ups=process.mortal(SimulatedWakeUps(self), f"{function} wake_ups"),
         )
         if function == "dispatcher":
             lease = process.mortal(MemoryLease(store=self.store, function=function), f"{function} lease")
