@@ -164,6 +164,16 @@ MUTANTS = (
         "dead_hot_vm",
     ),
     one(
+        Layer.SCENARIO,
+        "look seldom for the room of an idle VM that was closed because of a quota",
+        f"{_F}/dispatcher/quota_watch.py",
+        "LOOK_SOON = timedelta(seconds=1)",
+        "LOOK_SOON = LOOK_EVERY",
+        _SCENES,
+        "-k",
+        "same_for_a_quota",
+    ),
+    one(
         Layer.UNIT,
         "wait for a dead standby VM as long as for a boot",
         f"{_F}/domain/situations.py",

@@ -149,7 +149,7 @@ def test_the_same_for_a_quota_that_idle_vms_fill() -> None:
     ec2 = {"quotas": {"on-demand:standard": 8}}  # four VMs of two vCPUs
     world = World(document(hot=4), ec2=ec2)
     (job,) = world.push(rules=("class=other",), seconds=60)
-    assert world.until(job, JobState.RUNNING, 90) <= cold_start() + 5 + 5, "EC2's list is looked at every five seconds"
+    assert world.until(job, JobState.RUNNING, 90) <= cold_start() + 5
     assert [one["reason"] for one in world.said("standby_closed")] == [Closing.PREEMPTED]
 
 

@@ -87,6 +87,8 @@ class Preempt:
             held = prolonged(memory.preempting, cycle.now)
             self.capacity.learn(replace(memory, preempting=held), cycle.fence)
         wanted = [replace(vm, closing=Closing.PREEMPTED) for vm in chosen.values()]
+        if wanted and memory.quotas:
+            self.quotas.expect_an_end(cycle.now)
         for vm in self.pool.close(wanted, cycle.now):
             self._closed.append((cycle.now, vm))
             self.telemetry.info(
