@@ -401,7 +401,7 @@ if [[ -n $ending ]]; then
 say "$ending"
 exit 0
 fi
-sleep 0.5
+sleep 0.25
 done
 }
 fetch_private() {

@@ -20,7 +20,7 @@ arm_lifetime() {
   systemctl stop "$3.timer" || say "timer $3 cannot be stopped"
 }
 
-# Polls twice a second. At its end, by its hold or by EC2, it looks once more, for the ledger may have given it a job.
+# Polls about three times a second. At its end, by its hold or by EC2, it looks once more, for the ledger may have given it a job.
 # A mailbox without a job is one that the dispatcher closed.
 await_job() {
   local told='' watched=-1000 ending=''
@@ -46,6 +46,6 @@ await_job() {
       say "$ending"
       exit 0
     fi
-    sleep 0.5
+    sleep 0.25
   done
 }

@@ -1,28 +1,27 @@
 """How soon a job starts on a standby VM, beside a cold start under the same budgets and latencies; and what an hour of
 standing by costs. Virtual seconds. Options: --json, --quick, --strict, --memory=512, --cpu=1,2, --transactions=1,3.
 
-Of a start each part is printed: from the job's scheduling to its reservation, to its binding, to the moment at which
-the VM has the credential, and to the agent's acquisition of the job. EC2's and the VM's times are those that others
-measured.
+Of a start each part is printed: until the dispatcher's code runs (with push), until Buildkite's list shows the job, its
+reservation, its token, its binding, until the VM has the credential, and until the agent has the job. EC2's and the
+VM's times are those that others measured.
 """
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from statistics import quantiles
 from typing import Any
 
-from agent_stack.domain.identifiers import JobId
-from agent_stack.domain.states import Moment
 from agent_stack_cli.prices import REGIONS, usd
-from tests.bench.field import PUSH, Field, TimedTelemetry, machines
+from tests.bench.field import PUSH, Field, TimedTelemetry, machines, memory_mib
 from tests.cost.units import Units, weigh
 from tests.simulator.buildkite import Event, JobState, JobStateChanged, Step
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud import Subnet
-from tests.simulator.simulation.machine import Temper
+from tests.simulator.simulation.machine import POLL, REQUEST, Temper
+from tests.simulator.simulation.process import Fate
 from tests.simulator.simulation.simulation import Nature, Simulation
 from tests.unit.values import an_environment
 
@@ -32,7 +31,16 @@ HOT_P50, HOT_P99, PUSH_P50 = 3.0, 5.0, 2.0
 IDLE_SHARE = 1.10
 """An hour with ten idle VMs may cost the functions and tables so much of the same hour without."""
 
-PARTS = ("reserved", "bound", "credential", "acquired")
+PARTS = {
+    "woken": "lease.acquire",
+    "listed": "stacks.list_scheduled",
+    "reserved": "stacks.reserve",
+    "token": "stacks.issue_tokens",
+    "bound": "ledger.bind",
+}
+"""By the dispatcher's call that ends each part; the VM ends the last two, `credential` and `acquired`."""
+
+LISTED = PARTS["listed"]
 BOOT = (5.0, 15.0)  # the network and user data of a VM that EC2 shows running
 EC2: dict[str, Any] = {
     "subnets": {"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")},
@@ -40,9 +48,12 @@ EC2: dict[str, Any] = {
 }
 SHAPE: dict[str, Any] = {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0"}
 HOUR = 3600
-POLLS_AN_HOUR = 2 * HOUR
+POLLS_AN_HOUR = HOUR / (POLL + REQUEST)
 READ_UNITS_OF_A_POLL = 0.5
-"""A VM that waits looks into its mailbox twice a second, and not consistently."""
+"""Looks into the mailbox of a VM that waits are not consistent, which halves their price."""
+
+MORE_MEMORY = 512
+"""MiB of a dispatcher that is woken by jobs and billed for seconds; a row shows what they bring."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +85,12 @@ class Watch:
     simulation: Simulation
     scheduled: dict[str, datetime] = field(default_factory=dict)
     credential: dict[str, datetime] = field(default_factory=dict)
-    moments: dict[str, dict[Moment, datetime]] = field(default_factory=dict)
+    moments: dict[str, dict[str, datetime]] = field(default_factory=dict)
     acquired: dict[str, datetime] = field(default_factory=dict)
+    _latest: dict[str, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.simulation.judge = self._called
         self.simulation.kernel.after_each.append(self._look)
         self.simulation.buildkite.on_event(self._heard)
 
@@ -86,18 +99,30 @@ class Watch:
             if vm.alive and vm.job_id is not None:
                 self.credential.setdefault(vm.job_id, self.simulation.kernel.now())
 
+    def _called(self, point: str) -> Fate:
+        """Each call of a port at the moment at which it takes effect. Jobs come one at a time."""
+        function, _, call = point.partition(" ")
+        if function == "dispatcher":
+            self._latest[call] = self.simulation.kernel.now()
+        return Fate.GOES_ON
+
     def _heard(self, event: Event) -> None:
+        now = self.simulation.kernel.now()
+        if isinstance(event, JobStateChanged) and event.after is JobState.RESERVED:
+            self.moments[event.job_id] = {call: self._latest[call] for call in ("lease.acquire", LISTED)}
+            self.moments[event.job_id]["stacks.reserve"] = now
         if isinstance(event, JobStateChanged) and event.after is JobState.ACCEPTED:
-            self.acquired[event.job_id] = self.simulation.kernel.now()
-            run = self.simulation.store.runs[JobId(event.job_id)]
-            self.moments[event.job_id] = dict(run.timeline)
+            self.acquired[event.job_id] = now
+            self.moments[event.job_id] |= {call: self._latest[call] for call in ("stacks.issue_tokens", "ledger.bind")}
 
     def parts(self, job_id: str) -> dict[str, float]:
-        known = self.moments[job_id]
-        ends = (known[Moment.RESERVED], known[Moment.BOUND], self.credential[job_id], self.acquired[job_id])
-        found, before = {}, self.scheduled[job_id]
-        for part, end in zip(PARTS, ends, strict=True):
-            found[part], before = (end - before).total_seconds(), end
+        known, before = self.moments[job_id], self.scheduled[job_id]
+        ends = {part: known[call] for part, call in PARTS.items()}
+        ends |= {"credential": self.credential[job_id], "acquired": self.acquired[job_id]}
+        found = {}
+        for part, end in ends.items():
+            found[part] = max(0.0, (end - before).total_seconds())
+            before = max(before, end)
         return found
 
 
@@ -141,7 +166,7 @@ def starts(place: Field, name: str, *, hot: int, push: bool, jobs: int) -> Start
     parts = [watch.parts(job_id) for job_id in pushed]
     whole = [sum(one.values()) for one in parts]
     cut = quantiles(whole, n=100, method="inclusive")
-    middle = {part: round(quantiles([one[part] for one in parts], n=2)[0], 2) for part in PARTS}
+    middle = {part: round(quantiles([one[part] for one in parts], n=2)[0], 2) for part in parts[0]}
     return Start(name=name, jobs=jobs, p50=round(cut[49], 2), p99=round(cut[98], 2), parts=middle)
 
 
@@ -178,7 +203,9 @@ def main(options: Sequence[str]) -> int:
         starts(place, "cold, push", hot=0, push=True, jobs=jobs),
         starts(place, "hot, push", hot=5, push=True, jobs=jobs),
     ]
-    memory = {"dispatcher": 240, "tracker": 240}
+    roomy = Field(replace(place.machine, memory_mib=MORE_MEMORY))
+    found.append(starts(roomy, f"hot, push, {MORE_MEMORY} MiB", hot=5, push=True, jobs=jobs))
+    memory = {"dispatcher": place.memory, "tracker": memory_mib(options, "TrackerMemory")}
     hours = [
         idle_hour(place, "an hour without standby VMs", hot=0, memory=memory),
         idle_hour(place, "an hour with ten idle", hot=10, memory=memory),
@@ -187,7 +214,7 @@ def main(options: Sequence[str]) -> int:
         sys.stdout.write(json.dumps([*map(asdict, found), *map(asdict, hours)], indent=2) + "\n")
     for one in found:
         parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in one.parts.items())
-        sys.stdout.write(f"{one.name:<16}{one.jobs} jobs: p50 {one.p50:.2f} s, p99 {one.p99:.2f} s; parts: {parts}\n")
+        sys.stdout.write(f"{one.name:<21}{one.jobs} jobs: p50 {one.p50:.2f} s, p99 {one.p99:.2f} s; parts: {parts}\n")
     for hour in hours:
         sys.stdout.write(f"{hour.name}: {hour.invocations} invocations, billed {hour.billed_seconds} s, ")
         sys.stdout.write(f"{hour.requests} requests, {hour.usd:.5f} USD\n")

@@ -18,6 +18,15 @@ from tests.simulator.memory import Store
 from tests.simulator.simulation.kernel import Kernel
 
 SECOND = timedelta(seconds=1)
+POLL = 0.25
+"""Seconds from one look of a VM that stands by to the next (infra/vm/standby.sh)."""
+
+REQUEST = 0.05
+"""Seconds of each of its requests: a program that starts, a connection, an answer from within the region."""
+
+BEFORE_TAKING = 0.15
+"""From the look that finds the job: its timer is armed, it tells that it boots, and asks for the credential."""
+
 HOLD_VERDICT = timedelta(seconds=90)
 """How long a VM whose boot failed waits for its hold (infra/vm/hold.sh)."""
 
@@ -131,18 +140,19 @@ class VirtualVm:
             if self._keeps_time:
                 self._arm(self._lifetime)
             self._report(BootStage.BOOTING)
-            self._then(SECOND * 0.1, "takes the credential", lambda: self._take(assignment))
+            self._then(SECOND * BEFORE_TAKING, "takes the credential", lambda: self._take(assignment))
         elif self._arn in self._store.closed:
             self._then(SECOND * 0.2, "is closed", self._off)
         elif over:
             self._then(SECOND * 0.2, "found no job within its hold", self._off)
-        else:  # it polls twice a second; what it would not find is no event of this world
+        else:  # what its looks would not find is no event of this world
             self._store.waiting_vms[self._arn] = self._look_soon
             left = self._hold - (self._kernel.now() - self._born_at)
             self._kernel.after(left, "", lambda: self._wait() if self._store.waiting_vms.get(self._arn) else None)
 
     def _look_soon(self) -> None:
-        self._kernel.after(SECOND * self._polls.uniform(0, 0.5), "", lambda: self._wait() if self.alive else None)
+        wait = SECOND * (self._polls.uniform(0, POLL + REQUEST) + REQUEST)
+        self._kernel.after(wait, "", lambda: self._wait() if self.alive else None)
 
     def _arm(self, lifetime: timedelta) -> None:
         """A timer in place of the one before."""
