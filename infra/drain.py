@@ -1,6 +1,6 @@
 """`scripts/drain STACK`: launches nothing more and waits until no VM lives; what an operator does before a removal.
 
-It does not wait for VMs that are held because their boot failed (HoldOnFailureMinutes).
+It does not wait for VMs that are held because their boot failed (HoldOnFailureMinutes), nor for idle standby VMs.
 
 It changes one parameter of the deployed stack, LaunchEnabled, and otherwise only looks. VMs go on with their jobs; each
 ends after its own. Jobs that come meanwhile stay scheduled, for another stack of the queue or for later. Launches that
@@ -58,7 +58,7 @@ class Drain:
             self.say(f"{end.not_drained} Next: scripts/drain {self.stack.name}{self.where}")
             return False
         delete = self.stack.aws("cloudformation", "delete-stack", "--stack-name", self.stack.name)
-        self.say(f"No VM of {self.stack.name} lives. It can be removed: {delete}")
+        self.say(f"No VM of {self.stack.name} {end.left.none_lives}. It can be removed: {delete}")
         return True
 
     def _stop_launching(self) -> None:

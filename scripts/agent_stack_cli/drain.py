@@ -27,11 +27,19 @@ class Left:
     Attributes:
         launches: requests to EC2 that are not answered yet, or so lately that EC2 need not show their VMs.
         unreadable: runs or launches that this version cannot read, which may be some of either.
+        standby: idle standby VMs. They are not waited for: a pause keeps them, and no job comes to them.
     """
 
     vms: tuple[str, ...]
     launches: int
     unreadable: int
+    standby: int = 0
+
+    @property
+    def none_lives(self) -> str:
+        """That nothing is left to wait for, as the end of a sentence about the stack."""
+        idle = f"has a job; {self.standby} standby VMs are idle, and a removal ends them"
+        return idle if self.standby else "lives"
 
     @property
     def words(self) -> str:
@@ -73,7 +81,7 @@ def drain(
 
     For one queue it waits for the VMs that have a job of it; for the whole stack for every VM with its tag. In both
     cases it waits for launches that were sent before the pause, too. It does not wait for VMs that are held because
-    their boot failed: no job is on them, and a removal ends them.
+    their boot failed, nor for idle standby VMs: no job is on them, and a removal ends them.
 
     Args:
         sleep: waits so many seconds.
@@ -93,12 +101,13 @@ def drain(
         say(end.not_drained)
         say(f"Next: {stack.agent_stack('drain', *pauses.of_queue(queue))}")
     if output.as_json:
-        output.json({"stack": stack.name, "drained": end.drained, "left": end.left.vms, "launches": end.left.launches})
+        found = {"left": end.left.vms, "launches": end.left.launches, "standby": end.left.standby}
+        output.json({"stack": stack.name, "drained": end.drained, **found})
     if not end.drained or output.as_json:
         return end.drained
     resume = pauses.resume_command(stack, queue)
     if queue is None:
-        say(f"No VM of {stack.name} lives. It stays paused until: {resume}")
+        say(f"No VM of {stack.name} {end.left.none_lives}. It stays paused until: {resume}")
         say(f"To remove it: {stack.aws('cloudformation', 'delete-stack', '--stack-name', stack.name)}")
     else:
         say(f"No VM has a job of queue {queue}. It stays paused until: {resume}")
@@ -148,10 +157,26 @@ def left(stack: Stack, queue: str | None) -> Left:
     unreadable = len(records.unreadable)  # without the holds: the VM of one that cannot be read is no held one
     held = {hold.instance_id for hold in records.holds().vms}
     machines = [machine.instance_id for machine in vms.living(stack) if machine.instance_id not in held]
+    idle = _idle(stack) & set(machines)
     launches = sum(
         not intent.spent or (bool(intent.vms) and now - intent.created_at < NOT_SHOWN_YET) for intent in intents
     )
     if queue is not None:
         of_queue = {run.binding.instance_id for run in runs if run.queue_key == queue and run.binding is not None}
         machines = [instance_id for instance_id in machines if instance_id in of_queue]
-    return Left(vms=tuple(machines), launches=launches, unreadable=unreadable)
+    waits_for = tuple(instance_id for instance_id in machines if instance_id not in idle)
+    return Left(vms=waits_for, launches=launches, unreadable=unreadable, standby=len(idle))
+
+
+def _idle(stack: Stack) -> set[str]:
+    """The standby VMs that no run has. Runs are read after the list: a VM comes off it when a run has it.
+
+    Where a run cannot be read, any of them may be its VM, so none counts as idle.
+    """
+    records = Records(stack=stack)
+    listed = {vm.instance_id for vm in records.standby() if vm.closing is None}
+    if not listed:
+        return set()
+    runs = Records(stack=stack)
+    bound = {run.binding.instance_id for run in runs.active() if run.binding is not None}
+    return set() if runs.unreadable else listed - bound
