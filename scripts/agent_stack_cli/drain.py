@@ -174,7 +174,7 @@ def _idle(stack: Stack) -> set[str]:
     Where a run cannot be read, any of them may be its VM, so none counts as idle.
     """
     records = Records(stack=stack)
-    listed = {vm.instance_id for vm in records.standby() if vm.closing is None}
+    listed: set[str] = {vm.instance_id for vm in records.standby() if vm.closing is None}
     if not listed:
         return set()
     runs = Records(stack=stack)
