@@ -210,7 +210,6 @@ class VmHarness:
             environment={
                 **self._aws.front.environment,
                 "SPOT_POLL_SECONDS": "1",
-                "BORN": Path("/proc/uptime").read_text().partition(".")[0],  # its kernel is older than the VM
                 **(environment or {}),
             },
             region=REGION,

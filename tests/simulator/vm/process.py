@@ -121,6 +121,7 @@ class LocalVm:
                     "TMPDIR": str(directory / "tmp"),
                     "CONFIGURATION_DIRECTORY": str(directory / "etc" / "buildkite-agent"),
                     "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds_url,
+                    "BORN": Path("/proc/uptime").read_text().partition(".")[0],  # its kernel is older than the VM
                     **environment,
                     MARKER_VARIABLE: marker,
                 },
