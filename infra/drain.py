@@ -1,7 +1,7 @@
 """`scripts/drain STACK`: launches nothing more and waits until no VM lives; what an operator does before a removal.
 
-It does not wait for VMs that stay up because their boot failed (HoldOnFailureMinutes): it says until when they do. A
-removal ends them.
+It waits neither for VMs that stay up because their boot failed (HoldOnFailureMinutes), and says until when they do,
+nor for idle standby VMs. A removal ends both.
 
 It changes one parameter of the deployed stack, LaunchEnabled, and otherwise only looks. VMs go on with their jobs; each
 ends after its own. Jobs that come meanwhile stay scheduled, for another stack of the queue or for later. Launches that

@@ -172,6 +172,17 @@ CONFIG
 error="$status $trouble"
 ((curl_code == 0)) && [[ $status == 200 ]]
 }
+prepare() {
+read_facts
+spare_units
+ensure_user
+run_bootstrap
+ensure_packages
+ensure_agent
+confine_job
+install_hooks
+write_known_hosts
+}
 read_facts() {
 local pair
 facts=()
@@ -353,6 +364,49 @@ source "${BASH_SOURCE%/*}/pre-exit.operator"
 fi
 HOOK
 }
+stand_by() {
+[[ $hold =~ ^[1-9][0-9]{0,6}$ ]] || fail "tag agent-stack:hold is not a number of seconds"
+arm_lifetime agent-stack-standby "$((hold + MAX_LIFETIME_SECONDS))" agent-stack-lifetime
+prepare
+say "stands by"
+ship_logs 0
+await_job
+arm_lifetime agent-stack-job "$MAX_LIFETIME_SECONDS" agent-stack-standby
+read_mailbox
+report booting "" 3
+}
+arm_lifetime() {
+systemd-run -q -u "$1" --on-active="$2s" --timer-property=AccuracySec=1s systemctl poweroff ||
+fail "lifetime timer cannot be armed"
+systemctl stop "$3.timer" || say "timer $3 cannot be stopped"
+}
+await_job() {
+local told='' watched=-1000 ending=''
+while :; do
+tick
+if ((now - ${BORN:-0} >= hold)); then
+ending="no job within $hold s"
+elif ((now - watched >= ${SPOT_POLL_SECONDS:-5})); then
+watched=$now
+! imds meta-data/spot/instance-action || ending="spot notice: $answer"
+fi
+if look "$([[ -n $ending ]] && echo true || echo false)"; then
+if [[ $answer == *'"job_id"'* ]]; then
+[[ $ending != spot* ]] || fail "EC2 takes the VM back ($ending)"
+return 0
+fi
+[[ $answer != *'"Item"'* ]] || ending=${ending:-closed: this VM is not needed any more}
+elif [[ $error != "$told" ]]; then
+told=$error
+say "mailbox cannot be read: $error"
+fi
+if [[ -n $ending ]]; then
+say "$ending"
+exit 0
+fi
+sleep 0.25
+done
+}
 fetch_private() {
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE"
 read_parameters
@@ -514,6 +568,13 @@ aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":
 }
 SECRETS=("$ENVIRONMENT" "$PRIVATE")
 may_be_held() { ((bound && !credential_asked)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 ]]; }
+tell_failure() {
+local mark=''
+[[ -z $hold ]] || find_job
+! may_be_held || mark='(waits) '
+report failed "$mark$reason" 10
+[[ -z $mark ]] || await_hold
+}
 await_hold() {
 local until
 remove_secrets || { say "not held: the job's user or its secrets are still there" && return 0; }
@@ -777,15 +838,7 @@ said=${said//[^[:print:]]/ }
 printf '%s' "$said"
 }
 run_job() {
-read_facts
-spare_units
-ensure_user
-run_bootstrap
-ensure_packages
-ensure_agent
-confine_job
-install_hooks
-write_known_hosts
+[[ -n $hold ]] || prepare
 fetch_private
 write_environment
 take_credential

@@ -8,6 +8,15 @@ SECRETS=("$ENVIRONMENT" "$PRIVATE") # every file of the job's secrets; code that
 # ask on, an answer that nothing has read yet may have it.
 may_be_held() { ((bound && !credential_asked)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 ]]; }
 
+# In place of the first stage's, which cannot hold.
+tell_failure() {
+  local mark=''
+  [[ -z $hold ]] || find_job # one may have come while it prepared
+  ! may_be_held || mark='(waits) ' # the tracker knows it by this
+  report failed "$mark$reason" 10
+  [[ -z $mark ]] || await_hold
+}
+
 # Waits, for a bounded time, whether the tracker holds the VM. Returns when it does not: then the VM powers off as always.
 await_hold() {
   local until

@@ -1,6 +1,19 @@
 # shellcheck shell=bash
 # What an image may lack: the operator's own preparation, packages, the agent, its user.
 
+# All that does not depend on the job.
+prepare() {
+  read_facts
+  spare_units
+  ensure_user
+  run_bootstrap
+  ensure_packages
+  ensure_agent
+  confine_job
+  install_hooks
+  write_known_hosts
+}
+
 # Where this VM runs and what it is, as agent tags under the vendor's own names. What EC2 does not say is left out.
 read_facts() {
   local pair

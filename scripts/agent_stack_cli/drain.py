@@ -30,12 +30,14 @@ class Left:
         launches: requests to EC2 that are not answered yet, or so lately that EC2 need not show their VMs.
         unreadable: runs or launches that this version cannot read, which may be some of either.
         held: VMs that stay up because their boot failed. Nobody waits for them.
+        standby: idle standby VMs. They are not waited for: a pause keeps them, and no job comes to them.
     """
 
     vms: tuple[str, ...]
     launches: int
     unreadable: int
     held: tuple[Hold, ...] = ()
+    standby: int = 0
 
     @property
     def words(self) -> str:
@@ -52,9 +54,10 @@ class Left:
 
 
 def nothing_lives(stack: Stack, end: Left) -> str:
-    """What is left of a drained stack, in one line: nothing, or the VMs that are held."""
+    """What is left of a drained stack, in one line: nothing, or idle standby VMs and the VMs that are held."""
+    idle = f" {end.standby} standby VMs are idle, and a removal ends them." if end.standby else ""
     if not end.held:
-        return f"No VM of {stack.name} lives."
+        return f"No VM of {stack.name} has a job.{idle}" if idle else f"No VM of {stack.name} lives."
     latest = max(hold.until for hold in end.held).astimezone(UTC)
     then = (
         "with TerminateOnDelete=false a removal fails while they are up"
@@ -62,7 +65,7 @@ def nothing_lives(stack: Stack, end: Left) -> str:
         else "a removal ends them"
     )
     return (
-        f"No VM of {stack.name} has a job. {len(end.held)} VMs whose boot failed stay up until "
+        f"No VM of {stack.name} has a job.{idle} {len(end.held)} VMs whose boot failed stay up until "
         f"{latest:%Y-%m-%d %H:%M} UTC at the latest; {then}: {', '.join(hold.instance_id for hold in end.held)}."
     )
 
@@ -93,7 +96,7 @@ def drain(
 
     For one queue it waits for the VMs that have a job of it; for the whole stack for every VM with its tag. In both
     cases it waits for launches that were sent before the pause, too. It does not wait for VMs that are held because
-    their boot failed: no job is on them, and a removal ends them.
+    their boot failed, nor for idle standby VMs: no job is on them, and a removal ends them.
 
     Args:
         sleep: waits so many seconds.
@@ -121,6 +124,7 @@ def drain(
                 "launches": end.left.launches,
                 "unreadable": end.left.unreadable,
                 "held": [hold.instance_id for hold in end.left.held],
+                "standby": end.left.standby,
             }
         )
     if not end.drained or output.as_json:
@@ -183,11 +187,26 @@ def left(stack: Stack, queue: str | None) -> Left:
     known, held = {machine.instance_id for machine in shown}, {hold.instance_id for hold in holds}
     bound = {run.binding.instance_id: now - run.state_entered_at for run in runs if run.binding is not None}
     alive = [machine.instance_id for machine in shown if machine.lives]
-    waited_for = [vm for vm in alive if vm not in held and (queue is None or vm in bound)]
+    idle = _idle(stack) & set(alive) - held
+    waited_for = [vm for vm in alive if vm not in held | idle and (queue is None or vm in bound)]
     waited_for += [vm for vm, since in bound.items() if vm not in known and since < NOT_SHOWN_YET]
     return Left(
         vms=tuple(waited_for),
         launches=launches,
         unreadable=unreadable,
         held=tuple(sorted((hold for hold in holds if hold.instance_id in alive), key=lambda hold: hold.instance_id)),
+        standby=len(idle),
     )
+
+
+def _idle(stack: Stack) -> set[str]:
+    """The standby VMs that no run has. Runs are read after the list: a VM comes off it when a run has it.
+
+    Where a run cannot be read, any of them may be its VM, so none counts as idle.
+    """
+    listed: set[str] = {vm.instance_id for vm in Records(stack=stack, consistent=True).standby() if vm.closing is None}
+    if not listed:
+        return set()
+    runs = Records(stack=stack, consistent=True)
+    bound = {run.binding.instance_id for run in runs.active() if run.binding is not None}
+    return set() if runs.unreadable else listed - bound

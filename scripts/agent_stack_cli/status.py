@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from agent_stack.domain.holds import Hold
 from agent_stack.domain.pauses import Pauses
 from agent_stack.domain.runs import Run
+from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.states import UP, RunState
 from agent_stack.domain.waiting import Waiting, waiting_notice
 from agent_stack_cli import lines, vms
@@ -145,6 +146,7 @@ def read(stack: Stack) -> Status:
     machines = _part("VMs", lambda: vms.living(stack), list[vms.Machine](), unread)
     up_now = {machine.instance_id for machine in machines if machine.state in UP}
     held = {hold.instance_id: hold for hold in records.holds().vms if hold.instance_id in up_now}
+    standby: dict[str, StandbyVm] = {vm.instance_id: vm for vm in records.standby()}
     by_vm: dict[str, Run] = {run.binding.instance_id: run for run in runs if run.binding is not None}
     policy = stack.policy
     current = () if waiting is None else waiting.current(now)
@@ -178,7 +180,7 @@ def read(stack: Stack) -> Status:
         ),
         waiting=tuple(_grouped(stack, current)),
         waiting_as_of=None if waiting is None else waiting.at,
-        vms=tuple(_by_phase(machines, by_vm, held)),
+        vms=tuple(_by_phase(machines, by_vm, held, standby)),
         held=tuple(
             HeldView(
                 instance_id=hold.instance_id, vm_class=hold.class_name, until=hold.until, connect=_connect(stack, hold)
@@ -240,10 +242,15 @@ def _connect(stack: Stack, hold: Hold) -> str:
     return f"{hold.connect} --region {stack.session.region}"
 
 
-def _by_phase(machines: Sequence[vms.Machine], runs: Mapping[str, Run], held: Container[str]) -> list[VmsView]:
+def _by_phase(
+    machines: Sequence[vms.Machine],
+    runs: Mapping[str, Run],
+    held: Container[str],
+    standby: Mapping[str, StandbyVm],
+) -> list[VmsView]:
     grouped: dict[tuple[str, str], list[datetime]] = {}
     for machine in machines:
-        key = (machine.vm_class or "unknown", vms.phase(machine, runs, held))
+        key = (machine.vm_class or "unknown", vms.phase(machine, runs, held, standby))
         grouped.setdefault(key, []).append(machine.launched_at)
     return [
         VmsView(vm_class=vm_class, phase=phase, count=len(times), oldest=min(times))

@@ -370,7 +370,7 @@ _BESIDES = {
         "HttpPutResponseHopLimit": 1,
         "HttpEndpoint": "enabled",
         "HttpProtocolIpv6": "disabled",
-        "InstanceMetadataTags": "disabled",
+        "InstanceMetadataTags": "enabled",
     },
     "EnclaveOptions": {"Enabled": False},
     "MaintenanceOptions": {"AutoRecovery": "default"},

@@ -10,6 +10,8 @@ import pytest
 from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId, QueueKey
 from agent_stack.domain.launching import Intent
+from agent_stack.domain.standby import Closing, StandbyVm
+from agent_stack.domain.vms import Vm
 from agent_stack_cli import drain
 from agent_stack_cli.output import Output
 from agent_stack_cli.session import Session
@@ -43,6 +45,15 @@ def wrote(served: Served, created_at: datetime) -> Intent:
     )
     served.ledger.write_intent(intent, fence=held.fence)
     return intent
+
+
+def stands_by(served: Served, closing: Closing | None = None) -> Vm:
+    """An idle standby VM, or one that is being ended."""
+    vm = served.launched()
+    listed = StandbyVm.of(vm, class_name=ClassName("default"), hold=timedelta(hours=4), shape="")
+    served.standby.add([listed])
+    assert closing is None or served.standby.close([replace(listed, closing=closing)])
+    return vm
 
 
 def test_draining_pauses_and_waits_for_every_vm(served: Served, stack: Stack) -> None:
@@ -194,6 +205,32 @@ def test_programs_are_told_of_records_that_cannot_be_read(served: Served) -> Non
     served.world.dynamodb.put_item(TableName=served.world.deployed.ledger_table, Item={**key, "count": {"S": "many"}})
     said = json.loads(served.run("drain", "--minutes", "0", "--json").stdout)
     assert (said["drained"], said["unreadable"], said["held"]) == (False, 1, [])
+
+
+def test_draining_does_not_wait_for_idle_standby_vms_and_says_that_they_are_there(
+    served: Served, stack: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pause keeps them: a drain that waited for them would wait for hours."""
+    vm = stands_by(served)
+    assert (drain.left(stack, None).vms, drain.left(stack, None).standby) == ((), 1)
+    assert drain.drain(stack, queue=None, at_most_seconds=600, output=Output(as_json=False), sleep=lambda _: None)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "No VM of demo has a job. 1 standby VMs are idle, and a removal ends them." in shown
+    served.bound(served.recorded(1, queue="default"), vm)
+    found = drain.left(stack, None)
+    assert (found.vms, found.standby) == ((vm.instance_id,), 0), "it has a job, although it is listed still"
+
+
+def test_a_closed_standby_vm_is_waited_for(served: Served, stack: Stack) -> None:
+    stands_by(served, closing=Closing.LAUNCHES_OFF)
+    assert len(drain.left(stack, None).vms) == 1
+
+
+def test_with_a_run_that_cannot_be_read_no_standby_vm_counts_as_idle(served: Served, stack: Stack) -> None:
+    vm = stands_by(served)
+    key = {"pk": {"S": "run#0"}, "sk": {"S": "job"}}
+    served.world.dynamodb.put_item(TableName=served.world.deployed.ledger_table, Item={**key, "state": {"N": "1"}})
+    assert drain.left(stack, None).vms == (vm.instance_id,)
 
 
 def test_a_hold_that_cannot_be_read_keeps_only_its_own_vm(served: Served, stack: Stack) -> None:

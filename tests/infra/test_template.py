@@ -35,7 +35,7 @@ SHELL = {"BASH_REMATCH", "BASH_SOURCE", "PATH", "RANDOM", "TMPDIR"}
 FROM_SYSTEMD = {"CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"}
 GENERATED = {"BOOT_PROGRAM", "PROGRAM_SHA256", "SETTINGS"}
 WITH_A_DEFAULT = {
-    *("AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "SPOT_POLL_SECONDS"),
+    *("AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "BORN", "SPOT_POLL_SECONDS"),
     *("CREDENTIAL_SECONDS", "DOWNLOAD_SECONDS", "HOLD_VERDICT_SECONDS", "PARAMETER_SECONDS", "PROGRAM_SECONDS"),
     "SSH_DIRECTORY",
 }
@@ -164,6 +164,7 @@ def test_functions_run_the_runtime_they_are_built_for() -> None:
 def test_vms_answer_to_imdsv2_only_and_terminate_when_they_shut_down() -> None:
     data = resources()["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
     assert data["MetadataOptions"]["HttpTokens"] == "required"
+    assert data["MetadataOptions"]["InstanceMetadataTags"] == "enabled", "a standby VM reads its hold there"
     assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
     assert "KeyName" not in data
     assert "SecurityGroupIngress" not in resources()["SecurityGroup"]["Properties"]

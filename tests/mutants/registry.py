@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.mutants import answers, around, conditions, dispatch, holds, limits, machine, simulation
+from tests.mutants import answers, around, conditions, dispatch, holds, limits, machine, simulation, standby
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
@@ -14,4 +14,5 @@ MUTANTS: Sequence[Mutant] = (
     *around.MUTANTS,
     *holds.MUTANTS,
     *machine.MUTANTS,
+    *standby.MUTANTS,
 )

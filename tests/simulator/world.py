@@ -27,7 +27,7 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.deployment import Deployed, deploy
 from tests.simulator.iam import Policies
 from tests.simulator.lambda_host import Completed, LambdaHost, Schedule, Wakes
-from tests.simulator.lambda_host.front import lambda_api
+from tests.simulator.lambda_host.front import lambda_api, wakes_api
 from tests.simulator.vm.imds import FakeImds
 from tests.simulator.vm.machines import LocalMachines
 from tests.simulator.vm.process import AGENT_STUB, MARKER_VARIABLE, leftover_processes
@@ -112,6 +112,7 @@ class World:
         self._stack = ExitStack()
         self.marker = f"agent-stack-{os.getpid()}-{id(self):x}"
         self.hosts: dict[str, LambdaHost] = {}
+        self._wake_ups: list[Callable[[str], None]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -142,6 +143,7 @@ class World:
             on_completed=lambda completed: self._on_completed("tracker", completed),
         )
         self._stack.callback(signals.close)
+        self._wake_ups.append(signals.send)
         self.ec2.on_event(lambda change: signals.send(f"{change.instance.instance_id} {change.instance.state}"))
 
     def on_leaving(self, end: Callable[[], None]) -> None:
@@ -178,10 +180,17 @@ class World:
         callers = {_access_key(function): self._caller(function) for function in self.deployed.function_policies}
         callers |= {key: known(self.deployed) for key, known in self.plan.operators.items()}
         self.ec2_url = self._stack.enter_context(Ec2Server(self.ec2, callers=callers.get)).origin
+        self.sqs_url = self._stack.enter_context(wakes_api(backend=self.aws_url, sent=self._wake_up)).origin
         for function, environment in self.deployed.environments.items():
             self.hosts[function] = self._host(function, environment)
         api = lambda_api(backend=self.aws_url, host_of=self._host_named)
         self.lambda_url = self._stack.enter_context(api).origin
+
+    def _wake_up(self, queue_url: str, message: str) -> None:
+        """A message is in the queue that wakes the tracker, as the event source mapping reads it."""
+        if queue_url == self.deployed.environments["dispatcher"]["TRACKER_WAKES_URL"]:
+            for send in self._wake_ups:
+                send(message)
 
     def _host_named(self, name: str) -> LambdaHost | None:
         """The host of a function, by the name that CloudFormation gave it."""
@@ -277,6 +286,7 @@ class World:
             security_groups=tuple(given["SecurityGroupIds"]),
             role=self.deployed.vm_role,
             http_tokens=given["MetadataOptions"]["HttpTokens"],
+            metadata_tags=given["MetadataOptions"].get("InstanceMetadataTags") == "enabled",
         )
         return {(self.deployed.launch_template_id, self.deployed.launch_template_version): data}[template_id, version]
 
@@ -296,6 +306,7 @@ class World:
                 "AWS_DEFAULT_REGION": REGION,
                 "AWS_ENDPOINT_URL": self.aws_url,
                 "AWS_ENDPOINT_URL_EC2": self.ec2_url,
+                "AWS_ENDPOINT_URL_SQS": self.sqs_url,
                 MARKER_VARIABLE: f"{self.marker}/{function}",
                 **environment,
             },

@@ -85,6 +85,7 @@ class Launched:
     user_data: bytes = field(repr=False)
     instance_type: str = "m7i.large"
     zone: str = "eu-central-1a"
+    metadata_tags: Mapping[str, str] | None = None
 
 
 class Aws(AwsServer):
@@ -182,6 +183,7 @@ class VmHarness:
         environment: Mapping[str, str] | None = None,
         header: Mapping[str, str | None] | None = None,
         files: Mapping[str, str | Path] | None = None,
+        hold: int | str | None = None,
     ) -> LocalVm:
         """Boot the shipped program.
 
@@ -189,6 +191,7 @@ class VmHarness:
             agent: the image's; None for an image without one.
             header: settings of the user data; None leaves one out.
             files: what the image holds besides, by path in the VM's directory: a text, or what a link leads to.
+            hold: how many seconds it may stand by, by its tag; None for a VM that is launched for a job.
         """
         for name, content in (files or {}).items():
             path = self.directory / instance_id / name
@@ -214,7 +217,15 @@ class VmHarness:
             on_poweroff=self.off.append,
         )
         self._machines.append(machines)
-        return machines.boot(Launched(instance_id=instance_id, user_data=changed(self.aws.deployed.user_data, changes)))
+        enabled = self.aws.deployed.launch_template["MetadataOptions"].get("InstanceMetadataTags") == "enabled"
+        tags = {"Name": instance_id, **({} if hold is None else {"agent-stack:hold": str(hold)})}
+        return machines.boot(
+            Launched(
+                instance_id=instance_id,
+                user_data=changed(self.aws.deployed.user_data, changes),
+                metadata_tags=tags if enabled else None,
+            )
+        )
 
     def reserve(self, command: str | Step, *, seconds: int = 600) -> tuple[str, str]:
         """A reserved job and its acquisition token."""

@@ -5,6 +5,7 @@ A crash between two effects of the dispatcher leaves a run without a VM or a VM 
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -46,7 +47,7 @@ class Recover:
     telemetry: Telemetry
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Fills `vm_listing`, `book`, `active`, `unconfirmed`, `unconfirmed_by_class` and `idle_vms`."""
+        """Fills `vm_listing` to `idle_vms`, and what of the launches of standby VMs is open."""
         cycle = self.prefetch.start(cycle, cycle.expected_launches)
         book = self.classes.book()
         if self.empty_ledger.is_valid(cycle.fence, cycle.now):
@@ -57,8 +58,8 @@ class Recover:
         )
         taken = {run.binding.instance_id for run in active if run.binding is not None}
         idle: dict[ClassName, tuple[Vm, ...]] = {}
-        unconfirmed = Counter[ClassName]()
-        unconfirmed_vms = 0
+        unknown: list[Intent] = []
+        launched: list[Intent] = []
         under_way = {intent.intent_id for intent in self.in_flight.intents}
         intents = () if self.policy.observe_only else self.ledger.open_intents()
         if not active and not intents:
@@ -71,11 +72,10 @@ class Recover:
             known = intent if intent.spent else self.in_flight.outcome_of(intent.intent_id)
             settled = known or self._settle(intent, cycle, waiting_queues)
             if settled is None:
-                if self._is_replayed(intent):
-                    continue  # counted with those that are asked for
-                unconfirmed_vms += intent.count
-                if not self._has_fallen_back(intent, cycle):
-                    unconfirmed[intent.class_name] += intent.count
+                unknown += [] if self._is_replayed(intent) else [intent]  # that is counted with those asked for
+                continue
+            if settled.stands_by:
+                launched.append(settled)
                 continue
             usable = tuple(vm for vm in settled.vms if self._fresh(vm, cycle.now) and vm.instance_id not in taken)
             if intent.spent or self.policy.hold_on_failure:
@@ -85,13 +85,16 @@ class Recover:
                 continue
             idle[settled.class_name] = (*idle.get(settled.class_name, ()), *usable)
         alive, hidden = self._alive(idle, cycle.now)
+        for_jobs = [one for one in unknown if not one.stands_by and not self._has_fallen_back(one, cycle)]
         return replace(
             cycle,
             book=book,
             active=active,
-            unconfirmed=unconfirmed_vms + hidden,
-            unconfirmed_by_class=unconfirmed,
+            unconfirmed=sum(intent.count for intent in unknown) + hidden,
+            unconfirmed_by_class=_by_class(for_jobs),
             idle_vms=alive,
+            standby_launches=tuple(launched),
+            standby_unconfirmed=_by_class([one for one in unknown if one.stands_by]),
         )
 
     def _held(self) -> frozenset[InstanceId]:
@@ -109,9 +112,9 @@ class Recover:
 
         Then the dispatcher replays the stored request, beside the cycle. That is safe at any time, because EC2 gives
         one answer to one client token. The dispatcher does not replay when the VMs would be too old to be bound, when
-        the class has fallen back to another capacity type, when the operator has paused launches, or when no queue of
-        the intent needs VMs. Then it finds existing VMs by the launch tag. Only `poll`, later in the cycle, learns
-        whether a queue is paused, so the first cycle under a new lease replays nothing.
+        the class has fallen back to another capacity type, when the VMs are to stand by, when the operator has paused
+        launches, or when no queue of the intent needs VMs. Then it finds existing VMs by the launch tag. Only `poll`,
+        later in the cycle, learns whether a queue is paused, so the first cycle under a new lease replays nothing.
         """
         known = self.in_flight.unsettled(intent.intent_id)
         age = cycle.now - intent.created_at
@@ -125,7 +128,8 @@ class Recover:
             settled = self._by_tag(intent, at_least=0 if known.answered else intent.count)
             if settled is not None or known.answered:
                 return settled
-        if replayable and (self._has_fallen_back(intent, cycle) or not self.in_flight.permission.allows(intent.queues)):
+        held = intent.stands_by or self._has_fallen_back(intent, cycle)  # no job waits for a standby VM
+        if replayable and (held or not self.in_flight.permission.allows(intent.queues)):
             return self._by_tag(intent) if age >= NOT_SHOWN_YET else None
         if replayable and paused is not None and set(intent.queues) & (queues - paused):
             if self._may_ask(intent, cycle):
@@ -192,3 +196,11 @@ class Recover:
         fit = {vm_id: vm for vm_id, vm in shown.items() if vm.state in UP and self._fresh(vm, now)}
         alive = {name: tuple(fit[vm.instance_id] for vm in vms if vm.instance_id in fit) for name, vms in idle.items()}
         return alive, len(instance_ids) - len(shown)
+
+
+def _by_class(intents: Iterable[Intent]) -> Counter[ClassName]:
+    """How many VMs of each class they asked for."""
+    found = Counter[ClassName]()
+    for intent in intents:
+        found[intent.class_name] += intent.count
+    return found

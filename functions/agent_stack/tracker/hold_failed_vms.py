@@ -73,6 +73,7 @@ class HoldFailedVms:
         return (bool(holds) and finishing) or any(
             vm.state in UP
             and vm.instance_id not in owned
+            and not cycle.stands_by(vm)
             and (bool(holds) or cycle.now - vm.launched_at > self.policy.orphan_grace)
             for vm in cycle.vms.values()
         )

@@ -26,6 +26,7 @@ from agent_stack.ports import ClassSource, Fleet, Ledger, Mailbox, StacksApi, Te
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.job_states import job_states
 from agent_stack.tracker.missing_vms import MissingVms
+from agent_stack.tracker.standby_watch import StandbyWatch
 from agent_stack.tracker.status_checks import StatusChecks
 from agent_stack.tracker.unnamed_jobs import UnnamedJobs
 
@@ -55,12 +56,13 @@ class Observe:
     missing_vms: MissingVms
     unnamed_jobs: UnnamedJobs
     checks: StatusChecks
+    standby: StandbyWatch
     policy: Policy
     telemetry: Telemetry
     failures: Changes = field(default_factory=Changes)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
-        """Fills `described`, `vms` and `situations`."""
+        """Fills `described`, `vms`, `standby` and `situations`."""
         vms, described = self._vms()
         runs = self.ledger.active_runs()
         unknown: frozenset[InstanceId] = frozenset()
@@ -93,7 +95,8 @@ class Observe:
             )
             for run in runs
         )
-        return replace(cycle, described=described, vms=vms, situations=situations)
+        standby = self.standby(vms.values(), runs, cycle.now)
+        return replace(cycle, described=described, vms=vms, standby=standby, situations=situations)
 
     def _vms(self) -> tuple[dict[InstanceId, Vm], bool]:
         try:

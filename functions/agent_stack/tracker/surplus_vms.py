@@ -37,7 +37,10 @@ class SurplusVms:
         unowned = [
             vm
             for vm in cycle.vms.values()
-            if vm.state in UP and vm.instance_id not in owned and vm.instance_id not in cycle.going
+            if vm.state in UP
+            and vm.hold is None  # the dispatcher knows how many of the others are wanted
+            and vm.instance_id not in owned
+            and vm.instance_id not in cycle.going
         ]
         surplus = self._youngest(unowned, _live_runs(cycle)) if unowned else []
         # A clock that is set back begins the time anew: a moment in the future would keep the VM for long.

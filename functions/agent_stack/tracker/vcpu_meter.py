@@ -1,7 +1,8 @@
 """vCPU meter: how many seconds of vCPUs the VMs that are up have used since the last cycle.
 
 EC2 bills a VM by its size and by the time it is up, so an alarm can make money of these seconds. They are counted while
-VMs run, and not when they end, because a VM that never ends is the one that costs.
+VMs run, and not when they end, because a VM that never ends is the one that costs. VMs that stand by keep no tracker
+busy: the dispatcher counts them (`replenish`).
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class VcpuMeter:
         since = cycle.began - self._counted_until if cycle.fence == self._fence else NOTHING
         self._fence, self._counted_until = cycle.fence, cycle.began
         for vm in cycle.vms.values():
-            if vm.state in UP:  # a VM that is up now was up since its launch
+            if vm.state in UP and not cycle.stands_by(vm):  # a VM that is up now was up since its launch
                 self._rest += vm.vcpus * max(NOTHING, min(since, cycle.now - vm.launched_at)).total_seconds()
         used = int(self._rest)
         self._rest -= used

@@ -13,7 +13,8 @@ from tests.simulator.simulation.invariants import BrokenPromise
 from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.process import WRITES, Fate
 from tests.simulator.simulation.random_run import STORY_SECONDS, push_pipeline, refusals, slow_down, write
-from tests.simulator.simulation.simulation import PERIOD_SECONDS, QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import CLASSES, PERIOD_SECONDS, QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.standby import STANDBY_EVERY, classes_with_standby, meddle, with_standby
 
 BOUND_SECONDS = 2_000.0
 """How long after the last fault everything must be over: two boots, a reservation, an agent that Buildkite finds
@@ -67,7 +68,7 @@ class Malice:
             fate = Fate.DIES_BEFORE
         elif drawn < 2 * self._deaths:
             fate = Fate.DIES_AFTER
-        elif drawn < 2 * self._deaths + self._faults and port.endswith(("ledger", "mailbox", "lease")):
+        elif drawn < 2 * self._deaths + self._faults and port.endswith(("ledger", "mailbox", "lease", "standby")):
             writes = method in WRITES and self._chance.random() < 0.5
             fate = Fate.ANSWER_LOST if writes else Fate.REFUSED
         if fate is Fate.GOES_ON:
@@ -93,10 +94,12 @@ def play(
     *,
     prompt: bool = False,
     buildkite: BuildkiteSettings | None = None,
+    standby: bool | None = None,
 ) -> Report:
     """One world, from its seed alone.
 
     Args:
+        standby: whether its classes have standby VMs; None: in a third of the seeds.
         prompt: schedules fire at the beginning of their minute, and no answer of Buildkite's is slow or harsh.
         buildkite: which of the answers that the real one may give it gives; None for those that the seed chooses.
         without: parts to leave out, as `Report.parts` names them: `s3` is the third event of the story, `f2` the
@@ -136,9 +139,13 @@ def play(
         jitter_seconds=PUNCTUAL if prompt else ANYWHERE,
         buildkite=buildkite or (BuildkiteSettings() if prompt else manners(seed)),
     )
-    simulation = Simulation(seed=seed, nature=nature, judge=malice, settings=settings)
+    hot = seed % STANDBY_EVERY == 0 if standby is None else standby
+    document = classes_with_standby(random.Random(f"{seed} standby")) if hot else CLASSES  # a stream of its own
+    simulation = Simulation(seed=seed, nature=nature, judge=malice, settings=settings, classes=document)
     story = write(simulation, chance, without)
     lie_in_wait(story, seed)
+    if hot:
+        meddle(story, random.Random(f"{seed} standby's story"))
     if not prompt:
         slow_down(story, seed)
     report = tell(simulation, seed=seed, faults=lambda: malice.injected)
@@ -169,9 +176,15 @@ def tell(simulation: Simulation, *, seed: int, faults: Callable[[], int], second
     )
 
 
-def undisturbed(seed: int = 0) -> Simulation:
-    """The pipeline alone, in a world in which nothing goes wrong."""
-    simulation = Simulation(seed=seed, nature=Nature(ec2=plain_ec2()))
+def undisturbed(seed: int = 0, *, standby: bool = False) -> Simulation:
+    """The pipeline alone, in a world in which nothing goes wrong.
+
+    Args:
+        standby: its classes have standby VMs, and so few VMs may be up that some are preempted.
+    """
+    classes = with_standby({"default": {"hot": 2}, "spot": {"hot": 2}}) if standby else CLASSES
+    settings = {**QUICK, "MAX_INSTANCES": "5"} if standby else QUICK
+    simulation = Simulation(seed=seed, nature=Nature(ec2=plain_ec2()), classes=classes, settings=settings)
     # Just before the tracker's schedule fires: it goes home when nothing lives, and would otherwise sleep a minute.
     fires = moments(f"{seed} tracker", period_seconds=PERIOD_SECONDS)
     soon = next(moment for moment in fires if moment > PERIOD_SECONDS) - 6
@@ -179,13 +192,13 @@ def undisturbed(seed: int = 0) -> Simulation:
     return simulation
 
 
-def die_at(point: int, fate: Fate, expected: str, seed: int = 0) -> Report:
+def die_at(point: int, fate: Fate, expected: str, seed: int = 0, *, standby: bool = False) -> Report:
     """The same world, but for one death at the call of that number.
 
     Raises:
         AssertionError: that call is not the one that stands there in the undisturbed world's trace.
     """
-    simulation = undisturbed(seed)
+    simulation = undisturbed(seed, standby=standby)
 
     def judge(name: str) -> Fate:
         if len(simulation.points) - 1 != point:

@@ -129,6 +129,7 @@ class LocalVm:
                     "CONFIGURATION_DIRECTORY": str(directory / "etc" / "buildkite-agent"),
                     "SSH_DIRECTORY": str(directory / "etc" / "ssh"),
                     "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds_url,
+                    "BORN": Path("/proc/uptime").read_text().partition(".")[0],  # its kernel is older than the VM
                     **environment,
                     MARKER_VARIABLE: marker,
                 },

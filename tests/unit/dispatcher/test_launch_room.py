@@ -110,3 +110,9 @@ def test_no_more_are_asked_for_than_ec2_grants() -> None:
 
 def test_more_vms_than_the_maximum_leave_no_room() -> None:
     assert Places(*(a_vm(number) for number in range(MAXIMUM + 2))).left() < 1
+
+
+def test_standby_vms_count_also_where_they_are_closed_or_not_shown_yet() -> None:
+    listed = frozenset({a_vm(1).instance_id, a_vm(2).instance_id})
+    assert Places(a_vm(1)).left(standby_ids=listed) == MAXIMUM - 2
+    assert Places().left(standby_ids=None) == 0, "nobody knows what is up"

@@ -17,9 +17,10 @@ from agent_stack.domain.vms import MailboxStatus, Vm
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.missing_vms import MissingVms
 from agent_stack.tracker.observe import DEFAULT_BOOT_TIMEOUT, Observe
+from agent_stack.tracker.standby_watch import StandbyWatch
 from agent_stack.tracker.status_checks import StatusChecks
 from agent_stack.tracker.unnamed_jobs import UnnamedJobs
-from tests.simulator.memory import MemoryMailbox, Store
+from tests.simulator.memory import MemoryMailbox, MemoryStandbyVms, Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import LARGE, SMALL, ScriptedFleet, WatchedLedger, a_book, a_class
 from tests.unit.tracker.parts import NOW, ScriptedStacks
@@ -67,6 +68,7 @@ class Tower:
         self.book: ClassBook | None = BOOK
         stacks, classes = self.stacks, self
         self.observe = Observe(
+            standby=StandbyWatch(records=MemoryStandbyVms(store=self.store), telemetry=self.telemetry),
             fleet=self.fleet,
             ledger=self.ledger,
             stacks=stacks,  # type: ignore[arg-type]  # the one question that it asks
