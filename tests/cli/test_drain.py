@@ -207,10 +207,17 @@ def test_programs_are_told_of_records_that_cannot_be_read(served: Served) -> Non
     assert (said["drained"], said["unreadable"], said["held"]) == (False, 1, [])
 
 
+def nothing_else_lives(served: Served) -> None:
+    """The VMs of the test before are terminated, and no longer shutting down."""
+    for instance in served.world.ec2.instances():
+        served.gone(instance.instance_id)
+
+
 def test_draining_does_not_wait_for_idle_standby_vms_and_says_that_they_are_there(
     served: Served, stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A pause keeps them: a drain that waited for them would wait for hours."""
+    nothing_else_lives(served)
     vm = stands_by(served)
     assert (drain.left(stack, None).vms, drain.left(stack, None).standby) == ((), 1)
     assert drain.drain(stack, queue=None, at_most_seconds=600, output=Output(as_json=False), sleep=lambda _: None)
@@ -222,11 +229,13 @@ def test_draining_does_not_wait_for_idle_standby_vms_and_says_that_they_are_ther
 
 
 def test_a_closed_standby_vm_is_waited_for(served: Served, stack: Stack) -> None:
+    nothing_else_lives(served)
     stands_by(served, closing=Closing.LAUNCHES_OFF)
     assert len(drain.left(stack, None).vms) == 1
 
 
 def test_with_a_run_that_cannot_be_read_no_standby_vm_counts_as_idle(served: Served, stack: Stack) -> None:
+    nothing_else_lives(served)
     vm = stands_by(served)
     key = {"pk": {"S": "run#0"}, "sk": {"S": "job"}}
     served.world.dynamodb.put_item(TableName=served.world.deployed.ledger_table, Item={**key, "state": {"N": "1"}})

@@ -152,6 +152,8 @@ class Resolved:
             return self._value(self._template["Resources"][name]["Properties"]["LogGroupName"])
         if kind == "AWS::EC2::LaunchTemplate":
             return f"lt-{int.from_bytes(name.encode()[:8], 'big'):017x}"
+        if kind == "AWS::SQS::Queue":
+            return f"https://sqs.{self._pseudo['AWS::Region']}.amazonaws.com/{ACCOUNT}/{name}Id"
         return f"{name}Id"
 
     def _attribute(self, name: str, attribute: str) -> Any:  # noqa: ANN401  (text or a number)
