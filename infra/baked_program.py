@@ -101,6 +101,7 @@ phases:
 
 
 def _component(logical_id: str, name: str, data: str, sha256: str) -> str:
+    substituted = "!Sub |" if "${" in data else "|"
     return f"""\
   {logical_id}:
     Type: AWS::ImageBuilder::Component
@@ -108,5 +109,5 @@ def _component(logical_id: str, name: str, data: str, sha256: str) -> str:
       Name: !Sub ${{Name}}-{name}-{sha256[:12]}
       Version: !Select [0, !Split ["-", !Ref AgentVersion]]
       Platform: Linux
-      Data: !Sub |
+      Data: {substituted}
 {textwrap.indent(data, " " * 8)}"""

@@ -1,5 +1,7 @@
 """What an inspection says of services that do not answer now, and that it logs nothing."""
 
+import logging
+import sys
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -93,6 +95,9 @@ def test_what_does_not_pass_is_an_error(part: str, error: AgentStackError, monke
 def test_an_inspection_logs_and_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     for only_looks in (False, True):
         deployment = Deployment(function="dispatcher", environment=an_environment(), only_looks=only_looks)
+        for handler in logging.getLogger("dispatcher").handlers:  # a logger keeps the output of the test before
+            assert isinstance(handler, logging.StreamHandler)
+            handler.setStream(sys.stdout)
         with deployment.invocation(timedelta(seconds=10)):
             deployment.telemetry.error("class_broken", error="a misspelt field")
         said = "".join(capsys.readouterr())

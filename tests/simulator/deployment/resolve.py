@@ -141,10 +141,8 @@ class Resolved:
         return {key: item for key, item in resolved.items() if item is not _NOTHING}
 
     def _ref(self, name: str) -> Any:  # noqa: ANN401  (text, a list, or nothing at all)
-        if name in self._pseudo:
-            return self._pseudo[name]
-        if name in self._parameters:
-            return self._parameters[name]
+        if name in self._pseudo or name in self._parameters:
+            return self._pseudo.get(name, self._parameters.get(name))
         kind = self._template["Resources"][name]["Type"]
         if kind == "AWS::SSM::Parameter":
             return self._value(self._template["Resources"][name]["Properties"]["Name"])
