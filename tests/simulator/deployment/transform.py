@@ -1,6 +1,7 @@
 """The SAM transform, which CloudFormation would run, without CloudFormation."""
 
 import json
+import logging
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,7 @@ def _translated(text: str, region: str) -> str:
             name = Path(resource["Properties"]["TemplateURL"]).name
             resource["Properties"]["TemplateURL"] = f"https://code.s3.amazonaws.com/{name}"
     template["Globals"]["Function"].pop("CodeUri")
+    logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)  # it warns that its own metrics went nowhere
     translator = Translator(_NoManagedPolicies().load(), Parser(), boto_session=_Session(region))
     return json.dumps(translator.translate(template, parameter_values={}))
 

@@ -2,9 +2,12 @@
 
 import argparse
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.simulator.true_runs.run import Result, play
+from tests.simulator.world import FUNCTIONS
 
 HEAD = f"{'seed':>6} {'jobs':>5} {'VMs':>5} {'kills':>6} {'faults':>7} {'requests':>9} {'seconds':>8}  verdict\n"
 
@@ -17,11 +20,19 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=20, help="in each run")
     parser.add_argument("--kills", type=int, default=8, help="planned in each run")
     parser.add_argument("--logs", type=Path, help="a directory for what the functions of failed runs wrote")
+    parser.add_argument(
+        "--functions", type=Path, default=FUNCTIONS, help="broken ones, to see that a run fails with them"
+    )
     arguments = parser.parse_args()
     sys.stdout.write(HEAD)
     failed = 0
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
-        result = play(seed, jobs=arguments.jobs, deaths=arguments.kills)
+        # A process for each run, because moto and the proxies' logs keep all that they ever saw.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            played = process.submit(
+                play, seed, jobs=arguments.jobs, deaths=arguments.kills, functions=arguments.functions
+            )
+        result = played.result()
         _show(result)
         failed += bool(result.problems)
         if result.problems and arguments.logs is not None:

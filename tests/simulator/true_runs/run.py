@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
 from tests.simulator.buildkite import JobState, Limits, Step
@@ -15,7 +16,7 @@ from tests.simulator.true_runs.faults import FaultPlan
 from tests.simulator.true_runs.judgement import Bounds, problems
 from tests.simulator.true_runs.kills import Killer, kills
 from tests.simulator.true_runs.proxy import Proxies
-from tests.simulator.world import Plan, World
+from tests.simulator.world import FUNCTIONS, Plan, World
 
 PATIENCE_SECONDS = 240.0
 BOUNDS = Bounds(instances=12, attempts=6)
@@ -57,8 +58,8 @@ class Result:
     lines: tuple[str, ...] = field(repr=False)
 
 
-def play(seed: int, *, jobs: int = 20, deaths: int = 8) -> Result:
-    """Play the run of that seed."""
+def play(seed: int, *, jobs: int = 20, deaths: int = 8, functions: Path = FUNCTIONS) -> Result:
+    """Play the run of that seed, by those functions."""
     began = time.monotonic()
     lines: list[str] = []
     proxies = Proxies(FaultPlan(seed=seed, share=SHARE))
@@ -68,6 +69,7 @@ def play(seed: int, *, jobs: int = 20, deaths: int = 8) -> Result:
         schedule_seed=seed,
         pending=(timedelta(seconds=1), timedelta(seconds=3)),
         between=proxies.open,
+        functions=functions,
     )
     world = World(plan, on_line=lambda function, line: lines.append(f"{function} {line}"))
     try:
