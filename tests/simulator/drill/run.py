@@ -13,6 +13,7 @@ from tests.simulator.demo.judgement import settled, unsettled
 from tests.simulator.demo.pipeline import Cancel, Demo, Ran
 from tests.simulator.drill.versions import Deployment, DrillError, Version, deployment_over
 from tests.simulator.true_runs.judgement import Bounds, problems
+from tests.simulator.true_runs.patience import Patience
 from tests.simulator.world import Plan, World, log_record
 
 PATIENCE_SECONDS = 120.0
@@ -131,8 +132,8 @@ def _runs(world: World, mine: Mapping[str, Demo]) -> bool:
 
 
 def _until(holds: Callable[[], bool], otherwise: str) -> None:
-    retry_until = time.monotonic() + PATIENCE_SECONDS
+    patience = Patience(PATIENCE_SECONDS)
     while not holds():
-        if time.monotonic() > retry_until:
+        if not patience.lasts():
             raise DrillError(f"{otherwise} after {PATIENCE_SECONDS:.0f} s")
         time.sleep(0.2)

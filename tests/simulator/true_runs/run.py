@@ -15,6 +15,7 @@ from tests.simulator.demo.pipeline import Cancel, Demo, Ran
 from tests.simulator.true_runs.faults import FaultPlan
 from tests.simulator.true_runs.judgement import Bounds, problems
 from tests.simulator.true_runs.kills import Killer, kills
+from tests.simulator.true_runs.patience import Patience
 from tests.simulator.true_runs.proxy import Proxies
 from tests.simulator.world import FUNCTIONS, Plan, World
 
@@ -124,8 +125,8 @@ def _begin(world: World, seed: int, jobs: int) -> Mapping[str, Demo]:
 def _until_settled(world: World, expected: Mapping[str, Demo], strangers: frozenset[str]) -> bool:
     """Press Cancel where it is due, until nothing happens any more; whether that came in time."""
     to_cancel = {job_id: demo.cancel for job_id, demo in expected.items() if demo.cancel is not None}
-    retry_until = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < retry_until:
+    patience = Patience(PATIENCE_SECONDS)
+    while patience.lasts():
         bound = set(world.assignments().values())
         for job_id, when in tuple(to_cancel.items()):
             running = world.buildkite.job(job_id).state is JobState.RUNNING

@@ -15,6 +15,7 @@ from tests.simulator.clock import EPOCH
 from tests.simulator.cloud import Instance
 from tests.simulator.demo.pipeline import Cancel, Demo, Ran
 from tests.simulator.true_runs.judgement import problems_of_job, problems_of_vms
+from tests.simulator.true_runs.patience import Patience
 
 VM = "i-1"
 SECOND = timedelta(seconds=1)
@@ -123,3 +124,9 @@ def test_vms_at_once_are_counted_and_one_that_shuts_down_makes_room() -> None:
 def test_somebody_elses_vm_must_be_left_alone() -> None:
     assert verdict_on_vms(a_vm(1, state="running"), strangers=["i-1"]) == []
     assert verdict_on_vms(a_vm(1), strangers=["i-1"]) == ["i-1 is none of ours and is terminated"]
+
+
+def test_patience_ends_by_looks_and_hardly_by_a_machine_that_stands_still() -> None:
+    looks = iter([0.0, 1.0, 2.0, 500.0, 501.0, 501.5])
+    patience = Patience(4.0, monotonic=lambda: next(looks))
+    assert [patience.lasts() for _ in range(4)] == [True, True, True, False]
