@@ -8,6 +8,12 @@ from typing import Any
 
 from tests.simulator.lambda_host.environment import Completed, ExecutionEnvironment
 
+MOST_AT_ONCE = 4
+"""Of one function, as docs/deploy.md says. Without a bound, a slow machine, on which each invocation waits
+for the one before it, gets more processes with every period of the schedule, and so gets slower."""
+
+THROTTLED = "TooManyRequestsException: Rate Exceeded."
+
 
 class LambdaHost:
     """Invokes a function; a second invocation during the first gets an environment of its own."""
@@ -46,6 +52,7 @@ class LambdaHost:
         self._idle: list[ExecutionEnvironment] = []
         self._all: list[ExecutionEnvironment] = []
         self._retired: set[ExecutionEnvironment] = set()
+        self._busy = 0
         self._closed = False
 
     def update(
@@ -70,12 +77,16 @@ class LambdaHost:
         with self._lock:
             if self._closed:
                 return Completed(error="the host is closed")
+            if self._busy >= MOST_AT_ONCE:
+                return Completed(error=THROTTLED)
+            self._busy += 1
             self._idle = [environment for environment in self._idle if environment.alive]
             environment = self._idle.pop() if self._idle else self._make()
             if environment not in self._all:
                 self._all.append(environment)
         completed = environment.invoke(event)
         with self._lock:
+            self._busy -= 1
             retired = environment in self._retired
             if environment.alive and not retired and not self._closed:
                 self._idle.append(environment)

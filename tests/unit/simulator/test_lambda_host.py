@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.lambda_host import Completed, LambdaHost
+from tests.simulator.lambda_host import MOST_AT_ONCE, THROTTLED, Completed, LambdaHost
 
 HANDLER = """
 import time
@@ -18,7 +18,7 @@ def handle(event, context):
     time.sleep(event["seconds"])
     return "{version}"
 """
-SECONDS = 1.0
+SECONDS = 3.0  # longer than the other processes of a test take to start
 
 
 @pytest.fixture
@@ -69,3 +69,11 @@ def test_a_killed_process_ends_its_invocation_and_the_next_one_gets_another(host
     thread.join()
     assert ended[0].error == "Runtime.ExitError: the runtime ended"
     assert host.invoke({"seconds": 0, "begun": str(tmp_path / "again")}).result == "old"
+
+
+def test_no_more_invocations_run_at_once_than_the_stack_takes(host: LambdaHost, tmp_path: Path) -> None:
+    running = [meanwhile(host, tmp_path / f"begun {number}")[0] for number in range(MOST_AT_ONCE)]
+    assert host.invoke({"seconds": 0, "begun": str(tmp_path / "too many")}).error == THROTTLED
+    for thread in running:
+        thread.join()
+    assert host.invoke({"seconds": 0, "begun": str(tmp_path / "again")}).error is None
