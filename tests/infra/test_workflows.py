@@ -47,6 +47,11 @@ def test_each_night_plays_what_takes_too_long_for_every_change(option: str) -> N
     assert [command for command in nightly if command.startswith("scripts/simulate ") and option in command.split()]
 
 
+@pytest.mark.parametrize("script", ["scripts/true-runs", "scripts/drill"])
+def test_each_night_runs_the_whole_stack_in_real_time(script: str) -> None:
+    assert script in commands_of(yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text()))
+
+
 def test_hooks_before_a_commit_are_local_and_call_scripts() -> None:
     (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     assert repository["repo"] == "local"

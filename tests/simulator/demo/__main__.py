@@ -14,7 +14,7 @@ from tests.simulator.buildkite import JobState
 from tests.simulator.demo.judgement import is_prepared, problems, settled, standing_by, unsettled
 from tests.simulator.demo.pipeline import Cancel, Demo, DemoStep, PipelineError, read_pipeline
 from tests.simulator.demo.show import Show
-from tests.simulator.lambda_host import Completed
+from tests.simulator.lambda_host import THROTTLED, Completed
 from tests.simulator.world import Plan, World, log_record, system_now
 
 PIPELINE = Path(__file__).resolve().parents[3] / "scripts" / "demo-pipeline.yml"
@@ -74,7 +74,7 @@ def _run(steps: tuple[DemoStep, ...], plan: Plan) -> int:
             news.put(f"{function}: {record.get('error', record['message'])}")
 
     def on_completed(function: str, completed: Completed) -> None:
-        if completed.error is not None:
+        if completed.error not in {None, THROTTLED}:
             news.put(f"{function}: {completed.error}")
 
     began = time.monotonic()

@@ -6,6 +6,7 @@ the transform with its imports takes seconds.
 
 import hashlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -54,6 +55,7 @@ def _transform(text: str, region: str) -> str:
             name = Path(resource["Properties"]["TemplateURL"]).name
             resource["Properties"]["TemplateURL"] = f"https://code.s3.amazonaws.com/{name}"
     template["Globals"]["Function"].pop("CodeUri")
+    logging.getLogger("samtranslator.metrics").setLevel(logging.ERROR)  # it warns that its own metrics went nowhere
     translator = Translator(_NoManagedPolicies().load(), Parser(), boto_session=_Session(region))
     return json.dumps(translator.translate(template, parameter_values={}))
 
