@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import WaiterError
 
 from agent_stack_cli.drain import left, nothing_lives, wait
-from agent_stack_cli.errors import CliError, translated
-from agent_stack_cli.session import Session
+from agent_stack_cli.endings import ended
+from agent_stack_cli.errors import CliError
+from agent_stack_cli.output import clean
+from agent_stack_cli.session import Session, options_of
 from agent_stack_cli.stacks import Stack, find
 
 if TYPE_CHECKING:
@@ -81,17 +83,12 @@ class Drain:
         self.say(f"{name}: launches nothing more.")
 
 
-def main() -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Drain; the exit status, which is 1 when something lives still."""
-    parser = argparse.ArgumentParser(prog="scripts/drain", description=__doc__)
-    parser.add_argument("stack", help="name of the CloudFormation stack")
-    parser.add_argument("--region", help="where it is; else as the AWS CLI finds it")
-    parser.add_argument("--minutes", type=float, default=120, help="how long to wait at most")
-    arguments = parser.parse_args()
     session = Session(region=arguments.region)
     drain = Drain(
         stack=find(session, arguments.stack),
-        say=lambda line: print(line, flush=True),
+        say=lambda line: print(clean(line), flush=True),
         sleep=time.sleep,
         where=f" --region {arguments.region}" if arguments.region else "",
     )
@@ -105,13 +102,13 @@ def main() -> int:
 
 
 def run() -> int:
-    """`main`; what AWS refuses becomes one line and the next command."""
-    try:
-        with translated():
-            return main()
-    except CliError as error:
-        sys.stderr.write(f"scripts/drain: {error.message}\nNext: {error.next}\n")
-        return 1
+    """`main` of what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="scripts/drain", description=__doc__)
+    parser.add_argument("stack", help="name of the CloudFormation stack")
+    parser.add_argument("--region", help="where it is; else as the AWS CLI finds it")
+    parser.add_argument("--minutes", type=float, default=120, help="how long to wait at most")
+    given = parser.parse_args()
+    return ended("scripts/drain", partial(main, given), "--stack", given.stack, *options_of(given.region, None))
 
 
 if __name__ == "__main__":

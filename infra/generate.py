@@ -8,7 +8,18 @@ import json
 import sys
 
 from agent_stack.adapters.ssm.class_document import ClassDocument
-from infra import baked_program, codes, decisions, host_keys, layout, notifications, parameters, parity, user_data
+from infra import (
+    baked_program,
+    codes,
+    decisions,
+    doctor_looks,
+    host_keys,
+    layout,
+    notifications,
+    parameters,
+    parity,
+    user_data,
+)
 
 CLASSES_SCHEMA = user_data.ROOT / "docs" / "classes.schema.json"
 
@@ -29,6 +40,7 @@ def main() -> int:
         notifications.PAGE: notifications.page(),
         layout.PICTURE: layout.picture(),
         codes.PAGE: codes.page(),
+        doctor_looks.PAGE: doctor_looks.page(),
         parity.PAGE: parity.page(),
         CLASSES_SCHEMA: json.dumps(ClassDocument.model_json_schema(), indent=2) + "\n",
     }

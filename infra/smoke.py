@@ -8,10 +8,12 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from agent_stack_cli.errors import CliError, translated
-from agent_stack_cli.session import Session
+from agent_stack_cli.endings import ended
+from agent_stack_cli.output import clean
+from agent_stack_cli.session import Session, options_of
 from infra.expectations import TAG, Expectation, Names, expectations
 from infra.smoke_launches import Launches, refusals_in
 
@@ -161,34 +163,29 @@ class Smoke:
         return found
 
 
-def main() -> int:
+def main(given: argparse.Namespace) -> int:
     """Run every step; the exit status."""
-    parser = argparse.ArgumentParser(prog="scripts/smoke", description=__doc__)
-    parser.add_argument("stack", help="the stack's name")
-    parser.add_argument("--region", help="where it is; as the AWS CLI finds it when not given")
-    parser.add_argument("--minutes", type=float, default=8, help="how long to wait for the job's VM, and for its end")
-    parser.add_argument("--no-job", action="store_true", help="only what needs no job")
-    given = parser.parse_args()
     session = Session(region=given.region)
     smoke = Smoke(given.stack, client=session.client, minutes=given.minutes)
     failed = 0
     for step in (smoke.stack, smoke.permissions, smoke.launches, *(() if given.no_job else (smoke.job,))):
         for good, said in step():
             failed += not good
-            print(f"{'ok     ' if good else 'FAILED '} {said}", flush=True)
+            print(f"{'ok     ' if good else 'FAILED '} {clean(said)}", flush=True)
     print("Not proved:", *NOT_PROVED, sep="\n  ")
     print(f"FAIL  {failed} failed" if failed else "PASS")
     return 1 if failed else 0
 
 
 def run() -> int:
-    """`main`; what AWS refuses becomes one line and the next command."""
-    try:
-        with translated():
-            return main()
-    except CliError as error:
-        sys.stderr.write(f"scripts/smoke: {error.message}\nNext: {error.next}\n")
-        return 1
+    """`main` of what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="scripts/smoke", description=__doc__)
+    parser.add_argument("stack", help="the stack's name")
+    parser.add_argument("--region", help="where it is; as the AWS CLI finds it when not given")
+    parser.add_argument("--minutes", type=float, default=8, help="how long to wait for the job's VM, and for its end")
+    parser.add_argument("--no-job", action="store_true", help="only what needs no job")
+    given = parser.parse_args()
+    return ended("scripts/smoke", partial(main, given), "--stack", given.stack, *options_of(given.region, None))
 
 
 if __name__ == "__main__":

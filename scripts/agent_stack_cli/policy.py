@@ -12,6 +12,10 @@ Kind = Literal["read", "operate", "classes"]
 MAILBOX_ATTRIBUTES = ["instance_arn", "stage", "stage_seconds", "detail", "revoked"]
 """What a VM says of itself. The credential stands beside it, and no operator's policy lets anybody read that."""
 
+IMAGES = "agent-stack/images/"
+"""Below it lie the account's own image parameters that the dispatcher's role may read, and its public ones below AWS's.
+No class with another one starts a VM, so nobody needs to read it."""
+
 PUBLIC = frozenset({"ClassesParameter"})
 """Parameters of the template that name an SSM parameter without a secret in it."""
 
@@ -61,7 +65,7 @@ def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
         _arn(stack, "lambda", f"function:{stack.outputs[name]}") for name in ("DispatcherFunction", "TrackerFunction")
     ]
     made = stack.outputs.get("ImageParameter", "")
-    images = (name for name in images if not _is_secret(stack, name))
+    images = (name for name in images if name.strip("/").startswith(IMAGES) and not _is_secret(stack, name))
     parameters = [stack.settings.default_classes_parameter, stack.settings.classes_parameter, made, *images]
     only_these = {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": MAILBOX_ATTRIBUTES},

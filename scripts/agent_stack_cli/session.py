@@ -59,7 +59,11 @@ class Session:
 
     def aws(self, *words: str) -> str:
         """An `aws` command for the same account and region."""
-        return command("aws", *words, *options_of(self.region, self.profile))
+        return command(*self.aws_words(*words))
+
+    def aws_words(self, *words: str) -> list[str]:
+        """The same, word by word."""
+        return ["aws", *words, *options_of(self.region, self.profile)]
 
     def deploy(self, *words: str) -> str:
         """A `scripts/deploy` command for the same account and region. It takes no --profile."""

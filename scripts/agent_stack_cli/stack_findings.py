@@ -32,7 +32,7 @@ REMEDIES: Mapping[str, str] = {
 
 
 def deployment(stack: Stack) -> Iterator[Finding]:
-    """What CloudFormation and the parameters say."""
+    """A deployment that did not take effect as a whole, and LaunchEnabled or ObserveOnly as it stops launches."""
     if "FAILED" in stack.status or "ROLLBACK" in stack.status:
         yield Finding(
             check="stack",
@@ -57,7 +57,7 @@ def deployment(stack: Stack) -> Iterator[Finding]:
 
 
 def paused(stack: Stack) -> Iterator[Finding]:
-    """What an operator has paused."""
+    """Launches that an operator has paused."""
     for name, pause in Records(stack=stack).pauses().paused.items():
         queue = None if name == "*" else name
         yield Finding(

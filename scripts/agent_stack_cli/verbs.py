@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from agent_stack_cli.endings import say_why
 from agent_stack_cli.errors import PROGRAM, CliError, translated
-from agent_stack_cli.output import Output, clean
+from agent_stack_cli.output import Output
 from agent_stack_cli.session import Session, options_of
 from agent_stack_cli.stacks import Stack, find
 
@@ -46,7 +47,7 @@ class Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except CliError as error:
-            sys.stderr.write(f"agent-stack: {clean(error.message)}\nNext: {clean(error.next)}\n")
+            say_why("agent-stack", error)
             raise typer.Exit(1) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has seen enough

@@ -154,7 +154,11 @@ def test_an_upgrade_needs_no_parameter_and_checks_the_token_that_is_in_use(desk:
         ),
         (("ci", *PARAMETERS), {"aws ssm get-parameter": [0, "String"]}, "belongs into a SecureString"),
         (("ci",), {"aws cloudformation describe-stacks": [0, "ROLLBACK_COMPLETE\t/t"]}, "was never made"),
-        (("ci",), {"aws cloudformation describe-stacks": [0, "UPDATE_IN_PROGRESS\t/t"]}, "Wait until that is over"),
+        (
+            ("ci",),
+            {"aws cloudformation describe-stacks": [0, "UPDATE_IN_PROGRESS\t/t"]},
+            "Next: aws cloudformation wait stack-update-complete",
+        ),
         (("ci",), {"aws cloudformation describe-stacks": [254, "AccessDenied"]}, "AccessDenied"),
     ],
 )

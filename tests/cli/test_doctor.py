@@ -51,6 +51,17 @@ def test_each_fault_is_found_with_its_severity_consequence_and_remedy(healthy: S
         planted.repair(healthy)
 
 
+def test_classes_that_may_not_have_more_vms_need_no_larger_quota(healthy: Served) -> None:
+    """Class large needs 16 vCPUs and does not count; four VMs of default need 8."""
+    healthy.world.ec2.quotas.ceilings["on-demand:standard"] = 8
+    put(healthy, "/classes", changed_class(max_instances=4))
+    try:
+        assert {f["check"] for f in findings(healthy) if "quota" in f["check"]} == {"quota of class large"}
+    finally:
+        put(healthy, "/classes", CLASSES)
+        healthy.world.ec2.quotas.ceilings.clear()
+
+
 @pytest.mark.parametrize(
     ("vm", "bucket"),
     [({"instance_types": ["mac2.metal"]}, "on-demand:mac"), ({"instance_types": ["hpc7a.12xlarge"]}, "on-demand:hpc")],

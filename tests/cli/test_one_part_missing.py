@@ -37,6 +37,7 @@ def test_status_shows_the_rest_when_logs_may_not_be_read(served: Served) -> None
     seen = served.data("status")
     assert [job["job_id"] for job in seen["jobs"]] == [run.job_id]
     assert any(text.startswith("errors: FilterLogEvents: AccessDenied") for text in seen["unreadable"])
+    assert seen["errors"] is None
     assert "Not shown: errors: FilterLogEvents" in served.ok("status")
 
 
@@ -46,6 +47,17 @@ def test_status_shows_the_rest_when_ec2_does_not_answer(served: Served) -> None:
     seen = served.data("status")
     assert [job["job_id"] for job in seen["jobs"]] == [run.job_id]
     assert any(text.startswith("VMs: DescribeInstances: UnauthorizedOperation") for text in seen["unreadable"])
+
+
+def test_status_does_not_take_vms_that_ec2_does_not_show_for_none(served: Served) -> None:
+    served.launched()
+    served.world.ec2.faults.fail("DescribeInstances", "UnauthorizedOperation", times=10)
+    seen = served.data("status")
+    assert (seen["vms"], seen["held"]) == (None, None)
+    assert {b["bound"]: b["taken"] for b in seen["budgets"]}["VMs (MaxInstances)"] is None
+    said = served.ok("status").splitlines()
+    assert not {"VMs", "none"} & set(said)
+    assert [line.split()[-2:] for line in said if line.startswith("VMs (MaxInstances)")] == [["unknown", "100"]]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from cfnlint.config import ManualArgs
 from moto import mock_aws
 
 from agent_stack.domain.measures import NAMESPACE, SPLIT, Metric, dimensions
+from agent_stack_cli.parameter_rules import problems
 from agent_stack_cli.prices import REGIONS, usd
 from infra.template_yaml import loads
 from infra.user_data import ROOT
@@ -125,9 +126,23 @@ def test_every_other_parameter_reaches_something() -> None:
     assert spend.resources["DailySpend"]["Properties"]["Threshold"] == "20"
     assert spend.resources["DailySpend"]["Properties"]["Metrics"][0]["Expression"] == "m1 / 3600 * 0.5"
     assert spend.widgets[1]["properties"]["alarms"][-1].endswith("DailySpend.Arn")
+    assert "cost more than 20 USD" in spend.resources["DailySpend"]["Properties"]["AlarmDescription"]
+    assert spend.resources["DailySpend"]["Properties"]["ComparisonOperator"] == "GreaterThanThreshold"
     assert not Rendered(Dashboard="false").of_type("CloudWatch::Dashboard")
     for name in ("FailedEventsQueue", "Dispatcher", "Tracker", "DispatcherLogs", "TrackerLogs", "LedgerTable"):
         assert "of-my-own" in json.dumps(Rendered(**{name: "of-my-own"}).resources), name
+
+
+@pytest.mark.parametrize("usd", ["0", "0.5", "0.50", "0.0001", "1", "50", "50.25", "999999.9999", "1000000"])
+def test_every_daily_spend_but_zero_has_an_alarm(usd: str) -> None:
+    assert not list(problems({"DailySpendAlarmUsd": usd}))
+    assert ("DailySpend" in Rendered(DailySpendAlarmUsd=usd).resources) == (float(usd) > 0)
+
+
+@pytest.mark.parametrize("usd", ["0.0", "00", "0.", ".0", "-0", "0e1", "0.00000", "-1", "", "off", "1000001"])
+def test_another_way_to_write_zero_is_refused_because_it_would_make_an_alarm_at_zero(usd: str) -> None:
+    (problem,) = problems({"DailySpendAlarmUsd": usd})
+    assert "0, which makes no alarm" in problem
 
 
 def test_a_vcpu_hour_costs_what_the_price_module_says_unless_somebody_says_otherwise() -> None:

@@ -17,7 +17,7 @@ INTENT = IntentId("as-inspection")
 
 
 def class_findings(deployment: Deployment) -> Iterator[Finding]:
-    """All classes, and the document around them."""
+    """Classes, images and a class document that are wrong, and launches that EC2 refuses as a dry run."""
     try:
         book = deployment.ports.classes.book()
     except TransientError:

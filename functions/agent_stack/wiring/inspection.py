@@ -31,13 +31,7 @@ def inspect(deployment: Deployment) -> dict[str, Any]:
     Returns:
         `findings`, as dictionaries of `Finding`; `version` of the code; `now`, the function's clock (s since 1970).
     """
-    looks: dict[str, Callable[[Deployment], Iterable[Finding]]] = {
-        "token": _token,
-        **{f"queue {queue.key}": partial(_queue, queue=queue.key) for queue in deployment.settings.queues},
-        "classes": class_findings,
-        "subnets": _subnets,
-    }
-    findings = [finding for check, look in looks.items() for finding in looked(check, partial(look, deployment))]
+    findings = [finding for check, look in LOOKS.items() for finding in looked(check, partial(look, deployment))]
     return {
         "version": VERSION,
         "now": deployment.clock.now().timestamp(),
@@ -68,6 +62,7 @@ def wrong_setting(error: ConfigurationError) -> dict[str, Any]:
 
 
 def _token(deployment: Deployment) -> Iterator[Finding]:
+    """An agent token that cannot be read, that Buildkite does not take, or that is good for one queue only."""
     effect = "No queue is listed: no job gets a VM."
     try:
         identity = deployment.stacks.token_identity()
@@ -119,6 +114,12 @@ def _job_tokens(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
         )
 
 
+def _queues(deployment: Deployment) -> Iterator[Finding]:
+    """Queues that Buildkite does not list or has paused, and job acquisition tokens that it does not issue."""
+    for queue in deployment.settings.queues:
+        yield from looked(f"queue {queue.key}", partial(_queue, deployment, queue.key))
+
+
 def _queue(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
     effect = f"No job of queue {queue} gets a VM."
     try:
@@ -151,6 +152,7 @@ def _queue(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
 
 
 def _subnets(deployment: Deployment) -> Iterator[Finding]:
+    """Subnets that are not there, and fewer free addresses in them than MaxInstances."""
     wanted, shown = deployment.settings.subnet_ids, list[Any]()
 
     def look() -> None:
@@ -177,3 +179,12 @@ def _subnets(deployment: Deployment) -> Iterator[Finding]:
             effect="The last VMs of a large burst are refused.",
             remedy="Add subnets, or lower MaxInstances.",
         )
+
+
+LOOKS: Mapping[str, Callable[[Deployment], Iterable[Finding]]] = {
+    "token": _token,
+    "queues": _queues,
+    "classes": class_findings,
+    "subnets": _subnets,
+}
+"""Everything that the function looks at. docs/agent-stack.md shows the first sentence of each."""
