@@ -204,17 +204,8 @@ def _print(row: Measured) -> None:
     for stream in row.streams:
         times = f"p50 {stream.p50} s, p99 {stream.p99} s, worst {stream.worst} s"
         say(f"{stream.name}: {times}, {stream.fleet_calls} fleets\n")
-    _print_idle("an idle minute", row.idle)
-    _print_idle("with push", row.idle_with_push)
-
-
-def _print_idle(name: str, idle: IdleMinute) -> None:
-    sys.stdout.write(
-        f"{name}: {idle.invocations} invocations, {idle.billed_seconds} s billed, "
-        f"{idle.buildkite_requests} requests to Buildkite, {idle.dynamodb_requests} to DynamoDB "
-        f"({idle.read_units} read and {idle.write_units} write units): {idle.usd_a_month} USD a month; "
-        f"at most {idle.longest_gap_seconds} s between two looks\n"
-    )
+    say(row.idle.line("an idle minute"))
+    say(row.idle_with_push.line("with push"))
 
 
 if __name__ == "__main__":

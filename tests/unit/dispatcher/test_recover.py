@@ -151,3 +151,16 @@ def test_a_held_vm_is_no_idle_vm_and_keeps_no_launch_open(minutes: int) -> None:
     assert ward.cycle().idle_vms == {SMALL: (up[1],)}
     held(ward, 2)
     assert (ward.cycle().idle_vms, ward.store.intents) == ({}, {})
+
+
+@pytest.mark.parametrize("minutes", [30, 0])
+def test_holds_are_read_once_and_only_where_a_recorded_launch_has_a_vm_without_a_run(minutes: int) -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1), a_vm(2), a_vm(3))), hold_on_failure=timedelta(minutes=minutes))
+    ward.left(1, spent=True, vms=(a_vm(1), a_vm(4, launched_at=EPOCH - timedelta(hours=1))))
+    ward.ledger.record([replace(a_run().bound(a_vm(1), now=EPOCH), version=1)])
+    ward.cycle()
+    assert "holds" not in ward.journal
+    ward.left(2, spent=True, vms=(a_vm(2),))
+    ward.left(3, spent=True, vms=(a_vm(3),))
+    ward.cycle()
+    assert ward.journal.count("holds") == 1
