@@ -150,10 +150,34 @@ def test_a_token_in_any_place_is_written_nowhere(name: str, tmp_path: Path) -> N
         "AKIAIOSFODNN7EXAMPLE", "ghp_0123456789abcdefABCDEF", "0123456789abcdef" * 3,
         "https://bot:hunter2secret@git.example/x", "https://b.s3.amazonaws.com/x?X-Amz-Signature=0123",
         "team=bkct_0123456789abcdef",
+        "https://git.example/x?access_token=hunter2secret", "https://git.example/x?private_token=hunter2secret",
+        "https://git.example/x?password=hunter2", "https://a.blob.example/x?sv=2026&sig=hunter2%3D",
+        "https://ghs_0123456789@git.example/x", "https://x0hunter2secret@git.example/x",
+        "https://b.s3.amazonaws.com/x?AWSAccessKeyId=A&Signature=hunter2", "Bearer hunter2secret",
+        "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJqb2IifQ.c2lnbmF0dXJl", "team=" + "0123456789abcdef" * 3,
+        " " + "0123456789abcdef" * 3 + " ", "bot:" + "0123456789abcdef" * 3, "API_KEY=hunter2secret",
+        "a=b,DB_PASSWD=hunter2",
     ],
 )  # fmt: skip
 def test_other_credentials_are_known(value: str, tmp_path: Path) -> None:
-    assert value not in written({"BootstrapScriptUrl": value, "MaxSize": "5"}, tmp_path)
+    said = written({"BootstrapScriptUrl": value, "MaxSize": "5"}, tmp_path)
+    assert value.strip() not in said
+    assert "| BootstrapScriptUrl | `(hidden)` |" in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://raw.example/acme/ci/0123456789abcdef0123456789abcdef01234567/bootstrap.sh",
+        "https://bot@git.example/x", "https://git.example:8443/a@b", "s3://acme-secrets/token/bootstrap.sh",
+    ],
+)  # fmt: skip
+def test_an_address_without_a_credential_is_carried_over(value: str, tmp_path: Path) -> None:
+    assert f"| BootstrapScriptUrl | `{value}` |" in written({"BootstrapScriptUrl": value}, tmp_path)
+
+
+def test_a_credential_in_place_of_a_name_is_written_nowhere(tmp_path: Path) -> None:
+    assert TOKEN not in written({TOKEN: "x", "MaxSize": "5"}, tmp_path)
 
 
 def test_an_unknown_name_that_says_secret_hides_its_value(tmp_path: Path) -> None:

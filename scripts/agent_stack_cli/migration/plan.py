@@ -126,7 +126,7 @@ def _unknown(source: Source) -> Iterator[Unknown]:
     for name, value in source.given.items():
         if name not in ROWS:
             yield Unknown(
-                name=name,
+                name=HIDDEN if is_credential(name) else name,
                 value=shown(name, value, known=False, secret=False),
                 nearest=nearest(name, list(ROWS)),
             )
