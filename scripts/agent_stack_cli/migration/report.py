@@ -19,6 +19,10 @@ HEADINGS = {
 }
 ORDER = (Fate.NOT_POSSIBLE, Fate.CHANGED)
 """What to do comes first from what does not work."""
+UNREAD = (
+    "The file does not hold the value. The class and the parameters were made without it, as if the Elastic stack had "
+    "its default. Read the live stack: --from-stack NAME."
+)
 SHARE = "When builds pass there, let the new stack take jobs of the old stack's queue, beside the old stack:"
 
 
@@ -30,7 +34,7 @@ def to_do(migration: Migration) -> list[tuple[str, str]]:
             if item.outcome.do:
                 found.setdefault(item.outcome.do, []).append(item.name)
     for name in migration.unread:
-        found.setdefault("The file does not hold the value. Read the live stack: --from-stack NAME.", []).append(name)
+        found.setdefault(UNREAD, []).append(name)
     for unknown in migration.unknown:
         meant = f"Did you mean {unknown.nearest}? Correct the name and migrate again" if unknown.nearest else ""
         do = f"{meant or 'Find out what it was for'}; the Elastic CI Stack of 2026 has no such parameter."
