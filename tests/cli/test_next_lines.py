@@ -11,6 +11,7 @@ from agent_stack.domain.identifiers import ClassName
 from agent_stack_cli.errors import CliError
 from agent_stack_cli.session import Session
 from agent_stack_cli.stacks import not_ready
+from tests.cli.migrations import run
 from tests.cli.served import Served, access_key, job_id
 
 pytestmark = pytest.mark.share(3)
@@ -82,6 +83,38 @@ def test_a_document_in_force_that_is_wrong_is_validated_without_a_file(served: S
     finally:
         ssm.put_parameter(Name="/classes", Value=before, Overwrite=True)
     assert result.stderr.splitlines()[-1] == "Next: agent-stack classes validate --stack demo"
+
+
+def test_a_migrated_file_keeps_them_without_aws(tmp_path: Path) -> None:
+    words = ("--region", "eu-central-1", "--profile", "work")
+    made = run("-", "-o", str(tmp_path), "--json", *words, text='{"MaxSize": "3"}')
+    seen = json.loads(made.stdout)
+    lines: list[str] = [*seen["next"], seen["share"]]
+    put, doctor, *deploys = lines
+    assert put.startswith("aws ssm put-parameter ")
+    assert doctor.startswith("agent-stack doctor ")
+    for line in (put, doctor):
+        assert line.endswith("--region eu-central-1 --profile work")
+    for line in deploys:
+        assert line.startswith("AWS_PROFILE=work scripts/deploy ")
+        assert KEPT in line
+        assert "--profile" not in line
+    report = (tmp_path / "migration.md").read_text()
+    assert all(f"\n{line}\n" in report for line in lines)
+
+
+def test_a_migrated_stack_is_put_where_it_was_read(served: Served, tmp_path: Path) -> None:
+    """AWS_REGION says so here, which the `aws` command of version 1 does not read."""
+    served.world._client("cloudformation").create_stack(
+        StackName="elastic",
+        TemplateBody=json.dumps(
+            {"Parameters": {"MaxSize": {"Type": "Number"}}, "Resources": {"T": {"Type": "AWS::SNS::Topic"}}}
+        ),
+        Parameters=[{"ParameterKey": "MaxSize", "ParameterValue": "3"}],
+    )
+    seen = json.loads(served.ok("migrate", "--from-stack", "elastic", "-o", str(tmp_path), "--json"))
+    assert seen["next"][0].endswith(f" {KEPT}")
+    assert seen["next"][-1].endswith("MaxInstances=2")  # scripts/deploy reads AWS_REGION
 
 
 def test_a_parameter_file_that_is_not_there_leads_to_doctor(served: Served) -> None:

@@ -22,6 +22,15 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG": ("wJalr", "K7MDENG"),
     '{"password": "secretvalue"}': ("secretvalue",),
     "bkjat_secretvalue": ("secretvalue",),
+    "cloned https://bot:secretvalue@git.example/x": ("secretvalue",),
+    "cloned https://x0secretvalue@git.example/x": ("secretvalue",),
+    "with ghs_secretvalue0 and glpat-secretvalue0": ("secretvalue0",),
+    "by AKIAIOSFODNN7EXAMPLE": ("IOSFODNN7EXAMPLE",),
+    "GET https://a.blob.example/x?sv=1&sig=secretvalue%3D&x=1": ("secretvalue",),
+    "GET https://b.example/x?X-Amz-Signature=secretvalue": ("secretvalue",),
+    "DB_PASSWD=secretvalue API_KEY=secretvalue": ("secretvalue",),
+    "-----BEGIN RSA PRIVATE KEY-----\nsecretvalue\n-----END RSA PRIVATE KEY-----": ("secretvalue",),
+    "cut off: -----BEGIN PRIVATE KEY-----\nsecretvalue": ("secretvalue",),
 }
 HARMLESS = (
     "AgentCredential=job-token: this endpoint issues none",
@@ -30,6 +39,9 @@ HARMLESS = (
     "Set AgentCredential to agent-token, or use an endpoint of the current dialect.",
     "tokens=3 were issued",
     "eyJ is how it begins",
+    "cloned https://bot@git.example/x and ssh://git@git.example/x",
+    "arn:aws:secretsmanager:eu-central-1:123456789012:secret:ci-key-AbC123",
+    "GET https://git.example:8443/a@b of commit 0123456789abcdef0123456789abcdef01234567",
     "No agent could be started in 3 attempts: i-0123456789abcdef0 tokenized=nothing",
 )
 
