@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import WaiterError
 
+from agent_stack_cli.commands import options_of
 from agent_stack_cli.drain import left, nothing_lives, wait
 from agent_stack_cli.endings import ended
 from agent_stack_cli.errors import CliError
 from agent_stack_cli.output import clean
-from agent_stack_cli.session import Session, options_of
+from agent_stack_cli.session import Session
 from agent_stack_cli.stacks import Stack, find
 
 if TYPE_CHECKING:

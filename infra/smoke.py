@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from agent_stack_cli.commands import options_of
 from agent_stack_cli.endings import ended
 from agent_stack_cli.output import clean
-from agent_stack_cli.session import Session, options_of
+from agent_stack_cli.session import Session
 from infra.expectations import TAG, Expectation, Names, expectations
 from infra.smoke_launches import Launches, refusals_in
 
