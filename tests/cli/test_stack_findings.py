@@ -45,6 +45,7 @@ class Ledger:
 def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
     text = json.dumps({"classes": {"default": {}, "large": {}}})
     monkeypatch.setattr(stack_findings, "deployed", lambda _: Document(name="/classes", text=text))
+    monkeypatch.setattr(Session, "now", lambda _: NOW)
     return Stack(
         session=Session(region="eu-central-1"), name="ci", arn="", status="CREATE_COMPLETE", parameters={}, outputs={}
     )

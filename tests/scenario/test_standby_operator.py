@@ -12,6 +12,8 @@ from tests.simulator.buildkite import JobState
 from tests.simulator.clock import EPOCH
 from tests.simulator.simulation.simulation import CLASSES_PARAMETER
 
+pytestmark = pytest.mark.share(3)
+
 
 def new_image(world: World) -> None:
     changed = json.loads(document(hot=3))
