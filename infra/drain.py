@@ -1,4 +1,4 @@
-"""`scripts/drain STACK`: launches nothing more and waits until no VM lives; what an operator does before a removal.
+"""`scripts/drain STACK`: launches nothing more and waits until no VM has a job; what an operator does before a removal.
 
 It does not wait for VMs that stay up because their boot failed (HoldOnFailureMinutes): it says until when they do. A
 removal ends them.
