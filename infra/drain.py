@@ -1,4 +1,4 @@
-"""`scripts/drain STACK`: launches nothing more and waits until no VM lives; what an operator does before a removal.
+"""`scripts/drain STACK`: launches nothing more and waits until no VM has a job; what an operator does before a removal.
 
 It waits neither for VMs that stay up because their boot failed (HoldOnFailureMinutes), and says until when they do,
 nor for idle standby VMs. A removal ends both.

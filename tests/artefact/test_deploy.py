@@ -179,7 +179,7 @@ def test_what_is_missing_is_said_with_its_remedy_and_nothing_is_deployed(
         ("maxinstances=5", "did you mean MaxInstances?"),
         ("LogLevel=INF", "did you mean INFO?"),
         ("MaxInstances=0", "the nearest is 1"),
-        ("MaxInstances=many", "a number from 1 to 100000"),
+        ("MaxInstances=many", "a whole number from 1 to 100000"),
         ("Queues=linux,a b", "'a b'"),
         ("CostTags=team", "key=value, separated by commas"),
         ("CostTags=team=ci,aws:billing=x", "'aws:billing=x'"),

@@ -122,6 +122,18 @@ def test_the_live_stack_is_read_by_who_may_only_read(served: Served, tmp_path: P
     assert "Next: aws cloudformation list-stacks" in gone.stderr
 
 
+def test_who_may_not_read_the_live_stack_is_told_of_one_right_or_a_file(served: Served) -> None:
+    """`policy read` prints rights on a stack of this project, and there is none yet."""
+    served.front.denied.add("cloudformation:DescribeStacks")
+    refused = served.run("migrate", "--from-stack", "buildkite", "--region", "eu-central-1")
+    assert refused.exit_code == 1
+    assert "policy read" not in refused.stderr
+    next_line = refused.stderr.splitlines()[-1]
+    assert "cloudformation:DescribeStacks" in next_line
+    assert "aws cloudformation describe-stacks --stack-name buildkite --region eu-central-1 > stack.json" in next_line
+    assert "agent-stack migrate stack.json --region eu-central-1" in next_line
+
+
 def test_the_new_stack_never_has_the_name_of_the_old_one(tmp_path: Path) -> None:
     text = json.dumps({"Stacks": [{"StackName": "agent-stack-linux", "Parameters": PAIRS}]})
     seen = json.loads(run("-", "-o", str(tmp_path), "--json", text=text).stdout)

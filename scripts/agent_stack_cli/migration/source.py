@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from botocore.exceptions import ClientError
 
-from agent_stack_cli.errors import CliError, code_of
+from agent_stack_cli.errors import DENIED, CliError, code_of, words_of
 from agent_stack_cli.session import Session
 
 FORMS = (
@@ -52,11 +52,13 @@ def of_stack(session: Session, name: str) -> Source:
     """The parameters of the live stack.
 
     Raises:
-        CliError: there is no such stack.
+        CliError: there is no such stack, or the operator may not read it.
     """
     try:
         shown = session.cloudformation.describe_stacks(StackName=name)
     except ClientError as error:
+        if code_of(error) in DENIED:
+            raise _refused(session, name, error) from None
         if code_of(error) != "ValidationError":
             raise
         raise CliError(
@@ -64,6 +66,16 @@ def of_stack(session: Session, name: str) -> Source:
             next=session.aws("cloudformation", "list-stacks", "--query", "StackSummaries[].StackName"),
         ) from None
     return _of({"Stacks": shown["Stacks"]}, name)
+
+
+def _refused(session: Session, name: str, error: ClientError) -> CliError:
+    """The printed policies are for a stack of this project, and there is none yet."""
+    shown = session.aws("cloudformation", "describe-stacks", "--stack-name", name)
+    return CliError(
+        words_of(error),
+        next=f"allow cloudformation:DescribeStacks on the stack {name}. Or who may read it runs: {shown} > stack.json, "
+        f"and you: {session.agent_stack('migrate', 'stack.json')}",
+    )
 
 
 def _opened(text: str) -> Any:  # noqa: ANN401  (whatever the file holds)
