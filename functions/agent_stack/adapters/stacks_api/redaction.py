@@ -13,14 +13,25 @@ _TOKEN_IN_PROSE = re.compile(rf"{_OURS}|{_JWT}|{_NAMED}(?=[A-Za-z_.\-]*[0-9])[A-
 
 _ASSIGNED = re.compile(
     r"""(?P<name>(?i:token|secret|password|access_key)\\*["']?\s*)
-    (?: (?P<sign>[:=]\s*\\*["]) [^"\\]+           # "TOKEN": "…", also as JSON within JSON
-      | (?P<single>[:=]\s*') [^']+
+    (?: (?P<plain>[:=]\s*") (?:[^"\\]|\\.)+                  # "TOKEN": "…"; a backslash hides the quote behind it
+      | (?P<within>[:=]\s*\\") (?:[^"\\]|\\\\\\"|\\[^"])+     # the same as JSON within JSON
+      | (?P<deeper>[:=]\s*\\{2,}") (?:[^"\\]|\\[^"])+
+      | (?P<single>[:=]\s*') (?:[^'\\]|\\.)+
       | (?P<equals>=\s*) [^\s"'\\,;&<>]+          # token=…, of a query, a flag or an environment
       | (?P<colon>:\s*) (?=[A-Za-z_.\-]*[0-9]) [A-Za-z0-9_.\-]{8,}
     )""",
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
 """The value of a name that ends in one of these words. Name and sign stay, so that people see what was hidden."""
+
+_SIGNS = ("plain", "within", "deeper", "single", "equals", "colon")
+
+_IN_URL = re.compile(
+    r"""(?P<web>\bhttps?://) [^\s/"'<>]+ @
+      | (?P<other>\b[A-Za-z][A-Za-z0-9+.\-]*://) [^\s/"'<>:]* : [^\s/"'<>]* @""",
+    re.VERBOSE,
+)
+"""User and password. A name alone may be a token in a URL of the web, and is a login such as `git` in others."""
 
 HIDDEN = "<hidden>"
 _SHOWN = 300
@@ -41,9 +52,10 @@ def without_credentials(text: str) -> str:
 
 
 def _hidden(pattern: re.Pattern[str], text: str) -> str:
+    text = _IN_URL.sub(lambda found: f"{found['web'] or found['other']}{HIDDEN}@", text)
     return pattern.sub(HIDDEN, _ASSIGNED.sub(_without_value, text))
 
 
 def _without_value(found: re.Match[str]) -> str:
-    sign = next(part for part in found.group("sign", "single", "equals", "colon") if part is not None)
+    sign = next(part for part in found.group(*_SIGNS) if part is not None)
     return found["name"] + sign + HIDDEN
