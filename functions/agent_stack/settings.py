@@ -57,7 +57,8 @@ def _above_minimum(price: Decimal) -> Decimal:
 
 
 def _not_reserved(pair: str) -> str:
-    if pair.startswith(("aws:", "agent-stack:", "Name=")):
+    # AWS reserves its prefix however it is written; the other two are keys like any other.
+    if pair.lower().startswith("aws:") or pair.startswith(("agent-stack:", "Name=")):
         raise ValueError(f"{pair.partition('=')[0]} is AWS's or this stack's own key; choose another one")
     return pair
 

@@ -33,6 +33,8 @@ OWN_BY_AWS = {("AWS/Lambda", name) for name in ("Errors", "Throttles", "AsyncEve
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 LEVELS = {
     "info": "info",
+    "passing": "info",
+    "serious": "error",
     "warning": "warning",
     "error": "error",
     "_put": "info",

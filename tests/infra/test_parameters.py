@@ -192,6 +192,8 @@ def test_what_cannot_work_is_refused_with_its_remedy(parameters_: dict[str, str]
         ("MaxInstances", "0"),
         ("CostTags", "team"),
         ("CostTags", "team=ci,aws:billing=x"),
+        ("CostTags", "AWS:billing=x"),
+        ("CostTags", "Aws:billing=x"),
         ("CostTags", "agent-stack:deployment=other"),
         ("CostTags", "Name=x"),
     ],

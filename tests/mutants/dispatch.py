@@ -173,8 +173,8 @@ MUTANTS = (
         _U,
         "end what went between two looks",
         f"{_T}/orphan_cleanup.py",
-        "self.fleet.describe_by_id(instance_ids) if vm.state in CLEANABLE]",
-        "self.fleet.describe_by_id(instance_ids)]",
+        "return [vm for vm in shown if vm.state in CLEANABLE]",
+        "return list(shown)",
         "tests/unit/tracker/test_orphan_cleanup.py",
     ),
     one(

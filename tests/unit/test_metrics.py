@@ -282,6 +282,16 @@ def test_what_another_lease_holder_counted_is_not_counted_again() -> None:
     assert meter.read(a_look(71, vm, fence=3)) == 2
 
 
+def test_a_process_that_takes_the_next_lease_too_counts_the_time_between_up_to_two_minutes() -> None:
+    """So a VM that is held, or that nothing ends, costs while the tracker comes once a minute only."""
+    meter, vm = VcpuMeter(), a_vm(1, vcpus=2)
+    meter.read(a_look(10, vm, fence=1))
+    assert meter.read(a_look(68, vm, fence=2)) == 2 * 58
+    assert meter.read(a_look(187, vm, fence=3)) == 2 * 119, "a schedule fires anywhere in its minute"
+    assert meter.read(a_look(3_600, vm, fence=4)) == 2 * 120, "nobody knows what happened in so long a time"
+    assert meter.read(a_look(3_610, vm, fence=3)) == 0, "an older lease is no successor"
+
+
 def test_parts_of_a_vcpu_second_are_not_lost() -> None:
     meter, vm = VcpuMeter(), a_vm(1, vcpus=1)
     assert sum(meter.read(a_look(number * 0.4, vm)) for number in range(101)) == 40

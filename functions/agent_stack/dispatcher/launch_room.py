@@ -1,6 +1,6 @@
 """Launch room: how many VMs the dispatcher may request from EC2 now."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
@@ -10,9 +10,11 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP
+from agent_stack.outages import Outages
 from agent_stack.ports import Telemetry
 
 MINUTE = timedelta(minutes=1)
+_LIST = "EC2's list"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class LaunchRoom:
     prefetch: VmPrefetch
     policy: Policy
     telemetry: Telemetry
+    _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
     def __call__(self, cycle: DispatcherCycle, memory: LaunchMemory) -> int:
         """How many VMs; zero or negative when there is no room.
@@ -54,8 +57,9 @@ class LaunchRoom:
         try:
             shown = {vm.instance_id: vm.state for vm in self.prefetch.result(cycle)}
         except AgentStackError as error:
-            self.telemetry.info("vms_unknown", error=str(error))
+            self._outages.passing(_LIST, self.telemetry, "vms_unknown", error=str(error))
             return None
+        self._outages.is_over(_LIST)
         bound = [run.binding for run in cycle.active if run.binding is not None]
         idle = {vm.instance_id for vms in cycle.idle_vms.values() for vm in vms}
         recorded = {binding.instance_id for binding in bound} | idle | cycle.standby_ids

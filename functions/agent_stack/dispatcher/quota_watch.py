@@ -23,6 +23,7 @@ from agent_stack.domain.quotas import Ceiling
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import UP, Moment
 from agent_stack.domain.vms import Vm
+from agent_stack.outages import Outages
 from agent_stack.ports import Fleet, Task, Telemetry, Workers
 
 LOOK_EVERY = timedelta(seconds=5)
@@ -30,6 +31,8 @@ LOOK_SOON = timedelta(seconds=1)
 SOON_FOR = timedelta(seconds=20)
 NOT_SHOWN_YET = timedelta(minutes=2)
 """A VM that EC2 does not show is taken for a fresh one for so long."""
+
+_LIST = "EC2's list"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class QuotaWatch:
     _look: tuple[datetime, Task[Sequence[Vm]]] | None = field(default=None, init=False)
     _looked_at: datetime | None = field(default=None, init=False)
     _expects_since: datetime | None = field(default=None, init=False)
+    _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
     def watch(self, cycle: DispatcherCycle, memory: LaunchMemory) -> LaunchMemory:
         """What is known of the quotas after EC2's list, where a new one is there."""
@@ -103,10 +107,12 @@ class QuotaWatch:
         _, task = self._look
         self._look = None
         try:
-            return task.result()
+            vms = task.result()
         except AgentStackError as error:
-            self.telemetry.info("vms_unknown", error=str(error))
+            self._outages.passing(_LIST, self.telemetry, "vms_unknown", error=str(error))
             return None
+        self._outages.is_over(_LIST)
+        return vms
 
     def _seen(
         self, vms: Sequence[Vm], cycle: DispatcherCycle, book: ClassBook, memory: LaunchMemory

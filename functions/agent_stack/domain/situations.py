@@ -120,7 +120,7 @@ class Situation:
         described: EC2 answered in full; without that a missing VM means nothing at all.
         job_state: None when it could not be had.
         forgotten: several complete answers in a row did not say where the job stands; see `tracker.unnamed_jobs`.
-        mail: None when the mailbox was not, or could not be, read.
+        mailbox_status: None when the mailbox was not, or could not be, read.
     """
 
     run: Run

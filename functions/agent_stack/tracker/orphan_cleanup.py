@@ -21,6 +21,7 @@ from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP, VmState
 from agent_stack.domain.vms import Vm
+from agent_stack.outages import Outages
 from agent_stack.ports import Fleet, Ledger, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.surplus_vms import SurplusVms
@@ -42,6 +43,8 @@ EXPECTED = {SURPLUS: "surplus_vm_terminated", HOLD_OVER: "held_vm_terminated", C
 CLEANABLE = UP | {VmState.STOPPED}
 """A stopped VM still costs its disk, and can be started again."""
 
+_CLOSE, _LOOK = "closing mailboxes", "the last look"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrphanCleanup:
@@ -53,6 +56,7 @@ class OrphanCleanup:
     policy: Policy
     telemetry: Telemetry
     _warned_at: list[datetime] = field(default_factory=list, init=False, repr=False)
+    _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Terminates VMs; returns the cycle unchanged."""
@@ -68,7 +72,8 @@ class OrphanCleanup:
             and (why := self._why(vm, births[vm.instance_id], owned, cycle))
         }
         orphans = [vm for vm, why in found.values() if why == ORPHAN]
-        surplus = self.surplus_vms(cycle, owned | (cycle.held or {}).keys())
+        # Where it is not known which VMs are held, any VM without a run may be.
+        surplus = [] if cycle.held is None else self.surplus_vms(cycle, owned | cycle.held.keys())
         if not found and not surplus:
             return cycle
         if orphans:
@@ -157,18 +162,25 @@ class OrphanCleanup:
         try:
             answer = self.ledger.close_mailboxes([vm.arn for vm in vms])
         except AgentStackError as error:
-            self.telemetry.info("mailboxes_not_closed", count=len(vms), error=str(error))
+            self._not_closed(len(vms), str(error))
             return []
         if answer.undecided:
-            self.telemetry.info("mailboxes_not_closed", count=len(answer.undecided))
+            self._not_closed(len(answer.undecided), "the write was not decided")
+        else:
+            self._outages.is_over(_CLOSE)
         decided = [vm for vm in vms if vm.arn not in answer.undecided]
         return [vm for vm in decided if vm.arn in answer.closed or suspects[vm.instance_id] != SURPLUS]
+
+    def _not_closed(self, count: int, error: str) -> None:
+        self._outages.passing(_CLOSE, self.telemetry, "mailboxes_not_closed", count=count, error=error)
 
     def _read_again(self, instance_ids: list[InstanceId]) -> list[Vm]:
         if not instance_ids:
             return []
         try:
-            return [vm for vm in self.fleet.describe_by_id(instance_ids) if vm.state in CLEANABLE]
+            shown = self.fleet.describe_by_id(instance_ids)
         except AgentStackError as error:
-            self.telemetry.info("orphans_unknown", count=len(instance_ids), error=str(error))
+            self._outages.passing(_LOOK, self.telemetry, "orphans_unknown", count=len(instance_ids), error=str(error))
             return []
+        self._outages.is_over(_LOOK)
+        return [vm for vm in shown if vm.state in CLEANABLE]

@@ -294,6 +294,7 @@ class Deployment:
         try:
             yield
         finally:
+            self.clock.ends()
             self.telemetry.flush()
 
     @cached_property

@@ -132,6 +132,16 @@ def test_every_run_that_has_not_ended_is_active() -> None:
 # --- VMs that are held because their boot failed ---
 
 
+@pytest.mark.parametrize("minutes", [30, 0])
+def test_holds_that_cannot_be_read_stop_no_cycle(minutes: int) -> None:
+    """A filled mailbox refuses a second job anyway."""
+    ward = Ward(ScriptedFleet(shows=(a_vm(1),)), hold_on_failure=timedelta(minutes=minutes))
+    ward.left(spent=True, vms=(a_vm(1),))
+    ward.ledger.fails["holds"] = [RetryError("throttled")]
+    assert ward.cycle().idle_vms == {SMALL: (a_vm(1),)}
+    assert "holds_unknown" in ward.telemetry.messages("INFO")
+
+
 def held(ward: Ward, number: int) -> None:
     vm = a_vm(number)
     hold = Hold(instance_id=vm.instance_id, arn=vm.arn, class_name=SMALL, until=EPOCH + timedelta(minutes=30))

@@ -14,7 +14,7 @@ _OTHERS = (
 """Those of other vendors. A key may be cut off anywhere, too."""
 
 _IN_ADDRESS = re.compile(
-    r"""(?: (?<=://) [^/@\s:]{0,256}:[^/@\s]{1,256}                                  # user:password@host
+    r"""(?: (?<=://) [^/@\s:]{0,256}:[^/\s"'<>]{1,256}                               # user:password@host
       | (?<=https://) (?: (?=[^/@\s:]{0,256}[0-9])[^/@\s:]{8,256} | [^/@\s:]{20,256} )  # a token as the user
     ) (?=@)""",
     re.VERBOSE,
@@ -31,17 +31,21 @@ _TOKEN_IN_PROSE = re.compile(rf"{_OURS}|{_JWT}|{_OTHERS}|{_NAMED}(?=[A-Za-z_.\-]
 
 _ASSIGNED = re.compile(
     r"""(?P<name>(?<![0-9]{12}:)(?i:token|secret|passw(?:or)?d|(?:access|api)_?key)\\*["']?\s*)
-    (?: (?P<sign>[:=]\s*\\*["]) [^"\\]+           # "TOKEN": "…", also as JSON within JSON
-      | (?P<single>[:=]\s*') [^']+
+    (?: (?P<plain>[:=]\s*") (?:[^"\\]|\\.)+                  # "TOKEN": "…"; a backslash hides the quote behind it
+      | (?P<within>[:=]\s*\\") (?:[^"\\]|\\\\\\"|\\[^"])+     # the same as JSON within JSON
+      | (?P<deeper>[:=]\s*\\{2,}") (?:[^"\\]|\\[^"])+
+      | (?P<single>[:=]\s*') (?:[^'\\]|\\.)+
       | (?P<equals>=\s*) [^\s"'\\,;&<>]+          # token=…, of a query, a flag or an environment
       | (?P<colon>:\s*) (?=[A-Za-z_.\-]*[0-9]) [A-Za-z0-9_.\-]{8,}
     )""",
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
 """The value of a name that ends in one of these words. Name and sign stay, so that people see what was hidden.
 
 What follows an account's number and `secret:` is the name of a secret.
 """
+
+_SIGNS = ("plain", "within", "deeper", "single", "equals", "colon")
 
 HIDDEN = "<hidden>"
 _SHOWN = 300
@@ -67,5 +71,5 @@ def _hidden(pattern: re.Pattern[str], text: str) -> str:
 
 
 def _without_value(found: re.Match[str]) -> str:
-    sign = next(part for part in found.group("sign", "single", "equals", "colon") if part is not None)
+    sign = next(part for part in found.group(*_SIGNS) if part is not None)
     return found["name"] + sign + HIDDEN
