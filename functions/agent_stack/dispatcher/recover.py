@@ -140,7 +140,8 @@ class Recover:
         paused = cycle.paused_before
         if replayable and paused is None:
             return None
-        if known is not None:
+        looks = known is not None and is_due(known.look_at, cycle.now, longest=SETTLE_LAST)
+        if known is not None and looks:
             settled = self._by_tag(intent, listing, at_least=0 if known.answered else intent.count)
             if settled is not None or known.answered:
                 return settled
@@ -154,8 +155,8 @@ class Recover:
                 return None
         if tells:
             return self._by_tag(intent, listing)
-        if known is not None and self.in_flight.unsettled(intent.intent_id) == known:
-            self.in_flight.settle_later(intent.intent_id)
+        if looks and self.in_flight.unsettled(intent.intent_id) == known:
+            self.in_flight.look_later(intent.intent_id)
         return None
 
     def _by_tag(self, intent: Intent, listing: Listing, at_least: int = 0) -> Intent | None:
