@@ -22,6 +22,7 @@ from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.deployment import translated_template
 from tests.simulator.simulation.simulation import Nature, plain_ec2
 from tests.simulator.watching.metrics import Identity, identity, named
+from tests.simulator.watching.pictures import COLOURS
 from tests.simulator.watching.template import REGION, TEMPLATE, Rendered
 from tests.simulator.watching.world import WatchedUniverse
 
@@ -390,3 +391,9 @@ def test_queries_name_messages_and_keys_that_are_logged() -> None:
         steps = {f"{step.value}_seconds" for step in SPLIT[Metric.STEP_SECONDS][1]}
         assert given - named_here <= keys | steps, query["Name"]
         assert query["LogGroupNames"] == ["/agent-stack/stack/dispatcher", "/agent-stack/stack/tracker"]
+
+
+def test_the_picture_of_the_dashboard_has_a_colour_for_each_line() -> None:
+    for widget in Rendered(DailySpendAlarmUsd="20").widgets:
+        assert len(widget["properties"].get("metrics", ())) <= 2 * len(COLOURS), widget["properties"].get("title")
+        assert len([one for one in widget["properties"].get("metrics", ()) if "expression" in one[-1]]) <= len(COLOURS)
