@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tests.mutants import answers, around, conditions, dispatch, holds, limits, machine, simulation
+from tests.mutants import answers, around, conditions, dispatch, held_vms, holds, limits, machine, simulation
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
@@ -13,5 +13,6 @@ MUTANTS: Sequence[Mutant] = (
     *dispatch.MUTANTS,
     *around.MUTANTS,
     *holds.MUTANTS,
+    *held_vms.MUTANTS,
     *machine.MUTANTS,
 )
