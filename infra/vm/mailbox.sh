@@ -51,13 +51,14 @@ identify() {
   say "booting $arn"
 }
 
-# Polls each second and writes nothing: an unbound VM has no item. The credential is never read, only taken.
+# Polls each second and writes nothing: an unbound VM has no item, or a closed one without a job. The credential is never
+# read, only taken.
 await_mailbox() {
   local reported=
   while tick && ((now < unassigned_until)); do
     [[ -f $RUN/program.sh ]] || ((now % 5)) || find_program || true
     if dynamodb GetItem '"ConsistentRead":true,"ProjectionExpression":"job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"' 0; then
-      [[ $answer != *'"Item"'* ]] || return 0
+      [[ $answer != *'"job_id"'* ]] || return 0
     elif [[ $error != "$reported" ]]; then
       reported=$error
       say "mailbox cannot be read: $error"
