@@ -1,11 +1,13 @@
-"""`scripts/simulate --every-crash`: the pipeline, once for each way in which a process can die in it."""
+"""`scripts/simulate --every-crash`: the pipeline, once for each way in which a process can die in it.
+
+Then the same for a hold, from the first failed boot on until its VM is told: the calls before are the pipeline's.
+"""
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 
 from tests.simulator.simulation.process import WRITES, Fate
-from tests.simulator.simulation.scenario import PIPELINE_SECONDS, Report, die_at, undisturbed
+from tests.simulator.simulation.scenario import PIPELINE_SECONDS, Report, Story, die_at, undisturbed
 
 
 def ways(point: str) -> list[Fate]:
@@ -19,7 +21,18 @@ def ways(point: str) -> list[Fate]:
 
 def calls_of_the_pipeline() -> list[str]:
     """Every call of a port while the pipeline runs undisturbed, in order."""
-    simulation = undisturbed()
+    return _calls(Story.PIPELINE)
+
+
+def calls_of_the_hold() -> list[tuple[int, str]]:
+    """The tracker's calls, numbered: from the one that takes the credential back to the one that tells the VM."""
+    points = _calls(Story.HOLD)
+    first, last = points.index("tracker mailbox.revoke_credential"), points.index("tracker mailbox.hold")
+    return [(number, points[number]) for number in range(first, last + 1) if points[number].startswith("tracker ")]
+
+
+def _calls(story: Story) -> list[str]:
+    simulation = undisturbed(story=story)
     simulation.run(PIPELINE_SECONDS)
     return list(simulation.points)
 
@@ -27,18 +40,21 @@ def calls_of_the_pipeline() -> list[str]:
 def die_everywhere(processes: int) -> list[tuple[str, Report]]:
     """Try them all; each with what was tried."""
     points = calls_of_the_pipeline()
-    tried = [(number, fate, point) for number, point in enumerate(points) for fate in ways(point)]
+    hold = calls_of_the_hold()
+    tried = [(number, fate, point, Story.PIPELINE) for number, point in enumerate(points) for fate in ways(point)]
+    tried += [(number, fate, point, Story.HOLD) for number, point in hold for fate in ways(point)]
     with ProcessPoolExecutor(processes) as pool:
         reports = pool.map(_try, tried, chunksize=16)
-        named = [f"{fate} at call {number}, {point}" for number, fate, point in tried]
+        named = [f"{story}: {fate} at call {number}, {point}" for number, fate, point, story in tried]
         done = list(zip(named, reports, strict=True))
     sys.stdout.write(
-        f"{len(points)} calls of ports while the pipeline runs; {len(tried)} ways to die at them, each tried; "
+        f"{len(points)} calls of ports while the pipeline runs, {len(hold)} while a VM is held; "
+        f"{len(tried)} ways to die at them, each tried; "
         f"{sum(report.crashes + report.faults > 0 for _, report in done)} took place.\n"
     )
     return done
 
 
-def _try(tried: tuple[int, Fate, str]) -> Report:
-    number, fate, point = tried
-    return partial(die_at, number, fate, point)()
+def _try(tried: tuple[int, Fate, str, Story]) -> Report:
+    number, fate, point, story = tried
+    return die_at(number, fate, point, story=story)

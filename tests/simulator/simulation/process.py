@@ -20,7 +20,21 @@ class Fate(StrEnum):
 
 
 WRITES = frozenset(
-    {"record", "update", "end", "bind", "close_mailboxes", "write_intent", "spend_intent", "close_intent"}
+    {
+        "record",
+        "update",
+        "end",
+        "bind",
+        "close_mailboxes",
+        "write_intent",
+        "spend_intent",
+        "close_intent",
+        "remember_launches",
+        "list_waiting",
+        "claim_notices",
+        "record_stack_keys",
+        "record_holds",
+    }
 )
 """The ledger's methods whose answer can be lost."""
 
