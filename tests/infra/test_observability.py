@@ -36,6 +36,8 @@ LEVELS = {
     "error": "error",
     "_put": "info",
     "_note": "info",
+    "passing": "info",
+    "serious": "error",
     "write_beside": "info",
     "log": "error",
 }
