@@ -61,13 +61,14 @@ look() {
 # A preparation that fails is told where there is a job, and only there.
 find_job() { ! look true || [[ $answer != *'"job_id"'* ]] || bound=1; }
 
-# Polls each second and writes nothing: an unbound VM has no item. The credential is never read, only taken.
+# Polls each second and writes nothing: an unbound VM has no item, or a closed one without a job. The credential is never
+# read, only taken.
 await_mailbox() {
   local reported=
   while tick && ((now < unassigned_until)); do
     [[ -f $RUN/program.sh ]] || ((now % 5)) || find_program || true
     if look true; then
-      [[ $answer != *'"Item"'* ]] || return 0
+      [[ $answer != *'"job_id"'* ]] || return 0
     elif [[ $error != "$reported" ]]; then
       reported=$error
       say "mailbox cannot be read: $error"

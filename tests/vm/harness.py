@@ -239,6 +239,11 @@ class VmHarness:
             issued = api.post("/stacks/stack/job-acquisition-tokens", json={"job_uuids": [job_id]}).json()
         return job_id, str(issued["job_acquisition_tokens"][0]["job_acquisition_token"])
 
+    def close_mailbox(self, instance_id: str) -> None:
+        """Close a VM's mailbox, as orphan cleanup does: its item has nothing but this."""
+        item = {"instance_arn": {"S": arn(instance_id)}, "closed": {"N": "1"}, "write_id": {"S": "a"}}
+        self.aws.dynamodb.put_item(TableName=self.aws.deployed.mailbox_table, Item=item)
+
     def fill(self, instance_id: str, job_id: str, credential: str | None, /, **changes: str) -> None:
         """Fill a VM's mailbox, as binding does; without a credential it is one that somebody emptied before."""
         values = {

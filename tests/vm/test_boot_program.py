@@ -68,6 +68,15 @@ def test_without_a_job_it_leaves_and_writes_nothing(harness: VmHarness) -> None:
     assert harness.mail("i-0003") == {}
 
 
+def test_a_closed_mailbox_is_no_assignment(harness: VmHarness) -> None:
+    """The tracker closes it before it ends the VM. DynamoDB answers with an item in which nothing stands."""
+    harness.close_mailbox("i-00c1")
+    vm = harness.boot("i-00c1", header={"UNASSIGNED_TIMEOUT_SECONDS": "2"})
+    harness.ended(vm)
+    assert "no job within 2 s" in vm.console()
+    assert "failed" not in vm.console()
+
+
 def test_a_job_that_comes_later_is_found(harness: VmHarness) -> None:
     vm = harness.boot("i-0004")
     wait_for(lambda: "booting" in vm.console())

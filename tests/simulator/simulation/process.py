@@ -19,10 +19,11 @@ class Fate(StrEnum):
     ANSWER_LOST = "loses the answer"  # it happened
 
 
-OF_RUNS = frozenset({"record", "update", "end", "bind", "close_mailboxes"})
-OF_LAUNCHES = frozenset({"write_intent", "spend_intent", "close_intent"})
+OF_RUNS = frozenset({"record", "update", "end", "bind", "close_mailboxes", "record_holds"})
+OF_LAUNCHES = frozenset({"write_intent", "spend_intent", "close_intent", "remember_launches"})
+OF_QUEUES = frozenset({"list_waiting", "claim_notices", "record_stack_keys"})
 OF_STANDBY = frozenset({"add", "close", "remove"})
-WRITES = OF_RUNS | OF_LAUNCHES | OF_STANDBY
+WRITES = OF_RUNS | OF_LAUNCHES | OF_QUEUES | OF_STANDBY
 """The methods of the ledger and of its list of standby VMs whose answer can be lost."""
 
 

@@ -4,8 +4,10 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from enum import StrEnum
 
 from tests.simulator.buildkite import Settings as BuildkiteSettings
+from tests.simulator.buildkite import Step
 from tests.simulator.lambda_host import ANYWHERE, PUNCTUAL, moments
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.simulation.fault_injection import doomed, lie_in_wait
@@ -176,29 +178,50 @@ def tell(simulation: Simulation, *, seed: int, faults: Callable[[], int], second
     )
 
 
-def undisturbed(seed: int = 0, *, standby: bool = False) -> Simulation:
-    """The pipeline alone, in a world in which nothing goes wrong.
+class Story(StrEnum):
+    """What happens in a world in which nothing goes wrong but what is said."""
 
-    Args:
-        standby: its classes have standby VMs, and so few VMs may be up that some are preempted.
-    """
-    classes = with_standby({"default": {"hot": 2}, "spot": {"hot": 2}}) if standby else CLASSES
-    settings = {**QUICK, "MAX_INSTANCES": "5"} if standby else QUICK
-    simulation = Simulation(seed=seed, nature=Nature(ec2=plain_ec2()), classes=classes, settings=settings)
+    PIPELINE = "the pipeline"
+    STANDBY = "the pipeline with standby VMs, and so few VMs may be up that some are preempted"
+    HOLD = "a job whose VMs fail to boot, and one of them is held"
+
+
+HOLD_SETTINGS = {**QUICK, "HOLD_ON_FAILURE_MINUTES": "1"}
+
+
+def undisturbed(seed: int = 0, story: Story = Story.PIPELINE) -> Simulation:
+    """That story alone."""
+    nature = Nature(ec2=plain_ec2())
+    if story is Story.HOLD:
+        nature = Nature(ec2=plain_ec2(), temper=Temper(fails_booting=1.0))
+        simulation = Simulation(seed=seed, nature=nature, settings=HOLD_SETTINGS)
+    elif story is Story.STANDBY:
+        classes = with_standby({"default": {"hot": 2}, "spot": {"hot": 2}})
+        settings = {**QUICK, "MAX_INSTANCES": "5"}
+        simulation = Simulation(seed=seed, nature=nature, classes=classes, settings=settings)
+    else:
+        simulation = Simulation(seed=seed, nature=nature, classes=CLASSES, settings=QUICK)
+
+    def push() -> None:
+        if story is Story.HOLD:
+            simulation.buildkite.create_build(steps=[Step()])
+        else:
+            push_pipeline(simulation)
+
     # Just before the tracker's schedule fires: it goes home when nothing lives, and would otherwise sleep a minute.
     fires = moments(f"{seed} tracker", period_seconds=PERIOD_SECONDS)
     soon = next(moment for moment in fires if moment > PERIOD_SECONDS) - 6
-    simulation.kernel.after(timedelta(seconds=soon), "the pipeline is pushed", lambda: push_pipeline(simulation))
+    simulation.kernel.after(timedelta(seconds=soon), f"{story} begins", push)
     return simulation
 
 
-def die_at(point: int, fate: Fate, expected: str, seed: int = 0, *, standby: bool = False) -> Report:
+def die_at(point: int, fate: Fate, expected: str, seed: int = 0, story: Story = Story.PIPELINE) -> Report:
     """The same world, but for one death at the call of that number.
 
     Raises:
         AssertionError: that call is not the one that stands there in the undisturbed world's trace.
     """
-    simulation = undisturbed(seed, standby=standby)
+    simulation = undisturbed(seed, story)
 
     def judge(name: str) -> Fate:
         if len(simulation.points) - 1 != point:
