@@ -88,7 +88,7 @@ def not_run(jobs: Sequence[JobView], expected: Mapping[str, Demo]) -> Iterator[s
     waited = [job.label for job in jobs if job.state in FAILED_UNRUN and job.kind is StepKind.COMMAND]
     meant = {job.label for job in jobs if expected.get(job.id, Demo()).expect == "not_run"}
     if surprised := [label for label in waited if label not in meant]:
-        yield f"{len(surprised)} did not run, because a step that they wait for failed: {', '.join(surprised)}"
+        yield f"did not run, because a step that they wait for failed: {', '.join(surprised)}"
 
 
 def _start(job: JobView, demo: Demo, vms: Sequence[Instance]) -> Iterator[str]:

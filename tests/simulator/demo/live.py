@@ -48,7 +48,7 @@ def draw(state: dict[str, Any], *, rows: int) -> RenderableType:
     shown = _most_telling(state["jobs"], rows)
     for job in shown:
         vm = job["vms"][-1] if job["vms"] else None
-        label = f"{job['group']}: {job['label']}" if job["group"] else job["label"]
+        label = (f"{job['group']}: " if job["group"] else "") + job["label"] + (" (retry)" if job["retry"] else "")
         table.add_row(
             Text(label), _bar(job, span), Text(job["said"], _STYLES[job["kind"]]), Text(vm["id"] if vm else "", "dim")
         )

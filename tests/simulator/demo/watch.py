@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.simulator.buildkite import JobState, JobView, StepKind
 from tests.simulator.demo.judgement import settled, standing_by, unsettled
-from tests.simulator.demo.picture import take_picture
+from tests.simulator.demo.picture import opened, take_picture
 from tests.simulator.demo.play import Play, is_over
 from tests.simulator.demo.snapshot import Camera
 from tests.simulator.world import World, system_now
@@ -68,7 +68,7 @@ def watch(world: World, play: Play, news: "queue.Queue[str]", *, picture: tuple[
             return
         if picture is not None and 2 * sum(map(is_over, jobs)) > len(jobs):
             path, camera = picture
-            take_picture(camera.state(), path)
+            take_picture(opened(camera.state()), path)
             picture = None
         now = _seen(world, jobs)
         if now != seen or any(job.state is JobState.RUNNING for job in jobs):

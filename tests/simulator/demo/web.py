@@ -41,6 +41,8 @@ class WebPage:
         """
         self._camera = camera
         self._closing = threading.Event()
+        self.asked = threading.Event()
+        """A browser has the state."""
         self._server = LoopbackServer(self._serve, advance=lambda: None, tick_seconds=1.0, port=port)
 
     @property
@@ -80,4 +82,5 @@ class WebPage:
         """Server-sent events: the whole state, whenever it is another one."""
         while not self._closing.is_set():
             yield f"data: {json.dumps(self._camera.state())}\n\n"
+            self.asked.set()
             self._closing.wait(LOOK_SECONDS)

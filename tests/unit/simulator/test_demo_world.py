@@ -126,7 +126,7 @@ def test_what_never_ran_is_said_in_one_line_unless_it_was_meant() -> None:
     text = "steps:\n- {label: A, command: a}\n- wait\n- {label: B, command: b}\n- {label: C, command: c}\n"
     play, _ = played(parse_pipeline(text), {"A": "1"})
     assert list(not_run(play.buildkite.jobs(), play.expected)) == [
-        "2 did not run, because a step that they wait for failed: B, C"
+        "did not run, because a step that they wait for failed: B, C"
     ]
     meant = {job.id: Demo(expect="not_run") for job in play.buildkite.jobs()}
     assert list(not_run(play.buildkite.jobs(), meant)) == []
