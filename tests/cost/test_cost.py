@@ -1,4 +1,4 @@
-"""The cost page: what its figures rest on, and that docs/cost.md is what the command computes."""
+"""The cost page: what its figures rest on, and that docs/reference/cost.md is what the command computes."""
 
 import pytest
 

@@ -1,4 +1,7 @@
-"""What becomes of a job when one answer of Buildkite's to its agent is lost, and that docs/vm.md says the same."""
+"""What becomes of a job when one answer of Buildkite's to its agent is lost.
+
+docs/reference/vm.md says the same.
+"""
 
 import pytest
 
