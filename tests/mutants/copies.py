@@ -1,7 +1,7 @@
 """Copies of the repository in which trials change things, used one after the other.
 
-A copy keeps its bytecode from one trial to the next, because most of a short trial was compiling what no mutant
-touched.
+A copy keeps its bytecode and its warm process from one trial to the next, because most of a short trial was compiling
+and loading what no mutant touched.
 """
 
 import shutil
@@ -9,6 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Self
+
+from tests.mutants.worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("functions", "infra", "tests", "scripts", "docs", "template.yaml", "pyproject.toml", "samconfig.toml",
@@ -19,30 +22,40 @@ class Copies:
     """So many of them, in a directory that is the caller's to remove."""
 
     def __init__(self, directory: Path, count: int) -> None:
-        self._free: SimpleQueue[Path] = SimpleQueue()
-        for number in range(count):
-            self._free.put(directory / str(number))
+        self._workers = [Worker(directory / str(number)) for number in range(count)]
+        self._free: SimpleQueue[Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
+
+    def __enter__(self) -> Self:
+        """End the processes with the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.close()
 
     @contextmanager
-    def one(self, changed: Iterable[str]) -> Iterator[Path]:
-        """A copy that is as the repository, for one trial.
+    def one(self, changed: Iterable[str]) -> Iterator[Worker]:
+        """A worker whose copy is as the repository, for one trial.
 
         Args:
             changed: the files that the trial changes; the copy has them as they were afterwards.
         """
-        copy = self._free.get()
+        worker = self._free.get()
+        copy = worker.copy
         files = list(changed)
         try:
             if not copy.exists():
                 _fill(copy)
-            yield copy
+            yield worker
         finally:
             if any(file.startswith("infra/") for file in files):
                 shutil.rmtree(copy)  # what was generated from it, too; its bytecode stays
             else:
                 for file in files:
                     shutil.copy2(ROOT / file, copy / file)  # with its time, by which Python knows its bytecode
-            self._free.put(copy)
+            self._free.put(worker)
 
 
 def _fill(copy: Path) -> None:
