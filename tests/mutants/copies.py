@@ -5,6 +5,7 @@ and loading what no mutant touched.
 """
 
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,3 +67,7 @@ def _fill(copy: Path) -> None:
             shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"), symlinks=True)
         elif source.exists():
             shutil.copy2(source, copy / part)
+    # What the tests before compiled is as good for the copy: its files have the same times, by which Python judges.
+    compiled = Path(sys.pycache_prefix or "", *ROOT.parts[1:])
+    if sys.pycache_prefix and compiled.is_dir():
+        shutil.copytree(compiled, Path(f"{copy}-bytecode", *copy.parts[1:]), dirs_exist_ok=True)
