@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.simulator.iam import Policies
 from tests.simulator.iam.front import Signer, SigningFront
-from tests.simulator.vm.imds import MachineIdentity
+from tests.simulator.vm.imds import ROLE_NAME, MachineIdentity
 
 SERVICES = ("DYNAMODB", "SSM", "LOGS", "ECR", "S3")
 
@@ -33,6 +33,7 @@ class VmFront(SigningFront):
                 instance_type="",
             )
             return Signer(
+                arn=f"arn:aws:sts::{account_id}:assumed-role/{ROLE_NAME}/{vm.instance_id}",
                 secret_access_key=vm.secret_access_key,
                 session_token=vm.session_token,
                 policies=role,
