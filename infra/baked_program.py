@@ -1,7 +1,8 @@
-"""The boot program's second stage in baked images: a component of the image, generated into infra/image.yaml.
+"""The boot program's second stage in baked images: components of the image, generated into infra/image.yaml.
 
 A VM of such an image finds it by its hash and asks nobody. An image that was baked with another version of the stack
-has another one; its VMs do not find theirs and read it from the table.
+has another one; its VMs do not find theirs and read it from the table. Image Builder takes 16,000 characters of a
+component, so the program comes in two halves.
 """
 
 import base64
@@ -17,7 +18,9 @@ END = "  # program: end\n"
 DIRECTORY = "/var/cache/agent-stack"  # systemd's CacheDirectory of the boot unit
 AGENT = "/usr/local/bin/buildkite-agent"
 MAX_DATA_CHARACTERS = 16_000  # source: Image Builder's CreateComponent
-_NAME = re.compile(r"(\$\{Name\}-(?:program-)?)[0-9a-f]{12}\b")
+_NAME = re.compile(r"(\$\{Name\}-(?:program-(?:rest-)?)?)[0-9a-f]{12}\b")
+NAMES = {"Program": "program", "ProgramRest": "program-rest"}
+"""The components by their logical ids, in the order of the recipe: what their names hold."""
 
 
 def generated(template: str) -> str:
@@ -30,47 +33,64 @@ def generated(template: str) -> str:
     current, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{IMAGE.name} has lost the lines {BEGIN.strip()!r} and {END.strip()!r}")
-    packed = next(iter(re.findall(r"[A-Za-z0-9+/=]{200,}", current)), "")
-    if not packed or gzip.decompress(base64.b64decode(packed)).decode() != second_stage():
+    packed = "".join(re.findall(r"[A-Za-z0-9+/=]{200,}", current))
+    if not packed or _unpacked(packed) != second_stage():
         packed = base64.b64encode(gzip.compress(second_stage().encode(), mtime=0)).decode()
-    component = _component(packed, program_sha256())
-    if len(component) > MAX_DATA_CHARACTERS:
-        raise ValueError(f"the component would have {len(component)} characters; Image Builder takes 16,000")
+    texts = [
+        _component(*names, commands_)
+        for names, commands_ in zip(NAMES.items(), commands(packed, program_sha256()), strict=True)
+    ]
+    longest = max(map(len, texts))
+    if longest > MAX_DATA_CHARACTERS:
+        raise ValueError(f"a component would have {longest} characters; Image Builder takes 16,000")
+    component = "\n".join(texts)
     whole = f"{before}{begin}{component}{end}{after}"
     return _NAME.sub(lambda found: f"{found[1]}{program_sha256()[:12]}", whole)
 
 
-def commands(packed: str, sha256: str) -> list[str]:
-    """What the image's builder runs, after the agent is there and before anything starts it.
+def _unpacked(packed: str) -> str:
+    """What it says, or nothing where it is damaged."""
+    try:
+        return gzip.decompress(base64.b64decode(packed)).decode()
+    except (ValueError, OSError, EOFError):
+        return ""
+
+
+def commands(packed: str, sha256: str) -> tuple[list[str], list[str]]:
+    """What the image's builder runs for each component, after the agent is there and before anything starts it.
 
     An agent whose digest the program knows must have it; ${AgentVersion} is the template's.
     """
     file = f"{DIRECTORY}/{sha256}.gz"
     machine = "$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/')"
     known = f'sed -n "s/^${{AgentVersion}} {machine} //p"'
-    return [
-        f"install -d -m 0755 {DIRECTORY}",
-        f"echo {packed} | base64 -d >{file}",
-        f'known=$(gzip -dc {file} | {known}); [ -z "$known" ] || echo "$known  {AGENT}" | sha256sum --check',
-    ]
+    half = (len(packed) // 2 + 3) // 4 * 4  # each half is base64 of its own
+    return (
+        [f"install -d -m 0755 {DIRECTORY}", f"echo {packed[:half]} | base64 -d >{file}.half"],
+        [
+            f"echo {packed[half:]} | base64 -d >>{file}.half",
+            f"mv {file}.half {file}",
+            f'known=$(gzip -dc {file} | {known}); [ -z "$known" ] || echo "$known  {AGENT}" | sha256sum --check',
+        ],
+    )
 
 
-def _component(packed: str, sha256: str) -> str:
-    lines = "\n".join(f"                    - {json.dumps(command)}" for command in commands(packed, sha256))
+def _component(logical_id: str, name: str, commands_: list[str]) -> str:
+    lines = "\n".join(f"                    - {json.dumps(command)}" for command in commands_)
     return f"""\
-  Program:
+  {logical_id}:
     Type: AWS::ImageBuilder::Component
     Properties:
-      Name: !Sub ${{Name}}-program-{sha256[:12]}
+      Name: !Sub ${{Name}}-{name}-{program_sha256()[:12]}
       Version: !Select [0, !Split ["-", !Ref AgentVersion]]
       Platform: Linux
       Data: !Sub |
-        name: program
+        name: {name}
         schemaVersion: 1.0
         phases:
           - name: build
             steps:
-              - name: Program
+              - name: {logical_id}
                 action: ExecuteBash
                 inputs:
                   commands:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from cfnlint.decode.cfn_yaml import loads
 
-from infra.baked_program import AGENT, DIRECTORY, IMAGE, MAX_DATA_CHARACTERS, commands, generated
+from infra.baked_program import AGENT, DIRECTORY, IMAGE, MAX_DATA_CHARACTERS, NAMES, commands, generated
 from infra.user_data import ROOT, program_sha256, second_stage
 
-DIGESTS = {"1": "f63493f66540db89", "2": "458d82d7ec029b4b", "3": "97d324f14b90c8fa"}
+DIGESTS = {"1": "f63493f66540db89", "2": "458d82d7ec029b4b", "3": "97d324f14b90c8fa", "4": "19babd9d16fc49a5"}
 """By revision, which ends the names of component and recipe: of what both are made of."""
 
 
@@ -31,15 +31,17 @@ def test_another_text_of_the_image_has_another_name() -> None:
 def test_the_image_holds_the_program_of_its_stack_under_its_hash() -> None:
     text = IMAGE.read_text()
     assert generated(text) == text
-    properties = loads(text)["Resources"]["Program"]["Properties"]
-    data = properties["Data"]["Fn::Sub"]
-    assert len(data) <= MAX_DATA_CHARACTERS
-    (command,) = re.findall(r"echo (\S+) \| base64 -d >([^\s\"]+)", data)
-    assert gzip.decompress(base64.b64decode(command[0])).decode() == second_stage()
-    assert command[1] == f"{DIRECTORY}/{program_sha256()}.gz"
-    for name in ("Program", "Recipe"):
-        named = loads(text)["Resources"][name]["Properties"]["Name"]["Fn::Sub"]
+    resources = loads(text)["Resources"]
+    data = [resources[name]["Properties"]["Data"]["Fn::Sub"] for name in NAMES]
+    assert all(len(one) <= MAX_DATA_CHARACTERS for one in data)
+    halves = [half for one in data for half in re.findall(r"echo (\S+) \| base64 -d >>?", one)]
+    assert gzip.decompress(b"".join(map(base64.b64decode, halves))).decode() == second_stage()
+    assert f"mv {DIRECTORY}/{program_sha256()}.gz.half {DIRECTORY}/{program_sha256()}.gz" in data[-1]
+    for name in (*NAMES, "Recipe"):
+        named = resources[name]["Properties"]["Name"]["Fn::Sub"]
         assert program_sha256()[:12] in named, "another program is another component and another recipe"
+    listed = [component["ComponentArn"]["Ref"] for component in resources["Recipe"]["Properties"]["Components"]]
+    assert listed == ["Component", *NAMES], "each half after the one before"
 
 
 @pytest.mark.parametrize(("known", "baked"), [("its own", True), ("another", False), ("none", True)])
@@ -52,7 +54,10 @@ def test_an_agent_with_another_digest_than_the_known_one_is_not_baked(
     pins = "".join(f"4.0.3 {machine} {digest}\n" for machine in ("amd64", "arm64") if digest)
     packed = base64.b64encode(gzip.compress(f"cat <<'DIGESTS'\n{pins}DIGESTS\n".encode())).decode()
     done = []
-    for command in commands(packed, "f" * 64):
+    first, rest = commands(packed, "f" * 64)
+    for command in (*first, *rest):
         text = command.replace("${AgentVersion}", "4.0.3").replace(DIRECTORY, str(tmp_path)).replace(AGENT, str(agent))
         done.append(subprocess.run(["bash", "-c", text], capture_output=True, check=False).returncode)
-    assert (done == [0, 0, 0]) is baked
+    assert done[:-1] == [0] * 4
+    assert gzip.decompress((tmp_path / f"{'f' * 64}.gz").read_bytes()).decode().endswith("DIGESTS\n")
+    assert (done[-1] == 0) is baked
