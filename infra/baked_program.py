@@ -77,6 +77,7 @@ def commands(packed: str, sha256: str) -> tuple[list[str], list[str]]:
 
 def _component(logical_id: str, name: str, commands_: list[str]) -> str:
     lines = "\n".join(f"                    - {json.dumps(command)}" for command in commands_)
+    sub = " !Sub" if "${" in lines else ""
     return f"""\
   {logical_id}:
     Type: AWS::ImageBuilder::Component
@@ -84,7 +85,7 @@ def _component(logical_id: str, name: str, commands_: list[str]) -> str:
       Name: !Sub ${{Name}}-{name}-{program_sha256()[:12]}
       Version: !Select [0, !Split ["-", !Ref AgentVersion]]
       Platform: Linux
-      Data: !Sub |
+      Data:{sub} |
         name: {name}
         schemaVersion: 1.0
         phases:

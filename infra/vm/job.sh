@@ -11,6 +11,8 @@ source "${BASH_SOURCE%/*}/prepare.sh"
 source "${BASH_SOURCE%/*}/private.sh"
 # shellcheck source=known_hosts.sh
 source "${BASH_SOURCE%/*}/known_hosts.sh"
+# shellcheck source=job_access.sh
+source "${BASH_SOURCE%/*}/job_access.sh"
 # shellcheck source=logs.sh
 source "${BASH_SOURCE%/*}/logs.sh"
 # shellcheck source=hold.sh
@@ -32,6 +34,7 @@ run_job() {
   ensure_agent
   confine_job
   install_hooks
+  install_job_access
   write_known_hosts
   fetch_private
   write_environment

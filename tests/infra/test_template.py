@@ -29,7 +29,9 @@ from tests.simulator.deployment import translated_template
 from tests.simulator.lambda_host import ANYWHERE
 
 REGION = "eu-central-1"
-SHELL = {"BASH_REMATCH", "BASH_SOURCE", "PATH", "RANDOM", "TMPDIR"}
+SHELL = {"BASH_REMATCH", "BASH_SOURCE", "PATH", "PPID", "RANDOM", "TMPDIR"}
+IN_JOB_AWS = {"ROLE", "SECRETS_PATH", "SECRETS_BUCKET", "CACHE_BUCKET"}
+"""What a job's program finds in JOB_AWS, one setting for lack of room."""
 FROM_SYSTEMD = {"CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"}
 GENERATED = {"BOOT_PROGRAM", "PROGRAM_SHA256", "SETTINGS"}
 WITH_A_DEFAULT = {
@@ -45,7 +47,11 @@ FROM_THE_AGENT = {
         "BUILDKITE_BUILD_ID",
         "BUILDKITE_JOB_ID",
         "BUILDKITE_ARTIFACT_UPLOAD_DESTINATION",
+        "BUILDKITE_PIPELINE_SLUG",
+        "BUILDKITE_OIDC_TOKEN_AWS_SESSION_TAGS",
+        "BUILDKITE_OIDC_TOKEN_SUBJECT_CLAIM",
     ),
+    "AGENT_STACK_JOB_AWS",
 }
 
 
@@ -107,7 +113,7 @@ def test_every_setting_is_used_by_the_boot_program_and_none_is_missing() -> None
         assert re.search(rf"\b{name}\b", program), name
     given = {*SETTINGS, *SHELL, *re.findall(r"^(?:local |declare )?([A-Z_]+)=", program, re.MULTILINE)}
     wanted = set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)\b", program))
-    assert wanted - given <= FROM_SYSTEMD | FROM_THE_AGENT | GENERATED | WITH_A_DEFAULT
+    assert wanted - given <= FROM_SYSTEMD | FROM_THE_AGENT | GENERATED | WITH_A_DEFAULT | IN_JOB_AWS
 
 
 def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +128,8 @@ def test_the_boot_program_is_one_file_without_what_only_its_readers_need() -> No
     sourced = re.findall(r"^\s*source (.*)", program, re.MULTILINE)
     rest, *operators = sourced
     assert rest == '"$RUN/program.sh"'
+    bucket, *operators = operators
+    assert bucket == '"${AGENT_STACK_PRIVATE%/*}/aws/env"'
     assert operators == ['"${BASH_SOURCE%/*}/environment.operator"', '"${BASH_SOURCE%/*}/pre-exit.operator"']
     assert not re.search(r"^\s*#[^!]", program, re.MULTILINE)
     assert "@hooks" not in program

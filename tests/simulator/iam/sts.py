@@ -68,6 +68,11 @@ class FakeSts:
         """Of each request for a session: the role, and the code of its answer, `OK` where there is none."""
         self._numbers = itertools.count(1)
 
+    def reset(self, providers: Sequence[Provider]) -> None:
+        """An account without roles and sessions, and with these providers."""
+        self.providers = list(providers)
+        self.roles, self.sessions, self.exchanges, self.down = {}, {}, [], False
+
     def add(self, role: Role) -> Role:
         """Make a role.
 
