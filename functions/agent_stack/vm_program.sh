@@ -516,7 +516,7 @@ REQUEST=45        # for one token: the agent's own tries take half a minute
 TAGS=organization_id,organization_slug,pipeline_id,pipeline_slug,build_id,job_id,cluster_id,queue_key
 SESSION=buildkite-job-${BUILDKITE_JOB_ID:-}
 IFS='|' read -r ROLE SECRETS_PATH SECRETS_BUCKET CACHE_BUCKET <<<"${AGENT_STACK_JOB_AWS:-|||}"
-declare -A value signing
+declare -A value=() signing=()
 answer='' error='' status='' served_at='' trouble='' curl_code=0 keys_at=-1000 clock_set=0 tries=0 field='' now=0 uptime=0
 key='' secret='' session='' token='' wrong=0
 say() { printf 'agent-stack: %s\n' "$*" >&2; }
@@ -581,7 +581,7 @@ done
 trouble="of STS for $ROLE: ${found[Message]:-$trouble}"
 [[ $status == 200 ]] && key=${found[AccessKeyId]} secret=${found[SecretAccessKey]} session=${found[SessionToken]} keys_at=$now
 }
-declare -A secrets
+declare -A secrets=()
 VARIABLE='^[A-Za-z_][A-Za-z0-9_]*$'
 MANAGER=/aws/reference/secretsmanager/
 read_secrets() {
@@ -607,7 +607,7 @@ done
 ((${#secrets[@]})) || say "no parameter is under $SECRETS_PATH/$id"
 }
 ask() {
-aws "$1" "$2" "$3" 60 && return
+aws "$1" "$2" "$3" "${PATIENCE_SECONDS:-60}" && return
 json "$answer" message || json "$answer" Message || field=$trouble
 error="$error: $field"
 return 1

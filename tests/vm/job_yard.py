@@ -43,7 +43,7 @@ ACCESS = {
 BUCKETS = ("artifacts", "caches", "elastic-secrets")
 INSTALL = """
 set -euo pipefail
-declare -A endpoint version
+declare -A endpoint version=([ssm]=1.1)
 source {requests}
 source {second_stage}
 endpoint=([ssm]={front} [s3]={front})
@@ -145,6 +145,10 @@ class JobYard:
         """The setting JOB_AWS."""
         return "|".join((self.role.arn if role is None else role, secrets, bucket, caches))
 
+    def add_role(self, name: str, trust: Mapping[str, Any], *policies: Mapping[str, Any]) -> str:
+        """Make a role of the operator's; its ARN."""
+        return self.sts.add(Role(arn=f"arn:aws:iam::{ACCOUNT}:role/{name}", trust=trust, policies=policies)).arn
+
     @property
     def token_file(self) -> Path:
         return self.place / "run" / "aws" / "token"
@@ -159,10 +163,21 @@ class JobYard:
         self._ask("PUT", f"/jobs/{job_id}/start", acquired["token"], {"started_at": self.now().isoformat()})
         return RunningJob(id=job_id, pipeline_id=build.pipeline_id, token=acquired["token"], env=acquired["env"])
 
+    @staticmethod
+    def signed_by_another(claims: Mapping[str, object]) -> str:
+        """A token that another issuer's key signed."""
+        return Buildkite(now=lambda: datetime.now(UTC)).sign(claims)
+
+    def refused(self, job: RunningJob) -> int:
+        """The status that a request for a token about that job gets."""
+        headers = {"Authorization": f"Token {job.token}"}
+        return self._api.post(f"/jobs/{job.id}/oidc/tokens", json={}, headers=headers).status_code
+
     def oidc_token(self, job: RunningJob, **body: Any) -> str:  # noqa: ANN401  (JSON)
         """A token that the job asks for by itself."""
         asked = {"audience": "sts.amazonaws.com", "subject_claim": "organization_id", **body}
-        return str(self._ask("POST", f"/jobs/{job.id}/oidc/tokens", job.token, asked)["token"])
+        given = {name: value for name, value in asked.items() if value is not None}
+        return str(self._ask("POST", f"/jobs/{job.id}/oidc/tokens", job.token, given)["token"])
 
     def alive(self, job: RunningJob) -> None:
         """What its agent asks each second, without which it is lost."""
@@ -229,7 +244,11 @@ class JobYard:
 
     def claims(self) -> Any:  # noqa: ANN401  (JSON)
         """What the token in the file says."""
-        segment = self.token_file.read_text().split(".")[1]
+        return self.claims_in(self.token_file.read_text())
+
+    def claims_in(self, token: str) -> Any:  # noqa: ANN401  (JSON)
+        """What a token says."""
+        segment = token.split(".")[1]
         return json.loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
 
     def hidden(self) -> str:

@@ -182,7 +182,7 @@ class SigningFront(LoopbackServer):
         )
         signed = AWSRequest(
             method=request.method,
-            url=request.url,
+            url=f"{request.scheme}://{request.host}{request.environ['RAW_URI']}",  # as it was sent, and signed
             headers={name: request.headers.get(name, "") for name in stated["headers"].split(";")},
             data=body,
         )
