@@ -2,7 +2,8 @@
 
 Stock: the image has no agent, which is downloaded and checked. Baked: it has one, and the second stage of the program.
 The seconds are this machine's and wobble; processes and requests do not. What comes before, EC2's own boot, and after,
-the agent's registration, is not the boot program's. `--against FILE` compares with the `--json` of an earlier version.
+the agent's registration, is not the boot program's. `--job-access` boots with a role for jobs.
+`--against FILE` compares with the `--json` of an earlier version.
 """
 
 import gzip
@@ -55,6 +56,8 @@ def main() -> int:
     measured = []
     with _yard() as harness, download_server(AGENT_STUB.read_bytes()) as downloads:
         header = {"AGENT_DOWNLOAD_URL": downloads.origin}
+        if "--job-access" in sys.argv[1:]:
+            header["JOB_AWS"] = "arn:aws:iam::123456789012:role/jobs|/ci/pipelines||"
         for way in ("stock", "baked"):
             seconds = sorted(_seconds(harness, f"i-{way}{n}", way, header) for n in range(ROUNDS))
             started, requests = _counts(harness, f"i-{way}c", way, header)
