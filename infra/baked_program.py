@@ -7,10 +7,12 @@ component, so the program comes in two halves.
 
 import base64
 import gzip
+import hashlib
 import json
 import re
+import textwrap
 
-from infra.user_data import ROOT, program_sha256, second_stage
+from infra.user_data import ROOT, second_stage
 
 IMAGE = ROOT / "infra" / "image.yaml"
 BEGIN = "  # program: begin (generated from infra/vm by scripts/generate)\n"
@@ -23,8 +25,11 @@ NAMES = {"Program": "program", "ProgramRest": "program-rest"}
 """The components by their logical ids, in the order of the recipe: what their names hold."""
 
 
-def generated(template: str) -> str:
+def generated(template: str, program: str | None = None) -> str:
     """infra/image.yaml with its component written anew; a packed program that says the same is kept.
+
+    Args:
+        program: this stack's second stage when not given.
 
     Raises:
         ValueError: it lost its marks, or the component would be too long.
@@ -33,19 +38,22 @@ def generated(template: str) -> str:
     current, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{IMAGE.name} has lost the lines {BEGIN.strip()!r} and {END.strip()!r}")
+    program = second_stage() if program is None else program
+    sha256 = hashlib.sha256(program.encode()).hexdigest()
     packed = "".join(re.findall(r"[A-Za-z0-9+/=]{200,}", current))
-    if not packed or _unpacked(packed) != second_stage():
-        packed = base64.b64encode(gzip.compress(second_stage().encode(), mtime=0)).decode()
-    texts = [
-        _component(*names, commands_)
-        for names, commands_ in zip(NAMES.items(), commands(packed, program_sha256()), strict=True)
-    ]
-    longest = max(map(len, texts))
+    if not packed or _unpacked(packed) != program:
+        packed = base64.b64encode(gzip.compress(program.encode(), mtime=0)).decode()
+    pieces = zip(NAMES.items(), commands(packed, sha256), strict=True)
+    data = {names: _data(*names, commands_) for names, commands_ in pieces}
+    longest = max(map(len, data.values()))
     if longest > MAX_DATA_CHARACTERS:
-        raise ValueError(f"a component would have {longest} characters; Image Builder takes 16,000")
-    component = "\n".join(texts)
-    whole = f"{before}{begin}{component}{end}{after}"
-    return _NAME.sub(lambda found: f"{found[1]}{program_sha256()[:12]}", whole)
+        raise ValueError(
+            f"a component's Data would have {longest:,} characters; Image Builder takes {MAX_DATA_CHARACTERS:,}. "
+            "Remove a version from infra/vm/data/agent_digests, or shorten what infra/vm/job.sh sources"
+        )
+    components = "\n".join(_component(*names, text, sha256) for names, text in data.items())
+    whole = f"{before}{begin}{components}{end}{after}"
+    return _NAME.sub(lambda found: f"{found[1]}{sha256[:12]}", whole)
 
 
 def _unpacked(packed: str) -> str:
@@ -75,25 +83,31 @@ def commands(packed: str, sha256: str) -> tuple[list[str], list[str]]:
     )
 
 
-def _component(logical_id: str, name: str, commands_: list[str]) -> str:
-    lines = "\n".join(f"                    - {json.dumps(command)}" for command in commands_)
-    sub = " !Sub" if "${" in lines else ""
+def _data(logical_id: str, name: str, commands_: list[str]) -> str:
+    """What Image Builder gets: its limit is of this, without the template's indentation."""
+    lines = "\n".join(f"            - {json.dumps(command)}" for command in commands_)
+    return f"""\
+name: {name}
+schemaVersion: 1.0
+phases:
+  - name: build
+    steps:
+      - name: {logical_id}
+        action: ExecuteBash
+        inputs:
+          commands:
+{lines}
+"""
+
+
+def _component(logical_id: str, name: str, data: str, sha256: str) -> str:
+    substituted = "!Sub |" if "${" in data else "|"
     return f"""\
   {logical_id}:
     Type: AWS::ImageBuilder::Component
     Properties:
-      Name: !Sub ${{Name}}-{name}-{program_sha256()[:12]}
+      Name: !Sub ${{Name}}-{name}-{sha256[:12]}
       Version: !Select [0, !Split ["-", !Ref AgentVersion]]
       Platform: Linux
-      Data:{sub} |
-        name: {name}
-        schemaVersion: 1.0
-        phases:
-          - name: build
-            steps:
-              - name: {logical_id}
-                action: ExecuteBash
-                inputs:
-                  commands:
-{lines}
-"""
+      Data: {substituted}
+{textwrap.indent(data, " " * 8)}"""

@@ -1,6 +1,7 @@
-"""`scripts/drain STACK`: launches nothing more and waits until no VM lives; what an operator does before a removal.
+"""`scripts/drain STACK`: launches nothing more and waits until no VM has a job; what an operator does before a removal.
 
-It does not wait for VMs that are held because their boot failed (HoldOnFailureMinutes).
+It waits neither for VMs that stay up because their boot failed (HoldOnFailureMinutes), and says until when they do,
+nor for idle standby VMs. A removal ends both.
 
 It changes one parameter of the deployed stack, LaunchEnabled, and otherwise only looks. VMs go on with their jobs; each
 ends after its own. Jobs that come meanwhile stay scheduled, for another stack of the queue or for later. Launches that
@@ -17,8 +18,11 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import WaiterError
 
-from agent_stack_cli.drain import left, wait
-from agent_stack_cli.errors import CliError, translated
+from agent_stack_cli.commands import options_of
+from agent_stack_cli.drain import left, nothing_lives, wait
+from agent_stack_cli.endings import ended
+from agent_stack_cli.errors import CliError
+from agent_stack_cli.output import clean
 from agent_stack_cli.session import Session
 from agent_stack_cli.stacks import Stack, find
 
@@ -58,7 +62,7 @@ class Drain:
             self.say(f"{end.not_drained} Next: scripts/drain {self.stack.name}{self.where}")
             return False
         delete = self.stack.aws("cloudformation", "delete-stack", "--stack-name", self.stack.name)
-        self.say(f"No VM of {self.stack.name} lives. It can be removed: {delete}")
+        self.say(f"{nothing_lives(self.stack, end.left)} It can be removed: {delete}")
         return True
 
     def _stop_launching(self) -> None:
@@ -80,17 +84,12 @@ class Drain:
         self.say(f"{name}: launches nothing more.")
 
 
-def main() -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Drain; the exit status, which is 1 when something lives still."""
-    parser = argparse.ArgumentParser(prog="scripts/drain", description=__doc__)
-    parser.add_argument("stack", help="name of the CloudFormation stack")
-    parser.add_argument("--region", help="where it is; else as the AWS CLI finds it")
-    parser.add_argument("--minutes", type=float, default=120, help="how long to wait at most")
-    arguments = parser.parse_args()
     session = Session(region=arguments.region)
     drain = Drain(
         stack=find(session, arguments.stack),
-        say=lambda line: print(line, flush=True),
+        say=lambda line: print(clean(line), flush=True),
         sleep=time.sleep,
         where=f" --region {arguments.region}" if arguments.region else "",
     )
@@ -104,13 +103,13 @@ def main() -> int:
 
 
 def run() -> int:
-    """`main`; what AWS refuses becomes one line and the next command."""
-    try:
-        with translated():
-            return main()
-    except CliError as error:
-        sys.stderr.write(f"scripts/drain: {error.message}\nNext: {error.next}\n")
-        return 1
+    """`main` of what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="scripts/drain", description=__doc__)
+    parser.add_argument("stack", help="name of the CloudFormation stack")
+    parser.add_argument("--region", help="where it is; else as the AWS CLI finds it")
+    parser.add_argument("--minutes", type=float, default=120, help="how long to wait at most")
+    given = parser.parse_args()
+    return ended("scripts/drain", partial(main, given), "--stack", given.stack, *options_of(given.region, None))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode.cfn_yaml import loads
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+from infra.template_yaml import loads
 
 REGION = "us-east-1"
 _NAMED = re.compile(r"\$\{([A-Za-z0-9]+)\}")

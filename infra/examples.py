@@ -16,6 +16,7 @@ _OF_A_DEPLOYMENT = {
     "AWS_REGION": "eu-central-1",
     "LEDGER_TABLE": "ledger",
     "MAILBOX_TABLE": "mailbox",
+    "TRACKER_WAKES_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/stack-Wakes",
     "DEFAULT_CLASSES_PARAMETER": "/classes",
     "LAUNCH_TEMPLATE_ID": "lt-0123456789abcdef0",
     "LAUNCH_TEMPLATE_VERSION": "1",

@@ -8,7 +8,18 @@ import json
 import sys
 
 from agent_stack.adapters.ssm.class_document import ClassDocument
-from infra import baked_program, codes, decisions, layout, notifications, parameters, parity, user_data
+from infra import (
+    baked_program,
+    codes,
+    decisions,
+    doctor_looks,
+    host_keys,
+    layout,
+    notifications,
+    parameters,
+    parity,
+    user_data,
+)
 
 CLASSES_SCHEMA = user_data.ROOT / "docs" / "classes.schema.json"
 
@@ -18,7 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail when a change is needed")
     check = parser.parse_args().check
-    template = user_data.generated(user_data.TEMPLATE.read_text())
+    template = user_data.generated(host_keys.generated(user_data.TEMPLATE.read_text()))
     wanted = {
         user_data.TEMPLATE: template,
         user_data.PROGRAM: user_data.second_stage(),
@@ -29,6 +40,7 @@ def main() -> int:
         notifications.PAGE: notifications.page(),
         layout.PICTURE: layout.picture(),
         codes.PAGE: codes.page(),
+        doctor_looks.PAGE: doctor_looks.page(),
         parity.PAGE: parity.page(),
         CLASSES_SCHEMA: json.dumps(ClassDocument.model_json_schema(), indent=2) + "\n",
     }

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode.cfn_yaml import loads
-
 from infra.effects import effects
+from infra.template_yaml import loads
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "parameters.md"

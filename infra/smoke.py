@@ -8,9 +8,12 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from agent_stack_cli.errors import CliError, translated
+from agent_stack_cli.commands import options_of
+from agent_stack_cli.endings import ended
+from agent_stack_cli.output import clean
 from agent_stack_cli.session import Session
 from infra.expectations import TAG, Expectation, Names, expectations
 from infra.smoke_launches import Launches, refusals_in
@@ -94,12 +97,16 @@ class Smoke:
 
     def _refusals(self) -> Sequence[str]:
         """What EC2 refused the dispatcher while this waited. A dry run shows permissions only, and not a closed API."""
-        events = self._client["logs"].filter_log_events(
-            logGroupName=f"/agent-stack/{self._stack['StackName']}/dispatcher",
-            filterPattern='{ $.message = "launch_partial" }',
-            startTime=int((time.time() - (self._minutes + 2) * 60) * 1000),
+        pages = (
+            self._client["logs"]
+            .get_paginator("filter_log_events")
+            .paginate(
+                logGroupName=f"/agent-stack/{self._stack['StackName']}/dispatcher",
+                filterPattern='{ $.message = "launch_partial" }',
+                startTime=int((time.time() - (self._minutes + 2) * 60) * 1000),
+            )
         )
-        return refusals_in(events["events"])
+        return refusals_in([event for page in pages for event in page["events"]])
 
     def _names(self) -> Names:
         _, partition, _, region, account, _ = self._stack["StackId"].split(":", 5)
@@ -157,34 +164,29 @@ class Smoke:
         return found
 
 
-def main() -> int:
+def main(given: argparse.Namespace) -> int:
     """Run every step; the exit status."""
-    parser = argparse.ArgumentParser(prog="scripts/smoke", description=__doc__)
-    parser.add_argument("stack", help="the stack's name")
-    parser.add_argument("--region", help="where it is; as the AWS CLI finds it when not given")
-    parser.add_argument("--minutes", type=float, default=8, help="how long to wait for the job's VM, and for its end")
-    parser.add_argument("--no-job", action="store_true", help="only what needs no job")
-    given = parser.parse_args()
     session = Session(region=given.region)
     smoke = Smoke(given.stack, client=session.client, minutes=given.minutes)
     failed = 0
     for step in (smoke.stack, smoke.permissions, smoke.launches, *(() if given.no_job else (smoke.job,))):
         for good, said in step():
             failed += not good
-            print(f"{'ok     ' if good else 'FAILED '} {said}", flush=True)
+            print(f"{'ok     ' if good else 'FAILED '} {clean(said)}", flush=True)
     print("Not proved:", *NOT_PROVED, sep="\n  ")
     print(f"FAIL  {failed} failed" if failed else "PASS")
     return 1 if failed else 0
 
 
 def run() -> int:
-    """`main`; what AWS refuses becomes one line and the next command."""
-    try:
-        with translated():
-            return main()
-    except CliError as error:
-        sys.stderr.write(f"scripts/smoke: {error.message}\nNext: {error.next}\n")
-        return 1
+    """`main` of what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="scripts/smoke", description=__doc__)
+    parser.add_argument("stack", help="the stack's name")
+    parser.add_argument("--region", help="where it is; as the AWS CLI finds it when not given")
+    parser.add_argument("--minutes", type=float, default=8, help="how long to wait for the job's VM, and for its end")
+    parser.add_argument("--no-job", action="store_true", help="only what needs no job")
+    given = parser.parse_args()
+    return ended("scripts/smoke", partial(main, given), "--stack", given.stack, *options_of(given.region, None))
 
 
 if __name__ == "__main__":

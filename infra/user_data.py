@@ -21,6 +21,7 @@ MAX_BYTES = 16 * 1024  # source: EC2's limit of raw user data
 MAX_OWN_BYTES = 10 * 1024  # what is ours of it; the rest is for the values of parameters
 _INDENT = " " * 12
 _COMMENT = re.compile(r"\s*#(?!!)")
+_TRAILING_COMMENT = re.compile(r"(?<=\S) +# .*$", re.MULTILINE)
 _SOURCE = re.compile(r'source "\$\{BASH_SOURCE%/\*\}/([a-z_]+\.sh)"')
 _HASH = re.compile(r"""(?<=PROGRAM_SHA256[=:])( ?"?)[0-9a-f]{64}""")
 
@@ -159,14 +160,20 @@ def _packed(program: str) -> str:
 
 def _start() -> str:
     """Without its comments, for lack of room: they are in infra/vm/start.sh."""
-    lines = (VM / "start.sh").read_text().splitlines(keepends=True)[1:]
+    lines = without_trailing_comments((VM / "start.sh").read_text()).splitlines(keepends=True)[1:]
     return "".join(line for line in lines if line.strip() and not line.startswith("#"))
 
 
 def _in_one_piece(name: str) -> str:
     """A file, what it sources, and the hooks and data in it, in their places; without comments and indentation."""
-    whole = with_files("\n".join(_lines(name)) + "\n").splitlines(keepends=True)
-    return "".join(line.lstrip(" ") for line in whole if line.strip() and not _COMMENT.match(line))
+    whole = with_files("\n".join(_lines(name)) + "\n")
+    lines = without_trailing_comments(whole).splitlines(keepends=True)
+    return "".join(line.lstrip(" ") for line in lines if line.strip() and not _COMMENT.match(line))
+
+
+def without_trailing_comments(program: str) -> str:
+    """Because Image Builder and EC2 count every character. A test compares what bash reads before and after."""
+    return _TRAILING_COMMENT.sub("", program)
 
 
 def _lines(name: str) -> list[str]:

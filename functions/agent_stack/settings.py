@@ -57,7 +57,8 @@ def _above_minimum(price: Decimal) -> Decimal:
 
 
 def _not_reserved(pair: str) -> str:
-    if pair.startswith(("aws:", "agent-stack:", "Name=")):
+    # AWS reserves its prefix however it is written; the other two are keys like any other.
+    if pair.lower().startswith("aws:") or pair.startswith(("agent-stack:", "Name=")):
         raise ValueError(f"{pair.partition('=')[0]} is AWS's or this stack's own key; choose another one")
     return pair
 
@@ -88,6 +89,7 @@ class Settings(BaseModel):
     region: str = Field(alias="AWS_REGION", min_length=1)
     ledger_table: str = Field(alias="LEDGER_TABLE", min_length=1)
     mailbox_table: str = Field(alias="MAILBOX_TABLE", min_length=1)
+    tracker_wakes_url: str = Field(alias="TRACKER_WAKES_URL", pattern=r"^https?://[!-~]+$")
     classes_parameter: str = Field(default="", alias="CLASSES_PARAMETER")
     default_classes_parameter: str = Field(alias="DEFAULT_CLASSES_PARAMETER", min_length=1)
     launch_template_id: str = Field(alias="LAUNCH_TEMPLATE_ID", pattern=r"^lt-[0-9a-f]+$")

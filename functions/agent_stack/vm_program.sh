@@ -27,6 +27,8 @@ local word shown=''
 for word in ${1//_/ }; do
 word=${word,,} shown+=${word^}
 done
+[[ ${!1} != *'{queue}'* || -n ${mail[queue_key]} ]] ||
+fail "$shown holds {queue}, and the parameter Queues names this job's queue by an alias. Name the queue by its key in Queues, or write a name without {queue}"
 [[ ${!1} != *'{queue}'* || ${mail[queue_key]} =~ $key ]] ||
 fail "$shown cannot name a parameter of queue ${mail[queue_key]}: give the queue a key of letters, digits and ._-"
 [[ $2 =~ $whole && ! $2 =~ $dots ]] ||
@@ -42,7 +44,7 @@ while [[ $rest == *'"'* ]]; do
 gap=${rest%%'"'*} rest=${rest#*'"'}
 [[ $gap != *'}'* ]] || keep_value
 raw=
-while :; do # up to the quote that no backslash escapes
+while :; do
 raw+=${rest%%'"'*} rest=${rest#*'"'}
 backslashes=${raw##*[!\\]}
 ((${#backslashes} % 2)) || break
@@ -82,9 +84,9 @@ number=$((number + 1))
 "${4:-true}" "$1" "$number" "$line"
 done <<<"${text%$'\n'}"
 }
-job_variables=() # names in JobEnvironmentParameter, whose values the agent hides
+job_variables=()
 ENVIRONMENT_LINE='^[A-Za-z_][A-Za-z0-9_]*='
-SHELLS_OWN='^(BASH_VERSINFO|EUID|PPID|UID)$' # which bash lets nobody set
+SHELLS_OWN='^(BASH_VERSINFO|EUID|PPID|UID)$'
 CONTROLS='^(LD_.*|PATH|ENV|BASH_ENV|BASHOPTS|SHELLOPTS|BUILDKITE|BUILDKITE_.*|AGENT_STACK_.*)$'
 check_variable() {
 local name=${3%%=*}
@@ -121,7 +123,7 @@ local actual shown=${1%%\?*}
 download "$1" "$3" || fail "cannot download $shown: $error"
 [[ -n $2 ]] || return 0
 actual=$(sha256sum <"$3")
-[[ ${actual%% *} == "$2" ]] || fail "checksum of $shown does not match"
+[[ ${actual%% *} == "$2" ]] || fail "${4:+$shown has the digest ${actual:0:12}..., }${4:-checksum of $shown does not match}"
 }
 download() {
 local until tries=0 over='^(https://|s3://|http://127\.[0-9.]+[:/])'
@@ -136,8 +138,8 @@ return
 fi
 rm -f "$2.part"
 [[ $status != 4?? || $status == 408 || $status == 429 ]] || return 1
-[[ $curl_code != 23 ]] || return 1 # nowhere to write it
-[[ $curl_code != 1 ]] || return 1  # led to something that is not https
+[[ $curl_code != 23 ]] || return 1
+[[ $curl_code != 1 ]] || return 1
 tick
 ((now < until)) || return 1
 pause "$tries" "$((until - now))"
@@ -170,6 +172,18 @@ CONFIG
 error="$status $trouble"
 ((curl_code == 0)) && [[ $status == 200 ]]
 }
+prepare() {
+read_facts
+spare_units
+ensure_user
+run_bootstrap
+ensure_packages
+ensure_agent
+confine_job
+install_hooks
+install_job_access
+write_known_hosts
+}
 read_facts() {
 local pair
 facts=()
@@ -182,7 +196,7 @@ spare_units() {
 command -v apt-get >/dev/null || return 0
 install -D -m 0644 /dev/stdin /etc/needrestart/conf.d/agent-stack.conf \
 <<<"\$nrconf{override_rc}{qr(^agent-stack-)} = 0;"
-systemctl stop apt-daily.timer apt-daily-upgrade.timer || true # an image may lack them
+systemctl stop apt-daily.timer apt-daily-upgrade.timer || true
 }
 ensure_user() {
 id "$AGENT_USER" >/dev/null 2>&1 ||
@@ -196,7 +210,7 @@ report preparing "bootstrap script" 3
 fetch "$BOOTSTRAP_URL" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
 chmod 0700 "$STATE/bootstrap"
 (
-echo 0 >/proc/self/oom_score_adj || true # what it starts is not to be spared as the boot program is
+echo 0 >/proc/self/oom_score_adj || true
 umask 022 && HOME=/root exec setsid -w timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null
 ) || code=$?
 ((code == 0)) || fail "bootstrap script ended with code $code"
@@ -240,7 +254,7 @@ while read -r version machine digest; do
 done < <(agent_digests)
 }
 ensure_agent() {
-local machine url expected
+local machine url expected known=''
 agent=$(command -v buildkite-agent) && return
 report agent_installing "$AGENT_VERSION" 3
 machine=$(uname -m)
@@ -253,13 +267,14 @@ url=$AGENT_DOWNLOAD_URL/$AGENT_VERSION/buildkite-agent-linux-$machine
 agent=$STATE/bin/buildkite-agent
 install -d -m 0755 "$STATE/bin"
 expected=$(agent_digest "$AGENT_VERSION" "$machine")
+known=${expected:+and this stack knows ${expected:0:12}.... Set AgentDownloadUrl to another mirror, or run scripts/pin-agent $AGENT_VERSION and deploy}
 if [[ -z $expected ]]; then
 say "agent $AGENT_VERSION: its digest is not known here, its published checksum counts"
 fetch "$url.sha256" "" "$agent.sha256"
-read -r expected _ <"$agent.sha256" || true # its last newline may be missing
+read -r expected _ <"$agent.sha256" || true
 [[ $expected =~ ^[0-9a-f]{64}$ ]] || fail "checksum of $url is not published"
 fi
-fetch "$url" "$expected" "$agent.new"
+fetch "$url" "$expected" "$agent.new" "$known"
 chmod 0755 "$agent.new"
 mv "$agent.new" "$agent"
 }
@@ -312,7 +327,7 @@ done <"$AGENT_STACK_PRIVATE/environment"
 unset agent_stack_line
 fi
 if [[ -S $AGENT_STACK_PRIVATE/ssh && -z ${GIT_SSH_COMMAND:-}${GIT_SSH:-} ]]; then
-export GIT_SSH_COMMAND='ssh -o BatchMode=yes' # which host keys it takes says root (known_hosts.sh)
+export GIT_SSH_COMMAND='ssh -o BatchMode=yes'
 fi
 if [[ -d $AGENT_STACK_PRIVATE/docker ]]; then
 if [[ ! -f ${DOCKER_CONFIG:-$HOME/.docker}/config.json ]]; then
@@ -338,7 +353,7 @@ agent_stack_name=${agent_stack_line%%=*}
 [[ -v $agent_stack_name && $agent_stack_name != GIT_CONFIG_* ]] || export "${agent_stack_line?}"
 done < <(agent_stack_run 150 bash "${BASH_SOURCE%/*}/../agent-stack-aws" main "$PPID" </dev/null ||
 printf 'agent_stack_failed=%s\0' "$?")
-if [[ -f ${AGENT_STACK_PRIVATE%/*}/aws/env ]]; then # of a secrets bucket: a script
+if [[ -f ${AGENT_STACK_PRIVATE%/*}/aws/env ]]; then
 set -a
 source "${AGENT_STACK_PRIVATE%/*}/aws/env"
 set +a
@@ -369,6 +384,49 @@ if [[ -f ${BASH_SOURCE%/*}/pre-exit.operator ]]; then
 source "${BASH_SOURCE%/*}/pre-exit.operator"
 fi
 HOOK
+}
+stand_by() {
+[[ $hold =~ ^[1-9][0-9]{0,6}$ ]] || fail "tag agent-stack:hold is not a number of seconds"
+arm_lifetime agent-stack-standby "$((hold + MAX_LIFETIME_SECONDS))" agent-stack-lifetime
+prepare
+say "stands by"
+ship_logs 0
+await_job
+arm_lifetime agent-stack-job "$MAX_LIFETIME_SECONDS" agent-stack-standby
+read_mailbox
+report booting "" 3
+}
+arm_lifetime() {
+systemd-run -q -u "$1" --on-active="$2s" --timer-property=AccuracySec=1s systemctl poweroff ||
+fail "lifetime timer cannot be armed"
+systemctl stop "$3.timer" || say "timer $3 cannot be stopped"
+}
+await_job() {
+local told='' watched=-1000 ending=''
+while :; do
+tick
+if ((now - ${BORN:-0} >= hold)); then
+ending="no job within $hold s"
+elif ((now - watched >= ${SPOT_POLL_SECONDS:-5})); then
+watched=$now
+! imds meta-data/spot/instance-action || ending="spot notice: $answer"
+fi
+if look "$([[ -n $ending ]] && echo true || echo false)"; then
+if [[ $answer == *'"job_id"'* ]]; then
+[[ $ending != spot* ]] || fail "EC2 takes the VM back ($ending)"
+return 0
+fi
+[[ $answer != *'"Item"'* ]] || ending=${ending:-closed: this VM is not needed any more}
+elif [[ $error != "$told" ]]; then
+told=$error
+say "mailbox cannot be read: $error"
+fi
+if [[ -n $ending ]]; then
+say "$ending"
+exit 0
+fi
+sleep 0.25
+done
 }
 fetch_private() {
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE"
@@ -431,11 +489,12 @@ printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"
 local home
 home=$(getent passwd "$AGENT_USER" | cut -d: -f6) && [[ $home == /* ]] || fail "user $AGENT_USER has no home directory"
-[[ ! -f $home/.docker/config.json ]] || return 0 # an image's own, to which the hook has docker add it
+[[ ! -f $home/.docker/config.json ]] || return 0
 SECRETS+=("$home/.docker/config.json")
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker"
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker/config.json" "$home/.docker/config.json"
 }
+SSH=${SSH_DIRECTORY:-/etc/ssh}
 shipped_host_keys() {
 cat <<'KEYS'
 github.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl
@@ -448,7 +507,7 @@ KEYS
 }
 HOST_KEY_LINE='^[]A-Za-z0-9.,:*?[_-]+ (ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) AAAA[A-Za-z0-9+/]+=*( .*)?$'
 write_known_hosts() {
-local keys='' hosts='' number=0 line host names
+local keys='' hosts='' number=0 own='' line host names
 text=$(printf '%s' "${GIT_KNOWN_HOSTS:-}" | base64 -d && printf .) || fail "GIT_KNOWN_HOSTS is not base64"
 text=${text%.}
 in_lines "${text//;/$'\n'}"
@@ -463,29 +522,30 @@ done <<<"${text%$'\n'}"
 while read -r line; do
 [[ $line == '#'* || ,$hosts == *",${line%% *},"* ]] || keys+=$line$'\n'
 done < <(shipped_host_keys)
-install -D -m 0644 /dev/stdin /etc/ssh/ssh_known_hosts2 <<<"$keys" # of the system's two files the one that images leave
+install -D -m 0644 /dev/stdin "$SSH/ssh_known_hosts2" <<<"$keys"
 hosts=
 while read -r line; do
 IFS=, read -ra names <<<"${line%% *}"
 for host in "${names[@]}"; do
-host=${host#[} host=${host%%]*} # without a port
+host=${host#[} host=${host%%]*}
 [[ " $hosts " == *" $host "* ]] || hosts+=${hosts:+ }$host
 done
 done <<<"${keys%$'\n'}"
-install -D -m 0644 /dev/stdin /etc/ssh/ssh_config.d/00-agent-stack.conf <<CONFIG
+install -D -m 0644 /dev/stdin "$SSH/ssh_config.d/00-agent-stack.conf" <<CONFIG
 Host $hosts
 StrictHostKeyChecking yes
+CONFIG
+[[ ! -f $SSH/ssh_config ]] || own=$(<"$SSH/ssh_config") || fail "$SSH/ssh_config cannot be read"
+install -m 0644 /dev/stdin "$SSH/ssh_config" <<CONFIG
+Include $SSH/ssh_config.d/00-agent-stack.conf
+$own
 Host *
 StrictHostKeyChecking accept-new
 CONFIG
-if [[ -f /etc/ssh/ssh_config ]] && ! grep -q '^ *Include /etc/ssh/ssh_config\.d/' /etc/ssh/ssh_config; then
-{ echo 'Include /etc/ssh/ssh_config.d/*.conf' && cat /etc/ssh/ssh_config; } |
-install -m 0644 /dev/stdin /etc/ssh/ssh_config
-fi
 }
 JOB_PROGRAM=${HOOKS%/*}/agent-stack-aws
 SHARED=(
-tick pause backoff request json unescape utf8 sign sha256 hex hmac octets aws read_values keep_value lines_in refuse
+tick pause backoff within request json unescape utf8 sign sha256 hex hmac octets aws read_values keep_value lines_in refuse
 )
 install_job_access() {
 local service url
@@ -509,16 +569,17 @@ set -euo pipefail
 umask 077
 PLACE=${AGENT_STACK_PRIVATE%/*}/aws
 TOKEN=$PLACE/token
-LIFETIME=3600     # of a token: what SDKs read must be good whenever they renew their session
-RENEW=1200        # so that an hour's token outlives forty minutes without Buildkite
-RENEW_FAILED=60   # after a renewal that failed
-REQUEST=45        # for one token: the agent's own tries take half a minute
+LIFETIME=3600
+RENEW=1200
+RENEW_FAILED=60
+REQUEST=45
 TAGS=organization_id,organization_slug,pipeline_id,pipeline_slug,build_id,job_id,cluster_id,queue_key
 SESSION=buildkite-job-${BUILDKITE_JOB_ID:-}
 IFS='|' read -r ROLE SECRETS_PATH SECRETS_BUCKET CACHE_BUCKET <<<"${AGENT_STACK_JOB_AWS:-|||}"
 declare -A value=() signing=()
 answer='' error='' status='' served_at='' trouble='' curl_code=0 keys_at=-1000 clock_set=0 tries=0 field='' now=0 uptime=0
 key='' secret='' session='' token='' wrong=0
+keys_from=STS sts_said=''
 say() { printf 'agent-stack: %s\n' "$*" >&2; }
 fail() {
 say "$1"
@@ -548,7 +609,7 @@ local wait=$RENEW code
 while :; do
 timeout "$wait" tail --pid="$1" -f /dev/null && return
 code=$?
-((code == 124)) || return # not over: this system has no tail that waits, and nothing may spin
+((code == 124)) || return
 wait=$RENEW
 request_token && keep_token && continue
 wait=$RENEW_FAILED
@@ -564,12 +625,14 @@ done
 return 1
 }
 refresh_keys() {
-local form='Action=AssumeRoleWithWebIdentity&Version=2011-06-15&DurationSeconds=900' name
+local form='Action=AssumeRoleWithWebIdentity&Version=2011-06-15&DurationSeconds=900' name most
 local -A found=()
 tick
 ((now - keys_at > 600)) || return 0
+within 10 || { trouble="$sts_said; no time is left" && return 1; }
 request <<CONFIG
 url = "${endpoint[sts]}/"
+max-time = $most
 data = "$form"
 data-urlencode = "RoleArn=$ROLE"
 data-urlencode = "RoleSessionName=$SESSION"
@@ -578,7 +641,7 @@ CONFIG
 for name in AccessKeyId SecretAccessKey SessionToken Message; do
 [[ ! $answer =~ \<$name\>([^\<]+)\< ]] || found[$name]=${BASH_REMATCH[1]}
 done
-trouble="of STS for $ROLE: ${found[Message]:-$trouble}"
+trouble="for $ROLE: ${found[Message]:-$trouble}" sts_said=$trouble
 [[ $status == 200 ]] && key=${found[AccessKeyId]} secret=${found[SecretAccessKey]} session=${found[SessionToken]} keys_at=$now
 }
 declare -A secrets=()
@@ -594,7 +657,7 @@ json "$answer" SecretString || fail "secret $name holds no text"
 read_pairs "secret $name" "$field"
 return
 fi
-for ((page = 0; page < 20; page++)); do # of ten each
+for ((page = 0; page < 20; page++)); do
 body="{\"Path\":\"$SECRETS_PATH/$id\",\"WithDecryption\":true,\"MaxResults\":10$next}"
 ask ssm AmazonSSM.GetParametersByPath "$body" || fail "secrets under $SECRETS_PATH/$id cannot be read: $error"
 read_values "$answer"
@@ -620,7 +683,7 @@ read_pairs() {
 local rest=$2 raw gap backslashes name='' colon='^[[:space:]]*:[[:space:]]*$'
 while [[ $rest == *'"'* ]]; do
 gap=${rest%%'"'*} rest=${rest#*'"'} raw=
-while :; do # up to the quote that no backslash escapes
+while :; do
 raw+=${rest%%'"'*} rest=${rest#*'"'}
 backslashes=${raw##*[!\\]}
 ((${#backslashes} % 2)) || break
@@ -795,8 +858,8 @@ return "$wrong"
 PROGRAM
 }
 JOURNAL=$STATE/journal.log
-LINES_A_REQUEST=200 # of at most 1,000 characters: well under the API's megabyte
-SHIP_SECONDS=2      # while the agent runs, and after it when EC2 takes the VM
+LINES_A_REQUEST=200
+SHIP_SECONDS=2
 ship_logs() {
 [[ -n ${LOG_GROUP:-} && -n ${instance_id:-} && -d $STATE ]] || return 0
 local until
@@ -823,7 +886,7 @@ mapfile -t lines < <(tail -n "+$((from + 1))" "$1" | head -n "$LINES_A_REQUEST")
 now_ms=$(date +%s%3N) events=
 for line in "${lines[@]}"; do
 text=${line//[^[:print:]]/ }
-[[ -z ${credential:-} ]] || text=${text//"$credential"/***} # before the crop, which would leave a part of it
+[[ -z ${credential:-} ]] || text=${text//"$credential"/***}
 text=${text:0:1000}
 text=${text//\\/\\\\} text=${text//\"/\\\"}
 events+="${events:+,}{\"timestamp\":$now_ms,\"message\":\"${text:- }\"}"
@@ -838,14 +901,21 @@ tick
 aws logs "Logs_20140328.$1" "{\"logGroupName\":\"$LOG_GROUP\",\"logStreamName\":\"$instance_id\"$2}" $((until - now)) ||
 { [[ $error == ResourceAlreadyExistsException ]] || printf 'agent-stack: logs not shipped: %s\n' "$error" && false; }
 }
-SECRETS=("$ENVIRONMENT" "$PRIVATE") # all that holds something of the job's; who writes it elsewhere adds the file here
-may_be_held() { ((bound)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 && -z ${credential:-} ]]; }
+SECRETS=("$ENVIRONMENT" "$PRIVATE")
+may_be_held() { ((bound && !credential_asked)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 ]]; }
+tell_failure() {
+local mark=''
+[[ -z $hold ]] || find_job
+! may_be_held || mark='(waits) '
+report failed "$mark$reason" 10
+[[ -z $mark ]] || await_hold
+}
 await_hold() {
 local until
 remove_secrets || { say "not held: the job's user or its secrets are still there" && return 0; }
 keep_journal
 ship_logs 5
-trap - HUP INT TERM # a signal means that the VM is being ended: nothing is left to be said
+trap - HUP INT TERM
 tick
 until=$((now + ${HOLD_VERDICT_SECONDS:-90}))
 while tick && ((now < until)); do
@@ -858,22 +928,32 @@ trap '' HUP INT TERM
 say "not held"
 }
 remove_secrets() {
-local name until
-command -v pkill >/dev/null && command -v pgrep >/dev/null || return 1 # else it is not known what runs
+local name
 for name in "$AGENT_UNIT" agent-stack-ssh; do
 ! systemctl is-active --quiet "$name" || systemctl stop "$name"
 done
-pkill -KILL -u "$AGENT_USER"
-tick
-until=$((now + 10))
-while pgrep -u "$AGENT_USER" >/dev/null; do
-tick
-((now < until)) || return 1
-sleep 0.2
-done
+end_users_processes || return 1
 rm -rf "${SECRETS[@]}"
 for name in "${SECRETS[@]}"; do
 [[ ! -e $name ]] || return 1
+done
+}
+end_users_processes() {
+local until code
+id -u "$AGENT_USER" >/dev/null 2>&1 || return 0
+command -v pkill >/dev/null || return 1
+pkill -KILL -u "$AGENT_USER"
+tick
+until=$((now + 10))
+while :; do
+pgrep -u "$AGENT_USER" >/dev/null && code=0 || code=$?
+tick
+case $code in
+0) ((now < until)) || return 1 ;;
+1) return 0 ;;
+*) return 1 ;;
+esac
+sleep 0.2
 done
 }
 stay_up() {
@@ -882,8 +962,10 @@ ship_logs 5
 trap - EXIT
 exec sleep "$1"
 }
+credential_asked=0
 take_credential() {
 local give_up_at=
+credential_asked=1
 until update credential UPDATED_OLD "REMOVE credential SET stage = :stage, stage_seconds = :seconds" \
 credential_taken "" 20; do
 [[ $error == ConditionalCheckFailedException ]] || fail "credential cannot be taken: $error"
@@ -906,8 +988,8 @@ json "$answer" credential && credential=$field || credential=''
 one_word "$credential" || fail "credential is malformed"
 credential=$text
 }
-declare -gA given=() # by name; what comes later wins
-CLEANUP_SECONDS=20 # for the agent, past the job's grace: the rest of the log, and the job's end
+declare -gA given=()
+CLEANUP_SECONDS=20
 write_environment() {
 local name settings
 set_grace
@@ -920,7 +1002,7 @@ given[BUILDKITE_BUILD_PATH]=$STATE/builds
 given[BUILDKITE_HOOKS_PATH]=$HOOKS
 given[BUILDKITE_PLUGINS_PATH]=$STATE/plugins
 given[AGENT_STACK_PRIVATE]=$PRIVATE
-given[BUILDKITE_NO_SSH_KEYSCAN]=true # it would take any key of a listed host, too
+given[BUILDKITE_NO_SSH_KEYSCAN]=true
 set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
 given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
 [[ -z ${JOB_AWS//|/} ]] || given[AGENT_STACK_JOB_AWS]=$JOB_AWS
@@ -951,14 +1033,14 @@ set_if_given() { [[ -z $2 ]] || given[$1]=$2; }
 set_grace() {
 local most=$((${CANCEL_GRACE_SECONDS:-120} - 5)) cleanup=$CLEANUP_SECONDS
 job_grace=${JOB_GRACE_SECONDS:-60}
-if ((job_grace + cleanup > most)); then # a tracker that waits less has the last word
+if ((job_grace + cleanup > most)); then
 cleanup=$((most / 4 > 0 ? most / 4 : 1))
 job_grace=$((most - cleanup > 0 ? most - cleanup : 1))
 fi
 grace=$((job_grace + cleanup))
-given[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace # version 3
+given[BUILDKITE_CANCEL_GRACE_PERIOD]=$grace
 given[BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS]=$job_grace
-given[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s # version 4
+given[BUILDKITE_CANCEL_SIGNAL_TIMEOUT]=${job_grace}s
 given[BUILDKITE_CANCEL_CLEANUP_TIMEOUT]=${cleanup}s
 }
 take_settings() {
@@ -1014,11 +1096,11 @@ field=${field//\"/\\\"}
 field=${field//\$/\\\$}
 field=${field//\`/\\\`}
 }
-DETAIL_BYTES=265 # of what the tracker reads of a report, the code and the mark of a spot notice apart
+DETAIL_BYTES=265
 REPORT_SECONDS=20
-SPOT_REPORT_SECONDS=3 # of a spot notice's two minutes the agent has the rest
-noticed=0             # 1: EC2 announced to take the VM back
-stop_missed=0         # 1: a signal came when there was no agent to stop yet
+SPOT_REPORT_SECONDS=3
+noticed=0
+stop_missed=0
 give_credential() {
 mkfifo -m 0644 "$PRIVATE/token" || fail "the credential cannot be given to the agent"
 ({
@@ -1039,7 +1121,7 @@ systemd-run -q -u "$AGENT_UNIT" --wait --collect -p Type=exec -p User="$AGENT_US
 waiter=$!
 until systemctl is-active --quiet "$AGENT_UNIT" || ! kill -0 "$waiter" 2>/dev/null; do sleep 0.1; done
 rm -f "$ENVIRONMENT"
-systemctl is-active --quiet "$AGENT_UNIT" || return 0 # ended already, or never began: report_exit tells which
+systemctl is-active --quiet "$AGENT_UNIT" || return 0
 ran=1
 ((!stop_missed)) || stop_agent
 say "agent started"
@@ -1051,12 +1133,12 @@ watch_agent() {
 local shipped=0
 while kill -0 "$waiter" 2>/dev/null; do
 sleep "${SPOT_POLL_SECONDS:-2}" &
-wait -n "$waiter" $! || true # returns at once when the agent ends or a signal arrives
+wait -n "$waiter" $! || true
 if ((!noticed)) && imds meta-data/spot/instance-action; then
 noticed=1
 say "spot notice: $answer"
 install -m 0644 /dev/stdin "$RUN/spot-notice" <<<"$answer" || true
-stop_agent # before anything that takes time: the job has what is left
+stop_agent
 REPORT_SECONDS=$SPOT_REPORT_SECONDS last_ship_seconds=$SHIP_SECONDS
 report spot_notice "$answer" 3
 fi
@@ -1069,11 +1151,11 @@ done
 }
 report_exit() {
 local code=0 said mark=
-((!noticed)) || mark='(spot notice) ' # the tracker counts by it
+((!noticed)) || mark='(spot notice) '
 wait "$waiter" || code=$?
 trap '' HUP INT TERM
 if ((code && !ran)) && [[ ! -s $LOG ]]; then
-waiter='' # it never ran
+waiter=''
 fail "agent cannot be started: code $code"
 fi
 said=$(failure_report)
@@ -1092,16 +1174,7 @@ said=${said//[^[:print:]]/ }
 printf '%s' "$said"
 }
 run_job() {
-read_facts
-spare_units
-ensure_user
-run_bootstrap
-ensure_packages
-ensure_agent
-confine_job
-install_hooks
-install_job_access
-write_known_hosts
+[[ -n $hold ]] || prepare
 fetch_private
 write_environment
 take_credential

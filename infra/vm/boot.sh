@@ -23,7 +23,8 @@ LOG=$STATE/agent.log
 bound=0   # 1: the mailbox holds a job, reports may be written
 waiter='' # the process that waits for the agent; until then a failure is this program's to tell
 ran=0     # 1: the agent was seen running
-reason='' error='' imds_token='' keys_at=-1000 clock_set=0
+# hold: seconds for which a VM that was launched to stand by may wait for a job; empty for any other VM
+hold='' reason='' error='' imds_token='' keys_at=-1000 clock_set=0
 answer='' status='' served_at='' trouble='' curl_code=0 # of the last request
 credential='' agent_token='' text='' field=''           # an unset one would end the program and hide why
 curl_signs=1 # 0: this curl is too old to sign
@@ -41,20 +42,23 @@ fail() {
   exit 1
 }
 
+# The second stage has more to do here (hold.sh).
+# shellcheck disable=SC2329
+tell_failure() {
+  [[ -z $hold ]] || find_job # one may have come while it prepared
+  report failed "$reason" 10
+}
+
 # The one way out. A failure before the agent ran is reported, so that the job can be requeued.
 on_exit() {
-  local code=$? mark=''
+  local code=$?
   trap '' HUP INT TERM
   set +e
   rm -rf "$ENVIRONMENT" "$PRIVATE"
   if ((code)); then
     say "failed: ${reason:=boot program ended unexpectedly with code $code}"
-    if [[ -z $waiter ]]; then
-      ! declare -F may_be_held >/dev/null || ! may_be_held || mark='(waits) ' # the tracker knows it by this
-      report failed "$mark$reason" 10
-    fi
+    [[ -n $waiter ]] || tell_failure
   fi
-  [[ -z $mark ]] || await_hold
   say "powering off"
   if [[ -n ${LINES_A_REQUEST:-} ]]; then # the second stage is there
     keep_journal
@@ -105,12 +109,17 @@ main() {
   check_curl
   identify
   find_program || say "second stage: $error"
-  await_mailbox
-  read_mailbox
-  report booting "" 3
+  if metadata meta-data/tags/instance/agent-stack:hold 1; then
+    hold=$answer # it was launched to stand by
+  else
+    await_mailbox
+    read_mailbox
+    report booting "" 3
+  fi
   until_program
   # shellcheck source=job.sh
   source "$RUN/program.sh"
+  [[ -z $hold ]] || stand_by
   run_job
 }
 

@@ -1,13 +1,14 @@
 # shellcheck shell=bash
 # Files from elsewhere: tried again while the refusal may pass, and whole or not at all.
 
-# URL $1 (https or s3), checksum $2 (empty: none), file $3. A URL's query may be what signs it: no message shows it.
+# URL $1 (https or s3), checksum $2 (empty: none), file $3, and what to say of another checksum (empty: that it does not
+# match). A URL's query may be what signs it: no message shows it.
 fetch() {
   local actual shown=${1%%\?*}
   download "$1" "$3" || fail "cannot download $shown: $error"
   [[ -n $2 ]] || return 0
   actual=$(sha256sum <"$3")
-  [[ ${actual%% *} == "$2" ]] || fail "checksum of $shown does not match"
+  [[ ${actual%% *} == "$2" ]] || fail "${4:+$shown has the digest ${actual:0:12}..., }${4:-checksum of $shown does not match}"
 }
 
 # URL $1 into file $2. Only https, redirects included; plain http from this VM alone, where what answers is its own.

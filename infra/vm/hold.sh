@@ -2,10 +2,20 @@
 # A VM whose boot failed may stay up, so that a person can look into it (HoldOnFailureMinutes). The tracker decides, and
 # says so in the mailbox, in an attribute that the VM's role reads and cannot write. It holds no VM that took a credential.
 
-SECRETS=("$ENVIRONMENT" "$PRIVATE") # all that holds something of the job's; who writes it elsewhere adds the file here
+SECRETS=("$ENVIRONMENT" "$PRIVATE") # every file of the job's secrets; code that writes one elsewhere adds it
 
-# Whether the tracker may hold this VM: the setting is on, it has a job, and it took no credential.
-may_be_held() { ((bound)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 && -z ${credential:-} ]]; }
+# Whether the tracker may hold this VM: the setting is on, it has a job, and it never asked for the credential. From the
+# ask on, an answer that nothing has read yet may have it.
+may_be_held() { ((bound && !credential_asked)) && [[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 ]]; }
+
+# In place of the first stage's, which cannot hold.
+tell_failure() {
+  local mark=''
+  [[ -z $hold ]] || find_job # one may have come while it prepared
+  ! may_be_held || mark='(waits) ' # the tracker knows it by this
+  report failed "$mark$reason" 10
+  [[ -z $mark ]] || await_hold
+}
 
 # Waits, for a bounded time, whether the tracker holds the VM. Returns when it does not: then the VM powers off as always.
 await_hold() {
@@ -27,23 +37,35 @@ await_hold() {
 }
 
 # Nothing of the job's is left to a person who opens a shell: no process of its user, no file, no value in this program.
+# Fails when that is not known.
 remove_secrets() {
-  local name until
-  command -v pkill >/dev/null && command -v pgrep >/dev/null || return 1 # else it is not known what runs
+  local name
   for name in "$AGENT_UNIT" agent-stack-ssh; do
     ! systemctl is-active --quiet "$name" || systemctl stop "$name"
   done
-  pkill -KILL -u "$AGENT_USER"
-  tick
-  until=$((now + 10))
-  while pgrep -u "$AGENT_USER" >/dev/null; do
-    tick
-    ((now < until)) || return 1
-    sleep 0.2
-  done
+  end_users_processes || return 1
   rm -rf "${SECRETS[@]}"
   for name in "${SECRETS[@]}"; do
     [[ ! -e $name ]] || return 1
+  done
+}
+
+end_users_processes() {
+  local until code
+  id -u "$AGENT_USER" >/dev/null 2>&1 || return 0 # the boot failed before there was one
+  command -v pkill >/dev/null || return 1
+  pkill -KILL -u "$AGENT_USER"
+  tick
+  until=$((now + 10))
+  while :; do
+    pgrep -u "$AGENT_USER" >/dev/null && code=0 || code=$?
+    tick
+    case $code in
+      0) ((now < until)) || return 1 ;;
+      1) return 0 ;; # none
+      *) return 1 ;; # pgrep is missing, or failed
+    esac
+    sleep 0.2
   done
 }
 

@@ -7,6 +7,8 @@ source "${BASH_SOURCE%/*}/values.sh"
 source "${BASH_SOURCE%/*}/downloads.sh"
 # shellcheck source=prepare.sh
 source "${BASH_SOURCE%/*}/prepare.sh"
+# shellcheck source=standby.sh
+source "${BASH_SOURCE%/*}/standby.sh"
 # shellcheck source=private.sh
 source "${BASH_SOURCE%/*}/private.sh"
 # shellcheck source=known_hosts.sh
@@ -26,16 +28,7 @@ source "${BASH_SOURCE%/*}/agent.sh"
 
 # The credential is taken last: nothing that fails before it has cost it, and the job can go to another VM at once.
 run_job() {
-  read_facts
-  spare_units
-  ensure_user
-  run_bootstrap
-  ensure_packages
-  ensure_agent
-  confine_job
-  install_hooks
-  install_job_access
-  write_known_hosts
+  [[ -n $hold ]] || prepare # a VM that stands by did so before it had a job
   fetch_private
   write_environment
   take_credential

@@ -24,8 +24,10 @@ report() {
     ",\":detail\":{\"S\":\"${detail:0:1000}\"}" "$3" || say "stage $1 not reported: $error"
 }
 
+# What the metadata service says at $1; with $2, fails where there is nothing.
 metadata() {
   until imds "$1"; do
+    [[ $status != 404 || $# == 1 ]] || return 1
     tick
     ((now < unassigned_until)) || fail "instance metadata: $1: $status $trouble"
     sleep 1
@@ -51,13 +53,22 @@ identify() {
   say "booting $arn"
 }
 
-# Polls each second and writes nothing: an unbound VM has no item. The credential is never read, only taken.
+# Reads the mailbox, as it is now or ($1: false) as it was a moment ago, which costs half. Fails with error.
+look() {
+  dynamodb GetItem '"ConsistentRead":'"$1"',"ProjectionExpression":"job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"' 0
+}
+
+# A preparation that fails is told where there is a job, and only there.
+find_job() { ! look true || [[ $answer != *'"job_id"'* ]] || bound=1; }
+
+# Polls each second and writes nothing: an unbound VM has no item, or a closed one without a job. The credential is never
+# read, only taken.
 await_mailbox() {
   local reported=
   while tick && ((now < unassigned_until)); do
     [[ -f $RUN/program.sh ]] || ((now % 5)) || find_program || true
-    if dynamodb GetItem '"ConsistentRead":true,"ProjectionExpression":"job_id, queue_key, endpoint, agent_tags, agent_name, credential_kind"' 0; then
-      [[ $answer != *'"Item"'* ]] || return 0
+    if look true; then
+      [[ $answer != *'"job_id"'* ]] || return 0
     elif [[ $error != "$reported" ]]; then
       reported=$error
       say "mailbox cannot be read: $error"

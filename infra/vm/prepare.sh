@@ -1,6 +1,20 @@
 # shellcheck shell=bash
 # What an image may lack: the operator's own preparation, packages, the agent, its user.
 
+# All that does not depend on the job.
+prepare() {
+  read_facts
+  spare_units
+  ensure_user
+  run_bootstrap
+  ensure_packages
+  ensure_agent
+  confine_job
+  install_hooks
+  install_job_access
+  write_known_hosts
+}
+
 # Where this VM runs and what it is, as agent tags under the vendor's own names. What EC2 does not say is left out.
 read_facts() {
   local pair
@@ -90,7 +104,7 @@ agent_digest() {
 # The image's own agent, else the release of AgentVersion. A digest that this stack knows is what counts: a mirror that was
 # tampered with has the checksum that fits. Of any other version the published checksum has to do.
 ensure_agent() {
-  local machine url expected
+  local machine url expected known=''
   agent=$(command -v buildkite-agent) && return
   report agent_installing "$AGENT_VERSION" 3
   machine=$(uname -m)
@@ -103,13 +117,14 @@ ensure_agent() {
   agent=$STATE/bin/buildkite-agent
   install -d -m 0755 "$STATE/bin"
   expected=$(agent_digest "$AGENT_VERSION" "$machine")
+  known=${expected:+and this stack knows ${expected:0:12}.... Set AgentDownloadUrl to another mirror, or run scripts/pin-agent $AGENT_VERSION and deploy}
   if [[ -z $expected ]]; then
     say "agent $AGENT_VERSION: its digest is not known here, its published checksum counts"
     fetch "$url.sha256" "" "$agent.sha256"
     read -r expected _ <"$agent.sha256" || true # its last newline may be missing
     [[ $expected =~ ^[0-9a-f]{64}$ ]] || fail "checksum of $url is not published"
   fi
-  fetch "$url" "$expected" "$agent.new"
+  fetch "$url" "$expected" "$agent.new" "$known"
   chmod 0755 "$agent.new"
   mv "$agent.new" "$agent"
 }

@@ -95,22 +95,35 @@ utf8() {
 
 IMDS_SECONDS=2 # of one request; a look takes three of them at most
 
+# Fills most with the seconds that one request may take: $1, or what the call that needs it has left. Fails at its end.
+within() {
+  most=$1
+  [[ -n ${deadline:-} ]] || return 0
+  tick
+  ((now < deadline)) || return 1
+  ((most <= deadline - now)) || most=$((deadline - now))
+}
+
 # IMDSv2: fills answer with what stands at $1; fails on anything but 200.
 imds() {
-  local try
+  local try most
+  status='' trouble='no time is left'
   for try in 1 2; do
     if [[ -z $imds_token ]]; then
+      try=2 # a new token that is refused gets no better
+      within "$IMDS_SECONDS" || return 1
       request <<<"url = \"$IMDS/latest/api/token\"
 request = PUT
 noproxy = \"*\"
-max-time = $IMDS_SECONDS
+max-time = $most
 header = \"X-aws-ec2-metadata-token-ttl-seconds: 21600\""
       [[ $status == 200 ]] || return 1
       imds_token=$answer
     fi
+    within "$IMDS_SECONDS" || return 1
     request <<<"url = \"$IMDS/latest/$1\"
 noproxy = \"*\"
-max-time = $IMDS_SECONDS
+max-time = $most
 header = \"X-aws-ec2-metadata-token: $imds_token\""
     [[ $status == 401 && $try == 1 ]] || break
     imds_token='' # its six hours are over
@@ -187,15 +200,17 @@ octets() {
   printf '%b' "$text"
 }
 
-# Signed call: service, target, body, seconds to go on trying. Fills answer; fails with error.
+# Signed call: service, target, body, seconds to go on trying, all requests that it takes included (0: one try). Fills
+# answer; fails with error.
 aws() {
-  local body=${3//\\/\\\\} until most=$(($4 > 0 && $4 < 10 ? $4 : 10))
+  local body=${3//\\/\\\\} until deadline='' most
   body=${body//\"/\\\"}
   tick
   until=$((now + $4)) tries=0
+  ((!$4)) || deadline=$until
   while :; do
     tries=$((tries + 1))
-    if refresh_keys; then
+    if refresh_keys && within 10; then
       sign "$1" "$2" "$3" "${endpoint[$1]}"
       status='' trouble='no room for the request' # where the shell cannot write it down, request never begins
       request <<CONFIG
@@ -211,7 +226,7 @@ CONFIG
       error="$status $trouble"
       json "$answer" __type && error=${field##*#}
     else
-      status='' error="no role keys from instance metadata: $status $trouble"
+      error="no role keys from ${keys_from:-instance metadata}: $status $trouble" status=''
     fi
     case "$status $error $answer" in
       *"Signature expired"* | *"not yet current"* | *RequestTimeTooSkewed*)

@@ -36,6 +36,8 @@ check_name() {
   for word in ${1//_/ }; do
     word=${word,,} shown+=${word^}
   done
+  [[ ${!1} != *'{queue}'* || -n ${mail[queue_key]} ]] ||
+    fail "$shown holds {queue}, and the parameter Queues names this job's queue by an alias. Name the queue by its key in Queues, or write a name without {queue}"
   [[ ${!1} != *'{queue}'* || ${mail[queue_key]} =~ $key ]] ||
     fail "$shown cannot name a parameter of queue ${mail[queue_key]}: give the queue a key of letters, digits and ._-"
   [[ $2 =~ $whole && ! $2 =~ $dots ]] ||

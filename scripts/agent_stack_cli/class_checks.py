@@ -1,5 +1,6 @@
 """What EC2 and SSM say of a class's types and image, with the operator's own rights."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -20,7 +21,8 @@ from agent_stack_cli.stacks import Stack
 from agent_stack_cli.waiting_room import Patience
 
 ERROR, WARNING = "error", "warning"
-IMAGE_PARAMETER = re.compile(r"\bresolve:ssm:([A-Za-z0-9/._-]+)")
+IMAGE_PARAMETER = re.compile(r"resolve:ssm:([A-Za-z0-9/._-]+)(:[A-Za-z0-9._-]+)?")
+"""The name, and perhaps a version or a label."""
 
 
 def of_account(stack: Stack, vm_class: VmClass) -> Iterator[tuple[str, str]]:
@@ -46,8 +48,21 @@ def image_parameters(stack: Stack) -> list[str]:
             text = str(stack.session.ssm.get_parameter(Name=name)["Parameter"].get("Value", ""))
         except (ClientError, BotoCoreError):
             continue  # who prints a policy may lack the rights that it gives
-        found |= set(IMAGE_PARAMETER.findall(text))
+        found |= set(_image_parameters(text))
     return sorted(name for name in found if not name.removeprefix("/").startswith("aws/"))
+
+
+def _image_parameters(text: str) -> Iterator[str]:
+    """From the images of the classes only: whoever writes a class must not grant a right by any other text."""
+    try:
+        classes = json.loads(text)["classes"].values()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return  # no document; `doctor` says what is wrong with it
+    for vm_class in classes:
+        image = vm_class.get("image") if isinstance(vm_class, dict) else None
+        named = IMAGE_PARAMETER.fullmatch(image) if isinstance(image, str) else None
+        if named is not None:
+            yield named[1]
 
 
 def catalog(stack: Stack) -> Ec2InstanceCatalog:

@@ -35,10 +35,11 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What is wrong with a class, or with the document; `vm_class` is empty for the latter.
+class ClassProblem:
+    """What is wrong with a class, or with the document around it.
 
     Attributes:
+        vm_class: its name; empty for the document.
         severity: `error` when no VM of the class can be launched, else `warning`.
     """
 
@@ -120,23 +121,23 @@ def book_of(stack: Stack, document: Document) -> ClassBook:
         raise CliError(str(error), next=stack.agent_stack("classes", "validate", *path)) from None
 
 
-def validate(stack: Stack, document: Document) -> list[Finding]:
+def validate(stack: Stack, document: Document) -> list[ClassProblem]:
     """What this account, region and deployment would refuse, class by class."""
     try:
         book = book_of(stack, document)
     except CliError as error:
-        return [Finding(vm_class="", severity="error", problem=error.message)]
+        return [ClassProblem(vm_class="", severity="error", problem=error.message)]
     found = [
-        Finding(vm_class="", severity="error", problem=str(misfit))
+        ClassProblem(vm_class="", severity="error", problem=str(misfit))
         for misfit in validate_timeouts(stack.settings.policy, book)
     ]
     found += [
-        Finding(vm_class="" if name in book.faults else name, severity="error", problem=str(error))
+        ClassProblem(vm_class="" if name in book.faults else name, severity="error", problem=str(error))
         for name, error in book.broken.items()
     ]
     for vm_class in book.classes.values():
         found += [
-            Finding(vm_class=vm_class.name, severity=severity, problem=problem)
+            ClassProblem(vm_class=vm_class.name, severity=severity, problem=problem)
             for severity, problem in of_account(stack, vm_class)
         ]
     return found
@@ -206,12 +207,10 @@ def explain(book: ClassBook, rules: Sequence[str], queue: QueueKey) -> Explained
 
 def _tier_of(stack: Stack, name: str) -> str:
     try:
-        found = stack.session.ssm.describe_parameters(
-            ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [name]}]
-        )["Parameters"]
+        facts = stack.session.parameter_facts(name)
     except ClientError:
         return ""
-    return str(found[0].get("Tier", "")) if found else ""
+    return "" if facts is None else str(facts.get("Tier", ""))
 
 
 def _lines(text: str) -> Iterator[str]:

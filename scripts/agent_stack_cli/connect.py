@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import shutil
 import sys
 from datetime import timedelta
@@ -41,7 +40,12 @@ def command_for(stack: Stack, named: str) -> list[str]:
             raise CliError(f"VM {instance_id} of job {job_id} is {state}", next=stack.agent_stack("logs", job_id))
         other = f", or it is none of {stack.name}" if machine is None else ""
         raise CliError(f"VM {instance_id} is {state}{other}", next=stack.agent_stack("status"))
-    return shlex.split(stack.aws("ssm", "start-session", "--target", instance_id))
+    return shell_on(stack, instance_id)
+
+
+def shell_on(stack: Stack, instance_id: str) -> list[str]:
+    """The command that opens a shell on that VM, where it is."""
+    return stack.session.aws_words("ssm", "start-session", "--target", instance_id)
 
 
 def run(words: list[str], output: Output, *, only_print: bool) -> None:

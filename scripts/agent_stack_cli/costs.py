@@ -1,14 +1,15 @@
 """`agent-stack cost`: what jobs' VMs cost, from the ledger's own records and dated list prices.
 
 A VM is billed from its launch until its run ended; a VM that failed before its agent, for the seconds that the record
-keeps of it. Not in it: volumes, data transfer, taxes, discounts, and VMs that never had a job.
+keeps of it. The time for which a VM stood by before it had its job is a group of its own: no pipeline asked for it. Not
+in it: volumes, data transfer, taxes, discounts, and VMs that never had a job.
 """
 
 import csv
 import io
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 
@@ -34,6 +35,9 @@ BY: Mapping[str, Callable[[Run], str]] = {
 }
 """What costs are summed by."""
 
+STOOD_BY = "(stood by)"
+"""No class, queue or pipeline can have this name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
@@ -45,6 +49,7 @@ class Use:
     capacity_type: CapacityType
     began: datetime
     took: timedelta
+    stood_by: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,15 +139,18 @@ def uses(run: Run) -> Iterator[Use]:
         )
     if run.binding is not None and run.state is RunState.ENDED:
         binding = run.binding
-        took = max(timedelta(), run.state_entered_at - binding.launched_at)
-        yield Use(
+        since = run.vm_since or binding.launched_at
+        for_job = Use(
             run=run,
             instance_type=binding.instance_type,
             zone=binding.zone,
             capacity_type=binding.capacity_type,
-            began=binding.launched_at,
-            took=took,
+            began=since,
+            took=max(timedelta(), run.state_entered_at - since),
         )
+        yield for_job
+        if binding.standby:
+            yield replace(for_job, began=binding.launched_at, took=since - binding.launched_at, stood_by=True)
 
 
 def read(stack: Stack, *, by: str, days: float, own_prices: Iterable[str]) -> Costs:
@@ -157,7 +165,7 @@ def read(stack: Stack, *, by: str, days: float, own_prices: Iterable[str]) -> Co
     found = [use for run in Records(stack=stack).ended() if run.state_entered_at >= since for use in uses(run)]
     groups: dict[str, list[Use]] = defaultdict(list)
     for use in found:
-        groups[BY[by](use.run)].append(use)
+        groups[STOOD_BY if use.stood_by else BY[by](use.run)].append(use)
     summed = [_sum(name, members, prices) for name, members in groups.items()]
     return Costs(
         stack=stack.name,
@@ -213,7 +221,7 @@ def _sum(name: str, members: list[Use], prices: HourlyPrices) -> Sum:
     return Sum(
         group=name,
         jobs=len({use.run.job_id for use in members}),
-        vms=len(members),
+        vms=len(members) if name == STOOD_BY else sum(not use.stood_by for use in members),
         hours=sum(hours for hours, _ in priced),
         usd=sum(hours * price for hours, price in priced if price is not None),
         unpriced_hours=sum(hours for hours, price in priced if price is None),

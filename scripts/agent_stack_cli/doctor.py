@@ -7,8 +7,9 @@ the ledger, the logs, alarms, quotas, routes, the stack. One look that fails is 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
+from agent_stack.domain.findings import Finding
 from agent_stack_cli.account_findings import alarms, routes
-from agent_stack_cli.findings import Finding, looked
+from agent_stack_cli.findings import looked
 from agent_stack_cli.function_findings import inspected
 from agent_stack_cli.image_findings import images
 from agent_stack_cli.log_findings import logged, unlogged
@@ -30,7 +31,8 @@ LOOKS: Mapping[str, Callable[[Stack], Iterable[Finding]]] = {
     "routes": routes,
     "images": images,
 }
-"""Everything that is looked at, by the name that a look which fails is shown under."""
+"""Everything that is looked at, by the name that a look which fails is shown under. docs/agent-stack.md shows the first
+sentence of each."""
 
 
 def examine(stack: Stack) -> list[Finding]:

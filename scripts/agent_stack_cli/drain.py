@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from functools import partial
 
+from agent_stack.domain.holds import Hold
 from agent_stack_cli import pauses, vms
 from agent_stack_cli.output import Output
 from agent_stack_cli.records import Records
@@ -25,13 +26,18 @@ class Left:
     """What is still there.
 
     Attributes:
+        vms: those that live, and those that were given a job so lately that EC2 need not show them.
         launches: requests to EC2 that are not answered yet, or so lately that EC2 need not show their VMs.
         unreadable: runs or launches that this version cannot read, which may be some of either.
+        held: VMs that stay up because their boot failed. Nobody waits for them.
+        standby: idle standby VMs. They are not waited for: a pause keeps them, and no job comes to them.
     """
 
     vms: tuple[str, ...]
     launches: int
     unreadable: int
+    held: tuple[Hold, ...] = ()
+    standby: int = 0
 
     @property
     def words(self) -> str:
@@ -45,6 +51,23 @@ class Left:
         if self.unreadable:
             parts.append(f"{self.unreadable} records cannot be read")
         return "; ".join(parts)
+
+
+def nothing_lives(stack: Stack, end: Left) -> str:
+    """What is left of a drained stack, in one line: nothing, or idle standby VMs and the VMs that are held."""
+    idle = f" {end.standby} standby VMs are idle, and a removal ends them." if end.standby else ""
+    if not end.held:
+        return f"No VM of {stack.name} has a job.{idle}" if idle else f"No VM of {stack.name} lives."
+    latest = max(hold.until for hold in end.held).astimezone(UTC)
+    then = (
+        "with TerminateOnDelete=false a removal fails while they are up"
+        if stack.parameters.get("TerminateOnDelete") == "false"
+        else "a removal ends them"
+    )
+    return (
+        f"No VM of {stack.name} has a job.{idle} {len(end.held)} VMs whose boot failed stay up until "
+        f"{latest:%Y-%m-%d %H:%M} UTC at the latest; {then}: {', '.join(hold.instance_id for hold in end.held)}."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +96,7 @@ def drain(
 
     For one queue it waits for the VMs that have a job of it; for the whole stack for every VM with its tag. In both
     cases it waits for launches that were sent before the pause, too. It does not wait for VMs that are held because
-    their boot failed: no job is on them, and a removal ends them.
+    their boot failed, nor for idle standby VMs: no job is on them, and a removal ends them.
 
     Args:
         sleep: waits so many seconds.
@@ -93,12 +116,22 @@ def drain(
         say(end.not_drained)
         say(f"Next: {stack.agent_stack('drain', *pauses.of_queue(queue))}")
     if output.as_json:
-        output.json({"stack": stack.name, "drained": end.drained, "left": end.left.vms, "launches": end.left.launches})
+        output.json(
+            {
+                "stack": stack.name,
+                "drained": end.drained,
+                "left": end.left.vms,
+                "launches": end.left.launches,
+                "unreadable": end.left.unreadable,
+                "held": [hold.instance_id for hold in end.left.held],
+                "standby": end.left.standby,
+            }
+        )
     if not end.drained or output.as_json:
         return end.drained
     resume = pauses.resume_command(stack, queue)
     if queue is None:
-        say(f"No VM of {stack.name} lives. It stays paused until: {resume}")
+        say(f"{nothing_lives(stack, end.left)} It stays paused until: {resume}")
         say(f"To remove it: {stack.aws('cloudformation', 'delete-stack', '--stack-name', stack.name)}")
     else:
         say(f"No VM has a job of queue {queue}. It stays paused until: {resume}")
@@ -140,18 +173,40 @@ def left(stack: Stack, queue: str | None) -> Left:
 
     The ledger is read first, because a launch that is answered in between is a VM by the time EC2 is asked.
     """
-    records, now = Records(stack=stack), stack.session.now()
+    records, now = Records(stack=stack, consistent=True), stack.session.now()
     intents = [intent for intent in records.intents() if queue is None or queue in intent.queues]
-    runs = (
-        records.active() if queue is not None else []
-    )  # for the whole stack EC2 shows the VMs of unreadable runs, too
-    unreadable = len(records.unreadable)  # without the holds: the VM of one that cannot be read is no held one
-    held = {hold.instance_id for hold in records.holds().vms}
-    machines = [machine.instance_id for machine in vms.living(stack) if machine.instance_id not in held]
+    unreadable = len(records.unreadable)
+    runs = [run for run in records.active() if queue in {None, run.queue_key}]
+    if queue is not None:  # for the whole stack EC2 shows the VMs of unreadable runs, too
+        unreadable = len(records.unreadable)
+    holds = records.holds().vms  # one that cannot be read is no hold, and its VM counts
+    shown = vms.shown(stack)
     launches = sum(
         not intent.spent or (bool(intent.vms) and now - intent.created_at < NOT_SHOWN_YET) for intent in intents
     )
-    if queue is not None:
-        of_queue = {run.binding.instance_id for run in runs if run.queue_key == queue and run.binding is not None}
-        machines = [instance_id for instance_id in machines if instance_id in of_queue]
-    return Left(vms=tuple(machines), launches=launches, unreadable=unreadable)
+    known, held = {machine.instance_id for machine in shown}, {hold.instance_id for hold in holds}
+    bound = {run.binding.instance_id: now - run.state_entered_at for run in runs if run.binding is not None}
+    alive = [machine.instance_id for machine in shown if machine.lives]
+    idle = _idle(stack) & set(alive) - held
+    waited_for = [vm for vm in alive if vm not in held | idle and (queue is None or vm in bound)]
+    waited_for += [vm for vm, since in bound.items() if vm not in known and since < NOT_SHOWN_YET]
+    return Left(
+        vms=tuple(waited_for),
+        launches=launches,
+        unreadable=unreadable,
+        held=tuple(sorted((hold for hold in holds if hold.instance_id in alive), key=lambda hold: hold.instance_id)),
+        standby=len(idle),
+    )
+
+
+def _idle(stack: Stack) -> set[str]:
+    """The standby VMs that no run has. Runs are read after the list: a VM comes off it when a run has it.
+
+    Where a run cannot be read, any of them may be its VM, so none counts as idle.
+    """
+    listed: set[str] = {vm.instance_id for vm in Records(stack=stack, consistent=True).standby() if vm.closing is None}
+    if not listed:
+        return set()
+    runs = Records(stack=stack, consistent=True)
+    bound = {run.binding.instance_id for run in runs.active() if run.binding is not None}
+    return set() if runs.unreadable else listed - bound

@@ -19,6 +19,8 @@ from botocore.exceptions import (
     SSOError,
 )
 
+from agent_stack.domain.errors import AgentStackError, NotPermittedError
+
 NOT_LOGGED_IN = frozenset(
     {
         "ExpiredToken",
@@ -92,6 +94,8 @@ def translated(*options: str) -> Iterator[None]:
         raise _of_answer(error, options) from None
     except BotoCoreError as error:
         raise CliError(f"{error}", next="aws configure list") from None
+    except AgentStackError as error:  # from the functions' own adapters, which ask as the operator
+        raise CliError(f"{error}", next=ATTACH if _denies(error) else command(PROGRAM, "doctor", *options)) from None
 
 
 def code_of(error: ClientError) -> str:
@@ -99,23 +103,28 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def words_of(error: ClientError | BotoCoreError) -> str:
+def words_of(error: ClientError | BotoCoreError | AgentStackError) -> str:
     """What AWS said against it, or why it was not asked, in one line."""
     if isinstance(error, ClientError):
         return f"{error.operation_name}: {code_of(error)}: {error.response.get('Error', {}).get('Message', '')}"
     return str(error)
 
 
-def remedy_of(error: ClientError | BotoCoreError, again: str) -> str:
+def remedy_of(error: ClientError | BotoCoreError | AgentStackError, again: str) -> str:
     """What helps against it.
 
     Args:
         again: the command to run once more where only time helps.
     """
     code = code_of(error) if isinstance(error, ClientError) else ""
-    if code in DENIED:
+    if code in DENIED or _denies(error):
         return f"{ATTACH}, then: {again}"
     return f"{LOG_IN}, then: {again}" if code in NOT_LOGGED_IN else f"Wait a minute, then: {again}"
+
+
+def _denies(error: Exception) -> bool:
+    """Whether an adapter says that the operator's role may not."""
+    return isinstance(error, NotPermittedError) or any(code in str(error) for code in DENIED)
 
 
 def _log_in(options: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from agent_stack_cli.findings import Finding
+from agent_stack.domain.findings import Finding
 from agent_stack_cli.stacks import Stack
 
 MOST_SKEW = timedelta(seconds=30)
@@ -15,7 +15,7 @@ MEMBERS = ("check", "severity", "problem", "effect", "remedy")
 
 
 def inspected(stack: Stack) -> Iterator[Finding]:
-    """The function's own findings, or why there are none."""
+    """The findings of the dispatcher function, or why there are none."""
     answer = stack.session.functions.invoke(
         FunctionName=stack.outputs["DispatcherFunction"], Payload=json.dumps({"agent_stack_inspection": 1}).encode()
     )

@@ -3,14 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from agent_stack.domain.findings import Finding
 from agent_stack_cli.class_checks import of_account
 from agent_stack_cli.classes import book_of, deployed
-from agent_stack_cli.findings import Finding
 from agent_stack_cli.stacks import Stack
 
 
 def images(stack: Stack) -> Iterator[Finding]:
-    """One finding for each thing that is wrong, with all classes that it concerns."""
+    """Images that are deprecated or gone, and types that EC2 does not know or that do not run the image."""
     concerned: dict[tuple[str, str], list[str]] = defaultdict(list)
     for vm_class in book_of(stack, deployed(stack)).classes.values():
         for found in of_account(stack, vm_class):

@@ -30,6 +30,9 @@ def _learnt(memory: LaunchMemory, now: datetime) -> Iterator[BreakerView]:
     for key, backoff in memory.backoffs.items():
         if backoff.failures:
             yield BreakerView(what=_of_class(key), until=backoff.until, because=backoff.message)
+    for name, trouble in memory.standby.items():
+        until = max((at for at in (trouble.suspended_until, trouble.retry_at) if at is not None), default=now)
+        yield BreakerView(what=f"standby VMs of class {name}", until=until, because=trouble.reason)
     for bucket, ceiling in current(memory.quotas, now).items():
         yield BreakerView(what=f"quota {bucket}", until=ceiling.retry_at, because=ceiling.words(bucket))
     for key, refusal in memory.refused.items():

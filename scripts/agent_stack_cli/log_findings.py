@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
+from agent_stack.domain.findings import Finding
 from agent_stack_cli import lines
 from agent_stack_cli.errors import PROGRAM
-from agent_stack_cli.findings import Finding
 from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
 

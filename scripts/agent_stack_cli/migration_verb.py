@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agent_stack_cli.errors import CliError, read_text
 from agent_stack_cli.migration import files, report
+from agent_stack_cli.migration.next_steps import next_steps
 from agent_stack_cli.migration.plan import migrate
 from agent_stack_cli.migration.source import USE_A_FILE, Source, of_stack, of_text
 from agent_stack_cli.verbs import Call
@@ -21,7 +22,11 @@ def run(
         CliError: the source is none, or a file is there already.
     """
     found = migrate(_source(call, file, from_stack), key=key)
-    report.show(found, call.output, files.write(found, directory, force=force))
+    # A file needs no AWS; the live stack was read in a region that an `aws` command may not find by itself.
+    commands = call.session.commands if from_stack is not None else call.commands
+    parameters, classes, _ = files.names(found, directory)
+    steps = next_steps(found, parameters, classes, commands)
+    report.show(found, call.output, files.write(found, directory, steps, force=force), steps)
 
 
 def _source(call: Call, file: Path | None, from_stack: str | None) -> Source:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from functools import partial
 
+from agent_stack.domain.findings import Finding
 from agent_stack_cli.errors import CliError
-from agent_stack_cli.findings import Finding, looked
+from agent_stack_cli.findings import looked
 from agent_stack_cli.parameter_rules import problems, read_file
 from agent_stack_cli.session import Session
 
@@ -54,10 +55,10 @@ def _parameter(problem: str) -> Finding:
 def _token(session: Session, name: str) -> Iterator[Finding]:
     if not name:
         return
-    kind = _kind(session, name)
-    if kind is None:
+    facts = session.parameter_facts(name)
+    if facts is None:
         yield _absent(session, "AgentTokenParameter", name, "--type", "SecureString", "--value", "TOKEN")
-    elif kind != "SecureString":
+    elif (kind := facts.get("Type")) != "SecureString":
         make = ("ssm", "put-parameter", "--type", "SecureString", "--name", name, "--value", "TOKEN")
         yield Finding(
             check="AgentTokenParameter",
@@ -69,7 +70,7 @@ def _token(session: Session, name: str) -> Iterator[Finding]:
 
 
 def _classes(session: Session, name: str) -> Iterator[Finding]:
-    if name and _kind(session, name) is None:
+    if name and session.parameter_facts(name) is None:
         yield _absent(session, "ClassesParameter", name, "--type", "String", "--value", "file://classes.json")
 
 
@@ -105,10 +106,3 @@ def _absent(session: Session, parameter: str, name: str, *make: str) -> Finding:
         effect=FAILS,
         remedy="Make it there, or name another --region: " + session.aws("ssm", "put-parameter", "--name", name, *make),
     )
-
-
-def _kind(session: Session, name: str) -> str | None:
-    """The type of an SSM parameter; None when it is not there. Its value is not asked for, nor the right to read it."""
-    asked = [{"Key": "Name", "Option": "Equals", "Values": [name]}]
-    shown = session.ssm.describe_parameters(ParameterFilters=asked)["Parameters"]  # type: ignore[arg-type]  # the stub's own dictionary
-    return str(shown[0].get("Type", "")) if shown else None

@@ -15,6 +15,8 @@ from typing import Any
 MAX_COST_TAGS = (
     40  # as in agent_stack/settings.py, which cannot be imported before the build; a test holds them together
 )
+MONEY = "Usd"
+"""The end of the names of amounts, which may have cents although default and bounds have none."""
 SPECIFICATION = Path(__file__).with_name("parameters.json")
 
 
@@ -35,7 +37,7 @@ def problems(given: Mapping[str, str], *, complete: bool = False) -> Iterator[st
     for name, value in given.items():
         if name not in known:
             yield f"there is no parameter {name}{_nearest(name, list(known))}"
-        elif said := _misfit(known[name], value) or _AS_A_WHOLE.get(name, _nothing)(value):
+        elif said := _misfit(name, known[name], value) or _AS_A_WHOLE.get(name, _nothing)(value):
             yield f"{name}={value!r}: {said}"
     if complete:
         for name, parameter in known.items():
@@ -71,14 +73,14 @@ _AS_A_WHOLE: Mapping[str, Callable[[str], str]] = {"CostTags": _tags}
 """What CloudFormation cannot see in a list, and the functions would refuse in the middle of the deployment."""
 
 
-def _misfit(parameter: Mapping[str, Any], value: str) -> str:
-    if parameter["Type"] == "Number":
-        return _number(parameter, value)
+def _misfit(name: str, parameter: Mapping[str, Any], value: str) -> str:
+    if parameter["Type"] == "Number" and "AllowedValues" not in parameter:
+        return _number(name, parameter, value)
     parts = value.split(",") if parameter["Type"] == "CommaDelimitedList" else [value]
     for part in parts:
-        allowed = parameter.get("AllowedValues")
+        allowed = [str(one) for one in parameter["AllowedValues"]] if "AllowedValues" in parameter else None
         if allowed is not None and part not in allowed:
-            return f"it may be {', '.join(map(str, allowed))}{_nearest(part, list(map(str, allowed)))}"
+            return f"it may be {', '.join(allowed)}{_nearest(part, allowed)}"
         pattern = parameter.get("AllowedPattern")
         if pattern is not None and re.search(pattern, part) is None:
             of = f" ({part!r})" if len(parts) > 1 else ""
@@ -87,13 +89,17 @@ def _misfit(parameter: Mapping[str, Any], value: str) -> str:
     return f"it is longer than {longest} characters" if longest is not None and len(value) > int(longest) else ""
 
 
-def _number(parameter: Mapping[str, Any], value: str) -> str:
+def _number(name: str, parameter: Mapping[str, Any], value: str) -> str:
     lowest, highest = parameter.get("MinValue"), parameter.get("MaxValue")
-    bounds = f"a number from {lowest} to {highest}" if highest is not None else f"a number from {lowest} on"
-    try:
-        number = float(value)
-    except ValueError:
+    whole = not name.endswith(MONEY) and all(
+        isinstance(one, int) for one in (parameter.get("Default"), lowest, highest) if one is not None
+    )
+    kind = "a whole number" if whole else "a number"
+    bounds = f"{kind} from {lowest} to {highest}" if highest is not None else f"{kind} from {lowest} on"
+    # CloudFormation takes 1e3, nan and fractions, too; the functions, which get the text as it is, would not start.
+    if not re.fullmatch(r"-?[0-9]+" if whole else r"-?[0-9]+(\.[0-9]+)?", value, re.ASCII):
         return f"it must be {bounds}"
+    number = float(value)
     if lowest is not None and number < float(lowest):
         return f"it must be {bounds}; the nearest is {lowest}"
     if highest is not None and number > float(highest):

@@ -1,5 +1,6 @@
 """`agent-stack policy`: what an operator's role needs, as an IAM policy for one stack."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -10,6 +11,16 @@ Kind = Literal["read", "operate", "classes"]
 
 MAILBOX_ATTRIBUTES = ["instance_arn", "stage", "stage_seconds", "detail", "revoked"]
 """What a VM says of itself. The credential stands beside it, and no operator's policy lets anybody read that."""
+
+IMAGES = "agent-stack/images/"
+"""Below it lie the account's own image parameters that the dispatcher's role may read, and its public ones below AWS's.
+No class with another one starts a VM, so nobody needs to read it."""
+
+PUBLIC = frozenset({"ClassesParameter"})
+"""Parameters of the template that name an SSM parameter without a secret in it."""
+
+QUEUE_IN_A_NAME = re.escape("{queue}")
+"""Stands for the queue of a job in a secret's name."""
 
 
 def document(stack: Stack, kind: Kind, *, images: Iterable[str] = ()) -> dict[str, Any]:
@@ -47,11 +58,20 @@ def _parameter(stack: Stack, name: str) -> str:
     return _arn(stack, "ssm", f"parameter/{bare}", account=not bare.startswith("aws/"))
 
 
+def _is_secret(stack: Stack, name: str) -> bool:
+    """Whether that SSM parameter is one that the stack keeps a credential in: no class document makes it an image."""
+    settings = {value for key, value in stack.parameters.items() if key.endswith("Parameter") and key not in PUBLIC}
+    secrets = (stack.settings.token_parameter, *settings)
+    patterns = (re.escape(secret.strip("/")).replace(QUEUE_IN_A_NAME, ".+") for secret in secrets)
+    return any(re.fullmatch(pattern, name.strip("/")) for pattern in patterns)
+
+
 def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
     functions = [
         _arn(stack, "lambda", f"function:{stack.outputs[name]}") for name in ("DispatcherFunction", "TrackerFunction")
     ]
     made = stack.outputs.get("ImageParameter", "")
+    images = (name for name in images if name.strip("/").startswith(IMAGES) and not _is_secret(stack, name))
     parameters = [stack.settings.default_classes_parameter, stack.settings.classes_parameter, made, *images]
     only_these = {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": MAILBOX_ATTRIBUTES},
@@ -109,10 +129,10 @@ def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
             ],
         ),
     ]
-    return [*statements, *_use_the_key(stack, ["kms:Decrypt"])]
+    return [*statements, *_use_the_key(stack)]
 
 
-def _use_the_key(stack: Stack, actions: list[str]) -> list[dict[str, Any]]:
+def _use_the_key(stack: Stack) -> list[dict[str, Any]]:
     """Tables and logs that KmsKeyArn encrypts are decrypted in the reader's name."""
     key = stack.parameters.get("KmsKeyArn", "")
     if not key:
@@ -120,7 +140,7 @@ def _use_the_key(stack: Stack, actions: list[str]) -> list[dict[str, Any]]:
     region = key.split(":")[3]  # a key is of the region of what it encrypts
     suffix = "amazonaws.com.cn" if key.startswith("arn:aws-cn:") else "amazonaws.com"
     through = {"kms:ViaService": [f"{service}.{region}.{suffix}" for service in ("dynamodb", "logs", "ssm")]}
-    return [_allow("UseTheKey", actions, key, condition={"StringEquals": through})]
+    return [_allow("UseTheKey", ["kms:Decrypt"], key, condition={"StringEquals": through})]
 
 
 def _operate(stack: Stack) -> list[dict[str, Any]]:

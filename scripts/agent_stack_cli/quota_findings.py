@@ -1,19 +1,22 @@
-"""vCPU quotas of the account, against what the classes and MaxInstances need. No launch has to be refused first."""
+"""vCPU quotas of the account, against what classes and the stack's bounds allow. No launch has to be refused first."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from botocore.exceptions import ClientError
 
 from agent_stack.domain.classes import VmClass
+from agent_stack.domain.findings import Finding
 from agent_stack.domain.identifiers import Bucket
+from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_buckets import bucket_of, quota_name
 from agent_stack.domain.states import CapacityType
 from agent_stack_cli.class_checks import catalog
 from agent_stack_cli.classes import book_of, deployed
 from agent_stack_cli.errors import CliError, code_of
-from agent_stack_cli.findings import Finding, looked
+from agent_stack_cli.findings import looked
 from agent_stack_cli.stacks import Stack
 
 CODES: Mapping[str, str] = {
@@ -42,7 +45,7 @@ spot has no quota for High Memory and HPC. A bucket that is not here is not exam
 
 
 def quotas(stack: Stack) -> Iterator[Finding]:
-    """Quotas that are lower than one VM of a class, or than MaxInstances of its smallest type."""
+    """Quotas with less room than for one VM of a class, or than for as many as classes and stack allow."""
     book = book_of(stack, deployed(stack))
     types = sorted({name for one in book.classes.values() for name in one.instance_types})
     vcpus = catalog(stack).instance_types.vcpus(types)
@@ -66,7 +69,7 @@ def _of_bucket(
         )
     limit, capacity_type = _limit(stack, CODES[bucket]), CapacityType(bucket.partition(":")[0])
     ask = f"Ask AWS for more: Service Quotas, Amazon EC2, “{quota_name(bucket)}” ({CODES[bucket]})"
-    fit = 0
+    fitting: list[tuple[VmClass, int]] = []
     for vm_class in of_bucket:
         sizes = [vcpus[t] for t in vm_class.instance_types if t in vcpus and bucket_of(t, capacity_type) == bucket]
         if not sizes:
@@ -81,18 +84,40 @@ def _of_bucket(
                 remedy=f"{ask}, or give the class smaller types.",
             )
         else:
-            fit = max(fit, limit // min(sizes))
-    most = stack.settings.max_instances
-    if 0 < fit < most:
-        names = ", ".join(vm_class.name for vm_class in of_bucket)
+            fitting.append((vm_class, min(sizes)))
+    if not fitting:
+        return
+    smallest, bounded = min(size for _, size in fitting), bound(fitting, stack.policy)
+    fit = limit // smallest
+    if fit < bounded.most:
+        names = ", ".join(vm_class.name for vm_class, _ in fitting)
         yield Finding(
             check=f"quota {bucket}",
             severity="warning",
             problem=f"The quota “{quota_name(bucket)}” is {limit} vCPUs: at most {fit} VMs of {names} fit, "
-            f"and MaxInstances is {most}.",
+            f"and {bounded.setting} allows {bounded.most}.",
             effect=f"At most {fit} of their jobs run at a time; the others wait until a VM ends.",
             remedy=f"{ask}, or {stack.deploy(f'MaxInstances={fit}')}",
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """How many VMs a stack may have of some classes, and what says so."""
+
+    most: int
+    setting: str
+
+
+def bound(classes: Sequence[tuple[VmClass, int]], policy: Policy) -> Bound:
+    """The smallest bound of these classes, each with the vCPUs of its smallest type."""
+    bounds = [Bound(most=policy.max_instances, setting="MaxInstances")]
+    if policy.max_vcpus is not None:
+        bounds.append(Bound(most=policy.max_vcpus // min(size for _, size in classes), setting="MaxVcpus"))
+    own = [vm_class.max_instances for vm_class, _ in classes if vm_class.max_instances is not None]
+    if len(own) == len(classes):
+        bounds.append(Bound(most=sum(own), setting="max_instances of these classes"))
+    return min(bounds, key=lambda one: one.most)
 
 
 def _limit(stack: Stack, code: str) -> int:

@@ -12,6 +12,7 @@ from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.holds import read_holds
 from agent_stack.adapters.dynamodb.launch_memory import read_memory
 from agent_stack.adapters.dynamodb.lease import read_pauses
+from agent_stack.adapters.dynamodb.standby import PARTITION, read_standby_vm
 from agent_stack.adapters.dynamodb.waiting import read_list
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError
@@ -20,6 +21,7 @@ from agent_stack.domain.identifiers import InstanceArn, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.pauses import Pauses
 from agent_stack.domain.runs import Run
+from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.vms import MailboxStatus
 from agent_stack.domain.waiting import WaitingList
 from agent_stack_cli.stacks import Stack
@@ -47,9 +49,11 @@ class Records:
 
     Attributes:
         unreadable: items that this version cannot read.
+        consistent: whether a query shows what was written right before it. It costs twice as much.
     """
 
     stack: Stack
+    consistent: bool = False
     unreadable: list[str] = field(default_factory=list)
 
     def active(self) -> list[Run]:
@@ -89,6 +93,10 @@ class Records:
         """The VMs that stay up because their boot failed."""
         stored = next(iter(self._query("holds")), None)
         return Holds() if stored is None else read_holds(stored, self.unreadable.append)
+
+    def standby(self) -> list[StandbyVm]:
+        """The VMs that stand by, and those of them that are being ended."""
+        return [vm for item in self._query(PARTITION) if (vm := self._read(read_standby_vm, item)) is not None]
 
     def holders(self) -> list[Holder]:
         """Both leases."""
@@ -133,6 +141,7 @@ class Records:
             TableName=self.stack.ledger,
             KeyConditionExpression=condition,
             ExpressionAttributeValues=values,
+            ConsistentRead=self.consistent,
         )
         for page in pages:
             yield from page["Items"]

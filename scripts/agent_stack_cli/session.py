@@ -1,7 +1,7 @@
 """The operator's own AWS session, and the clients that verbs ask through it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from agent_stack_cli.errors import PROGRAM, CliError, command
+from agent_stack_cli.commands import Commands
+from agent_stack_cli.errors import CliError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -23,17 +24,13 @@ CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 4}, connect_t
 """Read timeout: longer than a function may take, because `doctor` waits for one."""
 
 
-def options_of(region: str | None, profile: str | None) -> tuple[str, ...]:
-    """The options that a command needs to reach the same account and region again."""
-    return (*(("--region", region) if region else ()), *(("--profile", profile) if profile else ()))
-
-
 class Session:
     """One operator in one region.
 
     Attributes:
         region: where the stack is.
         profile: as the operator named it; None for the AWS CLI's own choice.
+        commands: for the same account and region.
     """
 
     def __init__(self, *, region: str | None = None, profile: str | None = None) -> None:
@@ -48,6 +45,7 @@ class Session:
         if not self._session.region_name:
             raise CliError("no AWS region is set", next="name it: --region eu-central-1, or set AWS_REGION")
         self.region: str = self._session.region_name
+        self.commands = Commands(region=region, profile=profile, found=self.region)
 
     def again(self) -> "Session":
         """A session that reads credentials anew."""
@@ -55,16 +53,19 @@ class Session:
 
     def agent_stack(self, *words: str) -> str:
         """A command of this program for the same account and region."""
-        return command(PROGRAM, *words, *options_of(self._given, self.profile))
+        return self.commands.agent_stack(*words)
 
     def aws(self, *words: str) -> str:
         """An `aws` command for the same account and region."""
-        return command("aws", *words, *options_of(self.region, self.profile))
+        return self.commands.aws(*words)
+
+    def aws_words(self, *words: str) -> list[str]:
+        """The same, word by word."""
+        return self.commands.aws_words(*words)
 
     def deploy(self, *words: str) -> str:
-        """A `scripts/deploy` command for the same account and region. It takes no --profile."""
-        as_profile = f"AWS_PROFILE={command(self.profile)} " if self.profile else ""
-        return as_profile + command("scripts/deploy", *words, *options_of(self._given, None))
+        """A `scripts/deploy` command for the same account and region."""
+        return self.commands.deploy(*words)
 
     def now(self) -> datetime:
         """The time of this machine, in UTC."""
@@ -74,6 +75,13 @@ class Session:
         """A client of that service."""
         make: Callable[..., Any] = self._session.client
         return make(service, config=CONFIG)
+
+    def parameter_facts(self, name: str) -> Mapping[str, Any] | None:
+        """Type and tier of an SSM parameter; None when it is not there. No right to its value is needed."""
+        pages = self.ssm.get_paginator("describe_parameters").paginate(
+            ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [name]}]
+        )
+        return next((found for page in pages for found in page["Parameters"]), None)  # a page may be empty
 
     @cached_property
     def cloudformation(self) -> "CloudFormationClient":

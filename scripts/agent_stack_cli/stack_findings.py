@@ -1,15 +1,23 @@
 """What CloudFormation, the ledger and the dispatcher's memory show of a stack."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 
 from agent_stack.domain.breakers import ACCOUNT
-from agent_stack_cli.findings import Finding
+from agent_stack.domain.classes import base_name
+from agent_stack.domain.findings import Finding
+from agent_stack.domain.identifiers import ClassName
+from agent_stack_cli.classes import deployed
+from agent_stack_cli.errors import CliError
 from agent_stack_cli.pauses import resume_command
 from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
 
 SILENT_AFTER = timedelta(minutes=3)
+
+STILL_FAILS = timedelta(minutes=10)
+"""A class whose last launch failed as a whole is tried again within a minute; what is older is about no job now."""
 
 QUOTA_CODES = frozenset({"VcpuLimitExceeded", "MaxSpotInstanceCountExceeded"})
 _SUPPORT = "Open a case with AWS Support: docs/deploy.md#a-new-aws-account."
@@ -24,7 +32,7 @@ REMEDIES: Mapping[str, str] = {
 
 
 def deployment(stack: Stack) -> Iterator[Finding]:
-    """What CloudFormation and the parameters say."""
+    """A deployment that did not take effect as a whole, and LaunchEnabled or ObserveOnly as it stops launches."""
     if "FAILED" in stack.status or "ROLLBACK" in stack.status:
         yield Finding(
             check="stack",
@@ -49,7 +57,7 @@ def deployment(stack: Stack) -> Iterator[Finding]:
 
 
 def paused(stack: Stack) -> Iterator[Finding]:
-    """What an operator has paused."""
+    """Launches that an operator has paused."""
     for name, pause in Records(stack=stack).pauses().paused.items():
         queue = None if name == "*" else name
         yield Finding(
@@ -62,22 +70,26 @@ def paused(stack: Stack) -> Iterator[Finding]:
 
 
 def liveness(stack: Stack) -> Iterator[Finding]:
-    """Functions that run no cycle."""
+    """Functions that never ran, or whose last invocation was stopped at work.
+
+    One that ended in order leaves no lease, as each does between two invocations; its alarm rings when none comes.
+    """
     now = stack.session.now()
     for holder in Records(stack=stack).holders():
-        silent = holder.until is not None and now - holder.until > SILENT_AFTER
-        if silent or not holder.fence:
-            since = "ever" if holder.until is None else f"since {holder.until:%H:%M:%S} UTC"
-            yield Finding(
-                check=holder.function,
-                severity="error",
-                problem=f"The {holder.function} has run no cycle {since}"
-                if silent
-                else f"The {holder.function} never ran.",
-                effect="No job gets a VM." if holder.function == "dispatcher" else "Nobody follows VMs and jobs.",
-                remedy="Look at its log: "
-                + stack.aws("logs", "tail", stack.log_group(holder.function), "--since", "10m"),
-            )
+        function = holder.function
+        if not holder.fence:
+            problem = f"The {function} never ran."
+        elif holder.until is not None and now - holder.until > SILENT_AFTER:
+            problem = f"The {function} has run no cycle since {holder.until:%H:%M:%S} UTC"
+        else:
+            continue
+        yield Finding(
+            check=function,
+            severity="error",
+            problem=problem,
+            effect="No job gets a VM." if function == "dispatcher" else "The tracker follows no VM and no job.",
+            remedy="Look at its log: " + stack.aws("logs", "tail", stack.log_group(function), "--since", "10m"),
+        )
 
 
 def learnt(stack: Stack) -> Iterator[Finding]:
@@ -95,19 +107,40 @@ def learnt(stack: Stack) -> Iterator[Finding]:
                 if breaker.definite
                 else "Its jobs wait; the dispatcher tries again within minutes.",
                 remedy=REMEDIES.get(
-                    breaker.message.partition(":")[0],
+                    _code(breaker.message),
                     "Correct what the words name; docs/operations.md#account-refused says how.",
                 )
                 if name == ACCOUNT
                 else f"Correct the class or what the words name; see: {validate}",
             )
-    for name, words in memory.last_error_by_class.items():
-        code = words.partition(":")[0]
-        if code in REMEDIES:
-            yield Finding(
-                check=f"class {name}",
-                severity="warning" if code in QUOTA_CODES else "error",
-                problem=f"EC2 said last: {words}",
-                effect="Jobs of the class wait, or are finished at LaunchDeadlineSeconds.",
-                remedy=REMEDIES[code],
-            )
+    broken = {name for name, breaker in memory.breakers.items() if breaker.until > now} | {
+        base_name(ClassName(key.partition("|")[0]))
+        for key, backoff in memory.backoffs.items()
+        if backoff.failures and now - backoff.until < STILL_FAILS
+    }
+    said = {name: words for name, words in memory.last_error_by_class.items() if _code(words) in REMEDIES}
+    known = _classes(stack) if said else None
+    for name, words in said.items():
+        if known is not None and name not in known:
+            continue  # the document has it no more, and the memory forgets it only by newer words
+        holds = not broken.isdisjoint({name, ACCOUNT})
+        then = "jobs of the class wait, or are finished at LaunchDeadlineSeconds."
+        yield Finding(
+            check=f"class {name}",
+            severity="error" if holds and _code(words) not in QUOTA_CODES else "warning",
+            problem=f"EC2 said last: {words}",
+            effect="J" + then[1:] if holds else f"If it still holds, {then}",
+            remedy=REMEDIES[_code(words)],
+        )
+
+
+def _code(words: str) -> str:
+    return words.partition(":")[0]
+
+
+def _classes(stack: Stack) -> Collection[str] | None:
+    """The names in the class document; None for one that cannot be read, which other looks say."""
+    try:
+        return frozenset(json.loads(deployed(stack).text)["classes"])
+    except (ValueError, TypeError, KeyError, CliError):
+        return None

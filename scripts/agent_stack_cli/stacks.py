@@ -10,11 +10,15 @@ from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.policy import Policy
 from agent_stack.settings import Settings
+from agent_stack_cli import stack_states
 from agent_stack_cli.errors import CliError, code_of
 from agent_stack_cli.session import Session
 
 NEEDED = ("LedgerTable", "MailboxTable", "DispatcherFunction", "TrackerFunction")
 """Outputs without which a CloudFormation stack is none of this project."""
+
+NEVER_MADE_OR_GOING = ("CREATE_", "ROLLBACK_", "REVIEW_", "DELETE_")
+"""How states begin in which a stack of this project may lack them. One that is changed keeps them meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,15 +157,10 @@ def _described(session: Session, name: str) -> Stack:
 
 def not_ready(session: Session, name: str, status: str, missing: str) -> CliError:
     """Why a stack without the outputs of this project cannot be asked."""
-    of_stack = ("--stack-name", name)
-    if status in {"CREATE_IN_PROGRESS", "REVIEW_IN_PROGRESS"}:
-        wait = session.aws("cloudformation", "wait", "stack-create-complete", *of_stack)
-        return CliError(f"{name} is being made ({status})", next=wait)
-    if status.startswith("DELETE"):
-        return CliError(f"{name} is being deleted ({status})", next=session.agent_stack("stacks"))
-    if status.startswith("ROLLBACK") or status == "CREATE_FAILED":
-        events = session.aws("cloudformation", "describe-stack-events", *of_stack)
-        return CliError(f"the first deployment of {name} failed ({status})", next=events)
+    state = stack_states.of(status)
+    if state.then and status.startswith(NEVER_MADE_OR_GOING):
+        then = session.aws("cloudformation", *state.then, "--stack-name", name)
+        return CliError(f"{name} {state.words} ({status})", next=then)
     return CliError(
         f"{name} is no stack of this project ({status}): it has no output {missing}",
         next=session.agent_stack("stacks"),

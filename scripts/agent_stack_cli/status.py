@@ -11,10 +11,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from agent_stack.domain.holds import Hold
 from agent_stack.domain.pauses import Pauses
 from agent_stack.domain.runs import Run
+from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.states import UP, RunState
 from agent_stack.domain.waiting import Waiting, waiting_notice
 from agent_stack_cli import lines, vms
-from agent_stack_cli.errors import words_of
+from agent_stack_cli.connect import shell_on
+from agent_stack_cli.errors import command, words_of
 from agent_stack_cli.left_alone import BreakerView, left_alone
 from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
@@ -85,10 +87,10 @@ class HeldView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetView:
-    """One bound, and what of it is taken. `limit` is None when there is none."""
+    """One bound, and what of it is taken: None when EC2 does not say. `limit` is None when there is none."""
 
     bound: str
-    taken: int
+    taken: int | None
     limit: int | None
 
 
@@ -114,7 +116,7 @@ class ErrorView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Everything."""
+    """Everything. A part is None when AWS does not show it; `unreadable` says why."""
 
     stack: str
     region: str
@@ -127,12 +129,12 @@ class Status:
     queues: tuple[QueueView, ...]
     waiting: tuple[WaitingView, ...]
     waiting_as_of: datetime | None
-    vms: tuple[VmsView, ...]
-    held: tuple[HeldView, ...]
+    vms: tuple[VmsView, ...] | None
+    held: tuple[HeldView, ...] | None
     jobs: tuple[JobView, ...]
     budgets: tuple[BudgetView, ...]
     breakers: tuple[BreakerView, ...]
-    errors: tuple[ErrorView, ...]
+    errors: tuple[ErrorView, ...] | None
     unreadable: tuple[str, ...]
 
 
@@ -142,13 +144,14 @@ def read(stack: Stack) -> Status:
     records = Records(stack=stack)
     runs, waiting, memory, pauses = records.active(), records.waiting(), records.memory(), records.pauses()
     unread: list[str] = []
-    machines = _part("VMs", lambda: vms.living(stack), list[vms.Machine](), unread)
-    up_now = {machine.instance_id for machine in machines if machine.state in UP}
-    held = {hold.instance_id: hold for hold in records.holds().vms if hold.instance_id in up_now}
+    machines = _part("VMs", lambda: vms.living(stack), unread)
+    up = None if machines is None else {machine.instance_id for machine in machines if machine.state in UP}
+    held = None if up is None else {hold.instance_id: hold for hold in records.holds().vms if hold.instance_id in up}
+    standby: dict[str, StandbyVm] = {vm.instance_id: vm for vm in records.standby()}
     by_vm: dict[str, Run] = {run.binding.instance_id: run for run in runs if run.binding is not None}
+    errors = _part("errors", lambda: _errors(stack, now), unread)
     policy = stack.policy
     current = () if waiting is None else waiting.current(now)
-    up = sum(machine.state in UP for machine in machines)
     return Status(
         stack=stack.name,
         region=stack.session.region,
@@ -178,13 +181,8 @@ def read(stack: Stack) -> Status:
         ),
         waiting=tuple(_grouped(stack, current)),
         waiting_as_of=None if waiting is None else waiting.at,
-        vms=tuple(_by_phase(machines, by_vm, held)),
-        held=tuple(
-            HeldView(
-                instance_id=hold.instance_id, vm_class=hold.class_name, until=hold.until, connect=_connect(stack, hold)
-            )
-            for hold in held.values()
-        ),
+        vms=None if machines is None else tuple(_by_phase(machines, by_vm, held or {}, standby)),
+        held=None if held is None else tuple(_held(stack, hold) for hold in held.values()),
         jobs=tuple(
             JobView(
                 job_id=run.job_id,
@@ -200,7 +198,7 @@ def read(stack: Stack) -> Status:
             for run in sorted(runs, key=lambda run: run.state_entered_at)
         ),
         budgets=(
-            BudgetView(bound="VMs (MaxInstances)", taken=up, limit=policy.max_instances),
+            BudgetView(bound="VMs (MaxInstances)", taken=None if up is None else len(up), limit=policy.max_instances),
             BudgetView(
                 bound="launches in the last minute (MaxLaunchesPerMinute)",
                 taken=memory.asked_within_a_minute(now),
@@ -213,7 +211,7 @@ def read(stack: Stack) -> Status:
             ),
         ),
         breakers=tuple(left_alone(memory, now)),
-        errors=tuple(_part("errors", lambda: _errors(stack, now), list[ErrorView](), unread)),
+        errors=None if errors is None else tuple(errors),
         unreadable=(*records.unreadable, *unread),
     )
 
@@ -236,14 +234,24 @@ def _grouped(stack: Stack, waiting: Sequence[Waiting]) -> list[WaitingView]:
     ]
 
 
-def _connect(stack: Stack, hold: Hold) -> str:
-    return f"{hold.connect} --region {stack.session.region}"
+def _held(stack: Stack, hold: Hold) -> HeldView:
+    return HeldView(
+        instance_id=hold.instance_id,
+        vm_class=hold.class_name,
+        until=hold.until,
+        connect=command(*shell_on(stack, hold.instance_id)),
+    )
 
 
-def _by_phase(machines: Sequence[vms.Machine], runs: Mapping[str, Run], held: Container[str]) -> list[VmsView]:
+def _by_phase(
+    machines: Sequence[vms.Machine],
+    runs: Mapping[str, Run],
+    held: Container[str],
+    standby: Mapping[str, StandbyVm],
+) -> list[VmsView]:
     grouped: dict[tuple[str, str], list[datetime]] = {}
     for machine in machines:
-        key = (machine.vm_class or "unknown", vms.phase(machine, runs, held))
+        key = (machine.vm_class or "unknown", vms.phase(machine, runs, held, standby))
         grouped.setdefault(key, []).append(machine.launched_at)
     return [
         VmsView(vm_class=vm_class, phase=phase, count=len(times), oldest=min(times))
@@ -251,13 +259,13 @@ def _by_phase(machines: Sequence[vms.Machine], runs: Mapping[str, Run], held: Co
     ]
 
 
-def _part(name: str, read: Callable[[], ValueT], otherwise: ValueT, unread: list[str]) -> ValueT:
-    """One part of the view; where AWS does not show it, the others are shown all the same."""
+def _part(name: str, read: Callable[[], ValueT], unread: list[str]) -> ValueT | None:
+    """One part of the view; None where AWS does not show it: the others are shown all the same."""
     try:
         return read()
     except (ClientError, BotoCoreError) as error:
         unread.append(f"{name}: {words_of(error)}")
-        return otherwise
+        return None
 
 
 def _errors(stack: Stack, now: datetime) -> list[ErrorView]:

@@ -45,14 +45,14 @@ def show(status: Status, stack: Stack, output: Output) -> None:  # noqa: C901, P
         )
     else:
         output.line("none that has waited for half a minute", "quiet")
-    output.head("VMs")
-    if status.vms:
+    if status.vms is not None:
+        output.head("VMs")
         output.table(
             ("class", "phase", "count", "oldest"),
             [(v.vm_class, v.phase, v.count, ago(v.oldest, status.at)) for v in status.vms],
         )
-    else:
-        output.line("none", "quiet")
+        if not status.vms:
+            output.line("none", "quiet")
     if status.held:
         output.head("VMs held for you, because their boot failed")
         output.table(
@@ -76,7 +76,10 @@ def show(status: Status, stack: Stack, output: Output) -> None:  # noqa: C901, P
     output.head("Budgets")
     output.table(
         ("bound", "taken", "of"),
-        [(b.bound, b.taken, "no limit" if b.limit is None else b.limit) for b in status.budgets],
+        [
+            (b.bound, "unknown" if b.taken is None else b.taken, "no limit" if b.limit is None else b.limit)
+            for b in status.budgets
+        ],
     )
     if status.breakers:
         output.head("Left alone for now")

@@ -4,16 +4,18 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from agent_stack_cli.commands import Commands, options_of
+from agent_stack_cli.endings import say_why
 from agent_stack_cli.errors import PROGRAM, CliError, translated
-from agent_stack_cli.output import Output, clean
-from agent_stack_cli.session import Session, options_of
+from agent_stack_cli.output import Output
+from agent_stack_cli.session import Session
 from agent_stack_cli.stacks import Stack, find
 
 NAME = "agent-stack"
@@ -46,7 +48,7 @@ class Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except CliError as error:
-            sys.stderr.write(f"agent-stack: {clean(error.message)}\nNext: {clean(error.next)}\n")
+            say_why("agent-stack", error)
             raise typer.Exit(1) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `| head` has seen enough
@@ -60,11 +62,13 @@ class Call:
     Attributes:
         opens: makes the session; a verb that reads files only needs neither credentials nor a region.
         named: the stack that the operator names; None for the only one.
+        commands: for the account and region that the operator names; known without a session.
     """
 
     opens: Callable[[], Session]
     output: Output
     named: str | None = None
+    commands: Commands = field(default_factory=Commands)
 
     @cached_property
     def session(self) -> Session:
@@ -114,7 +118,9 @@ def verb(
             named = ("--stack", stack) if stack else ()
             with translated(*named, *options_of(region, profile)):
                 opens = partial(Session, region=region, profile=profile)
-                function(Call(opens=opens, output=Output(as_json=as_json), named=stack), **options)
+                commands = Commands(region=region, profile=profile)
+                call = Call(opens=opens, output=Output(as_json=as_json), named=stack, commands=commands)
+                function(call, **options)
 
         called.__signature__ = inspect.Signature([*own, *common])  # type: ignore[attr-defined]  # typer reads it
         called.__annotations__ = {}

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from cfnlint.decode.cfn_yaml import loads
 
 from assemble import UnbuildableError, keep_models, services_used, settle, tidy
+from infra.template_yaml import loads
 from infra.user_data import ROOT, TEMPLATE
 
 
@@ -37,7 +37,7 @@ def test_the_services_are_those_whose_clients_the_code_makes(tmp_path: Path) -> 
 
 def test_the_functions_ask_three_services() -> None:
     """What ships holds the models of these; a client that is made otherwise would find none."""
-    assert services_used(FUNCTIONS) == {"dynamodb", "ec2", "ssm"}
+    assert services_used(FUNCTIONS) == {"dynamodb", "ec2", "sqs", "ssm"}
 
 
 def test_code_without_any_client_is_not_built(tmp_path: Path) -> None:

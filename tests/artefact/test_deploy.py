@@ -13,6 +13,8 @@ import pytest
 from infra.user_data import ROOT
 from tests.simulator.deployment import translated_template
 
+pytestmark = pytest.mark.share(4)
+
 STUB = """#!/usr/bin/env python3
 import json, os, sys
 answers = json.loads(os.environ["ANSWERS"])
@@ -152,7 +154,11 @@ def test_an_upgrade_needs_no_parameter_and_checks_the_token_that_is_in_use(desk:
         ),
         (("ci", *PARAMETERS), {"aws ssm get-parameter": [0, "String"]}, "belongs into a SecureString"),
         (("ci",), {"aws cloudformation describe-stacks": [0, "ROLLBACK_COMPLETE\t/t"]}, "was never made"),
-        (("ci",), {"aws cloudformation describe-stacks": [0, "UPDATE_IN_PROGRESS\t/t"]}, "Wait until that is over"),
+        (
+            ("ci",),
+            {"aws cloudformation describe-stacks": [0, "UPDATE_IN_PROGRESS\t/t"]},
+            "Next: aws cloudformation wait stack-update-complete",
+        ),
         (("ci",), {"aws cloudformation describe-stacks": [254, "AccessDenied"]}, "AccessDenied"),
     ],
 )
@@ -173,7 +179,7 @@ def test_what_is_missing_is_said_with_its_remedy_and_nothing_is_deployed(
         ("maxinstances=5", "did you mean MaxInstances?"),
         ("LogLevel=INF", "did you mean INFO?"),
         ("MaxInstances=0", "the nearest is 1"),
-        ("MaxInstances=many", "a number from 1 to 100000"),
+        ("MaxInstances=many", "a whole number from 1 to 100000"),
         ("Queues=linux,a b", "'a b'"),
         ("CostTags=team", "key=value, separated by commas"),
         ("CostTags=team=ci,aws:billing=x", "'aws:billing=x'"),

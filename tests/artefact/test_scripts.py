@@ -19,7 +19,7 @@ from typer.main import get_command
 from agent_stack_cli.app import app
 from infra.user_data import ROOT
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(6)]
 
 SCRIPTS = [
     ".ci/run",

@@ -2,11 +2,15 @@
 
 Stock: the image has no agent, which is downloaded and checked. Baked: it has one, and the second stage of the program.
 The seconds are this machine's and wobble; processes and requests do not. What comes before, EC2's own boot, and after,
-the agent's registration, is not the boot program's. `--job-access` boots with a role for jobs.
-`--against FILE` compares with the `--json` of an earlier version.
+the agent's registration, is not the boot program's. `--job-access` boots each way with a role for jobs, too.
+`--against` compares with an earlier version: a file that `--json` wrote, or a git reference, whose own benchmark is
+played now. The seconds have the local VM in them, which is a part of each version; processes and requests are the boot
+program's alone.
 """
 
+import argparse
 import gzip
+import itertools
 import json
 import os
 import re
@@ -19,15 +23,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from infra.user_data import VM, program_sha256, second_stage
+from tests.bench import earlier
 from tests.simulator.buildkite import Buildkite, BuildkiteServer
 from tests.simulator.vm.imds import FakeImds
 from tests.simulator.vm.process import AGENT_STUB, LocalVm
 from tests.vm.harness import Aws, VmHarness, download_server
 
 ROUNDS = 5
+JOB_ROLE = "arn:aws:iam::123456789012:role/jobs|/ci/pipelines||"
 COUNTING = """#!/bin/bash
 # Notes that it was started, and becomes the real one.
 echo "{name}" >>"$LOCAL_VM_STARTED"
@@ -51,44 +56,50 @@ class Measured:
         return sum(self.by_program.values())
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure both ways; the exit status."""
-    measured = []
-    with _yard() as harness, download_server(AGENT_STUB.read_bytes()) as downloads:
-        header = {"AGENT_DOWNLOAD_URL": downloads.origin}
-        if "--job-access" in sys.argv[1:]:
-            header["JOB_AWS"] = "arn:aws:iam::123456789012:role/jobs|/ci/pipelines||"
-        for way in ("stock", "baked"):
-            seconds = sorted(_seconds(harness, f"i-{way}{n}", way, header) for n in range(ROUNDS))
-            started, requests = _counts(harness, f"i-{way}c", way, header)
-            measured.append(
-                Measured(
-                    way=way,
-                    by_program=dict(started.most_common()),
-                    requests=dict(requests),
-                    seconds_median=round(seconds[ROUNDS // 2], 3),
-                    seconds_shortest=round(seconds[0], 3),
-                )
-            )
-    if "--json" in sys.argv[1:]:
+    parser = argparse.ArgumentParser(prog="scripts/bench boot", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="each way once")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON, for --against")
+    parser.add_argument("--against", metavar="FILE_OR_REF", help="an earlier version")
+    parser.add_argument("--job-access", action="store_true", help="each way with a role for jobs, too")
+    options, _ = parser.parse_known_args(arguments)  # the others are for other benchmarks
+    before: earlier.Rows = ()
+    if options.against:
+        try:
+            before = earlier.measured_by(options.against, ["--quick"] if options.quick else [])
+        except earlier.EarlierError as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
+    measured = _measure(1 if options.quick else ROUNDS, ("", JOB_ROLE) if options.job_access else ("",))
+    if options.json:
         sys.stdout.write(json.dumps([asdict(row) for row in measured], indent=2) + "\n")
-    else:
-        sys.stdout.write(_table(measured))
-        if "--against" in sys.argv[1:]:
-            earlier = json.loads(Path(sys.argv[sys.argv.index("--against") + 1]).read_text())
-            sys.stdout.write(_compared(measured, earlier))
+        return 0
+    sys.stdout.write(_table(measured))
+    if before:
+        sys.stdout.write(f"{options.against}, here and now:\n{earlier.table(before)}")
+        sys.stdout.write(earlier.compared(measured, before))
     return 0
 
 
-def _compared(measured: Sequence[Measured], earlier: Sequence[Mapping[str, Any]]) -> str:
-    """Each way's seconds, as a part of what an earlier version took: `--json` of that one, on this machine."""
-    before = {row["way"]: row for row in earlier}
-    lines = [
-        f"{row.way}: {row.seconds_shortest / before[row.way]['seconds_shortest']:.2f} of the earlier shortest time,"
-        f" {row.seconds_median / before[row.way]['seconds_median']:.2f} of the median"
-        for row in measured
-    ]
-    return "\n".join(lines) + "\n"
+def _measure(rounds: int, roles: Sequence[str]) -> list[Measured]:
+    measured = []
+    with _yard() as harness, download_server(AGENT_STUB.read_bytes()) as downloads:
+        for way, role in itertools.product(("stock", "baked"), roles):
+            header = {"AGENT_DOWNLOAD_URL": downloads.origin, "JOB_AWS": role}
+            name = f"{way}{'+role' if role else ''}"
+            seconds = sorted(_seconds(harness, f"i-{name}{n}", way, header) for n in range(rounds))
+            started, requests = _counts(harness, f"i-{name}c", way, header)
+            measured.append(
+                Measured(
+                    way=name,
+                    by_program=dict(started.most_common()),
+                    requests=dict(requests),
+                    seconds_median=round(seconds[rounds // 2], 3),
+                    seconds_shortest=round(seconds[0], 3),
+                )
+            )
+    return measured
 
 
 def _seconds(harness: VmHarness, instance_id: str, way: str, header: Mapping[str, str | None]) -> float:
@@ -149,9 +160,9 @@ def _programs() -> Iterator[tuple[str, Path]]:
 
 
 def _table(measured: Sequence[Measured]) -> str:
-    lines = ["        processes  requests  seconds until the agent starts (median, shortest of 5)"]
+    lines = ["            processes  requests  seconds until the agent starts (median, shortest)"]
     lines += [
-        f"{row.way:<8}{row.processes:>9}{sum(row.requests.values()):>10}"
+        f"{row.way:<12}{row.processes:>9}{sum(row.requests.values()):>10}"
         f"  {row.seconds_median:>6} {row.seconds_shortest:>6}"
         for row in measured
     ]

@@ -96,8 +96,12 @@ class Calibration:
     request: float
 
 
-def calibrate() -> Calibration:
-    """Measure; a second or two."""
+def calibrate(rounds: int = ROUNDS) -> Calibration:
+    """Measure; a second or two.
+
+    Args:
+        rounds: how often, of which the median counts.
+    """
     runs = [replace(a_run(n), reserved_until=EPOCH) for n in range(ITEMS)]
     reserved = [run.reserved(now=EPOCH, until=EPOCH + timedelta(hours=1)) for run in runs]
     pairs: list[tuple[Run, Assignment]] = [
@@ -114,11 +118,11 @@ def calibrate() -> Calibration:
         [assignment.instance_arn for _, assignment in pairs[:KEYS_OF_A_BATCH]],
     )
     shown = _fleet("DescribeInstances", _described_answer())
-    canned = _cpu_of_renewals(canned_ledger(LEASED).table)
+    canned = _cpu_of_renewals(canned_ledger(LEASED).table, rounds)
 
     def net(requests: int, act: Callable[[], object], first: Callable[[], object] = lambda: None) -> float:
         """CPU of one item without that of the requests that carry them."""
-        return max(0.0, _cpu(act, first) - requests * canned)
+        return max(0.0, _cpu(act, first, rounds) - requests * canned)
 
     batches = -(-ITEMS // ITEMS_OF_A_TRANSACTION)
     return Calibration(
@@ -132,11 +136,11 @@ def calibrate() -> Calibration:
         ended=net(2 * batches, lambda: ledger.end([run.ended(Outcome.FINISHED, now=EPOCH) for run, _ in pairs]))
         / ITEMS,
         mailbox_status=net(1, lambda: boxes.read(arns)) / len(arns),
-        request=cpu_of_a_request(),
+        request=cpu_of_a_request(rounds),
     )
 
 
-def cpu_of_a_request() -> float:
+def cpu_of_a_request(rounds: int = ROUNDS) -> float:
     """CPU seconds of a request to AWS that asks for next to nothing, a lease's renewal, over HTTP on loopback.
 
     TLS on a connection that is open costs little besides, and is left out.
@@ -152,12 +156,12 @@ def cpu_of_a_request() -> float:
                 aws_secret_access_key="secret",
                 config=AWS_CONFIG,
             )
-            return _cpu_of_renewals(replace(canned_ledger(LEASED).table, client=client))
+            return _cpu_of_renewals(replace(canned_ledger(LEASED).table, client=client), rounds)
         finally:
             server.kill()
 
 
-def _cpu_of_renewals(table: Table) -> float:
+def _cpu_of_renewals(table: Table, rounds: int) -> float:
     """CPU seconds of one."""
     lease, ttl = DynamoLease(table=table, function="dispatcher"), timedelta(seconds=9)
     held = lease.acquire("h", now=EPOCH, ttl=ttl)
@@ -167,7 +171,7 @@ def _cpu_of_renewals(table: Table) -> float:
         for _ in range(REQUESTS):
             lease.renew(held, now=EPOCH, ttl=ttl)
 
-    return _cpu(renew) / REQUESTS
+    return _cpu(renew, rounds=rounds) / REQUESTS
 
 
 def parsing_mib() -> float:
@@ -194,13 +198,13 @@ def _page(count: int, only: Sequence[str] = ()) -> bytes:
     return _json({"Items": shown, "Count": count})
 
 
-def _cpu(act: Callable[[], object], first: Callable[[], object] = lambda: None) -> float:
+def _cpu(act: Callable[[], object], first: Callable[[], object] = lambda: None, rounds: int = ROUNDS) -> float:
     """CPU seconds; the median, for this machine does other things, too."""
     first()
     act()  # what is loaded once is not an item's
     gc.freeze()  # nor is a look at what everybody else has left in memory
     taken: list[float] = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         first()
         began = time.process_time()
         act()
@@ -366,7 +370,7 @@ _BESIDES = {
         "HttpPutResponseHopLimit": 1,
         "HttpEndpoint": "enabled",
         "HttpProtocolIpv6": "disabled",
-        "InstanceMetadataTags": "disabled",
+        "InstanceMetadataTags": "enabled",
     },
     "EnclaveOptions": {"Enabled": False},
     "MaintenanceOptions": {"AutoRecovery": "default"},

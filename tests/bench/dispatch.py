@@ -93,14 +93,14 @@ class Measured:
     idle_with_push: IdleMinute
 
 
-def measure(machine: Machine, sizes: Mapping[int, float], *, long_streams: bool) -> Measured:
-    """Everything that depends on the factors."""
+def measure(machine: Machine, sizes: Mapping[int, float], *, quick: bool) -> Measured:
+    """Everything that depends on the factors; the same for a shorter time where it is to be quick."""
     field = Field(machine)
     bursts = [
         max(
             (
                 field.burst(jobs, at_most_seconds=seconds, after=after)
-                for after in POLL_PHASES[: 4 if jobs <= 1_000 else 1]
+                for after in POLL_PHASES[: 4 if jobs <= 1_000 and not quick else 1]
             ),
             key=lambda burst: burst.seconds_until_bound,
         )
@@ -108,10 +108,10 @@ def measure(machine: Machine, sizes: Mapping[int, float], *, long_streams: bool)
     ]
     streams = [
         field.stream("10 jobs/s for 60 s", per_second=10, seconds=60),
-        field.stream("a job each 20 s, without push", per_second=0.05, seconds=3_000),
-        field.stream("a job each 20 s, with push", per_second=0.05, seconds=1_200, push=True),
+        field.stream("a job each 20 s, without push", per_second=0.05, seconds=400 if quick else 3_000),
+        field.stream("a job each 20 s, with push", per_second=0.05, seconds=400 if quick else 1_200, push=True),
     ]
-    if long_streams:
+    if not quick:
         streams.append(field.stream("1.5 jobs/s for 30 min", per_second=1.5, seconds=1_800))
     return Measured(
         machine=machine,
@@ -149,9 +149,9 @@ def main() -> int:
     kinds = machines(sys.argv[1:])
     sizes = {1: 60.0, 100: 60.0, 1_000: 120.0}
     everything = sizes if quick else {**sizes, 5_000: 3_000.0}
-    rows = [measure(machine, everything if machine is kinds[0] else sizes, long_streams=not quick) for machine in kinds]
-    ratio = import_ratio()
-    heavy = heavy_tick(Field(kinds[0]), scheduled=10_000, active=5_000)
+    rows = [measure(machine, everything if machine is kinds[0] else sizes, quick=quick) for machine in kinds]
+    ratio = import_ratio(1) if quick else import_ratio()
+    heavy = heavy_tick(Field(kinds[0]), scheduled=2_000 if quick else 10_000, active=1_000 if quick else 5_000)
     bars = bars_of(rows[0], ratio)
     if "--json" in sys.argv[1:]:
         document = {
@@ -204,17 +204,8 @@ def _print(row: Measured) -> None:
     for stream in row.streams:
         times = f"p50 {stream.p50} s, p99 {stream.p99} s, worst {stream.worst} s"
         say(f"{stream.name}: {times}, {stream.fleet_calls} fleets\n")
-    _print_idle("an idle minute", row.idle)
-    _print_idle("with push", row.idle_with_push)
-
-
-def _print_idle(name: str, idle: IdleMinute) -> None:
-    sys.stdout.write(
-        f"{name}: {idle.invocations} invocations, {idle.billed_seconds} s billed, "
-        f"{idle.buildkite_requests} requests to Buildkite, {idle.dynamodb_requests} to DynamoDB "
-        f"({idle.read_units} read and {idle.write_units} write units): {idle.usd_a_month} USD a month; "
-        f"at most {idle.longest_gap_seconds} s between two looks\n"
-    )
+    say(row.idle.line("an idle minute"))
+    say(row.idle_with_push.line("with push"))
 
 
 if __name__ == "__main__":

@@ -105,17 +105,19 @@ def memory_mib(options: Sequence[str], parameter: str = "DispatcherMemory") -> i
 def machines(options: Sequence[str], parameter: str = "DispatcherMemory") -> Sequence["Machine"]:
     """This machine at each factor that the options name, as in `--cpu=1,2` and `--transactions=1,3`; these by default.
 
-    The first one has the smallest of both. With --quick there is beside it only the one with the greatest of both.
+    The first one has the smallest of both. With --quick there is beside it only the one with the greatest of both, and
+    each thing is measured once.
     """
+    once = "--quick" in options
     cpu, transactions = _numbers(options, "cpu", (1.0, 2.0)), _numbers(options, "transactions", (1.0, 3.0))
     first = Machine(
-        calibration=calibrate(),
-        cold=cold_cpu_seconds(),
-        first_use=first_uses.measured(an_environment()),
+        calibration=calibrate(1) if once else calibrate(),
+        cold=cold_cpu_seconds(1) if once else cold_cpu_seconds(),
+        first_use=first_uses.measured(an_environment(), processes=1 if once else 3),
         memory_mib=memory_mib(options, parameter),
     )
     pairs = [(c, t) for c in sorted(cpu) for t in sorted(transactions)]
-    shown = dict.fromkeys([pairs[0], pairs[-1]] if "--quick" in options else pairs)
+    shown = dict.fromkeys([pairs[0], pairs[-1]] if once else pairs)
     return [replace(first, cpu_factor=c, transaction_factor=t) for c, t in shown]
 
 

@@ -25,6 +25,7 @@ DESCRIBED = b"<DescribeInstancesResponse><reservationSet/></DescribeInstancesRes
 PARAMETER = b'{"Parameter": {"Value": "bkct_x", "Name": "/t", "Type": "SecureString", "Version": 1}}'
 WRITTEN = b"""{"Items": [], "ConsumedCapacity": {"TableName": "ledger", "CapacityUnits": 1}, "Attributes":
 {"holder": {"S": "h"}, "fence": {"N": "1"}, "wakes": {"N": "0"}, "lease_until": {"N": "0"}}}"""
+SENT = b'{"MessageId": "m-1"}'
 LISTING = b'{"jobs": [], "page_info": {"has_next_page": false}, "cluster_queue": {"id": "q", "dispatch_paused": false}}'
 
 
@@ -66,6 +67,7 @@ def first_uses(environment: Mapping[str, str]) -> dict[str, float]:
             "ledger": _cpu(lambda: (ports.ledger.active_runs(), ports.ledger.open_intents())),
             "stacks": _cpu(lambda: _client_of_buildkite(deployment).list_scheduled(QueueKey("default"))),
             "fleet": _cpu(lambda: _client_of_ec2(deployment).describe()),
+            "wake_ups": _cpu(lambda: _client_of_sqs(deployment).wake_tracker()),
         }
 
 
@@ -82,6 +84,11 @@ def _client_of_buildkite(deployment: "Deployment") -> Any:  # noqa: ANN401  (the
 def _client_of_ec2(deployment: "Deployment") -> Any:  # noqa: ANN401  (the port)
     _answer(deployment.ec2, "ec2", DESCRIBED)
     return deployment.ports.fleet
+
+
+def _client_of_sqs(deployment: "Deployment") -> Any:  # noqa: ANN401  (the port)
+    _answer(deployment.sqs, "sqs", SENT)
+    return deployment.ports.wake_ups
 
 
 class _Body:

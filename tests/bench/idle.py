@@ -1,9 +1,12 @@
 """What a dispatcher costs that has nothing to do: a minute of it counted, and a month of that at list prices."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from agent_stack_cli.prices import REGIONS, usd
+from tests.bench.field import Field, machines
 from tests.cost.units import Units, weigh
 from tests.simulator.buildkite import Operation
 from tests.simulator.simulation.simulation import Simulation
@@ -25,6 +28,15 @@ class IdleMinute:
     usd_a_month: float
     longest_gap_seconds: float
     """Between two looks at the queue, in the whole hour."""
+
+    def line(self, name: str) -> str:
+        """For people."""
+        return (
+            f"{name}: {self.invocations} invocations, {self.billed_seconds} s billed, "
+            f"{self.buildkite_requests} requests to Buildkite, {self.dynamodb_requests} to DynamoDB "
+            f"({self.read_units} read and {self.write_units} write units): {self.usd_a_month} USD a month; "
+            f"at most {self.longest_gap_seconds} s between two looks\n"
+        )
 
 
 def idle_minute(simulation: Simulation, memory_mib: int) -> IdleMinute:
@@ -57,3 +69,15 @@ def idle_minute(simulation: Simulation, memory_mib: int) -> IdleMinute:
         usd_a_month=round(month / MINUTES * MINUTES_OF_A_MONTH, 2),
         longest_gap_seconds=round(max((b - a).total_seconds() for a, b in pairwise(looks)), 1),
     )
+
+
+def main(options: Sequence[str]) -> int:
+    """Both ways of hearing of jobs; the exit status."""
+    field = Field(machines(options)[0])
+    sys.stdout.write(idle_minute(field.world(), field.memory).line("an idle minute"))
+    sys.stdout.write(idle_minute(field.world(push=True), field.memory).line("with push"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.bench.first_uses import AS_SHIPPED
 
+PROCESSES = 5
 KEYS = "region_name='eu-central-1', aws_access_key_id='a', aws_secret_access_key='b'"
 BARE = f"import boto3; boto3.Session().client('dynamodb', {KEYS})"
 OURS = (
@@ -14,22 +15,23 @@ OURS = (
 )
 
 
-def cold_cpu_seconds() -> float:
+def cold_cpu_seconds(processes: int = PROCESSES) -> float:
     """CPU that a process needs before its first cycle: interpreter, imports, the clients of an idle poll."""
-    return cpu_of(OURS)
+    return cpu_of(OURS, processes)
 
 
-def import_ratio() -> float:
+def import_ratio(processes: int = PROCESSES) -> float:
     """CPU of a dispatcher that polls an idle queue for the first time over that of bare boto3 with a DynamoDB client.
 
     EC2's client is made at its first use, which an idle poll is not.
     """
-    return round(cpu_of(OURS) / cpu_of(BARE), 2)
+    return round(cpu_of(OURS, processes) / cpu_of(BARE, processes), 2)
 
 
-def cpu_of(code: str) -> float:
-    """CPU seconds of a Python process that runs that code; the median of five."""
-    return sorted(said_by(f"{code}\nimport time; print(time.process_time())") for _ in range(5))[2]
+def cpu_of(code: str, processes: int) -> float:
+    """CPU seconds of a Python process that runs that code; of so many the median."""
+    taken = sorted(said_by(f"{code}\nimport time; print(time.process_time())") for _ in range(processes))
+    return taken[processes // 2]
 
 
 def said_by(code: str) -> float:

@@ -297,9 +297,10 @@ def main() -> int:
     kinds = machines(sys.argv[1:], "TrackerMemory")
     first, memory = kinds[0], kinds[0].memory_mib
     page_mib = parsing_mib()
-    sizes = (100, 1_000) if "--quick" in sys.argv[1:] else (100, 1_000, 5_000)
+    quick = "--quick" in sys.argv[1:]
+    sizes = (100, 1_000) if quick else (100, 1_000, 5_000)
     looks = [Fleet(live, first).look(first=news) for live in sizes for news in (True, False)]
-    cancelled = {kind.name: Fleet(2_000, kind, scheduled=True).cancel(CANCELLED) for kind in kinds}
+    cancelled = {kind.name: Fleet(300 if quick else 2_000, kind, scheduled=True).cancel(CANCELLED) for kind in kinds}
     ratios = grows_linearly(looks)
     bars = bars_of(looks, cancelled[first.name], ratios)
     if "--json" in sys.argv[1:]:

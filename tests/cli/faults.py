@@ -2,15 +2,14 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode.cfn_yaml import loads
-
+from infra.template_yaml import loads
 from tests.cli.conftest import CLASSES, SOON, operators
 from tests.cli.served import Served
 from tests.simulator.buildkite import AGENT_TOKEN, Operation
@@ -24,6 +23,7 @@ HEALTHY = Plan(
     operators=operators(),
 )
 IMAGE = "ami-0123456789abcdef0"
+FUNCTIONS = {"dispatcher", "tracker"}
 OBSERVABILITY = Path(__file__).parents[2] / "infra/observability.yaml"
 
 
@@ -41,9 +41,15 @@ def healthy_world(plan: Plan, before: Callable[[World], None] = lambda _: None) 
         before(world)
         world.start()
         retry_until = time.monotonic() + 60
-        while time.monotonic() < retry_until and served.lease_holders() < 2:
+        while served.lease_holders() < len(FUNCTIONS) or not _wrote(waiting) >= FUNCTIONS:
+            assert time.monotonic() < retry_until, f"leases: {served.lease_holders()}, lines: {_wrote(waiting)}"
             time.sleep(0.2)
         yield served
+
+
+def _wrote(lines: Sequence[tuple[str, str]]) -> set[str]:
+    """The functions that have written a line which reaches their log."""
+    return {function for function, line in list(lines) if line.startswith("{")}
 
 
 def findings(served: Served, *words: str) -> list[dict[str, Any]]:
@@ -220,7 +226,7 @@ FAULTS: dict[str, Planted] = {
         repair=lambda served: served.world.ec2.quotas.ceilings.clear(),
         check="quota on-demand:standard",
         severity="warning",
-        problem="is 5 vCPUs: at most 2 VMs of default, large fit, and MaxInstances is 50",
+        problem="is 5 vCPUs: at most 2 VMs of default fit, and MaxInstances allows 50",
         effect="At most 2 of their jobs run at a time",
         remedy="(L-1216C47A), or scripts/deploy demo MaxInstances=2",
         besides=frozenset({"quota of class large"}),

@@ -43,6 +43,10 @@ guide, ec2-on-demand-instances and using-spot-limits, read on 2026-11-26."""
 NO_QUOTA = 1_000_000
 """The vCPUs of a quota that the fake EC2 does not count."""
 
+FILTERED_PAGE = "the-rest"
+"""The token of a first page without a parameter. Source: the SSM API reference, DescribeParameters: its answers are
+on a best-effort basis, so that a page may have no item, and a token for the next set."""
+
 _SIGNED = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/[^/]+/(?P<service>[^/]+)/aws4_request")
 _FUNCTION = re.compile(r"^/2015-03-31/functions/(?P<name>[^/]+)/(?P<what>configuration|invocations)$")
 _CBOR_OPERATION = re.compile(r"/operation/(?P<action>\w+)$")
@@ -127,6 +131,11 @@ class OperatorFront(LoopbackServer):
     def _served(self, service: str, request: Request, body: bytes) -> Response:
         if service == "servicequotas":
             return self._quota(json.loads(body))
+        if service == "ssm" and request.headers["X-Amz-Target"].endswith(".DescribeParameters"):
+            stated = json.loads(body)
+            if stated.pop("NextToken", None) != FILTERED_PAGE:
+                return Response(json.dumps({"Parameters": [], "NextToken": FILTERED_PAGE}), status=200)
+            body = json.dumps(stated).encode()
         return self._passed_on(self._backends.functions if service == "lambda" else self._backends.aws, request, body)
 
     def _all_asked(self, service: str, request: Request, body: bytes) -> Iterator[Asked]:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from agent_stack.adapters import dynamodb
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, Table, Transactions
+from agent_stack.adapters.dynamodb.standby import DynamoStandbyVms
 from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG
 from agent_stack.adapters.system import SystemClock, SystemIds
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
@@ -90,6 +91,14 @@ class Served:
                 client=self.world.dynamodb, calls=calls, clock=self.clock, ids=self.ids, telemetry=self.telemetry
             ),
             history=timedelta(days=30),
+            clock=self.clock,
+            ids=self.ids,
+            telemetry=self.telemetry,
+        )
+        self.standby = DynamoStandbyVms(
+            table=table,
+            mailboxes=self.ledger.mailboxes,
+            transactions=self.ledger.transactions,
             clock=self.clock,
             ids=self.ids,
             telemetry=self.telemetry,

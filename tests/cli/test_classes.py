@@ -9,6 +9,8 @@ from tests.cli.conftest import CLASSES
 from tests.cli.served import Served
 from tests.simulator.cloud.images import Image
 
+pytestmark = pytest.mark.share(2)
+
 
 @pytest.fixture(autouse=True)
 def _images(served: Served) -> None:
@@ -74,15 +76,22 @@ def test_a_difference_is_of_meaning_not_of_form(served: Served, file: Path, tmp_
     assert served.data("classes", "diff", str(same)) == []
 
 
+def write(file: Path, text: str) -> str:
+    file.write_text(text)
+    return str(file)
+
+
 def test_a_push_writes_once_and_takes_the_tier_by_size(served: Served, file: Path) -> None:
     before = parameter(served)
     assert served.data("classes", "push", str(file))["tier"] == "Standard"
     assert parameter(served)["Value"] == file.read_text()
     assert served.data("classes", "push", str(file))["version"] is None
-    document = json.loads(file.read_text())
+    small = file.read_text()
+    document = json.loads(small)
     document["classes"] |= {f"class-{n}": document["classes"]["default"] for n in range(50)}
     file.write_text(json.dumps(document))
     assert served.data("classes", "push", str(file))["tier"] == "Advanced"
+    assert served.data("classes", "push", write(file, small))["tier"] == "Advanced"  # it cannot become a standard one
     document["classes"] |= {f"more-{n}": document["classes"]["default"] for n in range(50)}
     file.write_text(json.dumps(document))
     result = served.run("classes", "push", str(file))

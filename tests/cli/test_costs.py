@@ -12,6 +12,8 @@ from agent_stack_cli.costs import Costs, Sum, as_csv
 from agent_stack_cli.prices import usd
 from tests.cli.served import Served
 
+pytestmark = pytest.mark.share(2)
+
 
 def ended(served: Served, number: int, minutes: float, **run: object) -> None:
     """A job whose VM lived that long."""
@@ -20,6 +22,18 @@ def ended(served: Served, number: int, minutes: float, **run: object) -> None:
     bound = served.bound(served.recorded(number, **run), vm)  # type: ignore[arg-type]  # its own names
     (done,) = served.ledger.update([bound.running(now=datetime.now(UTC), observed_moments={})])
     assert served.ledger.end([done.ended(Outcome.FINISHED, now=datetime.now(UTC))])
+
+
+def test_the_time_for_which_a_vm_stood_by_is_no_pipeline_s(served: Served) -> None:
+    """It was launched three hours before it got its job, and the job took no time."""
+    now = datetime.now(UTC)
+    vm = replace(served.launched(), launched_at=now - timedelta(hours=3), hold=timedelta(hours=4))
+    bound = served.bound(served.recorded(1, pipeline="app"), vm)
+    (done,) = served.ledger.update([bound.running(now=datetime.now(UTC), observed_moments={})])
+    assert served.ledger.end([done.ended(Outcome.FINISHED, now=datetime.now(UTC) + timedelta(hours=1))])
+    found = served.data("cost", "--by", "pipeline", "--price", "m7i.large=1")
+    assert {g["group"]: round(g["hours"], 1) for g in found["groups"]} == {"(stood by)": 3.0, "app": 1.0}
+    assert (found["total"]["vms"], round(found["total"]["usd"], 1)) == (1, 4.0)
 
 
 def test_costs_are_hours_times_the_dated_price(served: Served) -> None:

@@ -5,10 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from tests.cli.faults import HEALTHY, findings, healthy_world
 from tests.cli.served import Served
 from tests.simulator.buildkite import Operation, Step
 from tests.simulator.cloud.refusals import Refusal
+
+pytestmark = pytest.mark.share(3)
 
 PATIENCE_SECONDS = 60
 

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from agent_stack.domain.errors import AgentStackError, UnknownOutcomeError, WaitError
 from agent_stack_cli.app import app
+from agent_stack_cli.errors import CliError, translated
 from tests.cli.served import Served
+
+pytestmark = pytest.mark.share(3)
 
 DOCS = Path(__file__).parents[2] / "docs"
 VERBS = {
@@ -113,3 +117,17 @@ def test_wrong_usage_names_the_help(served: Served) -> None:
     result = served.run("statsu")
     assert result.exit_code == 2
     assert "--help" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "then"),
+    [
+        (WaitError("DescribeInstanceTypes: UnauthorizedOperation: no"), "attach the policy"),
+        (UnknownOutcomeError("DescribeInstanceTypes: no answer from AWS"), "agent-stack doctor --stack ci"),
+    ],
+)
+def test_what_the_functions_adapters_raise_is_one_line_too(error: AgentStackError, then: str) -> None:
+    with pytest.raises(CliError) as raised, translated("--stack", "ci"):
+        raise error
+    assert raised.value.message == str(error)
+    assert raised.value.next.startswith(then)

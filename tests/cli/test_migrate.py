@@ -1,6 +1,8 @@
 """`agent-stack migrate`, as a team runs it that comes from the Elastic CI Stack."""
 
 import json
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -148,10 +150,34 @@ def test_a_token_in_any_place_is_written_nowhere(name: str, tmp_path: Path) -> N
         "AKIAIOSFODNN7EXAMPLE", "ghp_0123456789abcdefABCDEF", "0123456789abcdef" * 3,
         "https://bot:hunter2secret@git.example/x", "https://b.s3.amazonaws.com/x?X-Amz-Signature=0123",
         "team=bkct_0123456789abcdef",
+        "https://git.example/x?access_token=hunter2secret", "https://git.example/x?private_token=hunter2secret",
+        "https://git.example/x?password=hunter2", "https://a.blob.example/x?sv=2026&sig=hunter2%3D",
+        "https://ghs_0123456789@git.example/x", "https://x0hunter2secret@git.example/x",
+        "https://b.s3.amazonaws.com/x?AWSAccessKeyId=A&Signature=hunter2", "Bearer hunter2secret",
+        "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJqb2IifQ.c2lnbmF0dXJl", "team=" + "0123456789abcdef" * 3,
+        " " + "0123456789abcdef" * 3 + " ", "bot:" + "0123456789abcdef" * 3, "API_KEY=hunter2secret",
+        "a=b,DB_PASSWD=hunter2",
     ],
 )  # fmt: skip
 def test_other_credentials_are_known(value: str, tmp_path: Path) -> None:
-    assert value not in written({"BootstrapScriptUrl": value, "MaxSize": "5"}, tmp_path)
+    said = written({"BootstrapScriptUrl": value, "MaxSize": "5"}, tmp_path)
+    assert value.strip() not in said
+    assert "| BootstrapScriptUrl | `(hidden)` |" in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://raw.example/acme/ci/0123456789abcdef0123456789abcdef01234567/bootstrap.sh",
+        "https://bot@git.example/x", "https://git.example:8443/a@b", "s3://acme-secrets/token/bootstrap.sh",
+    ],
+)  # fmt: skip
+def test_an_address_without_a_credential_is_carried_over(value: str, tmp_path: Path) -> None:
+    assert f"| BootstrapScriptUrl | `{value}` |" in written({"BootstrapScriptUrl": value}, tmp_path)
+
+
+def test_a_credential_in_place_of_a_name_is_written_nowhere(tmp_path: Path) -> None:
+    assert TOKEN not in written({TOKEN: "x", "MaxSize": "5"}, tmp_path)
 
 
 def test_an_unknown_name_that_says_secret_hides_its_value(tmp_path: Path) -> None:
@@ -194,3 +220,48 @@ def test_a_key_that_is_none_is_refused(key: str, tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "StackKey=" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+# --- what to run next ---
+
+
+def options_in(line: str) -> dict[str, str]:
+    """The parameters of a scripts/deploy command."""
+    return dict(word.split("=", 1) for word in shlex.split(line) if re.match(r"[A-Z]\w*=", word))
+
+
+def test_no_command_moves_the_old_stacks_queue_at_once(tmp_path: Path) -> None:
+    seen = json.loads(run(str(FIXTURE), "-o", str(tmp_path), "--json").stdout)
+    deploys = [options_in(line) for line in seen["next"] if "scripts/deploy" in line]
+    assert deploys == [{"Queues": "linux-next", "MaxInstances": "2"}] * 2
+    share = options_in(seen["share"])
+    assert (share["Queues"], share["UnmatchedJobs"]) == ("linux", "ignore")
+    assert int(share["MaxInstances"]) < int(seen["parameters"]["MaxInstances"])
+    for line in (*seen["next"], seen["share"]):
+        assert f"\n{line}\n" in (tmp_path / "migration.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "queue", "served", "most"),
+    [
+        ({"MaxSize": "3"}, "default-next", "default", 3),
+        ({"MaxSize": "3", "BuildkiteQueue": "a b"}, "default-next", "default", 3),  # it cannot be carried over
+        ({"MaxSize": "0", "BuildkiteQueue": "mac"}, "mac-next", "mac", 10),
+    ],
+)
+def test_the_trials_queue_and_the_share_can_be_deployed(
+    given: dict[str, str], queue: str, served: str, most: int, tmp_path: Path
+) -> None:
+    seen = json.loads(run("-", "-o", str(tmp_path), "--json", text=json.dumps(given)).stdout)
+    trial, share = options_in(seen["next"][-1]), options_in(seen["share"])
+    assert not list(problems({**seen["parameters"], **trial}, complete=True))
+    assert (trial["Queues"], share["Queues"], share["MaxInstances"]) == (queue, served, str(most))
+
+
+def test_the_page_has_the_commands_of_the_report(tmp_path: Path) -> None:
+    """Its example is a stack of the queue linux with 40 VMs or more."""
+    seen = json.loads(run(str(FIXTURE), "-o", str(tmp_path / "migrated"), "--json").stdout)
+    page = (ROOT / "docs" / "migrate.md").read_text()
+    for line in (*(line for line in seen["next"] if "--dry-run" not in line), seen["share"]):
+        as_there = line.replace(f"{tmp_path}/", "")
+        assert f"\n{as_there}\n" in page.replace("scripts/agent-stack ", "agent-stack ")

@@ -17,6 +17,7 @@ GIVEN = {
     "VpcId": "vpc-0a1b2c3d",
 }
 PAIRS = [{"ParameterKey": name, "ParameterValue": value} for name, value in GIVEN.items()]
+TEMPLATE = {"MaxSize": {"Type": "Number", "Default": 10}}
 WITH_A_LIST = {**GIVEN, "Subnets": GIVEN["Subnets"].split(","), "MaxSize": 7}
 
 
@@ -61,6 +62,13 @@ def test_yaml_keeps_values_as_cloudformation_gets_them(tmp_path: Path) -> None:
         ("[1, 2]", "holds no parameters"),
         ("hello", "holds no parameters"),
         (json.dumps({"AgentTokenParameter": "x", "StackKey": "ci"}), "no parameter is one of the Elastic CI Stack's"),
+        ("[" * 100_000, "nested too deeply"),
+        (json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Parameters": TEMPLATE}), "is a template"),
+        (yaml.safe_dump({"Parameters": TEMPLATE, "Resources": {}}) + "Outputs: !Ref MaxSize", "is a template"),
+        (json.dumps({"TemplateBody": {"Parameters": TEMPLATE}}), "is a template"),
+        (json.dumps({"Parameters": TEMPLATE}), "is a template"),
+        (json.dumps({"Parameters": [{"ParameterKey": "MaxSize", "ParameterType": "Number"}]}), "is a template"),
+        (json.dumps(TEMPLATE), "is a template"),
         (json.dumps({"Stacks": []}), "holds 0 stacks"),
         (json.dumps({"Stacks": [{"Parameters": PAIRS}] * 2}), "holds 2 stacks"),
         (json.dumps([*PAIRS, {"ParameterKey": "MaxSize", "ParameterValue": "8"}]), "gives MaxSize two values"),
@@ -80,6 +88,7 @@ def test_a_value_that_the_file_does_not_hold_is_asked_for(tmp_path: Path) -> Non
     result = run("-", "-o", str(tmp_path), text=json.dumps(pairs))
     assert "RootVolumeSize" in result.stdout
     assert "--from-stack NAME" in result.stdout
+    assert "The class and the parameters were made without it" in result.stdout.replace("\n", " ")
     assert "volume_gib" not in (tmp_path / "classes.json").read_text()
 
 
@@ -111,6 +120,18 @@ def test_the_live_stack_is_read_by_who_may_only_read(served: Served, tmp_path: P
     assert gone.exit_code == 1
     assert "there is no stack nosuch in eu-central-1" in gone.stderr
     assert "Next: aws cloudformation list-stacks" in gone.stderr
+
+
+def test_who_may_not_read_the_live_stack_is_told_of_one_right_or_a_file(served: Served) -> None:
+    """`policy read` prints rights on a stack of this project, and there is none yet."""
+    served.front.denied.add("cloudformation:DescribeStacks")
+    refused = served.run("migrate", "--from-stack", "buildkite", "--region", "eu-central-1")
+    assert refused.exit_code == 1
+    assert "policy read" not in refused.stderr
+    next_line = refused.stderr.splitlines()[-1]
+    assert "cloudformation:DescribeStacks" in next_line
+    assert "aws cloudformation describe-stacks --stack-name buildkite --region eu-central-1 > stack.json" in next_line
+    assert "agent-stack migrate stack.json --region eu-central-1" in next_line
 
 
 def test_the_new_stack_never_has_the_name_of_the_old_one(tmp_path: Path) -> None:

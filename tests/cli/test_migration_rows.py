@@ -33,6 +33,7 @@ TEXTS = (
     *("vpc-0123456789abcdef0", "subnet-0123456789abcdef0,subnet-0123456789abcdef1", "ami-0123456789abcdef0"),
     *("arn:aws:iam::123456789012:role/ci/name", "arn:aws:iam::123456789012:policy/name", "m7g.large,m7i.large"),
     *("arn:aws:ssm:eu-central-1:123456789012:parameter/ci/token", "a,B=c", "two\nlines", "Name=x", "10.0.0.0/8"),
+    *("nan", "inf", "-inf", "1e400", "PT" + "9" * 5000 + "H"),
 )
 """What people write, and what they write in the wrong place."""
 
@@ -167,6 +168,40 @@ def test_values_become(given: dict[str, str], parameters: dict[str, str | None],
     assert {name: found.parameters.get(name) for name in parameters} == parameters
     assert {name: found.document["classes"]["default"].get(name) for name in fields} == fields
     can_be_deployed(found)
+
+
+def test_a_stack_without_vms_has_to_be_switched_on() -> None:
+    (item,) = [item for item in of(MaxSize="0").items if item.name == "MaxSize"]
+    assert "LaunchEnabled=true" in item.outcome.do
+
+
+TAGS = ",".join(f"k{number}=v" for number in range(40))
+
+
+@pytest.mark.parametrize(
+    ("given", "parameter", "kept", "culprit"),
+    [
+        (
+            {"InstanceRoleTags": TAGS, "EnableCostAllocationTags": "true"},
+            "CostTags", "CreatedBy=buildkite-elastic-ci-stack-for-aws", "InstanceRoleTags",
+        ),
+        (
+            {"ArtifactsBucketRegion": "eu-west-1", "ArtifactsS3ACL": "x" * 1960},
+            "AgentEnvironment", "BUILDKITE_S3_DEFAULT_REGION=eu-west-1", "ArtifactsS3ACL",
+        ),
+    ],
+)  # fmt: skip
+def test_what_fits_alone_and_not_together_is_left_out(
+    given: dict[str, str], parameter: str, kept: str, culprit: str
+) -> None:
+    """41 tags, and 2,001 characters or more."""
+    found = of(**given)
+    can_be_deployed(found)
+    assert found.parameters[parameter] == kept
+    (item,) = [item for item in found.items if item.name == culprit]
+    assert item.outcome.fate is Fate.NOT_POSSIBLE
+    assert parameter in item.outcome.do
+    can_be_deployed(of(**{name: value for name, value in given.items() if name == culprit}))
 
 
 def test_with_a_percentage_there_is_a_class_that_is_not_interrupted() -> None:

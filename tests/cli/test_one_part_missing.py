@@ -9,6 +9,8 @@ from tests.cli.conftest import CLASSES
 from tests.cli.served import Served
 from tests.simulator.cloud.images import Image
 
+pytestmark = pytest.mark.share(4)
+
 IMAGE, OTHER = "ami-0123456789abcdef0", "ami-0fedcba9876543210"
 
 
@@ -35,6 +37,7 @@ def test_status_shows_the_rest_when_logs_may_not_be_read(served: Served) -> None
     seen = served.data("status")
     assert [job["job_id"] for job in seen["jobs"]] == [run.job_id]
     assert any(text.startswith("errors: FilterLogEvents: AccessDenied") for text in seen["unreadable"])
+    assert seen["errors"] is None
     assert "Not shown: errors: FilterLogEvents" in served.ok("status")
 
 
@@ -44,6 +47,17 @@ def test_status_shows_the_rest_when_ec2_does_not_answer(served: Served) -> None:
     seen = served.data("status")
     assert [job["job_id"] for job in seen["jobs"]] == [run.job_id]
     assert any(text.startswith("VMs: DescribeInstances: UnauthorizedOperation") for text in seen["unreadable"])
+
+
+def test_status_does_not_take_vms_that_ec2_does_not_show_for_none(served: Served) -> None:
+    served.launched()
+    served.world.ec2.faults.fail("DescribeInstances", "UnauthorizedOperation", times=10)
+    seen = served.data("status")
+    assert (seen["vms"], seen["held"]) == (None, None)
+    assert {b["bound"]: b["taken"] for b in seen["budgets"]}["VMs (MaxInstances)"] is None
+    said = served.ok("status").splitlines()
+    assert not {"VMs", "none"} & set(said)
+    assert [line.split()[-2:] for line in said if line.startswith("VMs (MaxInstances)")] == [["unknown", "100"]]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +76,18 @@ def test_doctor_goes_on_where_it_may_not_look(served: Served, action: str, check
     assert (blind["check"], blind["severity"]) == (check, "warning")
     assert action.partition(":")[2].removesuffix("Function") in blind["problem"]
     assert blind["remedy"].endswith("then: agent-stack doctor --stack demo")
+    assert "The tracker never ran." in {f["problem"] for f in found}
+
+
+def test_doctor_goes_on_where_ec2_does_not_describe_types(served: Served) -> None:
+    served.front.denied.add("lambda:InvokeFunction")  # the function has rights of its own
+    served.world.ec2.faults.fail("DescribeInstanceTypes", "UnauthorizedOperation", times=100)
+    found = findings(served)
+    blind = {f["check"]: f for f in found if "DescribeInstanceTypes" in f["problem"]}
+    assert "quotas" in blind
+    assert {f["severity"] for f in blind.values()} == {"warning"}
+    assert all(f["problem"].startswith("not examined: ") for f in blind.values())
+    assert blind["quotas"]["remedy"].endswith("then: agent-stack doctor --stack demo")
     assert "The tracker never ran." in {f["problem"] for f in found}
 
 

@@ -1,5 +1,6 @@
 """The printed policies: each verb of every test here is judged by its own; and what no policy may allow."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -7,11 +8,14 @@ import pytest
 from typer.main import get_command
 
 from agent_stack_cli.app import app
-from agent_stack_cli.policy import Kind
-from tests.cli.conftest import CLASSES
+from agent_stack_cli.parameter_rules import specification
+from agent_stack_cli.policy import Kind, document
+from tests.cli.conftest import CLASSES, stack_of
 from tests.cli.served import NEEDS, Served, kind_for
 from tests.simulator.iam import Asked, Policies, asked_of_dynamodb
+from tests.simulator.world import TOKEN_PARAMETER
 
+PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter"
 SESSION = "arn:aws:ssm:eu-central-1:123456789012:session"
 
 
@@ -126,17 +130,70 @@ def test_images_by_parameter_are_read_aws_own_and_those_that_classes_name(served
     name = served.world.deployed.environments["dispatcher"]["CLASSES_PARAMETER"]
     before = served.world._client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
     ssm = served.world._client("ssm")
-    ssm.put_parameter(
-        Name=name, Value=before.replace("ami-0123456789abcdef0", "resolve:ssm:/images/ci", 1), Overwrite=True
-    )
+    written = before.replace("ami-0123456789abcdef0", "resolve:ssm:/agent-stack/images/ci", 1)
+    ssm.put_parameter(Name=name, Value=written, Overwrite=True)
     try:
         known = policies(served, "read")
     finally:
         ssm.put_parameter(Name=name, Value=before, Overwrite=True)
     for resource, allowed in (
         ("arn:aws:ssm:eu-central-1::parameter/aws/service/ami-amazon-linux-latest/al2023", True),
-        ("arn:aws:ssm:eu-central-1:123456789012:parameter/images/ci", True),
+        ("arn:aws:ssm:eu-central-1:123456789012:parameter/agent-stack/images/ci", True),
         ("arn:aws:ssm:eu-central-1:123456789012:parameter/buildkite/agent-token", False),
     ):
         assert known.allow(Asked(action="ssm:GetParameter", resource=resource)) is allowed, resource
     assert known.allow(Asked(action="ssm:DescribeParameters", resource="*"))
+
+
+def reads(known: Policies, name: str) -> bool:
+    return known.allow(Asked(action="ssm:GetParameter", resource=f"{PARAMETER}/{name.removeprefix('/')}"))
+
+
+def test_whoever_writes_classes_cannot_make_readers_of_secrets(served: Served) -> None:
+    """A class document is not trusted: who may write it is nobody who may read the agent token."""
+    written = json.loads(CLASSES)
+    written["classes"]["default"]["agent_tags"] = ["image=resolve:ssm:/agent-stack/images/in-a-tag"]
+    written["classes"]["large"]["image"] = f"resolve:ssm:{TOKEN_PARAMETER}"
+    written["classes"]["labelled"] = {"image": f"resolve:ssm:{TOKEN_PARAMETER}:1"}
+    written["classes"]["own"] = {"image": "resolve:ssm:/agent-stack/images/ci:3"}
+    written["classes"]["strange"] = {"image": "resolve:ssm:/agent-stack/images/*"}
+    written["note"] = "resolve:ssm:/agent-stack/images/in-a-note"
+    ssm = served.world._client("ssm")
+    ssm.put_parameter(Name="/classes", Value=json.dumps(written), Overwrite=True)
+    try:
+        known = policies(served, "read")
+    finally:
+        ssm.put_parameter(Name="/classes", Value=CLASSES, Overwrite=True)
+    assert reads(known, "/agent-stack/images/ci")
+    assert not reads(known, "/agent-stack/images/x")
+    nowhere = [f"/agent-stack/images/in-a-{part}" for part in ("tag", "note")]
+    for name in (TOKEN_PARAMETER, f"{TOKEN_PARAMETER}:1", *nowhere):
+        assert not reads(known, name), name
+
+
+def test_readers_get_no_image_parameter_that_the_dispatcher_itself_may_not_read(served: Served) -> None:
+    """Else whoever writes classes chooses what readers may read."""
+    names = ["/agent-stack/images/ci", "agent-stack/images/bare", "/images/ci", "/prod/database-password"]
+    names += ["/agent-stack/images", "/agent-stack/imagesque/ci", "/elsewhere/agent-stack/images/ci"]
+    dispatcher = Policies(served.world.deployed.function_policies["dispatcher"])
+    known = Policies([document(stack_of(served.world.deployed), "read", images=names)])
+    read = [name for name in names if reads(known, name)]
+    assert read == [name for name in names if reads(dispatcher, name)]
+    assert read == names[:2]
+
+
+def test_no_parameter_that_the_stack_keeps_a_secret_in_is_an_image(served: Served) -> None:
+    """By the template's names, so that the next secret parameter is among them."""
+    template = specification()
+    secrets = {name: f"/agent-stack/images/secrets/{name}" for name in template if name.endswith("Parameter")} | {
+        "GitSshKeyParameter": "/agent-stack/images/ssh/{queue}/key"
+    }
+    del secrets["ClassesParameter"]
+    assert {"AgentTokenParameter", "GitCredentialsParameter", "SigningKeyParameter"} <= set(secrets)
+    stack = stack_of(served.world.deployed, **secrets)
+    named = [value.replace("{queue}", "linux.arm") for value in secrets.values()]
+    named += ["agent-stack/images/ssh/linux/key", TOKEN_PARAMETER]
+    for kind in get_args(Kind):
+        known = Policies([document(stack, kind, images=[*named, "/agent-stack/images/ci"])])
+        assert reads(known, "/agent-stack/images/ci")
+        assert not [name for name in named if reads(known, name)]

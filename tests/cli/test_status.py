@@ -12,6 +12,8 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import Bucket, ClassName, InstanceId, QueueKey
 from agent_stack.domain.quotas import Ceiling
+from agent_stack.domain.standby import Closing, StandbyVm
+from agent_stack.domain.standby_trouble import Trouble
 from agent_stack.domain.states import Outcome
 from agent_stack.domain.unavailable import Refusal
 from agent_stack.domain.waiting import Waiting, WaitingList, WaitReason, waiting_notice
@@ -277,3 +279,22 @@ def test_a_held_vm_is_an_instance_that_nobody_lost_and_the_page_says_how_to_conn
     assert served.ok("connect", vm.instance_id).strip() == shown["connect"]
     assert vm.instance_id in served.ok("status")
     assert spare.instance_id not in served.ok("status")
+
+
+def test_vms_that_stand_by_are_no_vms_without_a_run_and_a_suspended_class_says_why(served: Served) -> None:
+    for earlier in served.world.ec2.instances():
+        served.gone(earlier.instance_id)
+    name, hold = ClassName("default"), timedelta(hours=4)
+    idle, closed, _ = (served.launched() for _ in range(3))
+    listed = [StandbyVm.of(vm, class_name=name, hold=hold, shape="") for vm in (idle, closed)]
+    served.standby.add(listed)
+    assert served.standby.close([replace(listed[1], closing=Closing.AGE)])
+    now = datetime.now(UTC)
+    served.ledger.remember_launches(
+        LaunchMemory(standby={name: Trouble(at=now).missed(3, latest=now, now=now)}), fence=1_000
+    )
+    seen = served.data("status")
+    phases = {(group["phase"], group["count"]) for group in seen["vms"]}
+    assert phases == {("standby", 1), ("ending", 1), ("unbound", 1)}
+    (alone,) = [one for one in seen["breakers"] if one["what"] == "standby VMs of class default"]
+    assert "did not take their jobs" in alone["because"]

@@ -12,14 +12,15 @@ from agent_stack.adapters import dynamodb
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
 from agent_stack.adapters.dynamodb.programs import DynamoPrograms
+from agent_stack.adapters.dynamodb.standby import DynamoStandbyVms
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import BootStage
-from agent_stack.ports import Lease, Ledger, Mailbox, Programs
+from agent_stack.ports import Lease, Ledger, Mailbox, Programs, StandbyVms
 from agent_stack_cli.pausing import write_pause, write_resume
 from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.deployment import translated_template
 from tests.simulator.identity import SeededIds
-from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Store
+from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, MemoryStandbyVms, Store
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.telemetry import RecordedTelemetry
 
@@ -49,6 +50,7 @@ class AnyTables(Protocol):
     ledger: Ledger
     mailbox: Mailbox
     programs: Programs
+    standby: StandbyVms
     dispatcher_lease: Lease
 
     def vm_takes(self, arn: InstanceArn) -> str | None:
@@ -78,6 +80,7 @@ class MemoryTables:
         self.ledger: Ledger = MemoryLedger(store=self.store)
         self.mailbox: Mailbox = MemoryMailbox(store=self.store)
         self.programs: Programs = MemoryPrograms(clock=self.clock)
+        self.standby: StandbyVms = MemoryStandbyVms(store=self.store)
         self.dispatcher_lease: Lease = MemoryLease(store=self.store, function="dispatcher")
 
     def vm_takes(self, arn: InstanceArn) -> str | None:
@@ -126,12 +129,21 @@ class Tables:
         calls = dynamo_calls(self.clock, self.ids)
         self.ledger_table = Table(client=self.client, calls=calls, name="LedgerTable")
         self.mailbox_table = Table(client=self.client, calls=calls, name="MailboxTable")
+        transactions = Transactions(
+            client=self.client, calls=calls, clock=self.clock, ids=self.ids, telemetry=self.telemetry
+        )
+        self.standby: StandbyVms = DynamoStandbyVms(
+            table=self.ledger_table,
+            mailboxes=self.mailbox_table,
+            transactions=transactions,
+            clock=self.clock,
+            ids=self.ids,
+            telemetry=self.telemetry,
+        )
         self.ledger: Ledger = DynamoLedger(
             table=self.ledger_table,
             mailboxes=self.mailbox_table,
-            transactions=Transactions(
-                client=self.client, calls=calls, clock=self.clock, ids=self.ids, telemetry=self.telemetry
-            ),
+            transactions=transactions,
             history=timedelta(days=30),
             clock=self.clock,
             ids=self.ids,

@@ -209,6 +209,22 @@ def test_no_answer_of_buildkite_is_read_beyond_the_limit(stack: ExitStack, made:
     assert tracemalloc.get_traced_memory()[1] < 4 * caller.MAX_ANSWER_BYTES
 
 
+def test_pieces_that_together_pass_the_limit_are_not_read_on() -> None:
+    """However slowly they come: over a socket the time may be over first."""
+    taken = 0
+
+    class Pieces(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            nonlocal taken
+            for _ in range(100):
+                taken += 1
+                yield b" " * (MIB // 4)
+
+    with pytest.raises(UnreadableBodyError):
+        list(body_parts(httpx.Response(200, stream=Pieces()), MIB))
+    assert taken == 5
+
+
 def test_a_piece_that_grows_a_thousandfold_is_not_grown_beyond_the_limit(stack: ExitStack) -> None:
     bomb = gzip.compress(b" " * (64 * MIB), 9)
 

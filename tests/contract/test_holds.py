@@ -2,8 +2,11 @@
 
 from datetime import timedelta
 
+import pytest
+
 from agent_stack.adapters.dynamodb.holds import holds_values, read_holds
 from agent_stack.adapters.dynamodb.items import packed
+from agent_stack.domain.errors import BugError
 from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import ClassName
 from tests.contract.tables import AnyTables
@@ -52,4 +55,10 @@ def test_a_record_of_another_shape_holds_nothing() -> None:
     told: list[str] = []
     assert read_holds(packed({"version": 3, "vms": {"i-1": "soon"}}), told.append).vms == ()
     assert told
-    assert read_holds(packed({"vms": "none", "version": "x"}), told.append) == Holds()
+
+
+@pytest.mark.parametrize("values", [{"vms": "none", "version": "x"}, {"vms": []}, {"version": "NaN"}, {}])
+def test_a_record_without_a_readable_version_is_an_error_that_says_what_to_do(values: dict[str, object]) -> None:
+    """Nothing could be recorded on top of it, so it must not look like a stack that holds nothing."""
+    with pytest.raises(BugError, match="Delete the item `holds`, `list` of the ledger table"):
+        read_holds(packed(values), lambda _: None)

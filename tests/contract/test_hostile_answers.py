@@ -30,6 +30,7 @@ from agent_stack.adapters.ssm.parameters import Parameters
 from agent_stack.adapters.stacks_api import Dialect
 from agent_stack.domain.classes import InstanceRequirements
 from agent_stack.domain.errors import AgentStackError, UnknownOutcomeError
+from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import InstanceId, IntentId, JobId
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.runs import Run
@@ -106,6 +107,10 @@ def waiting() -> Waiting:
     )
 
 
+def a_hold() -> Hold:
+    return Hold(instance_id=a_vm().instance_id, arn=a_vm().arn, class_name=a_run().class_name, until=EPOCH)
+
+
 def intent() -> Intent:
     return Intent(
         intent_id=IntentId("as-1"),
@@ -124,6 +129,7 @@ READS: dict[str, tuple[str, Callable[[Tables], object]]] = {
     "open intents": ("Query", lambda t: t.ledger.open_intents()),
     "launch memory": ("Query", lambda t: t.ledger.launch_memory()),
     "waiting": ("Query", lambda t: t.ledger.waiting()),
+    "holds": ("Query", lambda t: t.ledger.holds()),
     "earlier": ("BatchGetItem", lambda t: t.ledger.earlier([a_run().job_id])),
     "mailbox": ("BatchGetItem", lambda t: t.mailbox.read([a_vm().arn])),
     "programs": ("BatchGetItem", lambda t: t.programs.published()),
@@ -139,6 +145,8 @@ WRITES: dict[str, tuple[str, Callable[[Tables], object]]] = {
     "spend": ("UpdateItem", lambda t: t.ledger.spend_intent(intent())),
     "close": ("DeleteItem", lambda t: t.ledger.close_intent(IntentId("as-1"))),
     "remember": ("PutItem", lambda t: t.ledger.list_waiting(WaitingList(at=EPOCH))),
+    "record holds": ("PutItem", lambda t: t.ledger.record_holds(Holds().adding(a_hold()).next_version())),
+    "tell of a hold": ("UpdateItem", lambda t: t.mailbox.hold(a_vm().arn, 600)),
     "take": ("UpdateItem", lambda t: t.dispatcher_lease.acquire("me", now=EPOCH, ttl=TTL)),
     "hold": ("UpdateItem", lambda t: t.dispatcher_lease.renew(HELD, now=EPOCH, ttl=TTL)),
     "release": ("UpdateItem", lambda t: t.dispatcher_lease.release(HELD)),
@@ -161,7 +169,7 @@ def real_dynamodb_answers() -> dict[str, bytes]:
         record_bodies(tables.client, "dynamodb", bodies)
         WRITES["take"][1](tables)
         accepted = {"UpdateItem": bodies["UpdateItem"]}
-        for name in ("record", "bind", "intent", "spend", "claim", "remember", "remove program"):
+        for name in ("record", "bind", "intent", "spend", "claim", "remember", "record holds", "remove program"):
             WRITES[name][1](tables)
             accepted.setdefault(WRITES[name][0], bodies[WRITES[name][0]])
         for name, (operation, ask) in READS.items():

@@ -7,9 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode.cfn_yaml import loads
-
 from agent_stack_cli.prices import assumed, usd
+from infra.template_yaml import loads
 from infra.user_data import ROOT, TEMPLATE
 from tests.cost.units import Weights, weigh
 from tests.cost.usage import JOB_MINUTES, JOBS, Usage, idle, work

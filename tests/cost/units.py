@@ -74,6 +74,7 @@ def weigh() -> Weights:
         bound: list[Run] = []
         calls: dict[str, Callable[[], object]] = {
             "lease.signal": lambda: lease.signal("i", handover=True),
+            "lease.pauses": lease.pauses,
             "lease.renew": lambda: lease.renew(held, now=EPOCH, ttl=TTL),
             "ledger.earlier": lambda: ledger.earlier([job_id(1)]),
             "ledger.record": lambda: ledger.record([run]),
@@ -88,6 +89,7 @@ def weigh() -> Weights:
             "ledger.record_stack_keys": lambda: ledger.record_stack_keys(StackKeyRecord(prefix="ci", long=True)),
             "ledger.list_waiting": lambda: ledger.list_waiting(WaitingList(at=EPOCH)),
             "ledger.waiting": ledger.waiting,
+            "ledger.holds": ledger.holds,
             "ledger.remember_launches": lambda: ledger.remember_launches(LaunchMemory(), fence=1),
             "ledger.bind": lambda: bound.extend(_bind(tables, ledger.active_runs()[0], vm)),
             "ledger.update": lambda: bound.extend(ledger.update([bound[-1].with_facts(notices_sent=frozenset({"x"}))])),

@@ -61,6 +61,7 @@ OF_THE_CODE: Mapping[str, Needed] = {
         why="an instant fleet runs instances in the caller's name; EC2 user guide: “EC2 Fleet prerequisites”, "
         "“Service-linked role for Spot Instance requests”, “Requirements for Amazon EBS encryption”",
     ),
+    "sqs.send_message": _by(DISPATCHER, "sqs:SendMessage", "kms:Decrypt", "kms:GenerateDataKey"),
     "ssm.get_parameter": _by(BOTH, "ssm:GetParameter", "kms:Decrypt"),
 }
 """By method of a boto3 client."""

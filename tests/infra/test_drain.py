@@ -171,3 +171,5 @@ def test_a_held_vm_is_not_waited_for(world: World) -> None:
     world.dynamodb.put_item(TableName=LEDGER, Item=item)
     assert world.drain()
     assert set(world.slept) <= {LOOK_SECONDS}
+    assert "lives" not in world.said[-1]
+    assert "1 VMs whose boot failed stay up until 2026-" in world.said[-1]

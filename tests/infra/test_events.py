@@ -1,4 +1,4 @@
-"""Events are hints: nothing repeats them, and nobody else sends them. Records expire by the attribute we write."""
+"""Events are hints: nothing repeats them, and only our rules and dispatcher send them. Records expire as we write."""
 
 from typing import Any
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import boto3
 import pytest
-from cfnlint.decode.cfn_yaml import loads
 
 from infra import user_data
+from infra.template_yaml import loads
 from tests.infra.stacks import REGION, template
 from tests.simulator.aws import AwsServer
 from tests.simulator.deployment import Resolved, deploy
@@ -105,7 +105,7 @@ def test_subnets_lie_in_zones_that_the_account_has(egress: str, zones: str) -> N
     assert used == (list(zones) * 3)[:3]
 
 
-MADE_UP = {"LEDGER_TABLE", "MAILBOX_TABLE", "LAUNCH_TEMPLATE_ID"}
+MADE_UP = {"LEDGER_TABLE", "MAILBOX_TABLE", "LAUNCH_TEMPLATE_ID", "TRACKER_WAKES_URL"}
 """Variables that hold an id, which moto and our own resolving each make up."""
 
 

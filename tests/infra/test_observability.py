@@ -11,16 +11,18 @@ import boto3
 import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
-from cfnlint.decode.cfn_yaml import loads
 from moto import mock_aws
 
 from agent_stack.domain.measures import NAMESPACE, SPLIT, Metric, dimensions
+from agent_stack_cli.parameter_rules import problems
 from agent_stack_cli.prices import REGIONS, usd
+from infra.template_yaml import loads
 from infra.user_data import ROOT
 from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.deployment import translated_template
 from tests.simulator.simulation.simulation import Nature, plain_ec2
 from tests.simulator.watching.metrics import Identity, identity, named
+from tests.simulator.watching.pictures import COLOURS
 from tests.simulator.watching.template import REGION, TEMPLATE, Rendered
 from tests.simulator.watching.world import WatchedUniverse
 
@@ -32,6 +34,8 @@ OWN_BY_AWS = {("AWS/Lambda", name) for name in ("Errors", "Throttles", "AsyncEve
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 LEVELS = {
     "info": "info",
+    "passing": "info",
+    "serious": "error",
     "warning": "warning",
     "error": "error",
     "_put": "info",
@@ -125,9 +129,23 @@ def test_every_other_parameter_reaches_something() -> None:
     assert spend.resources["DailySpend"]["Properties"]["Threshold"] == "20"
     assert spend.resources["DailySpend"]["Properties"]["Metrics"][0]["Expression"] == "m1 / 3600 * 0.5"
     assert spend.widgets[1]["properties"]["alarms"][-1].endswith("DailySpend.Arn")
+    assert "cost more than 20 USD" in spend.resources["DailySpend"]["Properties"]["AlarmDescription"]
+    assert spend.resources["DailySpend"]["Properties"]["ComparisonOperator"] == "GreaterThanThreshold"
     assert not Rendered(Dashboard="false").of_type("CloudWatch::Dashboard")
     for name in ("FailedEventsQueue", "Dispatcher", "Tracker", "DispatcherLogs", "TrackerLogs", "LedgerTable"):
         assert "of-my-own" in json.dumps(Rendered(**{name: "of-my-own"}).resources), name
+
+
+@pytest.mark.parametrize("usd", ["0", "0.5", "0.50", "0.0001", "1", "50", "50.25", "999999.9999", "1000000"])
+def test_every_daily_spend_but_zero_has_an_alarm(usd: str) -> None:
+    assert not list(problems({"DailySpendAlarmUsd": usd}))
+    assert ("DailySpend" in Rendered(DailySpendAlarmUsd=usd).resources) == (float(usd) > 0)
+
+
+@pytest.mark.parametrize("usd", ["0.0", "00", "0.", ".0", "-0", "0e1", "0.00000", "-1", "", "off", "1000001"])
+def test_another_way_to_write_zero_is_refused_because_it_would_make_an_alarm_at_zero(usd: str) -> None:
+    (problem,) = problems({"DailySpendAlarmUsd": usd})
+    assert "0, which makes no alarm" in problem
 
 
 def test_a_vcpu_hour_costs_what_the_price_module_says_unless_somebody_says_otherwise() -> None:
@@ -215,7 +233,7 @@ def test_a_metric_is_shown_by_a_statistic_that_means_something(metric: Metric) -
 def test_how_many_metrics_are_billed_is_known() -> None:
     """A metric more is a decision, and a line in the runbook."""
     every = len(ours())
-    assert every == 55
+    assert every == 61
     assert f"everything happens that can has {every}" in " ".join(PAGE.split())
 
 
@@ -373,3 +391,9 @@ def test_queries_name_messages_and_keys_that_are_logged() -> None:
         steps = {f"{step.value}_seconds" for step in SPLIT[Metric.STEP_SECONDS][1]}
         assert given - named_here <= keys | steps, query["Name"]
         assert query["LogGroupNames"] == ["/agent-stack/stack/dispatcher", "/agent-stack/stack/tracker"]
+
+
+def test_the_picture_of_the_dashboard_has_a_colour_for_each_line() -> None:
+    for widget in Rendered(DailySpendAlarmUsd="20").widgets:
+        assert len(widget["properties"].get("metrics", ())) <= 2 * len(COLOURS), widget["properties"].get("title")
+        assert len([one for one in widget["properties"].get("metrics", ()) if "expression" in one[-1]]) <= len(COLOURS)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from cfnlint.decode.cfn_yaml import loads
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from agent_stack import settings
@@ -14,6 +13,7 @@ from agent_stack_cli import parameter_rules
 from agent_stack_cli.parameter_rules import specification
 from agent_stack_cli.params import EFFECTS
 from infra import parameters, user_data
+from infra.template_yaml import loads
 from tests.infra.stacks import EVERYTHING, ORGANIZATION, OWN_NETWORK, REGION, REQUIRED, deployed, template
 from tests.simulator.deployment import Resolved, as_text
 
@@ -203,6 +203,8 @@ def test_what_cannot_work_is_refused_with_its_remedy(parameters_: dict[str, str]
         ("MaxInstances", "0"),
         ("CostTags", "team"),
         ("CostTags", "team=ci,aws:billing=x"),
+        ("CostTags", "AWS:billing=x"),
+        ("CostTags", "Aws:billing=x"),
         ("CostTags", "agent-stack:deployment=other"),
         ("CostTags", "Name=x"),
     ],

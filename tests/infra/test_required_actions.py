@@ -52,7 +52,7 @@ def operations(service: str) -> set[str]:
 
 
 def test_every_call_of_the_code_is_listed_and_every_listed_one_is_made() -> None:
-    assert clients() == {"dynamodb", "ec2", "ssm"}
+    assert clients() == {"dynamodb", "ec2", "sqs", "ssm"}
     made = {f"{service}.{name}" for service in clients() for name in operations(service) & methods()}
     assert made == set(OF_THE_CODE)
 

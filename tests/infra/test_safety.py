@@ -1,14 +1,15 @@
 """What keeps a stack safe over its life: nothing is lost, unencrypted, unnamed or bound to one partition."""
 
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from cfnlint.decode.cfn_yaml import loads
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from infra import user_data
+from infra.template_yaml import loads
 from tests.infra.stacks import EVERYTHING, KEY, REGION, deployed, template
 from tests.simulator.deployment import Resolved, as_text
 
@@ -152,17 +153,46 @@ def test_no_template_names_a_partition() -> None:
         assert "arn:aws:" not in path.read_text(), path.name
 
 
+LONG = {
+    "AgentDownloadUrl": "https://example.com/" + "d" * 80,
+    "HttpProxy": "http://proxy.example.com:3128",
+    "AllowedRepositories": "r" * 200,
+    "AllowedPlugins": "p" * 200,
+    "BootstrapUrl": "https://example.com/" + "p" * 180,
+    "BootstrapSha256": "0" * 64,
+    "HooksUrl": "https://example.com/" + "h" * 180,
+    "HooksSha256": "0" * 64,
+    "GitSshKeyParameter": "/" + "g" * 99,
+    "GitCredentialsParameter": "/" + "g" * 99,
+    "JobEnvironmentParameter": "/" + "j" * 99,
+    "SigningKeyParameter": "/" + "s" * 99,
+    "VerificationKeyParameter": "/" + "v" * 99,
+    "ArtifactBucket": "b" * 63,
+    "VmLogs": "cloudwatch",
+}
+"""Of parameters without a longest value, one that is longer than usual."""
+
+LONGEST = {
+    "AgentEnvironment": "A=" + "b" * 1998,
+    "GitKnownHosts": "git.example ssh-ed25519 AAAA".ljust(2000, "k"),
+}
+
+
 def test_user_data_fits_with_the_longest_values() -> None:
-    long = {
-        "AgentEnvironment": "A=" + "b" * 998,
-        "BootstrapUrl": "https://example.com/" + "p" * 180,
-        "HooksUrl": "https://example.com/" + "h" * 180,
-        "GitSshKeyParameter": "/" + "g" * 99,
-        "JobEnvironmentParameter": "/" + "j" * 99,
-        "VmLogs": "cloudwatch",
+    declared = loads(user_data.TEMPLATE.read_text())["Parameters"]
+    used = {name: declared[name] for name in user_data.SETTINGS.values() if name in declared} | {
+        name: declared[name] for name in LONGEST
     }
-    (launch,) = of_type("AWS::EC2::LaunchTemplate", deployed(long)).values()
-    assert len(launch["LaunchTemplateData"]["UserData"]) * 3 / 4 <= user_data.MAX_BYTES
+    numbers = {
+        name: max(str(parameter["MinValue"]), str(parameter["MaxValue"]), key=len)
+        for name, parameter in used.items()
+        if parameter["Type"] == "Number"
+    }
+    assert numbers
+    bounded = {name: int(parameter["MaxLength"]) for name, parameter in used.items() if "MaxLength" in parameter}
+    assert bounded == {name: len(value) for name, value in (LONGEST | LONG).items() if name in bounded}
+    (launch,) = of_type("AWS::EC2::LaunchTemplate", deployed({**LONG, **LONGEST, **numbers})).values()
+    assert len(base64.b64decode(launch["LaunchTemplateData"]["UserData"])) <= user_data.MAX_BYTES
 
 
 def test_every_skipped_check_has_its_reason_beside_it() -> None:

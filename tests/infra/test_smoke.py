@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -120,11 +121,17 @@ class FakeAccount:
         shipped = STACK.resources["DefaultClasses"]["Properties"]["Value"]
         return {"Parameter": {"Value": self._classes if self._classes and Name == "/classes" else shipped}}
 
-    def filter_log_events(self, **_: Any) -> dict[str, Any]:  # noqa: ANN401
+    def filter_log_events(self, nextToken: str = "", **_: Any) -> dict[str, Any]:  # noqa: ANN401, N803
+        if not nextToken:
+            return {"events": [], "nextToken": "more"}
         lines = [{"message": "launch_partial", "code": code, "error": "EC2's words"} for code in self._logged]
         return {"events": [{"message": json.dumps(line)} for line in lines]}
 
-    def get_paginator(self, name: str) -> "FakeAccount":
+    def get_paginator(self, name: str) -> Any:  # noqa: ANN401
+        if name == "filter_log_events":  # the first page may hold nothing: its events are those of the streams it read
+            return SimpleNamespace(
+                paginate=lambda **asked: [{"events": []}, self.filter_log_events(nextToken="more", **asked)]
+            )
         assert name == "describe_instances"
         return self
 

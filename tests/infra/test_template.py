@@ -2,18 +2,19 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cfnlint.api import lint
 from cfnlint.config import ManualArgs
-from cfnlint.decode.cfn_yaml import loads
 
 from agent_stack.adapters.artefact import shipped_program
 from agent_stack.lease_loop import RESERVE
 from agent_stack.settings import Settings
 from infra import user_data
+from infra.template_yaml import loads
 from infra.user_data import (
     MAX_OWN_BYTES,
     PROGRAM,
@@ -24,6 +25,7 @@ from infra.user_data import (
     program_sha256,
     second_stage,
     unpacked,
+    without_trailing_comments,
 )
 from tests.simulator.deployment import translated_template
 from tests.simulator.lambda_host import ANYWHERE
@@ -35,15 +37,9 @@ IN_JOB_AWS = {"ROLE", "SECRETS_PATH", "SECRETS_BUCKET", "CACHE_BUCKET"}
 FROM_SYSTEMD = {"CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"}
 GENERATED = {"BOOT_PROGRAM", "PROGRAM_SHA256", "SETTINGS"}
 WITH_A_DEFAULT = {
-    *("AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "SPOT_POLL_SECONDS"),
-    *(
-        "CREDENTIAL_SECONDS",
-        "DOWNLOAD_SECONDS",
-        "PATIENCE_SECONDS",
-        "HOLD_VERDICT_SECONDS",
-        "PARAMETER_SECONDS",
-        "PROGRAM_SECONDS",
-    ),
+    *("AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "BORN", "SPOT_POLL_SECONDS"),
+    *("CREDENTIAL_SECONDS", "DOWNLOAD_SECONDS", "HOLD_VERDICT_SECONDS", "PARAMETER_SECONDS", "PROGRAM_SECONDS"),
+    *("PATIENCE_SECONDS", "SSH_DIRECTORY"),
 }
 FROM_THE_AGENT = {
     *("AGENT_STACK_PRIVATE", "AGENT_STACK_ARTIFACT_BUCKET", "GIT_SSH_COMMAND"),
@@ -130,6 +126,21 @@ def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) 
         generated(TEMPLATE.read_text())
 
 
+def test_what_is_taken_off_the_lines_of_a_program_is_only_comments() -> None:
+    """Bash itself says what a program is without its comments."""
+
+    def as_bash_reads_it(program: str) -> str:
+        text = f"whole() {{\n{program}\n}}\ndeclare -f whole\n"
+        return subprocess.run(["bash"], input=text, capture_output=True, text=True, check=True).stdout
+
+    for path in (
+        *user_data.VM.glob("*.sh"),
+        *(path for room in ("hooks", "job") for path in (user_data.VM / room).iterdir()),
+    ):
+        assert as_bash_reads_it(without_trailing_comments(path.read_text())) == as_bash_reads_it(path.read_text()), path
+    assert not [line for line in (first_stage() + second_stage()).splitlines() if re.search(r"\S\s+# ", line)]
+
+
 def test_the_boot_program_is_one_file_without_what_only_its_readers_need() -> None:
     program = first_stage() + second_stage()
     sourced = re.findall(r"^\s*source (.*)", program, re.MULTILINE)
@@ -164,6 +175,7 @@ def test_functions_run_the_runtime_they_are_built_for() -> None:
 def test_vms_answer_to_imdsv2_only_and_terminate_when_they_shut_down() -> None:
     data = resources()["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
     assert data["MetadataOptions"]["HttpTokens"] == "required"
+    assert data["MetadataOptions"]["InstanceMetadataTags"] == "enabled", "a standby VM reads its hold there"
     assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
     assert "KeyName" not in data
     assert "SecurityGroupIngress" not in resources()["SecurityGroup"]["Properties"]

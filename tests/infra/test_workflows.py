@@ -37,6 +37,26 @@ def test_a_workflow_runs_scripts_of_this_repository_and_nothing_else(workflow: P
     assert all(program(command) in SCRIPTS | {".ci/run"} for command in commands)
 
 
+TAKE_TURNS = {".ci/run", "scripts/test", "scripts/mutate", "scripts/fast"}
+"""What each commit plays a part of: tests.simulator.simulation.rotation counts the commits."""
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_that_takes_turns_knows_how_many_commits_there_are(workflow: Path) -> None:
+    """Without the history the turn of a night's commit is another than that of the same commit by day."""
+    held = yaml.safe_load(workflow.read_text())
+    if not TAKE_TURNS & {program(command) for command in commands_of(held)}:
+        return
+    checkouts = [
+        step.get("with", {})
+        for job in held["jobs"].values()
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/checkout@")
+    ]
+    assert checkouts
+    assert all(options.get("fetch-depth") == 0 for options in checkouts)
+
+
 def test_what_is_pushed_is_judged_by_the_same_run_as_on_a_developers_machine() -> None:
     assert "CI=true bash .ci/run" in commands_of(yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text()))
 
@@ -45,6 +65,11 @@ def test_what_is_pushed_is_judged_by_the_same_run_as_on_a_developers_machine() -
 def test_each_night_plays_what_takes_too_long_for_every_change(option: str) -> None:
     nightly = commands_of(yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text()))
     assert [command for command in nightly if command.startswith("scripts/simulate ") and option in command.split()]
+
+
+@pytest.mark.parametrize("script", ["scripts/true-runs", "scripts/drill"])
+def test_each_night_runs_the_whole_stack_in_real_time(script: str) -> None:
+    assert script in commands_of(yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text()))
 
 
 def test_hooks_before_a_commit_are_local_and_call_scripts() -> None:

@@ -2,12 +2,16 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
+from tests.mutants.copies import ROOT, Copies
 from tests.mutants.mutant import Layer, Mutant
 from tests.mutants.registry import MUTANTS
-from tests.mutants.trial import ROOT, caught
+from tests.mutants.trial import caught
 from tests.simulator.simulation.rotation import of_turn, turn_of
 
 PARTS = 8
@@ -44,8 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.writelines(f"{mutant.layer:<11}{mutant.name}\n" for mutant in mutants)
         return 0
     missed = 0
-    with ThreadPoolExecutor(parsed.jobs) as pool:
-        for mutant, (noticed, said) in zip(mutants, pool.map(caught, mutants), strict=True):
+    with (
+        tempfile.TemporaryDirectory(prefix="agent-stack-mutants-") as directory,
+        ThreadPoolExecutor(parsed.jobs) as pool,
+    ):
+        tried = pool.map(partial(caught, copies=Copies(Path(directory), parsed.jobs)), mutants)
+        for mutant, (noticed, said) in zip(mutants, tried, strict=True):
             missed += not noticed
             verdict = "caught" if noticed else "MISSED"
             sys.stdout.write(f"{verdict}  {mutant.layer:<11}{mutant.name}\n        {said[:160]}\n")

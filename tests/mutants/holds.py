@@ -5,10 +5,8 @@ from tests.mutants.mutant import Layer, one
 _DOMAIN = "functions/agent_stack/domain/holds.py"
 _STEP = "functions/agent_stack/tracker/hold_failed_vms.py"
 _CLEANUP = "functions/agent_stack/tracker/orphan_cleanup.py"
-_VM = "infra/vm/hold.sh"
 _WHICH = "tests/unit/domain/test_holds.py"
 _TRACKED = "tests/unit/tracker/test_hold_failed_vms.py"
-_ON_THE_VM = "tests/vm/test_hold.py"
 _ROLES = "tests/infra/test_roles.py"
 
 _CONDITIONS = {
@@ -49,7 +47,7 @@ MUTANTS = (
         Layer.UNIT,
         "hold a VM past its lifetime",
         _DOMAIN,
-        "end if s.vm is None else min(end, s.vm.launched_at + s.policy.max_lifetime)",
+        "end if since is None else min(end, since + s.policy.max_lifetime)",
         "end",
         _WHICH,
     ),
@@ -77,13 +75,37 @@ MUTANTS = (
         "if left <= 0:",
         _TRACKED,
     ),
-    one(Layer.UNIT, "hold VMs in a full stack", _STEP, "[] if self._is_full(cycle) else ", "", _TRACKED),
+    one(Layer.UNIT, "hold VMs in a full stack", _STEP, " >= self.policy.max_instances", " < 0", _TRACKED),
     one(
         Layer.UNIT,
         "hold VMs while jobs wait for their room",
         _STEP,
-        "if left.vms and self._room_is_needed(cycle):",
-        "if left.vms and self._is_full(cycle):",
+        "job.reason in WANT_OF_ROOM for job",
+        "job.reason in set() for job",
+        _TRACKED,
+    ),
+    one(
+        Layer.UNIT,
+        "ask whether jobs wait for room only where a VM is held already",
+        _STEP,
+        "if left.vms or candidates else Need.NONE",
+        "if left.vms else Need.NONE",
+        _TRACKED,
+    ),
+    one(
+        Layer.UNIT,
+        "forget a hold whose run is not settled",
+        _STEP,
+        "s.run.state is RunState.BOOTING and s.run.credential_holder is CredentialHolder.TRACKER",
+        "s.run.finishing_at is not None",
+        _TRACKED,
+    ),
+    one(
+        Layer.UNIT,
+        "take a held VM for surplus when holds cannot be read",
+        _CLEANUP,
+        "[] if cycle.held is None else self.surplus_vms(cycle, owned | cycle.held.keys())",
+        "self.surplus_vms(cycle, owned | (cycle.held or {}).keys())",
         _TRACKED,
     ),
     one(
@@ -130,7 +152,7 @@ MUTANTS = (
         Layer.UNIT,
         "take a held VM for surplus",
         _CLEANUP,
-        "owned | (cycle.held or {}).keys()",
+        "owned | cycle.held.keys()",
         "owned",
         _TRACKED,
     ),
@@ -138,8 +160,8 @@ MUTANTS = (
         Layer.UNIT,
         "go on with cycles while a VM is held",
         "functions/agent_stack/tracker/cycle.py",
-        "vm.state in UP and vm.instance_id not in self.resting for vm",
-        "vm.state in UP for vm",
+        "not self.stands_by(vm) and vm.instance_id not in self.resting for vm",
+        "not self.stands_by(vm) for vm",
         "tests/scenario/test_hold.py",
         "-k",
         "goes_home",
@@ -148,7 +170,7 @@ MUTANTS = (
         Layer.UNIT,
         "bind jobs to held VMs",
         "functions/agent_stack/dispatcher/recover.py",
-        "if intents and self.policy.hold_on_failure:",
+        "if intent.spent or self.policy.hold_on_failure:",
         "if False:",
         "tests/unit/dispatcher/test_recover.py",
     ),
@@ -191,40 +213,6 @@ MUTANTS = (
         "agent_name, credential_kind, hold_seconds]",
         "agent_name, credential_kind]",
         _ROLES,
-    ),
-    one(Layer.VM, "wait for a hold with a credential", _VM, " && -z ${credential:-} ]]", " ]]", _ON_THE_VM),
-    one(
-        Layer.VM, "wait for a hold that is off", _VM, "[[ ${HOLD_ON_FAILURE_MINUTES:-0} != 0 && -z", "[[ -z", _ON_THE_VM
-    ),
-    one(Layer.VM, "stay in the boot program while held", _VM, '  exec sleep "$1"', '  sleep "$1"', _ON_THE_VM),
-    one(Layer.VM, "obey any length of a hold", _VM, "((field > HOLD_ON_FAILURE_MINUTES * 60)) || ", "", _ON_THE_VM),
-    one(Layer.VM, "wait through the end of the VM", _VM, "  trap - HUP INT TERM #", "  : #", _ON_THE_VM),
-    one(
-        Layer.VM, "wait for a hold without end", _VM, "while tick && ((now < until)); do", "while tick; do", _ON_THE_VM
-    ),
-    one(
-        Layer.VM,
-        "be held with processes of the job's user",
-        _VM,
-        "    ((now < until)) || return 1\n",
-        "    ((now < until)) || return 0\n",
-        _ON_THE_VM,
-    ),
-    one(
-        Layer.VM,
-        "leave the key's agent to whoever looks in",
-        _VM,
-        '    ! systemctl is-active --quiet "$name" || systemctl stop "$name"\n  done\n  pkill -KILL -u "$AGENT_USER"\n',
-        "    :\n  done\n",
-        _ON_THE_VM,
-    ),
-    one(
-        Layer.VM,
-        "leave the registry's login to whoever looks in",
-        "infra/vm/private.sh",
-        '  SECRETS+=("$home/.docker/config.json")\n',
-        "",
-        _ON_THE_VM,
     ),
     one(
         Layer.SIMULATION,

@@ -1,10 +1,12 @@
-"""Mutants of the boot program: what keeps a VM's secrets, and what it trusts."""
+"""Mutants of the boot program: what keeps a VM's secrets, what it trusts, and which signals it hears."""
 
 from tests.mutants.mutant import Layer, Mutant, one
 
 _HOSTILE = "tests/vm/test_hostile_jobs.py"
 _ENVIRONMENTS = "tests/vm/test_hostile_environments.py"
 _PRIVATE = "tests/vm/test_private_work.py"
+_VALUES = "tests/vm/test_values.py"
+_STAGES = "tests/vm/test_second_stage.py"
 
 MUTANTS = (
     one(
@@ -109,5 +111,99 @@ MUTANTS = (
         '/dev/stdin "$RUN/spot-notice"',
         '/dev/stdin "$PRIVATE/spot-notice"',
         f"{_HOSTILE}::test_a_name_in_the_jobs_own_directory_leads_root_nowhere_else",
+    ),
+    one(
+        Layer.VM,
+        "let a queue's key lead to another queue's secret",
+        "infra/vm/values.sh",
+        "|| ${mail[queue_key]} =~ $key ]] ||",
+        "|| -v mail[queue_key] ]] ||",
+        f"{_VALUES}::test_a_queue_whose_key_could_lead_elsewhere_gets_no_parameter",
+    ),
+    one(
+        Layer.VM,
+        "read a parameter whose name a path could misread",
+        "infra/vm/values.sh",
+        "  [[ $2 =~ $whole && ! $2 =~ $dots ]] ||",
+        "  [[ $2 =~ $whole ]] ||",
+        f"{_VALUES}::test_a_name_that_a_shell_or_a_path_could_misread_is_refused",
+    ),
+    one(
+        Layer.VM,
+        "read a parameter whose name a shell could misread",
+        "infra/vm/values.sh",
+        "  [[ $2 =~ $whole && ! $2 =~ $dots ]] ||",
+        "  [[ ! $2 =~ $dots ]] ||",
+        f"{_VALUES}::test_a_name_that_a_shell_or_a_path_could_misread_is_refused",
+    ),
+    one(
+        Layer.VM,
+        "read the parameter of no queue's key",
+        "infra/vm/values.sh",
+        "|| -n ${mail[queue_key]} ]] ||",
+        "|| -v mail[queue_key] ]] ||",
+        f"{_VALUES}::test_a_queue_that_is_named_by_an_alias_gets_no_parameter_by_its_key",
+    ),
+    *(
+        one(
+            Layer.VM,
+            f"take {pattern} among jobs' variables",
+            "infra/vm/values.sh",
+            f"CONTROLS='^({before})$'",
+            f"CONTROLS='^({before.replace(pattern, 'NONE')})$'",
+            f"{_VALUES}::test_a_name_that_controls_programs_or_the_agent_is_refused_with_parameter_line_and_remedy",
+        )
+        for before in ["LD_.*|PATH|ENV|BASH_ENV|BASHOPTS|SHELLOPTS|BUILDKITE|BUILDKITE_.*|AGENT_STACK_.*"]
+        for pattern in ("LD_.*", "BUILDKITE_.*", "AGENT_STACK_.*")
+    ),
+    one(
+        Layer.VM,
+        "crop a logged line before the credential is out of it",
+        "infra/vm/logs.sh",
+        "      text=${line//[^[:print:]]/ }\n",
+        "      text=${line//[^[:print:]]/ } text=${text:0:1000}\n",
+        f"{_PRIVATE}::test_a_credential_at_the_place_where_a_line_is_cropped_is_redacted",
+    ),
+    one(
+        Layer.VM,
+        "crop the agent's last words before the credential is out of them",
+        "infra/vm/agent.sh",
+        """  said=${wrong//"$credential"/***}\n""",
+        """  ((${#wrong} <= DETAIL_BYTES)) || wrong=...${wrong: -DETAIL_BYTES}\n  said=${wrong//"$credential"/***}\n""",
+        "tests/vm/test_agent_ends.py::test_long_last_words_are_cropped_from_the_front_and_leave_no_part_of_the_credential",
+    ),
+    one(
+        Layer.VM,
+        "show what signs a URL",
+        "infra/vm/downloads.sh",
+        "shown=${1%%\\?*}",
+        "shown=$1",
+        f"{_PRIVATE}::test_a_download_that_fails_is_named_without_what_signs_it",
+    ),
+    one(
+        Layer.VM,
+        "let every job read the proxy's password",
+        "infra/vm/requests.sh",
+        "  [[ $PROXY != *@* ]] ||",
+        "  true ||",
+        "tests/vm/test_patience.py::test_a_proxy_with_a_password_is_refused_without_saying_it",
+    ),
+    one(
+        Layer.VM,
+        "forget a signal that comes before the agent",
+        "infra/vm/agent.sh",
+        "|| stop_missed=1; }",
+        "|| true; }",
+        "tests/vm/test_agent_begins.py::test_a_signal_before_the_agent_began_stops_it_once_it_did",
+    ),
+    one(
+        Layer.VM,
+        "run a second stage with any digest",
+        "infra/vm/program.sh",
+        '  actual=$(sha256sum <"$RUN/program.new")\n',
+        '  actual="$PROGRAM_SHA256  -"\n',
+        f"{_STAGES}::test_a_program_that_cannot_be_trusted_or_had_is_told_and_costs_no_credential",
+        "-k",
+        "another",
     ),
 )

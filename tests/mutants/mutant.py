@@ -24,14 +24,14 @@ class Mutant:
         name: what the product does then.
         changes: file from the repository's root, what stands there once, what stands there instead.
         tests: what pytest is given; for the simulation the promise, such as `I6`.
-        seed: for the simulation, the world that is played first.
+        seed: for the simulation, the world that is played first; None where the worlds are played in their order.
     """
 
     layer: Layer
     name: str
     changes: Sequence[tuple[str, str, str]]
     tests: Sequence[str]
-    seed: int = 0
+    seed: int | None = None
 
 
 def one(layer: Layer, name: str, file: str, before: str, after: str, *tests: str) -> Mutant:

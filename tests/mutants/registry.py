@@ -2,7 +2,18 @@
 
 from collections.abc import Sequence
 
-from tests.mutants import answers, around, conditions, dispatch, holds, limits, machine, simulation
+from tests.mutants import (
+    answers,
+    around,
+    conditions,
+    dispatch,
+    held_vms,
+    holds,
+    limits,
+    machine,
+    simulation,
+    standby,
+)
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Sequence[Mutant] = (
@@ -13,5 +24,7 @@ MUTANTS: Sequence[Mutant] = (
     *dispatch.MUTANTS,
     *around.MUTANTS,
     *holds.MUTANTS,
+    *held_vms.MUTANTS,
     *machine.MUTANTS,
+    *standby.MUTANTS,
 )

@@ -1,32 +1,21 @@
 """One trial: a copy of the repository, the change made in it, and the tests that must notice."""
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
+from tests.mutants.copies import Copies
 from tests.mutants.mutant import Layer, Mutant
 
-ROOT = Path(__file__).resolve().parents[2]
 SEEDS = 1_000  # of the simulation, at most; a mutant is left alone once it is caught
 SECONDS = 600
 TESTS_FAILED = 1  # pytest's exit status; every other one means that no test noticed anything
-PARTS = ("functions", "infra", "tests", "scripts", "docs", "template.yaml", "pyproject.toml", "samconfig.toml",
-         "requirements.lock", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", ".ci", ".github")  # fmt: skip
 
 
-def caught(mutant: Mutant) -> tuple[bool, str]:
+def caught(mutant: Mutant, copies: Copies) -> tuple[bool, str]:
     """Whether its layer noticed, and what it said first."""
-    with tempfile.TemporaryDirectory(prefix="agent-stack-mutant-") as directory:
-        copy = Path(directory)
-        for part in PARTS:
-            source = ROOT / part
-            if source.is_dir():
-                shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"), symlinks=True)
-            elif source.exists():
-                shutil.copy2(source, copy / part)
+    with copies.one(file for file, _, _ in mutant.changes) as copy:
         for file, before, after in mutant.changes:
             text = (copy / file).read_text()
             if text.count(before) != 1:
@@ -55,7 +44,7 @@ def _by_tests(mutant: Mutant, copy: Path) -> tuple[bool, str]:
 def _in_the_simulation(mutant: Mutant, copy: Path) -> tuple[bool, str]:
     (promise,) = mutant.tests
     said: list[str] = []
-    for first, seeds in ((mutant.seed, 1), (0, SEEDS)):
+    for first, seeds in worlds(mutant):
         run = _run(
             ["-m", "tests.simulator.simulation", "--first", str(first), "--seeds", str(seeds), "--as-found",
              "--until", promise], copy, None,
@@ -67,12 +56,17 @@ def _in_the_simulation(mutant: Mutant, copy: Path) -> tuple[bool, str]:
     return False, (said or ["nothing was broken"])[0]
 
 
+def worlds(mutant: Mutant) -> list[tuple[int, int]]:
+    """The first world of each play, and how many."""
+    return [*([] if mutant.seed is None else [(mutant.seed, 1)]), (0, SEEDS)]
+
+
 def _run(arguments: list[str], copy: Path, seconds: int | None = SECONDS) -> "subprocess.CompletedProcess[str]":
     path = os.pathsep.join(str(copy / part) for part in ("functions", "scripts", "."))
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": f"{copy}-bytecode"},
         capture_output=True,
         text=True,
         check=False,

@@ -22,6 +22,8 @@ from tests.simulator.watching.day import CLASSES, SETTINGS
 from tests.simulator.watching.template import Rendered
 from tests.simulator.watching.world import WatchedUniverse
 
+pytestmark = pytest.mark.share(4)
+
 ALWAYS = 100_000
 UNKNOWN_IMAGE = "ami-0fedcba9876543210"
 
@@ -199,13 +201,26 @@ def test_the_price_of_a_vcpu_hour_decides_and_nobody_has_to_have_the_alarm() -> 
     assert ringing(simulation, 0, DailySpendAlarmUsd="0.5", VcpuHourUsd="0.006") == set()
 
 
+def vcpu_seconds(simulation: WatchedUniverse) -> tuple[float, float]:
+    """What was counted, and what VMs of two vCPUs each were up."""
+    (written,) = [values for (_, name, _), values in simulation.written().items() if name == Metric.VCPU_SECONDS]
+    ends = [(one.terminated_at or simulation.kernel.now(), one.launched_at) for one in simulation.ec2.instances()]
+    return sum(value for _, value in written), 2 * sum((end - began).total_seconds() for end, began in ends)
+
+
 def test_what_is_counted_is_what_the_vms_were_up() -> None:
     """Through the handovers of a quarter of an hour; EC2 bills the whole of it."""
     simulation = a_world()
     each_minute(simulation, 8, partial(jobs, simulation, 4, seconds=100))
     simulation.run(15 * 60)
-    (written,) = [values for (_, name, _), values in simulation.written().items() if name == Metric.VCPU_SECONDS]
-    counted = sum(value for _, value in written)
-    ended = simulation.ec2.instances()
-    up = sum(((one.terminated_at or simulation.kernel.now()) - one.launched_at).total_seconds() for one in ended)
-    assert 0.9 * 2 * up <= counted <= 2 * up
+    counted, up = vcpu_seconds(simulation)
+    assert 0.9 * up <= counted <= up
+
+
+def test_a_held_vm_is_counted_although_its_tracker_comes_once_a_minute() -> None:
+    simulation = a_world(temper=Temper(fails_booting=1.0), settings={"HOLD_ON_FAILURE_MINUTES": "30"})
+    jobs(simulation, 1)
+    simulation.run(20 * 60)
+    counted, up = vcpu_seconds(simulation)
+    assert up >= 2 * 15 * 60, "it is held"
+    assert 0.9 * up <= counted <= up

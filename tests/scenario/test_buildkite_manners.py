@@ -17,6 +17,8 @@ from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.cloud import StateChange
 from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
 
+pytestmark = pytest.mark.share(2)
+
 HELD = timedelta(minutes=45)
 
 

@@ -149,7 +149,7 @@ PLAN = Plan(
     parameters={
         "HoldOnFailureMinutes": "5",
         "SessionManager": "true",
-        "AgentEnvironment": "NAME=value\nno setting",
+        "GitSshKeyParameter": "/nowhere",  # so that each boot fails
         "MaxLaunchAttempts": "2",
     }
 )

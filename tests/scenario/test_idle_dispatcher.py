@@ -14,13 +14,14 @@ from tests.simulator.simulation.process import Fate
 from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
 
 SECOND = timedelta(seconds=1)
+LONG = {"RESERVATION_SECONDS": "600", "LAUNCH_DEADLINE_SECONDS": "600"}
 
 
-def world() -> Simulation:
+def world(**settings: str) -> Simulation:
     simulation = Simulation(
         seed=1,
         nature=Nature(ec2=plain_ec2(), only=("dispatcher",)),
-        settings={**QUICK, "IDLE_POLL_SECONDS": "2", "RESERVATION_SECONDS": "600", "LAUNCH_DEADLINE_SECONDS": "600"},
+        settings={**QUICK, "IDLE_POLL_SECONDS": "2", **LONG, **settings},
     )
     simulation.run(61)  # a hand-over, too
     return simulation
@@ -38,7 +39,7 @@ def test_an_idle_minute_asks_the_ledger_next_to_nothing() -> None:
     assert asked["stacks.list_scheduled"] >= 25
     assert asked["ledger.active_runs"] == asked["ledger.open_intents"] <= 3
     assert asked["lease.renew"] <= 60 / 4 + 1
-    assert asked["ledger.launch_memory"] == 0
+    assert asked["ledger.launch_memory"] == asked["ledger.holds"] == 0
     assert not [point for point in asked if point.startswith("fleet.")]
 
 
@@ -51,6 +52,21 @@ def test_a_job_ends_the_quiet_at_once() -> None:
     assert job.state is JobState.RESERVED
     assert simulation.store.boxes
     assert calls(simulation)["ledger.active_runs"] - before >= 3  # every cycle while there is work
+
+
+@pytest.mark.parametrize("hold", ["30", "0"])
+def test_while_every_vm_has_its_job_nobody_asks_which_vms_are_held(hold: str) -> None:
+    """Only VMs without a run may be held ones: neither a launch that is bound at once nor a cycle after it asks."""
+    simulation = world(HOLD_ON_FAILURE_MINUTES=hold)
+    simulation.run(10)  # else its process ends before EC2's answer, and the next one finds a VM without a run
+    before = calls(simulation)
+    for _ in range(3):
+        simulation.buildkite.create_build(steps=[Step()])
+        simulation.run(10)
+    asked = calls(simulation) - before
+    assert asked["ledger.bind"] == 3
+    assert asked["ledger.active_runs"] >= 10
+    assert asked["ledger.holds"] == 0
 
 
 def test_what_an_overtaken_dispatcher_recorded_still_is_found_before_long() -> None:

@@ -17,6 +17,8 @@ from tests.bench.refusals import (
 )
 from tests.simulator.cloud.quotas import Workload
 
+pytestmark = pytest.mark.share(2)
+
 
 @pytest.mark.parametrize("answer", ["part", "nothing"])
 def test_twenty_jobs_run_under_five_vcpus(answer: str) -> None:

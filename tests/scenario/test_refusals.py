@@ -15,6 +15,8 @@ from tests.bench.refusals import (
 )
 from tests.simulator.cloud.refusals import Refusal
 
+pytestmark = pytest.mark.share(2)
+
 WHOLE = (
     "InternalError",
     "ServiceUnavailable",

@@ -7,9 +7,9 @@ import pytest
 
 from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.simulation.coverage import FAULTS
-from tests.simulator.simulation.crashes import calls_of_the_pipeline, ways
+from tests.simulator.simulation.crashes import calls_of_the_hold, calls_of_the_pipeline, ways
 from tests.simulator.simulation.process import Fate
-from tests.simulator.simulation.scenario import PIPELINE_SECONDS, Report, die_at, manners, play, undisturbed
+from tests.simulator.simulation.scenario import PIPELINE_SECONDS, Report, Story, die_at, manners, play, undisturbed
 from tests.simulator.simulation.shrink import shrink
 
 REGRESSIONS = (
@@ -20,7 +20,7 @@ REGRESSIONS = (
     290,  # launched while EC2 did not say what is up
     356,  # asked again in the very cycle that learnt that an answer was lost
 )
-"""Seeds that break a promise without the mending of those bugs, in prompt worlds."""
+"""Seeds that break a promise without the mending of those bugs, in prompt worlds without standby VMs."""
 
 
 STORY = tuple(f"s{n}" for n in range(1, 9)) + tuple(f"f{n}" for n in range(1, 12))
@@ -52,7 +52,7 @@ def test_no_promise_is_broken(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
 def test_no_promise_is_broken_again(seed: int) -> None:
-    assert play(seed, prompt=True).broken is None
+    assert play(seed, prompt=True, standby=False).broken is None
 
 
 def test_a_share_of_the_worlds_has_a_buildkite_that_is_hard_on_its_clients() -> None:
@@ -77,6 +77,14 @@ def test_a_death_at_an_effect_costs_time_and_nothing_else(method: str) -> None:
         report = die_at(number, fate, points[number])
         assert report.broken is None
         assert report.crashes == (fate in {Fate.DIES_BEFORE, Fate.DIES_AFTER})
+
+
+def test_a_death_at_a_hold_costs_time_and_nothing_else() -> None:
+    points = [(number, point) for number, point in calls_of_the_hold() if point.endswith("holds")]
+    tried = [(number, point, fate) for number, point in points for fate in ways(point)]
+    assert ("tracker ledger.record_holds", Fate.ANSWER_LOST) in {(point, fate) for _, point, fate in tried}
+    for number, point, fate in tried:
+        assert die_at(number, fate, point, story=Story.HOLD).broken is None
 
 
 def test_a_broken_world_is_reduced_to_what_breaks_it() -> None:

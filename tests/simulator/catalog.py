@@ -16,6 +16,10 @@ class NoShapes:
         """See `InstanceCatalog`."""
         raise AssertionError(f"asked for types of {wanted} in {capacity_type}")
 
+    def image_id(self, image: str) -> str:
+        """See `InstanceCatalog`."""
+        return f"ami-of-{image}" if image.startswith("resolve:") else image
+
     def root_device(self, image: str) -> str:
         """See `InstanceCatalog`."""
         return self._root_devices.get(image, "/dev/xvda")

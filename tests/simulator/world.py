@@ -22,12 +22,13 @@ import boto3
 from tests.simulator.aws import AwsServer
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer
 from tests.simulator.buildkite import Settings as BuildkiteSettings
+from tests.simulator.buildkite.operations import BASE_PATH
 from tests.simulator.cloud import Caller, Ec2, Ec2Server, Instance, LaunchTemplateData, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
-from tests.simulator.deployment import Deployed, deploy
+from tests.simulator.deployment import TEMPLATE, Deployed, deploy
 from tests.simulator.iam import Policies
 from tests.simulator.lambda_host import Completed, LambdaHost, Schedule, Wakes
-from tests.simulator.lambda_host.front import lambda_api
+from tests.simulator.lambda_host.front import lambda_api, wakes_api
 from tests.simulator.vm.imds import FakeImds
 from tests.simulator.vm.machines import LocalMachines
 from tests.simulator.vm.process import AGENT_STUB, MARKER_VARIABLE, leftover_processes
@@ -66,7 +67,9 @@ class Plan:
         schedule_seconds: how often each function is invoked; a minute on AWS.
         schedule_seed: of the moments within each of these periods.
         functions: the directory of the functions' code.
+        template: what is deployed; its nested templates lie in `infra` beside it.
         runtime: that of the runtime client, where `functions` holds all the rest; see `ExecutionEnvironment`.
+        between: given a service (`buildkite`, `aws`, `ec2`, `vm`) and its origin, what functions and VMs ask instead.
     """
 
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +83,9 @@ class Plan:
     shutting_down: timedelta = timedelta(seconds=1)
     buildkite: BuildkiteSettings = field(default_factory=BuildkiteSettings)
     functions: Path = FUNCTIONS
+    template: Path = TEMPLATE
     runtime: Path | None = None
+    between: Callable[[str, str], str] = lambda _service, origin: origin
     operators: Mapping[str, Callable[[Deployed], Caller]] = field(default_factory=dict)
     """People, by their access key: what EC2 lets each of them do, once the stack is there."""
 
@@ -112,6 +117,7 @@ class World:
         self._stack = ExitStack()
         self.marker = f"agent-stack-{os.getpid()}-{id(self):x}"
         self.hosts: dict[str, LambdaHost] = {}
+        self._wake_ups: list[Callable[[str], None]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -142,7 +148,22 @@ class World:
             on_completed=lambda completed: self._on_completed("tracker", completed),
         )
         self._stack.callback(signals.close)
+        self._wake_ups.append(signals.send)
         self.ec2.on_event(lambda change: signals.send(f"{change.instance.instance_id} {change.instance.state}"))
+
+    def update(self, deployed: Deployed, functions: Path) -> None:
+        """Deploy another version over what is there. What runs goes on; what begins is of that version."""
+        self.deployed = deployed
+        self._add_launch_template()
+        self._callers |= self._functions()
+        self._vm_front.permit(deployed.vm_policies)
+        for function, host in self.hosts.items():
+            host.update(
+                handler=deployed.handlers[function],
+                environment=self._environment(function),
+                code_directory=functions,
+                timeout_seconds=deployed.timeouts[function],
+            )
 
     def on_leaving(self, end: Callable[[], None]) -> None:
         """Let something end with the world."""
@@ -171,17 +192,31 @@ class World:
         directory = Path(tempfile.mkdtemp(prefix="agent-stack-"))
         self._stack.callback(shutil.rmtree, directory, ignore_errors=True)
         self.buildkite = Buildkite(now=system_now, settings=self.plan.buildkite)
-        self.buildkite_url = self._stack.enter_context(BuildkiteServer(self.buildkite)).url
+        self._buildkite = self._stack.enter_context(BuildkiteServer(self.buildkite))
+        self.buildkite_url = self._buildkite.url
         self.aws_url = self._start_moto()
         self.deployed = self._deploy()
+        self._launch_templates: dict[tuple[str, str], LaunchTemplateData] = {}
+        self._add_launch_template()
         self.ec2 = self._start_ec2(directory)
-        callers = {_access_key(function): self._caller(function) for function in self.deployed.function_policies}
-        callers |= {key: known(self.deployed) for key, known in self.plan.operators.items()}
-        self.ec2_url = self._stack.enter_context(Ec2Server(self.ec2, callers=callers.get)).origin
-        for function, environment in self.deployed.environments.items():
-            self.hosts[function] = self._host(function, environment)
+        self._callers = {key: known(self.deployed) for key, known in self.plan.operators.items()} | self._functions()
+        self.ec2_url = self._stack.enter_context(Ec2Server(self.ec2, callers=self._callers.get)).origin
+        self.sqs_url = self._stack.enter_context(wakes_api(backend=self.aws_url, sent=self._wake_up)).origin
+        self._asked_by_functions = {
+            "AWS_ENDPOINT_URL": self.plan.between("aws", self.aws_url),
+            "AWS_ENDPOINT_URL_EC2": self.plan.between("ec2", self.ec2_url),
+            "AWS_ENDPOINT_URL_SQS": self.sqs_url,
+        }
+        for function in self.deployed.environments:
+            self.hosts[function] = self._host(function)
         api = lambda_api(backend=self.aws_url, host_of=self._host_named)
         self.lambda_url = self._stack.enter_context(api).origin
+
+    def _wake_up(self, queue_url: str, message: str) -> None:
+        """A message is in the queue that wakes the tracker, as the event source mapping reads it."""
+        if queue_url == self.deployed.environments["dispatcher"]["TRACKER_WAKES_URL"]:
+            for send in self._wake_ups:
+                send(message)
 
     def _host_named(self, name: str) -> LambdaHost | None:
         """The host of a function, by the name that CloudFormation gave it."""
@@ -191,6 +226,10 @@ class World:
         server = AwsServer()
         self._stack.callback(server.close)
         return server.url
+
+    def _endpoint(self) -> str:
+        """Where functions and agents look for Buildkite."""
+        return self.plan.endpoint or self.plan.between("buildkite", self._buildkite.origin) + BASE_PATH
 
     def _client(self, service: str) -> Any:  # noqa: ANN401  (a client of any service)
         return boto3.client(
@@ -208,16 +247,7 @@ class World:
             subnet["SubnetId"]: Subnet(zone=subnet["AvailabilityZone"], vpc=subnet["VpcId"])
             for subnet in network.describe_subnets()["Subnets"]
         }
-        parameters = {
-            **QUICK,
-            "AgentTokenParameter": TOKEN_PARAMETER,
-            "StackKey": NAME,
-            "Queues": "default",
-            "VpcId": vpc,
-            "Subnets": ",".join(self._subnets),
-            "BuildkiteEndpoint": self.plan.endpoint or self.buildkite_url,
-            **self.plan.parameters,
-        }
+        self._parameters = parameters = self._given(vpc)
         ssm = self._client("ssm")
         if self.plan.token is not None:
             ssm.put_parameter(Name=TOKEN_PARAMETER, Value=self.plan.token, Type="SecureString")
@@ -225,13 +255,30 @@ class World:
             parameters["ClassesParameter"] = "/classes"
             ssm.put_parameter(Name="/classes", Value=self.plan.classes, Type="String")
         self.dynamodb: DynamoDBClient = self._client("dynamodb")
+        return self.deploy(NAME, self.plan.template)
+
+    def deploy(self, name: str, template: Path) -> Deployed:
+        """Deploy a template with the parameters of this world, under that name."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of moto, about what it does not play
-            return deploy(endpoint=self.aws_url, region=REGION, name=NAME, parameters=parameters)
+            return deploy(endpoint=self.aws_url, region=REGION, name=name, parameters=self._parameters, path=template)
+
+    def _given(self, vpc: str) -> dict[str, str]:
+        """The template's parameters."""
+        return {
+            **QUICK,
+            "AgentTokenParameter": TOKEN_PARAMETER,
+            "StackKey": NAME,
+            "Queues": "default",
+            "VpcId": vpc,
+            "Subnets": ",".join(self._subnets),
+            "BuildkiteEndpoint": self._endpoint(),
+            **self.plan.parameters,
+        }
 
     def _start_ec2(self, directory: Path) -> Ec2:
         imds = self._stack.enter_context(FakeImds(credentials_expire_at=system_now() + timedelta(hours=6)))
-        front = self._stack.enter_context(
+        self._vm_front = front = self._stack.enter_context(
             VmFront(
                 backend=self.aws_url,
                 region=REGION,
@@ -239,10 +286,11 @@ class World:
                 policies=self.deployed.vm_policies,
             )
         )
+        asked = self.plan.between("vm", front.origin)
         self.machines = LocalMachines(
             directory=directory,
             imds=imds,
-            environment=front.environment,
+            environment=dict.fromkeys(front.environment, asked),
             region=REGION,
             account_id=self.deployed.account_id,
             agent_binary=Path(os.environ.get("BUILDKITE_AGENT_BINARY") or AGENT_STUB),
@@ -265,6 +313,10 @@ class World:
         )
 
     def _launch_template(self, template_id: str, version: str) -> LaunchTemplateData:
+        return self._launch_templates[template_id, version]
+
+    def _add_launch_template(self) -> None:
+        """The version that is deployed; earlier ones stay."""
         given = self.deployed.launch_template
         tags = {
             specification["ResourceType"]: {tag["Key"]: tag["Value"] for tag in specification["Tags"]}
@@ -277,28 +329,23 @@ class World:
             security_groups=tuple(given["SecurityGroupIds"]),
             role=self.deployed.vm_role,
             http_tokens=given["MetadataOptions"]["HttpTokens"],
+            metadata_tags=given["MetadataOptions"].get("InstanceMetadataTags") == "enabled",
         )
-        return {(self.deployed.launch_template_id, self.deployed.launch_template_version): data}[template_id, version]
+        self._launch_templates[self.deployed.launch_template_id, self.deployed.launch_template_version] = data
+
+    def _functions(self) -> dict[str, Caller]:
+        return {_access_key(function): self._caller(function) for function in self.deployed.function_policies}
 
     def _caller(self, function: str) -> Caller:
         """A function, as EC2 and IAM know it: by the role that the template gives it."""
         arn = f"arn:aws:sts::{self.deployed.account_id}:assumed-role/{NAME}-{function}/{function}"
         return Caller(arn=arn, policies=Policies(self.deployed.function_policies[function]))
 
-    def _host(self, function: str, environment: Mapping[str, str]) -> LambdaHost:
+    def _host(self, function: str) -> LambdaHost:
         host = LambdaHost(
             function=function,
             handler=self.deployed.handlers[function],
-            environment={
-                "PATH": os.defpath,
-                "AWS_ACCESS_KEY_ID": _access_key(function),
-                "AWS_SECRET_ACCESS_KEY": "testing",
-                "AWS_DEFAULT_REGION": REGION,
-                "AWS_ENDPOINT_URL": self.aws_url,
-                "AWS_ENDPOINT_URL_EC2": self.ec2_url,
-                MARKER_VARIABLE: f"{self.marker}/{function}",
-                **environment,
-            },
+            environment=self._environment(function),
             code_directory=self.plan.functions,
             timeout_seconds=self.deployed.timeouts[function],
             memory_mib=self.deployed.memory_sizes[function],
@@ -307,6 +354,17 @@ class World:
         )
         self._stack.callback(host.close)
         return host
+
+    def _environment(self, function: str) -> Mapping[str, str]:
+        return {
+            "PATH": os.defpath,
+            "AWS_ACCESS_KEY_ID": _access_key(function),
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": REGION,
+            **self._asked_by_functions,
+            MARKER_VARIABLE: f"{self.marker}/{function}",
+            **self.deployed.environments[function],
+        }
 
 
 def _access_key(function: str) -> str:

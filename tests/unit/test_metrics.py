@@ -19,6 +19,7 @@ from agent_stack.domain.jobs import Queue, ScheduledPage
 from agent_stack.domain.measures import Activity, Function, Metric, Step
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
+from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.states import (
     BootStage,
     CapacityType,
@@ -230,18 +231,22 @@ def test_a_spot_interruption_under_an_agent_is_counted_once_at_the_end(run: Run,
 def test_vms_are_counted_by_what_they_do() -> None:
     booting = a_run(1).bound(a_vm(1), now=EPOCH)
     working = a_started_run(2, scheduled=0)
-    vms = [a_vm(1), a_vm(2), a_vm(3), a_vm(4, state=VmState.SHUTTING_DOWN)]
+    idle = a_vm(5, hold=timedelta(hours=4))
+    vms = [a_vm(1), a_vm(2), a_vm(3), a_vm(4, state=VmState.SHUTTING_DOWN), idle]
     cycle = TrackerCycle(
         now=EPOCH,
         described=True,
         vms={vm.instance_id: vm for vm in vms},
+        standby={
+            idle.instance_id: StandbyVm.of(idle, class_name=ClassName("small"), hold=timedelta(hours=4), shape="")
+        },
         situations=tuple(a_verdict(run, Decision(action=Action.KEEP)).situation for run in (booting, working)),
     )
     telemetry = measured_runs(cycle)
     assert [(of, value) for metric, of, value in telemetry.measured if metric is Metric.VMS] == [
         (activity, 1) for activity in Activity
     ]
-    assert telemetry.peaks[Metric.MAXIMUM_USED_PERCENT] == 3
+    assert telemetry.peaks[Metric.MAXIMUM_USED_PERCENT] == 4
     assert measured_runs(replace(cycle, described=False)).peaks.get(Metric.MAXIMUM_USED_PERCENT) is None
 
 
@@ -275,6 +280,16 @@ def test_what_another_lease_holder_counted_is_not_counted_again() -> None:
     meter.read(a_look(10, vm, fence=1))
     assert meter.read(a_look(70, vm, fence=3)) == 0
     assert meter.read(a_look(71, vm, fence=3)) == 2
+
+
+def test_a_process_that_takes_the_next_lease_too_counts_the_time_between_up_to_two_minutes() -> None:
+    """So a VM that is held, or that nothing ends, costs while the tracker comes once a minute only."""
+    meter, vm = VcpuMeter(), a_vm(1, vcpus=2)
+    meter.read(a_look(10, vm, fence=1))
+    assert meter.read(a_look(68, vm, fence=2)) == 2 * 58
+    assert meter.read(a_look(187, vm, fence=3)) == 2 * 119, "a schedule fires anywhere in its minute"
+    assert meter.read(a_look(3_600, vm, fence=4)) == 2 * 120, "nobody knows what happened in so long a time"
+    assert meter.read(a_look(3_610, vm, fence=3)) == 0, "an older lease is no successor"
 
 
 def test_parts_of_a_vcpu_second_are_not_lost() -> None:

@@ -1,11 +1,14 @@
 """The registry of mutants is of the source as it stands, and CI's parts take each mutant once."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.mutants.__main__ import PARTS, chosen
-from tests.mutants.mutant import Layer, Mutant
+from tests.mutants.copies import ROOT
+from tests.mutants.mutant import Layer, Mutant, one
 from tests.mutants.registry import MUTANTS
-from tests.mutants.trial import ROOT
+from tests.mutants.trial import SEEDS, worlds
 from tests.simulator.simulation.rotation import of_turn
 
 
@@ -39,3 +42,9 @@ def test_a_layer_a_promise_or_a_name_chooses() -> None:
     assert {mutant.layer for mutant in chosen(["vm"])} >= {Layer.VM}
     assert [mutant.tests for mutant in chosen(["I6"])] == [("I6",)]
     assert [mutant.name for mutant in chosen(["used token"])] == ["take a used token for a refusal"]
+
+
+def test_no_world_is_played_twice_because_a_mutant_names_none() -> None:
+    unnamed = one(Layer.SIMULATION, "a mutant", "file", "before", "after", "I1")
+    assert worlds(unnamed) == [(0, SEEDS)]
+    assert worlds(replace(unnamed, seed=17)) == [(17, 1), (0, SEEDS)]

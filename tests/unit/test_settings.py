@@ -57,6 +57,8 @@ def test_each_queue_has_a_stack_key_of_its_own() -> None:
         ("SPOT_MAX_PRICE", "cheap", "SpotMaxPrice"),
         ("COST_TAGS", "team", "CostTags"),
         ("COST_TAGS", "team=ci,aws:x=y", "CostTags"),
+        ("COST_TAGS", "AWS:x=y", "CostTags"),
+        ("COST_TAGS", "team=ci,Aws:x=y", "CostTags"),
         ("COST_TAGS", "agent-stack:deployment=other", "CostTags"),
         ("COST_TAGS", "Name=x", "CostTags"),
         ("COST_TAGS", "team=ci,team=web", "CostTags"),

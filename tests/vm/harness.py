@@ -89,6 +89,7 @@ class Launched:
     user_data: bytes = field(repr=False)
     instance_type: str = "m7i.large"
     zone: str = "eu-central-1a"
+    metadata_tags: Mapping[str, str] | None = None
 
 
 class Aws(AwsServer):
@@ -171,10 +172,9 @@ class VmHarness:
         """Called with the instance id and what it asks of AWS, before it is answered."""
         aws.front.skew, aws.front.down, aws.front.on_asked = timedelta(), False, self._note
         aws.front.lose_answer = lambda _: False
+        aws.front.speaks.set()
         aws.sts.reset([Provider(url=ISSUER, keys=buildkite.jwks)])
-        self._aws = aws
-        self.directory = self._directory = directory
-        self._imds = imds
+        self.directory = directory
         self._url = server.url
         self._machines: list[LocalMachines] = []
 
@@ -190,6 +190,7 @@ class VmHarness:
         environment: Mapping[str, str] | None = None,
         header: Mapping[str, str | None] | None = None,
         files: Mapping[str, str | Path] | None = None,
+        hold: int | str | None = None,
     ) -> LocalVm:
         """Boot the shipped program.
 
@@ -197,9 +198,10 @@ class VmHarness:
             agent: the image's; None for an image without one.
             header: settings of the user data; None leaves one out.
             files: what the image holds besides, by path in the VM's directory: a text, or what a link leads to.
+            hold: how many seconds it may stand by, by its tag; None for a VM that is launched for a job.
         """
         for name, content in (files or {}).items():
-            path = self._directory / instance_id / name
+            path = self.directory / instance_id / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, Path):
                 path.symlink_to(content)
@@ -209,21 +211,27 @@ class VmHarness:
         changes: dict[str, str | None] = {"UNASSIGNED_TIMEOUT_SECONDS": "30", "MAX_LIFETIME_SECONDS": "300", **QUIET}
         changes |= header or {}
         machines = LocalMachines(
-            directory=self._directory,
-            imds=self._imds,
+            directory=self.directory,
+            imds=self.imds,
             environment={
-                **self._aws.front.environment,
+                **self.aws.front.environment,
                 "SPOT_POLL_SECONDS": "1",
                 **(environment or {}),
             },
             region=REGION,
-            account_id=self._aws.deployed.account_id,
+            account_id=self.aws.deployed.account_id,
             agent_binary=agent,
             on_poweroff=self.off.append,
         )
         self._machines.append(machines)
+        enabled = self.aws.deployed.launch_template["MetadataOptions"].get("InstanceMetadataTags") == "enabled"
+        tags = {"Name": instance_id, **({} if hold is None else {"agent-stack:hold": str(hold)})}
         return machines.boot(
-            Launched(instance_id=instance_id, user_data=changed(self._aws.deployed.user_data, changes))
+            Launched(
+                instance_id=instance_id,
+                user_data=changed(self.aws.deployed.user_data, changes),
+                metadata_tags=tags if enabled else None,
+            )
         )
 
     def reserve(self, command: str | Step, *, seconds: int = 600) -> tuple[str, str]:
@@ -238,6 +246,11 @@ class VmHarness:
             issued = api.post("/stacks/stack/job-acquisition-tokens", json={"job_uuids": [job_id]}).json()
         return job_id, str(issued["job_acquisition_tokens"][0]["job_acquisition_token"])
 
+    def close_mailbox(self, instance_id: str) -> None:
+        """Close a VM's mailbox, as orphan cleanup does: its item has nothing but this."""
+        item = {"instance_arn": {"S": arn(instance_id)}, "closed": {"N": "1"}, "write_id": {"S": "a"}}
+        self.aws.dynamodb.put_item(TableName=self.aws.deployed.mailbox_table, Item=item)
+
     def fill(self, instance_id: str, job_id: str, credential: str | None, /, **changes: str) -> None:
         """Fill a VM's mailbox, as binding does; without a credential it is one that somebody emptied before."""
         values = {
@@ -251,14 +264,14 @@ class VmHarness:
             **({} if credential is None else {"credential": credential}),
             **changes,
         }
-        self._aws.dynamodb.put_item(
-            TableName=self._aws.deployed.mailbox_table, Item={name: {"S": value} for name, value in values.items()}
+        self.aws.dynamodb.put_item(
+            TableName=self.aws.deployed.mailbox_table, Item={name: {"S": value} for name, value in values.items()}
         )
 
     def give(self, instance_id: str, credential: str) -> None:
         """Put another credential into a VM's mailbox, as the tracker does."""
-        self._aws.dynamodb.update_item(
-            TableName=self._aws.deployed.mailbox_table,
+        self.aws.dynamodb.update_item(
+            TableName=self.aws.deployed.mailbox_table,
             Key={"instance_arn": {"S": arn(instance_id)}},
             UpdateExpression="SET credential = :credential",
             ExpressionAttributeValues={":credential": {"S": credential}},
@@ -266,8 +279,8 @@ class VmHarness:
 
     def mail(self, instance_id: str) -> dict[str, str]:
         """What a VM's mailbox holds now; empty when there is none."""
-        found = self._aws.dynamodb.get_item(
-            TableName=self._aws.deployed.mailbox_table, Key={"instance_arn": {"S": arn(instance_id)}}
+        found = self.aws.dynamodb.get_item(
+            TableName=self.aws.deployed.mailbox_table, Key={"instance_arn": {"S": arn(instance_id)}}
         )
         return {name: str(next(iter(value.values()))) for name, value in found.get("Item", {}).items()}
 
@@ -290,8 +303,8 @@ class VmHarness:
         step = " ".join(
             filter(None, [asked.action, program, stage, *body.get("Names", ()), "" if allowed else "denied"])
         )
-        if (self._directory / instance_id).exists():  # not for keys that a test uses without a VM
-            with (self._directory / instance_id / "effects.log").open("a") as effects:
+        if (self.directory / instance_id).exists():  # not for keys that a test uses without a VM
+            with (self.directory / instance_id / "effects.log").open("a") as effects:
                 effects.write(f"{step}\n")
         self.on_step(instance_id, step)
 
@@ -308,7 +321,7 @@ class VmHarness:
 
     def interrupt(self, instance_id: str) -> None:
         """EC2 announces that it takes the VM back."""
-        self._imds.announce_spot_interruption(instance_id, at=datetime.now(UTC) + timedelta(minutes=2))
+        self.imds.announce_spot_interruption(instance_id, at=datetime.now(UTC) + timedelta(minutes=2))
 
 
 def _step(line: str) -> str:

@@ -101,19 +101,22 @@ log_in_to_ecr
     return _run(script, given=answered)
 
 
-def host_key_files(settings: str) -> Mapping[str, str]:
-    """The files that GitKnownHosts becomes, by path; or why it was `refused`."""
+def write_host_keys(settings: str, directory: Path, *, slow: str = "") -> str:
+    """Makes ssh's files in that directory, as GitKnownHosts says; why it was refused, or nothing.
+
+    Args:
+        directory: in the place of /etc/ssh, with what the image has there.
+        slow: a program that begins late.
+    """
     script = r"""
-install() { printf '\f%s\n' "${@: -1}"; cat; }
-GIT_KNOWN_HOSTS=$(base64)
+[[ -z $2 ]] || eval "$2() { sleep 0.3; command $2 \"\$@\"; }"
+GIT_KNOWN_HOSTS=$(command base64)
 FUNCTIONS
 write_known_hosts
 """
     program = with_files((VM / "known_hosts.sh").read_text())
-    done = _run(script.replace("FUNCTIONS", program), given=settings)
-    if done.refused:
-        return {"refused": done.refused}
-    return {path: text for path, _, text in (part.partition("\n") for part in done.text.split("\f")[1:])}
+    given = {"SSH_DIRECTORY": str(directory)}
+    return _run(script.replace("FUNCTIONS", program), slow, given=settings, environment=given).refused
 
 
 def read_endpoint(stored: str) -> Read:

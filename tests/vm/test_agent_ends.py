@@ -46,6 +46,7 @@ PATIENT = [
 
 
 @pytest.mark.parametrize(("operation", "status", "code", "word"), [*TABLE, *(() if REAL else PATIENT)])
+@pytest.mark.share(3)
 def test_its_code_and_its_reason_are_told_and_what_becomes_of_the_run_is_documented(
     harness: VmHarness, operation: Operation, status: int, code: str, word: str
 ) -> None:
@@ -130,15 +131,20 @@ def last_try_decided(harness: VmHarness, instance_id: str, job_state: JobState) 
     return decided, failure_report(s, decided.reason, decided.failure, None) if is_finish else ""
 
 
-def test_long_last_words_are_cropped_from_the_front(harness: VmHarness) -> None:
+def test_long_last_words_are_cropped_from_the_front_and_leave_no_part_of_the_credential(harness: VmHarness) -> None:
+    """The crop comes in the middle of the credential, so that its end would be left by one that comes too early."""
     job_id, token = harness.reserve("true")
     harness.fill("i-0903", job_id, token)
     agent = (
-        f"#!/bin/bash\n{AGENT} --version >/dev/null\nprintf '2026-11-26 10:00:00 ERROR  %0400d the end\\n' 1; exit 1\n"
+        f'#!/bin/bash\n{AGENT} --version >/dev/null\ntoken=$(cat "${{BUILDKITE_AGENT_TOKEN#file://}}")\n'
+        "printf '2026-11-26 10:00:00 ERROR  %0200d%s%0247d the end\\n' 0 \"$token\" 1; exit 1\n"
     )
     vm = harness.boot("i-0903", agent=None, files={"bin/buildkite-agent": agent})
     harness.ended(vm)
     detail = harness.mail("i-0903")["detail"]
     assert detail.startswith("1 ...0000")
     assert detail.rstrip().endswith("1 the end")
+    assert "0***0" in detail
+    assert len(token) > 20
+    assert token[-8:] not in detail
     assert len(detail) <= 300

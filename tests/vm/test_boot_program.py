@@ -68,6 +68,15 @@ def test_without_a_job_it_leaves_and_writes_nothing(harness: VmHarness) -> None:
     assert harness.mail("i-0003") == {}
 
 
+def test_a_closed_mailbox_is_no_assignment(harness: VmHarness) -> None:
+    """The tracker closes it before it ends the VM. DynamoDB answers with an item in which nothing stands."""
+    harness.close_mailbox("i-00c1")
+    vm = harness.boot("i-00c1", header={"UNASSIGNED_TIMEOUT_SECONDS": "2"})
+    harness.ended(vm)
+    assert "no job within 2 s" in vm.console()
+    assert "failed" not in vm.console()
+
+
 def test_a_job_that_comes_later_is_found(harness: VmHarness) -> None:
     vm = harness.boot("i-0004")
     wait_for(lambda: "booting" in vm.console())
@@ -97,6 +106,7 @@ def test_an_image_without_an_agent_gets_the_pinned_one(harness: VmHarness) -> No
 
 
 @pytest.mark.parametrize("broken", ["checksum", "missing", "unreachable"])
+@pytest.mark.share(3)
 def test_an_agent_that_cannot_be_trusted_or_had_is_not_run(harness: VmHarness, broken: str) -> None:
     job_id, token = harness.reserve("true")
     harness.fill("i-0007", job_id, token)
@@ -193,6 +203,7 @@ def test_a_mailbox_that_cannot_be_reached_ends_it_too(harness: VmHarness) -> Non
 @pytest.mark.parametrize(
     ("attribute", "value"), [("job_id", "a b"), ("endpoint", "$(reboot)"), ("agent_tags", "a='b'"), ("endpoint", "")]
 )
+@pytest.mark.share(3)
 def test_a_mailbox_with_strange_words_is_refused(harness: VmHarness, attribute: str, value: str) -> None:
     job_id, token = harness.reserve("true")
     harness.fill("i-0015", job_id, token, **{attribute: value})
@@ -206,6 +217,7 @@ def test_a_mailbox_with_strange_words_is_refused(harness: VmHarness, attribute: 
 @pytest.mark.parametrize(
     ("name", "value"), [("MAILBOX_TABLE", None), ("MAX_LIFETIME_SECONDS", "soon"), ("AGENT_VERSION", None)]
 )
+@pytest.mark.share(3)
 def test_wrong_user_data_ends_at_once(harness: VmHarness, name: str, value: str | None) -> None:
     vm = harness.boot("i-0016", header={name: value})
     harness.ended(vm)

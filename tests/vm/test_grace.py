@@ -10,6 +10,7 @@ from agent_stack.domain.states import BootStage, CredentialHolder
 from agent_stack.domain.vms import MailboxStatus
 from infra.user_data import TEMPLATE, VM
 from tests.vm.harness import VmHarness, wait_for
+from tests.vm.silence import Service, requests_of_a_look, seconds_of_calls
 
 pytestmark = pytest.mark.e2e
 
@@ -71,6 +72,7 @@ def test_a_lifetime_that_is_over_and_a_reboot_give_the_grace_too(harness: VmHarn
 
 
 @pytest.mark.parametrize(("cancel", "wanted"), [("120", "60"), ("86400", "60"), ("40", "15"), ("10", "4"), ("0", "1")])
+@pytest.mark.share(3)
 def test_the_grace_ends_before_the_tracker_ends_the_vm(harness: VmHarness, cancel: str, wanted: str) -> None:
     """CancelGraceSeconds is the tracker's; an agent that still waits then would take its log with it."""
     job_id, token = harness.reserve("true")
@@ -104,8 +106,25 @@ def test_the_longest_grace_fits_into_a_spot_notice_with_report_and_logs() -> Non
     look = 3 * seconds("requests.sh", r"^IMDS_SECONDS=(\d+)")  # a token that is too old costs two requests more
     known_after = seconds("agent.sh", r"SPOT_POLL_SECONDS:-(\d+)") + shipping + look
     agent = int(parameter[1]) + seconds("environment.sh", r"^CLEANUP_SECONDS=(\d+)") + 1
-    report = seconds("agent.sh", r"^SPOT_REPORT_SECONDS=(\d+)")
+    report = seconds("agent.sh", r"^SPOT_REPORT_SECONDS=(\d+)") + 1
     assert known_after + agent + report + shipping <= 120
+
+
+@pytest.mark.parametrize("aws", [Service.SILENT, Service.BUSY])
+@pytest.mark.parametrize("metadata", [Service.ANSWERS, Service.BUSY, Service.SILENT])
+@pytest.mark.parametrize("budget", [3, 20])
+def test_a_call_takes_no_longer_than_its_budget_whatever_does_not_answer(
+    budget: int, aws: Service, metadata: Service
+) -> None:
+    """Fetching keys included, and each further try."""
+    took = seconds_of_calls(budget, metadata=metadata, aws=aws)
+    assert max(took) <= budget + 1
+    assert min(took) >= budget - 1, "it is tried for as long as it may be"
+
+
+@pytest.mark.parametrize("token", ["", "old"])
+def test_a_look_takes_three_requests_at_most(token: str) -> None:
+    assert requests_of_a_look(token) <= 3
 
 
 def test_services_that_do_not_answer_keep_a_vm_that_ec2_takes_no_longer_than_its_budget(harness: VmHarness) -> None:
@@ -114,7 +133,7 @@ def test_services_that_do_not_answer_keep_a_vm_that_ec2_takes_no_longer_than_its
     harness.fill("i-0705", job_id, token)
     vm = harness.boot("i-0705", header={"JOB_GRACE_SECONDS": "2", "LOG_GROUP": "/agent-stack/stack/vms"})
     wait_for(lambda: "agent started" in vm.console() and "started" in harness.output(job_id))
-    harness.aws.front.down = True
+    harness.aws.front.speaks.clear()
     harness.interrupt("i-0705")
     wait_for(lambda: harness.buildkite.job(job_id).state == "finished")
     began = time.monotonic()

@@ -2,9 +2,7 @@
 
 import os
 import signal
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,24 +16,16 @@ from tests.contract.tables import dynamo_calls
 from tests.simulator.clock import VirtualClock
 from tests.simulator.vm.process import LocalVm
 from tests.vm.harness import VmHarness, arn, wait_for
+from tests.vm.left_secrets import LOGIN, SECRETS, found_in, keep_secrets
 from tests.vm.order import HOLD, POWER_OFF
 from tests.vm.test_every_end import kill_boot_program
-from tests.vm.test_private_work import as_setting, keep, yard_key
+from tests.vm.test_private_work import as_setting
 
 pytestmark = pytest.mark.e2e
 
 HELD = {"HOLD_ON_FAILURE_MINUTES": "10"}
 FAILS = {"AGENT_ENVIRONMENT": as_setting("no setting")}
 """The last thing that can go wrong before the credential is taken: all secrets are on the VM."""
-
-SECRETS = {
-    "GIT_SSH_KEY_PARAMETER": "/private/{queue}/ssh-key",
-    "GIT_CREDENTIALS_PARAMETER": "/private/git-credentials",
-    "JOB_ENVIRONMENT_PARAMETER": "/private/environment",
-    "SIGNING_KEY_PARAMETER": "/private/signing-key",
-    "ECR_LOGIN": "account",
-}
-SOON = {"HOLD_VERDICT_SECONDS": "3"}
 
 
 def boot(harness: VmHarness, instance_id: str, *, wait: str = "60", **header: str) -> LocalVm:
@@ -83,11 +73,7 @@ def becomes_a_sleep(vm: LocalVm, seconds: int) -> bool:
 
 
 def test_it_stays_up_without_the_jobs_secrets_and_ends_at_its_time(harness: VmHarness) -> None:
-    key = yard_key(Path(os.environ.get("TMPDIR", "/tmp")) / "never-written")
-    keep(harness, "/private/default/ssh-key", key)
-    keep(harness, "/private/git-credentials", "https://x-token:s3cr3t@git.example")
-    keep(harness, "/private/environment", "PASSWORD=hunter2\n")
-    keep(harness, "/private/signing-key", '{"keys": ["of-the-tests"]}')
+    secrets = keep_secrets(harness)
     vm = boot(harness, "i-0a01", **SECRETS)
     wait_for(lambda: asks(harness, vm))
     said = status(harness, "i-0a01")
@@ -97,10 +83,7 @@ def test_it_stays_up_without_the_jobs_secrets_and_ends_at_its_time(harness: VmHa
     assert hold(harness, "i-0a01", 4)
     wait_for(lambda: becomes_a_sleep(vm, 4))
     assert [process.name() for process in vm.processes() if process.name() in {"bash", "ssh-agent"}] == []
-    files = [path for path in vm.directory.rglob("*") if path.is_file()]
-    left = "".join(path.read_text(errors="replace") for path in files if "program" not in path.name)
-    for secret in (key.splitlines()[1], "s3cr3t", "hunter2", "of-the-tests", '"auth":"'):
-        assert secret not in left
+    assert found_in(vm, [*secrets, LOGIN]) == []
     assert not [path for path in vm.directory.rglob("*") if path.is_socket() or path.is_fifo()]
     harness.ended(vm)
     steps = harness.steps(vm)
@@ -125,7 +108,7 @@ def test_an_images_own_docker_configuration_is_none_of_the_jobs_secrets(harness:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_killed_between_the_verdict_and_the_sleep_it_ends(harness: VmHarness, number: signal.Signals) -> None:
-    """It ships its last words then, and the signal comes before CloudWatch has answered."""
+    """It ships the end of its log then, and the signal comes before CloudWatch has answered."""
     vms: list[LocalVm] = []
 
     def kill(_: str, step: str) -> None:
@@ -186,6 +169,7 @@ def test_its_lifetime_ends_a_held_vm(harness: VmHarness) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -5, 601, 99_999])
+@pytest.mark.share(3)
 def test_a_verdict_that_its_user_data_does_not_allow_is_none(harness: VmHarness, seconds: int) -> None:
     vm = boot(harness, "i-0a07", wait="4")
     wait_for(lambda: asks(harness, vm))
@@ -219,37 +203,3 @@ def test_a_process_of_the_jobs_user_that_cannot_be_ended_forbids_the_hold(harnes
     harness.ended(vm, seconds=40)
     assert not asks(harness, vm)
     assert "not held: the job's user or its secrets are still there" in vm.console()
-
-
-def kill_after(vm: LocalVm, effect: Callable[[str], bool]) -> threading.Thread:
-    def watch() -> None:
-        while vm.alive() and not any(effect(line) for line in vm.effects()):
-            time.sleep(0.005)
-        kill_boot_program(vm)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    return watcher
-
-
-EFFECTS = (
-    "dynamodb:UpdateItem failed",
-    "systemctl stop agent-stack-ssh",
-    "pkill",
-    "pgrep",
-    HOLD,
-)
-
-
-def test_killed_after_each_effect_of_a_hold_it_ends_and_keeps_no_secret(harness: VmHarness) -> None:
-    keep(harness, "/private/default/ssh-key", yard_key(Path("/nowhere/never-written")))
-    vms = []
-    for number, effect in enumerate(EFFECTS):
-        vm = boot(harness, f"i-0a1{number}", GIT_SSH_KEY_PARAMETER="/private/{queue}/ssh-key")
-        vms.append((vm, effect, kill_after(vm, lambda line, effect=effect: line.startswith(effect))))  # type: ignore[misc]  # mypy does not see through the default
-    for vm, effect, watcher in vms:
-        watcher.join()
-        harness.ended(vm)
-        assert any(line.startswith(effect) for line in vm.effects()), effect
-        assert "held for" not in vm.console()
-        assert "credential" in harness.mail(vm.directory.name), "the job is the tracker's to give to another VM"

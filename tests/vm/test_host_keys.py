@@ -1,13 +1,16 @@
 """Which host keys of git servers a VM takes: a listed server's listed ones, any other server's first."""
 
 import getpass
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from infra.user_data import VM
+from infra.template_yaml import loads
+from infra.user_data import TEMPLATE, VM
 from tests.simulator.buildkite import Step
+from tests.simulator.vm.process import STOCK_SSH
 from tests.vm import readers
 from tests.vm.harness import VmHarness
 from tests.vm.test_private_repository import SSHD, private_key, repository, ssh_server
@@ -35,26 +38,77 @@ def test_the_shipped_keys_have_the_fingerprints_that_their_owners_publish() -> N
     assert {" ".join(line.split()[2:]): line.split()[1] for line in said.splitlines()} == PUBLISHED
 
 
-def checking(settings: str, host: str, tmp_path: Path) -> str:
-    """How ssh judges a host's key with the files that a VM makes of GitKnownHosts."""
-    files = readers.host_key_files(settings)
-    (tmp_path / "config").write_text(files["/etc/ssh/ssh_config.d/00-agent-stack.conf"])
+IMAGES = {
+    "stock": STOCK_SSH,
+    "without Include": "Host *\n    HashKnownHosts yes\n",
+    "with Include after its own rules": f"Host *\n    SendEnv LANG\n{STOCK_SSH}",
+    "without a file": None,
+    "whose last line has no end": "Host own.example\n    User own",
+}
+
+
+def image(directory: Path, text: str | None, **more: str) -> Path:
+    """What an image has in /etc/ssh."""
+    (directory / "ssh_config.d").mkdir(parents=True)
+    for name, rules in more.items():
+        (directory / "ssh_config.d" / f"{name}.conf").write_text(rules)
+    if text is not None:
+        (directory / "ssh_config").write_text(text.format(directory=directory))
+    return directory
+
+
+def checking(directory: Path, host: str) -> str:
+    """How ssh judges a host's key."""
     said = subprocess.run(
-        ["ssh", "-G", "-F", tmp_path / "config", host], capture_output=True, text=True, check=True
+        ["ssh", "-G", "-F", directory / "ssh_config", host], capture_output=True, text=True, check=True
     ).stdout
     return next(line.split()[1] for line in said.splitlines() if line.startswith("stricthostkeychecking "))
 
 
+@pytest.mark.parametrize("own", IMAGES)
 @pytest.mark.parametrize("settings", ["", ONE, f"[git.example]:2222,other.example{ONE[11:]}", f"# ours\r\n{ONE}\r\n"])
-def test_only_hosts_that_are_not_listed_are_known_by_what_they_show_first(settings: str, tmp_path: Path) -> None:
+@pytest.mark.share(3)
+def test_only_hosts_that_are_not_listed_are_known_by_what_they_show_first(
+    settings: str, own: str, tmp_path: Path
+) -> None:
+    directory = image(tmp_path / "ssh", IMAGES[own])
+    assert not readers.write_host_keys(settings, directory)
     listed = ["github.com", "gitlab.com", "bitbucket.org", *(["git.example"] if settings else [])]
-    assert {checking(settings, host, tmp_path) for host in listed} == {"true"}
-    assert checking(settings, "elsewhere.example", tmp_path) == "accept-new"
+    assert {checking(directory, host) for host in listed} == {"true"}
+    assert checking(directory, "elsewhere.example") == "accept-new"
 
 
-def test_a_line_of_the_operators_takes_the_place_of_those_that_are_shipped() -> None:
+@pytest.mark.parametrize("own", ["yes", "no"])
+@pytest.mark.parametrize("where", ["ssh_config", "ssh_config.d", "before Include"])
+def test_an_images_own_rule_holds_for_hosts_that_are_not_listed(own: str, where: str, tmp_path: Path) -> None:
+    rule = f"Host *\n    StrictHostKeyChecking {own}\n"
+    text = {"ssh_config": STOCK_SSH + rule, "ssh_config.d": STOCK_SSH, "before Include": rule + STOCK_SSH}[where]
+    more = {"50-own": rule} if where == "ssh_config.d" else {}
+    directory = image(tmp_path / "ssh", text, **more)
+    assert not readers.write_host_keys("", directory)
+    assert checking(directory, "elsewhere.example") == {"yes": "true", "no": "false"}[own]
+    assert checking(directory, "github.com") == "true"
+
+
+def test_files_that_an_image_does_not_read_are_not_read_because_of_ours(tmp_path: Path) -> None:
+    unread = {"50-unread": "Host *\n    StrictHostKeyChecking no\n"}
+    directory = image(tmp_path / "ssh", IMAGES["without Include"], **unread)
+    assert not readers.write_host_keys("", directory)
+    assert checking(directory, "elsewhere.example") == "accept-new"
+
+
+@pytest.mark.parametrize("slow", ["cat", "install", "grep"])
+def test_an_images_own_configuration_is_kept_whichever_program_begins_late(slow: str, tmp_path: Path) -> None:
+    directory = image(tmp_path / "ssh", IMAGES["without Include"])
+    before = (directory / "ssh_config").read_text()
+    assert not readers.write_host_keys(ONE, directory, slow=slow)
+    assert before in (directory / "ssh_config").read_text()
+
+
+def test_a_line_of_the_operators_takes_the_place_of_those_that_are_shipped(tmp_path: Path) -> None:
     ours = ONE.replace("git.example", "gitlab.com")
-    keys = readers.host_key_files(f"{ONE};{ours}")["/etc/ssh/ssh_known_hosts2"].splitlines()
+    assert not readers.write_host_keys(f"{ONE};{ours}", tmp_path)
+    keys = (tmp_path / "ssh_known_hosts2").read_text().splitlines()
     assert [line for line in keys if line.startswith("gitlab.com ")] == [ours]
     assert sum(line.startswith("github.com ") for line in keys) == 2
     assert ONE in keys
@@ -63,13 +117,44 @@ def test_a_line_of_the_operators_takes_the_place_of_those_that_are_shipped() -> 
 @pytest.mark.parametrize(
     "wrong", ["git.example", ONE[:26], f"|1|abc=|def={ONE[11:]}", ONE.replace("ssh-ed25519", "ssh-dss"), "a b c"]
 )
-def test_what_is_no_host_key_is_refused_by_its_line(wrong: str) -> None:
-    refused = readers.host_key_files(f"{ONE}\n{wrong}\n")["refused"]
+@pytest.mark.share(3)
+def test_what_is_no_host_key_is_refused_by_its_line(wrong: str, tmp_path: Path) -> None:
+    refused = readers.write_host_keys(f"{ONE}\n{wrong}\n", tmp_path)
     assert refused.startswith("parameter GitKnownHosts, line 2 is not ")
+    assert not list(tmp_path.iterdir())
+
+
+SEVERAL = [
+    *(
+        "",
+        "\n",
+        ONE,
+        f"{ONE};{ONE}\r\n\r\n# ours\n{ONE} a comment",
+        f"  {ONE}",
+        f"[git.example]:2222,*.example{ONE[11:]};",
+    ),
+    *(f"{ONE}\n{wrong}" for wrong in ("git.example", ONE[:26], f"|1|abc=|def={ONE[11:]}", "a b c", f"!x,{ONE}")),
+    *(
+        f"{ONE};a b AAAA",
+        f"{ONE};;{ONE};x",
+        f"# {ONE}",
+        ONE.replace("ssh-ed25519", "ssh-dss"),
+        f"{ONE}\n#\n{ONE[:30]}é",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", SEVERAL)
+def test_the_template_refuses_what_the_boot_program_refuses_whichever_line_it_is_in(text: str, tmp_path: Path) -> None:
+    """So that a mistake is found at the deployment, and not by a VM."""
+    declared = loads(TEMPLATE.read_text())["Parameters"]["GitKnownHosts"]
+    taken = re.fullmatch(str(declared["AllowedPattern"]), text) is not None
+    assert taken is not readers.write_host_keys(text, tmp_path).startswith("parameter GitKnownHosts, line ")
 
 
 @pytest.mark.skipif(SSHD is None, reason="there is no sshd here")
 @pytest.mark.parametrize("listed", ["its own key", "another key", "nothing"])
+@pytest.mark.share(3)
 def test_a_server_with_another_key_than_the_listed_one_gets_no_connection(
     harness: VmHarness, tmp_path: Path, listed: str
 ) -> None:

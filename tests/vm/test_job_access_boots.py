@@ -9,12 +9,13 @@ from tests.vm.job_yard import job_role
 pytestmark = pytest.mark.e2e
 
 
-def test_a_booted_vm_gives_its_job_a_session_and_ends_with_it(harness: VmHarness) -> None:
+@pytest.mark.parametrize("hold", [None, 60], ids=["launched for it", "stood by"])
+def test_a_booted_vm_gives_its_job_a_session_and_ends_with_it(harness: VmHarness, hold: int | None) -> None:
     role = harness.aws.sts.add(job_role())
     command = 'echo "$AWS_ROLE_ARN $AWS_REGION"; cat "$AWS_WEB_IDENTITY_TOKEN_FILE"; echo'
     job_id, token = harness.reserve(Step(command=command))
     harness.fill("i-0960", job_id, token)
-    vm = harness.boot("i-0960", header={"JOB_AWS": f"{role.arn}|||"})
+    vm = harness.boot("i-0960", header={"JOB_AWS": f"{role.arn}|||"}, hold=hold)
     harness.ended(vm)
     assert harness.buildkite.job(job_id).exit_status == 0
     assert harness.output(job_id).split() == [role.arn, "eu-central-1", "[REDACTED]"]

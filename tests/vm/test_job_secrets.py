@@ -101,6 +101,7 @@ def test_secrets_that_cannot_be_read_end_the_job_with_the_reason(yard: JobYard, 
     assert (done.code, done.out) == (1, "")
     assert {"the role is not trusted": "Not authorized", "STS is down": "down"}.get(fault, "AccessDenied") in done.said
     assert "without the secrets of its pipeline" in done.said
+    assert "instance metadata" not in done.said, "whom this program never asks"
 
 
 def put(yard: JobYard, **files: str) -> None:

@@ -1,5 +1,7 @@
 """Every value arrives byte for byte, or is refused with the parameter and the line."""
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +10,8 @@ from pydantic import ValidationError
 from agent_stack.adapters.ssm import SsmSecrets
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.settings import Settings
+from infra.template_yaml import loads
+from infra.user_data import TEMPLATE
 from tests.unit.values import an_environment
 from tests.vm import readers
 
@@ -62,7 +66,16 @@ def test_a_parameter_is_named_for_the_jobs_queue(setting: str, queue: str, named
     assert f'{{"Names":["{named}"]' in readers.parameter_name(setting, queue).text
 
 
-@pytest.mark.parametrize("queue", ["", "..", ".", "other/ssh-key", "*", "a,b", "a:b", "a b", "$(id)", "`id`", 'a","b'])
+def test_a_queue_that_is_named_by_an_alias_gets_no_parameter_by_its_key() -> None:
+    """The mailbox holds no key then, because the agent must not ask for a queue of that name."""
+    assert readers.parameter_name("/private/{queue}/ssh-key", "").refused == (
+        "GitSshKeyParameter holds {queue}, and the parameter Queues names this job's queue by an alias. "
+        "Name the queue by its key in Queues, or write a name without {queue}"
+    )
+    assert "/private/ssh-key" in readers.parameter_name("/private/ssh-key", "").text
+
+
+@pytest.mark.parametrize("queue", ["..", ".", "other/ssh-key", "*", "a,b", "a:b", "a b", "$(id)", "`id`", 'a","b'])
 def test_a_queue_whose_key_could_lead_elsewhere_gets_no_parameter(queue: str) -> None:
     refused = readers.parameter_name("/private/{queue}/ssh-key", queue).refused
     assert refused.startswith("GitSshKeyParameter ")
@@ -196,3 +209,18 @@ def test_what_cannot_be_used_is_refused_by_its_line(reader: str, stored: str, li
 def test_a_set_of_keys_is_left_as_it_is(space: str, rest: str) -> None:
     stored = f'{space}{{"keys": [{rest}]}}'
     assert readers.read_parameter("read_jwks", stored) == readers.Read(text=stored)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "A=b", "\n", "A=b\n", "A=b\r\n\r\n  C=d\r\n", "A=b,c,D=e", "A=\nB=x y", "A=b\n\tC=d"),
+        *("A=b\nnonsense", "A=b\nC", "A=b\n#C=d", "A=b\n  \nC=d", "A=b\r\n1C=d\nE=f", "\nnonsense\nA=b", "nonsense"),
+    ],
+)
+def test_the_template_refuses_agent_settings_that_the_boot_program_refuses_whichever_line_they_are_in(
+    text: str,
+) -> None:
+    declared = loads(TEMPLATE.read_text())["Parameters"]["AgentEnvironment"]
+    taken = re.fullmatch(str(declared["AllowedPattern"]), text) is not None
+    assert taken is not isinstance(readers.told_to_agent(text), str)

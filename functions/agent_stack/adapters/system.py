@@ -29,8 +29,8 @@ class SystemClock:
     def __init__(self, wall: Callable[[], datetime] = _wall, counter: Callable[[], float] = time.monotonic) -> None:
         self._wall, self._counter = wall, counter
         self._missed = timedelta()
-        self._read = (wall(), timedelta(seconds=counter()))
-        """Both clocks at the last reading: what comes between it and a freeze is on the counter."""
+        self._last_awake = self._both()
+        """Both clocks at the end of an invocation, before a freeze. No thread that wakes up first touches them."""
 
     def now(self) -> datetime:
         """See the port."""
@@ -38,15 +38,20 @@ class SystemClock:
 
     def monotonic(self) -> timedelta:
         """See the port."""
-        counted = timedelta(seconds=self._counter())
-        self._read = (self._wall(), counted)
-        return counted + self._missed
+        return timedelta(seconds=self._counter()) + self._missed
 
     def thawed(self) -> None:
         """An invocation begins: the time for which the process was frozen counts; a clock that is set back does not."""
-        wall, counted = self._read
-        frozen = (self._wall() - wall) - (timedelta(seconds=self._counter()) - counted)
-        self._missed += max(timedelta(), frozen)
+        wall_before, counted_before = self._last_awake
+        wall, counted = self._last_awake = self._both()
+        self._missed += max(timedelta(), (wall - wall_before) - (counted - counted_before))
+
+    def ends(self) -> None:
+        """An invocation ends: from now on Lambda may freeze the process."""
+        self._last_awake = self._both()
+
+    def _both(self) -> tuple[datetime, timedelta]:
+        return self._wall(), timedelta(seconds=self._counter())
 
     def sleep(self, duration: timedelta) -> None:
         """See the port."""

@@ -1,7 +1,7 @@
 """Which jobs have their place within every bound, and why the next ones have not."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -10,9 +10,10 @@ from agent_stack.dispatcher.vcpu_cache import CountedVcpus
 from agent_stack.domain.budgets import LOOK_AHEAD
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass, base_name
-from agent_stack.domain.identifiers import ClassName, QueueKey
+from agent_stack.domain.identifiers import Bucket, ClassName, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import Policy
+from agent_stack.domain.quota_buckets import bucket_of
 from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
 from agent_stack.domain.runs import Run
 from agent_stack.domain.waiting import MAX_LISTED, Waiting, WaitReason, waits
@@ -33,10 +34,15 @@ class Admission:
     _by_class: Counter[ClassName] = field(default_factory=Counter, init=False)
     _without_vm: dict[ClassName, list[int]] = field(default_factory=lambda: defaultdict(list), init=False)
     _vcpus_used: int = field(default=0, init=False)
+    _hot: Counter[ClassName] = field(default_factory=Counter, init=False)
+    """Standby VMs that no run takes."""
+    lacking: set[tuple[ClassName, WaitReason]] = field(default_factory=set, init=False)
+    """Why jobs are not admitted, by class."""
 
     def cut(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Waiting]]:
         """The jobs that are admitted, queue by queue in turn; and why the next ones are not."""
         live = [run for run in self.cycle.active if run.failure_reason is None]
+        self._hot.update({name: len(vms) for name, vms in self.cycle.standby.items()})
         self._count(live)
         # A run that EC2 gives nothing to takes no place from jobs of other classes; launches are bounded by VMs anyway.
         stuck = {name for name in {run.class_name for run in live if run.binding is None} if self._keeps_back(name)}
@@ -48,20 +54,27 @@ class Admission:
             WaitReason.EC2_BUDGET: self.memory.granted(policy.instance_budget, now, LOOK_AHEAD) - waiting,
             WaitReason.LAUNCH_RATE: policy.max_launches_per_minute - self.memory.asked_within_a_minute(now) - waiting,
         }
-        tightest = min(bounds, key=lambda reason: bounds[reason])
         admitted: list[Candidate] = []
         kept: list[Waiting] = []
+        cold = 0  # a job that a standby VM waits for needs no launch
         for job, name in in_turn(candidates):
-            if len(admitted) >= bounds[tightest]:
+            hot = self._hot[name] > 0
+            taken = {reason: len(admitted) if reason is WaitReason.MAX_INSTANCES else cold for reason in bounds}
+            binding = [WaitReason.MAX_INSTANCES] if hot else bounds
+            tightest = min(binding, key=lambda reason: bounds[reason] - taken[reason])
+            if taken[tightest] >= bounds[tightest]:
+                self.lacking.add((name, tightest))
                 if len(kept) >= MAX_LISTED:
                     break
                 kept += waits(job, name, tightest, now)
                 continue
-            why = self._why_not(job, name)
+            why = self._why_not(job, name, hot=hot)
             if why is not None:
+                self.lacking.add((name, why[0]))
                 kept += waits(job, name, why[0], now, why[1])
                 continue
             admitted.append((job, name))
+            cold += not hot
             self._take(job, name)
         return admitted, kept
 
@@ -70,14 +83,16 @@ class Admission:
             self._by_class[base_name(run.class_name)] += 1
             if run.binding is None:
                 self._without_vm[run.class_name].append(run.priority)
+                self._hot[run.class_name] -= run.may_stand_by
             self._vcpus_used += self.vcpus.of_run(run)
 
     def _take(self, job: Job, name: ClassName) -> None:
         self._by_class[base_name(name)] += 1
+        self._hot[name] -= 1
         self._without_vm[name].append(job.priority)
         self._vcpus_used += self.vcpus.of(name)
 
-    def _why_not(self, job: Job, name: ClassName) -> tuple[WaitReason, str] | None:
+    def _why_not(self, job: Job, name: ClassName, *, hot: bool) -> tuple[WaitReason, str] | None:
         vm_class = self.book.find(name)
         bound = self.book.classes[base_name(name)].max_instances
         breaker = self.memory.breaker(name, self.cycle.now)
@@ -88,10 +103,10 @@ class Admission:
             return WaitReason.BROKEN, unknown
         if self.policy.max_vcpus is not None and self._vcpus_used + self.vcpus.of(name) > self.policy.max_vcpus:
             return WaitReason.MAX_VCPUS, ""
+        if hot or vm_class is None:
+            return None  # a standby VM is up, whatever EC2 refuses now
         if breaker is not None:
             return WaitReason.BROKEN, breaker.message
-        if vm_class is None:
-            return None
         return self._why_refused(vm_class) or self._why_no_quota(job, vm_class)
 
     def _why_refused(self, vm_class: VmClass) -> tuple[WaitReason, str] | None:
@@ -121,10 +136,19 @@ class Admission:
             ahead += priorities
             if not self.quotas.is_full(other):  # a large VM that does not fit leaves the room to a small one
                 rivals += len(priorities)
-        if rivals < allowed or (ahead and job.priority > max(ahead)):
+        if rivals < allowed + self._preemptible(vm_class, buckets) or (ahead and job.priority > max(ahead)):
             return None
         found = [(bucket, self.quotas.quotas[bucket]) for bucket in buckets if bucket in self.quotas.quotas]
         return WaitReason.QUOTA, found[0][1].words(found[0][0]) if found else ""
+
+    def _preemptible(self, vm_class: VmClass, buckets: Collection[Bucket]) -> int:
+        """How many standby VMs of other classes make room in these quotas, once a job is there that needs it."""
+        return sum(
+            bucket_of(vm.instance_type, vm.capacity_type) in buckets
+            for name, vms in self.cycle.standby.items()
+            if name != vm_class.name
+            for vm in vms
+        )
 
     def _keeps_back(self, name: ClassName) -> bool:
         """Whether EC2 gives nothing to that class for now."""

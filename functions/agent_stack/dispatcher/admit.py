@@ -70,8 +70,9 @@ class Admit:
             else:
                 unmatched.append((job, match))
         if self.policy.launch_enabled:
-            admitted, waiting = self._cut(candidates, cycle, cycle.book)
+            admitted, waiting, lacking = self._cut(candidates, cycle, cycle.book)
         else:
+            lacking = frozenset()
             admitted, waiting = [], _launches_disabled(candidates[:MAX_LISTED], cycle.now)
         cycle = self.prefetch.start(cycle, len(admitted) + cycle.expected_launches)
         if len(admitted) < len(candidates):
@@ -82,6 +83,7 @@ class Admit:
             admitted=tuple(admitted),
             refused=tuple(refused),
             waiting=(*held[:MAX_LISTED], *waiting, *broken[:MAX_LISTED])[: 2 * MAX_LISTED],
+            lacking=lacking,
             unmatched=self._explained(unmatched, cycle.now),
             unmatched_jobs=sum(cycle.now - job.waits_since >= PATIENCE for job, _ in unmatched) + len(refused),
         )
@@ -107,10 +109,10 @@ class Admit:
 
     def _cut(
         self, candidates: list[tuple[Job, ClassName]], cycle: DispatcherCycle, book: ClassBook
-    ) -> tuple[list[tuple[Job, ClassName]], list[Waiting]]:
-        """The jobs that have their place within every bound; and why the next ones have not."""
+    ) -> tuple[list[tuple[Job, ClassName]], list[Waiting], frozenset[tuple[ClassName, WaitReason]]]:
+        """The jobs that have their place within every bound; why the next ones have not, each and by class."""
         if not candidates:
-            return [], []
+            return [], [], frozenset()
         memory = self.capacity.under(cycle.fence)
         admission = Admission(
             cycle=cycle,
@@ -120,7 +122,8 @@ class Admit:
             vcpus=self._counted(cycle, [name for _, name in candidates], book),
             policy=self.policy,
         )
-        return admission.cut(candidates)
+        admitted, waiting = admission.cut(candidates)
+        return admitted, waiting, frozenset(admission.lacking)
 
     def _applicants(
         self, candidates: list[tuple[Job, ClassName]], book: ClassBook, memory: LaunchMemory

@@ -4,11 +4,13 @@ Run and mailbox change in one transaction, on the condition that the run has no 
 this condition prevents two runs on one VM, and one run on two VMs.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.launch_permission import LaunchPermission
+from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.domain.classes import base_name, is_default_alias
 from agent_stack.domain.errors import AgentStackError, BugError
@@ -17,8 +19,9 @@ from agent_stack.domain.jobs import by_queue
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
+from agent_stack.domain.standby_pairs import paired
 from agent_stack.domain.vms import Assignment, Vm
-from agent_stack.ports import Ledger, StacksApi, Telemetry
+from agent_stack.ports import Ledger, StacksApi, Telemetry, WakeUps
 
 AGENT_TOKEN = "agent-token"  # noqa: S105  (the kind of a credential, not one)
 PLACEHOLDER = "baton"
@@ -38,7 +41,7 @@ class AgentIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bind:
-    """Pairs each run with a VM of its class, oldest VM first, and writes each pair."""
+    """Pairs each run with a VM of its class, standby VMs first, and writes each pair."""
 
     stacks: StacksApi
     ledger: Ledger
@@ -46,6 +49,8 @@ class Bind:
     policy: Policy
     identity: AgentIdentity
     telemetry: Telemetry
+    pool: StandbyPool
+    wake_ups: WakeUps
     permission: LaunchPermission = field(default_factory=LaunchPermission)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
@@ -61,25 +66,29 @@ class Bind:
             for run, vm in pairs
             if run.job_id in credentials
         ]
-        bound = self._write(assignments)
+        written = self._write(assignments)
+        bound = written or ()
         for run in bound:
             self.telemetry.info(
                 "job_bound",
                 job_id=run.job_id,
                 instance_id=run.binding.instance_id if run.binding else None,
                 attempt=run.attempt,
+                standby=run.binding.standby if run.binding else None,
             )
+        if written is not None:
+            self._settle_standby([(run, vm) for run, vm in pairs if run.job_id in credentials], written, cycle)
         if len(bound) < len(pairs):
             self.telemetry.info("jobs_not_bound", count=len(pairs) - len(bound))
         return replace(cycle, bound=bound)
 
-    def _write(self, assignments: Sequence[tuple[Run, Assignment]]) -> tuple[Run, ...]:
-        """The runs that were bound. After a failure the next cycle reads from the ledger which ones were."""
+    def _write(self, assignments: Sequence[tuple[Run, Assignment]]) -> tuple[Run, ...] | None:
+        """The runs that were bound; None after a failure: the next cycle reads from the ledger which ones were."""
         try:
             return tuple(self.ledger.bind(assignments))
         except AgentStackError as error:
             self.telemetry.error("runs_not_written", count=len(assignments), error=str(error))
-            return ()
+            return None
 
     def _permitted(self, pairs: Sequence[tuple[Run, Vm]]) -> list[tuple[Run, Vm]]:
         """Those pairs whose queue is not paused now."""
@@ -87,11 +96,26 @@ class Bind:
         return [(run, vm) for run, vm in pairs if run.queue_key not in stopped]
 
     def _pairs(self, cycle: DispatcherCycle) -> list[tuple[Run, Vm]]:
-        vms: dict[ClassName, list[Vm]] = {
-            name: sorted(idle, key=lambda vm: (vm.launched_at, vm.instance_id), reverse=True)
-            for name, idle in cycle.idle_vms.items()
-        }
-        return [(run, vms[run.class_name].pop()) for run in cycle.ready if vms.get(run.class_name)]
+        by_class: dict[ClassName, list[Run]] = defaultdict(list)
+        for run in cycle.ready:
+            by_class[run.class_name].append(run)
+        vms = {run.job_id: vm for name, runs in by_class.items() for run, vm in paired(runs, cycle.supply(name)).pairs}
+        return [(run, vms[run.job_id]) for run in cycle.ready if run.job_id in vms]
+
+    def _settle_standby(self, pairs: Sequence[tuple[Run, Vm]], bound: Sequence[Run], cycle: DispatcherCycle) -> None:
+        """A standby VM that was not bound has a job already, or is closed; it is left alone until the next look.
+
+        EC2 tells nothing of a VM that is up, so the dispatcher wakes the tracker: it notices a dead VM in time.
+        """
+        standby = {vm.instance_id for _, vm in pairs if vm.hold is not None}
+        given = {run.binding.instance_id for run in bound if run.binding is not None} & standby
+        if given:
+            self.pool.give(given, cycle.now)
+            self.telemetry.count(Metric.STANDBY_HITS, len(given))
+            if all(run.binding is None for run in cycle.active):  # with such a run a tracker is at work
+                self.pool.write_beside("tracker_not_woken", self.wake_ups.wake_tracker)
+        if standby - given:
+            self.pool.spoil(standby - given)
 
     def _credentials(self, runs: list[Run]) -> Mapping[JobId, str]:
         if self.identity.credential_kind == AGENT_TOKEN:

@@ -11,6 +11,7 @@ from agent_stack.dispatcher.bind import AgentIdentity, Bind
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherStep
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
+from agent_stack.dispatcher.find_standby import FindStandby
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.job_environment import ReadJobEnvironment
 from agent_stack.dispatcher.launch import Launch
@@ -19,17 +20,25 @@ from agent_stack.dispatcher.launch_deadline import LaunchDeadline
 from agent_stack.dispatcher.launch_orders import LaunchOrders
 from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.launch_room import LaunchRoom
+from agent_stack.dispatcher.list_standby import ListStandby
 from agent_stack.dispatcher.metrics import DispatcherMetrics
 from agent_stack.dispatcher.poll import Poll
+from agent_stack.dispatcher.preempt import Preempt
 from agent_stack.dispatcher.publish_program import PublishProgram
 from agent_stack.dispatcher.publish_wait_reasons import PublishWaitReasons
 from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.record import Record
 from agent_stack.dispatcher.recover import Recover
 from agent_stack.dispatcher.register import Register
+from agent_stack.dispatcher.replenish import Replenish
 from agent_stack.dispatcher.reserve import Reserve
+from agent_stack.dispatcher.send_launch import SendLaunch
+from agent_stack.dispatcher.standby_pool import StandbyPool
+from agent_stack.dispatcher.standby_room import StandbyRoom
+from agent_stack.dispatcher.standby_troubles import StandbyTroubles
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
+from agent_stack.dispatcher.vcpu_room import VcpuRoom
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.policy import Policy
@@ -60,6 +69,27 @@ def dispatcher_steps(
     vcpus = VcpuCache(instance_types=ports.instance_types, workers=ports.workers, telemetry=telemetry)
     quotas = QuotaWatch(fleet=fleet, in_flight=in_flight, vcpus=vcpus, workers=ports.workers, telemetry=telemetry)
     prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
+    pool = StandbyPool(
+        fleet=fleet,
+        records=ports.standby,
+        workers=ports.workers,
+        telemetry=telemetry,
+        write_beside=in_flight.write_beside,
+    )
+    orders = LaunchOrders(fleet=fleet, ids=ports.ids, telemetry=telemetry)
+    send = SendLaunch(fleet=fleet, ledger=ledger, in_flight=in_flight, telemetry=telemetry)
+    room = LaunchRoom(in_flight=in_flight, prefetch=prefetch, policy=policy, telemetry=telemetry)
+    vcpu_room = VcpuRoom(vcpus=vcpus, pool=pool, in_flight=in_flight, policy=policy)
+    program = PublishProgram(
+        programs=ports.programs,
+        ledger=ledger,
+        program=ports.program,
+        wanted=options.program_sha256,
+        policy=policy,
+        telemetry=telemetry,
+    )
+    listing = ListStandby(pool=pool, in_flight=in_flight, policy=policy, telemetry=telemetry)
+    finding = FindStandby(pool=pool, fleet=fleet)
     environments = ReadJobEnvironment(stacks=stacks, workers=ports.workers, telemetry=telemetry)
     observing: tuple[DispatcherStep, ...] = (
         Register(
@@ -81,6 +111,7 @@ def dispatcher_steps(
             policy=policy,
             telemetry=telemetry,
         ),
+        *(() if policy.observe_only else (listing,)),
         Poll(
             stacks=stacks,
             queues=options.queues,
@@ -88,6 +119,7 @@ def dispatcher_steps(
             policy=policy,
             telemetry=telemetry,
         ),
+        *(() if policy.observe_only else (finding,)),
         *((environments,) if options.read_job_environment else ()),
         Admit(capacity=capacity, prefetch=prefetch, quotas=quotas, vcpus=vcpus, policy=policy, telemetry=telemetry),
     )
@@ -95,26 +127,19 @@ def dispatcher_steps(
         Record(ledger=ledger, empty_ledger=empty_ledger, policy=policy, telemetry=telemetry),
         Reserve(stacks=stacks, ledger=ledger, policy=policy, telemetry=telemetry),
         Launch(
-            fleet=fleet,
-            ledger=ledger,
+            send=send,
             in_flight=in_flight,
             capacity=capacity,
-            orders=LaunchOrders(fleet=fleet, ids=ports.ids, telemetry=telemetry),
-            room=LaunchRoom(in_flight=in_flight, prefetch=prefetch, policy=policy, telemetry=telemetry),
+            orders=orders,
+            room=room,
+            vcpu_room=vcpu_room,
             answers=LaunchAnswers(fleet=fleet, in_flight=in_flight, vcpus=vcpus, ids=ports.ids, telemetry=telemetry),
             deadline=LaunchDeadline(
                 ledger=ledger, vcpus=vcpus, permission=in_flight.permission, policy=policy, telemetry=telemetry
             ),
             quotas=quotas,
             vcpus=vcpus,
-            program=PublishProgram(
-                programs=ports.programs,
-                ledger=ledger,
-                program=ports.program,
-                wanted=options.program_sha256,
-                policy=policy,
-                telemetry=telemetry,
-            ),
+            program=program,
             tokens=tokens,
             policy=policy,
             telemetry=telemetry,
@@ -126,6 +151,33 @@ def dispatcher_steps(
             permission=in_flight.permission,
             policy=policy,
             identity=options.identity,
+            pool=pool,
+            wake_ups=ports.wake_ups,
+            telemetry=telemetry,
+        ),
+        Preempt(
+            pool=pool,
+            room=room,
+            vcpu_room=vcpu_room,
+            quotas=quotas,
+            capacity=capacity,
+            policy=policy,
+            telemetry=telemetry,
+        ),
+        Replenish(
+            pool=pool,
+            troubles=StandbyTroubles(pool=pool, capacity=capacity, policy=policy, telemetry=telemetry),
+            room=StandbyRoom(room=room, vcpu_room=vcpu_room, pool=pool, in_flight=in_flight, queues=options.queues),
+            orders=orders,
+            send=send,
+            fleet=fleet,
+            in_flight=in_flight,
+            capacity=capacity,
+            empty_ledger=empty_ledger,
+            quotas=quotas,
+            program=program,
+            policy=policy,
+            ids=ports.ids,
             telemetry=telemetry,
         ),
         PublishWaitReasons(

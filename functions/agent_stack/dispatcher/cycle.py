@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agent_stack.domain.classes import ClassBook
-from agent_stack.domain.identifiers import ClassName, QueueKey
+from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
 from agent_stack.domain.jobs import Job
+from agent_stack.domain.launching import Intent
 from agent_stack.domain.pauses import OperatorPause
 from agent_stack.domain.runs import Run
+from agent_stack.domain.standby import StandbyVm
+from agent_stack.domain.standby_pairs import Supply
 from agent_stack.domain.vms import Vm
-from agent_stack.domain.waiting import Waiting
+from agent_stack.domain.waiting import Waiting, WaitReason
 from agent_stack.ports import Task
 
 
@@ -29,6 +32,10 @@ class DispatcherCycle:
         unconfirmed: recover → how many more VMs may exist: launches without an answer, or VMs that EC2 does not show.
         unconfirmed_by_class: recover → how many VMs of each class the launches without an answer may have created.
         idle_vms: recover, launch → VMs without a run that can be bound now, by class.
+        standby_launches: recover → launches of standby VMs that EC2 has answered, whose VMs are not on the list yet.
+        standby_unconfirmed: recover → how many standby VMs of each class launches without an answer may have created.
+        standby: find standby → the standby VMs that can be bound now, by class, in the order in which jobs take them.
+        standby_ids: find standby → all VMs on the list, also those that are closed; None when they are not known.
         paused: poll → queues whose jobs must not start, paused at Buildkite or by the stack's operator.
         operator_paused: poll → those of them that the stack's operator paused.
         clogging: poll → queues whose API returns only one page; a job that no class fits hides the jobs behind it.
@@ -37,11 +44,15 @@ class DispatcherCycle:
         admitted: admit → jobs to start, each with its class.
         refused: admit → jobs to fail, each with the reason.
         waiting: admit → jobs that have waited for long, first in line first, each with the reason.
+        lacking: admit → the reasons for which jobs were not admitted, with their classes.
         unmatched: admit → jobs that no class fits and that wait for long, those whose turn on the list it is.
         unmatched_jobs: admit → how many jobs no class fits.
         recorded: record → the runs that the ledger accepted.
         ready: reserve → the runs whose job is reserved and that need a VM now.
         launching: launch → VMs requested, whose answer from EC2 is not collected yet.
+        coming: launch → VMs of each class that were asked for because of jobs, and are not there yet.
+        unmet: launch → how many VMs of each class the runs need that were not asked for in this cycle.
+        standby_answered: launch → standby VMs of each class that EC2 has just launched.
         wanted_launches: launch → how many VMs the runs without a VM needed.
         bound: bind → the runs that got a VM.
     """
@@ -57,6 +68,10 @@ class DispatcherCycle:
     unconfirmed: int = 0
     unconfirmed_by_class: Mapping[ClassName, int] = field(default_factory=dict)
     idle_vms: Mapping[ClassName, tuple[Vm, ...]] = field(default_factory=dict)
+    standby_launches: tuple[Intent, ...] = ()
+    standby_unconfirmed: Mapping[ClassName, int] = field(default_factory=dict)
+    standby: Mapping[ClassName, tuple[StandbyVm, ...]] = field(default_factory=dict)
+    standby_ids: frozenset[InstanceId] | None = frozenset()
     paused: frozenset[QueueKey] = frozenset()
     operator_paused: Mapping[QueueKey, OperatorPause] = field(default_factory=dict)
     clogging: frozenset[QueueKey] = frozenset()
@@ -65,13 +80,27 @@ class DispatcherCycle:
     admitted: tuple[tuple[Job, ClassName], ...] = ()
     refused: tuple[tuple[Job, str], ...] = ()
     waiting: tuple[Waiting, ...] = ()
+    lacking: frozenset[tuple[ClassName, WaitReason]] = frozenset()
     unmatched: tuple[Waiting, ...] = ()
     unmatched_jobs: int = 0
     recorded: tuple[Run, ...] = ()
     ready: tuple[Run, ...] = ()
     launching: int = 0
+    coming: Mapping[ClassName, int] = field(default_factory=dict)
+    unmet: Mapping[ClassName, int] = field(default_factory=dict)
+    standby_answered: Mapping[ClassName, int] = field(default_factory=dict)
     wanted_launches: int = 0
     bound: tuple[Run, ...] = ()
+
+    def supply(self, name: ClassName) -> Supply:
+        """The VMs of that class that have no job."""
+        vm_class = None if self.book is None else self.book.find(name)
+        lead = timedelta() if vm_class is None else vm_class.boot_timeout
+        standby = self.standby.get(name, ())
+        ready = [one.vm for one in standby if one.is_ready(self.now, lead)]
+        idle = sorted(self.idle_vms.get(name, ()), key=lambda vm: (vm.launched_at, vm.instance_id))
+        booting = [one.vm for one in standby if not one.is_ready(self.now, lead)]
+        return Supply(ready=ready, idle=idle, coming=self.coming.get(name, 0), booting=booting)
 
     @property
     def busy(self) -> bool:

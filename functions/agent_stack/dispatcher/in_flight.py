@@ -35,12 +35,21 @@ class Unsettled:
 
     Attributes:
         looks: how often it was asked about.
+        next_at: when it is asked about again.
+        look_at: when EC2's list is read for it again, where that comes later than `next_at`.
         answered: EC2 has answered a replay without naming VMs; only its list of VMs can tell.
     """
 
     looks: int
     next_at: datetime
+    look_at: datetime | None = None
     answered: bool = False
+
+
+def _pause(looks: int) -> timedelta:
+    """Longer each time."""
+    doublings: int = min(looks, 10) - 1
+    return min(SETTLE_LAST, SETTLE_FIRST * (1 << doublings))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,9 +97,14 @@ class InFlightLaunches:
         """Nothing certain is known of it; it is asked about again, later each time."""
         before = self._unsettled.get(intent_id)
         looks = before.looks + 1 if before else 1
-        pause = min(SETTLE_LAST, SETTLE_FIRST * 2 ** (min(looks, 10) - 1))
         known = answered or (before is not None and before.answered)
-        self._unsettled[intent_id] = Unsettled(looks=looks, next_at=self.clock.now() + pause, answered=known)
+        self._unsettled[intent_id] = Unsettled(looks=looks, next_at=self.clock.now() + _pause(looks), answered=known)
+
+    def look_later(self, intent_id: IntentId) -> None:
+        """EC2's list shows too few of its VMs, and it may not be sent again now: the list is read later each time."""
+        before = self._unsettled[intent_id]
+        looks = before.looks + 1
+        self._unsettled[intent_id] = replace(before, looks=looks, look_at=self.clock.now() + _pause(looks))
 
     def settled(self, intent_id: IntentId) -> None:
         """What came of it is known."""

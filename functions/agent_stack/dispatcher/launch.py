@@ -19,30 +19,32 @@ from agent_stack.dispatcher.launch_orders import LaunchOrders
 from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.publish_program import PublishProgram
 from agent_stack.dispatcher.quota_watch import QuotaWatch
+from agent_stack.dispatcher.send_launch import SendLaunch
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
+from agent_stack.dispatcher.vcpu_room import VcpuRoom
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.errors import AgentStackError, BugError, GiveUpError
+from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName
-from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, Intent, LaunchOrder
-from agent_stack.domain.measures import Metric
+from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, LaunchOrder
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_buckets import buckets_of
 from agent_stack.domain.runs import Run
+from agent_stack.domain.standby_pairs import paired
 from agent_stack.domain.states import CapacityType
-from agent_stack.ports import Fleet, Ledger, Telemetry
+from agent_stack.ports import Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """Requests one VM for each ready run without an idle or requested VM, within the safety limits."""
 
-    fleet: Fleet
-    ledger: Ledger
+    send: SendLaunch
     in_flight: InFlightLaunches
     capacity: CapacityCache
     orders: LaunchOrders
     room: LaunchRoom
+    vcpu_room: VcpuRoom
     answers: LaunchAnswers
     deadline: LaunchDeadline
     program: PublishProgram
@@ -53,7 +55,7 @@ class Launch:
     telemetry: Telemetry
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Adds new VMs to `idle_vms`; fills `launching` and `wanted_launches`."""
+        """Adds new VMs to `idle_vms`; fills `launching` to `wanted_launches`."""
         if cycle.book is None:
             raise BugError("launch needs the classes; recover reads them")
         if not cycle.ready and not self.in_flight.intents and not cycle.fitting:
@@ -66,12 +68,18 @@ class Launch:
         cycle = replace(
             cycle,
             idle_vms=learnt.idle_vms,
-            unconfirmed=cycle.unconfirmed + sum(intent.count for intent in learnt.unknown),
+            unconfirmed=cycle.unconfirmed
+            + sum(intent.count for intent in learnt.unknown)
+            + sum(learnt.standby.values()),
+            standby_answered=learnt.standby,
             wanted_launches=sum(len(runs) for runs in wanted.values()),
         )
         memory = learnt.memory
         if wanted and self.policy.launch_enabled and not self.tokens.down(cycle.now) and self.program.done(cycle.now):
             memory = self._ask(wanted, memory, cycle)
+        cycle = replace(cycle, coming=self._coming(cycle, learnt))
+        unmet = {name: len(runs) for name, runs in self._wanted(cycle, learnt).items()} if wanted else {}
+        cycle = replace(cycle, unmet=unmet)
         self.in_flight.record(answers)  # after the next requests are sent, because jobs wait for those
         if memory != known:
             self.capacity.learn(memory, cycle.fence)
@@ -88,21 +96,26 @@ class Launch:
 
     def _wanted(self, cycle: DispatcherCycle, learnt: Learnt) -> dict[ClassName, list[Run]]:
         """Runs that need another VM than the idle and the requested ones, by class, in order of their priority."""
+        cycle = replace(cycle, idle_vms=learnt.idle_vms, coming=self._coming(cycle, learnt))
+        by_class: dict[ClassName, list[Run]] = defaultdict(list)
+        for run in cycle.ready:
+            if learnt.memory.breaker(run.class_name, cycle.now) is None:
+                by_class[run.class_name].append(run)
+        missing = {name: list(paired(runs, cycle.supply(name)).missing) for name, runs in by_class.items()}
+        return {name: runs for name, runs in missing.items() if runs}
+
+    def _coming(self, cycle: DispatcherCycle, learnt: Learnt) -> Counter[ClassName]:
+        """VMs that were asked for because of jobs, and are not there yet."""
         coming = Counter(cycle.unconfirmed_by_class)
         for intent in (*self.in_flight.intents, *learnt.unknown):
             kind = intent.capacity_type
-            if (
+            if not intent.stands_by and (
                 kind is None
                 or kind is CapacityType.ON_DEMAND
                 or not learnt.memory.falls_back(intent.class_name, kind, cycle.now)
             ):
                 coming[intent.class_name] += intent.count
-        by_class: dict[ClassName, list[Run]] = defaultdict(list)
-        for run in cycle.ready:
-            if learnt.memory.breaker(run.class_name, cycle.now) is None:
-                by_class[run.class_name].append(run)
-        missing = {name: runs[len(learnt.idle_vms.get(name, ())) + coming[name] :] for name, runs in by_class.items()}
-        return {name: runs for name, runs in missing.items() if runs}
+        return coming
 
     def _ask(self, wanted: Mapping[ClassName, list[Run]], memory: LaunchMemory, cycle: DispatcherCycle) -> LaunchMemory:
         if not memory.worth_asking(cycle.wanted_launches, self.policy.instance_budget, cycle.now):
@@ -116,7 +129,12 @@ class Launch:
             if vm_class is None:
                 continue
             self.vcpus.want(vm_class.instance_types, cycle.now)  # a refusal for a quota is understood with them
-            count = min(len(runs), room, memory.requests_left(cycle.now) * MAX_VMS_OF_A_LAUNCH)
+            count = min(
+                len(runs),
+                room,
+                self._within_vcpus(name, len(runs), cycle),
+                memory.requests_left(cycle.now) * MAX_VMS_OF_A_LAUNCH,
+            )
             if count < len(runs):
                 self.telemetry.info("launches_held_back", class_name=name, count=len(runs) - max(0, count))
             if count <= 0:
@@ -136,29 +154,13 @@ class Launch:
                 quotas = replace(quotas, busy=quotas.busy | buckets_of(order.pools))
         return memory
 
+    def _within_vcpus(self, name: ClassName, wanted: int, cycle: DispatcherCycle) -> int:
+        """How many of these VMs MaxVcpus lets start beside the standby VMs; runs alone are never too many."""
+        left = self.vcpu_room(cycle) if cycle.standby else None
+        if left is None or left >= 0:
+            return wanted
+        return max(0, wanted + left // self.vcpu_room.size(name, cycle))
+
     def _send(self, order: LaunchOrder, runs: Iterable[Run], cycle: DispatcherCycle) -> bool:
-        intent = Intent(
-            intent_id=order.intent_id,
-            class_name=order.vm_class.name,
-            request=self.fleet.render(order),
-            count=order.count,
-            queues=tuple(sorted({run.queue_key for run in runs})),
-            created_at=cycle.now,
-            capacity_type=order.capacity_type,
-        )
-        try:
-            self.ledger.write_intent(intent, fence=cycle.fence)
-        except GiveUpError:
-            self.telemetry.info("lease_lost_before_launch", class_name=intent.class_name, count=intent.count)
-            return False
-        except AgentStackError as error:
-            self.telemetry.error(
-                "intent_not_written", class_name=intent.class_name, count=intent.count, error=str(error)
-            )
-            return False
-        self.in_flight.begin(intent)
-        self.telemetry.count(Metric.VMS_ASKED_FOR, intent.count)
-        self.telemetry.info(
-            "vms_asked_for", class_name=intent.class_name, count=intent.count, intent_id=intent.intent_id
-        )
-        return True
+        queues = tuple(sorted({run.queue_key for run in runs}))
+        return self.send(order, cycle, queues=queues)

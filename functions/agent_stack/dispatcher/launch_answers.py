@@ -1,7 +1,8 @@
 """Launch answers: learns from EC2's answers to launches which VMs exist, which pools failed, and what is unknown."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import Answer, InFlightLaunches
@@ -31,11 +32,13 @@ class Learnt:
     Attributes:
         idle_vms: the idle VMs by class, with the new ones.
         unknown: launches whose outcome is unknown, or not looked at yet; their VMs may be up.
+        standby: standby VMs of each class that EC2 has launched.
     """
 
     memory: LaunchMemory
     idle_vms: Mapping[ClassName, tuple[Vm, ...]]
     unknown: tuple[Intent, ...] = ()
+    standby: Mapping[ClassName, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class LaunchAnswers:
         """The memory and the idle VMs, with these answers added."""
         idle = dict(cycle.idle_vms)
         unknown: list[Intent] = []
+        standby = Counter[ClassName]()
         for intent, answer in answers:
             name = intent.class_name
             if isinstance(answer, LaunchOutcome):
@@ -59,6 +63,8 @@ class LaunchAnswers:
                 memory = self._learnt(intent, answer, memory, cycle)
                 if self.in_flight.is_replay(intent.intent_id):
                     unknown.append(intent)  # its VMs may be dead by now: the next cycle looks at each of them
+                elif intent.stands_by:
+                    standby[name] += len(answer.vms)
                 else:
                     idle[name] = (*idle.get(name, ()), *answer.vms)
                 continue
@@ -77,7 +83,7 @@ class LaunchAnswers:
                     unknown.append(intent)
                 self._note("launch_failed", intent, answer)
                 memory = memory.throttled(cycle.now, self.ids.fraction())
-        return Learnt(memory=memory, idle_vms=idle, unknown=tuple(unknown))
+        return Learnt(memory=memory, idle_vms=idle, unknown=tuple(unknown), standby=standby)
 
     def _learnt(
         self, intent: Intent, outcome: LaunchOutcome, memory: LaunchMemory, cycle: DispatcherCycle

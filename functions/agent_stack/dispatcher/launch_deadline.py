@@ -13,7 +13,7 @@ from agent_stack.domain.classes import VmClass, base_name
 from agent_stack.domain.identifiers import Bucket, ClassName
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_room import QuotaRoom
-from agent_stack.domain.quotas import Ceiling
+from agent_stack.domain.quotas import Ceiling, held_since
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Vm
 from agent_stack.ports import Ledger, Telemetry
@@ -58,7 +58,8 @@ class LaunchDeadline:
             return f"No VM of class “{run.class_name}” can be launched: {breaker.message}"
         vm_class = None if cycle.book is None else cycle.book.find(run.class_name)
         full = self._full(vm_class, memory, cycle)
-        if waited - self._held(since, vm_class, memory, cycle) < self.policy.launch_deadline:
+        waited -= self._held(since, vm_class, memory, cycle) + held_since(memory.preempting, since)
+        if waited < self.policy.launch_deadline:
             return None
         seconds = round(self.policy.launch_deadline.total_seconds())
         if full is not None:

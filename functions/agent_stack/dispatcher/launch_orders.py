@@ -2,23 +2,34 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
-from agent_stack.domain.attempts import excluding_failed_pools
+from agent_stack.domain.attempts import Attempt, excluding_failed_pools
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, LaunchOrder
 from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
-from agent_stack.domain.runs import Run
 from agent_stack.domain.unavailable import choose_capacity_type
 from agent_stack.ports import Fleet, Ids, Telemetry
 
 
+class Place(Protocol):
+    """What a VM is asked for."""
+
+    @property
+    def tried(self) -> Sequence[Attempt]:
+        """The VMs that failed before."""
+
+
+PlaceT = TypeVar("PlaceT", bound=Place)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchOrders:
-    """Creates the orders for the runs of one class."""
+    """Creates the orders for what one class needs: for its runs, or for its places of standby VMs."""
 
     fleet: Fleet
     ids: Ids
@@ -28,17 +39,19 @@ class LaunchOrders:
     def __call__(
         self,
         vm_class: VmClass,
-        runs: Sequence[Run],
+        runs: Sequence[PlaceT],
         memory: LaunchMemory,
         room: QuotaRoom,
         now: datetime,
         *,
         on_their_way: int = 0,
-    ) -> Iterator[tuple[LaunchOrder, Sequence[Run]]]:
+        hold: timedelta | None = None,
+    ) -> Iterator[tuple[LaunchOrder, Sequence[PlaceT]]]:
         """Each order with its runs; none when the dispatcher may ask nothing for this class now.
 
         Args:
             on_their_way: see `LaunchMemory.may_ask`.
+            hold: how long the VMs may stand by; None for VMs that jobs wait for.
         """
         name, kinds = vm_class.name, capacity_types_of(vm_class)
         try:
@@ -73,5 +86,6 @@ class LaunchOrders:
                 count=len(chunk),
                 capacity_type=chosen,
                 pools=asked,
+                hold=hold,
             )
             yield order, chunk

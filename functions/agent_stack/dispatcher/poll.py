@@ -11,7 +11,6 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from agent_stack.changes import Changes
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.runnable_since import RunnableSince
@@ -22,6 +21,7 @@ from agent_stack.domain.jobs import Job, Queue, ScheduledPage
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
+from agent_stack.outages import Outages
 from agent_stack.ports import StacksApi, Telemetry
 
 MAX_PAGES = 10
@@ -77,7 +77,7 @@ class Poll:
     telemetry: Telemetry
     permission: LaunchPermission = field(default_factory=LaunchPermission)
     _runnable_since: RunnableSince = field(default_factory=RunnableSince, init=False)
-    _failures: Changes = field(default_factory=Changes, init=False)
+    _outages: Outages = field(default_factory=Outages, init=False)
     _read_at: dict[QueueKey, datetime] = field(default_factory=dict, init=False)
     """When all pages of each queue were read last."""
     _turns: dict[QueueKey, int] = field(default_factory=dict, init=False)
@@ -151,11 +151,11 @@ class Poll:
             page = self.stacks.list_scheduled(queue, cursor=cursor)
         except AgentStackError as error:
             reading.failed = True
-            if self._failures.is_new(f"{queue} page {number}", str(error)):
-                self.telemetry.error("queue_not_listed", queue=queue, page=number, error=str(error))
-            else:
-                self.telemetry.count(Metric.ERRORS)  # no line, but the alarm goes on while it lasts
+            subject = f"{queue} page {number}"
+            self._outages.serious(
+                subject, self.telemetry, "queue_not_listed", queue=queue, page=number, error=str(error)
+            )
             return
         reading.pages.append(page)
-        if self._failures.is_over(f"{queue} page {number}"):
+        if self._outages.is_over(f"{queue} page {number}"):
             self.telemetry.info("queue_listed_again", queue=queue, page=number)

@@ -1,6 +1,7 @@
 """Watches the quotas that are full: what of this deployment stands under them, by EC2's list, and what they leave.
 
-EC2 is looked at beside the cycle, every few seconds, and only while a quota keeps jobs waiting.
+EC2 is looked at beside the cycle, every few seconds, and only while a quota keeps jobs waiting. It is looked at each
+second after an idle VM was closed because of a quota: the VM ends within a second or two, and a job waits for its room.
 """
 
 from collections import defaultdict
@@ -22,11 +23,16 @@ from agent_stack.domain.quotas import Ceiling
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import UP, Moment
 from agent_stack.domain.vms import Vm
+from agent_stack.outages import Outages
 from agent_stack.ports import Fleet, Task, Telemetry, Workers
 
 LOOK_EVERY = timedelta(seconds=5)
+LOOK_SOON = timedelta(seconds=1)
+SOON_FOR = timedelta(seconds=20)
 NOT_SHOWN_YET = timedelta(minutes=2)
 """A VM that EC2 does not show is taken for a fresh one for so long."""
+
+_LIST = "EC2's list"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +46,8 @@ class QuotaWatch:
     telemetry: Telemetry
     _look: tuple[datetime, Task[Sequence[Vm]]] | None = field(default=None, init=False)
     _looked_at: datetime | None = field(default=None, init=False)
+    _expects_since: datetime | None = field(default=None, init=False)
+    _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
     def watch(self, cycle: DispatcherCycle, memory: LaunchMemory) -> LaunchMemory:
         """What is known of the quotas after EC2's list, where a new one is there."""
@@ -48,10 +56,15 @@ class QuotaWatch:
             return memory
         self.vcpus.want(self._types(cycle, book), cycle.now)
         vms = self._collect()
-        if self._look is None and has_passed(LOOK_EVERY, self._looked_at, cycle.now):
+        every = LOOK_EVERY if has_passed(SOON_FOR, self._expects_since, cycle.now) else LOOK_SOON
+        if self._look is None and has_passed(every, self._looked_at, cycle.now):
             self._looked_at = cycle.now
             self._look = (cycle.now, self.workers.submit(self.fleet.describe))
         return memory if vms is None else replace(memory, quotas=self._seen(vms, cycle, book, memory))
+
+    def expect_an_end(self, now: datetime) -> None:
+        """A VM of this deployment was closed because of a quota, so the next looks come sooner."""
+        self._expects_since = now
 
     def room(self, cycle: DispatcherCycle, memory: LaunchMemory, waiting: Iterable[Applicant] = ()) -> QuotaRoom:
         """The quotas' room in this cycle.
@@ -94,10 +107,12 @@ class QuotaWatch:
         _, task = self._look
         self._look = None
         try:
-            return task.result()
+            vms = task.result()
         except AgentStackError as error:
-            self.telemetry.info("vms_unknown", error=str(error))
+            self._outages.passing(_LIST, self.telemetry, "vms_unknown", error=str(error))
             return None
+        self._outages.is_over(_LIST)
+        return vms
 
     def _seen(
         self, vms: Sequence[Vm], cycle: DispatcherCycle, book: ClassBook, memory: LaunchMemory

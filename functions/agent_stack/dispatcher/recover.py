@@ -5,8 +5,10 @@ A crash between two effects of the dispatcher leaves a run without a VM or a VM 
 """
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
@@ -20,6 +22,7 @@ from agent_stack.domain.moments import is_due
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP, CapacityType
 from agent_stack.domain.vms import Vm
+from agent_stack.outages import Outages
 from agent_stack.ports import ClassSource, Fleet, Ledger, Telemetry
 
 UNANSWERED_GRACE = timedelta(seconds=12)
@@ -28,6 +31,10 @@ after its lease, and the slowest answer. The successor of a dead process starts 
 
 NOT_SHOWN_YET = timedelta(seconds=30)
 """How old a launch without an answer is before EC2's list proves that nothing came of it."""
+
+Listing = Callable[[], Sequence[Vm] | AgentStackError]
+
+_IDLE, _HOLDS = "idle VMs", "holds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +50,10 @@ class Recover:
     classes: ClassSource
     policy: Policy
     telemetry: Telemetry
+    _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Fills `vm_listing`, `book`, `active`, `unconfirmed`, `unconfirmed_by_class` and `idle_vms`."""
+        """Fills `vm_listing` to `idle_vms`, and what of the launches of standby VMs is open."""
         cycle = self.prefetch.start(cycle, cycle.expected_launches)
         book = self.classes.book()
         if self.empty_ledger.is_valid(cycle.fence, cycle.now):
@@ -56,52 +64,73 @@ class Recover:
         )
         taken = {run.binding.instance_id for run in active if run.binding is not None}
         idle: dict[ClassName, tuple[Vm, ...]] = {}
-        unconfirmed = Counter[ClassName]()
-        unconfirmed_vms = 0
+        unknown: list[Intent] = []
+        launched: list[Intent] = []
         under_way = {intent.intent_id for intent in self.in_flight.intents}
         intents = () if self.policy.observe_only else self.ledger.open_intents()
         if not active and not intents:
             self.empty_ledger.mark_empty(cycle.fence, cycle.now)
         self.in_flight.forget_others(intents)
-        if intents and self.policy.hold_on_failure:  # after the runs: a VM is recorded as held before its run is free
-            taken |= {hold.instance_id for hold in self.ledger.holds().vms}
+        held = cache(self._held)
+        listing = cache(lambda: self._listing(cycle))
         for intent in intents:
             if intent.intent_id in under_way:
                 continue  # this process requested it and waits for the answer
             known = intent if intent.spent else self.in_flight.outcome_of(intent.intent_id)
-            settled = known or self._settle(intent, cycle, waiting_queues)
+            settled = known or self._settle(intent, cycle, waiting_queues, listing)
             if settled is None:
-                if self._is_replayed(intent):
-                    continue  # counted with those that are asked for
-                unconfirmed_vms += intent.count
-                if not self._has_fallen_back(intent, cycle):
-                    unconfirmed[intent.class_name] += intent.count
+                unknown += [] if self._is_replayed(intent) else [intent]  # that is counted with those asked for
+                continue
+            if settled.stands_by:
+                launched.append(settled)
                 continue
             usable = tuple(vm for vm in settled.vms if self._fresh(vm, cycle.now) and vm.instance_id not in taken)
+            if intent.spent or self.policy.hold_on_failure:
+                usable = tuple(vm for vm in usable if vm.instance_id not in held())
             if not usable:
                 self.in_flight.close(settled.intent_id)
                 continue
             idle[settled.class_name] = (*idle.get(settled.class_name, ()), *usable)
         alive, hidden = self._alive(idle, cycle.now)
+        for_jobs = [one for one in unknown if not one.stands_by and not self._has_fallen_back(one, cycle)]
         return replace(
             cycle,
             book=book,
             active=active,
-            unconfirmed=unconfirmed_vms + hidden,
-            unconfirmed_by_class=unconfirmed,
+            unconfirmed=sum(intent.count for intent in unknown) + hidden,
+            unconfirmed_by_class=_by_class(for_jobs),
             idle_vms=alive,
+            standby_launches=tuple(launched),
+            standby_unconfirmed=_by_class([one for one in unknown if one.stands_by]),
         )
 
-    def _settle(self, intent: Intent, cycle: DispatcherCycle, queues: frozenset[QueueKey]) -> Intent | None:
+    def _held(self) -> frozenset[InstanceId]:
+        """Held VMs, which look idle. Some are up after HoldOnFailureMinutes was set to 0, too.
+
+        Read after the runs, because a VM is recorded as held before its run is free, and only where there are VMs
+        without a run. A VM of a launch that was just answered had no run yet.
+        """
+        try:
+            held = self.ledger.holds()
+        except AgentStackError as error:  # a held VM's mailbox is filled, so that no job can be bound to it anyway
+            self._outages.passing(_HOLDS, self.telemetry, "holds_unknown", error=str(error))
+            return frozenset()
+        self._outages.is_over(_HOLDS)
+        return frozenset(hold.instance_id for hold in held.vms)
+
+    def _settle(
+        self, intent: Intent, cycle: DispatcherCycle, queues: frozenset[QueueKey], listing: Listing
+    ) -> Intent | None:
         """Finds the outcome of a launch whose answer was never recorded; None while it is unknown.
 
         A young intent is left alone, because the previous dispatcher may still wait for its answer.
 
         Then the dispatcher replays the stored request, beside the cycle. That is safe at any time, because EC2 gives
         one answer to one client token. The dispatcher does not replay when the VMs would be too old to be bound, when
-        the class has fallen back to another capacity type, when the operator has paused launches, or when no queue of
-        the intent needs VMs. Then it finds existing VMs by the launch tag. Only `poll`, later in the cycle, learns
-        whether a queue is paused, so the first cycle under a new lease replays nothing.
+        the class has fallen back to another capacity type, when the VMs are to stand by, when the operator has paused
+        launches, or when no queue of the intent needs VMs. Then it finds existing VMs by the launch tag. A launch that
+        was looked for and may not be replayed now is looked for later each time. Only `poll`, later in the cycle,
+        learns whether a queue is paused, so the first cycle under a new lease replays nothing.
         """
         known = self.in_flight.unsettled(intent.intent_id)
         age = cycle.now - intent.created_at
@@ -111,26 +140,37 @@ class Recover:
         paused = cycle.paused_before
         if replayable and paused is None:
             return None
-        if known is not None:
-            settled = self._by_tag(intent, at_least=0 if known.answered else intent.count)
+        looks = known is not None and is_due(known.look_at, cycle.now, longest=SETTLE_LAST)
+        if known is not None and looks:
+            settled = self._by_tag(intent, listing, at_least=0 if known.answered else intent.count)
             if settled is not None or known.answered:
                 return settled
-        if replayable and (self._has_fallen_back(intent, cycle) or not self.in_flight.permission.allows(intent.queues)):
-            return self._by_tag(intent) if age >= NOT_SHOWN_YET else None
-        if replayable and paused is not None and set(intent.queues) & (queues - paused):
-            if self._may_ask(intent, cycle):
+        held = intent.stands_by or self._has_fallen_back(intent, cycle)  # no job waits for a standby VM
+        if replayable and (held or not self.in_flight.permission.allows(intent.queues)):
+            tells = age >= NOT_SHOWN_YET
+        else:
+            tells = not (replayable and paused is not None and set(intent.queues) & (queues - paused))
+            if not tells and self._may_ask(intent, cycle):
                 self.in_flight.replay(intent)
-            return None
-        return self._by_tag(intent)
+                return None
+        if tells:
+            return self._by_tag(intent, listing)
+        if looks and self.in_flight.unsettled(intent.intent_id) == known:
+            self.in_flight.look_later(intent.intent_id)
+        return None
 
-    def _by_tag(self, intent: Intent, at_least: int = 0) -> Intent | None:
+    def _by_tag(self, intent: Intent, listing: Listing, at_least: int = 0) -> Intent | None:
         """What EC2 shows with the launch tag; None when it does not answer or shows too few, which proves nothing.
 
         Args:
             at_least: the launch's count while a request may still launch some, because it never launches more.
         """
         try:
-            settled = replace(intent, spent=True, vms=self._tagged(intent))
+            shown = listing()
+            if isinstance(shown, AgentStackError):
+                raise shown
+            vms = tuple(vm for vm in shown if vm.intent_id == intent.intent_id)
+            settled = replace(intent, spent=True, vms=vms)
             if len(settled.vms) < at_least:
                 return None
             self.ledger.spend_intent(settled)
@@ -157,8 +197,12 @@ class Recover:
     def _is_replayed(self, intent: Intent) -> bool:
         return any(one.intent_id == intent.intent_id for one in self.in_flight.intents)
 
-    def _tagged(self, intent: Intent) -> tuple[Vm, ...]:
-        return tuple(vm for vm in self.fleet.describe() if vm.intent_id == intent.intent_id)
+    def _listing(self, cycle: DispatcherCycle) -> Sequence[Vm] | AgentStackError:
+        """EC2's list, or why there is none. All launches of a cycle share one, because it may take several requests."""
+        try:
+            return self.prefetch.result(cycle)
+        except AgentStackError as error:
+            return error
 
     def _fresh(self, vm: Vm, now: datetime) -> bool:
         return now - vm.launched_at < self.policy.bindable_age
@@ -177,8 +221,17 @@ class Recover:
         try:
             shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(instance_ids)}
         except AgentStackError as error:
-            self.telemetry.info("idle_vms_unknown", count=len(instance_ids), error=str(error))
+            self._outages.passing(_IDLE, self.telemetry, "idle_vms_unknown", count=len(instance_ids), error=str(error))
             return {}, len(instance_ids)
+        self._outages.is_over(_IDLE)
         fit = {vm_id: vm for vm_id, vm in shown.items() if vm.state in UP and self._fresh(vm, now)}
         alive = {name: tuple(fit[vm.instance_id] for vm in vms if vm.instance_id in fit) for name, vms in idle.items()}
         return alive, len(instance_ids) - len(shown)
+
+
+def _by_class(intents: Iterable[Intent]) -> Counter[ClassName]:
+    """How many VMs of each class they asked for."""
+    found = Counter[ClassName]()
+    for intent in intents:
+        found[intent.class_name] += intent.count
+    return found

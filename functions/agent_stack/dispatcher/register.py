@@ -6,14 +6,13 @@ First it asks Buildkite which queue the token is for, because the token of anoth
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from agent_stack.changes import Changes
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.domain.classes import is_default_alias
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Queue
-from agent_stack.domain.measures import Metric
 from agent_stack.domain.moments import is_due
+from agent_stack.outages import Outages
 from agent_stack.ports import Ledger, StacksApi, Telemetry
 from agent_stack.stack_keys import StackKeys
 
@@ -34,7 +33,7 @@ class Register:
     ledger: Ledger
     telemetry: Telemetry
     observe_only: bool = False
-    _failures: Changes = field(default_factory=Changes, init=False)
+    _outages: Outages = field(default_factory=Outages, init=False)
     _retry_at: dict[QueueKey, datetime] = field(default_factory=dict, init=False)
     _kept: bool = field(default=False, init=False)
     _done: set[QueueKey] = field(default_factory=set, init=False)
@@ -57,15 +56,14 @@ class Register:
             try:
                 self.stacks.register(queue.key)
             except AgentStackError as error:
-                if self._failures.is_new(queue.key, str(error)):
-                    self.telemetry.error("stack_not_registered", queue=queue.key, error=str(error))
-                else:
-                    self.telemetry.count(Metric.ERRORS)  # no line, but the alarm goes on while it lasts
+                self._outages.serious(
+                    queue.key, self.telemetry, "stack_not_registered", queue=queue.key, error=str(error)
+                )
                 failures.append(error)
                 self._retry_at[queue.key] = cycle.now + RETRY_AFTER
                 continue
             self._done.add(queue.key)
-            self._failures.is_over(queue.key)
+            self._outages.is_over(queue.key)
             self.telemetry.info("stack_registered", queue=queue.key, stack_key=self.stack_keys(queue.key))
         if failures and not self._done:
             raise next((error for error in failures if isinstance(error, ConfigurationError)), failures[0])

@@ -15,7 +15,7 @@ from agent_stack.domain.states import CapacityType
 MAX_ATTEMPTS_STORED = 2
 """Attempts that a run remembers besides the one that it is in; a run's item stays under one kilobyte."""
 
-ATTEMPT_BYTES = 76
+ATTEMPT_BYTES = 78
 """What one takes of the room that a run has for texts."""
 
 SPOT_LOSSES_BEFORE_ON_DEMAND = 2
@@ -84,6 +84,7 @@ class Attempt:
 
     Attributes:
         seconds: from its binding to its failure.
+        standby: the VM stood by before it had the job.
     """
 
     instance_id: InstanceId
@@ -92,6 +93,7 @@ class Attempt:
     capacity_type: CapacityType
     kind: FailureKind
     seconds: int
+    standby: bool = False
 
     @property
     def words(self) -> str:

@@ -21,7 +21,8 @@ from agent_stack.domain.breakers import ACCOUNT, Breaker
 from agent_stack.domain.budgets import BATCH_WINDOW, REQUESTS, Budget, Level, Pause, left, paused_again
 from agent_stack.domain.classes import base_name
 from agent_stack.domain.identifiers import Bucket, ClassName
-from agent_stack.domain.quotas import Ceiling
+from agent_stack.domain.quotas import Ceiling, Held
+from agent_stack.domain.standby_trouble import Trouble
 from agent_stack.domain.states import CapacityType
 from agent_stack.domain.unavailable import Refusal, is_refused, is_unavailable
 
@@ -46,6 +47,8 @@ class LaunchMemory:
         began_at: the first answer of this deployment; None before it.
         worked_at: the latest answer that brought a VM.
         seen: by class and capacity type, when it asked last within minutes.
+        standby: by class, what keeps it from having standby VMs for a while.
+        preempting: when jobs waited for the room of standby VMs that were being ended, oldest first.
     """
 
     unavailable_pools: Mapping[str, datetime] = field(default_factory=dict)
@@ -61,6 +64,8 @@ class LaunchMemory:
     began_at: datetime | None = None
     worked_at: datetime | None = None
     seen: Mapping[str, datetime] = field(default_factory=dict)
+    standby: Mapping[ClassName, Trouble] = field(default_factory=dict)
+    preempting: Held = ()
 
     def granted(self, budget: Budget, now: datetime, ahead: timedelta = timedelta()) -> int:
         """How many instances EC2 will grant by `ahead` from now."""

@@ -13,6 +13,7 @@ from functools import partial
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.nearest import nearest
+from agent_stack.domain.standby_schedule import Standby
 from agent_stack.domain.states import CapacityType
 
 CLASS_RULE = "class"
@@ -69,6 +70,8 @@ class VmClass:
         allowed_types: patterns of instance types that a job may choose in place of these; none by default.
         allowed_markets: markets that a job may choose.
         agent_tags: what agents of this class offer besides queue and class; `key=value`.
+        standby: VMs that are up before a job asks for one; None for none.
+        image_id: the AMI that `image` names now; empty where the class has no standby VMs, which alone need it.
     """
 
     name: ClassName
@@ -84,6 +87,8 @@ class VmClass:
     allowed_types: tuple[str, ...] = ()
     allowed_capacity_types: frozenset[CapacityType] = frozenset()
     agent_tags: tuple[str, ...] = ()
+    standby: Standby | None = None
+    image_id: str = ""
 
     def chosen(self, *, instance_type: str | None, capacity_type: CapacityType | None) -> "VmClass | Unmatched":
         """This class as a job wants it, under a name of its own, if the operator allows that.
@@ -109,6 +114,7 @@ class VmClass:
             instance_types=(instance_type,) if instance_type else self.instance_types,
             capacity_type=capacity_type or self.capacity_type,
             fallback=self.fallback and capacity_type is None,
+            standby=None,  # a VM stands by for the class as the operator wrote it
         )
 
     def _allows(self, instance_type: str) -> bool:
@@ -222,7 +228,7 @@ class ClassBook:
         if isinstance(shaped, Unmatched) or _FALLBACK not in choices:
             return None if isinstance(shaped, Unmatched) else shaped
         capacity_type = CapacityType.ON_DEMAND if shaped.fallback else shaped.capacity_type
-        return replace(shaped, name=name, capacity_type=capacity_type, fallback=False)
+        return replace(shaped, name=name, capacity_type=capacity_type, fallback=False, standby=None)
 
     def why_broken(self, name: ClassName) -> str | None:
         """What is wrong with that class, as a job may have chosen it; None when it can be used, or is not offered."""

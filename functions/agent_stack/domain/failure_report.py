@@ -1,4 +1,4 @@
-"""Last words: what the build page is told of a job that no VM could run.
+"""Failure report: what the build page is told of a job that no VM could run.
 
 A person reads it who did not follow the boots: what happened, what was tried, what an operator can change, and what the
 VM itself said. Parts that others wrote come last and are cut first.

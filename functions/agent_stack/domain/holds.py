@@ -98,5 +98,5 @@ def may_be_held(s: Situation, decision: Decision) -> bool:
 
 def hold_end(s: Situation) -> datetime:
     """When a hold that begins now is over: never after the VM's lifetime, whose timer would end it."""
-    end = s.now + s.policy.hold_on_failure
-    return end if s.vm is None else min(end, s.vm.launched_at + s.policy.max_lifetime)
+    end, since = s.now + s.policy.hold_on_failure, s.run.vm_since
+    return end if since is None else min(end, since + s.policy.max_lifetime)

@@ -5,7 +5,7 @@ serves which job is decided afterwards, by binding.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from agent_stack.domain.classes import VmClass
@@ -45,6 +45,7 @@ class LaunchOrder:
 
     Attributes:
         pools: where they may come from, as `capacity_type:type:zone`, all of one capacity type, the preferred first.
+        hold: how long they may stand by for a job; None for VMs that jobs wait for.
     """
 
     intent_id: IntentId
@@ -52,6 +53,7 @@ class LaunchOrder:
     count: int
     capacity_type: CapacityType
     pools: tuple[str, ...]
+    hold: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,8 @@ class Intent:
         capacity_type: that of the request; None where an older version wrote it.
         spent: EC2 has answered; the token must never be used for anything else again.
         vms: what came of it, as far as we know.
+        hold: how long its VMs may stand by for a job; None for a launch that jobs wait for.
+        shape: what a standby VM of it was launched from; see `StandbyVm`.
     """
 
     intent_id: IntentId
@@ -76,6 +80,13 @@ class Intent:
     capacity_type: CapacityType | None = None
     spent: bool = False
     vms: tuple[Vm, ...] = ()
+    hold: timedelta | None = None
+    shape: str = ""
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether its VMs stand by, and no job waits for them."""
+        return self.hold is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

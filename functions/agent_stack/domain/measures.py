@@ -37,6 +37,7 @@ class Activity(StrEnum):
     BOOTING = "booting"
     WORKING = "working"
     UNBOUND = "unbound"  # no run is bound to it: just launched, or left over
+    STANDBY = "standby"  # it waits for a job
 
 
 class Quota(StrEnum):
@@ -76,6 +77,13 @@ class Metric(StrEnum):
     VMS_ASKED_FOR = "VmsAskedFor"
     VMS_LAUNCHED = "VmsLaunched"
     VCPU_SECONDS = "VcpuSeconds"  # what VMs that were up used of what is billed by time and size
+
+    # What do standby VMs bring?
+    STANDBY_HITS = "StandbyHits"  # jobs that got one
+    STANDBY_MISSES = "StandbyMisses"  # jobs whose standby VM did not take them
+    STANDBY_SAVED_SECONDS = "StandbySavedSeconds"  # of each such job, against the cold starts of the same process
+    STANDBY_VM_SECONDS = "StandbyVmSeconds"  # what they cost: how long VMs stood by
+    STANDBY_SUSPENDED = "StandbySuspended"  # classes that have none for a while
 
     # What fails, and why?
     LAUNCH_ERRORS = "LaunchErrors"

@@ -86,11 +86,20 @@ def vm_requested(s: Situation) -> Notice:
     after = f" {waited} after the job became runnable" if waited and s.run.attempt == 1 else ""
     again = f" (attempt {s.run.attempt} of {s.policy.max_launch_attempts})" if s.run.attempt > 1 else ""
     spot = spot_losses(s.run.tried)
+    if s.run.binding is not None and s.run.binding.standby:
+        return notice(
+            NoticeKind.VM_REQUESTED, f"Took standby VM {_vm(s.run)}{after}{again}. Next: its agent takes this job."
+        )
     instead = f", on-demand after {spot} spot losses" if spot >= SPOT_LOSSES_BEFORE_ON_DEMAND and _on_demand(s) else ""
     return notice(
         NoticeKind.VM_REQUESTED,
         f"Starting VM {_vm(s.run)}{after}{again}{instead}. Next: it boots and its agent takes this job.",
     )
+
+
+def took_standby(s: Situation) -> tuple[Notice, ...]:
+    """A standby VM may have the job running before the tracker looks; its page is told all the same."""
+    return (vm_requested(s),) if s.run.binding is not None and s.run.binding.standby else ()
 
 
 def vm_running(s: Situation) -> Notice:
@@ -107,7 +116,7 @@ def slow_boot(s: Situation) -> Notice | None:
         return None
     stage = s.mailbox_status.stage if s.mailbox_status is not None else None
     at = f" and says “{stage.replace('_', ' ')}”" if stage is not None else " and has said nothing yet"
-    left = duration(max(timedelta(), s.boot_timeout - s.booting_for))
+    left = duration(max(timedelta(), s.timeout - s.booting_for))
     return notice(
         NoticeKind.SLOW_BOOT,
         f"VM {_vm(s.run)} has been booting for {duration(s.booting_for)}{at}. "
@@ -118,7 +127,7 @@ def slow_boot(s: Situation) -> Notice | None:
 
 def overdue(s: Situation) -> Notice:
     """The VM has the credential, and no agent shows in time."""
-    left = duration(max(timedelta(), 2 * s.boot_timeout - s.booting_for))
+    left = duration(max(timedelta(), 2 * s.timeout - s.booting_for))
     return notice(
         NoticeKind.OVERDUE,
         f"VM {_vm(s.run)} has this job, but no agent shows after {duration(s.booting_for)}. "

@@ -148,12 +148,7 @@ class Ceiling:
         Args:
             full: whether runs wait that do not fit.
         """
-        held = self.held
-        if full and vms:
-            goes_on = bool(held) and now - held[-1][1] <= HELD_GAP
-            held = (*held[:-1], (held[-1][0], now)) if goes_on else (*held, (now, now))
-            if len(held) > MAX_HELD:
-                held = ((held[0][0], held[1][1]), *held[2:])
+        held = prolonged(self.held, now) if full and vms else self.held
         seen = replace(self, vms=vms, vcpus=vcpus, held=held)
         if self.vms is None or vms >= self.vms:
             return seen
@@ -172,13 +167,24 @@ class Ceiling:
 
     def held_since(self, since: datetime) -> timedelta:
         """How long it was full of VMs of this deployment, after that."""
-        spans = (max(timedelta(), end - max(begin, since)) for begin, end in self.held)
-        return sum(spans, timedelta())
+        return held_since(self.held, since)
 
     def words(self, bucket: Bucket) -> str:
         """Which quota it is, EC2's code, and what this deployment uses of it."""
         used = "" if self.vcpus is None else f", {self.vcpus} vCPUs by this stack"
         return f"{self.code} “{quota_name(bucket)}”{used}"
+
+
+def prolonged(held: Held, now: datetime) -> Held:
+    """With this moment. Moments that are not far apart belong to one time."""
+    goes_on = bool(held) and now - held[-1][1] <= HELD_GAP
+    longer = (*held[:-1], (held[-1][0], now)) if goes_on else (*held, (now, now))
+    return ((longer[0][0], longer[1][1]), *longer[2:]) if len(longer) > MAX_HELD else longer
+
+
+def held_since(held: Held, since: datetime) -> timedelta:
+    """How long these times were in all, after that moment."""
+    return sum((max(timedelta(), end - max(begin, since)) for begin, end in held), timedelta())
 
 
 def current(quotas: Mapping[Bucket, Ceiling], now: datetime) -> Mapping[Bucket, Ceiling]:

@@ -32,7 +32,11 @@ NAME_BYTES = 145
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """The one VM a run is bound to."""
+    """The one VM a run is bound to.
+
+    Attributes:
+        standby: the VM stood by before it had the job; so it may be much older than the binding.
+    """
 
     instance_id: InstanceId
     arn: InstanceArn
@@ -40,6 +44,7 @@ class Binding:
     zone: str
     capacity_type: CapacityType
     launched_at: datetime
+    standby: bool = False
 
     @classmethod
     def to(cls, vm: Vm) -> Self:
@@ -51,6 +56,7 @@ class Binding:
             zone=vm.zone,
             capacity_type=vm.capacity_type,
             launched_at=vm.launched_at,
+            standby=vm.hold is not None,
         )
 
 
@@ -131,6 +137,19 @@ class Run:
         created = self.timeline.get(Moment.SCHEDULED, self.state_entered_at)
         return self.timeline.get(Moment.RUNNABLE, created)
 
+    @property
+    def may_stand_by(self) -> bool:
+        """Whether it may get a VM that stands by. A run that lost one gets a VM of its own."""
+        return not any(attempt.standby for attempt in self.tried)
+
+    @property
+    def vm_since(self) -> datetime | None:
+        """When the lifetime of its VM began: a standby VM's begins at the binding; None without a VM."""
+        if self.binding is None:
+            return None
+        bound = self.timeline.get(Moment.BOUND, self.state_entered_at)
+        return max(bound, self.binding.launched_at) if self.binding.standby else self.binding.launched_at
+
     def reserved(self, *, now: datetime, until: datetime) -> Self:
         """The reservation was granted or extended."""
         return self._next(reserved_until=until, reservation_lost=False, moments={Moment.RESERVED: now})
@@ -195,6 +214,7 @@ class Run:
             capacity_type=self.binding.capacity_type,
             kind=failure.kind,
             seconds=seconds_between(self.state_entered_at, now),
+            standby=self.binding.standby,
         )
         return (*self.tried, latest)
 

@@ -21,6 +21,9 @@ FINISH_SETTLES_AFTER = timedelta(seconds=30)
 Longer than the client's total time-out, so no request of ours can still be under way.
 """
 
+STANDBY_TIMEOUT = timedelta(seconds=20)
+"""A standby VM is up and prepared, so it says within a second that it has a job. One that stays silent is dead."""
+
 ABSENCE_GRACE = timedelta(minutes=10)
 """A fresh instance may be missing from EC2's answers for minutes. Source: EC2's eventual-consistency page."""
 
@@ -117,7 +120,7 @@ class Situation:
         described: EC2 answered in full; without that a missing VM means nothing at all.
         job_state: None when it could not be had.
         forgotten: several complete answers in a row did not say where the job stands; see `tracker.unnamed_jobs`.
-        mail: None when the mailbox was not, or could not be, read.
+        mailbox_status: None when the mailbox was not, or could not be, read.
     """
 
     run: Run
@@ -179,11 +182,25 @@ class Situation:
     @property
     def boot_age(self) -> BootAge:
         """How long the boot has taken."""
-        if self.now - self._launched_at > self.policy.max_lifetime + ABSENCE_GRACE:
+        if self.now - (self.run.vm_since or self._launched_at) > self.policy.max_lifetime + ABSENCE_GRACE:
             return BootAge.BEYOND
-        if self.booting_for >= 2 * self.boot_timeout:
+        if self.booting_for >= 2 * self.timeout:
             return BootAge.OVERDUE
-        return BootAge.LATE if self.booting_for >= self.boot_timeout else BootAge.EARLY
+        return BootAge.LATE if self.booting_for >= self.timeout else BootAge.EARLY
+
+    @property
+    def timeout(self) -> timedelta:
+        """How long the boot may take: its class's time, or less for a standby VM that says nothing.
+
+        What a VM says proves nothing but that it lives. A young standby VM may prepare itself still.
+        """
+        status, binding = self.mailbox_status, self.run.binding
+        if binding is None or not binding.standby or status is None or status.stage is not None:
+            return self.boot_timeout
+        if self.credential_holder is not CredentialHolder.MAILBOX:
+            return self.boot_timeout
+        prepared_at = binding.launched_at + self.boot_timeout
+        return max(STANDBY_TIMEOUT, prepared_at - self.run.state_entered_at)
 
     @property
     def observed_moments(self) -> Mapping[Moment, datetime]:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId, QueueKey
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, VmState
@@ -10,7 +10,11 @@ from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vm:
-    """One instance that carries our tag."""
+    """One instance that carries our tag.
+
+    Attributes:
+        hold: how long it may stand by for a job, by its tag; None for a VM that was launched for a job.
+    """
 
     instance_id: InstanceId
     arn: InstanceArn
@@ -21,6 +25,7 @@ class Vm:
     capacity_type: CapacityType = CapacityType.ON_DEMAND
     intent_id: IntentId | None = None
     reason: str = ""  # EC2's state reason code, such as Server.SpotInstanceTermination
+    hold: timedelta | None = None
     vcpus: int = 0  # 0: EC2 has not said it
 
 

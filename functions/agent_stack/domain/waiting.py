@@ -4,7 +4,7 @@ The dispatcher knows why; the tracker is the only one that tells. Between them s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -28,7 +28,7 @@ STALE_AFTER = timedelta(seconds=150)
 """A list that old is of a dispatcher that does not run any more. It is written again each minute while jobs wait."""
 
 MAX_NOTICES_OF_A_JOB = 5
-"""Different reasons told to one job, of the notices that it may have in all; see `tell`."""
+"""Different reasons that one job is notified of, of the notices that it may have in all; see `notify_waiting`."""
 
 MAX_UNMATCHED_LISTED = 50
 """Of the jobs on the list, those that no class fits; each minute the next ones, so that each has its turn. A pipeline
@@ -87,10 +87,9 @@ def unmatched_turn(jobs: Sequence[tuple[Job, Unmatched]], now: datetime) -> Sequ
 
 
 def unmatched_waits(job: Job, match: Unmatched, now: datetime) -> list[Waiting]:
-    """That job on the list, with what would match it."""
-    if now - job.waits_since < PATIENCE:
-        return []
-    return waits(job, NO_CLASS, WaitReason.NO_CLASS, now, crop_characters(match.reason, MAX_UNMATCHED_CHARACTERS))
+    """That job on the list, with what would match it. That is worked out only where it is on the list."""
+    listed = waits(job, NO_CLASS, WaitReason.NO_CLASS, now)
+    return [replace(one, words=crop_characters(match.reason, MAX_UNMATCHED_CHARACTERS)) for one in listed]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from agent_stack.ports.buildkite import (
 )
 from agent_stack.ports.ec2 import Fleet, InstanceCatalog, InstanceTypes
 from agent_stack.ports.runtime import Clock, Deadline, Field, Ids, Task, Telemetry, Workers
+from agent_stack.ports.standby import StandbyVms
 from agent_stack.ports.store import (
     Claims,
     ClassSource,
@@ -29,6 +30,7 @@ from agent_stack.ports.store import (
     Programs,
     Secrets,
 )
+from agent_stack.ports.wake_ups import WakeUps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +43,14 @@ class Ports:
     ledger: Ledger
     mailbox: Mailbox
     programs: Programs
+    standby: StandbyVms
     program: VmProgram
     classes: ClassSource
     clock: Clock
     ids: Ids
     telemetry: Telemetry
     workers: Workers
+    wake_ups: WakeUps
 
 
 __all__ = [
@@ -73,8 +77,10 @@ __all__ = [
     "Reserved",
     "Secrets",
     "StacksApi",
+    "StandbyVms",
     "Task",
     "Telemetry",
     "TokenIdentity",
+    "WakeUps",
     "Workers",
 ]

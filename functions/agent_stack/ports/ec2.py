@@ -28,6 +28,9 @@ class Fleet(Protocol):
             TransientError: the zones of the subnets are not known yet.
         """
 
+    def shape(self, vm_class: VmClass) -> str:
+        """Returns what stands for all that a VM of this class is launched from now: launch template, image, types."""
+
     def render(self, order: LaunchOrder) -> str:
         """Returns the exact request for this order, as text. The intent stores it and `launch` sends it."""
 
@@ -79,6 +82,13 @@ class InstanceCatalog(Protocol):
 
         Raises:
             ConfigurationError: there are none.
+        """
+
+    def image_id(self, image: str) -> str:
+        """The AMI that an image of a class names now.
+
+        Raises:
+            ConfigurationError: its parameter cannot be read.
         """
 
     def root_device(self, image: str) -> str:

@@ -25,6 +25,7 @@ from agent_stack.tracker.remember_notices import RememberNotices
 from agent_stack.tracker.requeue import Requeue
 from agent_stack.tracker.revoke import Revoke
 from agent_stack.tracker.send_notifications import SendNotifications
+from agent_stack.tracker.standby_watch import StandbyWatch
 from agent_stack.tracker.status_checks import StatusChecks
 from agent_stack.tracker.surplus_vms import SurplusVms
 from agent_stack.tracker.terminate import Terminate
@@ -49,6 +50,7 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
             missing_vms=MissingVms(telemetry=telemetry),
             unnamed_jobs=UnnamedJobs(telemetry=telemetry),
             checks=StatusChecks(fleet=fleet, telemetry=telemetry),
+            standby=StandbyWatch(records=ports.standby, telemetry=telemetry),
             policy=policy,
             telemetry=telemetry,
         ),

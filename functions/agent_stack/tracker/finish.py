@@ -12,6 +12,7 @@ from agent_stack.best_effort import written
 from agent_stack.domain.decisions import Action
 from agent_stack.domain.errors import AgentStackError, GiveUpError, UnknownOutcomeError
 from agent_stack.domain.failure_report import failure_report
+from agent_stack.domain.holds import SHORTEST_HOLD
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import JobPhase
@@ -91,8 +92,8 @@ class Finish:
 
 
 def _held(cycle: TrackerCycle, run: Run) -> str:
-    """What the page is told of a VM that stays up; its notices are not read any more once the job is over."""
+    """What the build page says of a VM that stays up. Nobody reads the job's notices any more once it is over."""
     hold = (cycle.held or {}).get(run.binding.instance_id) if run.binding is not None else None
-    if hold is None:
+    if hold is None or hold.until - cycle.now < SHORTEST_HOLD:
         return ""
     return f"The VM stays up until {hold.until:%H:%M} UTC. Look into its failed boot: {hold.connect}"

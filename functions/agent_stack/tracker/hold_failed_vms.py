@@ -4,11 +4,13 @@ The step only spares the VM. The run goes on in the same cycle as though the VM 
 is finished. The VM is told of its hold by its mailbox, once no active run has it. A VM that is told nothing powers
 itself off within two minutes; one that is told ends itself at the same time at which `orphan_cleanup` ends it.
 
-Jobs come first: when all places are taken, or a job waits for room, held VMs end at once.
+Jobs come first: while all places are taken, or a job waits for room, no VM is held, and held VMs end. The dispatcher
+lists its waiting jobs once a minute, and held VMs keep no tracker busy; so that may take two minutes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 
 from agent_stack.domain.classes import base_name
 from agent_stack.domain.decisions import Action
@@ -17,13 +19,24 @@ from agent_stack.domain.holds import Hold, Holds, hold_end, may_be_held
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.notices import vm_held
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.states import GOING, UP
+from agent_stack.domain.states import GOING, UP, CredentialHolder, RunState
 from agent_stack.domain.waiting import WaitReason
+from agent_stack.outages import Outages
 from agent_stack.ports import Fleet, Ledger, Mailbox, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
 WANT_OF_ROOM = frozenset({WaitReason.MAX_INSTANCES, WaitReason.MAX_VCPUS, WaitReason.QUOTA})
 """Why jobs wait that a held VM may be in the way of."""
+
+_HOLDS, _VMS, _JOBS, _RECORD = "holds", "held VMs", "waiting jobs", "record of holds"
+
+
+class Need(Enum):
+    """Whether jobs need the room that held VMs take."""
+
+    NONE = auto()
+    SURE = auto()
+    UNKNOWN = auto()  # it ends no hold, and begins none
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,24 +50,24 @@ class HoldFailedVms:
     telemetry: Telemetry
     _told: frozenset[InstanceId] = field(default=frozenset(), init=False, repr=False)
     """The VMs that this process told of their hold. A new process tells them again, which changes nothing."""
+    _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Fills `held` and `resting`; adds a notice to the `verdicts` of VMs that are held from now on."""
-        try:
-            return self._hold(cycle)
-        except AgentStackError as error:  # a hold is a convenience: it stops nothing
-            self.telemetry.info("holds_unknown", error=str(error))
-            return replace(cycle, held=None)
-
-    def _hold(self, cycle: TrackerCycle) -> TrackerCycle:
         candidates = [v for v in cycle.verdicts.values() if may_be_held(v.situation, v.decision)]
         if not candidates and not self._any_may_be_held(cycle):
             return replace(cycle, held={})
-        known = self.ledger.holds()
+        try:
+            known = self.ledger.holds()
+        except AgentStackError as error:  # a hold is a convenience: it stops nothing
+            self._outages.passing(_HOLDS, self.telemetry, "holds_unknown", error=str(error))
+            return replace(cycle, held=None)
+        self._outages.is_over(_HOLDS)
         left = known.without(self._ended(known, cycle))
-        if left.vms and self._room_is_needed(cycle):
+        need = self._need_of_room(cycle) if left.vms or candidates else Need.NONE
+        if need is Need.SURE:
             left = left.ending_at(cycle.now)
-        added = [] if self._is_full(cycle) else self._chosen(candidates, left)
+        added = self._chosen(candidates, left) if need is Need.NONE else []
         for _, hold in added:
             left = left.adding(hold)
         recorded = left if left == known else self._record(left, known)
@@ -66,13 +79,21 @@ class HoldFailedVms:
         return replace(cycle, held=spared, resting=self._tell(recorded, cycle), verdicts=verdicts)
 
     def _any_may_be_held(self, cycle: TrackerCycle) -> bool:
-        """Whether a VM is up that no run has. Where nothing is held any more, only one that is no fresh launch."""
+        """Whether a VM is up that no run has, or only a run that was not settled after its hold was recorded.
+
+        Where nothing is held any more, only a VM that is no fresh launch.
+        """
         owned = {s.run.binding.instance_id for s in cycle.situations if s.run.binding is not None}
-        finishing = any(s.run.finishing_at is not None for s in cycle.situations)
+        unsettled = any(
+            s.run.finishing_at is not None
+            or (s.run.state is RunState.BOOTING and s.run.credential_holder is CredentialHolder.TRACKER)
+            for s in cycle.situations
+        )
         holds = self.policy.hold_on_failure
-        return (bool(holds) and finishing) or any(
+        return (bool(holds) and unsettled) or any(
             vm.state in UP
             and vm.instance_id not in owned
+            and not cycle.stands_by(vm)
             and (bool(holds) or cycle.now - vm.launched_at > self.policy.orphan_grace)
             for vm in cycle.vms.values()
         )
@@ -85,8 +106,9 @@ class HoldFailedVms:
         try:
             shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(hidden)} if hidden else {}
         except AgentStackError as error:
-            self.telemetry.info("held_vms_unknown", count=len(hidden), error=str(error))
+            self._outages.passing(_VMS, self.telemetry, "held_vms_unknown", count=len(hidden), error=str(error))
             return frozenset()
+        self._outages.is_over(_VMS)
         ended: set[InstanceId] = set()
         for hold in known.vms:
             vm = cycle.vms.get(hold.instance_id) or shown.get(hold.instance_id)
@@ -94,14 +116,18 @@ class HoldFailedVms:
                 ended.add(hold.instance_id)
         return frozenset(ended)
 
-    def _is_full(self, cycle: TrackerCycle) -> bool:
-        return sum(vm.state in UP for vm in cycle.vms.values()) >= self.policy.max_instances
-
-    def _room_is_needed(self, cycle: TrackerCycle) -> bool:
-        if self._is_full(cycle):
-            return True
-        waiting = self.ledger.waiting()
-        return waiting is not None and any(job.reason in WANT_OF_ROOM for job in waiting.current(cycle.now))
+    def _need_of_room(self, cycle: TrackerCycle) -> Need:
+        if sum(vm.state in UP for vm in cycle.vms.values()) >= self.policy.max_instances:
+            return Need.SURE
+        try:
+            waiting = self.ledger.waiting()
+        except AgentStackError as error:
+            self._outages.passing(_JOBS, self.telemetry, "waiting_jobs_unknown", error=str(error))
+            return Need.UNKNOWN
+        self._outages.is_over(_JOBS)
+        if waiting is not None and any(job.reason in WANT_OF_ROOM for job in waiting.current(cycle.now)):
+            return Need.SURE
+        return Need.NONE
 
     def _chosen(self, candidates: Sequence[Verdict], left: Holds) -> list[tuple[Verdict, Hold]]:
         """The VMs that are held from now on: one for each class, as many as there are places."""
@@ -118,11 +144,16 @@ class HoldFailedVms:
         return chosen
 
     def _record(self, left: Holds, known: Holds) -> Holds:
-        """What is recorded: these, or those known before when another tracker was first."""
+        """What is recorded: these; or those known before, when another tracker was first or the write failed."""
         newer = left.next_version()
-        if not self.ledger.record_holds(newer):
-            self.telemetry.info("holds_not_recorded", count=len(left.vms))
+        try:
+            if not self.ledger.record_holds(newer):
+                self.telemetry.info("holds_not_recorded", count=len(left.vms))
+                return known
+        except AgentStackError as error:
+            self._outages.passing(_RECORD, self.telemetry, "holds_not_recorded", count=len(left.vms), error=str(error))
             return known
+        self._outages.is_over(_RECORD)
         for hold in newer.vms:
             if hold not in known.vms:
                 self.telemetry.info(
@@ -154,8 +185,8 @@ class HoldFailedVms:
         try:
             told = self.mailbox.hold(hold.arn, seconds)
         except AgentStackError as error:
-            self.telemetry.info("hold_not_told", instance_id=hold.instance_id, error=str(error))
+            self.telemetry.info("hold_not_sent", instance_id=hold.instance_id, error=str(error))
             return False
         if not told:
-            self.telemetry.info("hold_not_told", instance_id=hold.instance_id, error="its credential is not revoked")
+            self.telemetry.info("hold_not_sent", instance_id=hold.instance_id, error="its credential is not revoked")
         return told

@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agent_stack.changes import Changes
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.jobs import by_queue
-from agent_stack.domain.measures import Metric
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import JobPhase, job_phase_of
 from agent_stack.domain.states import JobState
+from agent_stack.outages import Outages
 from agent_stack.ports import StacksApi, Telemetry
 
 
@@ -30,8 +29,8 @@ class JobAnswers:
         return job_id in self.answered and job_phase_of(self.states.get(job_id)) is JobPhase.UNKNOWN
 
 
-def job_states(runs: Sequence[Run], stacks: StacksApi, telemetry: Telemetry, failures: Changes) -> JobAnswers:
-    """The states of these runs' jobs. A failed request is logged once in a row, and counted while it goes on."""
+def job_states(runs: Sequence[Run], stacks: StacksApi, telemetry: Telemetry, outages: Outages) -> JobAnswers:
+    """The states of these runs' jobs."""
     states: dict[JobId, JobState] = {}
     answered: set[JobId] = set()
     for queue, job_ids in by_queue((run.queue_key, run.job_id) for run in runs).items():
@@ -39,11 +38,9 @@ def job_states(runs: Sequence[Run], stacks: StacksApi, telemetry: Telemetry, fai
         states |= answer.states
         if not answer.errors:
             answered |= set(job_ids)
-            if failures.is_over(queue):
+            if outages.is_over(queue):
                 telemetry.info("job_states_known_again", queue=queue)
-        elif failures.is_new(queue, "; ".join(map(str, answer.errors))):
-            for error in answer.errors:
-                telemetry.info("job_states_unknown", queue=queue, error=str(error))
         else:
-            telemetry.count(Metric.ERRORS)  # no line, but the alarm rings while it lasts
+            error = "; ".join(map(str, answer.errors))
+            outages.passing(queue, telemetry, "job_states_unknown", error=error, queue=queue)
     return JobAnswers(states=states, answered=frozenset(answered))

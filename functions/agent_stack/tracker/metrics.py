@@ -3,7 +3,7 @@
 This is the last step of the chain. A cycle that reaches it is the tracker's heartbeat.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,6 +19,10 @@ from agent_stack.tracker.vcpu_meter import VcpuMeter
 OVERDUE = timedelta(minutes=2)
 """The VM's own timer and orphan cleanup both end a VM at its lifetime. A VM that is up this long after it has survived
 both."""
+
+
+COLD_STARTS = 20
+"""Waits of jobs with a VM of their own, against which the standby VMs' are compared."""
 
 
 def steps(run: Run) -> dict[Step, timedelta]:
@@ -48,6 +52,8 @@ class TrackerMetrics:
     policy: Policy
     clock: Clock
     telemetry: Telemetry
+    _cold_waits: deque[float] = field(default_factory=lambda: deque(maxlen=COLD_STARTS), init=False, repr=False)
+    """How long the latest jobs waited that got a VM of their own, in seconds."""
     meter: VcpuMeter = field(default_factory=VcpuMeter)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
@@ -87,6 +93,11 @@ class TrackerMetrics:
         for step, duration in taken.items():
             self.telemetry.seconds(Metric.STEP_SECONDS, duration.total_seconds(), of=step)
         self.telemetry.seconds(Metric.WAIT_SECONDS, wait)
+        if run.binding is None or not run.binding.standby:
+            self._cold_waits.append(wait)
+        elif self._cold_waits:  # without a cold start to compare with, nothing is known
+            saved = sum(self._cold_waits) / len(self._cold_waits) - wait
+            self.telemetry.seconds(Metric.STANDBY_SAVED_SECONDS, max(0.0, saved))
         self.telemetry.info(
             "job_started",
             job_id=run.job_id,
@@ -95,6 +106,7 @@ class TrackerMetrics:
             instance_type=run.binding.instance_type if run.binding else None,
             zone=run.binding.zone if run.binding else None,
             market=run.binding.capacity_type if run.binding else None,
+            standby=run.binding.standby if run.binding else None,
             attempt=run.attempt,
             wait_seconds=round(wait, 1),
             **{f"{step}_seconds": round(duration.total_seconds(), 1) for step, duration in taken.items()},
@@ -108,10 +120,12 @@ class TrackerMetrics:
             if s.run.binding is not None
         }
         up = [vm for vm in cycle.vms.values() if vm.state in UP]
-        counts = Counter(activities.get(vm.instance_id, Activity.UNBOUND) for vm in up)
+        idle = {vm.instance_id: Activity.STANDBY for vm in up if cycle.stands_by(vm)}
+        counts = Counter({**idle, **activities}.get(vm.instance_id, Activity.UNBOUND) for vm in up)
         for activity in Activity:
             self.telemetry.level(Metric.VMS, counts[activity], of=activity)
         self.telemetry.peak(Metric.MAXIMUM_USED_PERCENT, 100 * len(up) / self.policy.max_instances)
+        births = cycle.births()
         self.telemetry.count(Metric.VCPU_SECONDS, self.meter.read(cycle))
         oldest: datetime = cycle.now - self.policy.max_lifetime - OVERDUE
-        self.telemetry.peak(Metric.VMS_PAST_LIFETIME, sum(vm.launched_at < oldest for vm in up))
+        self.telemetry.peak(Metric.VMS_PAST_LIFETIME, sum(births[vm.instance_id] < oldest for vm in up))

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from agent_stack.changes import Changes
 from agent_stack.domain.classes import base_name
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
@@ -22,15 +21,20 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import GOING, OVER, CapacityType, JobState, RunState
 from agent_stack.domain.vms import MailboxStatus, Vm
+from agent_stack.outages import Outages
 from agent_stack.ports import ClassSource, Fleet, Ledger, Mailbox, StacksApi, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.job_states import job_states
 from agent_stack.tracker.missing_vms import MissingVms
+from agent_stack.tracker.standby_watch import StandbyWatch
 from agent_stack.tracker.status_checks import StatusChecks
 from agent_stack.tracker.unnamed_jobs import UnnamedJobs
 
 DEFAULT_BOOT_TIMEOUT = timedelta(minutes=5)
 """For runs whose class the operator has removed."""
+
+_LIST, _BY_ID, _MAILBOXES = "EC2's list", "EC2's answers by id", "mailboxes"
+"""What may fail, beside the queues' job states; no queue key has a space or an apostrophe."""
 
 
 def _has_last_words(run: Run, vms: Mapping[InstanceId, Vm], job_state: JobState | None) -> bool:
@@ -55,12 +59,13 @@ class Observe:
     missing_vms: MissingVms
     unnamed_jobs: UnnamedJobs
     checks: StatusChecks
+    standby: StandbyWatch
     policy: Policy
     telemetry: Telemetry
-    failures: Changes = field(default_factory=Changes)
+    outages: Outages = field(default_factory=Outages)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
-        """Fills `described`, `vms` and `situations`."""
+        """Fills `described`, `vms`, `standby` and `situations`."""
         vms, described = self._vms()
         runs = self.ledger.active_runs()
         unknown: frozenset[InstanceId] = frozenset()
@@ -68,7 +73,7 @@ class Observe:
             ended, unknown = self._missing(runs, vms)
             vms |= ended
             self.checks.looked_at(vms.values(), runs, cycle.now)
-        answers = job_states(runs, self.stacks, self.telemetry, self.failures)
+        answers = job_states(runs, self.stacks, self.telemetry, self.outages)
         forgotten = self.unnamed_jobs.record(runs, answers, cycle.now)
         mailbox_statuses = self._mailbox_statuses(
             [
@@ -93,14 +98,17 @@ class Observe:
             )
             for run in runs
         )
-        return replace(cycle, described=described, vms=vms, situations=situations)
+        standby = self.standby(vms.values(), runs, cycle.now)
+        return replace(cycle, described=described, vms=vms, standby=standby, situations=situations)
 
     def _vms(self) -> tuple[dict[InstanceId, Vm], bool]:
         try:
-            return {vm.instance_id: vm for vm in self.fleet.describe()}, True
+            vms = {vm.instance_id: vm for vm in self.fleet.describe()}
         except AgentStackError as error:
-            self.telemetry.info("vms_unknown", error=str(error))
+            self.outages.passing(_LIST, self.telemetry, "vms_unknown", error=str(error))
             return {}, False
+        self.outages.is_over(_LIST)
+        return vms, True
 
     def _missing(
         self, runs: Sequence[Run], vms: Mapping[InstanceId, Vm]
@@ -112,8 +120,10 @@ class Observe:
         try:
             shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(due)} if due else {}
         except AgentStackError as error:
-            self.telemetry.info("absent_vms_unknown", count=len(due), error=str(error))
+            self.outages.passing(_BY_ID, self.telemetry, "absent_vms_unknown", count=len(due), error=str(error))
             return {}, frozenset(absent)
+        if due:
+            self.outages.is_over(_BY_ID)
         self.missing_vms.forget(shown)
         return shown, frozenset(absent).difference(due)
 
@@ -122,10 +132,12 @@ class Observe:
         if not arns:
             return {}
         try:
-            return dict(self.mailbox.read(arns))
+            found = dict(self.mailbox.read(arns))
         except AgentStackError as error:
-            self.telemetry.info("mailboxes_unknown", count=len(arns), error=str(error))
+            self.outages.passing(_MAILBOXES, self.telemetry, "mailboxes_unknown", count=len(arns), error=str(error))
             return {}
+        self.outages.is_over(_MAILBOXES)
+        return found
 
     def _boot_timeouts(self) -> dict[ClassName, timedelta]:
         try:

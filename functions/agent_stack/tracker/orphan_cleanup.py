@@ -21,6 +21,7 @@ from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.states import UP, VmState
 from agent_stack.domain.vms import Vm
+from agent_stack.outages import Outages
 from agent_stack.ports import Fleet, Ledger, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.surplus_vms import SurplusVms
@@ -35,11 +36,14 @@ WARN_INTERVAL = timedelta(minutes=1)
 LIFETIME, ORPHAN = "past its lifetime", "no run is bound to it"
 SURPLUS = "no job waits for it any more"
 HOLD_OVER = "its hold is over"
-EXPECTED = frozenset({SURPLUS, HOLD_OVER})
-"""Ends that the tracker planned: nothing was lost or left over."""
+CLOSED = "closed"
+EXPECTED = {SURPLUS: "surplus_vm_terminated", HOLD_OVER: "held_vm_terminated", CLOSED: "standby_terminated"}
+"""Ends that the stack itself planned, with their messages: nothing was lost or left over."""
 
 CLEANABLE = UP | {VmState.STOPPED}
 """A stopped VM still costs its disk, and can be started again."""
+
+_CLOSE, _LOOK = "closing mailboxes", "the last look"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +56,24 @@ class OrphanCleanup:
     policy: Policy
     telemetry: Telemetry
     _warned_at: list[datetime] = field(default_factory=list, init=False, repr=False)
+    _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Terminates VMs; returns the cycle unchanged."""
         if not cycle.described:
             return cycle
         owned = {s.run.binding.instance_id for s in cycle.situations if s.run.binding is not None}
+        births = cycle.births()
         found = {
             vm.instance_id: (vm, why)
             for vm in sorted(cycle.vms.values(), key=lambda vm: vm.launched_at)
-            if vm.state in CLEANABLE and vm.instance_id not in cycle.going and (why := self._why(vm, owned, cycle))
+            if vm.state in CLEANABLE
+            and vm.instance_id not in cycle.going
+            and (why := self._why(vm, births[vm.instance_id], owned, cycle))
         }
         orphans = [vm for vm, why in found.values() if why == ORPHAN]
-        surplus = self.surplus_vms(cycle, owned | (cycle.held or {}).keys())
+        # Where it is not known which VMs are held, any VM without a run may be.
+        surplus = [] if cycle.held is None else self.surplus_vms(cycle, owned | cycle.held.keys())
         if not found and not surplus:
             return cycle
         if orphans:
@@ -73,21 +82,25 @@ class OrphanCleanup:
             orphans = self._within_limit(orphans, cycle)
         suspects = {vm.instance_id: SURPLUS for vm in surplus}
         suspects |= {vm.instance_id: ORPHAN for vm in orphans if vm.instance_id not in suspects}
-        suspects |= {instance_id: why for instance_id, (_, why) in found.items() if why == HOLD_OVER}
-        suspects |= {instance_id: why for instance_id, (_, why) in found.items() if why == LIFETIME}
+        for planned in (CLOSED, HOLD_OVER, LIFETIME):
+            suspects |= {instance_id: why for instance_id, (_, why) in found.items() if why == planned}
         self._end(suspects, self.policy.max_terminations_per_cycle - cycle.terminations)
         return cycle
 
-    def _why(self, vm: Vm, owned: Collection[InstanceId], cycle: TrackerCycle) -> str:
+    def _why(self, vm: Vm, born: datetime, owned: Collection[InstanceId], cycle: TrackerCycle) -> str:
         """Why the VM may have to go; empty where nothing says so."""
-        age = cycle.now - vm.launched_at
-        if age > self.policy.max_lifetime:
+        if cycle.now - born > self.policy.max_lifetime:
             return LIFETIME
+        if cycle.is_closed(vm):
+            return CLOSED
         if cycle.held is None:
             return ""  # it is not known which are held, and any orphan may be
         if vm.instance_id in cycle.held:
             return HOLD_OVER if cycle.held[vm.instance_id].until <= cycle.now else ""
-        return ORPHAN if vm.instance_id not in owned and age > self.policy.orphan_grace else ""
+        if vm.instance_id in owned or cycle.stands_by(vm):
+            return ""
+        age = cycle.now - vm.launched_at
+        return ORPHAN if age > self.policy.orphan_grace else ""
 
     def _within_limit(self, orphans: list[Vm], cycle: TrackerCycle) -> list[Vm]:
         """The orphans that may be terminated: all of them, or those whose launch the ledger still explains."""
@@ -136,8 +149,7 @@ class OrphanCleanup:
                     "orphan_not_terminated", instance_id=vm.instance_id, error=str(refused[vm.instance_id])
                 )
             elif suspects[vm.instance_id] in EXPECTED:
-                message = "surplus_vm_terminated" if suspects[vm.instance_id] == SURPLUS else "held_vm_terminated"
-                self.telemetry.info(message, instance_id=vm.instance_id)
+                self.telemetry.info(EXPECTED[suspects[vm.instance_id]], instance_id=vm.instance_id)
             else:
                 self.telemetry.warning("orphan_terminated", instance_id=vm.instance_id, reason=suspects[vm.instance_id])
         orphans = [vm for vm in going if suspects[vm.instance_id] not in EXPECTED and vm.instance_id not in refused]
@@ -150,18 +162,25 @@ class OrphanCleanup:
         try:
             answer = self.ledger.close_mailboxes([vm.arn for vm in vms])
         except AgentStackError as error:
-            self.telemetry.info("mailboxes_not_closed", count=len(vms), error=str(error))
+            self._not_closed(len(vms), str(error))
             return []
         if answer.undecided:
-            self.telemetry.info("mailboxes_not_closed", count=len(answer.undecided))
+            self._not_closed(len(answer.undecided), "the write was not decided")
+        else:
+            self._outages.is_over(_CLOSE)
         decided = [vm for vm in vms if vm.arn not in answer.undecided]
         return [vm for vm in decided if vm.arn in answer.closed or suspects[vm.instance_id] != SURPLUS]
+
+    def _not_closed(self, count: int, error: str) -> None:
+        self._outages.passing(_CLOSE, self.telemetry, "mailboxes_not_closed", count=count, error=error)
 
     def _read_again(self, instance_ids: list[InstanceId]) -> list[Vm]:
         if not instance_ids:
             return []
         try:
-            return [vm for vm in self.fleet.describe_by_id(instance_ids) if vm.state in CLEANABLE]
+            shown = self.fleet.describe_by_id(instance_ids)
         except AgentStackError as error:
-            self.telemetry.info("orphans_unknown", count=len(instance_ids), error=str(error))
+            self._outages.passing(_LOOK, self.telemetry, "orphans_unknown", count=len(instance_ids), error=str(error))
             return []
+        self._outages.is_over(_LOOK)
+        return [vm for vm in shown if vm.state in CLEANABLE]

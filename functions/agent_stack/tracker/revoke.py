@@ -9,11 +9,11 @@ without it, the last job state shows whether an agent has the job.
 from dataclasses import dataclass, field, replace
 
 from agent_stack.best_effort import written
-from agent_stack.changes import Changes
 from agent_stack.domain.decisions import Action, decide, ends_the_vm
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CredentialHolder, RunState
+from agent_stack.outages import Outages
 from agent_stack.ports import Ledger, Mailbox, StacksApi, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 from agent_stack.tracker.job_states import job_states
@@ -30,18 +30,21 @@ class Revoke:
     ledger: Ledger
     stacks: StacksApi
     telemetry: Telemetry
-    failures: Changes = field(default_factory=Changes)
+    outages: Outages = field(default_factory=Outages)
+    mailbox_outages: Outages = field(default_factory=Outages)
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
         """Replaces the `verdicts` of these runs."""
         verdicts = dict(cycle.verdicts)
         held: list[Run] = []
         failures = 0
-        for verdict in cycle.verdicts.values():
-            if verdict.decision.action is Action.REVOKE and failures < FAILURES_PER_CYCLE:
-                credential_holder = self._revoke(verdict.run)
+        to_revoke = [job_id for job_id, v in verdicts.items() if v.decision.action is Action.REVOKE]
+        self.mailbox_outages.keep(to_revoke)
+        for run in (verdicts[job_id].run for job_id in to_revoke):
+            if failures < FAILURES_PER_CYCLE:
+                credential_holder = self._revoke(run)
                 if credential_holder is not None:
-                    held.append(verdict.run.with_facts(credential_holder=credential_holder))
+                    held.append(run.with_facts(credential_holder=credential_holder))
                 failures += credential_holder is None
         known = {run.job_id: run for run in written(self.ledger.update, held, self.telemetry)}
         to_confirm = [
@@ -49,7 +52,7 @@ class Revoke:
             for job_id, verdict in verdicts.items()
             if verdict.run.state is RunState.BOOTING and (job_id in known or ends_the_vm(verdict.decision.action))
         ]
-        answers = job_states([s.run for s in to_confirm], self.stacks, self.telemetry, self.failures)
+        answers = job_states([s.run for s in to_confirm], self.stacks, self.telemetry, self.outages)
         for situation in to_confirm:
             job_id = situation.run.job_id
             forgotten = situation.forgotten and answers.is_unnamed(job_id)
@@ -64,7 +67,9 @@ class Revoke:
         try:
             revoked = self.mailbox.revoke_credential(run.binding.arn)
         except AgentStackError as error:
-            self.telemetry.info("baton_unknown", job_id=run.job_id, error=str(error))
+            self.mailbox_outages.passing(
+                run.job_id, self.telemetry, "baton_unknown", job_id=run.job_id, error=str(error)
+            )
             return None
         holder = CredentialHolder.TRACKER if revoked else CredentialHolder.VM
         self.telemetry.info("baton_settled", job_id=run.job_id, instance_id=run.binding.instance_id, holder=holder)

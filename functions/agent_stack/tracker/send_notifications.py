@@ -44,8 +44,12 @@ class SendNotifications:
         began = self.clock.monotonic()
         if self._held_until is not None and began < self._held_until:
             return cycle
-        while self._unsent and self.clock.monotonic() - began < BUDGET:
-            queue = self._unsent[0][0]
+        closed: set[QueueKey] = set()
+        while self.clock.monotonic() - began < BUDGET:
+            # A queue that cannot be asked yet waits for the next cycle, because asking at once again changes nothing.
+            queue = next((key for key, _ in self._unsent if key not in closed), None)
+            if queue is None:
+                break
             first: dict[JobId, Notification] = {}
             for unsent in self._unsent:
                 if unsent[0] == queue and len(first) < BATCH:
@@ -53,6 +57,8 @@ class SendNotifications:
             failed = self._send(queue, list(first.values()))
             tried = {id(one) for job_id, one in first.items() if not isinstance(failed.get(job_id), NotAskedError)}
             self._unsent = tuple(unsent for unsent in self._unsent if id(unsent[1]) not in tried)
+            if not tried:
+                closed.add(queue)
             if any(isinstance(e, TransientError) and not isinstance(e, NotAskedError) for e in failed.values()):
                 self._held_until = self.clock.monotonic() + HOLD_OFF
                 break
@@ -67,7 +73,8 @@ class SendNotifications:
     def _send(self, queue: QueueKey, notifications: Sequence[Notification]) -> Mapping[JobId, AgentStackError]:
         """The jobs whose notification failed. A notification that fails does not affect the others."""
         failed = self.stacks.notify(queue, notifications)
-        self.telemetry.info("build_pages_told", queue=queue, count=len(notifications) - len(failed))
+        if told := len(notifications) - len(failed):
+            self.telemetry.info("build_pages_told", queue=queue, count=told)
         for job_id, error in failed.items():
             if not isinstance(error, NotAskedError):
                 self.telemetry.info("build_page_not_told", job_id=job_id, error=str(error))

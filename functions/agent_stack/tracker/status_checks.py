@@ -15,12 +15,14 @@ from agent_stack.domain.moments import has_passed
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import VmState
 from agent_stack.domain.vms import Vm
+from agent_stack.outages import Outages
 from agent_stack.ports import Fleet, Telemetry
 
 CHECK_INTERVAL = timedelta(minutes=1)
 """EC2 itself checks this often."""
 
 OLD_ENOUGH = timedelta(minutes=10)
+_CHECKS = "status checks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,7 @@ class StatusChecks:
     fleet: Fleet
     telemetry: Telemetry
     _asked_at: list[datetime] = field(default_factory=list, init=False, repr=False)
+    _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
     def looked_at(self, vms: Collection[Vm], runs: Sequence[Run], now: datetime) -> None:
         """Asks EC2 if the interval is over and a VM is old enough, and logs the impaired VMs."""
@@ -40,8 +43,9 @@ class StatusChecks:
         try:
             impaired = self.fleet.impaired() & old
         except AgentStackError as error:
-            self.telemetry.info("status_checks_unknown", error=str(error))
+            self._outages.passing(_CHECKS, self.telemetry, "status_checks_unknown", error=str(error))
             return
+        self._outages.is_over(_CHECKS)
         jobs = {run.binding.instance_id: run.job_id for run in runs if run.binding is not None}
         for instance_id in sorted(impaired):
             self.telemetry.warning("vm_impaired", instance_id=instance_id, job_id=jobs.get(instance_id))

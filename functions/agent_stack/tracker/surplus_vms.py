@@ -15,11 +15,14 @@ from agent_stack.domain.identifiers import ClassName, InstanceId
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import UP, RunState
 from agent_stack.domain.vms import Vm
+from agent_stack.outages import Outages
 from agent_stack.ports import Ledger, Mailbox, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle
 
 SURPLUS_AFTER = timedelta(seconds=10)
 """How long no job may wait for a VM. A job that comes in that time gets it; a dispatcher needs one cycle to bind it."""
+
+_MAILBOXES = "mailboxes"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,13 +34,17 @@ class SurplusVms:
     telemetry: Telemetry
     _since: dict[InstanceId, datetime] = field(default_factory=dict, init=False, repr=False)
     """When this process first saw that no job waits for the VM."""
+    _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
     def __call__(self, cycle: TrackerCycle, owned: Collection[InstanceId]) -> list[Vm]:
         """The VMs that are surplus for long enough. An error of the ledger or the mailboxes means none."""
         unowned = [
             vm
             for vm in cycle.vms.values()
-            if vm.state in UP and vm.instance_id not in owned and vm.instance_id not in cycle.going
+            if vm.state in UP
+            and vm.hold is None  # the dispatcher knows how many of the others are wanted
+            and vm.instance_id not in owned
+            and vm.instance_id not in cycle.going
         ]
         surplus = self._youngest(unowned, _live_runs(cycle)) if unowned else []
         # A clock that is set back begins the time anew: a moment in the future would keep the VM for long.
@@ -67,8 +74,9 @@ class SurplusVms:
         try:
             bound = self.mailbox.read([vm.arn for vm in vms])
         except AgentStackError as error:
-            self.telemetry.info("mailboxes_unknown", count=len(vms), error=str(error))
+            self._outages.passing(_MAILBOXES, self.telemetry, "mailboxes_unknown", count=len(vms), error=str(error))
             return []
+        self._outages.is_over(_MAILBOXES)
         return [vm for vm in vms if vm.arn not in bound or bound[vm.arn].closed]
 
 

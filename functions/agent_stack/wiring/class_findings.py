@@ -2,22 +2,26 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 
 from agent_stack.domain.classes import ClassBook
-from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.errors import AgentStackError, TransientError
+from agent_stack.domain.findings import Finding, not_examined
 from agent_stack.domain.identifiers import ClassName, IntentId
 from agent_stack.domain.launching import LaunchOrder
 from agent_stack.domain.timeout_check import validate_timeouts
 from agent_stack.wiring.deployment import Deployment
-from agent_stack.wiring.findings import Finding, refusal
+from agent_stack.wiring.findings import LATER, looked, refusal
 
 INTENT = IntentId("as-inspection")
 
 
 def class_findings(deployment: Deployment) -> Iterator[Finding]:
-    """All classes, and the document around them."""
+    """Classes, images and a class document that are wrong, and launches that EC2 refuses as a dry run."""
     try:
         book = deployment.ports.classes.book()
+    except TransientError:
+        raise  # it says nothing of the document
     except AgentStackError as error:
         yield Finding(
             check="classes",
@@ -36,6 +40,9 @@ def class_findings(deployment: Deployment) -> Iterator[Finding]:
             remedy=misfit.remedy,
         )
     for name, broken in book.broken.items():
+        if isinstance(broken, TransientError):
+            yield not_examined(f"class {name}", str(broken), LATER)
+            continue
         if name in book.faults:
             yield _of_document(book, name, str(broken))
             continue
@@ -47,7 +54,7 @@ def class_findings(deployment: Deployment) -> Iterator[Finding]:
             remedy="Correct that class of the document: agent-stack classes validate FILE.",
         )
     for name in book.classes:
-        yield from _class(deployment, book, name)
+        yield from looked(f"class {name}", partial(_class, deployment, book, name))
 
 
 def _of_document(book: ClassBook, name: ClassName, problem: str) -> Finding:
@@ -72,6 +79,8 @@ def _class(deployment: Deployment, book: ClassBook, name: ClassName) -> Iterator
             intent_id=INTENT, vm_class=vm_class, count=1, capacity_type=vm_class.capacity_type, pools=pools
         )
         request = json.loads(deployment.ports.fleet.render(order))
+    except TransientError:
+        raise  # it says nothing of the class
     except AgentStackError as error:
         yield Finding(
             check=f"class {name}",

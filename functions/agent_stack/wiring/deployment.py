@@ -13,12 +13,13 @@ import httpx
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
-from agent_stack.adapters import dynamodb
+from agent_stack.adapters import dynamodb, sqs
 from agent_stack.adapters.artefact import shipped_program
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.bounded_http import bounded_aws, bounded_httpx
 from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
 from agent_stack.adapters.dynamodb.programs import DynamoPrograms
+from agent_stack.adapters.dynamodb.standby import DynamoStandbyVms
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
@@ -118,6 +119,16 @@ class Deployment:
         return made
 
     @cached_property
+    def sqs(self) -> Any:  # noqa: ANN401  (a client without stubs)
+        """See `dynamodb`. Made by a worker thread, at the first job on a standby VM."""
+        return bounded_aws(self._session.create_client("sqs", **self._at))
+
+    def sqs_client(self) -> Any:  # noqa: ANN401  (a client without stubs)
+        """See `ec2_client`."""
+        with self._making:
+            return self.sqs
+
+    @cached_property
     def stacks(self) -> HttpStacksApi:
         """The client of Buildkite's Stacks API."""
         settings = self.settings
@@ -188,6 +199,14 @@ class Deployment:
             ),
             instance_types=self.instance_types,
             ledger=self.ledger,
+            standby=DynamoStandbyVms(
+                table=self._table(settings.ledger_table),
+                mailboxes=self._table(settings.mailbox_table),
+                transactions=self._transactions(),
+                clock=self.clock,
+                ids=self.ids,
+                telemetry=self.telemetry,
+            ),
             mailbox=DynamoMailbox(table=self._table(settings.mailbox_table), clock=self.clock),
             programs=DynamoPrograms(table=self._table(settings.mailbox_table), clock=self.clock),
             program=shipped_program(),
@@ -204,6 +223,11 @@ class Deployment:
             ids=self.ids,
             telemetry=self.telemetry,
             workers=Threads(),
+            wake_ups=sqs.SqsWakeUps(
+                client=self.sqs_client,
+                calls=self._calls(sqs.THROTTLES, sqs.SERVER_ERRORS),
+                queue_url=settings.tracker_wakes_url,
+            ),
         )
 
     @cached_property
@@ -212,13 +236,7 @@ class Deployment:
         return DynamoLedger(
             table=self._table(self.settings.ledger_table),
             mailboxes=self._table(self.settings.mailbox_table),
-            transactions=Transactions(
-                client=self.dynamodb,
-                calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS),
-                clock=self.clock,
-                ids=self.ids,
-                telemetry=self.telemetry,
-            ),
+            transactions=self._transactions(),
             history=timedelta(days=self.settings.history_days),
             clock=self.clock,
             ids=self.ids,
@@ -276,6 +294,7 @@ class Deployment:
         try:
             yield
         finally:
+            self.clock.ends()
             self.telemetry.flush()
 
     @cached_property
@@ -291,6 +310,15 @@ class Deployment:
 
     def _table(self, name: str) -> Table:
         return Table(client=self.dynamodb, calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS), name=name)
+
+    def _transactions(self) -> Transactions:
+        return Transactions(
+            client=self.dynamodb,
+            calls=self._calls(dynamodb.THROTTLES, dynamodb.SERVER_ERRORS),
+            clock=self.clock,
+            ids=self.ids,
+            telemetry=self.telemetry,
+        )
 
     def _ec2_calls(self) -> AwsCalls:
         """AWS calls that count throttles, because other deployments of the account use the same budget."""

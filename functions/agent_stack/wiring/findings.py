@@ -1,32 +1,14 @@
-"""What an inspection finds, and how one look that fails does not stop the others."""
+"""How one look of an inspection that fails does not stop the others."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.findings import Finding, not_examined
 
+LATER = "Run doctor again; when it stays, see the dispatcher's log."
 DRY_RUN_PASSED = "DryRunOperation"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that is wrong.
-
-    Attributes:
-        check: which look found it, such as `token` or `class large`.
-        severity: `error` when jobs do not run because of it, else `warning`.
-        problem: what is wrong, in the words of the service that said so.
-        effect: what happens because of it.
-        remedy: what to do.
-    """
-
-    check: str
-    severity: str
-    problem: str
-    effect: str
-    remedy: str
 
 
 def looked(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
@@ -34,15 +16,9 @@ def looked(check: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Findin
     try:
         yield from look()
     except Exception as error:  # noqa: BLE001  (a bug in one look hides no other's findings)
-        yield Finding(
-            check=check,
-            severity="warning",
-            problem=f"not examined: {type(error).__name__}: {error}"
-            if isinstance(error, AgentStackError)
-            else f"not examined: {type(error).__name__}",
-            effect="What may be wrong there is not known.",
-            remedy="Run doctor again; when it stays, see the dispatcher's log.",
-        )
+        known = isinstance(error, AgentStackError)
+        why = f"{type(error).__name__}: {error}" if known else type(error).__name__
+        yield not_examined(check, why, LATER)
 
 
 def refusal(ask: Callable[[], object]) -> str:

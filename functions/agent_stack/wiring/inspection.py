@@ -10,11 +10,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from agent_stack.domain.errors import AgentStackError, ConfigurationError, NotFoundError
+from agent_stack.domain.errors import AgentStackError, ConfigurationError, NotFoundError, TransientError
+from agent_stack.domain.findings import Finding
 from agent_stack.domain.identifiers import JobId, QueueKey
 from agent_stack.wiring.class_findings import class_findings
 from agent_stack.wiring.deployment import VERSION, Deployment
-from agent_stack.wiring.findings import Finding, looked, refusal
+from agent_stack.wiring.findings import looked, refusal
 
 NO_JOB = JobId("00000000-0000-4000-8000-000000000000")
 OTHER_TOKENS: Mapping[str, str] = {
@@ -30,13 +31,7 @@ def inspect(deployment: Deployment) -> dict[str, Any]:
     Returns:
         `findings`, as dictionaries of `Finding`; `version` of the code; `now`, the function's clock (s since 1970).
     """
-    looks: dict[str, Callable[[Deployment], Iterable[Finding]]] = {
-        "token": _token,
-        **{f"queue {queue.key}": partial(_queue, queue=queue.key) for queue in deployment.settings.queues},
-        "classes": class_findings,
-        "subnets": _subnets,
-    }
-    findings = [finding for check, look in looks.items() for finding in looked(check, partial(look, deployment))]
+    findings = [finding for check, look in LOOKS.items() for finding in looked(check, partial(look, deployment))]
     return {
         "version": VERSION,
         "now": deployment.clock.now().timestamp(),
@@ -67,9 +62,12 @@ def wrong_setting(error: ConfigurationError) -> dict[str, Any]:
 
 
 def _token(deployment: Deployment) -> Iterator[Finding]:
+    """An agent token that cannot be read, that Buildkite does not take, or that is good for one queue only."""
     effect = "No queue is listed: no job gets a VM."
     try:
         identity = deployment.stacks.token_identity()
+    except TransientError:
+        raise  # it says nothing of the token
     except AgentStackError as error:
         kind = _wrong_kind(deployment)
         yield Finding(
@@ -104,6 +102,8 @@ def _wrong_kind(deployment: Deployment) -> str:
 def _job_tokens(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
     """Asks for a token of a job that does not exist: none is issued, and an organisation without them is refused."""
     for error in deployment.stacks.issue_tokens(queue, [NO_JOB], timedelta(seconds=10)).errors[:1]:
+        if isinstance(error, TransientError):
+            raise error  # it says nothing of the organisation
         yield Finding(
             check="job tokens",
             severity="error",
@@ -114,10 +114,18 @@ def _job_tokens(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
         )
 
 
+def _queues(deployment: Deployment) -> Iterator[Finding]:
+    """Queues that Buildkite does not list or has paused, and job acquisition tokens that it does not issue."""
+    for queue in deployment.settings.queues:
+        yield from looked(f"queue {queue.key}", partial(_queue, deployment, queue.key))
+
+
 def _queue(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
     effect = f"No job of queue {queue} gets a VM."
     try:
         page = deployment.stacks.list_scheduled(queue)
+    except TransientError:
+        raise  # it says nothing of the queue
     except AgentStackError as error:
         unknown = isinstance(error, NotFoundError) or (
             isinstance(error, ConfigurationError) and error.setting.startswith("Queues")
@@ -140,10 +148,11 @@ def _queue(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
                 remedy="Resume the queue on its page at Buildkite.",
             )
         if queue == deployment.settings.queues[0].key and deployment.settings.uses_job_tokens:
-            yield from _job_tokens(deployment, queue)
+            yield from looked("job tokens", partial(_job_tokens, deployment, queue))
 
 
 def _subnets(deployment: Deployment) -> Iterator[Finding]:
+    """Subnets that are not there, and fewer free addresses in them than MaxInstances."""
     wanted, shown = deployment.settings.subnet_ids, list[Any]()
 
     def look() -> None:
@@ -170,3 +179,12 @@ def _subnets(deployment: Deployment) -> Iterator[Finding]:
             effect="The last VMs of a large burst are refused.",
             remedy="Add subnets, or lower MaxInstances.",
         )
+
+
+LOOKS: Mapping[str, Callable[[Deployment], Iterable[Finding]]] = {
+    "token": _token,
+    "queues": _queues,
+    "classes": class_findings,
+    "subnets": _subnets,
+}
+"""Everything that the function looks at. docs/agent-stack.md shows the first sentence of each."""

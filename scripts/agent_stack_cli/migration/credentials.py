@@ -2,22 +2,17 @@
 
 import re
 
+from agent_stack.adapters.stacks_api.redaction import without_credentials
+
 HIDDEN = "(hidden)"
-_TOKEN = re.compile(
-    r"\bbk[a-z]{1,4}_[A-Za-z0-9_-]{8,}"  # Buildkite's tokens
-    r"|\b(AKIA|ASIA)[A-Z0-9]{12,}"  # AWS's access keys
-    r"|\b(gh[a-z]_|github_pat_|glpat-|xox[a-z]-|dckr_pat_)[A-Za-z0-9_-]{10,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-    r"|^[0-9a-f]{40,}$"  # Buildkite's older tokens
-    r"|://[^/@\s]*:[^/@\s]+@"  # a password in a URL
-    r"|[?&](X-Amz-Signature|X-Amz-Security-Token|[Ss]ignature|[Tt]oken)="  # a signed URL
-)
+_OLD_TOKEN = re.compile(r"""(?<![^\s,;="':&])(?<!sha1:)(?<!sha256:)[0-9a-f]{40,}(?![^\s,;"'&@])""")
+"""Buildkite's older tokens. In a text for people it may be a commit, and in a path it is one."""
 _NAMES = re.compile(r"token|password|secret|credential|apikey|private", re.IGNORECASE)
 
 
 def is_credential(value: str) -> bool:
     """Whether a value looks like a credential."""
-    return _TOKEN.search(value) is not None
+    return without_credentials(value) != value or _OLD_TOKEN.search(value) is not None
 
 
 def shown(name: str, value: str, *, known: bool, secret: bool) -> str:

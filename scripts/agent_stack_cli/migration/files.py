@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from agent_stack_cli.errors import CliError
+from agent_stack_cli.migration.next_steps import NextSteps
 from agent_stack_cli.migration.plan import Migration
 from agent_stack_cli.migration.report import markdown
 
@@ -15,13 +16,13 @@ def names(migration: Migration, directory: Path) -> tuple[Path, Path, Path]:
     return directory / f"{migration.parameters['StackKey']}.parameters", directory / CLASSES, directory / REPORT
 
 
-def texts(migration: Migration, directory: Path) -> dict[Path, str]:
+def texts(migration: Migration, directory: Path, steps: NextSteps) -> dict[Path, str]:
     """Every file and what it holds."""
     parameters, classes, report = names(migration, directory)
     return {
         parameters: parameter_file(migration),
         classes: json.dumps(migration.document, indent=2) + "\n",
-        report: markdown(migration, parameters=parameters, classes=classes),
+        report: markdown(migration, steps),
     }
 
 
@@ -31,13 +32,13 @@ def parameter_file(migration: Migration) -> str:
     return head + "".join(f"{name}={value}\n" for name, value in migration.parameters.items())
 
 
-def write(migration: Migration, directory: Path, *, force: bool) -> tuple[Path, ...]:
+def write(migration: Migration, directory: Path, steps: NextSteps, *, force: bool) -> tuple[Path, ...]:
     """Write all files, or none where one is there already.
 
     Raises:
         CliError: a file is there, or cannot be written.
     """
-    wanted = texts(migration, directory)
+    wanted = texts(migration, directory, steps)
     if there := [str(path) for path in wanted if path.exists() and not force]:
         raise CliError(
             f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already, and nothing was written",

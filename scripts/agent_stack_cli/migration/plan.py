@@ -12,13 +12,13 @@ from agent_stack.adapters.ssm.class_document import ClassDocument, ClassEntry
 from agent_stack_cli.errors import CliError
 from agent_stack_cli.migration.buildkite_rows import OWN_TOKEN
 from agent_stack_cli.migration.credentials import HIDDEN, is_credential, shown
+from agent_stack_cli.migration.merging import fitting, merged
 from agent_stack_cli.migration.rows import Fate, Outcome, Row, Values, listed
 from agent_stack_cli.migration.source import USE_A_FILE, Source
 from agent_stack_cli.migration.table import ROWS, values
 from agent_stack_cli.migration.vm_rows import stock_image
 from agent_stack_cli.parameter_rules import nearest, problems, specification
 
-LISTS = frozenset(name for name, known in specification().items() if known["Type"] == "CommaDelimitedList")
 LONGEST_KEY = 60
 TOGETHER = {"VpcId": "Subnets", "Subnets": "VpcId"}
 """Parameters of which the template takes both or none."""
@@ -99,16 +99,19 @@ def migrate(source: Source, *, key: str | None = None) -> Migration:
     if not any(name in ROWS for name in (*source.given, *source.unread)):
         raise CliError("no parameter is one of the Elastic CI Stack's", next=USE_A_FILE)
     old = values(_without_credentials(source.given), source.stack)
-    # A file that knows a value only as the deployed one says nothing of it, so nothing is made of its default.
+    # A file that knows a value only as the deployed one says nothing of it: its row writes nothing, and other rows take
+    # that stack's default. The report says so.
     of_source = {row.name: _item(row, old, source) for row in ROWS.values() if row.name not in source.unread}
-    items = tuple(_together([item for name, item in of_source.items() if item.given or ROWS[name].always]))
+    told = {name: item for name, item in of_source.items() if item.given or ROWS[name].always}
+    outcomes = fitting({name: item.outcome for name, item in told.items()})
+    items = tuple(_together([replace(item, outcome=outcomes[name]) for name, item in told.items()]))
     name = key or re.sub(r"[^A-Za-z0-9_-]+", "-", old["BuildkiteQueue"])[:LONGEST_KEY].strip("-") or "ci"
     if said := next(problems({"StackKey": name}), ""):
         raise CliError(said, next="name another: --stack-key ci")
     parameters = {
         "StackKey": name,
         "AgentTokenParameter": OWN_TOKEN,
-        **_merged(items),
+        **merged(item.outcome for item in items),
         "ClassesParameter": f"/agent-stack/{name}/classes",
     }
     return Migration(
@@ -126,7 +129,7 @@ def _unknown(source: Source) -> Iterator[Unknown]:
     for name, value in source.given.items():
         if name not in ROWS:
             yield Unknown(
-                name=name,
+                name=HIDDEN if is_credential(name) else name,
                 value=shown(name, value, known=False, secret=False),
                 nearest=nearest(name, list(ROWS)),
             )
@@ -195,22 +198,6 @@ def _misfits(fields: Mapping[str, Any]) -> Iterator[str]:
     except ValidationError as error:
         for one in error.errors(include_url=False):
             yield f"{'.'.join(map(str, one['loc']))}={one['input']!r}: {one['msg']}"
-
-
-def _merged(items: tuple[Item, ...]) -> dict[str, str]:
-    """All parameters. Lists of several rows become one list."""
-    merged, environment = dict[str, str](), dict[str, str]()
-    for item in items:
-        environment |= item.outcome.environment
-        for name, value in item.outcome.parameters.items():
-            if name in LISTS and merged.get(name) and value:
-                both = dict.fromkeys((*merged[name].split(","), *value.split(",")))
-                merged[name] = ",".join(both)
-            else:
-                merged[name] = value
-    if environment:
-        merged["AgentEnvironment"] = ",".join(f"{name}={value}" for name, value in environment.items())
-    return merged
 
 
 def _document(items: tuple[Item, ...], old: Values) -> dict[str, Any]:

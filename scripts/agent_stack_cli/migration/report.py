@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agent_stack_cli.errors import command
+from agent_stack_cli.migration.next_steps import NextSteps
 from agent_stack_cli.migration.plan import Item, Migration
 from agent_stack_cli.migration.rows import Fate
 from agent_stack_cli.migration.table import ROWS
@@ -19,6 +19,11 @@ HEADINGS = {
 }
 ORDER = (Fate.NOT_POSSIBLE, Fate.CHANGED)
 """What to do comes first from what does not work."""
+UNREAD = (
+    "The file does not hold the value. The class and the parameters were made without it, as if the Elastic stack had "
+    "its default. Read the live stack: --from-stack NAME."
+)
+SHARE = "When builds pass there, let the new stack take jobs of the old stack's queue, beside the old stack:"
 
 
 def to_do(migration: Migration) -> list[tuple[str, str]]:
@@ -29,24 +34,12 @@ def to_do(migration: Migration) -> list[tuple[str, str]]:
             if item.outcome.do:
                 found.setdefault(item.outcome.do, []).append(item.name)
     for name in migration.unread:
-        found.setdefault("The file does not hold the value. Read the live stack: --from-stack NAME.", []).append(name)
+        found.setdefault(UNREAD, []).append(name)
     for unknown in migration.unknown:
         meant = f"Did you mean {unknown.nearest}? Correct the name and migrate again" if unknown.nearest else ""
         do = f"{meant or 'Find out what it was for'}; the Elastic CI Stack of 2026 has no such parameter."
         found.setdefault(do, []).append(unknown.name)
     return [(", ".join(names), do) for do, names in found.items()]
-
-
-def next_commands(migration: Migration, parameters: Path, classes: Path) -> list[str]:
-    """What to run after that."""
-    document = migration.parameters["ClassesParameter"]
-    deploy = command("scripts/deploy", migration.new_stack, "--parameters", str(parameters))
-    return [
-        command("aws", "ssm", "put-parameter", "--type", "String", "--name", document, "--value", f"file://{classes}"),
-        command("agent-stack", "doctor", "--parameters", str(parameters)),
-        f"{deploy} --dry-run",
-        deploy,
-    ]
 
 
 def here(item: Item) -> str:
@@ -58,16 +51,15 @@ def here(item: Item) -> str:
     return "; ".join(written)
 
 
-def markdown(migration: Migration, *, parameters: Path, classes: Path) -> str:
+def markdown(migration: Migration, steps: NextSteps) -> str:
     """The whole report."""
     of = f" `{migration.stack}`" if migration.stack else ""
     lines = [f"# From the Elastic CI Stack{of} to agent-stack-ec2", "", _sum(migration), ""]
     lines += ["## What to do", ""]
     lines += [f"{number}. **{_safe(names)}** {_safe(do)}" for number, (names, do) in enumerate(to_do(migration), 1)]
-    lines += ["", "Then:", "", "```"]
-    lines += [*next_commands(migration, parameters, classes), "```", ""]
-    share = "docs/migrate.md tells how two stacks share a queue meanwhile, and the way back."
-    lines += [f"{share} docs/parity.md has all {len(ROWS)} parameters.", ""]
+    lines += ["", "## What to run", "", _trial(steps), "", "```", *steps.trial, "```", ""]
+    lines += [SHARE, "", "```", steps.share, "```", ""]
+    lines += [f"docs/migrate.md has the rest, and the way back. docs/parity.md has all {len(ROWS)} parameters.", ""]
     for fate, heading in HEADINGS.items():
         lines += _section(heading, migration.of(fate))
     if migration.unknown:
@@ -79,11 +71,11 @@ def markdown(migration: Migration, *, parameters: Path, classes: Path) -> str:
     return "\n".join(lines)
 
 
-def show(migration: Migration, output: Output, files: tuple[Path, ...]) -> None:
+def show(migration: Migration, output: Output, files: tuple[Path, ...], steps: NextSteps) -> None:
     """What a person reads first; the whole report is in its file."""
     parameters, classes, report = files
     if output.as_json:
-        output.json(view(migration, files))
+        output.json(view(migration, files, steps))
         return
     output.line(_sum(migration))
     output.head("What to do")
@@ -95,11 +87,14 @@ def show(migration: Migration, output: Output, files: tuple[Path, ...]) -> None:
     output.line(f"{classes}: the class document: {', '.join(migration.document['classes'])}")
     output.line(f"{report}: this, and what became of each value")
     output.head("Next")
-    for line in next_commands(migration, parameters, classes):
+    output.line(_trial(steps))
+    for line in steps.trial:
         output.line(f"  {line}")
+    output.line(SHARE)
+    output.line(f"  {steps.share}")
 
 
-def view(migration: Migration, files: tuple[Path, ...]) -> dict[str, Any]:
+def view(migration: Migration, files: tuple[Path, ...], steps: NextSteps) -> dict[str, Any]:
     """The same for programs."""
     return {
         "files": [str(path) for path in files],
@@ -121,8 +116,13 @@ def view(migration: Migration, files: tuple[Path, ...]) -> dict[str, Any]:
         "unknown": list(migration.unknown),
         "unread": list(migration.unread),
         "untouched": migration.untouched,
-        "next": next_commands(migration, files[0], files[1]),
+        "next": list(steps.trial),
+        "share": steps.share,
     }
+
+
+def _trial(steps: NextSteps) -> str:
+    return f"Make the queue {steps.queue} in the cluster for a trial. The new stack then serves that queue alone:"
 
 
 def _sum(migration: Migration) -> str:

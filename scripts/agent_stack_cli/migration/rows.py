@@ -1,5 +1,6 @@
 """What is known of one parameter of the Elastic CI Stack, and the rules that turn its value into ours."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -70,11 +71,9 @@ class Values:
         return self[name].lower() == "true"
 
     def number(self, name: str) -> float:
-        """A number; that stack's default where the value is none."""
-        try:
-            return float(self[name])
-        except ValueError:
-            return float(self.defaults[name])
+        """A finite number; that stack's default where the value is none."""
+        number = _number(self[name])
+        return number if number is not None else float(self.defaults[name])
 
     def items(self, name: str) -> list[str]:
         """A list without its empty members."""
@@ -192,8 +191,15 @@ def listed(items: Sequence[str]) -> str:
     return ", ".join(items)
 
 
-def _plain(value: str) -> str:
+def _number(value: str) -> float | None:
+    """None where it is no finite number: nan and inf are texts."""
     try:
-        return f"{float(value):g}"
+        number = float(value)
     except ValueError:
-        return ",".join(part.strip() for part in value.split(","))
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _plain(value: str) -> str:
+    number = _number(value)
+    return f"{number:g}" if number is not None else ",".join(part.strip() for part in value.split(","))

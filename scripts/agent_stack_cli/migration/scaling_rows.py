@@ -28,13 +28,17 @@ NO_STANDBY = (
     "Measure the wait. BakeImage shortens the boot. Leave a queue that cannot wait on the Elastic stack.",
 )
 FOLLOWS = "Launches follow jobs, and a VM ends with its job"
-_DURATION = re.compile(r"^PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?$")
+_DURATION = re.compile(r"^PT(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?$")
 
 
 def _max(values: Values) -> Outcome:
     most, shared = values.number("MaxSize"), max(1.0, values.number("AgentsPerInstance"))
     if most < 1:
-        return changed("No VM is to start: launches are off.", parameters={"LaunchEnabled": "false"})
+        return changed(
+            "No VM is to start: launches are off.",
+            "Before the trial, set LaunchEnabled=true, and MaxInstances to as many jobs as shall run at once.",
+            parameters={"LaunchEnabled": "false"},
+        )
     written = {"MaxInstances": f"{most * shared:g}"}
     if shared > 1:
         return changed(f"{most:g} VMs with {shared:g} agents are {most * shared:g} jobs at once.", parameters=written)

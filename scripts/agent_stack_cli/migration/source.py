@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from botocore.exceptions import ClientError
 
-from agent_stack_cli.errors import CliError, code_of
+from agent_stack_cli.errors import DENIED, CliError, code_of, words_of
 from agent_stack_cli.session import Session
 
 FORMS = (
@@ -39,23 +39,26 @@ def of_text(text: str, name: str) -> Source:
         CliError: it holds none, or something else.
     """
     try:
-        held = _opened(text)
+        return _of(_opened(text), name)
+    except RecursionError:
+        raise CliError(f"{name} is nested too deeply to hold parameters", next=USE_A_FILE) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark is not None else ""  # the text around it may hold a token
         raise CliError(f"{name} is neither JSON nor YAML{where}", next=USE_A_FILE) from None
-    return _of(held, name)
 
 
 def of_stack(session: Session, name: str) -> Source:
     """The parameters of the live stack.
 
     Raises:
-        CliError: there is no such stack.
+        CliError: there is no such stack, or the operator may not read it.
     """
     try:
         shown = session.cloudformation.describe_stacks(StackName=name)
     except ClientError as error:
+        if code_of(error) in DENIED:
+            raise _refused(session, name, error) from None
         if code_of(error) != "ValidationError":
             raise
         raise CliError(
@@ -63,6 +66,16 @@ def of_stack(session: Session, name: str) -> Source:
             next=session.aws("cloudformation", "list-stacks", "--query", "StackSummaries[].StackName"),
         ) from None
     return _of({"Stacks": shown["Stacks"]}, name)
+
+
+def _refused(session: Session, name: str, error: ClientError) -> CliError:
+    """The printed policies are for a stack of this project, and there is none yet."""
+    shown = session.aws("cloudformation", "describe-stacks", "--stack-name", name)
+    return CliError(
+        words_of(error),
+        next=f"allow cloudformation:DescribeStacks on the stack {name}. Or who may read it runs: {shown} > stack.json, "
+        f"and you: {session.agent_stack('migrate', 'stack.json')}",
+    )
 
 
 def _opened(text: str) -> Any:  # noqa: ANN401  (whatever the file holds)
@@ -74,6 +87,8 @@ def _opened(text: str) -> Any:  # noqa: ANN401  (whatever the file holds)
 
 
 def _of(held: Any, name: str, stack: str = "") -> Source:  # noqa: ANN401  (whatever the file holds)
+    if _is_template(held):
+        raise CliError(f"{name} is a template, which declares parameters; name a file of parameters", next=USE_A_FILE)
     if isinstance(held, dict) and isinstance(stacks := held.get("Stacks"), list):
         if len(stacks) != 1:
             raise CliError(
@@ -93,6 +108,15 @@ def _of(held: Any, name: str, stack: str = "") -> Source:  # noqa: ANN401  (what
         elif given.setdefault(str(key), value) != value:
             raise CliError(f"{name} gives {key} two values", next="leave the one that the stack has")
     return Source(given=given, stack=stack, unread=unread)
+
+
+def _is_template(held: Any) -> bool:  # noqa: ANN401  (whatever the file holds)
+    """Also what `aws cloudformation get-template` and `get-template-summary` print, or a section of a template."""
+    entries = held.values() if isinstance(held, dict) else held if isinstance(held, list) else ()
+    sections = {"AWSTemplateFormatVersion", "Resources", "TemplateBody"}
+    return (isinstance(held, dict) and not sections.isdisjoint(held)) or any(
+        isinstance(entry, Mapping) and ("Type" in entry or "ParameterType" in entry) for entry in entries
+    )
 
 
 def _pairs(held: Any) -> Iterable[tuple[str | None, str | None]]:  # noqa: ANN401  (whatever the file holds)

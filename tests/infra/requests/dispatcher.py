@@ -63,6 +63,7 @@ def allowed() -> Named:
         yield f"{action} of its own", ask(f"logs:{action}", log("/agent-stack/ci/dispatcher"))
     for action in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage"):
         yield f"{action} of jobs' news", ask(f"sqs:{action}", f"arn:aws:sqs:{PLACE}:JobWakesId")
+    yield "tracker woken", ask("sqs:SendMessage", f"arn:aws:sqs:{PLACE}:WakesId")
     for name in ("arn:aws:ssm:eu-central-1::parameter/aws/service/ami/x", f"{PARAMETERS}/agent-stack/images/ci"):
         yield f"image of {name}", ask("ssm:GetParameters", name)
     yield "spot role made", _service_role("spot.amazonaws.com", "AWSServiceRoleForEC2Spot")

@@ -34,6 +34,7 @@ def denied() -> Named:
     yield "mailbox filled", ask("dynamodb:PutItem", MAILBOX)
     yield "mailboxes of others", ask("dynamodb:BatchGetItem", OTHERS_TABLE)
     yield "a log of the dispatcher's", ask("logs:PutLogEvents", log("/agent-stack/ci/dispatcher"))
+    yield "itself woken", ask("sqs:SendMessage", f"arn:aws:sqs:{PLACE}:WakesId")
     yield "jobs' news", ask("sqs:ReceiveMessage", f"arn:aws:sqs:{PLACE}:JobWakesId")
     yield "a launch", ask("ec2:RunInstances", f"{OURS}:spot-instances-request/*")
     yield "VMs' role", ask("iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/InstanceRoleId")

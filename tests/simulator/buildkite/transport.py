@@ -1,5 +1,6 @@
-"""The simulated Buildkite without sockets: an httpx transport, for worlds on a virtual clock."""
+"""The simulated Buildkite without sockets, for worlds on a virtual clock: an httpx transport, and an agent's hand."""
 
+import json
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -32,6 +33,55 @@ def transport(buildkite: Buildkite, *, wait: Callable[[float], None] = lambda _:
         return httpx.Response(served.status, headers=dict(served.headers), content=served.body, request=request)
 
     return httpx.MockTransport(carry)
+
+
+PATIENCE_SECONDS = 5.0
+"""Of an agent with one answer; httpx's default."""
+
+Ask = Callable[[str, str, str, dict[str, Any] | None], Any]
+"""Method, path, token and body of a request; what the answer holds, or None for a refusal or none."""
+
+
+def asker(buildkite: Buildkite, *, wait: Callable[[float], None] = lambda _: None) -> Ask:
+    """Asks as an agent does. Without httpx, because agents send most requests of a world and need none of its care.
+
+    Args:
+        wait: lets the seconds pass that a late answer takes, or the agent's patience with it.
+    """
+
+    def ask(method: str, path: str, token: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  (JSON)
+        content = b"" if body is None else json.dumps(body).encode()
+        served = buildkite.serve(
+            Request(
+                {
+                    "HTTP_AUTHORIZATION": f"Token {token}",
+                    "REQUEST_METHOD": method,
+                    "SCRIPT_NAME": "",
+                    "PATH_INFO": f"/v3{path}",
+                    "QUERY_STRING": "",
+                    "RAW_URI": f"/v3{path}",
+                    "SERVER_NAME": "buildkite.invalid",
+                    "SERVER_PORT": "80",
+                    "SERVER_PROTOCOL": "HTTP/1.1",
+                    "CONTENT_TYPE": "" if body is None else "application/json",
+                    "CONTENT_LENGTH": str(len(content)),
+                    "wsgi.url_scheme": "http",
+                    "wsgi.input": BytesIO(content),
+                }
+            )
+        )
+        if served.lost:
+            return None
+        if served.late_seconds:
+            wait(min(served.late_seconds, PATIENCE_SECONDS))
+        if served.late_seconds > PATIENCE_SECONDS or not 200 <= served.status < 300:
+            return None
+        try:
+            return json.loads(served.body)
+        except ValueError:
+            return None
+
+    return ask
 
 
 def _environ(request: httpx.Request) -> dict[str, Any]:

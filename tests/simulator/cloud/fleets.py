@@ -9,7 +9,7 @@ from tests.simulator.cloud.authorisation import Caller, Launch
 from tests.simulator.cloud.budgets import Budgets
 from tests.simulator.cloud.errors import Ec2Error, words
 from tests.simulator.cloud.faults import Faults
-from tests.simulator.cloud.launches import check_tags, launch, tags_of
+from tests.simulator.cloud.launches import check_metadata_tags, check_tags, launch, tags_of
 from tests.simulator.cloud.pools import Pools
 from tests.simulator.cloud.refusals import Override, volume_gib
 from tests.simulator.cloud.region import Region
@@ -78,6 +78,8 @@ class Fleets:
         check_tags(request, capacity_type)
         config = request["LaunchTemplateConfigs"][0]
         specification = config["LaunchTemplateSpecification"]
+        template = self._template(specification)
+        check_metadata_tags(tags_of("instance", request, template), template)
         overrides = config.get("Overrides", [])
         if len(overrides) > MAX_OVERRIDES:
             raise Ec2Error("InvalidParameterValue", f"A fleet has at most {MAX_OVERRIDES} launch template overrides")
@@ -86,7 +88,7 @@ class Fleets:
             capacity_type=capacity_type,
             wanted=target["TotalTargetCapacity"],
             template_id=specification["LaunchTemplateId"],
-            template=self._template(specification),
+            template=template,
             config=config,
             overrides=self._pools.ordered(overrides, request, capacity_type),
             caller=caller,

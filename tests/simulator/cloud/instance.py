@@ -21,6 +21,7 @@ class Instance:
         root_device: of its image.
         devices: names of all its disks, the root's first. A volume that a launch asks for under another name than the
             root's is one more disk.
+        metadata_tags: the tags that its metadata shows it; None where they are not enabled.
     """
 
     instance_id: str
@@ -38,6 +39,7 @@ class Instance:
     terminated_at: datetime | None = None
     root_device: str = "/dev/xvda"
     devices: tuple[str, ...] = ("/dev/xvda",)
+    metadata_tags: Mapping[str, str] | None = None
 
     @property
     def pool(self) -> str:

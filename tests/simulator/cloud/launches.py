@@ -1,5 +1,6 @@
 """What one launch makes of a pool: its instances, with their image, disks and tags."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,25 @@ def tags_of(kind: str, request: Mapping[str, Any], template: LaunchTemplateData 
             for tag in specification["Tags"]
         },
     }
+
+
+_METADATA_KEY = re.compile(r"[A-Za-z0-9+=.,_:@-]+")
+"""Source: the EC2 user guide, "Work with instance tags in instance metadata"."""
+
+
+def check_metadata_tags(tags: Mapping[str, str], template: LaunchTemplateData) -> None:
+    """Look at the keys of tags that an instance is to find in its metadata.
+
+    Raises:
+        Ec2Error: one cannot stand in a path.
+    """
+    if not template.metadata_tags:
+        return
+    for key in tags:
+        if not _METADATA_KEY.fullmatch(key) or key in {".", "..", "_index"}:
+            raise Ec2Error(
+                "InvalidParameterValue", f"'{key}' is not a valid tag key. Tag keys must match pattern ([0-9a-zA-Z...])"
+            )
 
 
 def check_tags(request: Mapping[str, Any], capacity_type: str) -> None:
@@ -67,6 +87,7 @@ def launch(
             tags=tags,
             root_device=described.root_device,
             devices=devices(override, described),
+            metadata_tags=dict(tags) if template.metadata_tags else None,
         )
         for _ in range(count)
     ]

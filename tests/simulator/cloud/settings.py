@@ -27,6 +27,7 @@ class LaunchTemplateData:
         tags: of instances.
         tags_of: of other resources by kind, such as `volume`.
         role: ARN of the role in its instance profile; empty for none.
+        metadata_tags: whether an instance finds its tags in its metadata.
     """
 
     user_data: bytes = b""
@@ -35,6 +36,7 @@ class LaunchTemplateData:
     security_groups: tuple[str, ...] = ()
     role: str = ""
     http_tokens: str = "optional"
+    metadata_tags: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,23 +1,33 @@
 """`python -m tests.simulator.demo [pipeline.yml]`: the demo. Exit 1 if anything is not as it should be."""
 
 import argparse
+import json
 import queue
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
 from tests.simulator.buildkite import JobState
-from tests.simulator.demo.judgement import problems, settled, unsettled
+from tests.simulator.demo.judgement import is_prepared, problems, settled, standing_by, unsettled
 from tests.simulator.demo.pipeline import Cancel, Demo, DemoStep, PipelineError, read_pipeline
 from tests.simulator.demo.show import Show
-from tests.simulator.lambda_host import Completed
+from tests.simulator.lambda_host import THROTTLED, Completed
 from tests.simulator.world import Plan, World, log_record, system_now
 
 PIPELINE = Path(__file__).resolve().parents[3] / "scripts" / "demo-pipeline.yml"
 PATIENCE_SECONDS = 130.0  # a job that no class fits is told after half a minute, by a tracker that runs each minute
+SHAPE = {
+    "instance_types": ["m7i.large", "m7a.large"],
+    "image": "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
+    "root_device": "/dev/xvda",
+    "volume_gib": 40,
+}
+CLASSES = json.dumps(
+    {"classes": {"default": SHAPE, "hot": {**SHAPE, "standby": {"hot": 1}}}, "default_class": "default"}
+)
 BREAKS: Mapping[str, Mapping[str, str | None]] = {
     "token": {"token": None},
     "buildkite": {"endpoint": "http://127.0.0.1:9/v3"},
@@ -42,7 +52,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         steps = read_pipeline(arguments.pipeline)
-        return _run(steps, Plan(**BREAKS.get(arguments.broken, {})))  # type: ignore[arg-type]  # the plan's own fields
+        return _run(steps, Plan(**{"classes": CLASSES, **BREAKS.get(arguments.broken, {})}))  # type: ignore[arg-type]  # the plan's own fields
     except (PipelineError, StoppedError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -64,7 +74,7 @@ def _run(steps: tuple[DemoStep, ...], plan: Plan) -> int:
             news.put(f"{function}: {record.get('error', record['message'])}")
 
     def on_completed(function: str, completed: Completed) -> None:
-        if completed.error is not None:
+        if completed.error not in {None, THROTTLED}:
             news.put(f"{function}: {completed.error}")
 
     began = time.monotonic()
@@ -77,13 +87,14 @@ def _run(steps: tuple[DemoStep, ...], plan: Plan) -> int:
         world.buildkite.on_event(show.buildkite)
         world.ec2.on_event(show.ec2)
         world.start()
-        build = world.buildkite.create_build("demo", steps=[step.step for step in steps])
-        expected = {job_id: step.demo for job_id, step in zip(build.job_ids, steps, strict=True)}
-        _watch(world, expected, news)
+        expected = _push(world, [step for step in steps if not step.demo.standby])
+        _watch(world, expected, [step for step in steps if step.demo.standby], news)
         ended_at = system_now()
         jobs = world.buildkite.jobs()
+        show.starts(jobs, {job_id for job_id, demo in expected.items() if demo.standby})
         show.table(jobs, {job.id: world.vms_of(job.id) for job in jobs}, ended_at)
-        found = problems(world, expected)
+        idle = standing_by(world)
+        found = problems(world, expected, strangers=idle)
         launches = sum(call.action == "CreateFleet" for call in world.ec2.calls())
         count = len(world.ec2.instances())
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows is short, and must not be cut off
@@ -93,15 +104,24 @@ def _run(steps: tuple[DemoStep, ...], plan: Plan) -> int:
     if not found:
         sys.stdout.write(
             f"PASS  {len(expected)} jobs, {count} VMs, {launches} CreateFleet, "
-            f"0 instances and 0 processes left, {time.monotonic() - began:.0f} s.\n"
+            f"{len(idle)} instances standing by and 0 processes left, {time.monotonic() - began:.0f} s.\n"
         )
     return 1 if found else 0
 
 
-def _watch(world: World, expected: Mapping[str, Demo], news: "queue.Queue[str]") -> None:
+def _push(world: World, steps: Sequence[DemoStep]) -> dict[str, Demo]:
+    """A build of these steps; what must come of each job."""
+    build = world.buildkite.create_build("demo", steps=[step.step for step in steps])
+    return {job_id: step.demo for job_id, step in zip(build.job_ids, steps, strict=True)}
+
+
+def _watch(world: World, expected: dict[str, Demo], later: Sequence[DemoStep], news: "queue.Queue[str]") -> None:
     """Press Cancel where the pipeline says so, until nothing happens any more.
 
     For a job that no class fits that is when its page says so.
+
+    Args:
+        later: steps that come once a VM stands by; their jobs are added to `expected`.
 
     Raises:
         StoppedError: a function failed.
@@ -111,6 +131,9 @@ def _watch(world: World, expected: Mapping[str, Demo], news: "queue.Queue[str]")
     while time.monotonic() < retry_until:
         if not news.empty():
             raise StoppedError(news.get())
+        if later and is_prepared(world):
+            expected |= _push(world, later)
+            later = ()
         bound = set(world.assignments().values()) if Cancel.BOOTING in to_cancel.values() else set()
         for job_id, demo in expected.items():
             job = world.buildkite.job(job_id)
@@ -121,10 +144,10 @@ def _watch(world: World, expected: Mapping[str, Demo], news: "queue.Queue[str]")
             if (when is Cancel.BOOTING and job_id in bound) or (when is Cancel.RUNNING and running):
                 world.buildkite.cancel_job(job_id)
                 del to_cancel[job_id]
-        if settled(world):
+        if not later and settled(world, strangers=standing_by(world)):
             return
         time.sleep(0.2)
-    raise StoppedError("Not over in time: " + "; ".join(unsettled(world)))
+    raise StoppedError("Not over in time: " + "; ".join(unsettled(world, strangers=standing_by(world))))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from agent_stack.adapters.ec2.requests import HOLD_TAG
 from tests.simulator.buildkite import JobState, JobView, Operation
 from tests.simulator.buildkite.access_log import AccessRecord, ActorKind
 from tests.simulator.cloud import Instance
@@ -43,6 +44,24 @@ def unsettled(world: World, *, strangers: frozenset[str] = frozenset()) -> Itera
             yield f"{kind} {item['sk']['S']}: still in the ledger"
 
 
+def standing_by(world: World) -> frozenset[str]:
+    """VMs that wait for a job still, as they should."""
+    taken = world.assignments()
+    return frozenset(
+        one.instance_id for one in world.ec2.instances() if HOLD_TAG in one.tags and one.instance_id not in taken
+    )
+
+
+def is_prepared(world: World) -> bool:
+    """Whether one of them waits in its loop."""
+    return any(
+        one.state == "running"
+        and one.instance_id in standing_by(world)
+        and "stands by" in world.machines.vm(one.instance_id).console()
+        for one in world.ec2.instances()
+    )
+
+
 def problems(world: World, expected: Mapping[str, Demo], *, strangers: frozenset[str] = frozenset()) -> list[str]:
     """Everything that is not as it should be; empty when all is well.
 
@@ -54,9 +73,15 @@ def problems(world: World, expected: Mapping[str, Demo], *, strangers: frozenset
     for job in world.buildkite.jobs():
         demo = expected.get(job.id, Demo())
         mine = [record for record in log if job.id in record.job_ids]
+        found += [f"{job.label}: {problem}" for problem in _start(job, demo, world.vms_of(job.id))]
         found += [f"{job.label}: {problem}" for problem in _of_job(world, job, demo, mine, world.vms_of(job.id))]
     found += list(unsettled(world, strangers=strangers))
     return found
+
+
+def _start(job: JobView, demo: Demo, vms: Sequence[Instance]) -> Iterator[str]:
+    if demo.standby and not any(HOLD_TAG in vm.tags and vm.launched_at < job.scheduled_at for vm in vms):
+        yield "it did not start on a VM that stood by"
 
 
 def _of_job(

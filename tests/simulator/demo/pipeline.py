@@ -38,6 +38,9 @@ class Demo(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cancel: Cancel | None = None
+    standby: bool = False
+    """It comes once a VM of its class stands by, and must start on that VM."""
+
     expect: Ran | Literal["unmatched"] = Ran()
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from tests.simulator.buildkite import (
@@ -58,6 +58,15 @@ class Show:
         instance = change.instance
         why = f" ({instance.reason})" if instance.reason and instance.state == "shutting-down" else ""
         self.line(change.at, instance.instance_id, f"{instance.state}{why}")
+
+    def starts(self, jobs: Sequence[JobView], hot: Collection[str]) -> None:
+        """The first job on a VM that stood by, beside the first one on a VM that was launched for it."""
+        began = [(job, running) for job in jobs if (running := job.entered(JobState.RUNNING)) is not None]
+        for name, stood_by in (("hot start", True), ("cold start", False)):
+            job, running = next(((j, at) for j, at in began if (j.id in hot) is stood_by), (None, None))
+            if job is not None and running is not None and hot:
+                seconds = (running - (job.runnable_at or job.scheduled_at)).total_seconds()
+                sys.stdout.write(f"{name:<11}{seconds:5.1f} s from scheduled to running  {job.label}\n")
 
     def table(self, jobs: tuple[JobView, ...], vms: Mapping[str, list[Instance]], ended_at: datetime) -> None:
         """Each job's time line, instance, notifications and end."""

@@ -2,6 +2,6 @@
 
 from tests.simulator.deployment.deploy import Deployed, deploy
 from tests.simulator.deployment.resolve import ACCOUNT, Resolved, as_text
-from tests.simulator.deployment.transform import translated_template
+from tests.simulator.deployment.transform import TEMPLATE, translated_template
 
-__all__ = ["ACCOUNT", "Deployed", "Resolved", "as_text", "deploy", "translated_template"]
+__all__ = ["ACCOUNT", "TEMPLATE", "Deployed", "Resolved", "as_text", "deploy", "translated_template"]

@@ -6,12 +6,14 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import boto3
-from cfnlint.decode.cfn_yaml import loads
 
+from infra.template_yaml import loads
 from tests.simulator.deployment.resolve import Resolved
 from tests.simulator.deployment.transform import TEMPLATE, translated_template
 
@@ -44,6 +46,7 @@ class Deployed:
         handlers: by function, `module.name`.
         user_data: what the launch template gives every VM, decoded.
         launch_template: the data of the version that VMs are launched from.
+        physical_ids: of the stack's resources, by logical id.
         vm_policies: the policy documents of the VMs' role.
         function_policies: by function, the policy documents of its role.
         function_names: by function, the name that CloudFormation gave it.
@@ -66,25 +69,28 @@ class Deployed:
     function_names: Mapping[str, str]
     vm_role: str
     """ARN of the VMs' role."""
+    physical_ids: Mapping[str, str]
 
 
-def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, str]) -> Deployed:
+def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, str], path: Path = TEMPLATE) -> Deployed:
     """Deploy the template.
 
     Args:
         endpoint: moto server's URL; the stack's VPC and subnets are given by `parameters`.
+        path: the template; the nested ones lie in `infra` beside it.
     """
     session = boto3.Session(region_name=region, aws_access_key_id="testing", aws_secret_access_key="testing")
     s3 = session.client("s3", endpoint_url=endpoint)
     for bucket in ("code", TEMPLATE_BUCKET):
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
+        with suppress(s3.exceptions.BucketAlreadyOwnedByYou):  # by the deployment before this one
+            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
     s3.put_object(Bucket="code", Key="functions.zip", Body=_empty_archive())
-    template = translated_template(region=region)
+    template = translated_template(region=region, path=path)
     parameters = {**_lists(template), **parameters}
     stack = Resolved(template, parameters, region=region, stack=name)
     for bucket, key, body in (
         (TEMPLATE_BUCKET, "template.json", playable(template, stack)),
-        *(("code", key, body) for key, body in _nested(stack)),
+        *(("code", key, body) for key, body in _nested(stack, path)),
     ):
         s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(body).encode())
     cloudformation = session.client("cloudformation", endpoint_url=endpoint)
@@ -133,6 +139,7 @@ def deploy(*, endpoint: str, region: str, name: str, parameters: Mapping[str, st
         vm_policies=tuple(_policies(iam, resources["InstanceRole"])),
         function_policies={function: tuple(_policies(iam, role)) for function, role in roles.items()},
         vm_role=iam.get_role(RoleName=resources["InstanceRole"])["Role"]["Arn"],
+        physical_ids=resources,
     )
 
 
@@ -190,12 +197,12 @@ def _of_nested(output: Mapping[str, Any]) -> bool:
     return isinstance(value, dict) and "Outputs." in str(value.get("Fn::GetAtt", ""))
 
 
-def _nested(stack: Resolved) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _nested(stack: Resolved, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The templates of the stacks inside that stack, by file name."""
     for resource in stack.resources.values():
         if resource["Type"] == "AWS::CloudFormation::Stack":
             name = resource["Properties"]["TemplateURL"].rpartition("/")[2]
-            template = loads((TEMPLATE.parent / "infra" / name).read_text())
+            template = loads((path.parent / "infra" / name).read_text())
             yield name, playable(template, stack.inside(template, resource))
 
 

@@ -141,10 +141,8 @@ class Resolved:
         return {key: item for key, item in resolved.items() if item is not _NOTHING}
 
     def _ref(self, name: str) -> Any:  # noqa: ANN401  (text, a list, or nothing at all)
-        if name in self._pseudo:
-            return self._pseudo[name]
-        if name in self._parameters:
-            return self._parameters[name]
+        if name in self._pseudo or name in self._parameters:
+            return self._pseudo.get(name, self._parameters.get(name))
         kind = self._template["Resources"][name]["Type"]
         if kind == "AWS::SSM::Parameter":
             return self._value(self._template["Resources"][name]["Properties"]["Name"])
@@ -152,6 +150,8 @@ class Resolved:
             return self._value(self._template["Resources"][name]["Properties"]["LogGroupName"])
         if kind == "AWS::EC2::LaunchTemplate":
             return f"lt-{int.from_bytes(name.encode()[:8], 'big'):017x}"
+        if kind == "AWS::SQS::Queue":
+            return f"https://sqs.{self._pseudo['AWS::Region']}.amazonaws.com/{ACCOUNT}/{name}Id"
         return f"{name}Id"
 
     def _attribute(self, name: str, attribute: str) -> Any:  # noqa: ANN401  (text or a number)

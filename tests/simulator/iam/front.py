@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -66,6 +67,9 @@ class SigningFront(LoopbackServer):
         self.skew = timedelta()
         """How far this service's clock is ahead of everybody's."""
         self.down = False
+        self.speaks = threading.Event()
+        """While it is not set, requests are taken and never answered, and have no effect."""
+        self.speaks.set()
         self.refusals: deque[Refusal] = deque()
         """What the next requests are told instead."""
         self.lose_answer: Callable[[Asked], bool] = lambda _: False
@@ -82,11 +86,15 @@ class SigningFront(LoopbackServer):
 
     def close(self) -> None:
         """See `LoopbackServer`."""
+        self.speaks.set()
         super().close()
         self._backend.close()
 
     def _answer(self, request: Request) -> Response:
         body = request.get_data()
+        if not self.speaks.is_set():
+            self.speaks.wait()
+            raise AnswerLost("silence")
         if self.sts is not None and b"Action=" in body and request.mimetype == "application/x-www-form-urlencoded":
             status, text = self.sts.answer(body, lambda: self._caller(request, body))
             return self._dated(Response(text, status=status, mimetype="text/xml"))

@@ -75,8 +75,7 @@ class ExecutionEnvironment:
         self._work: queue.Queue[_Invocation | None] = queue.Queue()
         self._current: _Invocation | None = None
         self._init_error: str | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler_class())
-        self._server.daemon_threads = True
+        self._server = _RuntimeServer(("127.0.0.1", 0), self._handler_class())
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         self._process = subprocess.Popen(
             [sys.executable, *(["-S"] if runtime else []), "-m", "awslambdaric", handler],
@@ -126,6 +125,11 @@ class ExecutionEnvironment:
             self.close()
             return Completed(error=f"Task timed out after {self._timeout_seconds:.2f} seconds")
         return self._reported(completed)
+
+    def kill(self) -> None:
+        """End its process at once, as when the machine under it fails."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
 
     def close(self) -> None:
         """End it."""
@@ -224,6 +228,13 @@ class ExecutionEnvironment:
         invocation, self._current = self._current, None
         if invocation is not None:
             invocation.answer.put(completed)
+
+
+class _RuntimeServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A runtime that was killed closes its connection; `_watch` tells of that."""
 
 
 def _peak_mib(pid: int) -> float | None:

@@ -2,6 +2,7 @@
 
 from tests.simulator.memory.instance_types import MemoryInstanceTypes
 from tests.simulator.memory.rates import Rates
+from tests.simulator.memory.standby import MemoryStandbyVms
 from tests.simulator.memory.store import MemoryLease, MemoryLedger, MemoryMailbox, Store
 
-__all__ = ["MemoryInstanceTypes", "MemoryLease", "MemoryLedger", "MemoryMailbox", "Rates", "Store"]
+__all__ = ["MemoryInstanceTypes", "MemoryLease", "MemoryLedger", "MemoryMailbox", "MemoryStandbyVms", "Rates", "Store"]

@@ -15,6 +15,7 @@ from agent_stack.domain.launching import Intent
 from agent_stack.domain.pauses import EVERYTHING, OperatorPause, Pauses
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
+from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.states import MAX_REISSUES, BootStage, CredentialHolder
 from agent_stack.domain.vms import Assignment, MailboxStatus, told_by
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
@@ -72,7 +73,23 @@ class Store:
     launching: LaunchMemory = field(default_factory=LaunchMemory)
     launching_fence: int = 0
     stack_keys: StackKeyRecord | None = None
+    standby: dict[InstanceId, StandbyVm] = field(default_factory=dict)
+    waiting_vms: dict[InstanceArn, Callable[[], None]] = field(default_factory=dict)
+    """VMs that stand by, each with what makes it look into its mailbox."""
     holds: Holds = field(default_factory=Holds)
+
+    def put_box(self, arn: InstanceArn, box: "Box | None") -> None:
+        """A mailbox is filled, or closed; a VM that waits for that finds it."""
+        if box is None:
+            self.closed.add(arn)
+        else:
+            self.boxes[arn] = box
+        if arn in self.waiting_vms:
+            self.waiting_vms[arn]()
+
+    def is_used(self, arn: InstanceArn) -> bool:
+        """Whether that VM has a mailbox, filled or closed."""
+        return arn in self.boxes or arn in self.closed
 
     # --- the operator's two commands ---
 
@@ -179,10 +196,10 @@ class MemoryLedger:
         def join(run: Run) -> bool:
             assignment = assignments[run.job_id]
             before = self.store.runs.get(run.job_id)
-            taken = self.store.boxes.keys() | self.store.closed
-            free = before is not None and before.binding is None and assignment.instance_arn not in taken
+            free = before is not None and before.binding is None and not self.store.is_used(assignment.instance_arn)
             if free and self._put(run):
-                self.store.boxes[assignment.instance_arn] = Box(assignment=assignment, credential=assignment.credential)
+                box = Box(assignment=assignment, credential=assignment.credential)
+                self.store.put_box(assignment.instance_arn, box)
                 return True
             return False
 
@@ -194,7 +211,8 @@ class MemoryLedger:
         if arns and not taken:
             raise RetryError(f"{len(arns)} mailboxes were not closed")
         closed = frozenset(taken) - self.store.boxes.keys()
-        self.store.closed |= closed
+        for arn in closed:
+            self.store.put_box(arn, None)
         return ClosedMailboxes(closed=closed, undecided=frozenset(arns) - frozenset(taken))
 
     def open_intents(self) -> Sequence[Intent]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG, INTENT_TAG
+from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG, HOLD_TAG, INTENT_TAG
 from agent_stack.domain.ec2_codes import Scope, row_for
 from agent_stack.domain.holds import MAX_HELD
+from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.standby import OVERSTAY
 from tests.simulator.buildkite import AGENT_TOKEN, Event, JobState, JobStateChanged, NotificationCreated
 from tests.simulator.cloud import Instance, StateChange
 from tests.simulator.cloud.errors import Ec2Error
@@ -138,13 +140,16 @@ class Invariants:
                 continue
             age = now - instance.launched_at
             claimed = instance.instance_id in owned or instance.tags.get(INTENT_TAG) in intended
-            claimed = claimed or self._is_held(instance, now - SLACK)
+            claimed = claimed or self._is_held(instance, now - SLACK) or self._stands_by(instance, age)
             self._hold(
                 claimed or age <= settings.orphan_grace + SLACK or not peace,
                 f"I3: VM {instance.instance_id} belongs to nobody since {age}",
             )
-            old = age > settings.max_lifetime + SLACK and peace
-            self._hold(not old, f"I4: VM {instance.instance_id} is {age} old")
+            lived = now - self._lives_since(instance)
+            old = lived > settings.max_lifetime + SLACK and peace
+            self._hold(not old, f"I4: VM {instance.instance_id} is {lived} old")
+        both = simulation.store.closed & simulation.store.boxes.keys()
+        self._hold(not both, f"I7: {sorted(both)[:1]} is closed, and has a job")
         self._held(owned, now)
         for run in simulation.store.runs.values():
             bound = run.attempt <= settings.max_launch_attempts
@@ -208,14 +213,40 @@ class Invariants:
         simulation = self.simulation
         ours = instance.tags.get(DEPLOYMENT_TAG) == simulation.settings.deployment
         self._hold(ours, f"I7: VM {instance.instance_id} without our tag was terminated")
+        idle = simulation.store.standby.get(InstanceId(instance.instance_id))
+        within = simulation.kernel.now() - instance.launched_at < hold_of(instance)
+        by_hand = instance.instance_id in simulation.ec2.touched_by_hand
+        unasked = idle is not None and idle.closing is None and within and not self._is_owned(instance) and not by_hand
+        self._hold(not unasked, f"I7: standby VM {instance.instance_id} was terminated without being closed")
         vm = simulation.vms.get(instance.instance_id)
         if vm is None or vm.job_id is None or not vm.agent_has_job:
             return
         if instance.instance_id in simulation.ec2.touched_by_hand:
             return  # by a person, or after one had stopped it
-        young = simulation.kernel.now() - instance.launched_at <= simulation.settings.policy.max_lifetime
+        young = simulation.kernel.now() - self._lives_since(instance) <= simulation.settings.policy.max_lifetime
         runs = simulation.buildkite.job(vm.job_id).state in LIVE and young
         self._hold(not runs, f"I7: VM {instance.instance_id} was terminated under the agent of job {vm.job_id}")
+
+    def _is_owned(self, instance: Instance) -> bool:
+        return any(
+            run.binding is not None and run.binding.instance_id == instance.instance_id
+            for run in self.simulation.store.runs.values()
+        )
+
+    def _stands_by(self, instance: Instance, age: timedelta) -> bool:
+        """Whether it belongs to a pool: the ledger lists it, and it does not overstay its hold."""
+        listed = InstanceId(instance.instance_id) in self.simulation.store.standby
+        grace = self.simulation.settings.policy.orphan_grace
+        return listed and age <= hold_of(instance) + OVERSTAY + grace + SLACK
+
+    def _lives_since(self, instance: Instance) -> datetime:
+        """A standby VM's lifetime begins at its binding, or else when its hold ends."""
+        if HOLD_TAG not in instance.tags:
+            return instance.launched_at
+        runs = [*self.simulation.store.runs.values(), *reversed(self.simulation.store.history)]
+        bound = [run for run in runs if run.binding is not None and run.binding.instance_id == instance.instance_id]
+        since = bound[0].vm_since if bound else None
+        return since or instance.launched_at + hold_of(instance)
 
     @staticmethod
     def _hold(holds: bool, promise: str) -> None:  # noqa: FBT001  (an assertion's own shape)
@@ -226,3 +257,8 @@ class Invariants:
 def _is_of_account(code: str) -> bool:
     """Whether EC2 says it of the whole account, so that every class may be told."""
     return row_for(code, placed=False).scope is Scope.ACCOUNT
+
+
+def hold_of(instance: Instance) -> timedelta:
+    """How long it may stand by, by its tag; nothing for a VM that was launched for a job."""
+    return timedelta(seconds=int(instance.tags.get(HOLD_TAG, "0")))

@@ -5,18 +5,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
-import httpx
-
+from agent_stack.adapters.ec2.requests import HOLD_TAG
 from agent_stack.domain.identifiers import InstanceArn
 from agent_stack.domain.states import BootStage
 from agent_stack.domain.vms import WAITS, Assignment
+from tests.simulator.buildkite.transport import Ask
 from tests.simulator.cloud import Instance
 from tests.simulator.memory import Store
 from tests.simulator.simulation.kernel import Kernel
 
 SECOND = timedelta(seconds=1)
+POLL = 0.25
+"""Seconds from one look of a VM that stands by to the next (infra/vm/standby.sh)."""
+
+REQUEST = 0.05
+"""Seconds of each of its requests: a program that starts, a connection, an answer from within the region."""
+
+BEFORE_TAKING = 0.15
+"""From the look that finds the job: its timer is armed, it tells that it boots, and asks for the credential."""
+
 HOLD_VERDICT = timedelta(seconds=90)
 """How long a VM whose boot failed waits for its hold (infra/vm/hold.sh)."""
 
@@ -45,7 +53,7 @@ class VirtualVm:
         arn: InstanceArn,
         kernel: Kernel,
         store: Store,
-        api: httpx.Client,
+        ask: Ask,
         chance: random.Random,
         temper: Temper,
         unassigned: timedelta,
@@ -66,24 +74,33 @@ class VirtualVm:
         self._arn = arn
         self._kernel = kernel
         self._store = store
-        self._api = api
+        self._ask = ask
         self._chance = chance
         self._temper = temper
         self._power_off = power_off
         self._hit = hit
         self._longest_hold = longest_hold
         self._gives_up_at = kernel.now() + unassigned
+        self._lifetime = lifetime
+        self._lives = 0  # counts its lifetime timers, of which the last one counts
+        self._hold = _seconds((instance.metadata_tags or {}).get(HOLD_TAG, ""))
+        self._born_at = kernel.now()
         self._session = ""
         self._token = ""
         self._ends_at = kernel.now()
         self._said: list[str] = []
+        self._polls = random.Random(f"{instance.instance_id} polls")
         self._lost = random.Random(instance.instance_id)  # a stream of its own, so that it moves no other draw
         if chance.random() < temper.hangs:
             kernel.note(f"{self.instance_id} hangs")
             self._hit("VM hangs")
             return
-        if chance.random() >= temper.loses_timer:
-            kernel.after(lifetime, "", self._lifetime_over)
+        self._keeps_time = chance.random() >= temper.loses_timer
+        if self._keeps_time:
+            self._arm(lifetime if self._hold is None else self._hold + lifetime)
+        if self._hold is not None:
+            self._then(SECOND * chance.uniform(*temper.boot), "network is up", self._prepare_first)
+            return
         self._then(SECOND * chance.uniform(*temper.boot), "network is up", self._look)
 
     def stop(self) -> None:
@@ -93,6 +110,53 @@ class VirtualVm:
     def console(self) -> str:
         """What it said at each stage, and at its end."""
         return "\n".join(self._said)
+
+    # --- standing by ---
+
+    def _prepare_first(self) -> None:
+        """All that does not depend on a job, before there is one."""
+        if self._chance.random() < self._temper.fails_booting:
+            self._hit("boot program fails")
+            self._then(SECOND, "preparation failed", self._fail_unprepared)
+            return
+        self._then(SECOND * self._chance.uniform(0.5, 3), "stands by", self._wait)
+
+    def _fail_unprepared(self) -> None:
+        if self._store.find_letter(self._arn) is not None:
+            self._fail_booting()
+        else:
+            self._off()
+
+    def _wait(self) -> None:
+        self._store.waiting_vms.pop(self._arn, None)
+        if not self.alive:
+            return
+        assert self._hold is not None
+        over = self._kernel.now() - self._born_at >= self._hold
+        assignment = self._store.find_letter(self._arn)
+        if assignment is not None:
+            if self._keeps_time:
+                self._arm(self._lifetime)
+            self._report(BootStage.BOOTING)
+            self._then(SECOND * BEFORE_TAKING, "takes the credential", lambda: self._take(assignment))
+        elif self._arn in self._store.closed:
+            self._then(SECOND * 0.2, "is closed", self._off)
+        elif over:
+            self._then(SECOND * 0.2, "found no job within its hold", self._off)
+        else:  # what its looks would not find is no event of this world
+            self._store.waiting_vms[self._arn] = self._look_soon
+            left = self._hold - (self._kernel.now() - self._born_at)
+            self._kernel.after(left, "", lambda: self._wait() if self._store.waiting_vms.get(self._arn) else None)
+
+    def _look_soon(self) -> None:
+        wait = SECOND * (self._polls.uniform(0, POLL + REQUEST) + REQUEST)
+        self._kernel.after(wait, "", lambda: self._wait() if self.alive else None)
+
+    def _arm(self, lifetime: timedelta) -> None:
+        """A timer in place of the one before."""
+        self._lives += 1
+        number = self._lives
+        self._kernel.after(lifetime, "", lambda: self._lifetime_over() if number == self._lives else None)
 
     # --- boot program ---
 
@@ -109,10 +173,7 @@ class VirtualVm:
     def _prepare(self, assignment: Assignment) -> None:
         if self._chance.random() < self._temper.fails_booting:
             self._hit("boot program fails")
-            self._report(BootStage.FAILED, (WAITS if self._longest_hold else "") + "disk is on fire")
-            waits_until = self._kernel.now() + HOLD_VERDICT
-            after = partial(self._await_hold, waits_until) if self._longest_hold else self._off
-            self._then(SECOND, "boot program failed", after)
+            self._fail_booting()
             return
         self._report(BootStage.PREPARING)
         self._then(SECOND * self._chance.uniform(0.5, 3), "takes the credential", lambda: self._take(assignment))
@@ -134,6 +195,13 @@ class VirtualVm:
             self._then(SECOND, "agent cannot be started", self._off)
             return
         self._then(SECOND * 0.3, "starts the agent", lambda: self._register(assignment, credential))
+
+    def _fail_booting(self) -> None:
+        """It has a job, and did not take the credential: it tells so, and may be held."""
+        self._report(BootStage.FAILED, (WAITS if self._longest_hold else "") + "disk is on fire")
+        waits_until = self._kernel.now() + HOLD_VERDICT
+        after = partial(self._await_hold, waits_until) if self._longest_hold else self._off
+        self._then(SECOND, "boot program failed", after)
 
     def _await_hold(self, until: datetime) -> None:
         seconds = self._store.hold_seconds(self._arn)
@@ -157,13 +225,13 @@ class VirtualVm:
             self._exit("1 cannot register")
             return
         self._session = answer["access_token"]
-        self._ask("POST", "/connect", self._session)
+        self._ask("POST", "/connect", self._session, None)
         self._then(SECOND * 0.2, "acquires", lambda: self._acquire(assignment))
 
     def _acquire(self, assignment: Assignment) -> None:
-        answer = self._ask("PUT", f"/jobs/{assignment.job_id}/acquire", self._session)
+        answer = self._ask("PUT", f"/jobs/{assignment.job_id}/acquire", self._session, None)
         if answer is None:
-            self._ask("POST", "/disconnect", self._session)
+            self._ask("POST", "/disconnect", self._session, None)
             self._exit("27 not acquirable")
             return
         self.agent_has_job = True
@@ -175,13 +243,13 @@ class VirtualVm:
         self._then(SECOND, "", lambda: self._run(assignment, exit_status))
 
     def _run(self, assignment: Assignment, exit_status: str) -> None:
-        answer = self._ask("GET", f"/jobs/{assignment.job_id}", self._token)
+        answer = self._ask("GET", f"/jobs/{assignment.job_id}", self._token, None)
         cancelled = answer is not None and answer["state"] in {"canceling", "canceled"}
         if cancelled or self._kernel.now() >= self._ends_at:
             status = "-1" if cancelled else exit_status
             self._ask("PUT", f"/jobs/{assignment.job_id}/finish", self._token, {"exit_status": status})
             self.agent_has_job = False
-            self._ask("POST", "/disconnect", self._session)
+            self._ask("POST", "/disconnect", self._session, None)
             self._exit("0")
         else:
             self._then(SECOND, "", lambda: self._run(assignment, exit_status))
@@ -220,10 +288,6 @@ class VirtualVm:
 
         self._kernel.after(delay, f"{self.instance_id} {what}" if what else "", go)
 
-    def _ask(self, method: str, path: str, token: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  (JSON)
-        """The answer, or None for a refusal."""
-        try:
-            answer = self._api.request(method, path, headers={"Authorization": f"Token {token}"}, json=body)
-            return answer.json() if answer.is_success else None
-        except (httpx.TransportError, ValueError):
-            return None
+
+def _seconds(tag: str) -> timedelta | None:
+    return timedelta(seconds=int(tag)) if tag else None

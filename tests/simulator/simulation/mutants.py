@@ -20,7 +20,7 @@ class Mutant:
     """
 
     promise: str
-    seed: int = 0
+    seed: int | None = None
     name: str
     changes: Sequence[tuple[str, str, str]]
 
@@ -70,7 +70,13 @@ MUTANTS = (
     Mutant(
         promise="I4",
         name="let VMs live for ever",
-        changes=((f"{TRACKER}/orphan_cleanup.py", "age > self.policy.max_lifetime", "age.days > 1"),),
+        changes=(
+            (
+                f"{TRACKER}/orphan_cleanup.py",
+                "cycle.now - born > self.policy.max_lifetime",
+                "cycle.now - born > 99 * self.policy.max_lifetime",
+            ),
+        ),
     ),
     Mutant(
         promise="I5",
@@ -86,7 +92,7 @@ MUTANTS = (
     Mutant(
         promise="I6",
         name="count no VMs before a launch",
-        changes=((f"{DISPATCHER}/launch_room.py", "len(up | (recorded - shown.keys())) - coming", "0"),),
+        changes=((f"{DISPATCHER}/launch_room.py", "len(up | (recorded - shown.keys())) - self._coming(cycle)", "0"),),
     ),
     Mutant(
         promise="I7",

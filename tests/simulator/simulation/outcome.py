@@ -65,7 +65,7 @@ def stages() -> tuple[str, ...]:
 
 def wrong(without: str = "") -> str:
     """What is not as it should be when that stage is taken out; empty when all is well."""
-    for look in (_main_job, _waiting_jobs, _failed_boots):
+    for look in (_main_job, _waiting_jobs, _failed_boots, _standby_vms):
         try:
             for problem in look(without):
                 return problem
@@ -74,13 +74,13 @@ def wrong(without: str = "") -> str:
     return ""
 
 
-def _world(without: str, temper: Temper | None = None, **settings: str) -> Simulation:
+def _world(without: str, classes: str = CLASSES, temper: Temper | None = None, **settings: str) -> Simulation:
     pending_of = {SLOW_TYPE: timedelta(seconds=SLOW_SECONDS)}
     return Simulation(
         seed=1,
         nature=Nature(ec2=plain_ec2(pending_of=pending_of), temper=temper or Temper()),
         settings={**SETTINGS, **settings},
-        classes=CLASSES,
+        classes=classes,
         without=without,
     )
 
@@ -141,7 +141,7 @@ def _waiting_jobs(without: str) -> Iterator[str]:
 
 def _failed_boots(without: str) -> Iterator[str]:
     """A job none of whose VMs boots, where one of them is to stay up for a person."""
-    simulation = _world(without, Temper(fails_booting=1.0), HOLD_ON_FAILURE_MINUTES="1")
+    simulation = _world(without, temper=Temper(fails_booting=1.0), HOLD_ON_FAILURE_MINUTES="1")
     simulation.run(2)
     (job_id,) = simulation.buildkite.create_build(steps=[Step()]).job_ids
     simulation.run(SETTLES_SECONDS)
@@ -151,6 +151,24 @@ def _failed_boots(without: str) -> Iterator[str]:
     if simulation.buildkite.job(job_id).exit_status != -1:
         yield "a job that no VM could run was not finished"
     yield from simulation.laws.unsettled()
+
+
+def _standby_vms(without: str) -> Iterator[str]:
+    """Two idle VMs fill the deployment: one takes a job at once, the other makes room for another class's job."""
+    document = json.loads(CLASSES)
+    document["classes"]["default"]["standby"] = {"hot": 2}
+    document["classes"]["other"] = {"instance_types": ["c7i.large"], "image": "ami-0123456789abcdef0"}
+    simulation = _world(without, classes=json.dumps(document), MAX_INSTANCES="2")
+    simulation.run(70)
+    (job,) = simulation.buildkite.create_build(steps=[Step(env={"SIM_SECONDS": "60"})]).job_ids
+    simulation.run(5)
+    if simulation.buildkite.job(job).state is not JobState.RUNNING:
+        yield f"a job for which a VM stands by is {simulation.buildkite.job(job).state} after 5 s"
+    other = Step(env={"SIM_SECONDS": "1"}, agents=["class=other"])
+    (cold,) = simulation.buildkite.create_build(steps=[other]).job_ids
+    simulation.run(40)
+    if simulation.buildkite.job(cold).state is not JobState.FINISHED:
+        yield f"a job whose room an idle VM had is {simulation.buildkite.job(cold).state} after 40 s"
 
 
 def _settle(simulation: Simulation, stranger: Instance) -> None:

@@ -19,10 +19,12 @@ class Fate(StrEnum):
     ANSWER_LOST = "loses the answer"  # it happened
 
 
-WRITES = frozenset(
-    {"record", "update", "end", "bind", "close_mailboxes", "write_intent", "spend_intent", "close_intent"}
-)
-"""The ledger's methods whose answer can be lost."""
+OF_RUNS = frozenset({"record", "update", "end", "bind", "close_mailboxes", "record_holds"})
+OF_LAUNCHES = frozenset({"write_intent", "spend_intent", "close_intent", "remember_launches"})
+OF_QUEUES = frozenset({"list_waiting", "claim_notices", "record_stack_keys"})
+OF_STANDBY = frozenset({"add", "close", "remove"})
+WRITES = OF_RUNS | OF_LAUNCHES | OF_QUEUES | OF_STANDBY
+"""The methods of the ledger and of its list of standby VMs whose answer can be lost."""
 
 
 class Died(BaseException):

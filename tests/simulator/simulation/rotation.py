@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-TURNS = 3
 ThingT = TypeVar("ThingT")
 
 
@@ -13,17 +12,17 @@ def turn_of(root: Path) -> int:
     """The turn of the commit that is checked out there: the same on every machine.
 
     It is the number of commits up to it, so that commits that follow each other take the parts in turn. A clone without
-    its history has no such number; there it comes from the commit's hash. Without git it is 0.
+    its history has no such number; there it is the commit's hash, which fits any number of turns. Without git it is 0.
     """
     try:
         if _git(root, "rev-parse", "--is-shallow-repository") == "true":
-            return int(_git(root, "rev-parse", "HEAD"), 16) % TURNS
+            return int(_git(root, "rev-parse", "HEAD"), 16)
         return int(_git(root, "rev-list", "--count", "HEAD"))
     except (OSError, subprocess.CalledProcessError):
         return 0
 
 
-def of_turn(things: Sequence[ThingT], turn: int, turns: int = TURNS) -> Sequence[ThingT]:
+def of_turn(things: Sequence[ThingT], turn: int, turns: int) -> Sequence[ThingT]:
     """Those whose turn it is; those of that many turns in a row are all of them, each once."""
     return things[turn % turns :: turns]
 

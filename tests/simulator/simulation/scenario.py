@@ -4,8 +4,10 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from enum import StrEnum
 
 from tests.simulator.buildkite import Settings as BuildkiteSettings
+from tests.simulator.buildkite import Step
 from tests.simulator.lambda_host import ANYWHERE, PUNCTUAL, moments
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.simulation.fault_injection import doomed, lie_in_wait
@@ -13,7 +15,8 @@ from tests.simulator.simulation.invariants import BrokenPromise
 from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.process import WRITES, Fate
 from tests.simulator.simulation.random_run import STORY_SECONDS, push_pipeline, refusals, slow_down, write
-from tests.simulator.simulation.simulation import PERIOD_SECONDS, QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import CLASSES, PERIOD_SECONDS, QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.standby import STANDBY_EVERY, classes_with_standby, meddle, with_standby
 
 BOUND_SECONDS = 2_000.0
 """How long after the last fault everything must be over: two boots, a reservation, an agent that Buildkite finds
@@ -67,7 +70,7 @@ class Malice:
             fate = Fate.DIES_BEFORE
         elif drawn < 2 * self._deaths:
             fate = Fate.DIES_AFTER
-        elif drawn < 2 * self._deaths + self._faults and port.endswith(("ledger", "mailbox", "lease")):
+        elif drawn < 2 * self._deaths + self._faults and port.endswith(("ledger", "mailbox", "lease", "standby")):
             writes = method in WRITES and self._chance.random() < 0.5
             fate = Fate.ANSWER_LOST if writes else Fate.REFUSED
         if fate is Fate.GOES_ON:
@@ -93,10 +96,12 @@ def play(
     *,
     prompt: bool = False,
     buildkite: BuildkiteSettings | None = None,
+    standby: bool | None = None,
 ) -> Report:
     """One world, from its seed alone.
 
     Args:
+        standby: whether its classes have standby VMs; None: in a third of the seeds.
         prompt: schedules fire at the beginning of their minute, and no answer of Buildkite's is slow or harsh.
         buildkite: which of the answers that the real one may give it gives; None for those that the seed chooses.
         without: parts to leave out, as `Report.parts` names them: `s3` is the third event of the story, `f2` the
@@ -136,9 +141,13 @@ def play(
         jitter_seconds=PUNCTUAL if prompt else ANYWHERE,
         buildkite=buildkite or (BuildkiteSettings() if prompt else manners(seed)),
     )
-    simulation = Simulation(seed=seed, nature=nature, judge=malice, settings=settings)
+    hot = seed % STANDBY_EVERY == 0 if standby is None else standby
+    document = classes_with_standby(random.Random(f"{seed} standby")) if hot else CLASSES  # a stream of its own
+    simulation = Simulation(seed=seed, nature=nature, judge=malice, settings=settings, classes=document)
     story = write(simulation, chance, without)
     lie_in_wait(story, seed)
+    if hot:
+        meddle(story, random.Random(f"{seed} standby's story"))
     if not prompt:
         slow_down(story, seed)
     report = tell(simulation, seed=seed, faults=lambda: malice.injected)
@@ -169,23 +178,50 @@ def tell(simulation: Simulation, *, seed: int, faults: Callable[[], int], second
     )
 
 
-def undisturbed(seed: int = 0) -> Simulation:
-    """The pipeline alone, in a world in which nothing goes wrong."""
-    simulation = Simulation(seed=seed, nature=Nature(ec2=plain_ec2()))
+class Story(StrEnum):
+    """What happens in a world in which nothing goes wrong but what is said."""
+
+    PIPELINE = "the pipeline"
+    STANDBY = "the pipeline with standby VMs, and so few VMs may be up that some are preempted"
+    HOLD = "a job whose VMs fail to boot, and one of them is held"
+
+
+HOLD_SETTINGS = {**QUICK, "HOLD_ON_FAILURE_MINUTES": "1"}
+
+
+def undisturbed(seed: int = 0, story: Story = Story.PIPELINE) -> Simulation:
+    """That story alone."""
+    nature = Nature(ec2=plain_ec2())
+    if story is Story.HOLD:
+        nature = Nature(ec2=plain_ec2(), temper=Temper(fails_booting=1.0))
+        simulation = Simulation(seed=seed, nature=nature, settings=HOLD_SETTINGS)
+    elif story is Story.STANDBY:
+        classes = with_standby({"default": {"hot": 2}, "spot": {"hot": 2}})
+        settings = {**QUICK, "MAX_INSTANCES": "5"}
+        simulation = Simulation(seed=seed, nature=nature, classes=classes, settings=settings)
+    else:
+        simulation = Simulation(seed=seed, nature=nature, classes=CLASSES, settings=QUICK)
+
+    def push() -> None:
+        if story is Story.HOLD:
+            simulation.buildkite.create_build(steps=[Step()])
+        else:
+            push_pipeline(simulation)
+
     # Just before the tracker's schedule fires: it goes home when nothing lives, and would otherwise sleep a minute.
     fires = moments(f"{seed} tracker", period_seconds=PERIOD_SECONDS)
     soon = next(moment for moment in fires if moment > PERIOD_SECONDS) - 6
-    simulation.kernel.after(timedelta(seconds=soon), "the pipeline is pushed", lambda: push_pipeline(simulation))
+    simulation.kernel.after(timedelta(seconds=soon), f"{story} begins", push)
     return simulation
 
 
-def die_at(point: int, fate: Fate, expected: str, seed: int = 0) -> Report:
+def die_at(point: int, fate: Fate, expected: str, seed: int = 0, story: Story = Story.PIPELINE) -> Report:
     """The same world, but for one death at the call of that number.
 
     Raises:
         AssertionError: that call is not the one that stands there in the undisturbed world's trace.
     """
-    simulation = undisturbed(seed)
+    simulation = undisturbed(seed, story)
 
     def judge(name: str) -> Fate:
         if len(simulation.points) - 1 != point:

@@ -1,12 +1,13 @@
 """One world from one seed: Buildkite, EC2, records, VMs, and the two functions as they are wired in production."""
 
+import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import httpx
@@ -39,6 +40,7 @@ from agent_stack.tracker.reconcile import ReconcileRuns
 from agent_stack.wiring.options import dispatcher_options
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
 from tests.simulator.buildkite import Settings as BuildkiteSettings
+from tests.simulator.buildkite.transport import Ask, asker
 from tests.simulator.catalog import NoShapes
 from tests.simulator.clock import EPOCH, FixedDeadline
 from tests.simulator.cloud import Caller as Ec2Caller
@@ -46,7 +48,7 @@ from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.identity import SeededIds
 from tests.simulator.lambda_host import ANYWHERE, moments
-from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Rates, Store
+from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, MemoryStandbyVms, Rates, Store
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.parameters import FakeParameters
@@ -76,6 +78,9 @@ FATE_WORDS = {
     Fate.ANSWER_LOST: "'s record: answer lost",
 }
 CLASSES_PARAMETER = "/classes"
+WAKE_UP_SECONDS = (10.0, 10.6)
+"""From a wake-up to the tracker's code: the batching window of template.yaml, the queue's and Lambda's own time."""
+
 BESIDE = "ledger.write"
 """What a task is charged as that is no call of a port itself: it makes one, and that is a write of the ledger's."""
 
@@ -152,6 +157,17 @@ def plain_ec2(**changes: Any) -> Ec2Settings:  # noqa: ANN401  (the settings' ow
 PEACEFUL = Temper()
 
 
+def without_standby(document: str) -> str:
+    """The class document after its operator wants no standby VMs any more; a document without any stays as it is."""
+    read = json.loads(document)
+    if not any("standby" in entry for entry in read["classes"].values()):
+        return document
+    for entry in read["classes"].values():
+        if "standby" in entry:
+            entry["standby"] = {"hot": 0}
+    return json.dumps(read)
+
+
 class Token:
     """Where the functions find the agent token."""
 
@@ -163,16 +179,34 @@ class Token:
 class Classes:
     """The class document."""
 
-    def __init__(self, document: str) -> None:
-        self._book = read_classes(document, name="/classes", deployment_tags=(), shapes=NoShapes())
+    def __init__(self, document: Callable[[], str]) -> None:
+        self._document = document
+        self._read: tuple[str, ClassBook] | None = None
 
     def book(self) -> ClassBook:
         """See the port."""
-        return self._book
+        text = self._document()
+        if self._read is None or self._read[0] != text:
+            self._read = (text, read_classes(text, name="/classes", deployment_tags=(), shapes=NoShapes()))
+        return self._read[1]
+
+
+class SimulatedWakeUps:
+    """See the port `WakeUps`."""
+
+    def __init__(self, simulation: "Simulation") -> None:
+        self._simulation = simulation
+
+    def wake_tracker(self) -> None:
+        """See the port."""
+        self._simulation.send_wake_up()
 
 
 class Simulation:
     """The world, and the hands that a scenario has in it."""
+
+    send_wake_up: Callable[[], None] = staticmethod(lambda: None)
+    """What becomes of the dispatcher's wake-ups of the tracker; they get lost unless a scenario says otherwise."""
 
     def __init__(
         self,
@@ -225,7 +259,7 @@ class Simulation:
         self.throttled: set[str] = set()
         """Functions that Lambda invokes no more, as with a reserved concurrency of 0."""
         self.coverage = Coverage()
-        self._nature, self._without = nature, without
+        self._nature, self._without, self._seed = nature, without, seed
         quarrel = random.Random(f"{seed} records")  # a stream of its own, so that it moves no other draw
         self.rates = Rates(
             now=self.kernel.now,
@@ -252,13 +286,25 @@ class Simulation:
 
     def _http(self) -> httpx.Client:
         """A client of the simulated Buildkite. What the service does is not charged to the product."""
-        carrier = transport(self.buildkite, wait=lambda seconds: self.kernel.sleep(timedelta(seconds=seconds)))
+        carrier = transport(self.buildkite, wait=self._sleep_seconds)
 
         def carry(request: httpx.Request) -> httpx.Response:
             with self.meter.excluded():
                 return carrier.handle_request(request)
 
         return httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
+
+    @cached_property
+    def _agents(self) -> Ask:
+        return asker(self.buildkite, wait=self._sleep_seconds)
+
+    def _ask(self, method: str, path: str, token: str, body: dict[str, Any] | None) -> Any:  # noqa: ANN401  (JSON)
+        """What a VM's agent asks of Buildkite."""
+        with self.meter.excluded():
+            return self._agents(method, path, token, body)
+
+    def _sleep_seconds(self, seconds: float) -> None:
+        self.kernel.sleep(timedelta(seconds=seconds))
 
     @property
     def faulty(self) -> bool:
@@ -282,6 +328,7 @@ class Simulation:
         self.ec2.faults.clear()
         self.buildkite.resume_queue("default")
         self.laws.paused_since = None
+        self.parameters.values[CLASSES_PARAMETER] = without_standby(self.parameters.values[CLASSES_PARAMETER])
 
     def boot(self, instance: Instance) -> VirtualVm:
         """An instance runs. See `Machines`."""
@@ -290,7 +337,7 @@ class Simulation:
             arn=InstanceArn(self.settings.instance_arn_prefix + instance.instance_id),
             kernel=self.kernel,
             store=self.store,
-            api=self.http,
+            ask=self._ask,
             chance=self.chance,
             temper=self._nature.temper if self.faulty else PEACEFUL,
             unassigned=self.settings.unassigned_timeout,
@@ -330,7 +377,7 @@ class Simulation:
         self.ec2.advance()
 
     def _template(self, template_id: str, version: str) -> LaunchTemplateData:
-        return LaunchTemplateData()
+        return LaunchTemplateData(metadata_tags=True)
 
     # --- functions ---
 
@@ -359,6 +406,18 @@ class Simulation:
                 self.wake("tracker", self.chance.uniform(0.2, 20))
 
         self.ec2.on_event(hint)
+        own = random.Random(f"{self._seed} wake-ups")  # a stream of its own, so that it moves no other draw
+
+        def wake_up() -> None:
+            for _ in range(own.choice([0, 1, 1, 2])):
+                self.wake("tracker", own.uniform(0.2, 20))
+
+        self.send_wake_up = wake_up
+
+    def deliver_wake_ups(self) -> None:
+        """From now on the dispatcher's wake-ups reach the tracker, after the window in which Lambda waits for more."""
+        own = random.Random(f"{self._seed} wake-ups")
+        self.send_wake_up = lambda: self.wake("tracker", own.uniform(*WAKE_UP_SECONDS))
 
     def tell_again(self, instance_id: str) -> None:
         """EC2's last change of that VM wakes the tracker once more, as an event that is delivered twice does."""
@@ -601,6 +660,7 @@ class Simulation:
                 MemoryLedger(store=self.store, rates=self.rates, sleep=self.kernel.sleep), f"{function} ledger"
             ),
             mailbox=process.mortal(MemoryMailbox(store=self.store), f"{function} mailbox"),
+            standby=process.mortal(MemoryStandbyVms(store=self.store), f"{function} standby"),
             programs=process.mortal(self.programs, f"{function} programs"),
             program=PROGRAM,
             classes=self._class_source(client, calls, types, telemetry),
@@ -608,6 +668,7 @@ class Simulation:
             ids=self._ids,
             telemetry=telemetry,
             workers=KernelWorkers(kernel=self.kernel, process=process),
+            wake_ups=process.mortal(SimulatedWakeUps(self), f"{function} wake_ups"),
         )
         if function == "dispatcher":
             lease = process.mortal(MemoryLease(store=self.store, function=function), f"{function} lease")
@@ -638,7 +699,7 @@ class Simulation:
         telemetry: Telemetry,
     ) -> ClassSource:
         if not self._nature.asks_for_classes:
-            return Classes(self.parameters.values[CLASSES_PARAMETER])
+            return Classes(lambda: self.parameters.values[CLASSES_PARAMETER])
         ssm: Any = self.parameters
         read = parameters.Parameters(client=lambda: ssm, calls=calls)
         return SsmClasses(

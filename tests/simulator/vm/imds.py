@@ -8,7 +8,7 @@ Source: the EC2 user guide's pages on the instance metadata service and its cate
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -38,6 +38,8 @@ class MachineIdentity:
     life_cycle: str = "on-demand"
     partition: str = "aws"
     domain: str = "amazonaws.com"
+    tags: Mapping[str, str] | None = None
+    """Those that it may see; None where its launch template does not say that it may."""
 
     @property
     def arn(self) -> str:
@@ -188,6 +190,9 @@ class FakeImds:
                 separators=(",", " : "),
             ),
         }
+        if identity.tags:
+            documents["meta-data/tags/instance"] = documents["meta-data/tags/instance/"] = "\n".join(identity.tags)
+            documents |= {f"meta-data/tags/instance/{key}": value for key, value in identity.tags.items()}
         if machine.spot_action_at is not None:
             documents["meta-data/spot/instance-action"] = json.dumps(
                 {"action": "terminate", "time": _timestamp(machine.spot_action_at)}

@@ -56,6 +56,7 @@ class Init:
         self._environment = dict(os.environ)
         self._console = directory / "console.log"
         self._units: dict[str, Unit] = {}  # in the order they were started
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._down: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._powering_off = False
@@ -124,7 +125,10 @@ class Init:
 
     async def _systemd_run(self, request: UnitRequest) -> int:
         if request.on_active_seconds is not None:
-            asyncio.get_running_loop().call_later(request.on_active_seconds, self._elapse, request)
+            if request.name in self._timers:
+                raise RefusedError(f"Failed to start transient timer unit: Unit {request.name}.timer already exists.")
+            later = asyncio.get_running_loop().call_later(request.on_active_seconds, self._elapse, request)
+            self._timers[request.name] = later
             return 0
         unit = self._start(request)
         if not request.wait:
@@ -227,9 +231,12 @@ class Init:
             _signal_all(_members(unit), signal.SIGKILL)
 
     async def _stop_all(self, names: list[str]) -> None:
-        unknown = [name for name in names if name not in self._units]
+        timers = {f"{name}.timer": name for name in self._timers}
+        unknown = [name for name in names if name not in self._units and name not in timers]
         for name in names:
-            if name in self._units:
+            if name in timers:
+                self._timers.pop(timers[name]).cancel()
+            elif name in self._units:
                 await self._stop(self._units[name])
         if unknown:
             raise RefusedError("".join(f"Failed to stop {name}: Unit {name} not loaded.\n" for name in unknown).strip())

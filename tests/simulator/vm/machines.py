@@ -16,6 +16,8 @@ class LaunchedInstance(BootableInstance, Protocol):
     def instance_type(self) -> str: ...
     @property
     def zone(self) -> str: ...
+    @property
+    def metadata_tags(self) -> Mapping[str, str] | None: ...
 
 
 class LocalMachines:
@@ -55,6 +57,7 @@ class LocalMachines:
                 account_id=self._account_id,
                 zone=instance.zone,
                 instance_type=instance.instance_type,
+                tags=instance.metadata_tags,
             ),
             self._directory / instance_id,
         )

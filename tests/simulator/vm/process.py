@@ -21,6 +21,9 @@ import psutil
 HERE = Path(__file__).resolve().parent
 AGENT_STUB = HERE / "agent_stub.py"
 MARKER_VARIABLE = "LOCAL_VM"
+STOCK_SSH = "Include {directory}/ssh_config.d/*.conf\nHost *\n    HashKnownHosts yes\n"
+"""ssh's configuration as Ubuntu and Amazon Linux ship it."""
+
 _REPOSITORY = HERE.parents[2]
 _HALT_SECONDS = 10.0  # for the first process to end the others; past it they are killed from outside
 
@@ -103,6 +106,10 @@ class LocalVm:
         (directory / "bin" / "python3").symlink_to(Path(sys.executable).resolve())  # for the programs in shims/
         if agent_binary is not None:
             (directory / "bin" / "buildkite-agent").symlink_to(agent_binary.resolve())
+        ssh = directory / "etc" / "ssh"
+        if not (ssh / "ssh_config").exists():
+            ssh.mkdir(parents=True, exist_ok=True)
+            (ssh / "ssh_config").write_text(STOCK_SSH.format(directory=ssh))
         # A socket's path may have 107 characters. On an instance all are short; a test's directory alone may be longer.
         short = Path(tempfile.gettempdir(), f"vm-{uuid.uuid4().hex[:12]}")
         short.symlink_to(directory.resolve())
@@ -120,7 +127,9 @@ class LocalVm:
                     "GIT_CONFIG_SYSTEM": str(directory / "etc" / "gitconfig"),
                     "TMPDIR": str(directory / "tmp"),
                     "CONFIGURATION_DIRECTORY": str(directory / "etc" / "buildkite-agent"),
+                    "SSH_DIRECTORY": str(directory / "etc" / "ssh"),
                     "AWS_EC2_METADATA_SERVICE_ENDPOINT": imds_url,
+                    "BORN": Path("/proc/uptime").read_text().partition(".")[0],  # its kernel is older than the VM
                     **environment,
                     MARKER_VARIABLE: marker,
                 },

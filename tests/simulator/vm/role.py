@@ -30,7 +30,7 @@ class VmFront(SigningFront):
             policies: the documents of the VMs' role.
             sts: makes the sessions of jobs.
         """
-        role = Policies(policies)
+        self.permit(policies)
 
         def signer(access_key_id: str) -> Signer | None:
             if not access_key_id.startswith("ASIA"):
@@ -46,11 +46,15 @@ class VmFront(SigningFront):
                 arn=f"arn:aws:sts::{account_id}:assumed-role/{ROLE_NAME}/{vm.instance_id}",
                 secret_access_key=vm.secret_access_key,
                 session_token=vm.session_token,
-                policies=role,
+                policies=self._role,
                 context={"ec2:SourceInstanceARN": [vm.arn]},
             )
 
         super().__init__(backend=backend, region=region, account_id=account_id, signer=signer, sts=sts)
+
+    def permit(self, policies: Sequence[Mapping[str, Any]]) -> None:
+        """Give the role those policies, of VMs that run, too."""
+        self._role = Policies(policies)
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -129,7 +129,7 @@ def parse_environment_file(text: str) -> dict[str, str]:
         RefusedError: something stands in it that is no assignment; systemd passes over it with a warning.
     """
     found: dict[str, str] = {}
-    rest = "".join(line for line in _lines(text) if not line.lstrip().startswith(("#", ";")))
+    rest = "".join(line for line in _lines(text) if not line.lstrip().startswith(("#", ";")) and line.strip())
     while rest.strip():
         assignment = _ASSIGNMENT.match(rest)
         if assignment is None:

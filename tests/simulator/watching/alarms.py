@@ -5,8 +5,9 @@ periods more than the alarm names; with `missing`, an alarm whose periods all la
 action follows a change of the state, and INSUFFICIENT_DATA is the state that a new alarm begins with.
 """
 
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,12 @@ from tests.simulator.watching.metrics import MetricStore, named
 LOOK = timedelta(minutes=1)
 """How often CloudWatch judges an alarm on one long period: the period ends when it looks. Source: the user guide,
 “Alarm evaluation”."""
+
+BREACHES: Mapping[str, Callable[[float, float], bool]] = {
+    "LessThanThreshold": operator.lt,
+    "GreaterThanThreshold": operator.gt,
+    "GreaterThanOrEqualToThreshold": operator.ge,
+}
 
 _SCALED = re.compile(r"m1( / (?P<divisor>[\d.]+))?( \* (?P<factor>[\d.]+))?")
 """The one form of metric math that is played here."""
@@ -45,11 +52,12 @@ def rings(alarm: Mapping[str, Any], store: MetricStore, *, start: datetime, end:
     """When that alarm is in alarm: the ends of the periods after which it is. Of alarms on one metric only."""
     if "Metrics" in alarm:
         threshold = float(alarm["Threshold"])
-        return [at for at, value in over_a_day(alarm, store, start=start, end=end) if value >= threshold]
+        breaches = BREACHES[alarm["ComparisonOperator"]]
+        return [at for at, value in over_a_day(alarm, store, start=start, end=end) if breaches(value, threshold)]
     period = timedelta(seconds=int(alarm["Period"]))
     identity = (alarm["Namespace"], alarm["MetricName"], named(alarm["Dimensions"]))
     points = dict(store.series(identity, stat=alarm["Statistic"], period=period, start=start, end=end))
-    threshold, below = float(alarm["Threshold"]), alarm["ComparisonOperator"] == "LessThanThreshold"
+    threshold, breaches = float(alarm["Threshold"]), BREACHES[alarm["ComparisonOperator"]]
     if alarm["TreatMissingData"] == "missing" and alarm.get("InsufficientDataActions"):
         return _without_data(alarm, set(points), period, start=start, end=end)
     breaching: list[bool] = []
@@ -60,7 +68,7 @@ def rings(alarm: Mapping[str, Any], store: MetricStore, *, start: datetime, end:
         if value is None:
             breaching.append(alarm["TreatMissingData"] == "breaching")
         else:
-            breaching.append(value < threshold if below else value >= threshold)
+            breaching.append(breaches(value, threshold))
         at += period
         if sum(breaching[-int(alarm["EvaluationPeriods"]) :]) >= int(alarm["DatapointsToAlarm"]):
             ringing.append(at)

@@ -17,7 +17,8 @@ from tests.simulator.watching.template import Rendered
 
 UNIT_INCHES = 0.44  # of the dashboard's grid
 COLUMNS = 24
-COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#17becf")
+COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#17becf", "#e377c2", "#7f7f7f", "#bcbd22",
+           "#0b5345", "#5b2c6f")  # fmt: skip
 CALM, RINGING, INK, FAINT, PAPER = "#2e8b57", "#c0392b", "#1d2733", "#6b7785", "#f4f6f8"
 STEPS = (
     (Moment.RESERVED, "waits to be reserved", "#9aa7b4"),

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode.cfn_yaml import loads
+from infra.template_yaml import loads
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "infra" / "observability.yaml"
 REGION = "eu-central-1"

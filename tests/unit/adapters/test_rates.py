@@ -25,3 +25,17 @@ def test_after_a_second_there_is_room_again() -> None:
         pass
     assert rates.delay("stack", LIST, timedelta()) == timedelta(seconds=1)
     assert not rates.delay("stack", LIST, timedelta(seconds=1))
+
+
+def test_a_refusal_shortens_no_block_that_a_header_asked_for() -> None:
+    rates = Rates()
+    rates.heard("stack", LIST, {"RateLimit-Remaining": "0", "RateLimit-Reset": "30"}, timedelta())
+    rates.refused("stack", LIST, timedelta(seconds=1), timedelta(seconds=2))
+    assert rates.delay("stack", LIST, timedelta(seconds=10)) == timedelta(seconds=20)
+
+
+def test_a_header_shortens_no_block_that_a_refusal_asked_for() -> None:
+    rates = Rates()
+    rates.refused("stack", LIST, timedelta(seconds=30), timedelta())
+    rates.heard("stack", LIST, {"RateLimit-Remaining": "0", "RateLimit-Reset": "1"}, timedelta(seconds=2))
+    assert rates.delay("stack", LIST, timedelta(seconds=10)) == timedelta(seconds=20)

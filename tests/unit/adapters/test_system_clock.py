@@ -1,5 +1,6 @@
 """The clock of a process that Lambda freezes between its invocations."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -52,11 +53,42 @@ def test_a_wall_clock_that_is_set_counts_neither_within_an_invocation_nor_backwa
     assert clock.monotonic() == began
 
 
+def test_a_thread_that_goes_on_before_the_invocation_begins_erases_no_freeze() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    clock.thawed()
+    began = clock.monotonic()
+    machine.runs(2)
+    clock.ends()
+    machine.is_frozen(MINUTE)
+    clock.monotonic()  # a worker of the invocation before wakes up first
+    clock.thawed()
+    assert clock.monotonic() - began == MINUTE + timedelta(seconds=2)
+
+
+def test_a_wall_clock_that_is_set_within_an_invocation_is_no_freeze() -> None:
+    machine = Machine()
+    clock = machine.clock()
+    clock.thawed()
+    began = clock.monotonic()
+    machine.wall += timedelta(hours=1)
+    clock.ends()
+    machine.is_frozen(MINUTE)
+    clock.thawed()
+    assert clock.monotonic() - began == MINUTE
+
+
 def test_each_invocation_of_a_deployment_counts_what_its_process_missed() -> None:
     machine = Machine()
     deployment = Deployment(function="tracker", environment=an_environment())
     deployment.clock = machine.clock()
     began = deployment.clock.monotonic()
     machine.is_frozen(MINUTE)
-    with deployment.invocation(timedelta(seconds=60)):
+    with suppress(RuntimeError), deployment.invocation(timedelta(seconds=60)):
         assert deployment.clock.monotonic() - began == MINUTE
+        machine.wall += timedelta(hours=1)  # somebody sets the clock
+        raise RuntimeError("an invocation that fails ends, too")
+    machine.is_frozen(MINUTE)
+    deployment.clock.monotonic()
+    with deployment.invocation(timedelta(seconds=60)):
+        assert deployment.clock.monotonic() - began == 2 * MINUTE

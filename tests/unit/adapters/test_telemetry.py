@@ -121,6 +121,8 @@ def test_units_are_in_the_names() -> None:
         Metric.OLDEST_WAITING_SECONDS,
         Metric.WAIT_SECONDS,
         Metric.STEP_SECONDS,
+        Metric.STANDBY_SAVED_SECONDS,
+        Metric.STANDBY_VM_SECONDS,
         Metric.VCPU_SECONDS,
     }
     assert Metric.MAXIMUM_USED_PERCENT.unit == "Percent"

@@ -11,7 +11,9 @@ from agent_stack.dispatcher.launch_answers import LaunchAnswers
 from agent_stack.dispatcher.launch_deadline import LaunchDeadline
 from agent_stack.dispatcher.launch_orders import LaunchOrders
 from agent_stack.dispatcher.launch_room import LaunchRoom
+from agent_stack.dispatcher.send_launch import SendLaunch
 from agent_stack.dispatcher.token_supply import TokenSupply
+from agent_stack.dispatcher.vcpu_room import VcpuRoom
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName
@@ -28,6 +30,7 @@ from tests.unit.dispatcher.parts import (
     a_book,
     a_published_program,
     a_quota_watch,
+    a_standby_pool,
     a_vcpu_cache,
 )
 from tests.unit.values import a_policy, a_run
@@ -61,8 +64,8 @@ class Room:
         prefetch = VmPrefetch(fleet=self.fleet, workers=self.workers, capacity=capacity, policy=rules)
         vcpus = a_vcpu_cache()
         self.launch = Launch(
-            fleet=self.fleet,
-            ledger=self.ledger,
+            send=SendLaunch(fleet=self.fleet, ledger=self.ledger, in_flight=self.in_flight, telemetry=self.telemetry),
+            vcpu_room=VcpuRoom(vcpus=vcpus, pool=a_standby_pool(self.store), in_flight=self.in_flight, policy=rules),
             in_flight=self.in_flight,
             capacity=capacity,
             orders=LaunchOrders(fleet=self.fleet, ids=ids, telemetry=self.telemetry),

@@ -10,6 +10,7 @@ from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.publish_program import PublishProgram
 from agent_stack.dispatcher.quota_watch import QuotaWatch
+from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
@@ -24,7 +25,7 @@ from agent_stack.domain.vms import Vm
 from agent_stack.ports import Clock, InstanceTypes, Ledger, Task, Telemetry
 from agent_stack.ports.ec2 import always
 from tests.simulator.clock import EPOCH
-from tests.simulator.memory import MemoryInstanceTypes, MemoryLedger, Store
+from tests.simulator.memory import MemoryInstanceTypes, MemoryLedger, MemoryStandbyVms, Store
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.values import a_vm
@@ -111,12 +112,16 @@ class ScriptedFleet:
     journal: list[str] = field(default_factory=list)
     orders: list[LaunchOrder] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    shapes: dict[ClassName, str] = field(default_factory=dict)
 
     def pools(self, vm_class: VmClass, capacity_type: CapacityType) -> Sequence[str]:
         self.journal.append(f"pools {capacity_type}")
         if self.no_pools is not None:
             raise self.no_pools
         return self.pools_by_type.get(capacity_type, (f"{capacity_type}:m7i.large:a", f"{capacity_type}:m7i.large:b"))
+
+    def shape(self, vm_class: VmClass) -> str:
+        return self.shapes.get(vm_class.name, "shape")
 
     def render(self, order: LaunchOrder) -> str:
         self.orders.append(order)
@@ -263,6 +268,17 @@ def an_in_flight() -> InFlightLaunches:
         workers=AtOnce(),
         clock=clock,
         telemetry=RecordedTelemetry(),
+    )
+
+
+def a_standby_pool(store: Store, fleet: ScriptedFleet | None = None) -> StandbyPool:
+    """What a process knows of the standby VMs of that store. Every look is done at once."""
+    return StandbyPool(
+        fleet=fleet or ScriptedFleet(),
+        records=MemoryStandbyVms(store=store),
+        workers=AtOnce(),
+        telemetry=RecordedTelemetry(),
+        write_beside=lambda _, write: write(),
     )
 
 

@@ -12,13 +12,14 @@ from agent_stack.domain.errors import RetryError
 from agent_stack.domain.identifiers import ClassName, InstanceId, JobId, QueueKey
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.runs import Run
-from agent_stack.domain.states import RunState
+from agent_stack.domain.standby import StandbyVm
+from agent_stack.domain.states import RunState, VmState
 from agent_stack.domain.vms import Assignment, Vm
 from agent_stack.ports import JobTokens
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_class
+from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_class, a_standby_pool
 from tests.unit.values import a_letter, a_policy, a_run, a_vm
 
 SECOND = timedelta(seconds=1)
@@ -41,12 +42,23 @@ class Mint:
         return JobTokens(tokens=issued, not_issued=frozenset(job_ids) & self.withheld)
 
 
+@dataclass
+class WakeUpsCounted:
+    """The tracker's queue."""
+
+    sent: int = 0
+
+    def wake_tracker(self) -> None:
+        self.sent += 1
+
+
 class Desk:
     """Where runs and VMs are joined."""
 
     def __init__(self, mint: Mint | None = None, kind: str = "job-token") -> None:
         self.mint, self.store, self.telemetry = mint or Mint(), Store(), RecordedTelemetry()
         self.ledger, self.tokens = MemoryLedger(store=self.store), TokenSupply()
+        self.pool, self.wake_ups = a_standby_pool(self.store), WakeUpsCounted()
         stacks: Any = self.mint
         self.bind = Bind(
             stacks=stacks,
@@ -60,6 +72,8 @@ class Desk:
                 deployment_tags=("team=a",),
             ),
             telemetry=self.telemetry,
+            pool=self.pool,
+            wake_ups=self.wake_ups,
         )
 
     def ready(self, number: int = 1, class_name: ClassName = SMALL, queue: QueueKey = QUEUE) -> Run:
@@ -224,3 +238,49 @@ def test_tokens_are_asked_for_in_one_request_a_queue() -> None:
     asked = {queue: job_ids for queue, job_ids, _ in desk.mint.asked}
     assert len(desk.mint.asked) == 2
     assert asked == {QUEUE: [runs[0].job_id, runs[2].job_id], OTHER: [runs[1].job_id]}
+
+
+# --- the tracker is woken ---
+
+STANDBY = replace(a_vm(1), hold=timedelta(hours=4))
+
+
+def bind_standby(desk: Desk, *, vm: Vm = STANDBY, active: Sequence[Run] = ()) -> None:
+    desk.pool.add([StandbyVm.of(vm, class_name=SMALL, hold=timedelta(hours=4), shape="")], EPOCH)
+    run = desk.ready()
+    listed = (StandbyVm.of(replace(vm, state=VmState.RUNNING), class_name=SMALL, hold=timedelta(hours=4), shape=""),)
+    desk.bind(
+        DispatcherCycle(
+            now=EPOCH + timedelta(hours=1),
+            fence=1,
+            book=a_book(),
+            ready=(run,),
+            active=(run, *active),
+            standby={SMALL: listed},
+        )
+    )
+
+
+def test_a_job_on_a_standby_vm_wakes_the_tracker_because_ec2_tells_nothing_of_it() -> None:
+    desk = Desk()
+    bind_standby(desk)
+    assert desk.wake_ups.sent == 1
+
+
+def test_a_tracker_that_is_at_work_is_not_woken() -> None:
+    desk = Desk()
+    bind_standby(desk, active=[a_run(2).bound(a_vm(2), now=EPOCH)])
+    assert desk.wake_ups.sent == 0
+
+
+def test_a_job_on_a_vm_that_was_launched_for_it_wakes_no_tracker() -> None:
+    desk = Desk()
+    assert desk.pairs([desk.ready()], {SMALL: (a_vm(),)})
+    assert desk.wake_ups.sent == 0
+
+
+def test_a_standby_vm_that_was_closed_wakes_no_tracker() -> None:
+    desk = Desk()
+    desk.store.put_box(STANDBY.arn, None)
+    bind_standby(desk)
+    assert desk.wake_ups.sent == 0

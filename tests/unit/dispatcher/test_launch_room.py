@@ -12,6 +12,7 @@ from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.budgets import Level
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError, RetryError, WaitError
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import VmState
 from agent_stack.domain.vms import Vm
@@ -78,7 +79,10 @@ def test_launches_without_an_answer_take_places_for_all_their_vms() -> None:
 def test_while_ec2_does_not_say_what_is_up_there_is_no_room(error: AgentStackError) -> None:
     places = Places(look=error)
     assert places.left() == 0
+    assert Metric.ERRORS not in places.telemetry.counts, "one failure is no error"
+    places.left()
     assert places.telemetry.messages("INFO") == ["vms_unknown"]
+    assert places.telemetry.counts[Metric.ERRORS] == 1, "the alarm rings while it lasts"
 
 
 def test_what_was_asked_for_within_a_minute_counts_though_it_is_gone_again() -> None:
@@ -110,3 +114,9 @@ def test_no_more_are_asked_for_than_ec2_grants() -> None:
 
 def test_more_vms_than_the_maximum_leave_no_room() -> None:
     assert Places(*(a_vm(number) for number in range(MAXIMUM + 2))).left() < 1
+
+
+def test_standby_vms_count_also_where_they_are_closed_or_not_shown_yet() -> None:
+    listed = frozenset({a_vm(1).instance_id, a_vm(2).instance_id})
+    assert Places(a_vm(1)).left(standby_ids=listed) == MAXIMUM - 2
+    assert Places().left(standby_ids=None) == 0, "nobody knows what is up"

@@ -132,18 +132,45 @@ def test_every_run_that_has_not_ended_is_active() -> None:
 # --- VMs that are held because their boot failed ---
 
 
+@pytest.mark.parametrize("minutes", [30, 0])
+def test_holds_that_cannot_be_read_stop_no_cycle(minutes: int) -> None:
+    """A filled mailbox refuses a second job anyway."""
+    ward = Ward(ScriptedFleet(shows=(a_vm(1),)), hold_on_failure=timedelta(minutes=minutes))
+    ward.left(spent=True, vms=(a_vm(1),))
+    ward.ledger.fails["holds"] = [RetryError("throttled")]
+    assert ward.cycle().idle_vms == {SMALL: (a_vm(1),)}
+    assert "holds_unknown" in ward.telemetry.messages("INFO")
+
+
 def held(ward: Ward, number: int) -> None:
     vm = a_vm(number)
     hold = Hold(instance_id=vm.instance_id, arn=vm.arn, class_name=SMALL, until=EPOCH + timedelta(minutes=30))
     assert ward.ledger.record_holds(ward.ledger.holds().adding(hold).next_version())
 
 
-def test_a_held_vm_is_no_idle_vm_and_keeps_no_launch_open() -> None:
-    """Its mailbox is filled, so a job that was paired with it would wait for nothing, cycle after cycle."""
+@pytest.mark.parametrize("minutes", [30, 0])
+def test_a_held_vm_is_no_idle_vm_and_keeps_no_launch_open(minutes: int) -> None:
+    """Its mailbox is filled, so a job that was paired with it would wait for nothing, cycle after cycle.
+
+    Also after somebody turned holds off: a VM that is held already stays up until its time.
+    """
     up = (a_vm(1, state=VmState.RUNNING), a_vm(2, state=VmState.RUNNING))
-    ward = Ward(ScriptedFleet(shows=up), hold_on_failure=timedelta(minutes=30))
+    ward = Ward(ScriptedFleet(shows=up), hold_on_failure=timedelta(minutes=minutes))
     ward.left(spent=True, vms=up)
     held(ward, 1)
     assert ward.cycle().idle_vms == {SMALL: (up[1],)}
     held(ward, 2)
     assert (ward.cycle().idle_vms, ward.store.intents) == ({}, {})
+
+
+@pytest.mark.parametrize("minutes", [30, 0])
+def test_holds_are_read_once_and_only_where_a_recorded_launch_has_a_vm_without_a_run(minutes: int) -> None:
+    ward = Ward(ScriptedFleet(shows=(a_vm(1), a_vm(2), a_vm(3))), hold_on_failure=timedelta(minutes=minutes))
+    ward.left(1, spent=True, vms=(a_vm(1), a_vm(4, launched_at=EPOCH - timedelta(hours=1))))
+    ward.ledger.record([replace(a_run().bound(a_vm(1), now=EPOCH), version=1)])
+    ward.cycle()
+    assert "holds" not in ward.journal
+    ward.left(2, spent=True, vms=(a_vm(2),))
+    ward.left(3, spent=True, vms=(a_vm(3),))
+    ward.cycle()
+    assert ward.journal.count("holds") == 1

@@ -7,11 +7,14 @@ import pytest
 
 from agent_stack.dispatcher.in_flight import DRAIN_SECONDS
 from agent_stack.dispatcher.recover import NOT_SHOWN_YET, UNANSWERED_GRACE
+from agent_stack.domain.backoff import Backoff, backoff_key
+from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.identifiers import IntentId, QueueKey
 from agent_stack.domain.launching import LaunchOutcome
 from agent_stack.domain.pauses import OperatorPause, Pauses
-from tests.simulator.clock import EPOCH
+from agent_stack.domain.states import CapacityType
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.unit.dispatcher.parts import (
     LARGE,
     SMALL,
@@ -174,6 +177,73 @@ def test_a_replay_in_doubt_stays_open_while_fewer_vms_are_shown_than_it_may_laun
     assert ward.cycle(now=OLD_ENOUGH + MINUTE).idle_vms == {}
     assert ward.store.intents == {intent.intent_id: intent}
     assert len(ward.fleet.requests) == 2
+
+
+def backs_off(ward: Ward) -> None:
+    """Nothing works in the class of its launches; it may not be asked for within ten minutes."""
+    backoff = Backoff(failures=9, since=EPOCH, until=EPOCH + 10 * MINUTE)
+    memory = LaunchMemory(backoffs={backoff_key(SMALL, CapacityType.ON_DEMAND): backoff})
+    ward.recover.capacity.learn(memory, fence=1)
+
+
+def describes(ward: Ward, cycles: int, **found: object) -> int:
+    """How often EC2 is asked for its list in that many cycles, a second apart."""
+    count = 0
+    clock = ward.in_flight.clock
+    assert isinstance(clock, VirtualClock)
+    for _ in range(cycles):
+        ward.cycle(now=clock.now(), **found)
+        ward.take_answers()
+        count += ward.journal.count("describe")
+        clock.sleep(SECOND)
+    return count
+
+
+def test_launches_in_doubt_whose_class_backs_off_are_looked_for_later_each_time_and_all_in_one_list() -> None:
+    """Their class may not be asked for, so nothing of them changes from one second to the next."""
+    ward = Ward(ScriptedFleet(shows=(), answers=[RetryError("throttled")] * 3))
+    ward.waits()
+    for number in (1, 2, 3):
+        ward.left(number, capacity_type=CapacityType.ON_DEMAND)
+    clock = ward.in_flight.clock
+    assert isinstance(clock, VirtualClock)
+    clock.sleep(UNANSWERED_GRACE)
+    ward.cycle(now=clock.now())
+    ward.take_answers()
+    assert len(ward.fleet.requests) == 3, "each was sent again, and each answer is in doubt"
+    backs_off(ward)
+    assert describes(ward, 60) <= 6
+    assert len(ward.fleet.requests) == 3
+    assert len(ward.store.intents) == 3
+
+
+def test_launches_in_doubt_that_the_operator_paused_are_looked_for_later_each_time() -> None:
+    ward = Ward(ScriptedFleet(shows=(), answers=[RetryError("throttled")]))
+    ward.waits()
+    ward.left()
+    clock = ward.in_flight.clock
+    assert isinstance(clock, VirtualClock)
+    clock.sleep(UNANSWERED_GRACE)
+    ward.cycle(now=clock.now())
+    ward.take_answers()
+    pauses = Pauses(paused={QUEUE: OperatorPause(since=EPOCH)})
+    ward.in_flight.permission.observe(pauses, clock.monotonic())
+    assert describes(ward, 60) <= 6
+    assert ward.store.intents == {}, "EC2's list proves in time that nothing came of it"
+
+
+def test_launches_that_are_looked_for_in_one_cycle_share_one_list() -> None:
+    ward = Ward(ScriptedFleet(shows=()), launch_enabled=False)
+    for number in (1, 2, 3):
+        ward.left(number)
+    ward.cycle()
+    assert ward.journal.count("describe") == 1
+    assert ward.store.intents == {}
+    failing = Ward(ScriptedFleet(look=RetryError("throttled")), launch_enabled=False)
+    for number in (1, 2, 3):
+        failing.left(number)
+    failing.cycle()
+    assert failing.journal.count("describe") == 1, "a failure is an answer, too"
 
 
 def test_one_launch_that_stays_unsettled_does_not_hold_up_the_others() -> None:

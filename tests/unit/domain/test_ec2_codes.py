@@ -125,7 +125,7 @@ def test_every_scope_and_effect_has_a_row_and_every_row_a_source() -> None:
 def test_no_code_stands_anywhere_else_in_the_functions() -> None:
     codes = {row.code.rstrip("*.") for row in ROWS}
     for path in (ROOT / "functions").rglob("*.py"):
-        if path.name == "ec2_codes.py" or path.parent.name in OTHER_SERVICES:
+        if path.name in {"ec2_codes.py", "sqs.py"} or path.parent.name in OTHER_SERVICES:
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):

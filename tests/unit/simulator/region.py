@@ -45,16 +45,16 @@ class Computers:
 class Region:
     """A region and a client of it."""
 
-    def __init__(self, computers: Computers | None = None, **settings: object) -> None:
+    def __init__(self, computers: Computers | None = None, *, metadata_tags: bool = False, **settings: object) -> None:
         self.clock = VirtualClock()
         self.computers = computers or Computers()
         values: dict[str, Any] = {"subnets": SUBNETS, **settings}
         self.ec2 = Ec2(
             now=self.clock.now,
             settings=Settings(**values),
-            launch_templates=lambda template_id, version: {("lt-1", "1"): LaunchTemplateData(user_data=b"boot")}[
-                template_id, version
-            ],
+            launch_templates=lambda template_id, version: {
+                ("lt-1", "1"): LaunchTemplateData(user_data=b"boot", metadata_tags=metadata_tags)
+            }[template_id, version],
             machines=self.computers,
         )
         self.client: Any = boto3.client(  # requests are written as dictionaries here, which its stubs do not take

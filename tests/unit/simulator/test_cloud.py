@@ -172,6 +172,22 @@ def test_a_running_instance_boots_its_computer_and_a_terminated_one_stops_it() -
     assert region.computers.booted[instance_id].stopped
 
 
+def _tagged(key: str) -> list[dict[str, Any]]:
+    return [{"ResourceType": "instance", "Tags": [{"Key": key, "Value": "60"}]}]
+
+
+def test_an_instance_finds_its_tags_in_its_metadata_only_where_its_template_says_so() -> None:
+    shows, hides = Region(metadata_tags=True), Region()
+    for region in (shows, hides):
+        region.launch(TagSpecifications=_tagged("agent-stack:hold"))
+    assert shows.ec2.instances()[0].metadata_tags == {"agent-stack:hold": "60"}
+    assert hides.ec2.instances()[0].metadata_tags is None
+    assert hides.launch(TagSpecifications=_tagged("team/name"))
+    with pytest.raises(ClientError) as raised:
+        shows.launch(TagSpecifications=_tagged("team/name"))
+    assert refusal(raised) == "InvalidParameterValue"
+
+
 def test_what_cannot_boot_ends_with_a_client_error() -> None:
     region = Region(Computers(broken=True))
     region.launch()

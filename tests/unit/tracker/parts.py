@@ -27,12 +27,14 @@ class ScriptedStacks:
         states: the state of each job.
         refused: jobs that are not, or no longer, to be reserved.
         unanswered: queues of which every question fails.
+        no_answer: how these questions fail.
         finishes: how finishing of a job fails.
     """
 
     states: Mapping[JobId, JobState] = field(default_factory=dict)
     refused: frozenset[JobId] = frozenset()
     unanswered: frozenset[QueueKey] = frozenset()
+    no_answer: AgentStackError = field(default_factory=lambda: AgentStackError("no answer"))
     finishes: Mapping[JobId, AgentStackError] = field(default_factory=dict)
     journal: list[str] = field(default_factory=list)
     reserved: list[tuple[QueueKey, list[JobId], timedelta]] = field(default_factory=list)
@@ -41,14 +43,14 @@ class ScriptedStacks:
     def job_states(self, queue: QueueKey, job_ids: Sequence[JobId]) -> JobStates:
         self.journal.append("job_states")
         if queue in self.unanswered:
-            return JobStates(states={}, errors=(_NO_ANSWER,))
+            return JobStates(states={}, errors=(self.no_answer,))
         return JobStates(states={job_id: self.states[job_id] for job_id in job_ids if job_id in self.states})
 
     def reserve(self, queue: QueueKey, job_ids: Sequence[JobId], expiry: timedelta) -> Reserved:
         self.journal.append("reserve")
         self.reserved.append((queue, list(job_ids), expiry))
         if queue in self.unanswered:
-            return Reserved(reserved=frozenset(), not_reserved=frozenset(), errors=(_NO_ANSWER,))
+            return Reserved(reserved=frozenset(), not_reserved=frozenset(), errors=(self.no_answer,))
         asked = frozenset(job_ids)
         return Reserved(reserved=asked - self.refused, not_reserved=asked & self.refused)
 
@@ -57,9 +59,6 @@ class ScriptedStacks:
         self.finished.append((queue, job_id, exit_status, detail))
         if job_id in self.finishes:
             raise self.finishes[job_id]
-
-
-_NO_ANSWER = AgentStackError("no answer")
 
 
 def a_verdict(

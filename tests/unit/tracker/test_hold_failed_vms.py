@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from agent_stack.domain.decisions import decide
+from agent_stack.domain.decisions import Action, decide
 from agent_stack.domain.errors import AgentStackError, RetryError
 from agent_stack.domain.holds import MAX_HELD, Holds
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, QueueKey
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.notices import NoticeKind
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
@@ -65,6 +66,7 @@ class Stack:
         self.ledger = MemoryLedger(store=self.store)
         self.mailbox = MemoryMailbox(store=self.store)
         self.stacks = ScriptedStacks()
+        self.job_state = JobState.RESERVED
         self.restart()
 
     def restart(self) -> None:
@@ -112,7 +114,7 @@ class Stack:
                 run=run,
                 vm=self.fleet.vms.get(run.binding.instance_id) if run.binding else None,
                 described=described,
-                job_state=JobState.RESERVED,
+                job_state=self.job_state,
                 mailbox_status=self._status(run),
                 boot_timeout=timedelta(minutes=5),
                 policy=self.policy,
@@ -142,6 +144,11 @@ class Stack:
     @property
     def held(self) -> list[InstanceId]:
         return [hold.instance_id for hold in self.store.holds.vms]
+
+
+def someone_waits(reason: WaitReason) -> WaitingList:
+    job = Waiting(job_id=job_id(7), queue_key=QueueKey("default"), class_name=ClassName("default"), reason=reason)
+    return WaitingList(at=NOW, jobs=(job,))
 
 
 def test_the_vm_stays_up_and_its_job_goes_on_in_the_same_cycle() -> None:
@@ -181,6 +188,20 @@ def test_at_its_last_vm_the_job_is_finished_at_once_and_the_detail_says_how_to_c
     assert stack.fleet.ended == []
     stack.cycle(SECOND)
     assert stack.told(vm) is not None
+
+
+def test_the_detail_of_a_job_that_is_finished_as_its_hold_ends_names_no_vm() -> None:
+    """The answer to the first finish was lost; by the second, jobs need the room, and the VM is about to end."""
+    stack = Stack(max_launch_attempts=1)
+    stack.fails()
+    stack.stacks.finishes = {job_id(1): RetryError("no answer")}
+    stack.cycle()
+    stack.store.waiting = replace(someone_waits(WaitReason.QUOTA), at=NOW + timedelta(seconds=31))
+    stack.stacks.finishes = {}
+    stack.cycle(timedelta(seconds=31))
+    first, second = (detail for _, _, _, detail in stack.stacks.finished)
+    assert "stays up until" in first
+    assert "stays up until" not in second
 
 
 def test_a_finish_whose_answer_is_lost_neither_waits_for_the_hold_nor_ends_it() -> None:
@@ -332,10 +353,20 @@ def test_a_job_that_waits_for_room_ends_what_is_held(reason: WaitReason) -> None
     stack = Stack()
     vm = stack.fails()
     stack.cycle()
-    job = Waiting(job_id=job_id(7), queue_key=QueueKey("default"), class_name=ClassName("default"), reason=reason)
-    stack.store.waiting = WaitingList(at=NOW, jobs=(job,))
+    stack.store.waiting = someone_waits(reason)
     stack.cycle(SECOND)
     assert (vm.instance_id in stack.fleet.ended) is (reason in WANT_OF_ROOM)
+
+
+@pytest.mark.parametrize("reason", list(WaitReason))
+def test_while_a_job_waits_for_room_no_vm_is_held(reason: WaitReason) -> None:
+    """Where nothing is held yet, too."""
+    stack = Stack()
+    vm = stack.fails()
+    stack.store.waiting = someone_waits(reason)
+    stack.cycle()
+    assert (vm.instance_id in stack.fleet.ended) is (reason in WANT_OF_ROOM)
+    assert bool(stack.held) is (reason not in WANT_OF_ROOM)
 
 
 def test_of_two_trackers_one_uses_the_last_place() -> None:
@@ -376,6 +407,99 @@ def test_holds_that_cannot_be_read_stop_no_job_and_end_no_held_vm() -> None:
     assert held.instance_id not in stack.fleet.ended
 
 
+class NoList(MemoryLedger):
+    def waiting(self) -> WaitingList | None:
+        raise RetryError("throttled")
+
+
+class NoRecord(MemoryLedger):
+    def record_holds(self, holds: Holds) -> bool:
+        raise RetryError("throttled")
+
+
+def test_an_unreadable_list_of_waiting_jobs_ends_no_hold_and_begins_none() -> None:
+    stack = Stack()
+    vm = stack.fails(1)
+    stack.cycle()
+    stack.ledger = NoList(store=stack.store)
+    stack.restart()
+    other = stack.fails(2, "large")
+    cycle = stack.cycle(timedelta(minutes=20))
+    assert stack.fleet.ended == [other.instance_id]
+    assert cycle.held is not None
+    assert set(cycle.held) == {vm.instance_id}
+    assert stack.said("waiting_jobs_unknown")
+
+
+def test_a_record_that_cannot_be_written_keeps_what_was_read() -> None:
+    """Its VM ends as without a hold; those that are held stay, and orphan cleanup knows them."""
+    stack = Stack()
+    vm = stack.fails(1)
+    stack.cycle()
+    stack.ledger = NoRecord(store=stack.store)
+    stack.restart()
+    other = stack.fails(2, "large")
+    cycle = stack.cycle(timedelta(minutes=20))
+    assert stack.fleet.ended == [other.instance_id]
+    assert cycle.held is not None
+    assert set(cycle.held) == {vm.instance_id}
+    assert stack.said("holds_not_recorded")
+
+
+def test_a_recorded_hold_whose_run_is_not_settled_stays_when_the_decision_changes() -> None:
+    """The process dies after the record; then somebody cancels the job, and its run ends without a failure."""
+    stack = Stack()
+    vm = stack.fails()
+    stack.steps = (stack.hold,)
+    stack.cycle()
+    assert stack.held == [vm.instance_id]
+    stack.job_state = JobState.CANCELED
+    stack.restart()
+    cycle = stack.cycle(SECOND)
+    assert cycle.verdicts[job_id(1)].decision.action is Action.END
+    assert stack.fleet.ended == []
+    assert cycle.is_held(vm.instance_id)
+
+
+def test_while_holds_cannot_be_read_no_vm_is_surplus() -> None:
+    stack = Stack()
+    held = stack.fails(1)
+    stack.store.intents[a_vm().intent_id] = an_intent(1, class_name=ClassName("default"), spent=True)  # type: ignore[index]  # it has one
+    stack.cycle()
+    del stack.store.boxes[held.arn]
+    stack.store.runs.clear()
+
+    class Dumb(MemoryLedger):
+        def holds(self) -> Holds:
+            raise RetryError("throttled")
+
+    stack.ledger = Dumb(store=stack.store)
+    stack.restart()
+    for second in (1, 12, 24):
+        stack.cycle(timedelta(seconds=second))
+    assert stack.fleet.ended == []
+
+
+def test_holds_that_cannot_be_read_for_long_are_one_line_and_then_errors() -> None:
+    stack = Stack()
+    stack.fails(1)
+    stack.cycle()
+
+    class Dumb(MemoryLedger):
+        asked = 0
+
+        def holds(self) -> Holds:
+            Dumb.asked += 1
+            raise RetryError(f"throttled, request {Dumb.asked % 2}")
+
+    stack.ledger = Dumb(store=stack.store)
+    stack.restart()
+    for second in range(1, 5):
+        stack.cycle(timedelta(seconds=second))
+    assert stack.telemetry.counts[Metric.ERRORS] == 3
+    assert stack.telemetry.messages("INFO").count("holds_unknown") <= 2
+
+
 def test_a_mailbox_that_does_not_answer_is_told_again() -> None:
     stack = Stack()
     vm = stack.fails()
@@ -403,7 +527,7 @@ def test_a_vm_whose_credential_is_not_revoked_is_not_told() -> None:
     stack.store.boxes[vm.arn].revoked = False
     stack.cycle(SECOND)
     assert stack.told(vm) is None
-    assert stack.said("hold_not_told")
+    assert stack.said("hold_not_sent")
 
 
 def test_a_change_of_the_setting_to_zero_holds_no_other_vm_and_lets_a_held_one_be() -> None:

@@ -10,6 +10,7 @@ import pytest
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.errors import AgentStackError, ConfigurationError, RetryError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, JobId, QueueKey
+from agent_stack.domain.measures import Metric
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import BootStage, CapacityType, JobState, VmState
@@ -17,9 +18,10 @@ from agent_stack.domain.vms import MailboxStatus, Vm
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.missing_vms import MissingVms
 from agent_stack.tracker.observe import DEFAULT_BOOT_TIMEOUT, Observe
+from agent_stack.tracker.standby_watch import StandbyWatch
 from agent_stack.tracker.status_checks import StatusChecks
 from agent_stack.tracker.unnamed_jobs import UnnamedJobs
-from tests.simulator.memory import MemoryMailbox, Store
+from tests.simulator.memory import MemoryMailbox, MemoryStandbyVms, Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import LARGE, SMALL, ScriptedFleet, WatchedLedger, a_book, a_class
 from tests.unit.tracker.parts import NOW, ScriptedStacks
@@ -67,6 +69,7 @@ class Tower:
         self.book: ClassBook | None = BOOK
         stacks, classes = self.stacks, self
         self.observe = Observe(
+            standby=StandbyWatch(records=MemoryStandbyVms(store=self.store), telemetry=self.telemetry),
             fleet=self.fleet,
             ledger=self.ledger,
             stacks=stacks,  # type: ignore[arg-type]  # the one question that it asks
@@ -227,6 +230,29 @@ def test_a_vm_that_is_shown_again_is_asked_for_at_once_when_it_goes() -> None:
     tower.fleet.shows = ()
     tower.look()
     assert "describe_by_id" in tower.journal
+
+
+# --- failures that last ---
+
+
+@pytest.mark.parametrize("message", ["vms_unknown", "absent_vms_unknown", "mailboxes_unknown"])
+def test_a_source_that_stays_unknown_is_one_line_and_counts_as_an_error_from_the_second_time_on(message: str) -> None:
+    tower = Tower(fleet=OneOf() if message == "absent_vms_unknown" else None)
+    tower.booting(1)
+    error = RetryError("throttled")
+    tower.fleet.look = error if message == "vms_unknown" else None
+    if message == "mailboxes_unknown":
+        tower.mailbox.fails.append(error)
+    tower.look()
+    assert Metric.ERRORS not in tower.telemetry.counts, "one failure is no error"
+    tower.look()
+    assert tower.telemetry.messages("INFO") == [message]
+    assert tower.telemetry.counts[Metric.ERRORS] == 1
+    tower.fleet.look = None
+    tower.mailbox.fails.clear()
+    for _ in range(2):
+        tower.look()
+    assert tower.telemetry.counts[Metric.ERRORS] == 1 + (message == "absent_vms_unknown"), "it is over"
 
 
 # --- the other sources ---

@@ -298,9 +298,15 @@ def test_no_orphan_ends_while_no_mailbox_can_be_closed_and_one_past_its_lifetime
     old = replace(it.fleet.vms[InstanceId(f"i-{1:017x}")], launched_at=EPOCH - timedelta(days=2))
     it.fleet.vms[old.instance_id] = old
     ledger = WatchedLedger(store=it.store, fails={"close_mailboxes": [RetryError("throttled")]})
-    replace(it.sweep, ledger=ledger)(replace(it.cycle, vms=dict(it.fleet.vms)))
+    sweep, cycle = replace(it.sweep, ledger=ledger), replace(it.cycle, vms=dict(it.fleet.vms))
+    sweep(cycle)
     assert it.fleet.ended == [old.instance_id]
     assert "mailboxes_not_closed" in it.telemetry.messages("INFO")
+    assert Metric.ERRORS not in it.telemetry.counts
+    ledger.fails["close_mailboxes"] = [RetryError("throttled")]
+    sweep(cycle)
+    assert it.telemetry.messages("INFO").count("mailboxes_not_closed") == 1
+    assert it.telemetry.counts[Metric.ERRORS] == 1, "the alarm rings while it lasts"
 
 
 def test_a_surplus_vm_that_ec2_did_not_end_is_still_surplus() -> None:

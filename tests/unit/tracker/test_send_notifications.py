@@ -118,3 +118,22 @@ def test_what_is_kept_is_bounded_in_number_and_in_age() -> None:
     pages.fails = None
     pages.cycle("young")
     assert pages.texts == ["lost", "young"]
+
+
+def test_a_queue_that_cannot_be_asked_yet_is_asked_once_a_cycle_and_holds_up_no_other() -> None:
+    class OneQueueUnknown(Pages):
+        def notify(self, queue: QueueKey, notifications: Sequence[Notification]) -> Mapping[JobId, AgentStackError]:
+            self.fails = NotAskedError("the dialect is not known yet") if queue == "unknown" else None
+            return Pages.notify(self, queue, notifications)
+
+    pages = OneQueueUnknown()
+    pages.takes = 0.001 * SECOND
+    pages.cycle("waits", queue="unknown")
+    pages.cycle("is sent", queue="known")
+    assert pages.requests == [
+        (QueueKey("unknown"), ["waits"]),
+        (QueueKey("unknown"), ["waits"]),
+        (QueueKey("known"), ["is sent"]),
+    ]
+    told = [fields["queue"] for _, message, fields in pages.telemetry.records if message == "build_pages_told"]
+    assert told == ["known"]

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from agent_stack.changes import Changes
+from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.states import JobState
+from agent_stack.outages import MAX_LINES, Outages
 from agent_stack.tracker.job_states import JobAnswers, job_states
 from agent_stack.tracker.unnamed_jobs import FORGOTTEN_AFTER, FORGOTTEN_ANSWERS, LONGEST_GAP, UnnamedJobs
 from tests.simulator.clock import EPOCH
@@ -68,7 +69,7 @@ def test_a_long_silence_begins_the_row_anew() -> None:
 
 def test_an_answer_of_which_a_part_failed_is_not_complete() -> None:
     stacks = ScriptedStacks(unanswered=frozenset({RUN.queue_key}))
-    telemetry, failures = RecordedTelemetry(), Changes()
+    telemetry, failures = RecordedTelemetry(), Outages()
     for _ in range(3):
         answers = job_states([RUN, OTHER], stacks, telemetry, failures)  # type: ignore[arg-type]  # the one question
         assert answers.answered == frozenset()
@@ -77,7 +78,7 @@ def test_an_answer_of_which_a_part_failed_is_not_complete() -> None:
 
 def test_states_that_stay_unknown_count_as_errors_and_their_return_is_logged() -> None:
     stacks = ScriptedStacks(unanswered=frozenset({RUN.queue_key}))
-    telemetry, failures = RecordedTelemetry(), Changes()
+    telemetry, failures = RecordedTelemetry(), Outages()
 
     def ask() -> None:
         job_states([RUN], stacks, telemetry, failures)  # type: ignore[arg-type]  # the one question
@@ -92,3 +93,13 @@ def test_states_that_stay_unknown_count_as_errors_and_their_return_is_logged() -
         ask()
     assert telemetry.messages("INFO") == ["job_states_unknown", "job_states_known_again"]
     assert telemetry.counts[Metric.ERRORS] == 2
+
+
+def test_states_that_stay_unknown_for_changing_reasons_count_as_errors_too() -> None:
+    """A text may have a number of its own each time: whether it lasts is told by the failure before."""
+    stacks, telemetry, failures = ScriptedStacks(unanswered=frozenset({RUN.queue_key})), RecordedTelemetry(), Outages()
+    for number in range(20):
+        stacks.no_answer = AgentStackError(f"no answer to request {number % 2 if number < 10 else number}")
+        job_states([RUN], stacks, telemetry, failures)  # type: ignore[arg-type]  # the one question
+    assert telemetry.counts[Metric.ERRORS] == 19
+    assert len(telemetry.messages("INFO")) <= MAX_LINES

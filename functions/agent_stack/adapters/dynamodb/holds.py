@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent_stack.adapters.dynamodb.items import moment, seconds, unpacked
+from agent_stack.domain.errors import BugError
 from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
 
+REMEDY = "Delete the item `holds`, `list` of the ledger table: no VM is held until the next boot fails."
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
@@ -32,11 +34,17 @@ def read_holds(item: Mapping[str, Any], unreadable: Callable[[str], None]) -> Ho
 
     Args:
         unreadable: told of each that no version of this code writes.
+
+    Raises:
+        BugError: it has no readable version, so nothing could be recorded on top of it.
     """
-    version, vms = 0, []
+    vms: list[Hold] = []
     try:
         values = unpacked(item)
         version = int(values["version"])
+    except UNREADABLE as error:
+        raise BugError(f"the record of held VMs has no version that can be read: {error!r}. {REMEDY}") from None
+    try:
         for stored in values.get("vms", []):
             try:
                 vms.append(_hold(stored))

@@ -77,6 +77,7 @@ def run_values(run: Run) -> dict[str, Any]:
         "zone": binding.zone if binding else None,
         "market": binding.capacity_type.value if binding else None,
         "launched_at": seconds(binding.launched_at) if binding else None,
+        "standby": (binding.standby or None) if binding else None,
         "baton": run.credential_holder.value,
         "give_up": run.failure_reason,
         "finishing_at": _seconds(run.finishing_at),
@@ -149,6 +150,7 @@ def intent_values(intent: Intent) -> dict[str, Any]:
         **({} if intent.capacity_type is None else {"capacity_type": intent.capacity_type}),
         "spent": intent.spent,
         "vms": [_vm_values(vm) for vm in intent.vms],
+        **({} if intent.hold is None else {"hold": int(intent.hold.total_seconds()), "shape": intent.shape}),
     }
 
 
@@ -171,6 +173,8 @@ def read_intent(item: Mapping[str, Any]) -> Intent:
             capacity_type=CapacityType(values["capacity_type"]) if "capacity_type" in values else None,
             spent=values["spent"],
             vms=tuple(_vm(vm, intent_id) for vm in values.get("vms", ())),
+            hold=timedelta(seconds=int(values["hold"])) if "hold" in values else None,
+            shape=values.get("shape", ""),
         )
     except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise BugError(f"intent item {item.get('sk')} cannot be read: {error!r}") from None
@@ -262,6 +266,7 @@ def _binding(values: Mapping[str, Any]) -> Binding | None:
         zone=values.get("zone", ""),
         capacity_type=CapacityType(values["market"]),
         launched_at=moment(values["launched_at"]),
+        standby=bool(values.get("standby", False)),
     )
 
 
@@ -292,6 +297,7 @@ def _attempt_values(attempt: Attempt) -> str:
         attempt.capacity_type,
         attempt.kind,
         attempt.seconds,
+        *(["s"] if attempt.standby else []),
     )
     return "|".join(map(str, parts))
 
@@ -300,7 +306,7 @@ def _attempts(stored: Sequence[str]) -> Iterator[Attempt]:
     """Those that this version understands; the others are a story, not a state."""
     for text in stored:
         try:
-            vm, instance_type, zone, capacity_type, kind, spent, *_ = text.split("|")
+            vm, instance_type, zone, capacity_type, kind, spent, *more = text.split("|")
             yield Attempt(
                 instance_id=InstanceId(vm),
                 instance_type=instance_type,
@@ -308,6 +314,7 @@ def _attempts(stored: Sequence[str]) -> Iterator[Attempt]:
                 capacity_type=CapacityType(capacity_type),
                 kind=FailureKind(kind),
                 seconds=int(spent),
+                standby="s" in more,
             )
         except ValueError:
             continue

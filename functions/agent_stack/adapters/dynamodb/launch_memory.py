@@ -14,8 +14,9 @@ from agent_stack.domain.backoff import Backoff
 from agent_stack.domain.breakers import Breaker
 from agent_stack.domain.budgets import Level, Pause
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.identifiers import Bucket, ClassName
+from agent_stack.domain.identifiers import Bucket, ClassName, InstanceId
 from agent_stack.domain.quotas import Ceiling
+from agent_stack.domain.standby_trouble import Trouble
 from agent_stack.domain.unavailable import Refusal
 
 PartT = TypeVar("PartT")
@@ -45,6 +46,8 @@ def memory_values(memory: LaunchMemory) -> dict[str, Any]:
         "seen": {key: seconds(at) for key, at in memory.seen.items()},
         "began_at": _maybe(memory.began_at),
         "worked_at": _maybe(memory.worked_at),
+        "standby": {name: _trouble_values(trouble) for name, trouble in memory.standby.items()} or None,
+        "preempting": [[seconds(begin), seconds(end)] for begin, end in memory.preempting] or None,
     }
 
 
@@ -70,6 +73,8 @@ def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
         seen=_part(lambda: {key: moment(at) for key, at in values["seen"].items()}, {}),
         began_at=_part(lambda: moment(values["began_at"]), None if "layout" in values else LONG_AGO),
         worked_at=_part(lambda: moment(values["worked_at"]), None),
+        standby=_each(values, "standby", ClassName, _trouble),
+        preempting=_part(lambda: tuple((moment(begin), moment(end)) for begin, end in values["preempting"]), ()),
     )
 
 
@@ -170,6 +175,34 @@ def _backoff(stored: Mapping[str, Any]) -> Backoff:
         recent=tuple((moment(at), int(count)) for at, count in stored["recent"]),
         message=stored["message"],
         suspect=bool(stored["suspect"]),
+    )
+
+
+def _trouble_values(trouble: Trouble) -> dict[str, Any]:
+    values = {
+        "at": seconds(trouble.at),
+        "misses": trouble.misses,
+        "missed_at": _maybe(trouble.missed_at),
+        "suspended_until": _maybe(trouble.suspended_until),
+        "unprepared": trouble.unprepared,
+        "retry_at": _maybe(trouble.retry_at),
+        "reason": trouble.reason,
+        "counted": list(trouble.counted),
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _trouble(stored: Mapping[str, Any]) -> Trouble:
+    missed_at, suspended, retry_at = (stored.get(name) for name in ("missed_at", "suspended_until", "retry_at"))
+    return Trouble(
+        at=moment(stored["at"]),
+        misses=int(stored["misses"]),
+        missed_at=None if missed_at is None else moment(missed_at),
+        suspended_until=None if suspended is None else moment(suspended),
+        unprepared=int(stored["unprepared"]),
+        retry_at=None if retry_at is None else moment(retry_at),
+        reason=stored["reason"],
+        counted=tuple(InstanceId(one) for one in stored["counted"]),
     )
 
 

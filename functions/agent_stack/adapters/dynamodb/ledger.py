@@ -24,7 +24,7 @@ from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.holds import holds_values, read_holds
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE, KnownRuns
 from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
-from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, put
+from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, close_mailbox, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
 from agent_stack.adapters.dynamodb.waiting import list_values, mark, read_list
@@ -116,8 +116,8 @@ class DynamoLedger:
         groups = []
         for arn in arns:
             write_id = self.ids.holder()
-            writes = tuple(self._writes.close_mailbox(arn, write_id, now=now))
-            groups.append(Group(subject=arn, write_id=write_id, writes=writes))
+            write = close_mailbox(self.mailboxes.name, arn, write_id, now=now, until=now)
+            groups.append(Group(subject=arn, write_id=write_id, writes=(write,)))
         undecided: list[InstanceArn] = []
         closed = self.transactions.write(groups, undecided)
         return ClosedMailboxes(closed=frozenset(closed), undecided=frozenset(undecided))

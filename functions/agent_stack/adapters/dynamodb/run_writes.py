@@ -23,6 +23,24 @@ CLOSED_LIFE = timedelta(days=1)
 Write = Mapping[str, Any]
 
 
+def close_mailbox(table: str, arn: InstanceArn, write_id: str, *, now: datetime, until: datetime) -> Write:
+    """The mailbox of a VM that gets no job any more; on the opposite of the condition of `bind`.
+
+    Args:
+        until: when the VM has ended by itself at the latest, if nobody else ends it.
+    """
+    end = int(items.seconds(max(now, until) + CLOSED_LIFE))
+    closed = {
+        "TableName": table,
+        "Key": {"instance_arn": {"S": arn}},
+        "UpdateExpression": "SET closed = :now, expires_at = :end, write_id = :write_id",
+        "ConditionExpression": "attribute_not_exists(instance_arn) OR attribute_exists(closed)",
+        "ExpressionAttributeValues": items.packed({":now": items.seconds(now), ":end": end, ":write_id": write_id}),
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    return {"Update": closed}
+
+
 def put(table: str, values: Mapping[str, Any], *, condition: str | None = None) -> Write:
     """A whole item; with a condition, one that shows what stands there if it does not hold."""
     entry: dict[str, Any] = {"TableName": table, "Item": items.packed(values)}
@@ -63,19 +81,6 @@ class RunWrites:
         }
         unbound = "version = :before AND attribute_not_exists(instance_id)"
         return [self._update(run, write_id, unbound), {"Put": filled}]
-
-    def close_mailbox(self, arn: InstanceArn, write_id: str, *, now: datetime) -> list[Write]:
-        """The mailbox of a VM that gets no job any more; on the opposite of the condition of `bind`."""
-        values = {":now": items.seconds(now), ":end": int(items.seconds(now + CLOSED_LIFE)), ":write_id": write_id}
-        closed = {
-            "TableName": self.mailboxes,
-            "Key": {"instance_arn": {"S": arn}},
-            "UpdateExpression": "SET closed = :now, expires_at = :end, write_id = :write_id",
-            "ConditionExpression": "attribute_not_exists(instance_arn) OR attribute_exists(closed)",
-            "ExpressionAttributeValues": items.packed(values),
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        return [{"Update": closed}]
 
     def end(self, run: Run, write_id: str, *, now: datetime, history: timedelta) -> list[Write]:
         """Its end. History is put first: after a lost answer it is the item that tells that the write took effect."""

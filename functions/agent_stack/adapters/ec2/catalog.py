@@ -64,6 +64,18 @@ class Ec2InstanceCatalog:
         """
         return self._once(("root", image), lambda: self._root_device(image))
 
+    def image_id(self, image: str) -> str:
+        """The AMI that an image of a class names now.
+
+        Raises:
+            ConfigurationError: its parameter cannot be read.
+            TransientError: SSM does not say.
+        """
+        return self._once(("image", image), lambda: self._image_id(image))
+
+    def _image_id(self, image: str) -> str:
+        return self._resolved(image.removeprefix(RESOLVE)) if image.startswith(RESOLVE) else image
+
     def _types(self, wanted: InstanceRequirements, capacity_type: CapacityType) -> tuple[str, ...]:
         member = "instance_requirements"
         facts = _translated(member, lambda: self.instance_types.facts(self._fitting(wanted))).values()
@@ -89,7 +101,7 @@ class Ec2InstanceCatalog:
         return names, required(answer.get("NextToken") or "", str)
 
     def _root_device(self, image: str) -> str:
-        image_id = self._resolved(image.removeprefix(RESOLVE)) if image.startswith(RESOLVE) else image
+        image_id = self._image_id(image)
         read = partial(self._root_devices, image_id)
         names = _translated("image", lambda: self.calls.call("DescribeImages", read, is_read=True))
         if not names:

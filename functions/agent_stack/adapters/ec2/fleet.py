@@ -4,13 +4,20 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError, RefusedInDoubtError, required, required_text
 from agent_stack.adapters.ec2.errors import classify, is_of_subnet, is_without_subnet
-from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate, create_fleet
+from agent_stack.adapters.ec2.requests import (
+    DEPLOYMENT_TAG,
+    HOLD_TAG,
+    INTENT_TAG,
+    LaunchTemplate,
+    create_fleet,
+    shape,
+)
 from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH
 from agent_stack.domain.classes import VmClass
@@ -59,6 +66,10 @@ class Ec2Fleet:
         return [
             f"{capacity_type}:{instance_type}:{zone}" for instance_type in vm_class.instance_types for zone in zones
         ]
+
+    def shape(self, vm_class: VmClass) -> str:
+        """See the port."""
+        return shape(vm_class, self.template)
 
     def render(self, order: LaunchOrder) -> str:
         """See the port."""
@@ -232,6 +243,7 @@ class Ec2Fleet:
             capacity_type=CapacityType.SPOT if instance.get("InstanceLifecycle") == "spot" else CapacityType.ON_DEMAND,
             intent_id=IntentId(intent) if intent else None,
             reason=required(reason.get("Code", ""), str),
+            hold=_seconds(tags.get(HOLD_TAG, "")),
             vcpus=required(cpus.get("CoreCount", 0), int) * required(cpus.get("ThreadsPerCore", 0), int),
         )
 
@@ -313,3 +325,8 @@ def _override(part: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _refusal(error: RefusedError) -> AgentStackError:
     return GiveUpError(f"TerminateInstances: {error}")
+
+
+def _seconds(tag: str) -> timedelta | None:
+    """A hold that an operator may have changed by hand; what is no number is no hold."""
+    return timedelta(seconds=int(tag)) if re.fullmatch(r"[0-9]{1,7}", tag) else None

@@ -1,10 +1,12 @@
 """The CreateFleet request of a launch: exact text, so that a replay sends the same bytes."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from agent_stack.domain.classes import VmClass
 from agent_stack.domain.launching import LaunchOrder
 from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.states import CapacityType
@@ -12,6 +14,9 @@ from agent_stack.domain.states import CapacityType
 DEPLOYMENT_TAG = "agent-stack:deployment"
 INTENT_TAG = "agent-stack:intent"
 CLASS_TAG = "agent-stack:class"
+HOLD_TAG = "agent-stack:hold"
+"""Seconds for which a VM may stand by; the VM reads it through its metadata."""
+
 MAX_OVERRIDES = 300  # of one request; source: EC2's fleet quotas
 MAX_BYTES = 100_000
 """Of one request. The ledger stores it in one item of at most 400 KB, beside the VMs that come of it."""
@@ -65,6 +70,7 @@ def create_fleet(
         {"Key": INTENT_TAG, "Value": order.intent_id},
         {"Key": CLASS_TAG, "Value": vm_class.name},
         {"Key": "Name", "Value": f"{deployment}-{vm_class.name}"},
+        *([] if order.hold is None else [{"Key": HOLD_TAG, "Value": f"{order.hold.total_seconds():.0f}"}]),
         *({"Key": key, "Value": value} for key, _, value in (pair.partition("=") for pair in policy.cost_tags)),
     ]
     request = {
@@ -95,6 +101,20 @@ def create_fleet(
         del overrides[len(overrides) * MAX_BYTES // len(text) :]
         text = _text(request)
     return text
+
+
+def shape(vm_class: VmClass, template: LaunchTemplate) -> str:
+    """Stands for all that a VM of that class is launched from now; a change of any of it makes a standby VM stale."""
+    parts = (
+        template.template_id,
+        template.version,
+        vm_class.image_id or vm_class.image,
+        vm_class.capacity_type,
+        vm_class.instance_types,
+        vm_class.root_device,
+        vm_class.volume_gib,
+    )
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _text(request: dict[str, Any]) -> str:

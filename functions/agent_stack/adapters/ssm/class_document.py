@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agent_stack.adapters.class_errors import REMEDY, SETTING, wrong_member
+from agent_stack.adapters.ssm.standby_entry import StandbyEntry
 from agent_stack.domain.classes import ClassBook, InstanceRequirements, VmClass
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName
@@ -75,6 +76,7 @@ class ClassEntry(BaseModel):
     allow_instance_types: list[TypePattern] = Field(default_factory=list, max_length=50)
     allow_markets: list[CapacityType] = Field(default_factory=list, max_length=2)
     agent_tags: list[AgentTag] = Field(default_factory=list, max_length=50)
+    standby: StandbyEntry | None = None
 
     @model_validator(mode="after")
     def _types_or_requirements(self) -> "ClassEntry":
@@ -107,6 +109,8 @@ class ClassEntry(BaseModel):
             allowed_types=tuple(self.allow_instance_types),
             allowed_capacity_types=frozenset(self.allow_markets),
             agent_tags=tuple(self.agent_tags),
+            standby=None if self.standby is None else self.standby.to_standby(),
+            image_id="" if self.standby is None else shapes.image_id(self.image),
         )
 
     def _root_device(self, shapes: InstanceCatalog) -> str:

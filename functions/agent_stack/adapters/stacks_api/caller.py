@@ -38,7 +38,7 @@ POOL_TIMEOUT = 3.0
 BACKOFF_BASE = timedelta(milliseconds=200)
 BACKOFF_CAP = timedelta(seconds=5)
 MAX_PAUSES = timedelta(seconds=2)
-"""Together in one call, which a cycle waits for: the lease of the cycle lasts a few seconds."""
+"""Together in one call, also those for the rate. A cycle waits for the call, and its lease lasts a few seconds."""
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024  # 1,000 jobs at a few KB; "get a job" can pass 100 KB
 
@@ -165,7 +165,7 @@ class Caller:
                     break
                 patience -= pause
                 self._clock.sleep(pause)
-            self._wait_for_rate(request)
+            patience -= self._wait_for_rate(request, patience)
             try:
                 return self._answered(request, fresh_token=fresh_token)
             except _TokenRefusedError as error:
@@ -267,20 +267,25 @@ class Caller:
         jitter = ceiling * self._ids.fraction()
         return max(asked, min(asked + jitter, patience))
 
-    def _wait_for_rate(self, request: Request) -> None:
+    def _wait_for_rate(self, request: Request, patience: timedelta) -> timedelta:
         """Wait for a place under the rate.
+
+        Returns:
+            how long that took.
 
         Raises:
             NotAskedError: the place comes later than a cycle can wait for it.
         """
+        waited = timedelta()
         while True:
             delay = self._rates.delay(request.stack, request.operation, self._clock.monotonic())
             if not delay:
-                return
-            if delay > MAX_PAUSES or delay >= self._deadline.left() or request.operation.tries == 1:
+                return waited
+            if delay > patience - waited or delay >= self._deadline.left() or request.operation.tries == 1:
                 raise NotAskedError(f"{request.operation.name}: no time left under Buildkite's rate limit")
             self._telemetry.count(Metric.STACKS_API_DELAYED)
             self._clock.sleep(delay)
+            waited += delay
 
 
 class _TokenRefusedError(WaitError):

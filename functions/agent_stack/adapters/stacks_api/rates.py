@@ -56,12 +56,16 @@ class Rates:
             if limit:
                 self._limit[key] = int(limit)
             if remaining == 0 and reset:
-                self._blocked_until[key] = now + min(timedelta(seconds=reset), MAX_RESET)
+                self._block(key, now + min(timedelta(seconds=reset), MAX_RESET))
 
     def refused(self, stack: str, operation: Operation, after: timedelta, now: timedelta) -> None:
         """Buildkite refused a request and asked us to wait: no request of the endpoint goes out before that."""
         with self._one_at_a_time:
-            self._blocked_until[stack, operation.scope] = now + min(after, MAX_BLOCKED)
+            self._block((stack, operation.scope), now + min(after, MAX_BLOCKED))
+
+    def _block(self, key: tuple[str, str], until: timedelta) -> None:
+        """Until then, or for as long as it is blocked already."""
+        self._blocked_until[key] = max(until, self._blocked_until.get(key, until))
 
 
 def retry_after(headers: Mapping[str, str]) -> timedelta | None:

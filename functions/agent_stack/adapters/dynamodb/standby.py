@@ -1,0 +1,130 @@
+"""The port `StandbyVms`: one item of the ledger table for each VM, under the partition key `standby`.
+
+Closing a VM writes two items in one transaction: the mark on the list, and its mailbox, as `Ledger.close_mailboxes`
+closes any. That has the opposite of a binding's condition, so exactly one of the two succeeds.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.run_writes import close_mailbox, put
+from agent_stack.adapters.dynamodb.table import Item, Table
+from agent_stack.adapters.dynamodb.transactions import Group, Transactions
+from agent_stack.domain.errors import BugError
+from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId
+from agent_stack.domain.standby import Closing, StandbyVm
+from agent_stack.domain.states import CapacityType
+from agent_stack.ports import Clock, Ids, Telemetry
+
+PARTITION = "standby"
+KEPT = timedelta(days=1)
+"""After the end of its hold: how long an item stays that nobody removed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamoStandbyVms:
+    """The list of one deployment."""
+
+    table: Table
+    mailboxes: Table
+    transactions: Transactions
+    clock: Clock
+    ids: Ids
+    telemetry: Telemetry
+
+    def listed(self) -> Sequence[StandbyVm]:
+        """See the port. An item that no version of ours can read is left alone: its VM ends by its hold."""
+        return list(self._readable(self.table.query(PARTITION)))
+
+    def add(self, vms: Sequence[StandbyVm]) -> None:
+        """See the port."""
+        groups = []
+        for vm in vms:
+            write_id = self.ids.holder()
+            values = {"pk": PARTITION, "sk": vm.instance_id, "write_id": write_id, **_values(vm)}
+            write = put(self.table.name, values, condition="attribute_not_exists(pk)")
+            groups.append(Group(subject=vm, write_id=write_id, writes=(write,)))
+        self.transactions.write(groups)
+
+    def close(self, vms: Sequence[StandbyVm]) -> Sequence[StandbyVm]:
+        """See the port."""
+        return self.transactions.write([self._closing(vm, self.ids.holder()) for vm in vms if vm.closing is not None])
+
+    def remove(self, instance_ids: Sequence[InstanceId]) -> None:
+        """See the port."""
+        for instance_id in instance_ids:
+            self.table.delete(items.key(PARTITION, instance_id))
+
+    def _closing(self, vm: StandbyVm, write_id: str) -> Group[StandbyVm]:
+        marked = {
+            "TableName": self.table.name,
+            "Key": items.key(PARTITION, vm.instance_id),
+            "UpdateExpression": "SET closing = :closing, write_id = :write_id",
+            "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(closing)",
+            "ExpressionAttributeValues": items.packed({":closing": vm.closing, ":write_id": write_id}),
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        closed = close_mailbox(self.mailboxes.name, vm.arn, write_id, now=self.clock.now(), until=vm.expires_at)
+        return Group(subject=vm, write_id=write_id, writes=({"Update": marked}, closed))
+
+    def _readable(self, stored: Iterator[Item]) -> Iterator[StandbyVm]:
+        for item in stored:
+            try:
+                yield read_standby_vm(item)
+            except BugError as error:
+                self.telemetry.error("ledger_item_unreadable", error=str(error))
+
+
+def _values(vm: StandbyVm) -> dict[str, Any]:
+    return {
+        "arn": vm.arn,
+        "class_name": vm.class_name,
+        "launched_at": items.seconds(vm.launched_at),
+        "hold": int(vm.hold.total_seconds()),
+        "shape": vm.shape or None,
+        "type": vm.instance_type or None,
+        "zone": vm.zone or None,
+        "market": vm.capacity_type.value,
+        "intent": vm.intent_id,
+        "closing": vm.closing,
+        "expires_at": int(items.seconds(vm.expires_at + KEPT)),
+    }
+
+
+def read_standby_vm(item: Item) -> StandbyVm:
+    """The VM behind an item of the list.
+
+    Raises:
+        BugError: no version of this code writes such an item.
+    """
+    try:
+        return _read(items.unpacked(item))
+    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise BugError(f"standby item {item.get('sk')} cannot be read: {error!r}") from None
+
+
+def _read(values: Mapping[str, Any]) -> StandbyVm:
+    intent = values.get("intent")
+    return StandbyVm(
+        instance_id=InstanceId(values["sk"]),
+        arn=InstanceArn(values["arn"]),
+        class_name=ClassName(values["class_name"]),
+        launched_at=items.moment(values["launched_at"]),
+        hold=timedelta(seconds=int(values["hold"])),
+        shape=values.get("shape", ""),
+        instance_type=values.get("type", ""),
+        zone=values.get("zone", ""),
+        capacity_type=CapacityType(values["market"]),
+        intent_id=None if intent is None else IntentId(intent),
+        closing=_closing_of(values.get("closing")),
+    )
+
+
+def _closing_of(stored: str | None) -> Closing | None:
+    """A reason that a later version knows closes a VM all the same."""
+    if stored is None:
+        return None
+    return Closing(stored) if stored in set(Closing) else Closing.SCALE_DOWN

@@ -1,0 +1,55 @@
+"""vCPU room: how many vCPUs MaxVcpus leaves, counting standby VMs as well as runs. Nobody counts without `MaxVcpus`."""
+
+from dataclasses import dataclass
+
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.in_flight import InFlightLaunches
+from agent_stack.dispatcher.standby_pool import StandbyPool
+from agent_stack.dispatcher.vcpu_cache import VcpuCache
+from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VcpuRoom:
+    """Counts runs with and without a VM, standby VMs, and those that are asked for."""
+
+    vcpus: VcpuCache
+    pool: StandbyPool
+    in_flight: InFlightLaunches
+    policy: Policy
+
+    def __call__(self, cycle: DispatcherCycle) -> int | None:
+        """What is left; negative when standby VMs and jobs together are too many. None without a maximum.
+
+        While the size of any VM is not known, there is no room.
+        """
+        most, book = self.policy.max_vcpus, cycle.book
+        if most is None or book is None:
+            return None
+        live = [run for run in (*cycle.active, *cycle.recorded) if run.failure_reason is None]
+        standby = self.pool.vms(cycle) or ()
+        asked = [intent for intent in self.in_flight.intents if intent.stands_by]
+        names = {
+            *(run.class_name for run in live),
+            *(intent.class_name for intent in asked),
+            *cycle.standby_unconfirmed,
+        }
+        names |= cycle.standby_answered.keys() | {intent.class_name for intent in cycle.standby_launches}
+        types = {name: vm_class.instance_types for name in names if (vm_class := book.find(name)) is not None}
+        running = [run.binding.instance_type for run in live if run.binding is not None]
+        counted = self.vcpus.counted(types, [*running, *(vm.instance_type for vm in standby)], cycle.now)
+        if counted.unknown_running is not None or counted.why_unknown:
+            return 0
+        used = sum(counted.of_run(run) for run in live)
+        used += sum(counted.by_type.get(vm.instance_type, 0) for vm in standby)
+        used += sum(counted.of(intent.class_name) * intent.count for intent in asked)
+        for coming in (cycle.standby_unconfirmed, cycle.standby_answered):
+            used += sum(counted.of(name) * count for name, count in coming.items())
+        return most - used
+
+    def size(self, name: ClassName, cycle: DispatcherCycle) -> int:
+        """The vCPUs of the largest VM that the class may get."""
+        vm_class = None if cycle.book is None else cycle.book.find(name)
+        types = () if vm_class is None else vm_class.instance_types
+        return max((self.vcpus.known.get(one, 1) for one in types), default=1)

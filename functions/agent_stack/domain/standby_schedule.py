@@ -1,0 +1,93 @@
+"""Standby schedule: how many standby VMs an operator wants of a class at a moment, and for how long.
+
+Windows are in local time. A change of the clock moves them with it: a window never ends before its local end, and a
+time that a change of the clock leaves out is taken as long after midnight as on other days.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+DAY = timedelta(days=1)
+JITTER = 0.2
+"""Of the greatest age, in both directions, so that VMs that were launched together do not all end together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """One window of a week.
+
+    Attributes:
+        days: the days on which it begins; 0 is Monday.
+        begin, end: local times; an end that is not after the begin is on the next day. None is midnight at its end.
+        hot: how many standby VMs are wanted while it is open, in place of the class's own number.
+    """
+
+    days: frozenset[int]
+    begin: time
+    end: time | None
+    timezone: ZoneInfo
+    hot: int
+
+    def span(self, day: date) -> tuple[datetime, datetime] | None:
+        """When it opens and closes, in UTC, if it begins on that local day."""
+        if day.weekday() not in self.days:
+            return None
+        overnight = self.end is None or self.end <= self.begin
+        closes = datetime.combine(day + DAY if overnight else day, self.end or time.min, self.timezone)
+        opens = datetime.combine(day, self.begin, self.timezone)
+        end = max(closes.replace(fold=0).astimezone(UTC), closes.replace(fold=1).astimezone(UTC))
+        return opens.astimezone(UTC), end
+
+    def spans(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+        """Its spans that may touch that time."""
+        day, last = since.astimezone(self.timezone).date() - DAY, until.astimezone(self.timezone).date()
+        while day <= last:
+            span = self.span(day)
+            if span is not None and span[0] <= until and span[1] > since:
+                yield span
+            day += DAY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standby:
+    """What the operator wants of one class.
+
+    Attributes:
+        hot: how many standby VMs are wanted outside of all windows.
+        max_age: how long one may stand by, on average.
+        schedule: the first window that is open decides.
+    """
+
+    hot: int
+    max_age: timedelta
+    schedule: tuple[Window, ...] = field(default=())
+
+    def wanted(self, at: datetime) -> int:
+        """How many standby VMs are wanted at that moment."""
+        for window in self.schedule:
+            if any(begin <= at < end for begin, end in window.spans(at, at)):
+                return window.hot
+        return self.hot
+
+    def needed_until(self, place: int, since: datetime, at_most: datetime) -> datetime:
+        """When a VM is not wanted any more that has so many others before it; `at_most` when it is wanted that long."""
+        edges = sorted(
+            edge
+            for window in self.schedule
+            for span in window.spans(since, at_most)
+            for edge in span
+            if since < edge < at_most
+        )
+        return next((edge for edge in edges if self.wanted(edge) <= place), at_most)
+
+    def hold(self, place: int, now: datetime, fraction: float) -> timedelta:
+        """How long a VM that is launched now may stand by.
+
+        Args:
+            place: how many others are wanted before it.
+            fraction: a random number in [0, 1).
+        """
+        age = self.max_age * (1 - JITTER + 2 * JITTER * fraction)
+        return self.needed_until(place, now, now + age) - now

@@ -1,0 +1,149 @@
+"""What is asked for to stand by, when, and what is ended instead."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from agent_stack.dispatcher.replenish import PLAN_EVERY
+from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.measures import Metric
+from agent_stack.domain.pauses import OperatorPause, Pauses
+from agent_stack.domain.standby import Closing
+from agent_stack.domain.standby_trouble import SUSPENDED_FOR, Trouble
+from agent_stack.domain.waiting import WaitReason
+from tests.simulator.clock import EPOCH
+from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_class
+from tests.unit.dispatcher.standing_by import HOUR, QUEUE, SECOND, StandingBy, hot
+from tests.unit.values import a_vm
+
+
+def once(dispatcher: StandingBy, **found: Any) -> int:  # noqa: ANN401  (the cycle's own fields)
+    """One cycle; how many VMs are asked for in it."""
+    return dispatcher.replenish(dispatcher.cycle(**found)).launching
+
+
+def test_what_is_missing_is_asked_for_once_with_its_hold() -> None:
+    dispatcher = StandingBy(hot(3))
+    dispatcher.put(1)
+    assert once(dispatcher) == 2
+    assert once(dispatcher) == 0, "it is coming"
+    assert dispatcher.asked() == [(SMALL, 2)]
+    (order,) = dispatcher.fleet.orders
+    assert order.hold is not None
+    assert 3.2 * HOUR <= order.hold <= 4.8 * HOUR
+
+
+def test_vms_that_a_lost_answer_may_have_brought_are_not_asked_for_again() -> None:
+    assert once(StandingBy(hot(3)), standby_unconfirmed={SMALL: 2}) == 1
+    assert once(StandingBy(hot(3)), standby_answered={SMALL: 3}) == 0
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"unmet": {LARGE: 1}},
+        {"lacking": frozenset({(LARGE, WaitReason.MAX_INSTANCES)})},
+        {"lacking": frozenset({(LARGE, WaitReason.LAUNCH_RATE)})},
+        {"lacking": frozenset({(LARGE, WaitReason.QUOTA)})},
+        {"paused": frozenset({QUEUE})},
+    ],
+)
+def test_while_jobs_wait_for_room_or_no_queue_may_start_jobs_nothing_is_asked_for(found: Mapping[str, Any]) -> None:
+    assert once(StandingBy(), **found) == 0
+
+
+def test_a_pause_of_everything_asks_for_nothing_and_ends_nothing() -> None:
+    dispatcher = StandingBy(hot(2))
+    dispatcher.put(1)
+    pauses = Pauses(paused={"*": OperatorPause(since=EPOCH)})
+    dispatcher.in_flight.permission.observe(pauses, dispatcher.clock.monotonic())
+    assert once(dispatcher) == 0
+    assert dispatcher.reasons() == {}
+
+
+def test_launch_enabled_false_ends_all_idle_vms_and_asks_for_none() -> None:
+    dispatcher = StandingBy(launch_enabled=False)
+    dispatcher.put(1, 2)
+    assert once(dispatcher) == 0
+    assert dispatcher.reasons() == {
+        a_vm(1).instance_id: Closing.LAUNCHES_OFF,
+        a_vm(2).instance_id: Closing.LAUNCHES_OFF,
+    }
+    assert dispatcher.asked() == []
+
+
+def test_a_class_that_wants_none_any_more_or_is_gone_loses_its_vms_and_a_broken_one_keeps_them() -> None:
+    plain, gone, broken = StandingBy(), StandingBy(), StandingBy()
+    for dispatcher in (plain, gone, broken):
+        dispatcher.put(1)
+        once(dispatcher)
+        dispatcher.clock.sleep(PLAN_EVERY)
+    plain.book = a_book(a_class(SMALL), a_class(LARGE))
+    gone.book = a_book(a_class(LARGE))
+    error: Any = ValueError("no such image")
+    broken.book = replace(a_book(a_class(LARGE)), broken={SMALL: error})
+    for dispatcher in (plain, gone, broken):
+        once(dispatcher)
+    assert [list(one.reasons().values()) for one in (plain, gone, broken)] == [
+        [Closing.SCALE_DOWN],
+        [Closing.SCALE_DOWN],
+        [],
+    ]
+
+
+def test_a_suspended_class_has_none_until_its_time_is_over() -> None:
+    trouble = Trouble(at=EPOCH).missed(3, latest=EPOCH, now=EPOCH)
+    dispatcher = StandingBy(memory=LaunchMemory(standby={SMALL: trouble}))
+    dispatcher.put(1)
+    assert once(dispatcher) == 0
+    assert dispatcher.reasons() == {a_vm(1).instance_id: Closing.MISSES}
+    dispatcher.clock.sleep(SUSPENDED_FOR)
+    assert once(dispatcher) == 2
+
+
+def test_no_more_than_the_class_may_have() -> None:
+    dispatcher = StandingBy(hot(5, max_instances=3))
+    dispatcher.put(1)
+    assert once(dispatcher) == 2
+
+
+def test_no_more_than_the_deployment_may_have() -> None:
+    dispatcher = StandingBy(hot(5), max_instances=3)
+    dispatcher.put(1)
+    assert once(dispatcher) == 2
+
+
+def test_a_plan_is_made_when_something_changes_and_every_five_seconds() -> None:
+    dispatcher = StandingBy(hot(1))
+    dispatcher.put(1)
+    once(dispatcher)
+    dispatcher.book = a_book(hot(0), a_class(LARGE))
+    dispatcher.clock.sleep(PLAN_EVERY - SECOND)
+    once(dispatcher, look=False)
+    assert dispatcher.reasons() == {}
+    dispatcher.clock.sleep(SECOND)
+    once(dispatcher, look=False)
+    assert list(dispatcher.reasons().values()) == [Closing.SCALE_DOWN]
+
+
+def test_a_clock_that_is_set_back_keeps_no_plan_from_being_made() -> None:
+    dispatcher = StandingBy(hot(1))
+    dispatcher.put(1)
+    once(dispatcher)
+    dispatcher.book = a_book(hot(0), a_class(LARGE))
+    dispatcher.clock.set_back(HOUR)
+    once(dispatcher, look=False)
+    assert list(dispatcher.reasons().values()) == [Closing.SCALE_DOWN]
+
+
+def test_the_time_for_which_vms_stand_by_is_counted() -> None:
+    dispatcher = StandingBy()
+    dispatcher.put(1, 2)
+    once(dispatcher)
+    dispatcher.clock.sleep(timedelta(seconds=3))
+    once(dispatcher)
+    assert dispatcher.telemetry.counts[Metric.STANDBY_VM_SECONDS] == 6
+    assert dispatcher.telemetry.counts[Metric.VCPU_SECONDS] == 12, "EC2 bills them too, and no tracker is busy"
