@@ -1,7 +1,6 @@
 """Pipelines in the whole stack on the virtual clock: what becomes of every job, and what the person does meanwhile."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,40 +8,13 @@ import pytest
 from tests.simulator.buildkite import FAILED_UNRUN, JobState, JobView, StepKind
 from tests.simulator.demo.judgement import not_run
 from tests.simulator.demo.model import Demo
-from tests.simulator.demo.pipeline import Pipeline, parse_pipeline, read_pipeline
+from tests.simulator.demo.pipeline import parse_pipeline, read_pipeline
 from tests.simulator.demo.play import Play, with_environment
 from tests.simulator.demo.snapshot import Camera, in_order, standing
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
+from tests.unit.simulator.played import played, world
 
 SCRIPTS = Path(__file__).resolve().parents[3] / "scripts"
-HOUR = timedelta(hours=1)
-
-
-def world() -> Simulation:
-    ec2 = plain_ec2(pending=(timedelta(seconds=3), timedelta(seconds=3)))
-    simulation = Simulation(seed=1, nature=Nature(ec2=ec2), settings={**QUICK, "MAX_INSTANCES": "50"})
-    simulation.run(65)  # both functions run
-    return simulation
-
-
-def played(pipeline: Pipeline, exits: Mapping[str, str] | None = None, seconds: str = "3") -> tuple[Play, Simulation]:
-    """A build until nothing can change any more.
-
-    Args:
-        exits: the exit statuses of a job's attempts, by its label.
-    """
-    simulation = world()
-    steps = with_environment(
-        pipeline.steps,
-        lambda one: {"SIM_SECONDS": seconds, "SIM_EXIT": (exits or {}).get(one.step.shown_label, "0")},
-    )
-    play = Play(buildkite=simulation.buildkite, steps=steps, env=pipeline.env)
-    play.begin()
-    until = simulation.kernel.now() + HOUR
-    while not play.over and simulation.kernel.now() < until:
-        simulation.run(2)
-        play.act(simulation.kernel.now())
-    return play, simulation
 
 
 def ends(play: Play) -> dict[str, str]:
