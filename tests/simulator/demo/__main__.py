@@ -19,7 +19,7 @@ from tests.simulator.demo.play import Play
 from tests.simulator.demo.pretend import pretended
 from tests.simulator.demo.show import Show
 from tests.simulator.demo.snapshot import Camera
-from tests.simulator.demo.watch import StoppedError, until_ready, watch
+from tests.simulator.demo.watch import StoppedError, watch
 from tests.simulator.demo.web import WebPage
 from tests.simulator.lambda_host import THROTTLED, Completed
 from tests.simulator.world import Plan, World, log_record, system_now
@@ -84,7 +84,6 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _run(pipeline: Pipeline, plan: Plan, queues: tuple[str, ...], arguments: argparse.Namespace) -> int:
     news: queue.Queue[str] = queue.Queue()
-    ended: set[str] = set()
 
     def on_line(function: str, line: str) -> None:
         record = log_record(line)
@@ -92,8 +91,6 @@ def _run(pipeline: Pipeline, plan: Plan, queues: tuple[str, ...], arguments: arg
             news.put(f"{function}: {record.get('error', record['message'])}")
 
     def on_completed(function: str, completed: Completed) -> None:
-        if completed.error is None:
-            ended.add(function)
         if completed.error not in {None, THROTTLED}:
             news.put(f"{function}: {completed.error}")
 
@@ -123,10 +120,9 @@ def _run(pipeline: Pipeline, plan: Plan, queues: tuple[str, ...], arguments: arg
         show = Show(system_now())
         with _seen(world, show, camera, arguments) as page:
             world.start()
+            camera.start()
+            play.begin()
             try:
-                until_ready(world, ended.__contains__, news)
-                camera.start()
-                play.begin()
                 watch(world, play, news, picture=(arguments.picture, camera) if arguments.picture else None)
             except StoppedError as error:
                 found.append(str(error))
@@ -135,6 +131,7 @@ def _run(pipeline: Pipeline, plan: Plan, queues: tuple[str, ...], arguments: arg
         show.table(jobs, {job.id: world.vms_of(job.id) for job in jobs}, system_now())
         idle = standing_by(world)
         found += [problem for problem in problems(world, play.expected, strangers=idle) if problem not in found]
+        told = -1
         count, ran = len(world.ec2.instances()), sum(bool(world.vms_of(job.id)) for job in jobs)
         launches = sum(call.action == "CreateFleet" for call in world.ec2.calls())
         camera.verdict = tuple(found) or ("PASS",)
@@ -142,8 +139,11 @@ def _run(pipeline: Pipeline, plan: Plan, queues: tuple[str, ...], arguments: arg
             _say(f"The build page stays at {page.url} until you press Ctrl-C.")
             _verdict(found, "")
             page.wait()
+            told = len(found)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows is short, and must not be cut off
     found += [f"still running: {process}" for process in world.processes_left()]
+    if page is not None and told == len(found):
+        return 1 if found else 0
     took = f"{time.monotonic() - began:.0f} s"
     _verdict(
         found,

@@ -78,6 +78,9 @@ def problems(world: World, expected: Mapping[str, Demo], *, strangers: frozenset
         mine = [record for record in log if job.id in record.job_ids]
         found += [f"{job.label}: {problem}" for problem in _start(job, demo, world.vms_of(job.id))]
         found += [f"{job.label}: {problem}" for problem in _of_job(world, job, demo, mine, world.vms_of(job.id))]
+    ran = [job for job in world.buildkite.jobs() if job.entered(JobState.RUNNING)]
+    if ran and not any(job.notifications for job in ran):
+        found.append("no build page was told anything")
     found += list(not_run(world.buildkite.jobs(), expected))
     found += list(unsettled(world, strangers=strangers))
     return found
@@ -119,8 +122,20 @@ def _agent(
         yield from _unmatched(job, vms)
     elif not vms:
         yield "no VM was ever bound to it"
-    elif not job.notifications:
-        yield "its build page was told nothing"
+    elif demo.cancel is Cancel.BOOTING and not job.notifications:
+        yield "its build page was told nothing of its end"
+    elif is_silent(job, log, vms):
+        yield "its build page was told nothing, though the tracker looked while its VM booted"
+
+
+def is_silent(job: JobView, log: Sequence[AccessRecord], vms: Sequence[Instance]) -> bool:
+    """Whether its page was told nothing although the tracker asked for its state while its VM booted.
+
+    A boot takes seconds here, and the tracker's schedule and its filter of events may leave such a one out.
+    """
+    running = job.entered(JobState.RUNNING) or job.timeline[-1][1]
+    looks = [one.at for one in log if one.operation == Operation.GET_JOB_STATES and one.status < 300]
+    return not job.notifications and any(vms[-1].running_at <= at <= running for at in looks)
 
 
 def _end(job: JobView, demo: Demo, vms: Sequence[Instance]) -> Iterator[str]:

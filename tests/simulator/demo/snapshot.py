@@ -14,6 +14,9 @@ LOG_LINES = 100
 """Of each job, the last ones: a page that is sent each half second has no room for 20,000."""
 
 _MARKS = re.compile(r"\x1b_bk;t=\d+\x07|\x1b\[[0-9;?]*[A-Za-z]|\r|[\x00-\x08\x0b-\x1f]")
+_ROOT_OF_A_VM = re.compile(r"/\S*?/i-[0-9a-f]{8,17}(?=/)")
+"""A directory of this machine stands for a VM's root."""
+
 _WAITING = {
     JobState.WAITING: "waits for other steps",
     JobState.LIMITED: "waits for its concurrency group",
@@ -78,7 +81,7 @@ class Camera:
         told = [{"at": self._after(one.at), "text": one.detail} for one in job.notifications]
         if job.stack_finish is not None:
             told.append({"at": self._after(job.stack_finish.at), "text": job.stack_finish.detail})
-        lines = _MARKS.sub("", job.log.replace("\r\n", "\n")).splitlines()
+        lines = _ROOT_OF_A_VM.sub("", _MARKS.sub("", job.log.replace("\r\n", "\n"))).splitlines()
         return {
             "id": job.id,
             "label": job.label,

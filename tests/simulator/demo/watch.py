@@ -2,7 +2,6 @@
 
 import queue
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.simulator.buildkite import JobState, JobView, StepKind
@@ -17,35 +16,12 @@ PATIENCE_SECONDS = 130.0
 """Without any change while no command runs: a tracker that runs each minute tells after half a minute that no class
 fits."""
 
-READY_SECONDS = 60.0
-"""For the stack's first cycles."""
-
 WAITS_SECONDS = 12.0
 """Without any change while all that is left was told by the stack why it waits."""
 
 
 class StoppedError(Exception):
     """The functions cannot work, or nothing goes on; says why in one line."""
-
-
-def until_ready(world: World, ended: Callable[[str], bool], news: "queue.Queue[str]") -> None:
-    """Wait until the stack is known to Buildkite and its tracker has looked once, as before people push builds to it.
-
-    A job of a second may be over before a tracker that only starts has seen that its VM boots; it then tells nothing.
-
-    Args:
-        ended: whether a function ended an invocation.
-
-    Raises:
-        StoppedError: a function failed, or the time is up.
-    """
-    give_up_at = time.monotonic() + READY_SECONDS
-    while not (world.buildkite.stacks() and ended("tracker")):
-        if not news.empty():
-            raise StoppedError(news.get())
-        if time.monotonic() > give_up_at:
-            raise StoppedError(f"The stack did not begin to work within {READY_SECONDS:.0f} s")
-        time.sleep(LOOK_SECONDS)
 
 
 def watch(world: World, play: Play, news: "queue.Queue[str]", *, picture: tuple[Path, Camera] | None = None) -> None:

@@ -1,12 +1,13 @@
 """Pipelines in the whole stack on the virtual clock: what becomes of every job, and what the person does meanwhile."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.simulator.buildkite import FAILED_UNRUN, JobState, JobView, StepKind
-from tests.simulator.demo.judgement import not_run
+from tests.simulator.buildkite import FAILED_UNRUN, JobState, JobView, Operation, StepKind
+from tests.simulator.demo.judgement import is_silent, not_run
 from tests.simulator.demo.model import Demo
 from tests.simulator.demo.pipeline import parse_pipeline, read_pipeline
 from tests.simulator.demo.play import Play, with_environment
@@ -102,6 +103,16 @@ def test_what_never_ran_is_said_in_one_line_unless_it_was_meant() -> None:
     ]
     meant = {job.id: Demo(expect="not_run") for job in play.buildkite.jobs()}
     assert list(not_run(play.buildkite.jobs(), meant)) == []
+
+
+def test_a_page_that_was_told_nothing_is_a_problem_if_the_tracker_looked_while_the_vm_booted() -> None:
+    play, simulation = played(parse_pipeline("steps: [{command: a}]"))
+    (job,), log = play.buildkite.jobs(), play.buildkite.access_log()
+    looked = [one for one in log if one.operation == Operation.GET_JOB_STATES and job.id in one.job_ids]
+    silent = replace(job, notifications=())
+    assert is_silent(silent, looked, simulation.ec2.instances())
+    assert not is_silent(job, looked, simulation.ec2.instances())
+    assert not is_silent(silent, [], simulation.ec2.instances())
 
 
 def test_no_vm_comes_for_what_waits_for_a_failure() -> None:
