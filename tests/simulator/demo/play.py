@@ -39,8 +39,8 @@ class Play:
             build = self.buildkite.create_build("demo", steps=[step.step for step in steps], env=self.env)
             self._parts |= dict(zip(build.job_ids, steps, strict=True))
 
-    def act(self, now: datetime) -> None:
-        """Do what is due."""
+    def act(self, now: datetime) -> tuple[JobView, ...]:
+        """Do what is due; the jobs as they were before."""
         if self._later and self.standby_ready():
             steps, self._later = self._later, []
             self._push(steps)
@@ -56,6 +56,7 @@ class Play:
             blocked_at = job.entered(JobState.BLOCKED)
             if job.state is JobState.BLOCKED and blocked_at is not None and now - blocked_at >= MOMENT:
                 self.buildkite.release(job.id, self._parts[job.id].fields if job.id in self._parts else None)
+        return jobs
 
     def demo(self, job: JobView) -> Demo:
         """What must come of a job; of a retry, what must come of the job that it repeats."""

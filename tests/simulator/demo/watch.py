@@ -38,9 +38,8 @@ def watch(world: World, play: Play, news: "queue.Queue[str]", *, picture: tuple[
     while True:
         if not news.empty():
             raise StoppedError(news.get())
-        play.act(system_now())
-        jobs = world.buildkite.jobs()
-        if play.over and settled(world, strangers=standing_by(world)):
+        jobs = play.act(system_now())
+        if all(map(is_over, jobs)) and play.over and settled(world, strangers=standing_by(world)):
             return
         if picture is not None and 2 * sum(map(is_over, jobs)) > len(jobs):
             path, camera = picture
