@@ -117,6 +117,15 @@ def test_names_of_ours_in_the_rows_are_not_those_of_that_stack_by_chance() -> No
     assert OURS & set(ROWS) == {"VpcId", "Subnets", "LogRetentionDays", "InstanceRoleName"}
 
 
+SCHEDULED = {"EnableScheduledScaling": "true"}
+WINDOW = {"days": "mon-fri", "from": "08:00", "to": "18:00", "timezone": "UTC"}
+
+
+def weekdays(*, hot: int, inside: int, timezone: str = "UTC") -> dict[str, Any]:
+    """The schedule that is that stack's default."""
+    return {"hot": hot, "schedule": [{**WINDOW, "timezone": timezone, "hot": inside}]}
+
+
 @pytest.mark.parametrize(
     ("given", "parameters", "fields"),
     [
@@ -125,7 +134,13 @@ def test_names_of_ours_in_the_rows_are_not_those_of_that_stack_by_chance() -> No
         ({"OnDemandPercentage": "100"}, {}, {"market": "on-demand", "fallback_to_on_demand": None}),
         ({"OnDemandPercentage": "0"}, {}, {"market": "spot", "fallback_to_on_demand": None}),
         ({"OnDemandPercentage": "30"}, {}, {"market": "spot", "fallback_to_on_demand": True}),
-        ({"RootVolumeSize": "80"}, {}, {"volume_gib": 80}),
+        ({"RootVolumeSize": "80"}, {}, {"volume_gib": 80, "volume_type": None, "volume_iops": None}),
+        ({"RootVolumeIops": "6000"}, {}, {"volume_gib": 250, "volume_iops": 6000, "volume_throughput_mibs": None}),
+        ({"RootVolumeThroughput": "500"}, {}, {"volume_throughput_mibs": 500}),
+        ({"RootVolumeType": "gp2", "RootVolumeIops": "6000"}, {}, {"volume_type": "gp2", "volume_iops": None}),
+        ({"RootVolumeType": "io2"}, {}, {"volume_type": "io2", "volume_iops": 3000}),
+        ({"RootVolumeType": "io1", "RootVolumeSize": "3"}, {}, {"volume_type": None, "volume_gib": None}),
+        ({"RootVolumeType": "st1"}, {}, {"volume_type": None, "volume_gib": None}),
         ({}, {"AgentTokenParameter": "/buildkite/agent-token"}, {"volume_gib": 250, "instance_types": ["t3.large"]}),
         ({"InstanceTypes": "m7g.large,m7i.large"}, {}, {"instance_types": ["m7g.large"]}),
         ({"ImageId": "ami-0123456789abcdef0"}, {"Packages": None}, {"image": "ami-0123456789abcdef0"}),
@@ -159,8 +174,39 @@ def test_names_of_ours_in_the_rows_are_not_those_of_that_stack_by_chance() -> No
         ({"BuildkiteAgentTags": "size=l,queue=x,gpu"}, {"AgentTags": "size=l"}, {}),
         ({"VpcId": "vpc-0123456789abcdef0", "Subnets": "subnet-x"}, {"VpcId": None, "Subnets": None}, {}),
         ({"VpcId": "vpc-1", "Subnets": "subnet-0123456789abcdef0"}, {"VpcId": None, "Subnets": None}, {}),
+        ({"MinSize": "3"}, {}, {"standby": {"hot": 3}}),
+        ({"MinSize": "3", "InstanceBuffer": "5"}, {}, {"standby": {"hot": 5}}),
+        ({**SCHEDULED, "MinSize": "9"}, {}, {"standby": weekdays(hot=0, inside=1)}),
+        (
+            {
+                "EnableScheduledScaling": "true",
+                "ScaleUpMinSize": "8",
+                "InstanceBuffer": "2",
+                "ScheduleTimezone": "Asia/Tokyo",
+            },
+            {},
+            {"standby": weekdays(hot=2, inside=8, timezone="Asia/Tokyo")},
+        ),
+        ({**SCHEDULED, "ScaleUpSchedule": "*/5 * * * *"}, {}, {"standby": None}),
+        ({**SCHEDULED, "ScaleUpSchedule": "0 8 * * 1"}, {}, {"standby": None}),
+        ({**SCHEDULED, "ScheduleTimezone": "Mars/North"}, {}, {"standby": None}),
+        ({"MinSize": "5000"}, {}, {"standby": None}),
+        (
+            {
+                "EnableScheduledScaling": "true",
+                "ScaleUpSchedule": "5 7 * * 1-5",
+                "ScaleDownSchedule": "0 18 * * mon-fri",
+            },
+            {},
+            {"standby": {**weekdays(hot=0, inside=1), "schedule": [{**WINDOW, "from": "07:05", "hot": 1}]}},
+        ),
         ({"BuildkiteAgentTracingBackend": "datadog"}, {"AgentTracing": None}, {}),
-        ({"SpotAllocationStrategy": "lowest-price", "OnDemandPercentage": "0"}, {}, {"market": "spot"}),
+        (
+            {"SpotAllocationStrategy": "lowest-price", "OnDemandPercentage": "0"},
+            {},
+            {"market": "spot", "spot_allocation_strategy": "lowest-price"},
+        ),
+        ({"SpotAllocationStrategy": "lowest-price"}, {}, {"spot_allocation_strategy": None}),
     ],
 )
 def test_values_become(given: dict[str, str], parameters: dict[str, str | None], fields: dict[str, Any]) -> None:

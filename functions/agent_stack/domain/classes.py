@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -14,7 +15,7 @@ from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.nearest import nearest
 from agent_stack.domain.standby_schedule import Standby
-from agent_stack.domain.states import CapacityType
+from agent_stack.domain.states import CapacityType, SpotStrategy
 
 CLASS_RULE = "class"
 TYPE_RULE = "instance-type"
@@ -56,6 +57,16 @@ class InstanceRequirements:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """What a class says of its root volume; None leaves a part to the image, or to the type's own default."""
+
+    kind: str = "gp3"
+    gib: int | None = None
+    iops: int | None = None
+    throughput_mibs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VmClass:
     """One named VM shape.
 
@@ -64,7 +75,9 @@ class VmClass:
         ordered: the order of types is the operator's; otherwise the cheapest is asked first.
         image: an AMI id or `resolve:ssm:<parameter>`.
         root_device: the image's root device name; without it the volume is left as the image has it.
-        volume_gib: size of the root volume; None for the image's own.
+        volume: the root volume; None for the image's own.
+        spot_strategy: how EC2 chooses among spot pools.
+        spot_max_price: USD for an hour of one spot VM; None for the stack's limit.
         max_instances: of this class at once; None for no bound but the deployment's.
         fallback: whether on-demand may be asked where spot has nothing.
         allowed_types: patterns of instance types that a job may choose in place of these; none by default.
@@ -80,7 +93,9 @@ class VmClass:
     ordered: bool = True
     capacity_type: CapacityType = CapacityType.ON_DEMAND
     root_device: str | None = None
-    volume_gib: int | None = None
+    volume: Volume | None = None
+    spot_strategy: SpotStrategy = SpotStrategy.PRICE_CAPACITY_OPTIMIZED
+    spot_max_price: Decimal | None = None
     max_instances: int | None = None
     fallback: bool = False
     boot_timeout: timedelta = timedelta(minutes=5)

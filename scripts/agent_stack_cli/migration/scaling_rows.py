@@ -18,14 +18,15 @@ from agent_stack_cli.migration.rows import (
     unneeded,
     where,
 )
+from agent_stack_cli.migration.standing_by import kept_up, scheduled
 
 SHORTEST_BOOT, LONGEST_BOOT = 30, 3240
 MARGIN = 360
 """What ReservationSeconds must have over the longest boot timeout: docs/parameters.md."""
 DEFAULT_RESERVATION = 900
-NO_STANDBY = (
-    "No VM runs before its job: each job waits for a launch and a boot.",
-    "Measure the wait. BakeImage shortens the boot. Leave a queue that cannot wait on the Elastic stack.",
+NO_FORESIGHT = (
+    "No VM starts for a job that waits for another step.",
+    "Set the class field standby: a standby VM takes a job at once. BakeImage shortens the boot.",
 )
 FOLLOWS = "Launches follow jobs, and a VM ends with its job"
 _DURATION = re.compile(r"^PT(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?$")
@@ -69,7 +70,7 @@ def _strategy(values: Values) -> Outcome:
         return unneeded("No spot VMs.")
     if values["SpotAllocationStrategy"] == "price-capacity-optimized":
         return unneeded("As here.")
-    return changed("Spot VMs come by price-capacity-optimized. SpotMaxPrice bounds the price.")
+    return carried(fields={"market": "spot", "spot_allocation_strategy": values["SpotAllocationStrategy"]})
 
 
 def _boot(values: Values) -> Outcome:
@@ -101,16 +102,10 @@ def _log_days(values: Values) -> Outcome:
     )
 
 
-def _scheduled(values: Values) -> Outcome:
-    if not values.on("EnableScheduledScaling"):
-        return unneeded("Scheduled scaling is off.")
-    return impossible(*NO_STANDBY)(values)
-
-
 ROWS: tuple[Row, ...] = (
-    absent("MinSize", "0", "No VM waits for jobs; `BakeImage` shortens the boot", impossible(*NO_STANDBY)),
+    covered("MinSize", "0", "The class field `standby`: idle VMs beside those that have jobs", kept_up),
     covered("MaxSize", "10", "`MaxInstances`, `MaxVcpus`, the class field `max_instances`", _max, always=True),
-    absent("InstanceBuffer", "0", "No VM waits for jobs; `BakeImage` shortens the boot", impossible(*NO_STANDBY)),
+    covered("InstanceBuffer", "0", "The class field `standby`", kept_up),
     absent("DisableScaleIn", "true", FOLLOWS),
     absent("InstanceScaleInProtection", "true", FOLLOWS),
     recipe(
@@ -124,17 +119,18 @@ ROWS: tuple[Row, ...] = (
         "OnDemandPercentage", "100", "Two classes; the class fields `market` and `fallback_to_on_demand`",
         _market, always=True,
     ),
-    recipe(
+    covered(
         "SpotAllocationStrategy", "capacity-optimized",
-        "Always price-capacity-optimized; `SpotMaxPrice` bounds the price", _strategy,
+        "The class field `spot_allocation_strategy`; `spot_max_price` bounds the price", _strategy,
     ),
     absent("ScaleOutFactor", "1.0", FOLLOWS),
     absent("ScaleOutCooldownPeriod", "300", f"{FOLLOWS}; `MaxLaunchesPerMinute` is the safety limit"),
     absent("ScaleInIdlePeriod", "600", FOLLOWS),
     absent("ScaleInCooldownPeriod", "3600", FOLLOWS),
     absent(
-        "ScaleOutForWaitingJobs", "false", "No VM starts before its job can start",
-        where("ScaleOutForWaitingJobs", {"false": needless("As here.")}, impossible(*NO_STANDBY)),
+        "ScaleOutForWaitingJobs", "false",
+        "No VM starts for a job that waits for another step; standby VMs (`standby`) take jobs at once",
+        where("ScaleOutForWaitingJobs", {"false": needless("As here.")}, impossible(*NO_FORESIGHT)),
     ),
     covered("InstanceCreationTimeout", "", "The class field `boot_timeout_seconds`", _boot),
     covered(
@@ -147,12 +143,9 @@ ROWS: tuple[Row, ...] = (
         needless("The dispatcher looks twice a second; IdlePollSeconds changes that."),
     ),
     absent("ScalerEnableExperimentalElasticCIMode", "false", "Orphan cleanup is built in"),
-    absent("EnableScheduledScaling", "false", "No VM waits for jobs, so nothing is scheduled", _scheduled),
+    covered("EnableScheduledScaling", "false", "Windows of the class field `standby`", scheduled),
     *(
-        absent(
-            name, default, "As `EnableScheduledScaling`",
-            where("EnableScheduledScaling", {"true": needless("See EnableScheduledScaling.")}, _scheduled),
-        )
+        covered(name, default, "Windows of the class field `standby`", scheduled)
         for name, default in (
             ("ScheduleTimezone", "UTC"), ("ScaleUpSchedule", "0 8 * * MON-FRI"), ("ScaleUpMinSize", "1"),
             ("ScaleDownSchedule", "0 18 * * MON-FRI"), ("ScaleDownMinSize", "0"),

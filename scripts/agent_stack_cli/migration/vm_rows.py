@@ -1,10 +1,12 @@
 """Rows of the group Instance, as far as they are about the machine, its image and its disk."""
 
 import re
+from typing import Any
 
 from agent_stack_cli.migration.rows import (
     Outcome,
     Row,
+    Rule,
     Values,
     absent,
     carried,
@@ -31,10 +33,6 @@ OWN_IMAGE = (
     "Try the image with one job first. An image that was built on the Elastic stack's brings its agent hooks, which "
     "fail without that stack: remove /etc/buildkite-agent/hooks/* in the script of BootstrapUrl, or build the image on "
     "stock Amazon Linux or Ubuntu. Its agent must be 4.0.3 or later, or 3.133 or later of version 3."
-)
-BASELINE = (
-    "Root volumes are gp3 with 125 MB/s and 3,000 IOPS.",
-    "Compare the times of jobs that build or unpack much. If they need a faster disk, leave them on the Elastic stack.",
 )
 _GRAVITON = re.compile(r"^(a1|[a-z]+[0-9]+g[a-z]*)\.")
 
@@ -103,10 +101,32 @@ def _distribution(values: Values) -> Outcome:
     )
 
 
+def disk(values: Values) -> dict[str, Any]:
+    """The class fields of the root volume, all of them: they are right or wrong together."""
+    kind = values["RootVolumeType"]
+    fields: dict[str, Any] = {"volume_gib": int(values.number("RootVolumeSize"))}
+    if kind != "gp3":
+        fields["volume_type"] = kind
+    if kind in {"io1", "io2"} or (kind == "gp3" and values.differs("RootVolumeIops")):
+        fields["volume_iops"] = int(values.number("RootVolumeIops"))
+    if kind == "gp3" and values.differs("RootVolumeThroughput"):
+        fields["volume_throughput_mibs"] = int(values.number("RootVolumeThroughput"))
+    return fields
+
+
+def _speed(field: str) -> Rule:
+    """Of a disk, where its type has such a thing."""
+    return lambda values: (
+        carried(fields=disk(values))
+        if field in disk(values)
+        else unneeded(f"Volumes of type {values['RootVolumeType']} have none to set.")
+    )
+
+
 def _volume(values: Values) -> Outcome:
     return carried(
         "One job needs less than a VM that kept jobs for hours did: lower volume_gib, because you pay for it.",
-        fields={"volume_gib": int(values.number("RootVolumeSize"))},
+        fields=disk(values),
     )
 
 
@@ -164,12 +184,14 @@ ROWS: tuple[Row, ...] = (
     recipe("AuthorizedUsersUrl", "", "No SSH: `SessionManager`, and agent-stack connect JOB", impossible(*SSH)),
     covered("RootVolumeSize", "250", "The class field `volume_gib`", _volume, always=True),
     absent("RootVolumeName", "", "The image's root device is looked up; the class field `root_device` may state it"),
-    absent(
-        "RootVolumeType", "gp3", "Root volumes are gp3",
-        where("RootVolumeType", {"gp3": needless("gp3, as here.")}, impossible(*BASELINE)),
+    covered(
+        "RootVolumeType", "gp3", "The class field `volume_type`: gp3, gp2, io1 or io2",
+        where("RootVolumeType", {"gp3": needless("gp3, as here.")}, lambda values: carried(fields=disk(values))),
     ),
-    absent("RootVolumeThroughput", "125", "Root volumes have gp3's 125 MB/s", impossible(*BASELINE)),
-    absent("RootVolumeIops", "3000", "Root volumes have gp3's 3,000 IOPS", impossible(*BASELINE)),
+    covered(
+        "RootVolumeThroughput", "125", "The class field `volume_throughput_mibs`", _speed("volume_throughput_mibs")
+    ),
+    covered("RootVolumeIops", "3000", "The class field `volume_iops`", _speed("volume_iops")),
     covered(
         "RootVolumeEncrypted", "false", "Always encrypted; `KmsKeyArn` for a key of your own",
         needless("Always encrypted."),

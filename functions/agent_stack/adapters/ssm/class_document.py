@@ -7,16 +7,25 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agent_stack.adapters.class_errors import REMEDY, SETTING, wrong_member
+from agent_stack.adapters.ssm.class_rules import (
+    MAX_THROUGHPUT,
+    MIN_SPOT_PRICE,
+    MIN_THROUGHPUT,
+    UNSAID,
+    VolumeType,
+    volume_problem,
+)
 from agent_stack.adapters.ssm.standby_entry import StandbyEntry
-from agent_stack.domain.classes import ClassBook, InstanceRequirements, VmClass
+from agent_stack.domain.classes import ClassBook, InstanceRequirements, VmClass, Volume
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName
-from agent_stack.domain.states import CapacityType
+from agent_stack.domain.states import CapacityType, SpotStrategy
 from agent_stack.ports import InstanceCatalog
 
 CLASS_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -70,7 +79,12 @@ class ClassEntry(BaseModel):
     vcpus: int | None = Field(default=None, ge=1, le=1024)
     """Ignored: EC2 says how many vCPUs a type has. Documents of earlier versions state it."""
     root_device: str | None = Field(default=None, pattern=r"^/dev/[a-z0-9]+$")
-    volume_gib: int | None = Field(default=None, ge=1, le=16384)
+    volume_gib: int | None = Field(default=None, ge=1, le=65536)
+    volume_type: VolumeType | None = None
+    volume_iops: int | None = None
+    volume_throughput_mibs: int | None = Field(default=None, ge=MIN_THROUGHPUT, le=MAX_THROUGHPUT)
+    spot_allocation_strategy: SpotStrategy | None = None
+    spot_max_price: Decimal | None = Field(default=None, gt=MIN_SPOT_PRICE, le=10_000)
     max_instances: int | None = Field(default=None, ge=0)
     boot_timeout_seconds: int = Field(default=300, ge=30, le=3240)
     allow_instance_types: list[TypePattern] = Field(default_factory=list, max_length=50)
@@ -82,6 +96,22 @@ class ClassEntry(BaseModel):
     def _types_or_requirements(self) -> "ClassEntry":
         if (self.instance_types is None) == (self.instance_requirements is None):
             raise ValueError("needs either instance_types or instance_requirements")
+        return self
+
+    @model_validator(mode="after")
+    def _ec2_makes_such_a_volume(self) -> "ClassEntry":
+        problem = volume_problem(self.volume_type, self.volume_gib, self.volume_iops, self.volume_throughput_mibs)
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _spot_is_possible(self) -> "ClassEntry":
+        if CapacityType.SPOT in (self.market, *self.allow_markets):
+            return self
+        for name in ("spot_allocation_strategy", "spot_max_price"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is for spot VMs; set market to spot, or leave it out")
         return self
 
     def to_class(self, name: str, shapes: InstanceCatalog, *, shipped: bool) -> VmClass:
@@ -103,7 +133,9 @@ class ClassEntry(BaseModel):
             capacity_type=self.market,
             fallback=self.fallback_to_on_demand,
             root_device=known or self._root_device(shapes),
-            volume_gib=self.volume_gib,
+            volume=self._volume(),
+            spot_strategy=self.spot_allocation_strategy or SpotStrategy.PRICE_CAPACITY_OPTIMIZED,
+            spot_max_price=self.spot_max_price,
             max_instances=self.max_instances,
             boot_timeout=timedelta(seconds=self.boot_timeout_seconds),
             allowed_types=tuple(self.allow_instance_types),
@@ -111,6 +143,17 @@ class ClassEntry(BaseModel):
             agent_tags=tuple(self.agent_tags),
             standby=None if self.standby is None else self.standby.to_standby(),
             image_id="" if self.standby is None else shapes.image_id(self.image),
+        )
+
+    def _volume(self) -> Volume | None:
+        asked = (self.volume_type, self.volume_gib, self.volume_iops, self.volume_throughput_mibs)
+        if all(part is None for part in asked):
+            return None
+        return Volume(
+            kind=self.volume_type or UNSAID,
+            gib=self.volume_gib,
+            iops=self.volume_iops,
+            throughput_mibs=self.volume_throughput_mibs,
         )
 
     def _root_device(self, shapes: InstanceCatalog) -> str:
