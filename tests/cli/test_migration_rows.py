@@ -100,7 +100,7 @@ def words_of_the_rows() -> Iterator[tuple[str, str]]:
 
 NO_PARAMETERS = {"BuildImage", "MapPublicIpOnLaunch", "CloudWatch", "CloudFormation", "DynamoDB", "SecureString",
                  "SecureStrings", "BatchImportUpstreamImage", "CreateRepository", "PutRolePolicy", "GetPublicKey",
-                 "InstanceRole", "MiB"}  # fmt: skip
+                 "InstanceRole", "MiB", "KeyMetadata", "VmVpc"}  # fmt: skip
 """Words with a capital inside that are AWS's, or an output of ours."""
 
 
@@ -117,6 +117,9 @@ def test_names_of_ours_in_the_rows_are_not_those_of_that_stack_by_chance() -> No
     assert OURS & set(ROWS) == {"VpcId", "Subnets", "LogRetentionDays", "InstanceRoleName"}
 
 
+A_VPC = {"VpcId": "vpc-0123456789abcdef0", "Subnets": "subnet-0123456789abcdef0"}
+SHARED = "arn:aws:ssm:eu-central-1:999999999999:parameter/shared"
+A_KEY = "arn:aws:kms:eu-central-1:999999999999:key/7654-3210"
 SCHEDULED = {"EnableScheduledScaling": "true"}
 WINDOW = {"days": "mon-fri", "from": "08:00", "to": "18:00", "timezone": "UTC"}
 
@@ -144,7 +147,30 @@ def weekdays(*, hot: int, inside: int, timezone: str = "UTC") -> dict[str, Any]:
         ({}, {"AgentTokenParameter": "/buildkite/agent-token"}, {"volume_gib": 250, "instance_types": ["t3.large"]}),
         ({"InstanceTypes": "m7g.large,m7i.large"}, {}, {"instance_types": ["m7g.large"]}),
         ({"ImageId": "ami-0123456789abcdef0"}, {"Packages": None}, {"image": "ami-0123456789abcdef0"}),
-        ({"ImageIdParameter": "/acme/ami"}, {}, {"image": "resolve:ssm:/agent-stack/images/ami"}),
+        ({"ImageIdParameter": "acme/ami"}, {"ImageParameters": "/acme/ami"}, {"image": "resolve:ssm:/acme/ami"}),
+        (
+            {"ImageIdParameter": "/agent-stack/images/ami"},
+            {"ImageParameters": None},
+            {"image": "resolve:ssm:/agent-stack/images/ami"},
+        ),
+        ({"AvailabilityZones": "eu-central-1a, eu-central-1b"}, {"NetworkZones": "eu-central-1a,eu-central-1b"}, {}),
+        ({**A_VPC, "SecurityGroupIds": "sg-01234567,sg-89abcdef"}, {"VmSecurityGroups": "sg-01234567,sg-89abcdef"}, {}),
+        ({"SecurityGroupIds": "sg-01234567"}, {"VmSecurityGroups": None}, {}),
+        ({"EnableVpcEndpoints": "true"}, {"InterfaceEndpoints": "true"}, {}),
+        ({"EnableDetailedMonitoring": "true"}, {"DetailedMonitoring": "true"}, {}),
+        (
+            {"ScalerManagedPolicyARNs": "arn:aws:iam::aws:policy/A"},
+            {"FunctionManagedPolicies": "arn:aws:iam::aws:policy/A"},
+            {},
+        ),
+        (
+            {
+                "BuildkiteAgentTokenParameterStorePath": f"{SHARED}/token",
+                "BuildkiteAgentTokenParameterStoreKMSKey": A_KEY,
+            },
+            {"AgentTokenParameter": f"{SHARED}/token", "AgentTokenKeyArn": A_KEY},
+            {},
+        ),
         ({"InstanceCreationTimeout": "PT15M"}, {"ReservationSeconds": "1260"}, {"boot_timeout_seconds": 900}),
         ({"InstanceCreationTimeout": "PT9M"}, {"ReservationSeconds": None}, {"boot_timeout_seconds": 540}),
         ({"BuildkiteAgentCancelGracePeriod": "30"}, {"JobGraceSeconds": "30"}, {}),

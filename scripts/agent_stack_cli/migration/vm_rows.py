@@ -24,7 +24,7 @@ from agent_stack_cli.migration.rows import (
 AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{machine}"
 UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{machine}/hvm/ebs-gp3/ami-id"
 READABLE = ("/aws/service/", "/agent-stack/images/")
-"""Where the dispatcher may read image parameters."""
+"""Where the dispatcher may read image parameters without ImageParameters."""
 SSH = (
     "There is no SSH.",
     "Set SessionManager=true: agent-stack connect JOB opens a shell on a job's VM, if your role may.",
@@ -80,13 +80,11 @@ def _image_parameter(values: Values) -> Outcome:
         return unneeded("ImageId takes its place, as on that stack.")
     if name.startswith(READABLE):
         return changed("Jobs run on your own image.", OWN_IMAGE, fields={"image": f"resolve:ssm:{name}"})
-    copy = "/agent-stack/images/" + name.rpartition("/")[2]
+    named = name if name.startswith("/") else f"/{name}"
     return changed(
-        f"The dispatcher reads image parameters below {' and '.join(READABLE)} only, so the class names {copy}.",
-        f"Write the image's id there, now and with each new image: aws ssm put-parameter --type String --name {copy} "
-        f"--value $(aws ssm get-parameter --name {name} --query Parameter.Value --output text). {OWN_IMAGE}",
-        fields={"image": f"resolve:ssm:{copy}"},
-    )
+        "Jobs run on your own image. ImageParameters lets the dispatcher read that parameter.", OWN_IMAGE,
+        fields={"image": f"resolve:ssm:{named}"}, parameters={"ImageParameters": named},
+    )  # fmt: skip
 
 
 def _distribution(values: Values) -> Outcome:
@@ -138,7 +136,8 @@ ROWS: tuple[Row, ...] = (
     covered("ImageId", "", "The class field `image`", _image),
     covered(
         "ImageIdParameter", "",
-        "The class field `image` as resolve:ssm:NAME, below /aws/service/ or /agent-stack/images/", _image_parameter,
+        "The class field `image` as resolve:ssm:NAME; `ImageParameters` where it is elsewhere than below "
+        "/aws/service/ and /agent-stack/images/", _image_parameter,
     ),
     absent(
         "InstanceOperatingSystem", "linux", "Linux only. Windows jobs stay on the Elastic stack",
@@ -197,10 +196,11 @@ ROWS: tuple[Row, ...] = (
         needless("Always encrypted."),
     ),
     absent("RootVolumeDeleteOnTermination", "true", "Volumes always end with their VM"),
-    absent(
-        "EnableDetailedMonitoring", "false", "VMs have EC2's metrics of five minutes",
-        impossible(
-            "VMs have EC2's metrics of five minutes.", "Let the script of BootstrapUrl start the CloudWatch agent."
+    covered(
+        "EnableDetailedMonitoring", "false", "`DetailedMonitoring`",
+        where(
+            "EnableDetailedMonitoring", {"true": lambda _: carried(parameters={"DetailedMonitoring": "true"})},
+            needless("Off, as here."),
         ),
     ),
     absent(
