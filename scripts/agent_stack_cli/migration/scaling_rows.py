@@ -22,7 +22,7 @@ from agent_stack_cli.migration.standing_by import kept_up, scheduled
 
 SHORTEST_BOOT, LONGEST_BOOT = 30, 3240
 MARGIN = 360
-"""What ReservationSeconds must have over the longest boot timeout: docs/parameters.md."""
+"""What ReservationSeconds must have over the longest boot timeout: docs/reference/parameters.md."""
 DEFAULT_RESERVATION = 900
 NO_FORESIGHT = (
     "No VM starts for a job that waits for another step.",
