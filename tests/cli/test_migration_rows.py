@@ -92,6 +92,17 @@ def _same(one: str, other: str) -> bool:
         return one.replace(" ", "") == other.replace(" ", "")
 
 
+def test_what_is_not_here_says_why() -> None:
+    unexplained = {name for name, row in ROWS.items() if row.parity is Parity.NOT and " because " not in row.here}
+    assert unexplained == set()
+
+
+def test_each_recipe_that_a_row_names_is_there() -> None:
+    named = {place for row in ROWS.values() for place in re.findall(r"examples/[a-z/-]+\.sh", row.here)}
+    assert named
+    assert {place for place in named if not (Path(__file__).parents[2] / place).is_file()} == set()
+
+
 def words_of_the_rows() -> Iterator[tuple[str, str]]:
     for name, row in ROWS.items():
         yield name, row.here
@@ -102,7 +113,8 @@ def words_of_the_rows() -> Iterator[tuple[str, str]]:
 
 NO_PARAMETERS = {"BuildImage", "MapPublicIpOnLaunch", "CloudWatch", "CloudFormation", "DynamoDB", "SecureString",
                  "SecureStrings", "BatchImportUpstreamImage", "CreateRepository", "PutRolePolicy", "GetPublicKey",
-                 "InstanceRole", "MiB", "KeyMetadata", "VmVpc"}  # fmt: skip
+                 "InstanceRole", "MiB", "KeyMetadata", "VmVpc",
+                 "CreateFleet"}  # fmt: skip
 """Words with a capital inside that are AWS's, or an output of ours."""
 
 

@@ -96,6 +96,15 @@ def test_without_groups_of_the_operators_vms_have_the_one_that_the_stack_makes_a
     assert theirs == EVERYTHING["VmSecurityGroups"].split(",")
 
 
+def test_vms_read_the_script_of_each_class_and_nothing_beside() -> None:
+    known = Policies(deployed({"BootstrapUrl": "s3://ci-files/boot/{class}.sh"}).policies(VM))
+    read = {
+        name: known.allow(Asked(action="s3:GetObject", resource=f"arn:aws:s3:::ci-files/{name}"))
+        for name in ("boot/gpu.sh", "boot/default.sh", "boot/gpu.txt", "other/gpu.sh")
+    }
+    assert [name for name, allowed in read.items() if allowed] == ["boot/gpu.sh", "boot/default.sh"]
+
+
 def test_a_token_that_another_account_shares_is_read_by_its_arn() -> None:
     shared = "arn:aws:ssm:eu-central-1:999999999999:parameter/shared/agent-token"
     both = Policies(deployed({"AgentTokenParameter": shared}).policies(TRACKER))

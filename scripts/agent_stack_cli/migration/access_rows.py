@@ -212,7 +212,8 @@ ROWS: tuple[Row, ...] = (
     covered("InstanceRoleARN", "", "`InstanceRoleName` names your role", _own_role),
     absent(
         "InstanceRoleName", "",
-        "CloudFormation names the role that is made. `InstanceRoleName` here is a role of yours",
+        "CloudFormation names the role that is made, because a role with a name of its own could not be replaced; "
+        "`InstanceRoleName` here is a role of yours",
         impossible(
             "Not carried over: the same name means an existing role here, and the role that is made gets its name "
             "from CloudFormation.",

@@ -129,7 +129,8 @@ ROWS: tuple[Row, ...] = (
     absent("ScaleInCooldownPeriod", "3600", FOLLOWS),
     absent(
         "ScaleOutForWaitingJobs", "false",
-        "No VM starts for a job that waits for another step; standby VMs (`standby`) take jobs at once",
+        "No VM starts for a job that waits for another step, because Buildkite does not offer it yet; standby VMs "
+        "(`standby`) take jobs at once",
         where("ScaleOutForWaitingJobs", {"false": needless("As here.")}, impossible(*NO_FORESIGHT)),
     ),
     covered("InstanceCreationTimeout", "", "The class field `boot_timeout_seconds`", _boot),

@@ -128,6 +128,15 @@ def _volume(values: Values) -> Outcome:
     )
 
 
+def _limits(values: Values) -> Outcome:
+    if not values.on("ExperimentalEnableResourceLimits"):
+        return unneeded("Limits are off.")
+    return refused(
+        "One job has the VM, and nothing limits it.",
+        "Let the script of BootstrapUrl do what examples/bootstrap/resource-limits.sh does, with your numbers.",
+    )
+
+
 def _agents(_: Values) -> Outcome:
     return changed("One job on each VM. MaxInstances is MaxSize times this, so that as many jobs run at once.")
 
@@ -140,7 +149,8 @@ ROWS: tuple[Row, ...] = (
         "/aws/service/ and /agent-stack/images/", _image_parameter,
     ),
     absent(
-        "InstanceOperatingSystem", "linux", "Linux only. Windows jobs stay on the Elastic stack",
+        "InstanceOperatingSystem", "linux",
+        "Linux only, because the boot program is made of bash and systemd. Windows jobs stay on the Elastic stack",
         where(
             "InstanceOperatingSystem", {"linux": needless("Linux, as here.")},
             impossible("VMs run Linux only.", "Leave the Windows queue on the Elastic stack. Nothing here starts it."),
@@ -155,7 +165,8 @@ ROWS: tuple[Row, ...] = (
         _types, always=True,
     ),
     recipe(
-        "CpuCredits", "unlimited", "The account's default: aws ec2 modify-default-credit-specification",
+        "CpuCredits", "unlimited", "The account's default (aws ec2 modify-default-credit-specification), because "
+        "CreateFleet's overrides carry no credits and EC2 refuses them in a launch template for other types",
         impossible(
             "Burstable types run with the account's default, which is unlimited for t3 and t4g.",
             "aws ec2 modify-default-credit-specification --instance-family t3 --cpu-credits standard, for each family; "
@@ -163,22 +174,27 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     absent(
-        "NestedVirtualizationEnabled", "false", "Launches ask for no CPU options; bare-metal types have /dev/kvm",
+        "NestedVirtualizationEnabled", "false", "Use bare-metal types, which have /dev/kvm: launches ask for no CPU "
+        "options, because CreateFleet's overrides carry none and few types take them from a launch template",
         impossible("Launches ask for no CPU options.", "Use bare-metal types, such as c7i.metal-24xl, for /dev/kvm."),
     ),
     recipe(
-        "EnableInstanceStorage", "false", "`BootstrapUrl` formats and mounts the NVMe disk",
+        "EnableInstanceStorage", "false",
+        "`BootstrapUrl` with examples/bootstrap/instance-store.sh: striped, for builds and docker",
         impossible(
             "Instance store is neither formatted nor mounted.",
-            "Let the script of BootstrapUrl do it before docker starts: mkfs.xfs the NVMe device, mount it, and name "
-            "it as data-root in /etc/docker/daemon.json.",
+            "Let the script of BootstrapUrl do what examples/bootstrap/instance-store.sh does.",
         ),
     ),
     recipe(
         "MountTmpfsAtTmp", "true", "The image's own setting; `BootstrapUrl`: systemctl mask --now tmp.mount",
         impossible("The image decides.", "Add to the script of BootstrapUrl: systemctl mask --now tmp.mount"),
     ),
-    absent("AgentsPerInstance", "1", "One job on each VM, by design; the count becomes `MaxInstances`", _agents),
+    absent(
+        "AgentsPerInstance", "1",
+        "One job on each VM, because no job is to meet what another one left; the count becomes `MaxInstances`",
+        _agents,
+    ),
     recipe("KeyName", "", "No SSH: `SessionManager`, and agent-stack connect JOB", impossible(*SSH)),
     recipe("AuthorizedUsersUrl", "", "No SSH: `SessionManager`, and agent-stack connect JOB", impossible(*SSH)),
     covered("RootVolumeSize", "250", "The class field `volume_gib`", _volume, always=True),
@@ -204,16 +220,18 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     absent(
-        "InstanceName", "", "The Name of a VM is STACK-CLASS; name the stack and the class accordingly",
+        "InstanceName", "",
+        "The Name of a VM is STACK-CLASS, because people look for a stack's VMs of a class; name both accordingly",
         lambda values: refused(
             "The Name of a VM is STACK-CLASS.",
             f"Filter by the tag agent-stack:deployment, not by Name {values['InstanceName']}.",
         ),
     ),
     *(
-        absent(
+        recipe(
             name, default,
-            "One job has the VM, and the agent is protected where memory runs out",
+            "`BootstrapUrl` with examples/bootstrap/resource-limits.sh. Rarely needed, because one job has the VM and "
+            "the agent is protected where memory runs out", _limits,
         )
         for name, default in (
             ("ExperimentalEnableResourceLimits", "false"), ("ResourceLimitsMemoryHigh", "90%"),
