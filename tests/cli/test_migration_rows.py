@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent_stack.adapters.ssm.class_document import ClassDocument, ClassEntry
-from agent_stack_cli.migration.plan import Migration, migrate
+from agent_stack_cli.migration.plan import OF_SPOT, Migration, migrate
 from agent_stack_cli.migration.rows import Fate, Parity
 from agent_stack_cli.migration.source import Source
 from agent_stack_cli.migration.table import DEFAULTS, GROUPS, ROWS, values
@@ -150,7 +150,9 @@ def weekdays(*, hot: int, inside: int, timezone: str = "UTC") -> dict[str, Any]:
         ({"MaxSize": "0"}, {"LaunchEnabled": "false", "MaxInstances": None}, {}),
         ({"OnDemandPercentage": "100"}, {}, {"market": "on-demand", "fallback_to_on_demand": None}),
         ({"OnDemandPercentage": "0"}, {}, {"market": "spot", "fallback_to_on_demand": None}),
-        ({"OnDemandPercentage": "30"}, {}, {"market": "spot", "fallback_to_on_demand": True}),
+        ({"OnDemandPercentage": "30"}, {}, {"market": "spot", "fallback_to_on_demand": True, "on_demand_percent": 30}),
+        ({"OnDemandPercentage": "0", "OnDemandBaseCapacity": "3"}, {}, {"market": "spot", "on_demand_base": 3}),
+        ({"OnDemandBaseCapacity": "3"}, {}, {"market": "on-demand", "on_demand_base": None}),
         ({"RootVolumeSize": "80"}, {}, {"volume_gib": 80, "volume_type": None, "volume_iops": None}),
         ({"RootVolumeIops": "6000"}, {}, {"volume_gib": 250, "volume_iops": 6000, "volume_throughput_mibs": None}),
         ({"RootVolumeThroughput": "500"}, {}, {"volume_throughput_mibs": 500}),
@@ -293,7 +295,7 @@ def test_what_fits_alone_and_not_together_is_left_out(
 def test_with_a_percentage_there_is_a_class_that_is_not_interrupted() -> None:
     classes = of(OnDemandPercentage="30").document["classes"]
     assert classes["on-demand"] == {
-        **{name: value for name, value in classes["default"].items() if name != "fallback_to_on_demand"},
+        **{name: value for name, value in classes["default"].items() if name not in OF_SPOT},
         "market": "on-demand",
     }
 

@@ -83,6 +83,9 @@ def test_a_vm_has_the_root_volume_of_its_class(members: dict[str, object], disk:
         ({"market": "spot", "spot_allocation_strategy": "diversified"}, "spot_allocation_strategy"),
         ({"market": "spot", "spot_max_price": 0.001}, "spot_max_price"),
         ({"market": "spot", "spot_max_price": "inf"}, "spot_max_price"),
+        ({"on_demand_base": 1}, "on_demand_base is for classes with market spot; set market to spot, or leave it out"),
+        ({"on_demand_percent": 5, "allow_markets": ["spot"]}, "on_demand_percent is for classes with market spot"),
+        ({"market": "spot", "on_demand_percent": 100}, "on_demand_percent"),
     ],
 )
 def test_what_ec2_makes_for_nobody_is_refused_with_the_remedy(members: dict[str, object], said: str) -> None:

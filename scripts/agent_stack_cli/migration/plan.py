@@ -31,7 +31,8 @@ MISPLACED = Outcome(
 )
 
 
-OF_SPOT = frozenset({"fallback_to_on_demand", "spot_allocation_strategy", "spot_max_price", "standby"})
+OF_SPOT = frozenset({"fallback_to_on_demand", "spot_allocation_strategy", "spot_max_price", "standby",
+                     "on_demand_base", "on_demand_percent"})  # fmt: skip
 """Class fields that the second class, on demand, does not get. One class with standby VMs is enough."""
 
 

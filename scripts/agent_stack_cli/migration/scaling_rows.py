@@ -13,7 +13,6 @@ from agent_stack_cli.migration.rows import (
     covered,
     impossible,
     needless,
-    recipe,
     refused,
     unneeded,
     where,
@@ -57,12 +56,19 @@ def _market(values: Values) -> Outcome:
             fields={"market": "spot"},
         )
     return changed(
-        f"There is no percentage ({share:g} % on-demand before). The class default is spot and falls back to "
-        "on-demand. The class on-demand is for jobs that must not be interrupted.",
+        f"{share:g} % of the VMs of the class default that are up are on-demand, rounded up; the others are spot and "
+        "fall back to on-demand. The class on-demand is for jobs that must not be interrupted.",
         "Let pipelines that must not be interrupted ask for it: agents: { class: on-demand }. Others retry by the "
         "signal reason agent_stop.",
-        fields={"market": "spot", "fallback_to_on_demand": True},
+        fields={"market": "spot", "fallback_to_on_demand": True, "on_demand_percent": max(1, int(share))},
     )
+
+
+def _base(values: Values) -> Outcome:
+    base = int(values.number("OnDemandBaseCapacity"))
+    if values.number("OnDemandPercentage") >= 100 or base <= 0:  # noqa: PLR2004  (per cent)
+        return unneeded("All VMs are on-demand." if base > 0 else "No base.")
+    return carried(fields={"market": "spot", "on_demand_base": base})
 
 
 def _strategy(values: Values) -> Outcome:
@@ -108,15 +114,9 @@ ROWS: tuple[Row, ...] = (
     covered("InstanceBuffer", "0", "The class field `standby`", kept_up),
     absent("DisableScaleIn", "true", FOLLOWS),
     absent("InstanceScaleInProtection", "true", FOLLOWS),
-    recipe(
-        "OnDemandBaseCapacity", "0", "A class with `market` on-demand for the jobs that need it",
-        impossible(
-            "There is no on-demand base before spot.",
-            "Make a class with market on-demand, and let the jobs that need it ask for it by class=.",
-        ),
-    ),
-    recipe(
-        "OnDemandPercentage", "100", "Two classes; the class fields `market` and `fallback_to_on_demand`",
+    covered("OnDemandBaseCapacity", "0", "The class field `on_demand_base`", _base),
+    covered(
+        "OnDemandPercentage", "100", "The class fields `market` and `on_demand_percent`",
         _market, always=True,
     ),
     covered(

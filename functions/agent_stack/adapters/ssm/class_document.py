@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,49 +21,20 @@ from agent_stack.adapters.ssm.class_rules import (
     VolumeType,
     volume_problem,
 )
+from agent_stack.adapters.ssm.requirements_entry import Requirements
 from agent_stack.adapters.ssm.standby_entry import StandbyEntry
-from agent_stack.domain.classes import ClassBook, InstanceRequirements, VmClass, Volume
+from agent_stack.domain.classes import ClassBook, VmClass, Volume
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.purchase_mix import PurchaseMix
 from agent_stack.domain.states import CapacityType, SpotStrategy
 from agent_stack.ports import InstanceCatalog
 
 CLASS_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 InstanceType = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
-Choice = Literal["excluded", "included", "required"]
 TypePattern = Annotated[str, Field(pattern=r"^[a-z0-9*?.-]+$", max_length=40)]
 AgentTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@+-]+=[A-Za-z0-9._/:@+*-]+$", max_length=200)]
-
-
-class Requirements(BaseModel):
-    """Attributes in place of types; EC2 says which types have them.
-
-    Accelerators (GPUs and the like), bare metal and previous generations come only when they are asked for.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    architecture: Literal["x86_64", "arm64"]
-    vcpus_min: int = Field(ge=1, le=1024)
-    vcpus_max: int | None = Field(default=None, ge=1, le=1024)
-    memory_gib_min: int = Field(ge=1, le=32768)
-    memory_gib_max: int | None = Field(default=None, ge=1, le=32768)
-    accelerators: Choice = "excluded"
-    bare_metal: Choice = "excluded"
-    previous_generations: bool = False
-
-    @model_validator(mode="after")
-    def _ranges_are_not_empty(self) -> "Requirements":
-        for name in ("vcpus", "memory_gib"):
-            least, most = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
-            if most is not None and most < least:
-                raise ValueError(f"{name}_max is less than {name}_min")
-        return self
-
-    def to_domain(self) -> InstanceRequirements:
-        """The domain's value."""
-        return InstanceRequirements(**self.model_dump())
 
 
 class ClassEntry(BaseModel):
@@ -85,6 +56,8 @@ class ClassEntry(BaseModel):
     volume_throughput_mibs: int | None = Field(default=None, ge=MIN_THROUGHPUT, le=MAX_THROUGHPUT)
     spot_allocation_strategy: SpotStrategy | None = None
     spot_max_price: Decimal | None = Field(default=None, gt=MIN_SPOT_PRICE, le=10_000)
+    on_demand_base: int = Field(default=0, ge=0, le=100_000)
+    on_demand_percent: int = Field(default=0, ge=0, le=99)
     max_instances: int | None = Field(default=None, ge=0)
     boot_timeout_seconds: int = Field(default=300, ge=30, le=3240)
     allow_instance_types: list[TypePattern] = Field(default_factory=list, max_length=50)
@@ -114,6 +87,13 @@ class ClassEntry(BaseModel):
                 raise ValueError(f"{name} is for spot VMs; set market to spot, or leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _a_mix_is_of_a_spot_class(self) -> "ClassEntry":
+        for name in ("on_demand_base", "on_demand_percent"):
+            if getattr(self, name) and self.market is not CapacityType.SPOT:
+                raise ValueError(f"{name} is for classes with market spot; set market to spot, or leave it out")
+        return self
+
     def to_class(self, name: str, shapes: InstanceCatalog, *, shipped: bool) -> VmClass:
         """The domain's class; EC2 is asked about its image and attributes, so that a wrong one is found here.
 
@@ -136,6 +116,7 @@ class ClassEntry(BaseModel):
             volume=self._volume(),
             spot_strategy=self.spot_allocation_strategy or SpotStrategy.PRICE_CAPACITY_OPTIMIZED,
             spot_max_price=self.spot_max_price,
+            mix=self._mix(),
             max_instances=self.max_instances,
             boot_timeout=timedelta(seconds=self.boot_timeout_seconds),
             allowed_types=tuple(self.allow_instance_types),
@@ -144,6 +125,10 @@ class ClassEntry(BaseModel):
             standby=None if self.standby is None else self.standby.to_standby(),
             image_id="" if self.standby is None else shapes.image_id(self.image),
         )
+
+    def _mix(self) -> PurchaseMix | None:
+        mix = PurchaseMix(base=self.on_demand_base, percent=self.on_demand_percent)
+        return None if mix == PurchaseMix() else mix
 
     def _volume(self) -> Volume | None:
         asked = (self.volume_type, self.volume_gib, self.volume_iops, self.volume_throughput_mibs)
