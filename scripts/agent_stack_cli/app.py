@@ -107,7 +107,7 @@ def doctor_verb(
     app, "job", f"agent-stack job {A_JOB}", f"agent-stack job 'https://buildkite.com/acme/app/builds/42#{A_JOB}'"
 )  # fmt: skip
 def job_verb(call: Call, *, job: JobArgument) -> None:
-    """Tell one job's story: its steps and their seconds, every decision and why, its VM, its logs."""
+    """Show the history of one job: its steps and their seconds, every decision and why, its VM, its logs."""
     job_page.show(jobs.read(call.stack, jobs.one_job(call.stack, job)), call.output)
 
 

@@ -120,7 +120,7 @@ def test_text_from_outside_neither_colours_nor_moves_anything(served: Served) ->
     breaker = Breaker(until=now + timedelta(minutes=2), since=now, failures=1, message=evil)
     served.ledger.remember_launches(LaunchMemory(breakers={ClassName("default"): breaker}), fence=1)
     run = served.recorded(1, pipeline="[bold]p\x1b[2J")
-    served.log("tracker", "job_given_up", level="ERROR", job_id=run.job_id, reason=evil)
+    served.log("tracker", "job_failed_by_stack", level="ERROR", job_id=run.job_id, reason=evil)
     for said in (served.ok("status"), served.ok("job", run.job_id), served.ok("logs", run.job_id)):
         assert not set(said) & {"\x1b", "\x07", "\r", "\u202e"}
     assert "[red]x[/red]" in served.ok("status")

@@ -42,7 +42,7 @@ class LaunchDeadline:
             if reason is not None:
                 late.append(run.failing(reason))
         for run in written(self.ledger.update, late, self.telemetry):
-            self.telemetry.error("job_given_up", job_id=run.job_id, reason=run.failure_reason)
+            self.telemetry.error("job_failed_by_stack", job_id=run.job_id, reason=run.failure_reason)
 
     def _reason(self, run: Run, cycle: DispatcherCycle, memory: LaunchMemory) -> str | None:
         resumed = self.permission.pauses.resumed_at(run.queue_key)

@@ -65,7 +65,7 @@ def test_a_run_without_a_vm_is_given_up_at_the_deadline_and_not_before() -> None
     line = Line(a_run(class_name=SMALL))
     assert line.reasons(EPOCH + DEADLINE - SECOND) == {}
     assert line.reasons(EPOCH + DEADLINE) == {job_id(): "No VM of class “small” could be had within 600 s."}
-    assert line.telemetry.messages("ERROR") == ["job_given_up"]
+    assert line.telemetry.messages("ERROR") == ["job_failed_by_stack"]
 
 
 def test_the_reason_ends_with_what_ec2_said_last_of_that_class() -> None:
