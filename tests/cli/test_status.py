@@ -196,7 +196,7 @@ def test_an_ended_job_tells_its_end_and_what_was_tried(served: Served) -> None:
     (shown,) = story["runs"]
     assert (shown["outcome"], len(shown["tried"])) == ("failed", 1)
     assert shown["timeline"][-1]["step"] == "the stack was done with it"
-    assert shown["tried"][0].endswith("EC2 took it back (spot)")
+    assert shown["tried"][0].endswith("EC2 interrupted it (spot)")
     assert story["next"] == f"agent-stack logs {run.job_id} --stack demo"
 
 

@@ -67,8 +67,8 @@ class LaunchDeadline:
             return f"No VM of class “{run.class_name}” within {seconds} s. A quota is full: {ceiling.words(bucket)}"
         broken = cycle.book.why_broken(run.class_name) if cycle.book is not None else None
         words = memory.last_error_by_class.get(base_name(run.class_name))
-        because = f" The class cannot be used: {broken}" if broken else f" EC2 said last: {words}" if words else ""
-        return f"No VM of class “{run.class_name}” could be had within {seconds} s.{because}"
+        because = f" The class cannot be used: {broken}" if broken else f" Last EC2 error: {words}" if words else ""
+        return f"No VM of class “{run.class_name}” could be launched within {seconds} s.{because}"
 
     def _full(
         self, vm_class: VmClass | None, memory: LaunchMemory, cycle: DispatcherCycle
