@@ -206,7 +206,7 @@ FAULTS: dict[str, Planted] = {
             Operation.ISSUE_ACQUISITION_TOKENS, status=403, message="not enabled for this organization", times=100
         ),
         repair=lambda served: served.world.buildkite.faults.clear(),
-        check="job acquisition tokens",
+        check="job tokens",
         severity="error",
         problem="not enabled for this organization",
         effect="no job runs",
@@ -333,7 +333,7 @@ FAULTS: dict[str, Planted] = {
         severity="warning",
         problem=f"ALARM since {datetime.now(UTC):%Y-}",
         effect="Jobs",
-        remedy="See docs/operations.md#jobs-failed-by-stack.",
+        remedy="See docs/operations/alarms.md#jobs-failed-by-stack.",
     ),
     "paused by an operator": Planted(
         plant=_run("pause", "--reason", "forgotten"),

@@ -12,7 +12,7 @@ from tests.words.texts import ROOT, Text, pages, spoken, tracked
 from tests.words.vocabulary import ODD_WORDS
 
 MAX_READ = 4
-MAX_ON_PAGES = 48
+MAX_ON_PAGES = 47
 """Hand-written pages, until they are rewritten. It only ever falls: lower it with each page, down to none."""
 
 STORED = re.compile(r"[\"'](?:baton|told|market)[\"']|market[=-]|AGENT_STACK_\w+")
