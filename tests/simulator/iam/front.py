@@ -17,6 +17,7 @@ from werkzeug import Request, Response
 
 from tests.simulator.iam.policy import Asked, Context, Policies
 from tests.simulator.iam.refusal import Refusal
+from tests.simulator.iam.resource_tags import ResourceTags
 from tests.simulator.iam.services import asked_of
 from tests.simulator.iam.sts import FakeSts
 from tests.simulator.loopback import AnswerLost, LoopbackServer
@@ -77,6 +78,7 @@ class SigningFront(LoopbackServer):
         self.on_asked: Callable[[Asked, bool, Mapping[str, Any]], None] = lambda _asked, _allowed, _body: None
         """Called before each request is served: what is asked, whether it is allowed, and its body."""
         self._backend = httpx.Client(base_url=backend, timeout=20)
+        self._tags = ResourceTags(backend, region)
         self._region = region
         self._account_id = account_id
         self._signer = signer
@@ -141,6 +143,7 @@ class SigningFront(LoopbackServer):
             partition_key=self._partition_key,
             context=signer.context,
         )
+        parts = [self._tags.added(part, signer.policies) for part in parts]
         asked = next((part for part in parts if not signer.policies.allow(part)), parts[0])
         allowed = signer.policies.allow(asked)
         self.on_asked(asked, allowed, json.loads(body) if service != "s3" and body else {})
