@@ -86,7 +86,7 @@ def _subnets(values: Values) -> Outcome:
 def _public_address(values: Values) -> Outcome:
     if values["VpcId"]:
         return changed(
-            "In a VPC of yours the subnet decides whether a VM gets a public address.",
+            "In your own VPC the subnet decides whether a VM gets a public address.",
             "Check the subnets: MapPublicIpOnLaunch, or a route to a NAT gateway. VMs must reach the internet.",
         )
     if values.on("AssociatePublicIpAddress"):
@@ -185,7 +185,7 @@ ROWS: tuple[Row, ...] = (
     covered("AvailabilityZones", "", "`NetworkZones`, of the VPC that is made", _zones),
     covered("SecurityGroupIds", "", "`VmSecurityGroups`", _groups),
     covered(
-        "AssociatePublicIpAddress", "true", "`NetworkEgress`; in a VPC of yours the subnet decides", _public_address
+        "AssociatePublicIpAddress", "true", "`NetworkEgress`; in your own VPC the subnet decides", _public_address
     ),
     covered(
         "EnableVpcEndpoints", "false",
@@ -213,7 +213,7 @@ ROWS: tuple[Row, ...] = (
     absent(
         "InstanceRoleName", "",
         "CloudFormation names the role that is made, because a role with a name of its own could not be replaced; "
-        "`InstanceRoleName` here is a role of yours",
+        "`InstanceRoleName` here is your own role",
         impossible(
             "Not carried over: the same name means an existing role here, and the role that is made gets its name "
             "from CloudFormation.",
