@@ -1,7 +1,8 @@
 """The decision tables, written by hand: for each table its rows, and the first row that fits decides.
 
 Plain data. `tests/unit/domain/test_decisions.py` proves that `decide` says the same for every combination of the
-columns' values, and that each row decides something; `infra/decisions.py` writes docs/decisions.md from the same rows.
+columns' values, and that each row decides something; `infra/decisions.py` writes docs/development/decisions.md from
+the same rows.
 """
 
 from collections.abc import Mapping
@@ -110,14 +111,14 @@ TWO_AGES = frozenset({Boot.IN_TIME, Boot.PAST_LIFETIME})
 
 NO_VM = Table(
     title="No VM",
-    about="The run is `RESERVED`. The dispatcher finds it a VM; [notifications](notifications.md) say what it waits "
-    "for.",
+    about="The run is `RESERVED`. The dispatcher finds it a VM; [notifications](../reference/notifications.md) say "
+    "what it waits for.",
     columns={"job": JOBS, "given_up": frozenset({False, True}), "boot": TWO_AGES},
     rows=(
         _row("cancelled: nothing was started for it", CANCELLED, job=CANCELING | CANCELED),
         _row("the job is over", RELEASED, job=NEVER_RAN | RAN),
         _row("an agent elsewhere has the job", RELEASED, job=AGENT),
-        _row("the dispatcher gave up: fail the job with its reason", FINISH, job=WAITS, given_up=GIVEN_UP),
+        _row("the launch deadline is over: fail the job with its reason", FINISH, job=WAITS, given_up=GIVEN_UP),
         _row("the dispatcher looks for a VM", KEEP, job=WAITS),
         _row("Buildkite does not name the job any more", RELEASED, job=FORGOTTEN),
         _row("no word of the job for longer than a VM lives", RELEASED, job=NOT_KNOWN, boot=Boot.PAST_LIFETIME),
