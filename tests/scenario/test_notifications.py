@@ -14,7 +14,7 @@ from tests.simulator.simulation.invariants import TOLD_AT_MOST
 from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
 
-ZONES = {f"subnet-{assignment}": Subnet(zone=f"eu-central-1{assignment}") for assignment in "ab"}
+ZONES = {f"subnet-{suffix}": Subnet(zone=f"eu-central-1{suffix}") for suffix in "ab"}
 CLASSES = """
 {"classes": {
   "default": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0", "boot_timeout_seconds": 60},
@@ -68,7 +68,7 @@ def test_while_launches_are_switched_off_the_build_page_says_so() -> None:
     (job,) = push(simulation, "default")
     simulation.run(120)
     assert notices_sent(simulation, job) == [
-        "Waiting: the operator has switched launches off (LaunchEnabled). Next: it starts when they are on again."
+        "Waiting: an operator has turned launches off (LaunchEnabled). Next: it starts when they are on again."
     ]
 
 
@@ -95,7 +95,7 @@ def test_a_job_that_loses_spot_twice_gets_on_demand_and_reads_about_it() -> None
     assert by_launch[0].zone != by_launch[1].zone
     assert simulation.buildkite.job(job).exit_status == 0
     texts = notices_sent(simulation, job)
-    assert sum("was taken back by EC2 (spot)" in text for text in texts) == 2
+    assert sum("was interrupted by EC2 (spot)" in text for text in texts) == 2
     assert sum("on-demand after 2 spot losses" in text for text in texts) == 1
     assert {base_name(run.class_name) for run in simulation.store.history} == {"spot"}
 
@@ -148,7 +148,7 @@ def test_build_pages_that_take_no_notification_delay_no_termination(slow: bool) 
             simulation.buildkite.faults.delay_answer(Operation.NOTIFY, seconds=30)
         else:
             simulation.buildkite.faults.fail(Operation.NOTIFY, status=429, retry_after=60)
-    jobs = push(simulation, "default", "default", "default")
+    jobs = push(simulation, "spot", "spot", "spot")  # their VMs may hang for longer than this takes
     while not all(run.binding for run in simulation.store.runs.values()) or not simulation.store.runs:
         simulation.run(1)
     simulation.run(65)  # the tracker works, whenever in its minute it is invoked

@@ -80,7 +80,7 @@ def problems(world: World, expected: Mapping[str, Demo], *, strangers: frozenset
         found += [f"{job.label}: {problem}" for problem in _of_job(world, job, demo, mine, world.vms_of(job.id))]
     ran = [job for job in world.buildkite.jobs() if job.entered(JobState.RUNNING)]
     if ran and not any(job.notifications for job in ran):
-        found.append("no build page was told anything")
+        found.append("no build page got a notification")
     found += list(not_run(world.buildkite.jobs(), expected))
     found += list(unsettled(world, strangers=strangers))
     return found
@@ -123,13 +123,13 @@ def _agent(
     elif not vms:
         yield "no VM was ever bound to it"
     elif demo.cancel is Cancel.BOOTING and not job.notifications:
-        yield "its build page was told nothing of its end"
+        yield "its build page got no notification of its end"
     elif is_silent(job, log, vms):
-        yield "its build page was told nothing, though the tracker looked while its VM booted"
+        yield "its build page got no notification, though the tracker looked while its VM booted"
 
 
 def is_silent(job: JobView, log: Sequence[AccessRecord], vms: Sequence[Instance]) -> bool:
-    """Whether its page was told nothing although the tracker asked for its state while its VM booted.
+    """Whether its page got no notification although the tracker asked for its state while its VM booted.
 
     A boot takes seconds here, and the tracker's schedule and its filter of events may leave such a one out.
     """
@@ -193,7 +193,7 @@ def _unmatched(job: JobView, vms: Sequence[Instance]) -> Iterator[str]:
     if vms:
         yield f"a VM was started for it: {vms[0].instance_id}"
     if len(job.notifications) != 1:
-        yield f"its build page was told {len(job.notifications)} lines, not one"
+        yield f"its build page got {len(job.notifications)} notifications, not one"
     if job.state is not JobState.CANCELED:
         yield f"is {job.state}, not canceled"
 
