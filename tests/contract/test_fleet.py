@@ -413,3 +413,18 @@ def test_the_console_of_an_unknown_vm_is_a_refusal_and_a_throttle_may_pass(world
     world.ec2.faults.fail("GetConsoleOutput", "RequestLimitExceeded", status=503, times=10)
     with pytest.raises(RetryError):
         world.fleet.console_output(instance_id)
+
+
+def test_a_fleet_that_was_warmed_up_asks_for_no_subnet_when_the_first_job_comes(world: World) -> None:
+    world.fleet.warm_up()
+    assert [call.action for call in world.ec2.calls()] == ["DescribeSubnets"]
+    world.launch(1)
+    assert [call.action for call in world.ec2.calls()] == ["DescribeSubnets", "CreateFleet"]
+
+
+def test_a_warm_up_that_fails_raises_nothing_and_is_made_up_for(world: World) -> None:
+    world.ec2.faults.fail("DescribeSubnets", "RequestLimitExceeded", times=10)
+    world.fleet.warm_up()
+    world.ec2.faults.clear()
+    world.clock.sleep(timedelta(seconds=10))
+    assert len(world.launch(1)) == 1

@@ -16,7 +16,7 @@ MEANING = (
 SEE_COST = "See what an hour of standing by costs: agent-stack cost. Lower hot where VMs were up only to shorten waits."
 BY_HAND = (
     "Write the windows of the class field standby.schedule yourself: days, from, to, timezone and hot, as in "
-    "docs/classes.md."
+    "docs/reference/classes.md."
 )
 
 
