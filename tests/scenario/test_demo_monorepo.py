@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.demo.__main__ import CLASSES
+from tests.simulator.demo.__main__ import CLASSES, SCHEDULE_SECONDS
 from tests.simulator.demo.judgement import problems, standing_by
 from tests.simulator.demo.pipeline import read_pipeline
 from tests.simulator.demo.play import Play
@@ -20,7 +20,7 @@ PIPELINE = Path(__file__).resolve().parents[2] / "scripts" / "demo-monorepo.yml"
 
 def test_it_passes_with_a_retry_a_soft_failure_a_block_and_a_vm_for_each_job() -> None:
     pipeline = read_pipeline(PIPELINE)
-    with World(Plan(classes=CLASSES)) as world:
+    with World(Plan(classes=CLASSES, schedule_seconds=SCHEDULE_SECONDS)) as world:
         world.start()
         play = Play(buildkite=world.buildkite, steps=pipeline.steps, env=pipeline.env)
         play.begin()

@@ -34,6 +34,9 @@ SHAPE = {
 CLASSES = json.dumps(
     {"classes": {"default": SHAPE, "hot": {**SHAPE, "standby": {"hot": 1}}}, "default_class": "default"}
 )
+SCHEDULE_SECONDS = 2.5
+"""A boot takes five seconds here, and a tracker that looked before the first job drops events for fifteen."""
+
 BREAKS: Mapping[str, Mapping[str, str | None]] = {
     "token": {"token": None},
     "buildkite": {"endpoint": "http://127.0.0.1:9/v3"},
@@ -68,7 +71,7 @@ def main() -> int:
         classes = arguments.classes.read_text() if arguments.classes else CLASSES
         queues = tuple(dict.fromkeys(("default", *pipeline.queues)))
         given = {"classes": classes, **BREAKS.get(arguments.broken, {})}
-        plan = Plan(parameters={"Queues": ",".join(queues)}, **given)  # type: ignore[arg-type]  # the plan's own fields
+        plan = Plan(schedule_seconds=SCHEDULE_SECONDS, parameters={"Queues": ",".join(queues)}, **given)  # type: ignore[arg-type]  # the plan's own fields
         return _run(pipeline, plan, queues[1:], arguments)
     except (OSError, PipelineError) as error:
         sys.stderr.write(f"{error}\n")
