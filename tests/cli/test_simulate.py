@@ -11,7 +11,7 @@ import pytest
 from agent_stack_cli.simulation import verb
 from agent_stack_cli.simulation.analysis import Day, accumulated, most_at_once, over_time, parts_of
 from agent_stack_cli.simulation.deployments import of_defaults
-from agent_stack_cli.simulation.page import page
+from agent_stack_cli.simulation.page import page, pictures
 from agent_stack_cli.simulation.prices_used import PricesUsed
 from tests.cli.migrations import run_verb
 
@@ -63,7 +63,7 @@ def test_a_standby_vm_costs_while_it_waits() -> None:
 
 def test_a_page_asks_for_nothing_and_shows_no_markup_of_others() -> None:
     evil = "<script>alert(1)</script>"
-    text = page(evil, evil, [a_day()], [("load", evil, "guess")], [evil])
+    text = page(evil, evil, [a_day()], pictures([a_day()]), [("load", evil, "guess")], [evil])
     assert "<script" not in text
     fetched = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(?!#)([^"\')\s>]+)', text)
     assert [one for one in fetched if not one.startswith("#")] == []
@@ -71,15 +71,16 @@ def test_a_page_asks_for_nothing_and_shows_no_markup_of_others() -> None:
     assert "<span class=guess>guess</span>" in text
 
 
-def test_a_page_of_one_day_is_the_same_each_time() -> None:
+def test_the_pictures_of_a_day_are_the_same_each_time() -> None:
     days = [a_day(), a_day()]
-    assert page("t", "l", days, [], []) == page("t", "l", days, [], [])
+    assert pictures(days) == pictures(days)
 
 
 def test_a_day_in_which_nothing_starts_has_a_page() -> None:
     (job,) = an_outcome()["jobs"]
     waits = {**job, "moments": [None] * 4, "started": None, "ended": None, "state": "scheduled", "vm": None}
-    text = page("t", "l", [a_day(jobs=[waits], vms=[])], [], [])
+    days = [a_day(jobs=[waits], vms=[])]
+    text = page("t", "l", days, pictures(days), [], [])
     assert "not over at the end" in text
 
 
@@ -87,7 +88,17 @@ def test_the_command_plays_a_csv_with_two_sets_and_names_the_bad_row(tmp_path: P
     (tmp_path / "jobs.csv").write_text(CSV)
     report = tmp_path / "out.html"
     words = ("--load", str(tmp_path / "jobs.csv"), "--hours", "0.1", "--boots", "baked", "--set", "MaxInstances=30")
-    result = run_verb("simulate", *words, "--against", "MaxInstances=1", "--report", str(report), "--json")
+    result = run_verb(
+        "simulate",
+        *words,
+        "--against",
+        "MaxInstances=1",
+        "--report",
+        str(report),
+        "--pictures",
+        str(tmp_path / "drawn"),
+        "--json",
+    )
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
     assert said["problems"][0].startswith("line 5, column at: 'soon'")
@@ -98,6 +109,7 @@ def test_the_command_plays_a_csv_with_two_sets_and_names_the_bad_row(tmp_path: P
     text = report.read_text()
     for shown in ("seed 0", "MaxInstances=30", "MaxInstances=1", "soon"):
         assert shown in text
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {f"{name}.svg" for name in ("jobs", "waits", "vms", "budgets", "job")}  # fmt: skip  # noqa: E501
     again = run_verb("simulate", "--report", str(report))
     assert again.exit_code == 1
     assert "is there already" in again.stderr
@@ -136,3 +148,13 @@ def test_a_class_document_that_is_none_is_said_by_the_product_itself(tmp_path: P
 
 def test_the_start_is_a_working_day() -> None:
     assert verb.START.weekday() == 1
+
+
+def test_two_sets_share_a_scale_that_holds_both() -> None:
+    """The second one cost ten times as much: its curve ends below the top of the picture."""
+    (vm,) = an_outcome()["vms"]
+    cheap, dear = a_day(), a_day(vms=[{**vm, "id": f"i-{n}"} for n in range(10)])
+    drawn = pictures([cheap, dear])["vms"]
+    only = pictures([dear])["vms"]
+    biggest = [max(float(label) for label in re.findall(r">([0-9]+\.[0-9]+)</text>", svg)) for svg in (drawn, only)]
+    assert biggest[0] >= biggest[1]

@@ -45,6 +45,9 @@ def simulate_verb(
         bool, typer.Option("--every-cycle", help="Skip no idle cycle: slower, and the same report.")
     ] = False,
     report: Annotated[Path, typer.Option("--report", "-o", help="The HTML page to write.")] = Path("simulated.html"),
+    pictures: Annotated[
+        Path | None, typer.Option("--pictures", help="A directory for the pictures, as SVG files.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a report that is there.")] = False,
 ) -> None:
     """Try parameters on a day of jobs, with the functions' own code on a virtual clock, and write a report.
@@ -56,6 +59,6 @@ def simulate_verb(
     options = Options(
         file=file, classes=classes, given=given or (), against=against or (), against_classes=against_classes,
         load=load, jobs=jobs, hours=hours, boots=boots, price=price or (), seed=seed, every_cycle=every_cycle,
-        report=report, force=force,
+        report=report, pictures=pictures, force=force,
     )  # fmt: skip
     run(call, options)

@@ -16,7 +16,7 @@ from agent_stack_cli.simulation.analysis import (
     percentile,
     state_spans,
 )
-from agent_stack_cli.simulation.drawing import INK, drawing, hours_along, lie_down
+from agent_stack_cli.simulation.drawing import INK, below, drawing, hours_along, lie_down
 
 POINTS = 480
 OF_STATES = ("#9aa7b4", "#f2a65a", "#4f86c6", "#2e8b57")
@@ -28,15 +28,16 @@ FULL = 100
 
 def jobs_over_time(days: Sequence[Day]) -> str:
     """Jobs by state, a picture for each set."""
-    with drawing(1, len(days), 3.0) as (axes, done):
+    with drawing(1, len(days), 3.2) as (axes, done):
         for one, day in zip(axes, days, strict=True):
             points = _points(day)
             spans = state_spans(day)
             counts = [over_time(spans[state], points) for state in STATES]
             one.stackplot([p / HOUR for p in points], *counts, colors=OF_STATES, labels=STATES, step="post")
-            hours_along(one, day.seconds)
             one.set_title(_title(days, day, "jobs"))
-        axes[0].legend(loc="upper right", frameon=False, fontsize=8.5)
+        for one, day in zip(axes, days, strict=True):
+            hours_along(one, day.seconds)
+        below(axes[0])
     return done[0]
 
 
@@ -87,9 +88,9 @@ def _where_time_went(axes: Axes, days: Sequence[Day]) -> None:
 
 def vms_over_time(days: Sequence[Day]) -> str:
     """VMs by what they do, and what all of them have cost so far."""
-    with drawing(2, len(days), 4.4) as (axes, done):
+    with drawing(2, len(days), 5.0) as (axes, done):
         top, bottom = axes[: len(days)], axes[len(days) :]
-        for one, below, day in zip(top, bottom, days, strict=True):
+        for one, under, day in zip(top, bottom, days, strict=True):
             points = _points(day)
             kinds = _vm_spans(day)
             counts = [over_time(spans, points) for spans in kinds.values()]
@@ -97,13 +98,14 @@ def vms_over_time(days: Sequence[Day]) -> str:
             one.stackplot(hours, *counts, colors=(BUSY, BOOTING, IDLE), labels=list(kinds), step="post")
             one.set_title(_title(days, day, "VMs"))
             total, idle = _costs(day, points)
-            below.fill_between(hours, total, color=BUSY, alpha=0.35, linewidth=0, label="all VMs")
-            below.fill_between(hours, idle, color=IDLE, linewidth=0, label="of that, standing by")
-            below.set_title(_title(days, day, "USD so far"))
+            under.fill_between(hours, total, color=BUSY, alpha=0.35, linewidth=0, label="all VMs")
+            under.fill_between(hours, idle, color=IDLE, linewidth=0, label="of that, standing by")
+            under.set_title(_title(days, day, "USD so far"))
+        for one, under, day in zip(top, bottom, days, strict=True):
             hours_along(one, day.seconds)
-            hours_along(below, day.seconds)
-        top[0].legend(loc="upper right", frameon=False, fontsize=8.5)
-        bottom[0].legend(loc="upper left", frameon=False, fontsize=8.5)
+            hours_along(under, day.seconds)
+        below(top[0])
+        below(bottom[0])
     return done[0]
 
 

@@ -125,7 +125,7 @@ def checked(given: Mapping[str, str]) -> Mapping[str, str]:
     """
     if wrong := list(problems(given)):
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        raise CliError(f"{wrong[0]}{more}", next="correct it; docs/parameters.md lists every parameter")
+        raise CliError(f"{wrong[0]}{more}", next="correct it; docs/reference/parameters.md lists every parameter")
     return given
 
 

@@ -44,12 +44,17 @@ def drawing(rows: int, columns: int, height: float, *, share_y: bool = True) -> 
             one.set_axisbelow(True)
         yield axes, done
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     # Fonts that a reader's machine has, with the same widths as the one that matplotlib measured.
     svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
     done.append(re.sub(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"<svg \1\2", svg, count=1))
+
+
+def below(axes: Axes) -> None:
+    """The legend under the axes, where it hides nothing."""
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncol=4, frameon=False, fontsize=8.5, borderaxespad=0)
 
 
 def lie_down(axes: Axes) -> None:
@@ -59,7 +64,7 @@ def lie_down(axes: Axes) -> None:
 
 
 def hours_along(axes: Axes, seconds: float) -> None:
-    """Hours and minutes along the bottom, at round moments."""
+    """Hours and minutes along the bottom, at round moments. To be called when all axes that share a scale are drawn."""
     hours = seconds / HOUR
     axes.set_xlim(0, hours)
     axes.set_ylim(bottom=0)

@@ -1,7 +1,7 @@
 """The ledger's own history as a load, and as boot times: what ran on a deployed stack, as far as it is kept."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from agent_stack.domain.runs import Run
@@ -19,43 +19,62 @@ NOTHING = "name another load, such as --load steady, or wait until jobs have end
 
 
 def load_of(stack: Stack, *, hours: float | None) -> Load:
-    """The jobs that came in the last hours, at the hours of the day at which they came.
+    """The jobs that a stack ran in the last hours.
 
     Raises:
-        CliError: the ledger keeps none.
+        CliError: its ledger keeps none.
     """
     records = Records(stack=stack)
-    runs = {run.job_id: run for run in sorted(records.ended(), key=lambda run: run.state_entered_at)}
+    return load_from(list(records.ended()), len(records.unreadable), name=stack.name, hours=hours)
+
+
+def load_from(ended: Sequence[Run], unreadable: int, *, name: str, hours: float | None) -> Load:
+    """The jobs of these runs, at the moments at which they came; the day begins with the hour of the first.
+
+    Raises:
+        CliError: there is none.
+    """
+    runs = {run.job_id: run for run in sorted(ended, key=lambda run: run.state_entered_at)}
     if not runs:
-        raise CliError(f"the ledger of {stack.name} keeps no job", next=NOTHING)
+        raise CliError(f"the ledger of {name} keeps no job", next=NOTHING)
     last = max(run.waits_since for run in runs.values())
     since = last - timedelta(hours=hours or HOURS)
     kept = [run for run in runs.values() if run.waits_since >= since]
     start = min(run.waits_since for run in kept).replace(minute=0, second=0, microsecond=0)
     jobs = [_job(run, (run.waits_since - start).total_seconds()) for run in kept]
-    unread = f"{len(records.unreadable)} records of the ledger cannot be read, and are left out; run doctor"
+    unread = f"{unreadable} records of the ledger cannot be read, and are left out; run doctor"
+    needed = (last - start) / timedelta(hours=1)
     return Load(
-        said=f"{len(kept)} jobs that {stack.name} ran from {start:%Y-%m-%d %H:%M} UTC on, as its ledger keeps them",
+        said=f"{len(kept)} jobs that {name} ran from {start:%Y-%m-%d %H:%M} UTC on, as its ledger keeps them",
         jobs=tuple(sorted(jobs, key=lambda job: job.at)),
-        hours=hours or max(1.0, (last - start) / timedelta(hours=1) + 0.25),
+        hours=max(1.0, round(needed + 0.25, 2)),
         guesses=("jobs that no agent ran are taken as cancelled when they ended",),
-        problems=(unread,) if records.unreadable else (),
+        problems=(unread,) if unreadable else (),
     )
 
 
 def boots_of(stack: Stack) -> BootTimes:
-    """The boots that the ledger keeps, without those of standby VMs.
+    """The boots that the ledger of a stack keeps.
 
     Raises:
         CliError: it keeps none.
     """
-    seconds = list(_boots(Records(stack=stack).ended()))
+    return boots_from(Records(stack=stack).ended(), name=stack.name)
+
+
+def boots_from(runs: Iterable[Run], *, name: str) -> BootTimes:
+    """The boots of these runs, without those of standby VMs.
+
+    Raises:
+        CliError: there is none.
+    """
+    seconds = list(_boots(runs))
     if not seconds:
-        raise CliError(f"the ledger of {stack.name} keeps no boot of a VM", next="name --boots baked, stock or a file")
-    return boot_times.measured(seconds, f"{len(seconds)} boots that the ledger of {stack.name} keeps")
+        raise CliError(f"the ledger of {name} keeps no boot of a VM", next="name --boots baked, stock or a file")
+    return boot_times.measured(seconds, f"{len(seconds)} boots that the ledger of {name} keeps")
 
 
-def _boots(runs: Iterator[Run]) -> Iterator[float]:
+def _boots(runs: Iterable[Run]) -> Iterator[float]:
     for run in runs:
         launched, started = run.timeline.get(Moment.LAUNCHED), run.timeline.get(Moment.AGENT_STARTED)
         stood_by = run.binding is not None and run.binding.standby

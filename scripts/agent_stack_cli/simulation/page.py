@@ -1,6 +1,6 @@
 """The report: one HTML page that asks for nothing else, with its inputs, its guesses and its seed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from agent_stack_cli.output import clean
@@ -55,12 +55,29 @@ ROWS: Sequence[tuple[str, str, str, bool]] = (
 """Field, what people call it, its unit, and whether less is better."""
 
 
+def pictures(days: Sequence[Day]) -> Mapping[str, str]:
+    """The report's pictures as SVG, by name."""
+    return {
+        "jobs": charts.jobs_over_time(days),
+        "waits": charts.waits(days),
+        "vms": charts.vms_over_time(days),
+        "budgets": charts.budgets(days),
+        "job": charts.time_lines(days),
+    }
+
+
 def page(
-    title: str, lead: str, days: Sequence[Day], inputs: Iterable[tuple[str, str, str]], problems: Sequence[str]
+    title: str,
+    lead: str,
+    days: Sequence[Day],
+    drawn: Mapping[str, str],
+    inputs: Iterable[tuple[str, str, str]],
+    problems: Sequence[str],
 ) -> str:
     """The whole report.
 
     Args:
+        drawn: its pictures, see `pictures`.
         inputs: what was put in: its name, its value, and where it comes from; `guess` is marked.
         problems: what could not be read of the inputs.
     """
@@ -70,13 +87,13 @@ def page(
         _tiles(summaries),
         _list("Not read", problems, "The rest was played."),
         _section("What changes" if len(days) > 1 else "In figures", _figures(summaries)),
-        _section("Jobs over time", charts.jobs_over_time(days), "Time is in hours and minutes from the start."),
-        _section("How long jobs waited", charts.waits(days), "From scheduling until the agent starts the job."),
-        _section("VMs and their cost over time", charts.vms_over_time(days),
+        _section("Jobs over time", drawn["jobs"], "Time is in hours and minutes from the start."),
+        _section("How long jobs waited", drawn["waits"], "From scheduling until the agent starts the job."),
+        _section("VMs and their cost over time", drawn["vms"],
                  "A VM counts from its launch until it begins to end, without volumes, traffic, taxes and discounts."),
-        _section("Requests against their budgets", charts.budgets(days) + _requests(days),
+        _section("Requests against their budgets", drawn["budgets"] + _requests(days),
                  "Budgets of one account and region as EC2 publishes them, and of one queue as Buildkite does."),
-        _section("One job, step by step", charts.time_lines(days)),
+        _section("One job, step by step", drawn["job"]),
         *(_section(f"What the functions said: {_text(day.deployment.name)}", _said(day)) for day in days),
         _section("Inputs", _inputs(inputs)),
     ]  # fmt: skip

@@ -35,11 +35,17 @@ class Played:
     outcome: Mapping[str, Any]
     simulated_hours: float
     real_seconds: float
+    cpu_seconds: float
 
     @property
     def hours_a_minute(self) -> float:
         """Simulated hours in a real minute."""
         return self.simulated_hours / max(self.real_seconds, 1e-9) * 60
+
+    @property
+    def hours_a_cpu_minute(self) -> float:
+        """Simulated hours in a minute of one core: the same on a machine that does other things, too."""
+        return self.simulated_hours / max(self.cpu_seconds, 1e-9) * 60
 
 
 def simulator() -> Path:
@@ -116,17 +122,17 @@ class _Child:
     def follow(self, progress: Progress, task: TaskID) -> Played:
         """Read what it writes until its end."""
         assert self._process.stdout is not None  # noqa: S101  (as above)
-        hours = 0.0
+        hours = cpu = 0.0
         for line in self._process.stdout:
             said = json.loads(line)
             if "error" in said:
                 raise CliError(f"{self.name}: {said['error']}", next="correct it, and simulate again")
             if "outcome" in said:
                 real = time.monotonic() - self._began
-                return Played(outcome=said["outcome"], simulated_hours=hours, real_seconds=real)
-            hours = said["seconds"] / HOUR
+                return Played(outcome=said["outcome"], simulated_hours=hours, real_seconds=real, cpu_seconds=cpu)
+            hours, cpu = said["seconds"] / HOUR, said["cpu"]
             speed = hours / max(time.monotonic() - self._began, 1e-9) * 60
-            words = f"{hours:.1f} of {self.seconds / HOUR:.1f} h, {said['jobs']} jobs, {speed:.0f} h a minute"
+            words = f"{hours:.1f} of {self.seconds / HOUR:.1f} h, {said['jobs']} jobs, {speed:.1f} h a minute"
             progress.update(task, completed=said["seconds"], total=max(self.seconds, said["seconds"]), said=words)
         self._process.wait()
         self._errors.seek(0)

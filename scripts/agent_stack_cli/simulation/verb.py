@@ -14,7 +14,8 @@ from agent_stack_cli.simulation.asked import Load
 from agent_stack_cli.simulation.boot_times import BootTimes
 from agent_stack_cli.simulation.deployments import Deployment
 from agent_stack_cli.simulation.job_file import HEADER, read_jobs
-from agent_stack_cli.simulation.page import GUESS, ROWS, page, shown
+from agent_stack_cli.simulation.page import GUESS, ROWS, page, pictures, shown
+from agent_stack_cli.simulation.player import Played
 from agent_stack_cli.simulation.prices_used import PricesUsed, prices
 from agent_stack_cli.verbs import Call
 
@@ -42,6 +43,7 @@ class Options:
     seed: int
     every_cycle: bool
     report: Path
+    pictures: Path | None
     force: bool
 
 
@@ -67,12 +69,17 @@ def run(call: Call, options: Options) -> None:
     title = f"{load.said.partition(':')[0].capitalize()}: {len(load.jobs):,} jobs in {load.hours:g} h"
     lead = f"Simulated with the functions of this version; seed {options.seed}. {load.said}."
     summaries = [day.summary() for day in days]
-    text = page(title, lead, days, _inputs(days, load, boots, options), problems)
-    try:
-        options.report.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CliError(f"the report cannot be written: {error}", next="name another file with --report") from None
-    speed = min(done.hours_a_minute for done in played)
+    drawn = pictures(days)
+    files = {options.report: page(title, lead, days, drawn, _inputs(days, load, boots, options), problems)}
+    if options.pictures is not None:
+        files |= {options.pictures / f"{name}.svg": svg for name, svg in drawn.items()}
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CliError(f"{path} cannot be written: {error}", next="name another place") from None
+    slowest = min(played, key=lambda done: done.hours_a_minute)
     if call.output.as_json:
         call.output.json(
             {
@@ -81,11 +88,12 @@ def run(call: Call, options: Options) -> None:
                 "load": load.said,
                 "problems": problems,
                 "sets": [asdict(one) for one in summaries],
-                "simulated_hours_a_minute": round(speed, 1),
+                "simulated_hours_a_minute": round(slowest.hours_a_minute, 1),
+                "simulated_hours_a_cpu_minute": round(slowest.hours_a_cpu_minute, 1),
             }
         )
         return
-    _say(call.output, summaries, problems, load, options, speed)
+    _say(call.output, summaries, problems, load, options, slowest)
 
 
 def _sets(call: Call, options: Options) -> list[Deployment]:
@@ -168,7 +176,7 @@ def _inputs(days: Sequence[Day], load: Load, boots: BootTimes, options: Options)
 
 
 def _say(
-    output: Output, summaries: Sequence[Summary], problems: Sequence[str], load: Load, options: Options, speed: float
+    output: Output, summaries: Sequence[Summary], problems: Sequence[str], load: Load, options: Options, slowest: Played
 ) -> None:
     for problem in problems[:SHOWN_PROBLEMS]:
         output.line(f"Not read: {problem}", "warning")
@@ -180,6 +188,10 @@ def _say(
         for field, name, unit, _ in ROWS
     ]
     output.table(("", *(one.name for one in summaries)), rows)
-    output.line(f"{speed:.0f} simulated hours in a real minute", "quiet")
+    output.line(
+        f"{slowest.hours_a_minute:.1f} simulated hours in a real minute, "
+        f"{slowest.hours_a_cpu_minute:.1f} in a minute of one core",
+        "quiet",
+    )
     output.line(f"The report: {options.report}")
     output.line(f"Next: open it in a browser: {command('xdg-open', str(options.report))}")

@@ -3,6 +3,7 @@
 import gc
 import json
 import sys
+import time
 from typing import Any
 
 from agent_stack.domain.errors import AgentStackError
@@ -21,7 +22,7 @@ def main() -> int:
     try:
         world = DayWorld(Request.read(json.load(sys.stdin)))
         for seconds in world.play():
-            _say({"seconds": seconds, "jobs": len(world.job_ids)})
+            _say({"seconds": seconds, "jobs": len(world.job_ids), "cpu": time.process_time()})
     except AgentStackError as error:
         _say({"error": str(error)})
         return 1

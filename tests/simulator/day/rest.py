@@ -1,7 +1,7 @@
 """Idle cycles that are skipped: what such a cycle would ask is counted and takes its time, and its stages do not run.
 
-A cycle is skipped when it could see and do only what the one before did. That one listed jobs and made no other
-request; nothing in Buildkite, EC2 or the ledger has changed since; the ledger is not due to be read again; and no
+A cycle is skipped when it could see and do only what the one before did. That one only listed jobs.
+No job waits. Nothing in Buildkite, EC2 or the ledger has changed since, and the ledger is not due to be read again. No
 timer of a stage is left, because the longest has run out. A class with standby VMs has timers of its own: then every
 cycle runs. tests/unit/simulator/test_day.py plays the same time both ways and compares every job, VM and request.
 """
@@ -25,10 +25,12 @@ class Rest:
 
     Attributes:
         changed_at: when the world changed last.
+        is_quiet: whether no job waits. One that waits has timers of its own: what its page is told is written again.
         asks: lets the time of a request pass, and counts it.
     """
 
     changed_at: Callable[[], datetime]
+    is_quiet: Callable[[], bool]
     asks: Callable[[str], None]
     skipped: int = 0
     _fence: int | None = None
@@ -56,6 +58,6 @@ class Rest:
         return busy
 
     def _may_skip(self, now: datetime, fence: int) -> bool:
-        if not self._resting or fence != self._fence or self._read_at is None:
+        if not self._resting or fence != self._fence or self._read_at is None or not self.is_quiet():
             return False
         return now - self.changed_at() >= SETTLED_AFTER and now - self._read_at < MAX_AGE

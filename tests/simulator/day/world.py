@@ -58,6 +58,7 @@ class DayWorld(Simulation):
         self._waking = False
         self._booted = 0
         self._open = 0
+        self._scheduled = 0
         shortest, longest = request.boots.pending
         ec2 = Ec2Settings(
             subnets={
@@ -158,6 +159,7 @@ class DayWorld(Simulation):
         if not isinstance(event, JobStateChanged):
             return
         self._open += (event.before is None) - (event.after in OVER)
+        self._scheduled += (event.after is JobState.SCHEDULED) - (event.before is JobState.SCHEDULED)
         if event.after is JobState.CANCELING:
             for vm in list(self.vms.values()):
                 if isinstance(vm, DayVm) and vm.job_id == event.job_id:
@@ -205,7 +207,7 @@ class DayWorld(Simulation):
         stands_by = self.book is not None and any(one.standby is not None for one in self.book.classes.values())
         if function != "dispatcher" or not self.request.skips or stands_by:
             return wired
-        rest = Rest(changed_at=lambda: self._changed_at, asks=self._skips)
+        rest = Rest(changed_at=lambda: self._changed_at, is_quiet=lambda: self._scheduled == 0, asks=self._skips)
 
         def work(now: datetime, fence: int) -> bool:
             before, self._rest = self._rest, rest

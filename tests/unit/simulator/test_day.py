@@ -14,6 +14,7 @@ JOBS = (
     AskedJob(at=31, seconds=50),
     AskedJob(at=33, seconds=600, cancel_at=95),
     AskedJob(at=34, seconds=60, cancel_at=36),
+    AskedJob(at=420, seconds=20, agents=("class=no-such",), cancel_at=560),
     AskedJob(at=620.25, seconds=20, agents=("class=default",), priority=3, pipeline="other"),
 )
 
