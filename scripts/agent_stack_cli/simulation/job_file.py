@@ -18,7 +18,7 @@ COLUMNS: Mapping[str, str] = {
     "agents": "agent query rules with spaces between them, such as class=large os=linux",
     "priority": "a whole number; higher comes first",
     "pipeline": "any name; rows with the same name and moment are one build",
-    "cancel_after": "seconds from its scheduling until somebody cancels it",
+    "cancel_after": "seconds from its scheduling until a user cancels it",
     "count": "how many such jobs; 1 unless given",
 }
 MAX_COUNT = 50_000

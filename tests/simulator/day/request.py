@@ -34,7 +34,7 @@ class AskedJob:
         at: seconds from the start until it is scheduled.
         seconds: how long its command runs.
         agents: its agent query rules, such as `class=large`.
-        cancel_at: seconds from the start until somebody cancels it; None for never.
+        cancel_at: seconds from the start until a user cancels it; None for never.
     """
 
     at: float
