@@ -12,6 +12,7 @@ prepare() {
   confine_job
   install_hooks
   write_known_hosts
+  seed_mirrors
 }
 
 # Where this VM runs and what it is, as agent tags under the vendor's own names. What EC2 does not say is left out.

@@ -93,7 +93,7 @@ def test_the_limit_is_of_what_image_builder_gets_and_the_error_says_what_to_do()
             return bool(image(size))
         return False
 
-    longest = longest_of(image(max(filter(fits, range(16_000, 20_000, 80)))))
+    longest = longest_of(image(max(filter(fits, range(8_000, 20_000, 80)))))
     assert MAX_DATA_CHARACTERS - 60 <= longest <= MAX_DATA_CHARACTERS
     with pytest.raises(ValueError, match=r"would have 1\d,\d+ characters; Image Builder takes 16,000\. Remove"):
         image(20_000)

@@ -51,6 +51,7 @@ def _what_the_parameters_name() -> Named:
         yield f"secret {name}", ask("secretsmanager:GetSecretValue", f"{SECRETS}{name}-AbCdEf")
     for name in ("bootstrap.sh", "hooks.tar.gz"):
         yield name, ask("s3:GetObject", f"arn:aws:s3:::ci-files/{name}")
+    yield "seed of a mirror", ask("s3:GetObject", "arn:aws:s3:::ci-seeds/git-mirror-seeds/app.tar")
     for action in ("GetObject", "PutObject"):
         yield f"artifact {action}", ask(f"s3:{action}", "arn:aws:s3:::ci-artifacts/a/b")
     for action in ("GetBucketLocation", "ListBucket"):
@@ -108,6 +109,8 @@ def denied() -> Named:
     nameless = {key: value for key, value in update.context.items() if key != "dynamodb:Attributes"}
     yield "a write of anything", replace(update, context=nameless)
     yield from _holds()
+    yield "seed written", ask("s3:PutObject", "arn:aws:s3:::ci-seeds/git-mirror-seeds/app.tar")
+    yield "seeds' bucket elsewhere", ask("s3:GetObject", "arn:aws:s3:::ci-seeds/else/app.tar")
     yield "job changed", _item("UpdateItem", {**_REPORT, "UpdateExpression": "SET job_id = :stage"})
     yield "endpoint changed", _item("UpdateItem", {**_REPORT, "UpdateExpression": "SET endpoint = :stage"})
     yield "credential guessed", _item("UpdateItem", {**_REPORT, "ConditionExpression": "begins_with(revoked, :stage)"})
