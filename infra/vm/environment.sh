@@ -21,6 +21,7 @@ write_environment() {
   given[BUILDKITE_NO_SSH_KEYSCAN]=true # it would take any key of a listed host, too
   set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
   given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
+  [[ -z ${JOB_AWS//|/} ]] || given[AGENT_STACK_JOB_AWS]=$JOB_AWS
   if ((mirrors_there)); then
     # Without an update of its own: the checkout fetches what a mirror lacks, and a repository without one is cloned as
     # ever instead of twice.

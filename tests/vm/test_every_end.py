@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.simulator.buildkite import JobState
-from tests.simulator.iam.front import Refusal
+from tests.simulator.iam.refusal import Refusal
 from tests.simulator.vm.process import LocalVm
 from tests.vm.harness import VmHarness, wait_for
 

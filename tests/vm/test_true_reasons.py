@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulator.iam.front import Refusal
+from tests.simulator.iam.refusal import Refusal
 from tests.simulator.vm.process import AGENT_STUB
 from tests.vm import readers
 from tests.vm.harness import UNPINNED, VmHarness, download_server
