@@ -1,7 +1,8 @@
 """The decision tables, written by hand: for each table its rows, and the first row that fits decides.
 
 Plain data. `tests/unit/domain/test_decisions.py` proves that `decide` says the same for every combination of the
-columns' values, and that each row decides something; `infra/decisions.py` writes docs/decisions.md from the same rows.
+columns' values, and that each row decides something; `infra/decisions.py` writes docs/development/decisions.md from
+the same rows.
 """
 
 from collections.abc import Mapping
@@ -110,8 +111,8 @@ TWO_AGES = frozenset({Boot.IN_TIME, Boot.PAST_LIFETIME})
 
 NO_VM = Table(
     title="No VM",
-    about="The run is `RESERVED`. The dispatcher finds it a VM; [notifications](notifications.md) say what it waits "
-    "for.",
+    about="The run is `RESERVED`. The dispatcher finds it a VM; [notifications](../reference/notifications.md) say "
+    "what it waits for.",
     columns={"job": JOBS, "given_up": frozenset({False, True}), "boot": TWO_AGES},
     rows=(
         _row("cancelled: nothing was started for it", CANCELLED, job=CANCELING | CANCELED),

@@ -1,4 +1,4 @@
-"""docs/decisions.md, from the hand-written tables of infra/decision_tables.py."""
+"""docs/development/decisions.md, from the hand-written tables of infra/decision_tables.py."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from infra import decision_words as words
 from infra.decision_tables import TABLES, Table, Then
 from infra.decision_words import Cases
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "decisions.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "development" / "decisions.md"
 
 HEADINGS = {
     "job": "Job",

@@ -21,7 +21,7 @@ from infra import (
     user_data,
 )
 
-CLASSES_SCHEMA = user_data.ROOT / "docs" / "classes.schema.json"
+CLASSES_SCHEMA = user_data.ROOT / "docs" / "reference" / "classes.schema.json"
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""docs/notifications.md, from the functions that write the texts: every notice, told of one example job."""
+"""docs/reference/notifications.md, from the functions that write the texts: every notice, told of one example job."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ from agent_stack.tracker.finish import EXIT_STATUS
 from agent_stack.tracker.remember_notices import MAX_NOTICES_OF_RUNS
 from infra.examples import POLICY, environment
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "notifications.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "notifications.md"
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 BOOT_TIMEOUT = timedelta(seconds=300)
 SPOT_LOSS = Failure(kind=FailureKind.SPOT, words="EC2 shows it terminated (Server.SpotInstanceTermination)")

@@ -1,4 +1,4 @@
-"""docs/parameters.md, from template.yaml: every parameter, its default, what it may be and what it is for."""
+"""docs/reference/parameters.md, from template.yaml: every parameter, its default, what it may be and what it is for."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from infra.effects import effects
 from infra.template_yaml import loads
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "parameters.md"
+PAGE = ROOT / "docs" / "reference" / "parameters.md"
 SPECIFICATION = ROOT / "scripts" / "agent_stack_cli" / "parameters.json"
 KEPT = (
     "Type",

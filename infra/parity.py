@@ -1,4 +1,7 @@
-"""docs/parity.md: each parameter of the Elastic CI Stack, and how to get the same here, from what `migrate` knows."""
+"""docs/reference/elastic-ci-stack.md: each parameter of the Elastic CI Stack, and how to get the same here.
+
+Its source is what `migrate` knows.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -6,7 +9,7 @@ from pathlib import Path
 from agent_stack_cli.migration.rows import Parity
 from agent_stack_cli.migration.table import GROUPS, ROWS
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "parity.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "elastic-ci-stack.md"
 MEANING = {
     Parity.COVERED: "by a parameter, a class field or by design",
     Parity.RECIPE: "with more than one parameter, a script or a step of yours",
@@ -19,7 +22,7 @@ Written by scripts/generate from scripts/agent_stack_cli/migration.
 
 The {count} parameters of the [Elastic CI Stack for AWS](https://github.com/buildkite/elastic-ci-stack-for-aws)
 (`templates/aws-stack.yml` of August 2026, commit b4948d8) and what does the same here. `agent-stack migrate` carries
-your values over: [migrate](migrate.md). Nothing on this page was tried on AWS.
+your values over: [migrate](../tasks/migrate-from-elastic-ci-stack.md). Nothing on this page was tried on AWS.
 """
 
 

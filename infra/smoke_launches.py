@@ -25,11 +25,11 @@ from agent_stack.domain.states import CapacityType
 PASSES = "DryRunOperation"
 MEANINGS: Mapping[str, str] = {
     "MaxFleetCountExceeded": "the account's Fleet API is closed, as it is in new accounts and in blocked ones: no "
-    "permission is missing. Ask AWS Support to open EC2 Fleet; docs/deploy.md, “A new AWS account”",
+    "permission is missing. Ask AWS Support to open EC2 Fleet; docs/operations/new-aws-account.md",
     "UnauthorizedOperation": "a permission is missing, or a policy of the organisation forbids it: "
     "aws sts decode-authorization-message tells which",
-    "VcpuLimitExceeded": "the account's vCPU quota is too low; docs/deploy.md, “A new AWS account”",
-    "MaxSpotInstanceCountExceeded": "the account's spot quota is too low; docs/deploy.md, “A new AWS account”",
+    "VcpuLimitExceeded": "the account's vCPU quota is too low; docs/operations/new-aws-account.md",
+    "MaxSpotInstanceCountExceeded": "the account's spot quota is too low; docs/operations/new-aws-account.md",
     "PendingVerification": "AWS still verifies the account; wait some hours, then ask AWS Support",
     "Blocked": "AWS has blocked the account; ask AWS Support",
     "OptInRequired": "the account is not signed up for EC2 in this region",

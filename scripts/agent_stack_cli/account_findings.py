@@ -8,7 +8,7 @@ from agent_stack.domain.findings import Finding
 from agent_stack_cli.stacks import Stack
 
 ALARMS_OF_A_REQUEST = 100  # source: DescribeAlarms, MaxRecords
-PAGE = "See docs/operations.md#{name}"
+PAGE = "See docs/operations/alarms.md#{name}"
 """How the description of each alarm of the template ends. An alarm of another stack whose name begins like this one's
 has another name after the prefix, and an alarm of the operator has no such page."""
 

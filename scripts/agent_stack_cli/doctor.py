@@ -31,8 +31,8 @@ LOOKS: Mapping[str, Callable[[Stack], Iterable[Finding]]] = {
     "routes": routes,
     "images": images,
 }
-"""Everything that is looked at, by the name that a look which fails is shown under. docs/agent-stack.md shows the first
-sentence of each."""
+"""Everything that is looked at, by the name that a look which fails is shown under. docs/reference/agent-stack.md shows
+the first sentence of each."""
 
 
 def examine(stack: Stack) -> list[Finding]:

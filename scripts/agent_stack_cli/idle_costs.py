@@ -24,7 +24,7 @@ def show(stack: Stack, output: Output) -> None:
         regions = ", ".join(computed["usd_a_month"][mode])
         raise CliError(
             f"no prices of {stack.session.region} are known; they are of {regions}",
-            next="compare with the nearest: docs/cost.md",
+            next="compare with the nearest: docs/reference/cost.md",
         )
     total = sum(bill.values())
     if output.as_json:
@@ -33,4 +33,6 @@ def show(stack: Stack, output: Output) -> None:
     output.line(f"A month of {stack.name} without a job ({mode}), in USD", "head")
     rows = [(name.replace("_", " "), f"{usd:.2f}") for name, usd in sorted(bill.items(), key=lambda item: -item[1])]
     output.table(("for", "USD"), [*rows, ("all", f"{total:.2f}")])
-    output.line(f"List prices of {computed['prices_of']}, the template's defaults; see docs/cost.md.", "quiet")
+    output.line(
+        f"List prices of {computed['prices_of']}, the template's defaults; see docs/reference/cost.md.", "quiet"
+    )

@@ -31,11 +31,11 @@ REMEDIES: Mapping[str, tuple[str, str]] = {
     ),
     "launch_partial": (
         "EC2 gave fewer VMs than the dispatcher asked for.",
-        "See the code: docs/operations.md#ec2s-codes says what each is about.",
+        "See the code: docs/reference/logs.md#ec2s-codes says what each is about.",
     ),
     "account_refused": (
         "EC2 launches nothing for this account: no job gets a VM.",
-        "See docs/operations.md#account-refused.",
+        "See docs/operations/alarms.md#account-refused.",
     ),
     "subnet_gone": (
         "Nothing is launched in that subnet.",
@@ -64,7 +64,7 @@ def logged(stack: Stack) -> Iterator[Finding]:
             latest.setdefault((line.function, line.message), line)
     for (function, message), line in latest.items():
         effect, remedy = REMEDIES.get(
-            message, ("See docs/operations.md.", "See docs/operations.md#messages-that-want-somebody.")
+            message, ("See docs/reference/logs.md.", "See docs/reference/logs.md#messages-that-want-somebody.")
         )
         yield Finding(
             check=f"log of the {function}",

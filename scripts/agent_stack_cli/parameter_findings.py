@@ -48,7 +48,7 @@ def _parameter(problem: str) -> Finding:
         severity="error",
         problem=problem,
         effect="CloudFormation refuses the deployment, or ignores the parameter.",
-        remedy="Correct it; docs/parameters.md lists every parameter and what it may be.",
+        remedy="Correct it; docs/reference/parameters.md lists every parameter and what it may be.",
     )
 
 

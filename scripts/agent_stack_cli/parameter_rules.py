@@ -129,5 +129,5 @@ if __name__ == "__main__":
     for problem in found:
         sys.stderr.write(f"Not deployed: {problem}\n")
     if found:
-        sys.stderr.write("Next: correct it; docs/parameters.md lists every parameter and what it may be.\n")
+        sys.stderr.write("Next: correct it; docs/reference/parameters.md lists every parameter and what it may be.\n")
     sys.exit(1 if found else 0)

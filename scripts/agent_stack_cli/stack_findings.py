@@ -20,10 +20,12 @@ STILL_FAILS = timedelta(minutes=10)
 """A class whose last launch failed as a whole is tried again within a minute; what is older is about no job now."""
 
 QUOTA_CODES = frozenset({"VcpuLimitExceeded", "MaxSpotInstanceCountExceeded"})
-_SUPPORT = "Open a case with AWS Support: docs/deploy.md#a-new-aws-account."
+_SUPPORT = "Open a case with AWS Support: docs/operations/new-aws-account.md."
 REMEDIES: Mapping[str, str] = {
     **dict.fromkeys(QUOTA_CODES, "Ask AWS to raise the quota (Service Quotas, Amazon EC2), or lower MaxInstances."),
-    "MaxFleetCountExceeded": "Ask AWS Support to enable EC2 Fleet for this account: docs/deploy.md#a-new-aws-account.",
+    "MaxFleetCountExceeded": (
+        "Ask AWS Support to enable EC2 Fleet for this account: docs/operations/new-aws-account.md."
+    ),
     "PendingVerification": _SUPPORT,
     "Blocked": _SUPPORT,
     "OptInRequired": _SUPPORT,
@@ -108,7 +110,7 @@ def learnt(stack: Stack) -> Iterator[Finding]:
                 else "Its jobs wait; the dispatcher tries again within minutes.",
                 remedy=REMEDIES.get(
                     _code(breaker.message),
-                    "Correct what the words name; docs/operations.md#account-refused says how.",
+                    "Correct what the words name; docs/operations/alarms.md#account-refused says how.",
                 )
                 if name == ACCOUNT
                 else f"Correct the class or what the words name; see: {validate}",

@@ -118,7 +118,8 @@ def test_parameters_reach_the_sam_cli_whole(desk: Desk) -> None:
 
 
 def test_the_parameter_file_of_the_documentation_deploys(desk: Desk) -> None:
-    (block,) = re.findall(r"```\n(# ci\.parameters\n.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    page = (ROOT / "docs" / "getting-started.md").read_text()
+    (block,) = re.findall(r"```\n(# ci\.parameters\n.*?)```", page, re.DOTALL)
     (desk.directory / "ci.parameters").write_text(block)
     done = desk.deploy("ci", "--parameters", "ci.parameters")
     assert done.returncode == 0, done.stderr

@@ -333,7 +333,7 @@ FAULTS: dict[str, Planted] = {
         severity="warning",
         problem=f"ALARM since {datetime.now(UTC):%Y-}",
         effect="Jobs",
-        remedy="See docs/operations.md#jobs-given-up.",
+        remedy="See docs/operations/alarms.md#jobs-given-up.",
     ),
     "paused by an operator": Planted(
         plant=_run("pause", "--reason", "forgotten"),

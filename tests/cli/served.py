@@ -45,7 +45,7 @@ NEEDS: Mapping[str, Kind] = {
     "classes push": "classes",
     "connect": "classes",
 }
-"""The policy of docs/agent-stack.md that a verb needs; `read` for every other."""
+"""The policy of docs/reference/agent-stack.md that a verb needs; `read` for every other."""
 
 
 def access_key(kind: Kind) -> str:

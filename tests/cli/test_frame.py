@@ -46,7 +46,7 @@ def test_every_verb_takes_the_options_that_the_page_promises() -> None:
 
 
 def test_a_word_of_help_is_that_of_the_page(served: Served) -> None:
-    page = " ".join((DOCS / "agent-stack.md").read_text().split())
+    page = " ".join((DOCS / "reference" / "agent-stack.md").read_text().split())
     assert "JOB is a job id, the URL of a job's page, or the URL of a build with one job." in page
     assert "A job id, the URL of a job's page, or the URL of a build with one job." in unwrapped(
         served.ok("job", "--help")

@@ -16,6 +16,8 @@ from tests.cli.migrations import TOKEN, run
 from tests.cli.served import Served
 from tests.infra.stacks import deployed
 
+pytestmark = pytest.mark.share(4)
+
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "elastic_ci_stack.json"
 """A parameter file with 37 values of its own, and one parameter of an older version."""
 
@@ -261,7 +263,7 @@ def test_the_trials_queue_and_the_share_can_be_deployed(
 def test_the_page_has_the_commands_of_the_report(tmp_path: Path) -> None:
     """Its example is a stack of the queue linux with 40 VMs or more."""
     seen = json.loads(run(str(FIXTURE), "-o", str(tmp_path / "migrated"), "--json").stdout)
-    page = (ROOT / "docs" / "migrate.md").read_text()
+    page = (ROOT / "docs" / "tasks" / "migrate-from-elastic-ci-stack.md").read_text()
     for line in (*(line for line in seen["next"] if "--dry-run" not in line), seen["share"]):
         as_there = line.replace(f"{tmp_path}/", "")
         assert f"\n{as_there}\n" in page.replace("scripts/agent-stack ", "agent-stack ")

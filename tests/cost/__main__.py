@@ -1,4 +1,4 @@
-"""What a deployment costs, by template.yaml's settings, counted calls and dated list prices. See docs/cost.md."""
+"""What a deployment costs, by template.yaml's settings, counted calls and dated prices (docs/reference/cost.md)."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from infra.user_data import ROOT
 from tests.cost.model import MODES, idle_month
 from tests.cost.page import missed, page
 
-PAGE = ROOT / "docs" / "cost.md"
+PAGE = ROOT / "docs" / "reference" / "cost.md"
 
 
 def idle_bills() -> str:
@@ -25,8 +25,8 @@ def idle_bills() -> str:
 def main() -> int:
     """Compute and print; the exit status, which is 1 with --check or --strict when something is not as it should be."""
     parser = argparse.ArgumentParser(prog="scripts/cost", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/cost.md")
-    parser.add_argument("--check", action="store_true", help="fail when docs/cost.md says something else")
+    parser.add_argument("--write", action="store_true", help="write docs/reference/cost.md")
+    parser.add_argument("--check", action="store_true", help="fail when docs/reference/cost.md says something else")
     parser.add_argument("--strict", action="store_true", help="fail when an idle month exceeds its limit")
     arguments = parser.parse_args()
     text = page()

@@ -1,4 +1,4 @@
-"""docs/cost.md: the tables, as the command computes them."""
+"""docs/reference/cost.md: the tables, as the command computes them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -59,8 +59,8 @@ def _alarm() -> Iterator[str]:
         "`DailySpendAlarmUsd=50` rings when VMs used more vCPU hours within the last 24 hours than 50 USD pay for, at "
         f"`VcpuHourUsd` for each ({price}, an m7i.large's share in {REGIONS[1]}). 0, the default, makes no alarm. It "
         "knows of VMs within minutes, and of nothing else: no volumes, no data, no discounts. The metric and the alarm "
-        f"cost {_usd(month)} USD a month. [Operations](operations.md#daily-spend) says what to do when it rings. For "
-        "the true bill, hours later, make a daily budget in AWS Budgets, filtered by a tag of `CostTags`."
+        f"cost {_usd(month)} USD a month. [Alarms](../operations/alarms.md#daily-spend) says what to do when it rings. "
+        "For the true bill, hours later, make a daily budget in AWS Budgets, filtered by a tag of `CostTags`."
     )
 
 

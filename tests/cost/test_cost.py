@@ -1,4 +1,4 @@
-"""The cost page: what its figures rest on, and that docs/cost.md is what the command computes."""
+"""The cost page: what its figures rest on, and that docs/reference/cost.md is what the command computes."""
 
 import pytest
 
@@ -12,6 +12,7 @@ from tests.cost.units import Units, billed, weigh
 from tests.infra.stacks import deployed
 
 
+@pytest.mark.share(3)
 def test_the_page_is_what_the_command_computes() -> None:
     assert PAGE.read_text() == page(), "run scripts/cost --write"
 

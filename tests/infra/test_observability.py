@@ -31,7 +31,9 @@ OWN_BY_AWS = {("AWS/Lambda", name) for name in ("Errors", "Throttles", "AsyncEve
     ("AWS/DynamoDB", "ReadThrottleEvents"),
     ("AWS/DynamoDB", "WriteThrottleEvents"),
 }
-PAGE = (ROOT / "docs" / "operations.md").read_text()
+LOGS, ALARMS, METRICS = (
+    (ROOT / "docs" / page).read_text() for page in ("reference/logs.md", "operations/alarms.md", "reference/metrics.md")
+)
 LEVELS = {
     "info": "info",
     "passing": "info",
@@ -79,8 +81,13 @@ def sources() -> dict[str, ast.Module]:
     return {str(path): ast.parse(path.read_text()) for path in (ROOT / "functions").rglob("*.py")}
 
 
-def logged() -> Iterator[tuple[str, str]]:
+@cache
+def logged() -> tuple[tuple[str, str], ...]:
     """Every message that the code can log, with its level."""
+    return tuple(_logged())
+
+
+def _logged() -> Iterator[tuple[str, str]]:
     for tree in sources().values():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):
@@ -234,7 +241,7 @@ def test_how_many_metrics_are_billed_is_known() -> None:
     """A metric more is a decision, and a line in the runbook."""
     every = len(ours())
     assert every == 64
-    assert f"everything happens that can has {every}" in " ".join(PAGE.split())
+    assert f"everything happens that can has {every}" in " ".join(METRICS.split())
 
 
 def test_an_idle_minute_costs_little() -> None:
@@ -245,8 +252,8 @@ def test_an_idle_minute_costs_little() -> None:
     simulation.run(300)
     assert (simulation.metrics.bytes_written + simulation.logs.bytes_written - before) / 5 < 2_000
     assert len(simulation.written()) == 5
-    assert "an idle deployment has 5" in " ".join(PAGE.split())
-    assert "idle minute writes less than 2 KB" in " ".join(PAGE.split())
+    assert "an idle deployment has 5" in " ".join(METRICS.split())
+    assert "idle minute writes less than 2 KB" in " ".join(METRICS.split())
 
 
 # --- the dashboard ---
@@ -293,10 +300,10 @@ def test_every_expression_is_of_a_metric_of_its_widget() -> None:
 
 def test_each_alarm_has_its_paragraph_and_each_paragraph_its_alarm() -> None:
     described = {alarm["AlarmName"].removeprefix("stack-"): alarm["AlarmDescription"] for alarm in alarms().values()}
-    part = PAGE.split("## Alarms")[1].split("## Messages")[0]
+    part = ALARMS
     assert set(described) == set(re.findall(r"^### (\S+)$", part, re.MULTILINE))
     for name, description in described.items():
-        assert description.endswith(f"See docs/operations.md#{name}")
+        assert description.endswith(f"See docs/operations/alarms.md#{name}")
         paragraph = part.split(f"### {name}\n")[1].split("### ")[0]
         assert re.findall(r"^\*\*(.+?)\*\*:", paragraph, re.MULTILINE) == ["Means", "Look at", "Do"]
 
@@ -331,7 +338,7 @@ def typed(alarm: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_runbook_s_messages_are_those_that_the_code_can_log() -> None:
-    table = PAGE.split("## Messages that want somebody")[1]
+    table = LOGS.split("## Messages that want somebody")[1]
     told = set(re.findall(r"^\| `(\w+)` \| (\w+) \|", table, re.MULTILINE))
     worst: dict[str, str] = {}
     for message, level in logged():
@@ -343,7 +350,7 @@ def test_the_runbook_s_messages_are_those_that_the_code_can_log() -> None:
 def test_a_warning_is_something_that_a_person_should_do() -> None:
     """What a person has nothing to do about is INFO, in a table of its own."""
     passing, wanting = (
-        PAGE.split(f"## Messages that {which}")[1].split("\n## ")[0]
+        LOGS.split(f"## Messages that {which}")[1].split("\n## ")[0]
         for which in ("pass by themselves", "want somebody")
     )
     remedies = re.findall(r"^\| `(\w+)` \| warning \| .* \| (.+?) \|$", wanting, re.MULTILINE)
@@ -356,7 +363,7 @@ def test_a_warning_is_something_that_a_person_should_do() -> None:
 
 
 def test_failures_by_reason_shows_what_passes_by_itself_too() -> None:
-    passing = PAGE.split("## Messages that pass by themselves")[1].split("\n## ")[0]
+    passing = LOGS.split("## Messages that pass by themselves")[1].split("\n## ")[0]
     query = Rendered().of_type("Logs::QueryDefinition")["Failures"]["QueryString"]
     asked = re.search(r"^filter (.*) or message in (\[.*\])$", query, re.MULTILINE)
     assert asked is not None, query
@@ -381,7 +388,7 @@ def test_queries_name_messages_and_keys_that_are_logged() -> None:
     keys = {node.arg for tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.keyword)}
     queries = Rendered().of_type("Logs::QueryDefinition")
     assert {query["Name"].removeprefix("stack/") for query in queries.values()} == set(
-        re.findall(r"^\| ([\w' ]+) \| (?:everything|what|which)", PAGE, re.MULTILINE)
+        re.findall(r"^\| ([\w' ]+) \| (?:everything|what|which)", LOGS, re.MULTILINE)
     )
     for query in queries.values():
         text = re.sub(r"#.*", "", query["QueryString"])

@@ -45,5 +45,5 @@ def test_contributing_can_be_read_in_an_editor() -> None:
 
 
 def test_the_old_stack_serves_no_job_any_more_when_jobs_that_no_class_fits_may_fail() -> None:
-    page = (ROOT / "docs" / "migrate.md").read_text()
+    page = (ROOT / "docs" / "tasks" / "migrate-from-elastic-ci-stack.md").read_text()
     assert page.index("`MaxSize` 0") < page.index("`UnmatchedJobs=auto`")

@@ -1,4 +1,7 @@
-"""docs/stacks-api.md names the test of each sentence: each of them exists, and every endpoint and status has one."""
+"""docs/reference/stacks-api.md names the test of each sentence.
+
+Each of them exists, and every endpoint and every status has one.
+"""
 
 import ast
 import re
@@ -9,7 +12,7 @@ import pytest
 from agent_stack.adapters.stacks_api import limits
 from infra.user_data import ROOT
 
-PAGE = (ROOT / "docs/stacks-api.md").read_text()
+PAGE = (ROOT / "docs/reference/stacks-api.md").read_text()
 ENDPOINTS = {
     limits.REGISTER: "Register",
     limits.DEREGISTER: "De-register",

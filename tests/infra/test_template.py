@@ -66,6 +66,7 @@ def environment(function: str) -> dict[str, Any]:
     return dict(resources()[function]["Properties"]["Environment"]["Variables"])
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("translated", [False, True], ids=["as written", "as CloudFormation deploys it"])
 def test_it_is_valid(translated: bool) -> None:  # noqa: FBT001  (which of the two)
     text = json.dumps(translated_template(region=REGION)) if translated else TEMPLATE.read_text()

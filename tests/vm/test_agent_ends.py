@@ -19,7 +19,7 @@ from tests.simulator.clock import EPOCH, VirtualClock
 from tests.unit.values import a_policy, a_run, a_vm
 from tests.vm.harness import AGENT, VmHarness, arn
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 REAL = bool(os.environ.get("BUILDKITE_AGENT_BINARY"))
 ALWAYS = 1000
@@ -85,7 +85,7 @@ def test_an_agent_that_ends_with_0_without_its_job_says_why(harness: VmHarness) 
     assert harness.mail("i-0902")["detail"].startswith("0 buildkite-agent: note: told to end without a job")
 
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "vm.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "vm.md").read_text()
 ROW = re.compile(r"\| (?P<what>[^|]+) \| (?P<code>\d+) \| (?P<job>[^|]+) \| (?P<run>[^|]+) \| (?P<page>[^|]+) \|")
 SEEN = {
     Operation.AGENT_REGISTER: "registration",
@@ -97,7 +97,7 @@ SEEN = {
 
 
 def rows(operation: Operation, status: int) -> list[dict[str, str]]:
-    """The rows of docs/vm.md about that answer."""
+    """The rows of docs/reference/vm.md about that answer."""
     found = [row.groupdict() for row in ROW.finditer(PAGE) if row["what"].startswith(SEEN[operation])]
     named = str(status)[:1] + "xx" if status >= 500 else str(status)
     return [row for row in found if named in row["what"]]

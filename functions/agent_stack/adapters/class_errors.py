@@ -3,7 +3,7 @@
 from agent_stack.domain.errors import ConfigurationError
 
 SETTING = "ClassesParameter"
-REMEDY = "Correct the document in that parameter; docs/classes.md shows every field."
+REMEDY = "Correct the document in that parameter; docs/reference/classes.md shows every field."
 
 
 def wrong_member(

@@ -1,6 +1,7 @@
 """What becomes of a run: one pure function from enumerations to a decision.
 
-`docs/decisions.md` says what it decides: the tables are written by hand, and a test proves every combination.
+`docs/development/decisions.md` says what it decides: the tables are written by hand, and a test proves every
+combination.
 
 Facts may be missing; each enumeration of a `Situation` has a value for that, and it never proves anything. The
 credential holder owns the job, so two-step decisions come as two calls: the first says REVOKE, and once it is known who

@@ -187,4 +187,4 @@ LOOKS: Mapping[str, Callable[[Deployment], Iterable[Finding]]] = {
     "classes": class_findings,
     "subnets": _subnets,
 }
-"""Everything that the function looks at. docs/agent-stack.md shows the first sentence of each."""
+"""Everything that the function looks at. docs/reference/agent-stack.md shows the first sentence of each."""

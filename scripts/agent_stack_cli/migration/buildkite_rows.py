@@ -135,7 +135,7 @@ ROWS: tuple[Row, ...] = (
         impossible(
             "There is no key for the token alone.",
             "Encrypt the token parameter with the key that AWS manages, or set KmsKeyArn to that key's ARN: tables, "
-            "logs, queues and volumes then use it, too (docs/security.md has its policy).",
+            "logs, queues and volumes then use it, too (docs/reference/iam.md has its policy).",
         ),
     ),
     covered("BuildkiteQueue", "default", "`Queues`: one or several", to("Queues", "BuildkiteQueue"), always=True),
@@ -165,7 +165,7 @@ ROWS: tuple[Row, ...] = (
             lambda _: changed(
                 "A fresh VM has no mirror that an earlier job left. What GitMirrors does not list is cloned.",
                 "List the large repositories in GitMirrors, and run the pipeline that makes their seeds "
-                "(docs/caches.md).",
+                "(docs/tasks/caches.md).",
             ),
         ),
     ),

@@ -59,7 +59,8 @@ def markdown(migration: Migration, steps: NextSteps) -> str:
     lines += [f"{number}. **{_safe(names)}** {_safe(do)}" for number, (names, do) in enumerate(to_do(migration), 1)]
     lines += ["", "## What to run", "", _trial(steps), "", "```", *steps.trial, "```", ""]
     lines += [SHARE, "", "```", steps.share, "```", ""]
-    lines += [f"docs/migrate.md has the rest, and the way back. docs/parity.md has all {len(ROWS)} parameters.", ""]
+    lines += ["docs/tasks/migrate-from-elastic-ci-stack.md has the rest, and the way back.", ""]
+    lines += [f"docs/reference/elastic-ci-stack.md has all {len(ROWS)} parameters.", ""]
     for fate, heading in HEADINGS.items():
         lines += _section(heading, migration.of(fate))
     if migration.unknown:

@@ -92,7 +92,7 @@ class Row:
     """One parameter of the Elastic CI Stack.
 
     Attributes:
-        here: how to get the same here, or why not: the text of docs/parity.md.
+        here: how to get the same here, or why not: the text of docs/reference/elastic-ci-stack.md.
         always: there is something to write or to say also where the value is that stack's default.
         secret: its value is a credential, and is shown nowhere.
     """

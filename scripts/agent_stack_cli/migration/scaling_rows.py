@@ -21,7 +21,7 @@ from agent_stack_cli.migration.rows import (
 
 SHORTEST_BOOT, LONGEST_BOOT = 30, 3240
 MARGIN = 360
-"""What ReservationSeconds must have over the longest boot timeout: docs/parameters.md."""
+"""What ReservationSeconds must have over the longest boot timeout: docs/reference/parameters.md."""
 DEFAULT_RESERVATION = 900
 NO_STANDBY = (
     "No VM runs before its job: each job waits for a launch and a boot.",

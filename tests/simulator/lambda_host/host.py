@@ -9,7 +9,7 @@ from typing import Any
 from tests.simulator.lambda_host.environment import Completed, ExecutionEnvironment
 
 MOST_AT_ONCE = 4
-"""Of one function, as docs/deploy.md says. Without a bound, a slow machine, on which each invocation waits
+"""Of one function, as docs/getting-started.md says. Without a bound, a slow machine, on which each invocation waits
 for the one before it, gets more processes with every period of the schedule, and so gets slower."""
 
 THROTTLED = "TooManyRequestsException: Rate Exceeded."

@@ -95,7 +95,7 @@ def test_a_document_without_classes_is_named_with_a_remedy(document: str, said: 
         read(document)
     assert said in str(raised.value)
     assert "ClassesParameter='/classes'" in str(raised.value)
-    assert "docs/classes.md" in str(raised.value)
+    assert "docs/reference/classes.md" in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """The decision tables of infra/decision_tables.py hold: every combination that Buildkite, EC2 and a VM can show is
-decided as the first row says that fits it. docs/decisions.md is written from the same rows.
+decided as the first row says that fits it. docs/development/decisions.md is written from the same rows.
 """
 
 from collections import Counter

@@ -125,7 +125,7 @@ FIELDS = frozenset({"$schema", "classes", "default_class"})
 
 
 class ClassDocument(BaseModel):
-    """The whole document, as docs/classes.schema.json describes it."""
+    """The whole document, as docs/reference/classes.schema.json describes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -76,7 +76,7 @@ class SsmClasses:
         self._said = words
 
     def _read(self) -> ClassBook:
-        remedy = "Put a class document there; docs/classes.md shows one."
+        remedy = "Put a class document there; docs/reference/classes.md shows one."
         name = self._name
         text = self._parameters.find(name, setting=SETTING, remedy=remedy) if name else None
         if text is None:
