@@ -9,18 +9,22 @@ refuse_seed() {
 
 # Into directory $1 the mirror $2 of repository $3 from archive $4 (of kind $5), which may hold $6 bytes.
 unpack_seed() {
-  local place=$1 name=$2 open scratch found
+  local place=$1 name=$2 scratch found
   export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null HOME=/nonexistent
   cd "$place"
   rm -rf .seed && mkdir .seed && cd .seed
   mkdir scratch
-  # More than its share of the disk is cut off, which tar takes for a broken archive.
-  [[ $5 == tar ]] && open=cat || open='gzip -dc'
-  $open "$4" 2>open.said | head -c "$6" | tar -xf - -C scratch --no-same-owner --no-same-permissions >tar.said 2>&1 ||
-    refuse_seed "$(head -qn 1 tar.said open.said | tr '\n' ' ')"
+  if [[ $5 == tar ]]; then
+    (($(stat -c %s "$4") <= $6)) || refuse_seed "it has more than $6 bytes"
+    tar -xf "$4" -C scratch --no-same-owner --no-same-permissions >tar.said 2>&1 || refuse_seed "$(head -n 1 tar.said)"
+  else # more than its share of the disk is cut off, which tar takes for a broken archive
+    gzip -dc "$4" 2>gzip.said | head -c "$6" |
+      tar -xf - -C scratch --no-same-owner --no-same-permissions >tar.said 2>&1 ||
+      refuse_seed "$(head -qn 1 tar.said gzip.said | tr '\n' ' ')"
+  fi
   found=$(ls -A scratch)
   [[ $found == "$name" ]] || refuse_seed "it holds ${found//$'\n'/ } instead of one directory $name"
-  scratch=$PWD/scratch/$name
+  scratch=$place/.seed/scratch/$name
   found=$(find "$scratch" ! -type d \( ! -type f -o -links +1 \) -print -quit)
   [[ -z $found ]] || refuse_seed "it holds ${found#"$scratch/"}, which is a link or no file"
   for found in alternates http-alternates; do
