@@ -179,7 +179,7 @@ def measure(place: Path, *, megabytes: float, git_rate: float, bucket_rate: floa
             )
 
         def clone(name: str, *flags: str) -> None:
-            command = ["git", "clone", "-q", *flags, url, place / name]
+            command = ["git", "clone", "-q", *flags, url, str(place / name)]
             subprocess.run(command, check=True, env=SETTINGS)
 
         def fetch() -> None:
@@ -187,7 +187,7 @@ def measure(place: Path, *, megabytes: float, git_rate: float, bucket_rate: floa
             subprocess.run(["curl", "-sS", "-o", place / "fetched.tar", seed], check=True)
 
         def unpack() -> None:
-            made, said = unpacked(place / "mirrors", (place / "fetched.tar").read_bytes())
+            made, said = unpacked(place / "mirrors", place / "fetched.tar")
             assert made is not None, said
 
         timed("cold", "clone", lambda: clone("cold"))

@@ -75,11 +75,12 @@ def archive(made: Path, *, name: str = NAME, more: Iterable[tuple[tarfile.TarInf
     return file.getvalue()
 
 
-def unpacked(place: Path, seed: bytes, *, kind: str = "tar", limit: int = 1 << 30) -> tuple[Path | None, str]:
+def unpacked(place: Path, seed: bytes | Path, *, kind: str = "tar", limit: int = 1 << 30) -> tuple[Path | None, str]:
     """The mirror that the boot program makes of a seed; None and what it says when it refuses it."""
     place.mkdir(parents=True, exist_ok=True)
-    file = place.parent / "seed"
-    file.write_bytes(seed)
+    file = seed if isinstance(seed, Path) else place.parent / "seed"
+    if isinstance(seed, bytes):
+        file.write_bytes(seed)
     done = subprocess.run(
         ["bash", "-c", PROGRAM, "bash", VM / "seed.sh", place, NAME, URL, file, kind, str(limit)],
         capture_output=True,
