@@ -61,8 +61,8 @@ class Metric(StrEnum):
     """Every name that this deployment writes."""
 
     # Is it alive?
-    CYCLES_COMPLETED = "TicksCompleted"
-    CYCLE_SECONDS = "TickSeconds"
+    CYCLES_COMPLETED = "CyclesCompleted"
+    CYCLE_SECONDS = "CycleSeconds"
     ERRORS = "Errors"  # lines of level ERROR, and cycles in which such a failure lasts
 
     # How long do jobs wait, and where does the time go?
@@ -74,7 +74,7 @@ class Metric(StrEnum):
     # How many VMs?
     VMS = "Vms"
     MAXIMUM_USED_PERCENT = "MaximumUsedPercent"
-    VMS_ASKED_FOR = "VmsAskedFor"
+    VMS_ASKED_FOR = "VmsRequested"
     VMS_LAUNCHED = "VmsLaunched"
     VCPU_SECONDS = "VcpuSeconds"  # what VMs that were up used of what is billed by time and size
 
@@ -91,11 +91,11 @@ class Metric(StrEnum):
     MIRROR_AGE_SECONDS = "MirrorAgeSeconds"  # of the oldest seed that such a VM used
 
     LAUNCH_ERRORS = "LaunchErrors"
-    POOLS_UNAVAILABLE = "PoolsResting"
+    POOLS_UNAVAILABLE = "PoolsUnavailable"
     BREAKERS_OPEN = "BreakersOpen"
     QUOTA_VCPUS = "QuotaVcpus"  # vCPUs of this deployment under a quota that is full
-    JOBS_REQUEUED = "JobsHandedBack"
-    JOBS_FAILED = "JobsGivenUp"
+    JOBS_REQUEUED = "JobsRequeued"
+    JOBS_FAILED = "JobsFailedByStack"
     RUNS_ENDED = "RunsEnded"
     SPOT_INTERRUPTIONS = "SpotInterruptions"  # EC2 took the VM back while an agent had the job
     TOKEN_REFUSED = "TokenRefused"  # noqa: S105  (a name)
@@ -110,10 +110,10 @@ class Metric(StrEnum):
     EC2_THROTTLED = "Ec2Throttled"
     EC2_BUDGET_USED_PERCENT = "Ec2BudgetUsedPercent"
 
-    # What was left over?
+    # Which VMs were left over?
     ORPHANS_TERMINATED = "OrphansTerminated"
     VMS_PAST_LIFETIME = "VmsPastLifetime"
-    ORPHAN_CLEANUP_LIMITED = "SweepBraked"
+    ORPHAN_CLEANUP_LIMITED = "OrphanCleanupLimited"
     VMS_ABSENT = "VmsAbsent"  # of active runs, and EC2 does not show them
     VMS_IMPAIRED = "VmsImpaired"  # they fail EC2's status checks
 
