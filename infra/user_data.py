@@ -79,7 +79,7 @@ VARIABLES = {
     "RedactedVariablesText": '!Join [",", !Ref RedactedVariables]',
     "JobAwsText": (
         '!Join ["|", [!If [MakesJobRole, !GetAtt JobRole.Arn, !Ref JobRoleArn], !Ref JobSecretsPath, '
-        "!Ref SecretsBucket, !Ref CacheBucket]]"
+        "!Ref SecretsBucket, !If [MakesCacheBucket, !Ref Caches, !Ref CacheBucket]]]"
     ),
     "NoProxyText": '!Join [",", !Ref NoProxy]',
     "PackagesText": '!Join [",", !Ref Packages]',

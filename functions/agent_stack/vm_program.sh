@@ -710,6 +710,7 @@ RENEW=1200
 RENEW_FAILED=60
 REQUEST=45
 TAGS=organization_id,organization_slug,pipeline_id,pipeline_slug,build_id,job_id,cluster_id,queue_key
+[[ ! ${BUILDKITE_BRANCH:-} =~ ^[A-Za-z0-9_.:/=+@-]{1,256}$ ]] || TAGS+=,build_branch
 SESSION=buildkite-job-${BUILDKITE_JOB_ID:-}
 IFS='|' read -r ROLE SECRETS_PATH SECRETS_BUCKET CACHE_BUCKET <<<"${AGENT_STACK_JOB_AWS:-|||}"
 declare -A value=() signing=()
@@ -965,6 +966,18 @@ pause "$try" 4
 done
 return 1
 }
+give_caches() {
+local id=${BUILDKITE_PIPELINE_ID:-} fork=${BUILDKITE_PULL_REQUEST_REPO:-} place branch=main
+if [[ -n $fork && $fork != "${BUILDKITE_REPO:-}" ]]; then
+say 'this build is of a fork, so it gets no caches'
+return
+fi
+[[ ${BUILDKITE_BRANCH:-} == main ]] || branch=$(sha256 <<<"${BUILDKITE_BRANCH:-}")
+give BUILDKITE_AGENT_CACHE_STORE_URL "s3://$CACHE_BUCKET/$id"
+place=type=s3,region=$DEPLOYMENT_REGION,bucket=$CACHE_BUCKET,prefix=$id
+give AGENT_STACK_BUILDKIT_MAIN "$place/main/"
+give AGENT_STACK_BUILDKIT_BRANCH "$place/$branch/"
+}
 main() {
 local job=$1
 [[ -n $ROLE ]] || return 0
@@ -981,7 +994,7 @@ give AWS_WEB_IDENTITY_TOKEN_FILE "$TOKEN"
 give AWS_ROLE_SESSION_NAME "$SESSION"
 give AWS_STS_REGIONAL_ENDPOINTS regional
 fi
-[[ -z $CACHE_BUCKET ]] || give BUILDKITE_AGENT_CACHE_STORE_URL "s3://$CACHE_BUCKET/${BUILDKITE_PIPELINE_ID:-}"
+[[ -z $CACHE_BUCKET ]] || give_caches
 if [[ -n $SECRETS_PATH$SECRETS_BUCKET ]]; then
 ((!wrong)) || fail 'so the secrets of this pipeline cannot be read'
 [[ -z $SECRETS_BUCKET ]] || read_bucket
