@@ -784,6 +784,7 @@ trouble="for $ROLE: ${found[Message]:-$trouble}" sts_said=$trouble
 declare -A secrets=()
 VARIABLE='^[A-Za-z_][A-Za-z0-9_]*$'
 MANAGER=/aws/reference/secretsmanager/
+ALIASES=agent-stack-aliases
 read_secrets() {
 local id=${BUILDKITE_PIPELINE_ID:-} name body next='' page
 if [[ $SECRETS_PATH == "$MANAGER"* ]]; then
@@ -805,6 +806,40 @@ for name in "${!value[@]}"; do
 secrets[${name#"${SECRETS_PATH#/}/$id/"}]=${value[$name]}
 done
 ((${#secrets[@]})) || say "no parameter is under $SECRETS_PATH/$id"
+}
+read_aliases() {
+local names name whole='^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$' dots='(^|/)\.+(/|$)'
+local -A own=()
+[[ -v secrets[$ALIASES] ]] || return 0
+IFS=$', \t\n' read -r -d '' -a names <<<"${secrets[$ALIASES]}" || true
+unset "secrets[$ALIASES]"
+for name in "${!secrets[@]}"; do own[$name]=${secrets[$name]}; done
+for name in "${names[@]}"; do
+if [[ $name =~ $whole && ! $name =~ $dots ]]; then
+read_alias "$name"
+else
+say "alias ${name@Q} is left out: write letters, digits and ._- between single slashes into $ALIASES"
+fi
+done
+for name in "${!own[@]}"; do secrets[$name]=${own[$name]}; done
+}
+read_alias() {
+local name=$SECRETS_PATH/$1
+if [[ $name == "$MANAGER"* ]]; then
+name=${name#"$MANAGER"}
+if ask secretsmanager secretsmanager.GetSecretValue "{\"SecretId\":\"$name\"}"; then
+json "$answer" SecretString || fail "secret $name holds no text"
+read_pairs "secret $name" "$field"
+return
+fi
+elif ask ssm AmazonSSM.GetParameter "{\"Name\":\"$name\",\"WithDecryption\":true}"; then
+read_values "$answer"
+secrets[${1##*/}]=${value[${name#/}]}
+return
+fi
+[[ $error =~ ^(AccessDenied|ParameterNotFound|ResourceNotFound) ]] || fail "secret $name cannot be read: $error"
+say "alias $1 is left out: secret $name is not there, or its tag agent-stack:pipelines lacks ${BUILDKITE_PIPELINE_ID:-}." \
+"Correct the tag, or take $1 out of $ALIASES"
 }
 ask() {
 aws "$1" "$2" "$3" "${PATIENCE_SECONDS:-60}" && return
@@ -998,7 +1033,7 @@ fi
 if [[ -n $SECRETS_PATH$SECRETS_BUCKET ]]; then
 ((!wrong)) || fail 'so the secrets of this pipeline cannot be read'
 [[ -z $SECRETS_BUCKET ]] || read_bucket
-[[ -z $SECRETS_PATH ]] || read_secrets
+[[ -z $SECRETS_PATH ]] || { read_secrets && read_aliases; }
 give_secrets
 fi
 return "$wrong"

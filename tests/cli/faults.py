@@ -332,7 +332,7 @@ FAULTS: dict[str, Planted] = {
         check="alarm jobs-failed-by-stack",
         severity="warning",
         problem=f"ALARM since {datetime.now(UTC):%Y-}",
-        effect="Jobs",
+        effect="jobs",
         remedy="See docs/operations/alarms.md#jobs-failed-by-stack.",
     ),
     "paused by an operator": Planted(
