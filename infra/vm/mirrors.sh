@@ -27,7 +27,7 @@ seed_mirrors() {
       say "no mirror of $repository: $error. A job clones it from its server"
       trouble_said=${trouble_said:-$repository: $error}
     fi
-    rm -rf "$STATE/seeds/seed" "$STATE/seeds/seed.part"
+    rm -rf "$STATE/seeds/seed" "$STATE/seeds/seed.part" "$MIRRORS/.seed" # what a refused one left
   done
   mirrors_said="(mirrors $mirrors_there/$wanted ${oldest:-0} s) $trouble_said"
 }

@@ -91,3 +91,5 @@ def test_a_broken_seed_costs_no_job(harness: VmHarness, server: Path) -> None:
     assert "cloned" in output, console
     assert "(mirrors 0/1 0 s)" in told
     assert "its seed is refused: " in told
+    left = harness.directory / "i-0901/var/lib/agent-stack"
+    assert not [*(left / "git-mirrors").iterdir(), *(left / "seeds").glob("seed*")], "the disk is the job's"

@@ -252,6 +252,7 @@ POISONED: dict[str, Poison] = {
 }
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("poison", POISONED.values(), ids=POISONED)
 def test_a_poisoned_seed_is_refused_and_says_why(poison: Poison, made: Path, tmp_path: Path) -> None:
     seed = poison(made)
