@@ -175,8 +175,8 @@ LONG = {
 
 LONGEST = {
     "AgentEnvironment": "A=" + "b" * 1998,
-    "GitKnownHosts": "git.example ssh-ed25519 AAAA".ljust(2000, "k"),
-    "GitMirrors": "git@git.example:acme/app.git,".ljust(1000, "g"),
+    "GitKnownHosts": "git.example ssh-ed25519 AAAA".ljust(1500, "k"),
+    "GitMirrors": "git@git.example:acme/app.git,".ljust(500, "g"),
 }
 
 
