@@ -6,6 +6,8 @@ _F = "functions/agent_stack"
 _RECORDS = f"{_F}/adapters/dynamodb/standby.py"
 _LIST = "tests/contract/test_standby_vms.py"
 _PLAN = "tests/unit/domain/test_standby_plan.py"
+_ASKED = "tests/unit/dispatcher/test_replenish.py"
+_DRAIN = ("tests/cli/test_drain.py", "-k", "standby")
 _SCENES = "tests/scenario/test_standby.py"
 
 MUTANTS = (
@@ -180,6 +182,78 @@ MUTANTS = (
         "for one, vm in self._vms.items() if one in newer}",
         "for one, vm in self._vms.items() if not one}",
         "tests/unit/dispatcher/test_standby_pool.py",
+    ),
+    one(
+        Layer.UNIT,
+        "keep what changed before a look",
+        f"{_F}/dispatcher/standby_pool.py",
+        "self._changed_at.items() if at > version}",
+        "self._changed_at.items() if at}",
+        "tests/unit/dispatcher/test_standby_pool.py",
+    ),
+    one(
+        Layer.UNIT,
+        "ask again for standby VMs that could not be listed",
+        f"{_F}/dispatcher/list_standby.py",
+        "waiting[intent.class_name] += len(vms)",
+        "pass",
+        _ASKED,
+    ),
+    one(
+        Layer.UNIT,
+        "miss a lost standby VM before the first look",
+        f"{_F}/dispatcher/replenish.py",
+        "if known is None and not any(map(has_stood_by, cycle.active)):",
+        "if known is None:",
+        _ASKED,
+    ),
+    one(
+        Layer.UNIT,
+        "forget the standby VMs asked for before a failed write",
+        f"{_F}/dispatcher/replenish.py",
+        "        if sent:\n",
+        "        if len(sent) == len(missing):\n",
+        _ASKED,
+    ),
+    one(
+        Layer.UNIT,
+        "keep a broken class's idle VMs with launches off",
+        f"{_F}/dispatcher/replenish.py",
+        "        if self.policy.launch_enabled:\n            others -=",
+        "        if others:\n            others -=",
+        _ASKED,
+    ),
+    one(
+        Layer.CONTRACT,
+        "lose a standby VM that could not be listed",
+        _RECORDS,
+        "        if undecided:\n",
+        "        if len(undecided) == len(vms):\n",
+        _LIST,
+    ),
+    one(
+        Layer.UNIT,
+        "let a drain wait for idle standby VMs",
+        "scripts/agent_stack_cli/drain.py",
+        "idle = _idle(stack) & set(alive) - held",
+        "idle = set[str]()",
+        *_DRAIN,
+    ),
+    one(
+        Layer.UNIT,
+        "let no drain wait for a closed standby VM",
+        "scripts/agent_stack_cli/drain.py",
+        ".standby() if vm.closing is None}",
+        ".standby()}",
+        *_DRAIN,
+    ),
+    one(
+        Layer.UNIT,
+        "take a standby VM for idle in a drain that cannot read all runs",
+        "scripts/agent_stack_cli/drain.py",
+        "return set() if runs.unreadable else listed - bound",
+        "return listed - bound",
+        *_DRAIN,
     ),
     one(
         Layer.SCENARIO,
