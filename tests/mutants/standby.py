@@ -6,6 +6,7 @@ _F = "functions/agent_stack"
 _RECORDS = f"{_F}/adapters/dynamodb/standby.py"
 _LIST = "tests/contract/test_standby_vms.py"
 _PLAN = "tests/unit/domain/test_standby_plan.py"
+_REMOVAL = "tests/scenario/test_standby_removal.py"
 _ASKED = "tests/unit/dispatcher/test_replenish.py"
 _DRAIN = ("tests/cli/test_drain.py", "-k", "standby")
 _SCENES = "tests/scenario/test_standby.py"
@@ -230,6 +231,14 @@ MUTANTS = (
         "        if undecided:\n",
         "        if len(undecided) == len(vms):\n",
         _LIST,
+    ),
+    one(
+        Layer.SCENARIO,
+        "let standby VMs be launched again after a removal",
+        f"{_F}/removal/terminate_all.py",
+        "LEASE_DURATION = timedelta(hours=1)",
+        "LEASE_DURATION = timedelta(seconds=5)",
+        _REMOVAL,
     ),
     one(
         Layer.UNIT,
