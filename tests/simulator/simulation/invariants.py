@@ -44,6 +44,8 @@ class Invariants:
 
     simulation: "Simulation"
     acquired: Counter[str] = field(default_factory=Counter)
+    removed: bool = False
+    """The stack is being removed, which ends each of its VMs whatever it does."""
     notices_sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     told_of: Counter[str] = field(default_factory=Counter)
     paused_since: datetime | None = None
@@ -213,6 +215,8 @@ class Invariants:
         simulation = self.simulation
         ours = instance.tags.get(DEPLOYMENT_TAG) == simulation.settings.deployment
         self._hold(ours, f"I7: VM {instance.instance_id} without our tag was terminated")
+        if self.removed:
+            return
         idle = simulation.store.standby.get(InstanceId(instance.instance_id))
         within = simulation.kernel.now() - instance.launched_at < hold_of(instance)
         by_hand = instance.instance_id in simulation.ec2.touched_by_hand
