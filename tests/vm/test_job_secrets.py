@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from tests.vm.job_yard import ACCESS, JobYard, RunningJob, job_role
+from tests.vm.job_stack import ACCESS, job_role
+from tests.vm.job_yard import JobYard
+from tests.vm.running_job import RunningJob
 from tests.vm.test_private_work import yard_key
 
 pytestmark = pytest.mark.e2e
