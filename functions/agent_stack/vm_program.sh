@@ -204,13 +204,16 @@ useradd --system --user-group --create-home --home-dir /var/lib/buildkite-agent 
 install -d -m 0755 -o "$AGENT_USER" -g "$AGENT_USER" "$STATE/builds" "$STATE/plugins"
 }
 run_bootstrap() {
-local code=0
+local code=0 class=''
 [[ -n ${BOOTSTRAP_URL:-} ]] || return 0
 report preparing "bootstrap script" 3
-fetch "$BOOTSTRAP_URL" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
+! imds meta-data/tags/instance/agent-stack:class || class=${answer%%/*}
+[[ -n $class || $BOOTSTRAP_URL != *'{class}'* ]] || fail "BootstrapUrl names {class}, and the VM's tags do not say it"
+fetch "${BOOTSTRAP_URL//'{class}'/$class}" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
 chmod 0700 "$STATE/bootstrap"
 (
 echo 0 >/proc/self/oom_score_adj || true
+export AGENT_STACK_CLASS=$class AGENT_STACK_ENVIRONMENT=$STATE/agent-settings
 umask 022 && HOME=/root exec setsid -w timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null
 ) || code=$?
 ((code == 0)) || fail "bootstrap script ended with code $code"
@@ -1130,7 +1133,11 @@ set_if_given BUILDKITE_ALLOWED_REPOSITORIES "${ALLOWED_REPOSITORIES:-}"
 set_if_given BUILDKITE_ALLOWED_PLUGINS "${ALLOWED_PLUGINS:-}"
 [[ ${AGENT_TRACING:-none} == none ]] || given[BUILDKITE_TRACING_BACKEND]=$AGENT_TRACING
 settings=$(printf '%s' "${AGENT_ENVIRONMENT:-}" | base64 -d && printf .) || fail "AGENT_ENVIRONMENT is not base64"
-take_settings "$settings"
+take_settings "$settings" "parameter AgentEnvironment"
+if [[ -f $STATE/agent-settings ]]; then
+settings=$(cat "$STATE/agent-settings" && printf '\n.') || fail "the settings of the bootstrap script cannot be read"
+take_settings "$settings" "bootstrap script's settings"
+fi
 both_names
 given[BUILDKITE_AGENT_TAGS]=$(agent_tags)
 redact
@@ -1169,7 +1176,7 @@ given[$name]=${BASH_REMATCH[2]}
 elif [[ -n $name ]]; then
 given[$name]+=,$part
 else
-fail "parameter AgentEnvironment, line $number is not NAME=value"
+fail "$2, line $number is not NAME=value"
 fi
 done
 done <<<"$text"
