@@ -58,6 +58,7 @@ SETTINGS = {
     "VERIFICATION_KEY_PARAMETER": "VerificationKeyParameter",
     "ECR_LOGIN": "EcrLogin",
     "ARTIFACT_BUCKET": "ArtifactBucket",
+    "JOB_AWS": "JobAwsText",
     "JOB_METADATA": "JobMetadata",
     "JOB_SUDO": "JobSudo",
     "JOB_DOCKER": "JobDocker",
@@ -74,6 +75,10 @@ VARIABLES = {
     "GitKnownHostsText": "{ Fn::Base64: !Ref GitKnownHosts }",
     "AgentExperimentsText": '!Join [",", !Ref AgentExperiments]',
     "RedactedVariablesText": '!Join [",", !Ref RedactedVariables]',
+    "JobAwsText": (
+        '!Join ["|", [!If [MakesJobRole, !GetAtt JobRole.Arn, !Ref JobRoleArn], !Ref JobSecretsPath, '
+        "!Ref SecretsBucket, !Ref CacheBucket]]"
+    ),
     "NoProxyText": '!Join [",", !Ref NoProxy]',
     "PackagesText": '!Join [",", !Ref Packages]',
     "VmLogGroupName": '!If [KeepsVmLogs, !Ref VmLogGroup, ""]',
@@ -180,7 +185,8 @@ def _lines(name: str) -> list[str]:
 
 
 def with_files(program: str) -> str:
-    """With the hooks and data that it names by their places."""
-    for path in sorted([*(VM / "hooks").iterdir(), *(VM / "data").iterdir()]):
+    """With the hooks, data and programs of the job that it names by their places."""
+    for path in sorted(path for room in ("hooks", "data", "job") for path in (VM / room).iterdir()):
         program = program.replace(f"@{path.parent.name}/{path.name}@\n", path.read_text())
+        program = program.replace(f'source "${{BASH_SOURCE%/*}}/{path.name}"\n', path.read_text())
     return program

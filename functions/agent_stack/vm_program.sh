@@ -181,6 +181,7 @@ ensure_packages
 ensure_agent
 confine_job
 install_hooks
+install_job_access
 write_known_hosts
 }
 read_facts() {
@@ -346,6 +347,23 @@ BUILDKITE_ARTIFACT_UPLOAD_DESTINATION=s3://$AGENT_STACK_ARTIFACT_BUCKET
 BUILDKITE_ARTIFACT_UPLOAD_DESTINATION+=/$BUILDKITE_PIPELINE_ID/$BUILDKITE_BUILD_ID/$BUILDKITE_JOB_ID
 export BUILDKITE_ARTIFACT_UPLOAD_DESTINATION
 fi
+if [[ -n ${AGENT_STACK_JOB_AWS:-} && -f ${BASH_SOURCE%/*}/../agent-stack-aws ]]; then
+while IFS= read -r -d '' agent_stack_line; do
+agent_stack_name=${agent_stack_line%%=*}
+[[ -v $agent_stack_name && $agent_stack_name != GIT_CONFIG_* ]] || export "${agent_stack_line?}"
+done < <(agent_stack_run 150 bash "${BASH_SOURCE%/*}/../agent-stack-aws" main "$PPID" </dev/null ||
+printf 'agent_stack_failed=%s\0' "$?")
+if [[ -f ${AGENT_STACK_PRIVATE%/*}/aws/env ]]; then
+set -a
+source "${AGENT_STACK_PRIVATE%/*}/aws/env"
+set +a
+fi
+if [[ -n ${agent_stack_failed:-} && $AGENT_STACK_JOB_AWS != *'|||'* ]]; then
+echo "agent-stack: the job ends, because it would run without the secrets of its pipeline" >&2
+exit 1
+fi
+unset agent_stack_line agent_stack_name agent_stack_failed
+fi
 unset -f agent_stack_run agent_stack_spare_the_agent_only
 if [[ -f ${BASH_SOURCE%/*}/environment.operator ]]; then
 source "${BASH_SOURCE%/*}/environment.operator"
@@ -358,6 +376,9 @@ cat <<'HOOK'
 if [[ -n ${AGENT_STACK_PRIVATE:-} && -f ${AGENT_STACK_PRIVATE%/*}/spot-notice ]]; then
 echo "+++ EC2 takes this VM back (spot interruption)"
 echo "The job was stopped. A retry rule of its pipeline with signal_reason agent_stop runs it again on another VM."
+fi
+if [[ -n ${AGENT_STACK_PRIVATE:-} && -s ${AGENT_STACK_PRIVATE%/*}/aws/renewal ]]; then
+cat "${AGENT_STACK_PRIVATE%/*}/aws/renewal"
 fi
 if [[ -f ${BASH_SOURCE%/*}/pre-exit.operator ]]; then
 source "${BASH_SOURCE%/*}/pre-exit.operator"
@@ -522,6 +543,320 @@ Host *
 StrictHostKeyChecking accept-new
 CONFIG
 }
+JOB_PROGRAM=${HOOKS%/*}/agent-stack-aws
+SHARED=(
+tick pause backoff within request json unescape utf8 sign sha256 hex hmac octets aws read_values keep_value lines_in refuse
+)
+install_job_access() {
+local service url
+[[ -n ${JOB_AWS//|/} ]] || return 0
+for service in sts secretsmanager; do
+url=AWS_ENDPOINT_URL_${service^^}
+endpoint[$service]=${!url:-${endpoint[ssm]/ssm/$service}} version[$service]=1.1
+done
+install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$RUN/aws"
+{
+printf '#!/usr/bin/env bash\n'
+declare -p endpoint version curl_signs DEPLOYMENT_REGION SHELLS_OWN CONTROLS
+declare -f "${SHARED[@]}"
+job_program
+} | install -m 0644 /dev/stdin "$JOB_PROGRAM"
+}
+job_program() {
+cat <<'PROGRAM'
+#!/usr/bin/env bash
+set -euo pipefail
+umask 077
+PLACE=${AGENT_STACK_PRIVATE%/*}/aws
+TOKEN=$PLACE/token
+LIFETIME=3600
+RENEW=1200
+RENEW_FAILED=60
+REQUEST=45
+TAGS=organization_id,organization_slug,pipeline_id,pipeline_slug,build_id,job_id,cluster_id,queue_key
+SESSION=buildkite-job-${BUILDKITE_JOB_ID:-}
+IFS='|' read -r ROLE SECRETS_PATH SECRETS_BUCKET CACHE_BUCKET <<<"${AGENT_STACK_JOB_AWS:-|||}"
+declare -A value=() signing=()
+answer='' error='' status='' served_at='' trouble='' curl_code=0 keys_at=-1000 clock_set=0 tries=0 field='' now=0 uptime=0
+key='' secret='' session='' token='' wrong=0
+keys_from=STS sts_said=''
+say() { printf 'agent-stack: %s\n' "$*" >&2; }
+fail() {
+say "$1"
+exit 1
+}
+give() { printf '%s=%s\0' "$1" "$2"; }
+request_token() {
+local subject=${BUILDKITE_OIDC_TOKEN_SUBJECT_CLAIM-organization_id} tags=${BUILDKITE_OIDC_TOKEN_AWS_SESSION_TAGS:-$TAGS}
+token=$(timeout --kill-after=2 "$REQUEST" buildkite-agent oidc request-token --audience sts.amazonaws.com \
+--lifetime "$LIFETIME" ${subject:+--subject-claim "$subject"} --aws-session-tag "$tags" </dev/null 2>"$PLACE/said") || {
+error=$(tail -n 1 "$PLACE/said" 2>/dev/null)
+[[ -n $error ]] || error="no answer within $REQUEST s"
+return 1
+}
+[[ $token =~ ^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$ ]] || { error='what the agent printed is no token' && return 1; }
+}
+keep_token() {
+if [[ -f $TOKEN ]]; then
+printf '%s' "$token" 1<>"$TOKEN" && truncate -s "${#token}" "$TOKEN"
+else
+printf '%s' "$token" >"$TOKEN.new" && mv "$TOKEN.new" "$TOKEN"
+fi
+}
+renew() {
+local wait=$RENEW code
+[[ -f $TOKEN ]] || wait=$RENEW_FAILED
+while :; do
+timeout "$wait" tail --pid="$1" -f /dev/null && return
+code=$?
+((code == 124)) || return
+wait=$RENEW
+request_token && keep_token && continue
+wait=$RENEW_FAILED
+printf 'agent-stack: the token for AWS could not be renewed at %(%H:%M:%S)T: %s\n' -1 "$error" >>"$PLACE/renewal"
+done
+}
+has_credentials() {
+local name
+for name in AWS_ACCESS_KEY_ID AWS_PROFILE AWS_DEFAULT_PROFILE AWS_WEB_IDENTITY_TOKEN_FILE \
+AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_CREDENTIALS_RELATIVE_URI; do
+[[ ! -v $name ]] || return 0
+done
+return 1
+}
+refresh_keys() {
+local form='Action=AssumeRoleWithWebIdentity&Version=2011-06-15&DurationSeconds=900' name most
+local -A found=()
+tick
+((now - keys_at > 600)) || return 0
+within 10 || { trouble="$sts_said; no time is left" && return 1; }
+request <<CONFIG
+url = "${endpoint[sts]}/"
+max-time = $most
+data = "$form"
+data-urlencode = "RoleArn=$ROLE"
+data-urlencode = "RoleSessionName=$SESSION"
+data = "WebIdentityToken=$token"
+CONFIG
+for name in AccessKeyId SecretAccessKey SessionToken Message; do
+[[ ! $answer =~ \<$name\>([^\<]+)\< ]] || found[$name]=${BASH_REMATCH[1]}
+done
+trouble="for $ROLE: ${found[Message]:-$trouble}" sts_said=$trouble
+[[ $status == 200 ]] && key=${found[AccessKeyId]} secret=${found[SecretAccessKey]} session=${found[SessionToken]} keys_at=$now
+}
+declare -A secrets=()
+VARIABLE='^[A-Za-z_][A-Za-z0-9_]*$'
+MANAGER=/aws/reference/secretsmanager/
+read_secrets() {
+local id=${BUILDKITE_PIPELINE_ID:-} name body next='' page
+if [[ $SECRETS_PATH == "$MANAGER"* ]]; then
+name=${SECRETS_PATH#"$MANAGER"}/$id
+ask secretsmanager secretsmanager.GetSecretValue "{\"SecretId\":\"$name\"}" ||
+{ nothing_there "secret $name" && return; }
+json "$answer" SecretString || fail "secret $name holds no text"
+read_pairs "secret $name" "$field"
+return
+fi
+for ((page = 0; page < 20; page++)); do
+body="{\"Path\":\"$SECRETS_PATH/$id\",\"WithDecryption\":true,\"MaxResults\":10$next}"
+ask ssm AmazonSSM.GetParametersByPath "$body" || fail "secrets under $SECRETS_PATH/$id cannot be read: $error"
+read_values "$answer"
+json "$answer" NextToken || break
+next=",\"NextToken\":\"${field//\"/}\""
+done
+for name in "${!value[@]}"; do
+secrets[${name#"${SECRETS_PATH#/}/$id/"}]=${value[$name]}
+done
+((${#secrets[@]})) || say "no parameter is under $SECRETS_PATH/$id"
+}
+ask() {
+aws "$1" "$2" "$3" "${PATIENCE_SECONDS:-60}" && return
+json "$answer" message || json "$answer" Message || field=$trouble
+error="$error: $field"
+return 1
+}
+nothing_there() {
+[[ $error == ResourceNotFound* ]] || fail "$1 cannot be read: $error"
+say "$1 is not there"
+}
+read_pairs() {
+local rest=$2 raw gap backslashes name='' colon='^[[:space:]]*:[[:space:]]*$'
+while [[ $rest == *'"'* ]]; do
+gap=${rest%%'"'*} rest=${rest#*'"'} raw=
+while :; do
+raw+=${rest%%'"'*} rest=${rest#*'"'}
+backslashes=${raw##*[!\\]}
+((${#backslashes} % 2)) || break
+raw+='"'
+done
+unescape "$raw" || fail "$1 holds a NUL character, which no variable can hold"
+if [[ -z $name ]]; then
+name=$field
+elif [[ $gap =~ $colon ]]; then
+secrets[$name]=$field name=''
+else
+say "$1: the value of $name is no text, so it is left out"
+name=$field
+fi
+done
+[[ -z $name ]] || say "$1: the value of $name is no text, so it is left out"
+}
+give_secrets() {
+local name text
+hide_secrets
+for name in "${!secrets[@]}"; do
+text=${secrets[$name]//$'\r\n'/$'\n'}
+case $name in
+ssh-key) load_key "$text" ;;
+git-credentials) keep_git_credentials "$text" ;;
+*)
+if [[ ! $name =~ $VARIABLE ]]; then
+say "secret $name is left out: its name is none of a variable"
+elif [[ $name =~ $SHELLS_OWN || $name =~ $CONTROLS && $name != BUILDKITE_ANALYTICS_* ]]; then
+say "secret $name is left out: a variable of this name controls how programs, the agent or its hooks run"
+else
+give "$name" "${secrets[$name]}"
+fi
+;;
+esac
+done
+}
+hide_secrets() {
+local text line listed='' number=0
+for text in "${secrets[@]}"; do
+while IFS= read -r line; do
+((${#line} >= 6)) || continue
+in_json "$line"
+listed+=",\"$((number += 1))\":\"$field\""
+done <<<"$text"
+in_json "$text"
+listed+=",\"$((number += 1))\":\"$field\""
+done
+[[ -z $listed ]] || printf '{%s}' "${listed#,}" |
+timeout --kill-after=2 20 buildkite-agent redactor add --format json >"$PLACE/said" 2>&1 ||
+fail "secrets of this pipeline cannot be hidden in its log: $(tail -n 1 "$PLACE/said")"
+}
+in_json() {
+field=${1//\\/\\\\} field=${field//\"/\\\"}
+field=${field//$'\n'/\\n} field=${field//$'\r'/\\r} field=${field//$'\t'/\\t}
+field=${field//[[:cntrl:]]/}
+}
+load_key() {
+local socket=${SSH_AUTH_SOCK:-}
+if [[ ! -S $socket ]]; then
+socket=$PLACE/ssh
+[[ -S $socket ]] || timeout 10 ssh-agent -a "$socket" </dev/null >/dev/null 2>&1 || fail "an ssh-agent cannot be started"
+give SSH_AUTH_SOCK "$socket"
+fi
+[[ -v GIT_SSH_COMMAND || -v GIT_SSH ]] || give GIT_SSH_COMMAND 'ssh -o BatchMode=yes'
+printf '%s\n' "${1%$'\n'}" | SSH_AUTH_SOCK=$socket SSH_ASKPASS_REQUIRE=never DISPLAY='' \
+timeout --kill-after=2 10 setsid -w ssh-add -q - >/dev/null 2>&1 ||
+say "the SSH key of this pipeline is left out: it is damaged or has a passphrase"
+}
+keep_git_credentials() {
+local at=${GIT_CONFIG_COUNT:-0}
+printf '%s\n' "${1%$'\n'}" >"$PLACE/git-credentials"
+give GIT_CONFIG_COUNT $((at + 1))
+give "GIT_CONFIG_KEY_$at" credential.helper
+give "GIT_CONFIG_VALUE_$at" "store --file=$PLACE/git-credentials"
+}
+read_bucket() {
+local slug=${BUILDKITE_PIPELINE_SLUG:-} mine
+((!curl_signs)) && fail "SecretsBucket needs curl 7.75 or later on the VM, which signs requests"
+list_files "$slug/"
+mine=$field
+if [[ -z $mine ]]; then
+say "SecretsBucket: nothing is under $slug/. A pipeline that was renamed finds its files by the old slug no more"
+elif [[ " $mine " != *" $slug/pipeline-id "* ]]; then
+say "SecretsBucket: whoever makes a pipeline with the slug $slug gets these secrets. Move them to JobSecretsPath, or put" \
+"${BUILDKITE_PIPELINE_ID:-} into $slug/pipeline-id"
+elif get_file "$slug/pipeline-id" && [[ ${text//[[:space:]]/} != "${BUILDKITE_PIPELINE_ID:-}" ]]; then
+say "SecretsBucket: the files under $slug/ are those of pipeline ${text//[[:space:]]/}, which had this slug before." \
+"They are left out: correct $slug/pipeline-id, or move them to the other pipeline"
+mine=''
+fi
+list_files secret-files/
+read_files '' " env environment private_ssh_key git-credentials $field "
+[[ -z $mine ]] || read_files "$slug/" " $mine "
+}
+read_files() {
+local name
+for name in env environment; do
+! has_file "$1$name" "$2" || printf '%s\n' "$text" >>"$PLACE/env"
+done
+! has_file "$1private_ssh_key" "$2" || secrets[ssh-key]=$text
+! has_file "$1git-credentials" "$2" || secrets[git-credentials]=$text
+for name in $2; do
+[[ $name == "$1secret-files/"?* ]] || continue
+! get_file "$name" || secrets[${name##*/}]=${text%$'\n'}
+done
+}
+has_file() { [[ $2 == *" $1 "* ]] && get_file "$1"; }
+list_files() {
+local rest names=''
+s3 "/$SECRETS_BUCKET?list-type=2&prefix=${1//\//%2F}" || fail "SecretsBucket $SECRETS_BUCKET cannot be listed: $error"
+rest=$answer
+while [[ $rest =~ \<Key\>([^\<[:space:]]+)\</Key\>(.*) ]]; do
+names+=" ${BASH_REMATCH[1]}" rest=${BASH_REMATCH[2]}
+done
+field=${names# }
+}
+get_file() {
+text=
+if s3 "/$SECRETS_BUCKET/$1"; then
+text=$answer
+else
+[[ $status == 40[34] ]] || fail "SecretsBucket: $1 cannot be read: $error"
+return 1
+fi
+}
+s3() {
+local try
+for try in 1 2 3; do
+refresh_keys || { error=$trouble && return 1; }
+status='' trouble='no room for the request'
+request <<CONFIG
+url = "${endpoint[s3]}$1"
+aws-sigv4 = "aws:amz:$DEPLOYMENT_REGION:s3"
+user = "$key:$secret"
+header = "X-Amz-Security-Token: $session"
+header = "X-Amz-Content-Sha256: UNSIGNED-PAYLOAD"
+CONFIG
+[[ $status != 200 ]] || return 0
+error="$status $trouble"
+[[ $status == 5?? || $status == 429 || $status == 000 ]] || return 1
+pause "$try" 4
+done
+return 1
+}
+main() {
+local job=$1
+[[ -n $ROLE ]] || return 0
+if request_token && keep_token; then :; else
+say "no AWS access: Buildkite gave no token for this job: $error"
+wrong=1
+fi
+setsid bash "$0" renew "$job" </dev/null >/dev/null 2>&1 &
+if has_credentials; then
+say "this step has AWS credentials of its own, so AWS_ROLE_ARN is not set"
+else
+give AWS_ROLE_ARN "$ROLE"
+give AWS_WEB_IDENTITY_TOKEN_FILE "$TOKEN"
+give AWS_ROLE_SESSION_NAME "$SESSION"
+give AWS_STS_REGIONAL_ENDPOINTS regional
+fi
+[[ -z $CACHE_BUCKET ]] || give BUILDKITE_AGENT_CACHE_STORE_URL "s3://$CACHE_BUCKET/${BUILDKITE_PIPELINE_ID:-}"
+if [[ -n $SECRETS_PATH$SECRETS_BUCKET ]]; then
+((!wrong)) || fail 'so the secrets of this pipeline cannot be read'
+[[ -z $SECRETS_BUCKET ]] || read_bucket
+[[ -z $SECRETS_PATH ]] || read_secrets
+give_secrets
+fi
+return "$wrong"
+}
+"$@"
+PROGRAM
+}
 JOURNAL=$STATE/journal.log
 LINES_A_REQUEST=200
 SHIP_SECONDS=2
@@ -670,6 +1005,7 @@ given[AGENT_STACK_PRIVATE]=$PRIVATE
 given[BUILDKITE_NO_SSH_KEYSCAN]=true
 set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
 given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
+[[ -z ${JOB_AWS//|/} ]] || given[AGENT_STACK_JOB_AWS]=$JOB_AWS
 given[AWS_REGION]=$DEPLOYMENT_REGION
 given[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
 [[ ${AGENT_CONFIG_FILE:-ignored} == image ]] || given[BUILDKITE_AGENT_CONFIG]=/dev/null

@@ -21,6 +21,7 @@ write_environment() {
   given[BUILDKITE_NO_SSH_KEYSCAN]=true # it would take any key of a listed host, too
   set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
   given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
+  [[ -z ${JOB_AWS//|/} ]] || given[AGENT_STACK_JOB_AWS]=$JOB_AWS
   given[AWS_REGION]=$DEPLOYMENT_REGION
   given[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
   # An image's own file may name a queue beside our tags, which is fatal, or ask the metadata service, which is closed.

@@ -13,6 +13,8 @@ source "${BASH_SOURCE%/*}/standby.sh"
 source "${BASH_SOURCE%/*}/private.sh"
 # shellcheck source=known_hosts.sh
 source "${BASH_SOURCE%/*}/known_hosts.sh"
+# shellcheck source=job_access.sh
+source "${BASH_SOURCE%/*}/job_access.sh"
 # shellcheck source=logs.sh
 source "${BASH_SOURCE%/*}/logs.sh"
 # shellcheck source=hold.sh

@@ -11,6 +11,7 @@ prepare() {
   ensure_agent
   confine_job
   install_hooks
+  install_job_access
   write_known_hosts
 }
 

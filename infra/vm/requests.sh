@@ -226,7 +226,7 @@ CONFIG
       error="$status $trouble"
       json "$answer" __type && error=${field##*#}
     else
-      error="no role keys from instance metadata: $status $trouble" status=''
+      error="no role keys from ${keys_from:-instance metadata}: $status $trouble" status=''
     fi
     case "$status $error $answer" in
       *"Signature expired"* | *"not yet current"* | *RequestTimeTooSkewed*)

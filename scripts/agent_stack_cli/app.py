@@ -16,6 +16,7 @@ from agent_stack_cli import (
     job_page,
     jobs,
     migration_verb,
+    oidc_verb,
     params,
     pauses,
     policy,
@@ -40,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.add_typer(classes_app, name="classes")
+oidc_verb.add(app)
 
 JobArgument = Annotated[
     str, typer.Argument(help="A job id, the URL of a job's page, or the URL of a build with one job.")

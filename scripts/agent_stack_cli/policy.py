@@ -47,6 +47,12 @@ def _allow(sid: str, actions: list[str], resource: str | list[str], **condition:
     return {**statement, "Condition": condition["condition"]} if condition else statement
 
 
+def _oidc_provider(stack: Stack) -> str:
+    """IAM has no region in its ARNs."""
+    _, partition, _, _, account, _ = stack.arn.split(":", 5)
+    return f"arn:{partition}:iam::{account}:oidc-provider/agent.buildkite.com"
+
+
 def _parameter(stack: Stack, name: str) -> str:
     bare = name.removeprefix("/")
     return _arn(stack, "ssm", f"parameter/{bare}", account=not bare.startswith("aws/"))
@@ -111,6 +117,7 @@ def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
             ["logs:FilterLogEvents"],
             [_arn(stack, "logs", f"log-group:{stack.log_group(of)}:*") for of in ("dispatcher", "tracker", "vms")],
         ),
+        _allow("SeeTheOidcProvider", ["iam:GetOpenIDConnectProvider"], _oidc_provider(stack)),
         _allow("ReadSettings", ["lambda:GetFunctionConfiguration"], functions),
         _allow("LetTheFunctionLook", ["lambda:InvokeFunction"], functions[:1]),
         _allow(

@@ -2,13 +2,15 @@
 
 Stock: the image has no agent, which is downloaded and checked. Baked: it has one, and the second stage of the program.
 The seconds are this machine's and wobble; processes and requests do not. What comes before, EC2's own boot, and after,
-the agent's registration, is not the boot program's. `--against` compares with an earlier version: a file that `--json`
-wrote, or a git reference, whose own benchmark is played now. The seconds have the local VM in them, which is a part of
-each version; processes and requests are the boot program's alone.
+the agent's registration, is not the boot program's. `--job-access` boots each way with a role for jobs, too.
+`--against` compares with an earlier version: a file that `--json` wrote, or a git reference, whose own benchmark is
+played now. The seconds have the local VM in them, which is a part of each version; processes and requests are the boot
+program's alone.
 """
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 import re
@@ -30,6 +32,7 @@ from tests.simulator.vm.process import AGENT_STUB, LocalVm
 from tests.vm.harness import Aws, VmHarness, download_server
 
 ROUNDS = 5
+JOB_ROLE = "arn:aws:iam::123456789012:role/jobs|/ci/pipelines||"
 COUNTING = """#!/bin/bash
 # Notes that it was started, and becomes the real one.
 echo "{name}" >>"$LOCAL_VM_STARTED"
@@ -59,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="each way once")
     parser.add_argument("--json", action="store_true", help="the figures as JSON, for --against")
     parser.add_argument("--against", metavar="FILE_OR_REF", help="an earlier version")
+    parser.add_argument("--job-access", action="store_true", help="each way with a role for jobs, too")
     options, _ = parser.parse_known_args(arguments)  # the others are for other benchmarks
     before: earlier.Rows = ()
     if options.against:
@@ -67,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except earlier.EarlierError as error:
             sys.stderr.write(f"{error}\n")
             return 1
-    measured = _measure(1 if options.quick else ROUNDS)
+    measured = _measure(1 if options.quick else ROUNDS, ("", JOB_ROLE) if options.job_access else ("",))
     if options.json:
         sys.stdout.write(json.dumps([asdict(row) for row in measured], indent=2) + "\n")
         return 0
@@ -78,16 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(rounds: int) -> list[Measured]:
+def _measure(rounds: int, roles: Sequence[str]) -> list[Measured]:
     measured = []
     with _yard() as harness, download_server(AGENT_STUB.read_bytes()) as downloads:
-        header = {"AGENT_DOWNLOAD_URL": downloads.origin}
-        for way in ("stock", "baked"):
-            seconds = sorted(_seconds(harness, f"i-{way}{n}", way, header) for n in range(rounds))
-            started, requests = _counts(harness, f"i-{way}c", way, header)
+        for way, role in itertools.product(("stock", "baked"), roles):
+            header = {"AGENT_DOWNLOAD_URL": downloads.origin, "JOB_AWS": role}
+            name = f"{way}{'+role' if role else ''}"
+            seconds = sorted(_seconds(harness, f"i-{name}{n}", way, header) for n in range(rounds))
+            started, requests = _counts(harness, f"i-{name}c", way, header)
             measured.append(
                 Measured(
-                    way=way,
+                    way=name,
                     by_program=dict(started.most_common()),
                     requests=dict(requests),
                     seconds_median=round(seconds[rounds // 2], 3),
@@ -155,9 +160,9 @@ def _programs() -> Iterator[tuple[str, Path]]:
 
 
 def _table(measured: Sequence[Measured]) -> str:
-    lines = ["        processes  requests  seconds until the agent starts (median, shortest)"]
+    lines = ["            processes  requests  seconds until the agent starts (median, shortest)"]
     lines += [
-        f"{row.way:<8}{row.processes:>9}{sum(row.requests.values()):>10}"
+        f"{row.way:<12}{row.processes:>9}{sum(row.requests.values()):>10}"
         f"  {row.seconds_median:>6} {row.seconds_shortest:>6}"
         for row in measured
     ]

@@ -149,6 +149,8 @@ class OperatorFront(LoopbackServer):
         target = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         cbor = _CBOR_OPERATION.search(request.path)
         stated: Mapping[str, Any] = json.loads(body) if target and body else {}
+        if service == "iam":
+            stated = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         action = target or (cbor["action"] if cbor else parse_qs(body.decode())["Action"][0])
         if service == "dynamodb":
             yield asked_of_dynamodb(
@@ -166,6 +168,8 @@ class OperatorFront(LoopbackServer):
             return f"arn:aws:ssm:{f'{self._region}:' if name.startswith('aws/') else self._place}:parameter/{name}"
         if service == "logs":
             return f"arn:aws:logs:{self._place}:log-group:{stated['logGroupName']}:log-stream:"
+        if service == "iam":
+            return str(stated["OpenIDConnectProviderArn"])
         return "*"
 
     def _quota(self, stated: Mapping[str, Any]) -> Response:
@@ -187,7 +191,7 @@ class OperatorFront(LoopbackServer):
 
 def _refused(service: str, code: str, message: str) -> Response:
     """A refusal in the service's own protocol."""
-    if service in {"cloudformation", "sts"}:
+    if service in {"cloudformation", "iam", "sts"}:
         said = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
         return Response(said, status=403, content_type="text/xml")
     said = json.dumps({"__type": code, "message": message})

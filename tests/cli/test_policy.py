@@ -15,6 +15,8 @@ from tests.cli.served import NEEDS, Served, kind_for
 from tests.simulator.iam import Asked, Policies, asked_of_dynamodb
 from tests.simulator.world import TOKEN_PARAMETER
 
+pytestmark = pytest.mark.share(3)
+
 PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter"
 SESSION = "arn:aws:ssm:eu-central-1:123456789012:session"
 
@@ -36,7 +38,7 @@ def verbs() -> Iterator[str]:
 
 COMMANDS = {
     "stacks": (), "status": (), "doctor": (), "job": ("JOB",), "logs": ("JOB",), "connect": ("JOB", "--print"),
-    "pause": (), "resume": (), "drain": (), "params": (), "policy": ("read",), "cost": (),
+    "pause": (), "resume": (), "drain": (), "params": (), "policy": ("read",), "cost": (), "oidc": (),
     "classes validate": (), "classes diff": ("FILE",), "classes push": ("FILE",), "classes explain": (),
 }  # fmt: skip
 

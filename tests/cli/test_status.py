@@ -20,6 +20,8 @@ from agent_stack.domain.waiting import Waiting, WaitingList, WaitReason, waiting
 from agent_stack.settings import Settings
 from tests.cli.served import STAYS_PENDING, Served, job_id
 
+pytestmark = pytest.mark.share(2)
+
 
 def wait(number: int, reason: WaitReason, words: str = "") -> Waiting:
     return Waiting(

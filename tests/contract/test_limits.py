@@ -14,6 +14,8 @@ from tests.contract.tables import Tables
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_letter, a_run, a_vm, job_id
 
+pytestmark = pytest.mark.share(3)
+
 Params = dict[str, Any]
 MOST = 130
 

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +20,8 @@ from tests.contract.stacks import LEASE, QUEUE, Desk, a_desk
 from tests.simulator.buildkite import Dialect as Served
 from tests.simulator.buildkite import Step, transport
 from tests.simulator.clock import EPOCH
+
+pytestmark = pytest.mark.share(2)
 
 EXAMPLES = 2 * settings().max_examples
 """Of each property: 200, each night 5,000, and with the profile of scripts/fast 20."""

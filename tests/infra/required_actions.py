@@ -82,7 +82,7 @@ OF_LAMBDA: Mapping[str, Needed] = {
 }
 """What Lambda does in a function's name."""
 
-VM = "InstanceRole"
+VM, JOB = "InstanceRole", "JobRole"
 
 OF_THE_BOOT_PROGRAM: Mapping[str, Needed] = {
     **_each(VM, frozenset(), "ecr.GetAuthorizationToken", "logs.CreateLogStream", "logs.PutLogEvents", "s3.GetObject"),
@@ -98,11 +98,6 @@ OF_THE_BOOT_PROGRAM: Mapping[str, Needed] = {
 """By service and operation in infra/vm."""
 
 OF_OTHERS_ON_A_VM: Mapping[str, Needed] = {
-    "artifacts of the agent": _by(
-        VM,
-        *("s3:GetBucketLocation", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:PutObjectAcl"),
-        why="S3 API reference: a stated ACL needs s3:PutObjectAcl; the agent's source: it lists the bucket first",
-    ),
     "docker pull from ECR": _by(
         VM, "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"
     ),
@@ -114,6 +109,26 @@ OF_OTHERS_ON_A_VM: Mapping[str, Needed] = {
     ),
 }
 
+OF_JOBS: Mapping[str, Needed] = {
+    "artifacts of the agent": _by(
+        JOB,
+        *("s3:AbortMultipartUpload", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:PutObjectAcl"),
+        why="S3 API reference: a stated ACL needs s3:PutObjectAcl; the agent's source: it lists the bucket first, with "
+        "max-keys=0, and asks nobody's permission where the bucket is",
+    ),
+    "caches of the agent": _by(
+        JOB, "s3:AbortMultipartUpload", "s3:GetObject", "s3:ListBucket", "s3:PutObject", "kms:GenerateDataKey"
+    ),
+    "secrets under a path": _by(
+        JOB,
+        *("ssm:GetParametersByPath", "ssm:GetParameters", "ssm:GetParameter", "kms:Decrypt"),
+        why="the hook asks for the path; a job that knows a name may ask for it",
+    ),
+    "a secret": _by(JOB, "secretsmanager:GetSecretValue", "kms:Decrypt"),
+    "secrets bucket": _by(JOB, "s3:GetObject", "s3:ListBucket"),
+}
+"""What jobs do with the role that the stack makes for them: infra/vm/job, the agent, and steps."""
+
 OF_THE_SCHEDULER: Mapping[str, Needed] = {
     "invocation": _by("SchedulerRole", "lambda:InvokeFunction"),
     "dead-letter queue": _by("SchedulerRole", "sqs:SendMessage", "kms:Decrypt", "kms:GenerateDataKey"),
@@ -121,7 +136,7 @@ OF_THE_SCHEDULER: Mapping[str, Needed] = {
 
 EVERY: tuple[Needed, ...] = tuple(
     needed
-    for calls in (OF_THE_CODE, OF_LAMBDA, OF_THE_BOOT_PROGRAM, OF_OTHERS_ON_A_VM, OF_THE_SCHEDULER)
+    for calls in (OF_THE_CODE, OF_LAMBDA, OF_THE_BOOT_PROGRAM, OF_OTHERS_ON_A_VM, OF_JOBS, OF_THE_SCHEDULER)
     for needed in calls.values()
 )
 

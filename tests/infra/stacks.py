@@ -8,6 +8,7 @@ from tests.simulator.deployment import Resolved, translated_template
 REGION = "eu-central-1"
 REQUIRED = {"AgentTokenParameter": "/buildkite/agent-token", "StackKey": "ci"}
 OWN_NETWORK = {"VpcId": "vpc-0123456789abcdef0", "Subnets": "subnet-0123456789abcdef0,subnet-0123456789abcdef1"}
+ORGANIZATION = "0184990a-477b-4fa8-9968-496074483c77"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/0123-4567"
 
 EVERYTHING = {
@@ -24,6 +25,12 @@ EVERYTHING = {
     "EcrLogin": "account",
     "ArtifactBucket": "ci-artifacts",
     "JobMetadata": "allowed",
+    "JobAccess": "stack",
+    "BuildkiteOrganizationId": ORGANIZATION,
+    "CreateOidcProvider": "true",
+    "JobSecretsPath": "/ci/pipelines",
+    "CacheBucket": "ci-caches",
+    "SecretsBucket": "elastic-secrets",
     "VmLogs": "cloudwatch",
     "SessionManager": "true",
     "FunctionSubnets": "subnet-0123456789abcdef2",

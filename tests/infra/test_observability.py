@@ -81,8 +81,13 @@ def sources() -> dict[str, ast.Module]:
     return {str(path): ast.parse(path.read_text()) for path in (ROOT / "functions").rglob("*.py")}
 
 
-def logged() -> Iterator[tuple[str, str]]:
+@cache
+def logged() -> tuple[tuple[str, str], ...]:
     """Every message that the code can log, with its level."""
+    return tuple(_logged())
+
+
+def _logged() -> Iterator[tuple[str, str]]:
     for tree in sources().values():
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute | ast.Name):

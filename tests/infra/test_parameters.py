@@ -14,11 +14,12 @@ from agent_stack_cli.parameter_rules import specification
 from agent_stack_cli.params import EFFECTS
 from infra import parameters, user_data
 from infra.template_yaml import loads
-from tests.infra.stacks import EVERYTHING, OWN_NETWORK, REGION, REQUIRED, deployed, template
+from tests.infra.stacks import EVERYTHING, ORGANIZATION, OWN_NETWORK, REGION, REQUIRED, deployed, template
 from tests.simulator.deployment import Resolved, as_text
 
 DECLARED: Mapping[str, Any] = template()["Parameters"]
 
+ROLE_ARN = "arn:aws:iam::123456789012:role/jobs"
 TEXTS = (
     *(
         "/ci/other",
@@ -38,12 +39,14 @@ TEXTS = (
         "git",
     ),
     "git.example ssh-ed25519 AAAAC3Nz",
+    *(ORGANIZATION, ROLE_ARN),
     *("docker", "someone@example.com", "arn:aws:sns:eu-central-1:123456789012:other"),
 )
 """One of these fits any pattern; a new kind of parameter adds its kind of text."""
 
 TAKES_EFFECT_WITH = {
     "BakeImageArchitecture": {"BakeImage": "amazon-linux-2023"},
+    "BuildkiteOrganizationId": {"JobAccess": "stack"},
     "BuildkiteDialect": {"AgentCredential": "agent-token"},
     "FunctionSecurityGroups": {"FunctionSubnets": "subnet-0123456789abcdef2"},
     "Subnets": OWN_NETWORK,
@@ -159,12 +162,20 @@ def test_only_what_nobody_can_know_is_required() -> None:
     ("parameters_", "named"),
     [
         ({"BuildkiteDialect": "preview"}, ["BuildkiteDialect", "AgentCredential"]),
-        ({"ArtifactBucket": "ci-artifacts"}, ["ArtifactBucket", "JobMetadata"]),
+        ({"ArtifactBucket": "ci-artifacts"}, ["ArtifactBucket", "JobAccess", "JobRoleArn"]),
         ({"HoldOnFailureMinutes": "30"}, ["HoldOnFailureMinutes", "SessionManager"]),
         ({"VpcId": OWN_NETWORK["VpcId"]}, ["VpcId", "Subnets"]),
         ({"Subnets": OWN_NETWORK["Subnets"]}, ["Subnets", "VpcId"]),
         ({"FunctionSubnets": "subnet-0123456789abcdef2"}, ["FunctionSubnets", "FunctionSecurityGroups"]),
         ({"FunctionSecurityGroups": "sg-0123456789abcdef2"}, ["FunctionSecurityGroups", "FunctionSubnets"]),
+        ({"JobAccess": "stack"}, ["JobAccess", "BuildkiteOrganizationId"]),
+        (
+            {"JobAccess": "stack", "BuildkiteOrganizationId": ORGANIZATION, "JobRoleArn": ROLE_ARN},
+            ["JobAccess", "JobRoleArn"],
+        ),
+        ({"JobSecretsPath": "/ci/pipelines"}, ["JobSecretsPath", "JobAccess", "JobRoleArn"]),
+        ({"CacheBucket": "ci-caches"}, ["CacheBucket", "JobAccess", "JobRoleArn"]),
+        ({"SecretsBucket": "elastic-secrets"}, ["SecretsBucket", "JobAccess", "JobRoleArn"]),
         (
             {"InstanceRoleName": "ours", "InstanceManagedPolicies": "arn:aws:iam::aws:policy/ReadOnlyAccess"},
             ["InstanceRoleName", "InstanceManagedPolicies"],

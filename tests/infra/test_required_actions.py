@@ -2,8 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 import pytest
@@ -67,13 +68,19 @@ def test_every_call_of_the_boot_program_is_listed_and_every_listed_one_is_made()
     assert set(re.findall(r"\baws (\w+) [\"A-Z]", program)) == {name.partition(".")[0] for name in made} - {"s3"}
 
 
-@pytest.mark.parametrize("role", ["DispatcherRole", "TrackerRole", "InstanceRole", "SchedulerRole"])
+@pytest.mark.parametrize("role", ["DispatcherRole", "TrackerRole", "InstanceRole", "JobRole", "SchedulerRole"])
 def test_a_role_allows_the_actions_that_are_needed_and_no_other(role: str) -> None:
     allowed = {
         action
-        for document in deployed(EVERYTHING).policies(role)
+        for document in (*deployed(EVERYTHING).policies(role), *_in_secrets_manager(role))
         for statement in document["Statement"]
         if statement["Effect"] == "Allow"
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     }
     assert allowed == needed_by(role)
+
+
+def _in_secrets_manager(role: str) -> Sequence[Mapping[str, Any]]:
+    """Secrets of pipelines are in the one place or in the other."""
+    path = {"JobSecretsPath": "/aws/reference/secretsmanager/ci/pipelines"}
+    return deployed({**EVERYTHING, **path}).policies(role) if role == "JobRole" else ()

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from tests.infra.requests import SCHEDULER, Request, requests
-from tests.infra.required_actions import DISPATCHER, TRACKER, VM
+from tests.infra.required_actions import DISPATCHER, JOB, TRACKER, VM
 from tests.infra.stacks import EVERYTHING, deployed
 from tests.simulator.deployment import ACCOUNT
 from tests.simulator.iam import Asked, Policies
 
 STACK = deployed(EVERYTHING)
 REQUESTS = requests(STACK)
-ROLES = (DISPATCHER, TRACKER, VM, SCHEDULER)
+ROLES = (DISPATCHER, TRACKER, VM, JOB, SCHEDULER)
 Documents = Sequence[Mapping[str, Any]]
 
 

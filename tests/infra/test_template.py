@@ -31,13 +31,15 @@ from tests.simulator.deployment import translated_template
 from tests.simulator.lambda_host import ANYWHERE
 
 REGION = "eu-central-1"
-SHELL = {"BASH_REMATCH", "BASH_SOURCE", "PATH", "RANDOM", "TMPDIR"}
+SHELL = {"BASH_REMATCH", "BASH_SOURCE", "PATH", "PPID", "RANDOM", "TMPDIR"}
+IN_JOB_AWS = {"ROLE", "SECRETS_PATH", "SECRETS_BUCKET", "CACHE_BUCKET"}
+"""What a job's program finds in JOB_AWS, one setting for lack of room."""
 FROM_SYSTEMD = {"CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "CONFIGURATION_DIRECTORY"}
 GENERATED = {"BOOT_PROGRAM", "PROGRAM_SHA256", "SETTINGS"}
 WITH_A_DEFAULT = {
     *("AWS_EC2_METADATA_SERVICE_ENDPOINT", "BOOTSTRAP_TIMEOUT_SECONDS", "BORN", "SPOT_POLL_SECONDS"),
     *("CREDENTIAL_SECONDS", "DOWNLOAD_SECONDS", "HOLD_VERDICT_SECONDS", "PARAMETER_SECONDS", "PROGRAM_SECONDS"),
-    "SSH_DIRECTORY",
+    *("PATIENCE_SECONDS", "SSH_DIRECTORY"),
 }
 FROM_THE_AGENT = {
     *("AGENT_STACK_PRIVATE", "AGENT_STACK_ARTIFACT_BUCKET", "GIT_SSH_COMMAND"),
@@ -48,7 +50,11 @@ FROM_THE_AGENT = {
         "BUILDKITE_BUILD_ID",
         "BUILDKITE_JOB_ID",
         "BUILDKITE_ARTIFACT_UPLOAD_DESTINATION",
+        "BUILDKITE_PIPELINE_SLUG",
+        "BUILDKITE_OIDC_TOKEN_AWS_SESSION_TAGS",
+        "BUILDKITE_OIDC_TOKEN_SUBJECT_CLAIM",
     ),
+    "AGENT_STACK_JOB_AWS",
 }
 
 
@@ -60,6 +66,7 @@ def environment(function: str) -> dict[str, Any]:
     return dict(resources()[function]["Properties"]["Environment"]["Variables"])
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("translated", [False, True], ids=["as written", "as CloudFormation deploys it"])
 def test_it_is_valid(translated: bool) -> None:  # noqa: FBT001  (which of the two)
     text = json.dumps(translated_template(region=REGION)) if translated else TEMPLATE.read_text()
@@ -110,7 +117,7 @@ def test_every_setting_is_used_by_the_boot_program_and_none_is_missing() -> None
         assert re.search(rf"\b{name}\b", program), name
     given = {*SETTINGS, *SHELL, *re.findall(r"^(?:local |declare )?([A-Z_]+)=", program, re.MULTILINE)}
     wanted = set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)\b", program))
-    assert wanted - given <= FROM_SYSTEMD | FROM_THE_AGENT | GENERATED | WITH_A_DEFAULT
+    assert wanted - given <= FROM_SYSTEMD | FROM_THE_AGENT | GENERATED | WITH_A_DEFAULT | IN_JOB_AWS
 
 
 def test_user_data_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +134,10 @@ def test_what_is_taken_off_the_lines_of_a_program_is_only_comments() -> None:
         text = f"whole() {{\n{program}\n}}\ndeclare -f whole\n"
         return subprocess.run(["bash"], input=text, capture_output=True, text=True, check=True).stdout
 
-    for path in (*user_data.VM.glob("*.sh"), *(user_data.VM / "hooks").iterdir()):
+    for path in (
+        *user_data.VM.glob("*.sh"),
+        *(path for room in ("hooks", "job") for path in (user_data.VM / room).iterdir()),
+    ):
         assert as_bash_reads_it(without_trailing_comments(path.read_text())) == as_bash_reads_it(path.read_text()), path
     assert not [line for line in (first_stage() + second_stage()).splitlines() if re.search(r"\S\s+# ", line)]
 
@@ -137,6 +147,8 @@ def test_the_boot_program_is_one_file_without_what_only_its_readers_need() -> No
     sourced = re.findall(r"^\s*source (.*)", program, re.MULTILINE)
     rest, *operators = sourced
     assert rest == '"$RUN/program.sh"'
+    bucket, *operators = operators
+    assert bucket == '"${AGENT_STACK_PRIVATE%/*}/aws/env"'
     assert operators == ['"${BASH_SOURCE%/*}/environment.operator"', '"${BASH_SOURCE%/*}/pre-exit.operator"']
     assert not re.search(r"^\s*#[^!]", program, re.MULTILINE)
     assert "@hooks" not in program

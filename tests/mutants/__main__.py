@@ -50,9 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missed = 0
     with (
         tempfile.TemporaryDirectory(prefix="agent-stack-mutants-") as directory,
+        Copies(Path(directory), parsed.jobs) as copies,
         ThreadPoolExecutor(parsed.jobs) as pool,
     ):
-        tried = pool.map(partial(caught, copies=Copies(Path(directory), parsed.jobs)), mutants)
+        tried = pool.map(partial(caught, copies=copies), mutants)
         for mutant, (noticed, said) in zip(mutants, tried, strict=True):
             missed += not noticed
             verdict = "caught" if noticed else "MISSED"

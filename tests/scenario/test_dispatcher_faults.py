@@ -13,6 +13,8 @@ from tests.simulator.simulation.process import Fate
 from tests.simulator.simulation.scenario import play
 from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
 
+pytestmark = pytest.mark.share(2)
+
 ZONES = {f"subnet-{assignment}": Subnet(zone=f"eu-central-1{assignment}") for assignment in "abc"}
 IMAGE = "ami-0123456789abcdef0"
 CLASSES = """

@@ -17,7 +17,7 @@ from tests.bench.refusals import (
 )
 from tests.simulator.cloud.quotas import Workload
 
-pytestmark = pytest.mark.share(2)
+pytestmark = pytest.mark.share(3)
 
 
 @pytest.mark.parametrize("answer", ["part", "nothing"])

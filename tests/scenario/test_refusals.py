@@ -15,7 +15,7 @@ from tests.bench.refusals import (
 )
 from tests.simulator.cloud.refusals import Refusal
 
-pytestmark = pytest.mark.share(2)
+pytestmark = pytest.mark.share(3)
 
 WHOLE = (
     "InternalError",

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulator.aws import AwsServer
 from tests.simulator.buildkite import Buildkite, BuildkiteServer
 from tests.simulator.vm.imds import FakeImds
 from tests.simulator.vm.process import default_world, leftover_processes
 from tests.vm.harness import Aws, VmHarness
+from tests.vm.job_yard import JobYard
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +32,17 @@ def harness(aws: Aws, tmp_path: Path) -> Iterator[VmHarness]:
         finally:
             made.close()
     assert leftover_processes(default_world()) == []
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[AwsServer]:
+    made = AwsServer()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def yard(account: AwsServer, tmp_path: Path) -> Iterator[JobYard]:
+    made = JobYard(account, tmp_path)
+    yield made
+    made.close()

@@ -19,8 +19,11 @@ from werkzeug import Request, Response
 from infra.user_data import program_sha256, second_stage
 from tests.simulator.aws import AwsServer
 from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, BuildkiteServer, Step
+from tests.simulator.buildkite.oidc import ISSUER
 from tests.simulator.deployment import deploy
 from tests.simulator.iam import Asked
+from tests.simulator.iam.sts import FakeSts
+from tests.simulator.iam.web_identity import Provider
 from tests.simulator.loopback import LoopbackServer
 from tests.simulator.vm.agent_log import command_output
 from tests.simulator.vm.imds import FakeImds
@@ -74,6 +77,7 @@ QUIET = {
     "ARTIFACT_BUCKET": "",
     "LOG_GROUP": "",
     "JOB_METADATA": "blocked",
+    "JOB_AWS": "",
 }
 
 
@@ -113,11 +117,13 @@ class Aws(AwsServer):
                 },
             )
         self.publish()
+        self.sts = FakeSts(account_id=self.deployed.account_id)
         self.front = VmFront(
             backend=self.url,
             region=REGION,
             account_id=self.deployed.account_id,
             policies=self.deployed.vm_policies,
+            sts=self.sts,
         )
 
     def close(self) -> None:
@@ -167,6 +173,7 @@ class VmHarness:
         aws.front.skew, aws.front.down, aws.front.on_asked = timedelta(), False, self._note
         aws.front.lose_answer = lambda _: False
         aws.front.speaks.set()
+        aws.sts.reset([Provider(url=ISSUER, keys=buildkite.jwks)])
         self.directory = directory
         self._url = server.url
         self._machines: list[LocalMachines] = []
@@ -286,6 +293,8 @@ class VmHarness:
         return [step for line in vm.effects() if (step := _step(line))]
 
     def _note(self, asked: Asked, allowed: bool, body: Mapping[str, Any]) -> None:  # noqa: FBT001  (a verdict)
+        if "ec2:SourceInstanceARN" not in asked.context:
+            return  # a job's own session, which is nobody's VM
         instance_id = asked.context["ec2:SourceInstanceARN"][0].rpartition("/")[2]
         values = body.get("ExpressionAttributeValues", {})
         stage = values.get(":stage", {}).get("S", "")

@@ -10,7 +10,7 @@ from tests.simulator.buildkite import JobState
 from tests.vm.harness import VmHarness
 from tests.vm.test_private_work import SHIMS
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 STARTED_LATE = """#!/bin/bash
 if [[ $* == *" agent-stack-agent "* ]]; then

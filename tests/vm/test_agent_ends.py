@@ -19,7 +19,7 @@ from tests.simulator.clock import EPOCH, VirtualClock
 from tests.unit.values import a_policy, a_run, a_vm
 from tests.vm.harness import AGENT, VmHarness, arn
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 REAL = bool(os.environ.get("BUILDKITE_AGENT_BINARY"))
 ALWAYS = 1000

@@ -7,7 +7,7 @@ import pytest
 from tests.vm.harness import VmHarness
 from tests.vm.test_private_work import as_setting, keep
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 PROBE = '#!/bin/bash\nenv -0 >"$LOCAL_VM_ROOT/told"; exit 3\n'
 

@@ -14,7 +14,7 @@ from infra.user_data import VM
 from tests.vm.harness import REGION, VmHarness
 from tests.vm.test_private_work import keep, yard_key
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 WATCHED = ("base64", "curl", "cut", "gzip", "od", "openssl", "sed", "sha256sum", "ssh-add", "tee", "tr")
 WATCH = """#!/bin/bash

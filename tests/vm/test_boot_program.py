@@ -12,7 +12,7 @@ from tests.simulator.loopback import LoopbackServer
 from tests.simulator.vm.process import AGENT_STUB
 from tests.vm.harness import NOWHERE, VmHarness, download_server, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 POWER_OFF = "systemctl poweroff"
 USER = "--system --user-group --create-home --home-dir /var/lib/buildkite-agent --shell /bin/bash buildkite-agent"

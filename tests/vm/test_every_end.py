@@ -9,11 +9,11 @@ import psutil
 import pytest
 
 from tests.simulator.buildkite import JobState
-from tests.simulator.iam.front import Refusal
+from tests.simulator.iam.refusal import Refusal
 from tests.simulator.vm.process import LocalVm
 from tests.vm.harness import VmHarness, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 OUT_OF_SPACE = Path("/dev/full")
 

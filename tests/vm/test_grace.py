@@ -12,7 +12,7 @@ from infra.user_data import TEMPLATE, VM
 from tests.vm.harness import VmHarness, wait_for
 from tests.vm.silence import Service, requests_of_a_look, seconds_of_calls
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 REAL = bool(os.environ.get("BUILDKITE_AGENT_BINARY"))
 VERSIONS = ["4"] if REAL else ["3", "4"]

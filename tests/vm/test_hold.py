@@ -21,7 +21,7 @@ from tests.vm.order import HOLD, POWER_OFF
 from tests.vm.test_every_end import kill_boot_program
 from tests.vm.test_private_work import as_setting
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 HELD = {"HOLD_ON_FAILURE_MINUTES": "10"}
 FAILS = {"AGENT_ENVIRONMENT": as_setting("no setting")}

@@ -17,7 +17,7 @@ from tests.vm.order import HOLD
 from tests.vm.test_every_end import kill_boot_program
 from tests.vm.test_hold import asks, boot, status
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 TAKEN = "UpdateItem credential_taken"
 

@@ -16,7 +16,7 @@ from tests.vm.harness import VmHarness
 from tests.vm.test_private_repository import SSHD, private_key, repository, ssh_server
 from tests.vm.test_private_work import as_setting, keep
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 PUBLISHED = {
     "github.com (ED25519)": "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU",

@@ -14,7 +14,7 @@ from tests.vm.harness import VmHarness
 from tests.vm.test_keyboard import KEY
 from tests.vm.test_private_work import as_setting, keep, yard_key
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 RUN = "/usr/bin/env -i PATH=/usr/bin:/bin"
 """How an attack gets a clean environment of its own, whatever the pipeline set to blind our hook."""

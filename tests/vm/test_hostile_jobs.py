@@ -17,7 +17,7 @@ from tests.simulator.clock import VirtualClock
 from tests.simulator.vm.imds import MachineIdentity
 from tests.vm.harness import REGION, VmHarness, arn, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 OWN, OTHER = "i-0301", "i-0302"
 

@@ -10,7 +10,7 @@ from tests.simulator.buildkite import Step
 from tests.vm.harness import VmHarness, wait_for
 from tests.vm.test_private_work import keep, yard_key
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 ASKS = """#!/bin/bash
 [[ $1 != -l ]] || exit 2

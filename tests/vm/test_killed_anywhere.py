@@ -15,7 +15,7 @@ from tests.vm.harness import BUCKET, VmHarness, wait_for
 from tests.vm.test_every_end import kill_boot_program
 from tests.vm.test_private_work import bundle, keep, put, yard_key
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 EVERYTHING: dict[str, str | None] = {
     "BOOTSTRAP_URL": f"s3://{BUCKET}/bootstrap",

@@ -11,7 +11,7 @@ from tests.simulator.buildkite import Operation
 from tests.vm.harness import VmHarness
 from tests.vm.test_agent_ends import PAGE, REAL, ROW, SEEN, last_try_decided
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(REAL, reason="a real agent takes minutes")]
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2), pytest.mark.skipif(REAL, reason="a real agent takes minutes")]
 
 NOTHING = "nothing"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from infra.user_data import VM
-from tests.simulator.iam.front import Refusal
+from tests.simulator.iam.refusal import Refusal
 from tests.vm.harness import VmHarness
 from tests.vm.herd import Bucket, failed_boots
 from tests.vm.test_private_work import SHIMS, keep, yard_key
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 WINDOW = re.search(r"PARAMETER_SECONDS:-(\d+)", (VM / "values.sh").read_text())
 SCRIPT = b"#!/bin/sh\necho prepared\n"

@@ -11,7 +11,7 @@ from infra.user_data import second_stage
 from tests.simulator.vm.process import AGENT_STUB
 from tests.vm.harness import MACHINE, UNPINNED, VmHarness, download_server
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 
 def program_that_knows(digest: str) -> str:

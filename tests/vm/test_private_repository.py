@@ -17,7 +17,7 @@ from tests.vm.harness import VmHarness
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/bin:/sbin")
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(SSHD is None, reason="there is no sshd here")]
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2), pytest.mark.skipif(SSHD is None, reason="there is no sshd here")]
 
 
 def test_a_job_checks_it_out_with_a_key_that_it_cannot_read(harness: VmHarness, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.simulator.vm import process
 from tests.vm.harness import BUCKET, VmHarness, wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 SHIMS = process.HERE / "shims"
 

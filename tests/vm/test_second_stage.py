@@ -13,7 +13,7 @@ from tests.vm.harness import Aws, VmHarness, wait_for
 from tests.vm.order import PROGRAM
 from tests.vm.test_hostile_jobs import as_vm
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 IT = gzip.compress(second_stage().encode())
 EVIL = gzip.compress(b"echo evil\n")

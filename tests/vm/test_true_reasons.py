@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulator.iam.front import Refusal
+from tests.simulator.iam.refusal import Refusal
 from tests.simulator.vm.process import AGENT_STUB
 from tests.vm import readers
 from tests.vm.harness import UNPINNED, VmHarness, download_server
 from tests.vm.test_private_work import keep
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 
 def test_a_credential_that_no_variable_can_hold_is_malformed(harness: VmHarness) -> None:

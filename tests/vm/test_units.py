@@ -11,7 +11,7 @@ from tests.simulator.vm.process import LocalVm
 from tests.simulator.vm.units import UnitRequest, parse_systemd_run
 from tests.vm.harness import NOWHERE, Launched, VmHarness
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here to ask")

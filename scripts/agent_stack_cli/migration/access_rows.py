@@ -19,17 +19,19 @@ from agent_stack_cli.migration.rows import (
 )
 
 SECRETS = (
-    "The VM reads no secrets bucket. Move its files: private_ssh_key to an SSM parameter for GitSshKeyParameter, "
+    "With JobAccess=stack and SecretsBucket jobs read this bucket by their pipeline's slug, while you move. Move its "
+    "files: private_ssh_key to an SSM parameter for GitSshKeyParameter, "
     "git-credentials for GitCredentialsParameter, env or environment for JobEnvironmentParameter ({queue} in a name "
     "gives each queue its own). What belongs to one pipeline goes into Buildkite's secrets, which a job reads with "
     "buildkite-agent secret get NAME."
 )
 BUCKET = (
-    "SSM parameters instead of a bucket: `GitSshKeyParameter`, `GitCredentialsParameter`, `JobEnvironmentParameter`"
+    "`SecretsBucket` with `JobAccess`=stack while you move; then `JobSecretsPath`, `GitSshKeyParameter`, "
+    "`GitCredentialsParameter`, `JobEnvironmentParameter`"
 )
 ROLE_OF_JOBS = (
     "If jobs themselves call AWS with the VM's role, set JobMetadata=allowed (and MetadataHopLimit=2 for containers). "
-    "Better, let them assume a role of their own with buildkite-agent oidc request-token."
+    "Better, give them a role of their own: JobAccess=stack, or JobRoleArn."
 )
 
 
@@ -42,9 +44,9 @@ def _secrets(values: Values) -> Outcome:
 
 def _artifacts(values: Values) -> Outcome:
     return changed(
-        "The agent uploads with the VM's role, so jobs reach that role: JobMetadata=allowed, as on the Elastic stack.",
-        "Decide whether jobs may act with the VM's role. If not, take ArtifactBucket and JobMetadata out of the file: "
-        "artifacts then go to Buildkite.",
+        "Without a job role the agent uploads with the VM's, so jobs reach it: JobMetadata=allowed, as on that stack.",
+        "Set JobAccess=stack and BuildkiteOrganizationId, and take JobMetadata out of the file: each pipeline then "
+        "has a prefix of its own, and no job reaches the VM's role.",
         parameters={"ArtifactBucket": values["ArtifactsBucket"], "JobMetadata": "allowed"},
     )
 
@@ -171,7 +173,7 @@ ROWS: tuple[Row, ...] = (
     absent("SecretsBucketEncryption", "false", "There is no secrets bucket; SecureStrings are encrypted"),
     absent("SecretsPluginSkipSSHKeyNotFoundWarning", "false", "There is no secrets plugin that could warn"),
     recipe("EnableSecretsPlugin", "true", BUCKET, needless("There is no secrets plugin.")),
-    covered("ArtifactsBucket", "", "`ArtifactBucket`; needs `JobMetadata`=allowed", _artifacts),
+    covered("ArtifactsBucket", "", "`ArtifactBucket`; best with `JobAccess`=stack", _artifacts),
     recipe(
         "ArtifactsBucketRegion", "", "`AgentEnvironment`: BUILDKITE_S3_DEFAULT_REGION",
         with_setting("BUILDKITE_S3_DEFAULT_REGION", "ArtifactsBucketRegion"),

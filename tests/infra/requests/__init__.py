@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from tests.infra.requests import both, dispatcher, schedules, tracker, vm
-from tests.infra.required_actions import DISPATCHER, TRACKER, VM
+from tests.infra.requests import both, dispatcher, job, schedules, tracker, vm
+from tests.infra.required_actions import DISPATCHER, JOB, TRACKER, VM
 from tests.simulator.deployment import Resolved
 from tests.simulator.iam import Asked
 
@@ -34,6 +34,8 @@ def requests(stack: Resolved) -> list[Request]:
         (False, TRACKER): [*both.others_tables(), *both.others_settings(), *tracker.denied()],
         (True, VM): list(vm.allowed()),
         (False, VM): list(vm.denied()),
+        (True, JOB): list(job.allowed()),
+        (False, JOB): list(job.denied()),
         (True, SCHEDULER): list(schedules.allowed()),
         (False, SCHEDULER): list(schedules.denied()),
     }

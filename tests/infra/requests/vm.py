@@ -51,12 +51,6 @@ def _what_the_parameters_name() -> Named:
         yield f"secret {name}", ask("secretsmanager:GetSecretValue", f"{SECRETS}{name}-AbCdEf")
     for name in ("bootstrap.sh", "hooks.tar.gz"):
         yield name, ask("s3:GetObject", f"arn:aws:s3:::ci-files/{name}")
-    for action in ("GetObject", "PutObject"):
-        yield f"artifact {action}", ask(f"s3:{action}", "arn:aws:s3:::ci-artifacts/a/b")
-    for action in ("GetBucketLocation", "ListBucket"):
-        yield f"artifacts' bucket {action}", ask(f"s3:{action}", "arn:aws:s3:::ci-artifacts")
-    for acl in ("bucket-owner-full-control", "private"):
-        yield f"artifact {acl}", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/a/b", **{"s3__x-amz-acl": acl})
     yield from _what_else_is_turned_on()
 
 
@@ -79,6 +73,15 @@ def _holds() -> Named:
     for what in ("SET hold_seconds = :stage", "SET revoked = :seconds", "REMOVE credential SET revoked = :seconds"):
         yield f"own hold, by {what}", _item("UpdateItem", {**_REPORT, "UpdateExpression": what})
     yield "another's hold read", _item("GetItem", {"ProjectionExpression": "hold_seconds"}, ANOTHER_VM)
+
+
+def _what_jobs_have() -> Named:
+    for action in ("GetObject", "PutObject"):
+        yield f"an artifact {action}", ask(f"s3:{action}", "arn:aws:s3:::ci-artifacts/a/b")
+        yield f"a cache {action}", ask(f"s3:{action}", "arn:aws:s3:::ci-caches/a/b")
+    yield "a pipeline's parameter", ask("ssm:GetParametersByPath", f"{PARAMETERS}/ci/pipelines/x")
+    yield "a pipeline's secrets of a bucket", ask("s3:GetObject", "arn:aws:s3:::elastic-secrets/app/env")
+    yield "the jobs' role", ask("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/JobRoleId")
 
 
 def denied() -> Named:
@@ -121,6 +124,7 @@ def denied() -> Named:
     yield "another secret", ask("secretsmanager:GetSecretValue", f"{SECRETS}prod-AbCdEf")
     yield "parameters listed", ask("ssm:DescribeParameters")
     yield "another object", ask("s3:GetObject", "arn:aws:s3:::ci-files/other")
+    yield from _what_jobs_have()
     yield "a public artifact", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/x", **{"s3__x-amz-acl": "public-read"})
     yield "an artifact's ACL by grants", ask("s3:PutObjectAcl", "arn:aws:s3:::ci-artifacts/x")
     yield "another's ACL", ask("s3:PutObjectAcl", "arn:aws:s3:::prod/x", **{"s3__x-amz-acl": "private"})

@@ -46,6 +46,9 @@ class AgentApi:
             Operation.JOB_DATA_KEYS: self._data_keys,
             Operation.JOB_ANNOTATE: self._accepted,
             Operation.JOB_ARTIFACTS: self._accepted,
+            Operation.JOB_OIDC_TOKEN: self._oidc_token,
+            Operation.OIDC_DISCOVERY: lambda _: Answer(body=self._model.oidc_tokens.discovery()),
+            Operation.OIDC_KEYS: lambda _: Answer(body=self._model.oidc_tokens.jwks()),
         }
 
     def _register(self, call: Call) -> Answer:
@@ -201,6 +204,20 @@ class AgentApi:
     def _data_keys(self, call: Call) -> Answer:
         job, _ = self._held(call)
         return Answer(body={"keys": sorted(key for build_id, key in self._model.meta_data if build_id == job.build.id)})
+
+    def _oidc_token(self, call: Call) -> Answer:
+        job, agent = self._held(call)
+        if job.state in OVER:
+            raise Refusal(422, f"The job is over: it is {job.state.value}")
+        token = self._model.oidc_tokens.issue(
+            Fields.of(call.request),
+            job,
+            agent,
+            organization_id=self._model.organization_id,
+            cluster_id=self._model.cluster_id,
+            at=call.now,
+        )
+        return Answer(body={"token": token})
 
     def _agent(self, call: Call) -> Agent:
         """The agent whose session token the request came with; a sign of life."""

@@ -112,6 +112,11 @@ class Buildkite:
         with self._locked() as now:
             self._model.builds.delete(build_id, now)
 
+    def rename_pipeline(self, slug: str, new: str) -> None:
+        """Rename a pipeline. The next one that is made under the old slug is another pipeline."""
+        with self._locked():
+            self._model.builds.rename(slug, new)
+
     def cancel_job(self, job_id: str) -> None:
         """Press the job's Cancel button."""
         with self._locked() as now:
@@ -189,6 +194,21 @@ class Buildkite:
         """Every documented rule that a client broke so far."""
         with self._lock:
             return self._model.access_log.violations
+
+    @property
+    def organization_id(self) -> str:
+        """The organisation's UUID."""
+        return self._model.organization_id
+
+    def sign(self, claims: Mapping[str, object]) -> str:
+        """An OIDC token with exactly those claims, whatever they are."""
+        with self._locked():
+            return self._model.oidc_tokens.sign(claims)
+
+    def jwks(self) -> Mapping[str, object]:
+        """The keys by which others check OIDC tokens."""
+        with self._locked():
+            return self._model.oidc_tokens.jwks()
 
     def credentials(self) -> frozenset[str]:
         """Every credential that was ever valid, to search for in what must not hold any."""

@@ -71,6 +71,15 @@ class Builds:
             self._add_job(job_id, build, step, self._identities.uuid(), at)
         return build
 
+    def rename(self, slug: str, new: str) -> None:
+        """Rename a pipeline: later builds have another slug and the same id.
+
+        Raises:
+            KeyError: there is none of that slug.
+        """
+        self._pipelines[new] = self._pipelines.pop(slug)
+        self._numbers[new] = self._numbers.pop(slug)
+
     def delete(self, build_id: str, at: datetime) -> None:
         """Delete a build with all its jobs, retries too.
 

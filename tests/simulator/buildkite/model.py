@@ -12,6 +12,7 @@ from tests.simulator.buildkite.holds import Holds
 from tests.simulator.buildkite.identity import Identities
 from tests.simulator.buildkite.jobs import Jobs
 from tests.simulator.buildkite.notifications import Notifications
+from tests.simulator.buildkite.oidc import OidcTokens
 from tests.simulator.buildkite.queues import Queues
 from tests.simulator.buildkite.rate_limits import SlidingWindows
 from tests.simulator.buildkite.reservations import Reservations
@@ -39,6 +40,7 @@ class Model:
     reservations: Reservations
     agent_tokens: AgentTokens
     acquisition_tokens: AcquisitionTokens
+    oidc_tokens: OidcTokens
     agents: Agents
     notifications: Notifications
     windows: SlidingWindows
@@ -58,6 +60,12 @@ def build_model(*, settings: Settings, seed: int, agent_token: str) -> Model:
     reservations = Reservations(jobs=jobs, agenda=agenda)
     JobDeadlines(jobs=jobs, agenda=agenda, expires_after=limits.scheduled_expires_after)
     holds = Holds(jobs=jobs, agenda=agenda)
+    queues = Queues(
+        agenda=agenda,
+        events=events,
+        disconnected_after=limits.queue_disconnected_after,
+        aliases=dict.fromkeys(settings.default_queue_aliases, settings.default_queue),
+    )
     builds = Builds(jobs=jobs, holds=holds, identities=identities, settings=settings)
     return Model(
         settings=settings,
@@ -67,12 +75,7 @@ def build_model(*, settings: Settings, seed: int, agent_token: str) -> Model:
         agenda=agenda,
         events=events,
         access_log=AccessLog(),
-        queues=Queues(
-            agenda=agenda,
-            events=events,
-            disconnected_after=limits.queue_disconnected_after,
-            aliases=dict.fromkeys(settings.default_queue_aliases, settings.default_queue),
-        ),
+        queues=queues,
         stacks=Stacks(identities=identities, events=events, quota=limits.stack_quota),
         jobs=jobs,
         holds=holds,
@@ -80,6 +83,7 @@ def build_model(*, settings: Settings, seed: int, agent_token: str) -> Model:
         reservations=reservations,
         agent_tokens=AgentTokens(identities=identities, first=agent_token),
         acquisition_tokens=AcquisitionTokens(identities=identities, reservations=reservations),
+        oidc_tokens=OidcTokens(identities=identities, settings=settings, queues=queues),
         agents=Agents(
             identities=identities,
             agenda=agenda,

@@ -12,7 +12,7 @@ BASE_PATH = "/v3"
 
 
 class Operation(StrEnum):
-    """The operations of the Stacks API, then those of the Agent API."""
+    """The operations of the Stacks API, those of the Agent API, and the documents by which others check tokens."""
 
     REGISTER_STACK = "register_stack"
     DEREGISTER_STACK = "deregister_stack"
@@ -43,6 +43,10 @@ class Operation(StrEnum):
     JOB_DATA_KEYS = "job_data_keys"
     JOB_ANNOTATE = "job_annotate"
     JOB_ARTIFACTS = "job_artifacts"
+    JOB_OIDC_TOKEN = "job_oidc_token"
+
+    OIDC_DISCOVERY = "oidc_discovery"
+    OIDC_KEYS = "oidc_keys"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,7 @@ class Endpoint:
     path: str
     dialects: frozenset[Dialect] = BOTH_DIALECTS
     limit: str | None = None
+    base: str = BASE_PATH
 
     def requests_per_second(self, rates: RateLimits) -> int | None:
         """How often one stack may call this, or None when it is not limited."""
@@ -121,18 +126,23 @@ def _agent_endpoints() -> Sequence[Endpoint]:
         (op.JOB_ANNOTATE, "POST", f"{job}/annotations"),
         (op.JOB_ARTIFACTS, "POST", f"{job}/artifacts"),
         (op.JOB_ARTIFACTS, "PUT", f"{job}/artifacts"),
+        (op.JOB_OIDC_TOKEN, "POST", f"{job}/oidc/tokens"),
     )
     return tuple(Endpoint(operation=operation, method=method, path=path) for operation, method, path in rows)
 
 
-ENDPOINTS: Sequence[Endpoint] = (*_stacks_endpoints(), *_agent_endpoints())
+_PUBLIC = (
+    Endpoint(operation=Operation.OIDC_DISCOVERY, method="GET", path="/.well-known/openid-configuration", base=""),
+    Endpoint(operation=Operation.OIDC_KEYS, method="GET", path="/.well-known/jwks", base=""),
+)
+ENDPOINTS: Sequence[Endpoint] = (*_stacks_endpoints(), *_agent_endpoints(), *_PUBLIC)
 
 
 def url_map(dialects: frozenset[Dialect]) -> Map:
     """The paths a service of these dialects answers; any other path is 404 there."""
     return Map(
         [
-            Rule(BASE_PATH + endpoint.path, methods=[endpoint.method], endpoint=endpoint)
+            Rule(endpoint.base + endpoint.path, methods=[endpoint.method], endpoint=endpoint)
             for endpoint in ENDPOINTS
             if endpoint.dialects & dialects
         ],

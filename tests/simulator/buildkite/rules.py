@@ -26,6 +26,8 @@ class Rule(StrEnum):
     RATE_LIMIT = "requests stay within the published rate"
     PATH_ENCODING = "ids are percent-encoded in paths, a '.' as '%2E'"
     CHUNK = "a log chunk is gzip, of the stated size and within the maximum"
+    OIDC_LIFETIME = "an OIDC token lives at most two hours"
+    OIDC_CLAIM = "an OIDC token holds claims that are documented"
     AGENT_REGISTRATION = "an agent registers with a name and tags of the form key=value"
 
 

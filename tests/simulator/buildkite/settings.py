@@ -71,6 +71,8 @@ class Limits:
     reservation_maximum: timedelta = timedelta(seconds=3_600)
     token_lifetime_default: timedelta = timedelta(seconds=900)
     token_lifetime_maximum: timedelta = timedelta(seconds=3_600)
+    oidc_lifetime_default: timedelta = timedelta(seconds=300)
+    oidc_lifetime_maximum: timedelta = timedelta(seconds=7_200)
     finish_detail_bytes: int = 4_096
     notifications_current: NotificationLimits = NotificationLimits(characters=256, per_job=100)
     notifications_preview: NotificationLimits = NotificationLimits(characters=255, per_job=50)

@@ -19,7 +19,7 @@ _OUTPUTS = {
     "Outputs.VpcId": "vpc-0aaaaaaaaaaaaaaaa",
 }
 """Of the nested network."""
-_VARIABLE = re.compile(r"\$\{(!?)([A-Za-z0-9:.]+)\}")
+_VARIABLE = re.compile(r"\$\{(!?)([A-Za-z0-9:./_-]+)\}")
 
 
 class Resolved:

@@ -15,8 +15,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from werkzeug import Request, Response
 
-from tests.simulator.iam.dynamodb import asked_of_dynamodb
 from tests.simulator.iam.policy import Asked, Context, Policies
+from tests.simulator.iam.refusal import Refusal
+from tests.simulator.iam.services import asked_of
+from tests.simulator.iam.sts import FakeSts
 from tests.simulator.loopback import AnswerLost, LoopbackServer
 
 SKEW = timedelta(minutes=5)
@@ -31,22 +33,15 @@ class Signer:
     """A principal with keys.
 
     Attributes:
+        arn: as GetCallerIdentity shows it.
         context: condition keys that every request of its carries.
     """
 
+    arn: str = ""
     secret_access_key: str = field(repr=False)
     session_token: str = field(repr=False)
     policies: Policies
     context: Context
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal(Exception):
-    """Why a request goes no further, as AWS says it."""
-
-    code: str
-    message: str
-    status: int = 400
 
 
 class SigningFront(LoopbackServer):
@@ -60,12 +55,14 @@ class SigningFront(LoopbackServer):
         account_id: str,
         signer: Callable[[str], Signer | None],
         partition_key: str = "instance_arn",
+        sts: FakeSts | None = None,
     ) -> None:
         """Serve.
 
         Args:
             signer: who has that access key id.
             partition_key: of the tables behind it.
+            sts: makes the sessions of roles, which sign here, too.
         """
         self.skew = timedelta()
         """How far this service's clock is ahead of everybody's."""
@@ -84,6 +81,7 @@ class SigningFront(LoopbackServer):
         self._account_id = account_id
         self._signer = signer
         self._partition_key = partition_key
+        self.sts = sts
         super().__init__(self._answer, advance=lambda: None)
 
     def close(self) -> None:
@@ -97,41 +95,82 @@ class SigningFront(LoopbackServer):
         if not self.speaks.is_set():
             self.speaks.wait()
             raise AnswerLost("silence")
+        if self.sts is not None and b"Action=" in body and request.mimetype == "application/x-www-form-urlencoded":
+            status, text = self.sts.answer(body, lambda: self._caller(request, body))
+            return self._dated(Response(text, status=status, mimetype="text/xml"))
+        if request.method == "HEAD" and "Authorization" not in request.headers:  # of a bucket: where it is, says S3
+            return Response(status=403, headers={"x-amz-bucket-region": self._region})
         try:
-            asked = self._check(request, body)
+            asked, signer = self._check(request, body)
         except Refusal as refusal:
-            said = {"__type": f"com.amazon.coral.service#{refusal.code}", "message": refusal.message}
-            return self._dated(Response(json.dumps(said), status=refusal.status))
+            return self._dated(_refused(refusal, of_s3="X-Amz-Target" not in request.headers))
         headers = {name: value for name, value in request.headers if name.lower() not in {"host", "content-length"}}
-        answer = self._backend.request(request.method, request.full_path.rstrip("?"), headers=headers, content=body)
+        target = request.environ.get("RAW_URI", request.full_path.rstrip("?"))
+        answer = self._backend.request(request.method, target, headers=headers, content=body)
         if self.lose_answer(asked):
             raise AnswerLost(asked.action)
-        kept = {name: value for name, value in answer.headers.items() if name in {"content-type", "x-amzn-errortype"}}
+        if answer.status_code == 404 and asked.action == "s3:GetObject" and not _may_list(asked, signer):
+            return self._dated(_refused(Refusal(code="AccessDenied", message="Access Denied", status=403), of_s3=True))
+        dropped = {"connection", "content-encoding", "content-length", "date", "server", "transfer-encoding"}
+        kept = {name: value for name, value in answer.headers.items() if name not in dropped}
         return self._dated(Response(answer.content, status=answer.status_code, headers=kept))
+
+    def _caller(self, request: Request, body: bytes) -> tuple[str, Policies]:
+        """Who signed a request to STS."""
+        stated, signer = self._signed(request)
+        self._check_signature(request, body, stated, signer)
+        return signer.arn, signer.policies
 
     def _dated(self, response: Response) -> Response:
         response.headers["Date"] = (datetime.now(UTC) + self.skew).strftime("%a, %d %b %Y %H:%M:%S GMT")
         return response
 
-    def _check(self, request: Request, body: bytes) -> Asked:
+    def _check(self, request: Request, body: bytes) -> tuple[Asked, Signer]:
         if self.refusals:
             raise self.refusals.popleft()
         if self.down:
             raise Refusal(code="ServiceUnavailable", message="down", status=503)
-        stated = _AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
-        signer = self._signer(stated["key"]) if stated else None
-        if stated is None or signer is None:
-            raise Refusal(code="UnrecognizedClientException", message="The security token is invalid.")
+        stated, signer = self._signed(request)
         self._check_signature(request, body, stated, signer)
-        asked = self._asked(stated["service"], request, body, signer)
+        service = stated["service"]
+        parts = asked_of(
+            service,
+            request,
+            body,
+            place=f"{self._region}:{self._account_id}",
+            partition_key=self._partition_key,
+            context=signer.context,
+        )
+        asked = next((part for part in parts if not signer.policies.allow(part)), parts[0])
         allowed = signer.policies.allow(asked)
-        self.on_asked(asked, allowed, json.loads(body) if stated["service"] != "s3" and body else {})
+        self.on_asked(asked, allowed, json.loads(body) if service != "s3" and body else {})
         if not allowed:
             raise Refusal(
                 code="AccessDeniedException",
                 message=f"User is not authorized to perform: {asked.action} on resource: {asked.resource}",
+                status=403 if service == "s3" else 400,
             )
-        return asked
+        return asked, signer
+
+    def _signed(self, request: Request) -> tuple[re.Match[str], Signer]:
+        """What the request says of its signature, and who has that key."""
+        stated = _AUTHORIZATION.fullmatch(request.headers.get("Authorization", ""))
+        signer = (self._of_sts(stated["key"]) or self._signer(stated["key"])) if stated else None
+        if stated is None or signer is None:
+            raise Refusal(code="UnrecognizedClientException", message="The security token is invalid.", status=403)
+        return stated, signer
+
+    def _of_sts(self, access_key_id: str) -> Signer | None:
+        session = self.sts.session(access_key_id) if self.sts is not None else None
+        if session is None:
+            return None
+        return Signer(
+            arn=session.arn,
+            secret_access_key=session.secret_access_key,
+            session_token=session.session_token,
+            policies=Policies(session.role.policies),
+            context={f"aws:PrincipalTag/{name}": [value] for name, value in session.tags.items()},
+        )
 
     def _check_signature(self, request: Request, body: bytes, stated: re.Match[str], signer: Signer) -> None:
         stamp = request.headers.get("X-Amz-Date", "")
@@ -151,7 +190,7 @@ class SigningFront(LoopbackServer):
         )
         signed = AWSRequest(
             method=request.method,
-            url=request.url,
+            url=f"{request.scheme}://{request.host}{request.environ['RAW_URI']}",  # as it was sent, and signed
             headers={name: request.headers.get(name, "") for name in stated["headers"].split(";")},
             data=body,
         )
@@ -160,42 +199,18 @@ class SigningFront(LoopbackServer):
         if stated["region"] != self._region or signing.signature(text, signed) != stated["signature"]:
             raise Refusal(code="InvalidSignatureException", message="The signature does not match.")
 
-    def _asked(self, service: str, request: Request, body: bytes, signer: Signer) -> Asked:
-        """The request as IAM sees it."""
-        target = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
-        stated = json.loads(body) if body and service != "s3" else {}
-        place = f"{self._region}:{self._account_id}"
-        if service == "dynamodb":
-            asked = asked_of_dynamodb(
-                target, stated, table_arn_prefix=f"arn:aws:dynamodb:{place}:table/", key=self._partition_key
-            )
-            return Asked(action=asked.action, resource=asked.resource, context={**signer.context, **asked.context})
-        action = {"GET": "GetObject", "PUT": "PutObject"}[request.method] if service == "s3" else target
-        parts = [
-            Asked(
-                action=f"{service}:{action}", resource=_RESOURCES[service](place, part, request), context=signer.context
-            )
-            for part in _parts(stated)
-        ]
-        return next((part for part in parts if not signer.policies.allow(part)), parts[0])
+
+def _refused(refusal: Refusal, *, of_s3: bool) -> Response:
+    """As the service that was asked words it."""
+    if of_s3:
+        code = refusal.code.removesuffix("Exception")
+        text = f"<Error><Code>{code}</Code><Message>{refusal.message}</Message></Error>"
+        return Response(text, status=refusal.status, mimetype="application/xml")
+    said = {"__type": f"com.amazon.coral.service#{refusal.code}", "message": refusal.message}
+    return Response(json.dumps(said), status=refusal.status, mimetype="application/x-amz-json-1.1")
 
 
-def _parts(stated: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """One request may ask for several things: it is refused whole when one of them is not allowed."""
-    return [{**stated, "Name": name} for name in stated["Names"]] if "Names" in stated else [stated]
-
-
-def _parameter(place: str, stated: Mapping[str, str], _: Request) -> str:
-    return f"arn:aws:ssm:{place}:parameter/{stated['Name'].removeprefix('/')}"
-
-
-def _log_stream(place: str, stated: Mapping[str, str], _: Request) -> str:
-    return f"arn:aws:logs:{place}:log-group:{stated['logGroupName']}:log-stream:{stated['logStreamName']}"
-
-
-_RESOURCES: Mapping[str, Callable[[str, Mapping[str, str], Request], str]] = {
-    "ssm": _parameter,
-    "logs": _log_stream,
-    "ecr": lambda _place, _stated, _request: "*",
-    "s3": lambda _place, _stated, request: f"arn:aws:s3:::{request.path.removeprefix('/')}",
-}
+def _may_list(asked: Asked, signer: Signer) -> bool:
+    """Who may not list a bucket is told by nothing whether an object is there."""
+    bucket = asked.resource.partition("/")[0]
+    return signer.policies.allow(Asked(action="s3:ListBucket", resource=bucket, context=signer.context))

@@ -7,6 +7,8 @@ versions. Standard library only, because it runs on machines that carry nothing 
 It plays version 4, or version 3 where AGENT_STUB_VERSION=3: each reads its own names of the cancel times and silently
 ignores the other's. AGENT_STUB_EXITS=<code> ends it with that code after it connected, without having taken its job.
 
+Inside a job it also answers `oidc request-token` and `redactor add`, with the job's own token.
+
 What it writes is what people read of a real agent: a coloured banner of eight lines first, and the error last. Hooks
 and the command run behind a terminal, the agent's second one, so that lines of the job's log end in CR CR LF.
 
@@ -40,6 +42,7 @@ from pathlib import Path
 OK, MISCONFIGURED, NOT_ACQUIRABLE = 0, 1, 27
 TRIES = 10  # of a request that may succeed later
 PAUSE_SECONDS = 0.5  # between tries; the real agent starts with seconds, a test has none to spare
+TOKEN_TRIES = 5  # of an OIDC token
 LOOK_SECONDS = 0.05  # how often a running job is looked at; also how long a signal may go unnoticed
 REQUEST_SECONDS = 10.0
 AFTER_COMMAND_SECONDS = 0.5  # for output that the command's leftover children still hold open
@@ -420,6 +423,7 @@ class Run:
         self._begins = True  # the next byte begins a line
         self._terminal = -1
         self._shown = None  # a file with the job's environment after its hook
+        self._redactor = None
         self._secrets = None
 
     def run(self):
@@ -455,7 +459,12 @@ class Run:
         checkout.mkdir(parents=True, exist_ok=True)
         env["BUILDKITE_BUILD_CHECKOUT_PATH"] = str(checkout)
         self._shown = checkout.parent / f"{self._job['id']}.environment"
+        self._redactor = checkout.parent / f"{self._job['id']}.redacted"  # stands for the socket of the job's own API
+        self._redactor.write_text("")
         env["STUB_SHOWN"] = f"{self._shown}.new"
+        env["STUB_REDACTED"] = str(self._redactor)
+        own = str(Path(sys.argv[0]).absolute().parent)
+        env.update(BUILDKITE_BIN_PATH=own, PATH=f"{env.get('PATH', os.defpath)}:{own}")
         if "noexec" in env.get("SHELLOPTS", ""):
             env["STUB_SHELLOPTS"] = env.pop("SHELLOPTS")
         self._terminal, slave = pty.openpty()
@@ -521,7 +530,9 @@ class Run:
         if self._secrets is None and self._shown.exists():
             self._secrets = secrets_of(self._shown.read_bytes())
             self._shown.unlink()
-        for secret in self._secrets or ():
+        told = json.loads(f"[{self._redactor.read_text().rstrip(',')}]")
+        added = sorted((text.encode() for text in told if len(text) >= REDACTED_BYTES), key=len, reverse=True)
+        for secret in (*added, *(self._secrets or ())):
             data = data.replace(secret, b"[REDACTED]")
         return data
 
@@ -548,6 +559,79 @@ def send_group(process, number):
         os.killpg(process.pid, number)
 
 
+def flags_of(arguments, known):
+    """The flags that follow a command, each with its value; those that may be given again as lists.
+
+    A flag that is given takes the place of the variable that stands for it.
+    """
+    given = {}
+    while arguments:
+        name, equals, value = arguments.pop(0).removeprefix("--").partition("=")
+        if name not in known:
+            raise Ended(MISCONFIGURED, f"flag provided but not defined: -{name}")
+        given.setdefault(name, []).append(value if equals else arguments.pop(0))
+    found = {name: given.get(name, [os.environ.get(variable, "")]) for name, variable in known.items()}
+    return {
+        name: [part for value in values for part in value.split(",") if part] if name in LISTS else values[-1]
+        for name, values in found.items()
+    }
+
+
+TOKEN_FLAGS = {
+    "audience": "",
+    "lifetime": "",
+    "job": "BUILDKITE_JOB_ID",
+    "subject-claim": "BUILDKITE_OIDC_TOKEN_SUBJECT_CLAIM",
+    "claim": "BUILDKITE_OIDC_TOKEN_CLAIMS",
+    "aws-session-tag": "BUILDKITE_OIDC_TOKEN_AWS_SESSION_TAGS",
+}
+LISTS = {"claim", "aws-session-tag"}
+
+
+def request_token(arguments):
+    """`oidc request-token`: prints a token of Buildkite's about this job, and hides it in the job's log."""
+    flags = flags_of(arguments, TOKEN_FLAGS)
+    body = {
+        "audience": flags["audience"],
+        "lifetime": int(flags["lifetime"] or 0),
+        "claims": flags["claim"],
+        "aws_session_tags": flags["aws-session-tag"],
+        "subject_claim": flags["subject-claim"],
+    }
+    api = Api(setting("BUILDKITE_AGENT_ENDPOINT"), setting("BUILDKITE_AGENT_ACCESS_TOKEN"))
+    for left in range(TOKEN_TRIES - 1, -1, -1):
+        try:
+            answer = api.call("POST", f"/jobs/{flags['job']}/oidc/tokens", {k: v for k, v in body.items() if v})
+            break
+        except HttpError as error:
+            if left == 0 or not error.may_pass:
+                sys.stderr.write(f"Could not obtain OIDC token for audience {flags['audience']}\n")
+                raise Ended(MISCONFIGURED, str(error)) from None
+            time.sleep(PAUSE_SECONDS)
+    hide([answer["token"]])
+    sys.stdout.write(answer["token"] + "\n")
+    return OK
+
+
+def redactor_add(arguments):
+    """`redactor add`: hides what stands on standard input in the job's log."""
+    flags = flags_of(arguments, {"format": ""})
+    text = sys.stdin.read()
+    hide(json.loads(text).values() if flags["format"] == "json" else [text.strip()])
+    return OK
+
+
+def hide(values):
+    path = os.environ.get("STUB_REDACTED")
+    if not path:
+        raise Ended(MISCONFIGURED, "automatic OIDC token redaction requires the Job API, which is not there")
+    with Path(path).open("a") as file:
+        file.write("".join(json.dumps(value) + "," for value in values))
+
+
+COMMANDS = {("oidc", "request-token"): request_token, ("redactor", "add"): redactor_add}
+
+
 def heartbeat(api):
     try:
         api.call("POST", "/heartbeat", {"sent_at": now()})
@@ -556,6 +640,8 @@ def heartbeat(api):
 
 
 def main(arguments):
+    if command := COMMANDS.get(tuple(arguments[:2])):
+        return command(arguments[2:])
     stop = Stop()
     if arguments != ["start"]:
         raise Ended(MISCONFIGURED, f"unknown arguments: {' '.join(arguments)}")

@@ -1,0 +1,162 @@
+"""AWS access of a job: the hook gets a token that Buildkite signs, and SDKs do the rest."""
+
+import json
+import sys
+
+import pytest
+
+from tests.simulator.buildkite import Operation
+from tests.vm.job_yard import ACCOUNT, JobYard
+
+pytestmark = pytest.mark.e2e
+
+OURS = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME", "AWS_STS_REGIONAL_ENDPOINTS")
+IN_PYTHON = """
+import boto3
+s3 = boto3.client("s3")
+s3.put_object(Bucket="artifacts", Key="{own}/x", Body=b"by a job")
+print(s3.get_object(Bucket="artifacts", Key="{own}/x")["Body"].read().decode())
+try:
+    s3.put_object(Bucket="artifacts", Key="other/x", Body=b"")
+except Exception as error:
+    print(error.response["Error"]["Code"])
+print(boto3.client("sts").get_caller_identity()["Arn"])
+"""
+
+
+def test_a_job_acts_as_its_own_pipeline_with_nothing_but_what_the_hook_set(yard: JobYard) -> None:
+    job = yard.job()
+    (yard.place / "client.py").write_text(IN_PYTHON.format(own=job.pipeline_id))
+    done = yard.hooked(job, f"{sys.executable} client.py")
+    assert done.out.splitlines() == [
+        "by a job",
+        "AccessDenied",
+        f"arn:aws:sts::{ACCOUNT}:assumed-role/{yard.role.arn.rpartition('/')[2]}/buildkite-job-{job.id}",
+    ], done.said
+    assert (done.code, done.said) == (0, "")
+    assert yard.token_file.stat().st_mode & 0o777 == 0o600
+    assert yard.token_file.read_text() in json.loads(f"[{yard.hidden().rstrip(',')}]"), "the log would show it"
+    ours = {name: value for name, value in done.env.items() if name in OURS}
+    assert set(ours) == set(OURS)
+    assert "agent_stack_line" not in done.env
+
+
+def test_no_branch_keeps_a_job_from_its_session(yard: JobYard) -> None:
+    """A session tag takes no such text, so none of the tags that are asked for can hold it."""
+    for branch in (None, "", "main!", "main", "\N{ROCKET}" * 3, "b" * 300, "main:commit:HEAD:step:x", "$(id)`id`'\""):
+        job = yard.job(branch=branch)
+        assert yard.hooked(job).code == 0, branch
+        session = yard.session(yard.token_file.read_text())
+        assert session.tags["pipeline_id"] == job.pipeline_id
+        assert not branch or branch not in session.tags.values()
+
+
+def test_a_renamed_pipeline_is_the_same_one_and_its_old_slug_another(yard: JobYard) -> None:
+    def tags(pipeline: str) -> tuple[str, str]:
+        assert yard.hooked(yard.job(pipeline)).code == 0
+        found = yard.session(yard.token_file.read_text()).tags
+        yard.token_file.unlink()
+        return found["pipeline_id"], found["pipeline_slug"]
+
+    first, _ = tags("app")
+    yard.buildkite.rename_pipeline("app", "application")
+    assert tags("application") == (first, "application")
+    assert tags("app")[0] != first
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "x"},
+        {"AWS_PROFILE": "deploy"},
+        {"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/other"},
+        {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/creds"},
+    ],
+    ids=lambda own: next(iter(own)),
+)
+def test_what_the_step_set_to_be_somebody_else_stays(yard: JobYard, own: dict[str, str]) -> None:
+    done = yard.hooked(yard.job(), env=own)
+    assert done.code == 0
+    assert {name: done.env.get(name) for name in own} == own
+    assert "AWS_ROLE_ARN" not in done.env
+    assert "credentials of its own" in done.said
+
+
+def test_a_variable_that_the_step_set_is_not_replaced(yard: JobYard) -> None:
+    own = {
+        "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/deploy",
+        "AWS_ROLE_SESSION_NAME": "mine",
+        "AWS_STS_REGIONAL_ENDPOINTS": "legacy",
+        "AWS_REGION": "eu-west-1",
+        "BUILDKITE_AGENT_CACHE_STORE_URL": "s3://mine",
+        "BUILDKITE_ARTIFACT_UPLOAD_DESTINATION": "s3://mine",
+    }
+    done = yard.hooked(yard.job(), env=own, job_aws=yard.job_aws(caches="caches"))
+    assert done.code == 0
+    assert {name: done.env[name] for name in own} == own
+    assert done.env["AWS_WEB_IDENTITY_TOKEN_FILE"] == str(yard.token_file), "the step's role, with our token"
+    assert yard.hooked(yard.job(), env={"AWS_ROLE_ARN": ""}).env["AWS_ROLE_ARN"] == "", "no role is a choice, too"
+
+
+def test_tags_and_subject_are_the_operators_where_it_says_so(yard: JobYard) -> None:
+    """By the agent's own variables. An empty subject is Buildkite's usual one, as roles for its plugin expect it."""
+    own = {"BUILDKITE_OIDC_TOKEN_AWS_SESSION_TAGS": "build_branch", "BUILDKITE_OIDC_TOKEN_SUBJECT_CLAIM": ""}
+    assert yard.hooked(yard.job(), env=own).code == 0
+    identity = yard.claims()
+    assert identity["sub"].startswith("organization:simulated:pipeline:app:")
+    assert identity["https://aws.amazon.com/tags"]["principal_tags"] == {"build_branch": ["main"]}
+
+
+def test_the_caches_url_has_the_pipelines_prefix(yard: JobYard) -> None:
+    job = yard.job()
+    done = yard.hooked(job, job_aws=yard.job_aws(caches="caches"))
+    assert done.env["BUILDKITE_AGENT_CACHE_STORE_URL"] == f"s3://caches/{job.pipeline_id}"
+
+
+def test_without_a_token_the_job_goes_on_and_says_why(yard: JobYard) -> None:
+    job = yard.job()
+    yard.buildkite.faults.fail(Operation.JOB_OIDC_TOKEN, times=1, status=403, message="OIDC is off")
+    done = yard.hooked(job, "echo went on")
+    assert (done.code, done.out) == (0, "went on\n")
+    assert "no AWS access: Buildkite gave no token for this job" in done.said
+    assert "OIDC is off" in done.said
+    assert done.env["AWS_WEB_IDENTITY_TOKEN_FILE"] == str(yard.token_file), "the token may come later"
+
+
+def test_without_a_token_a_job_that_has_secrets_ends(yard: JobYard) -> None:
+    job = yard.job()
+    yard.buildkite.faults.fail(Operation.JOB_OIDC_TOKEN, times=1, status=403, message="OIDC is off")
+    done = yard.hooked(job, "echo went on", job_aws=yard.job_aws(secrets="/ci/pipelines"))
+    assert (done.code, done.out) == (1, "")
+    assert "OIDC is off" in done.said
+    assert done.said.splitlines()[-1] == (
+        "agent-stack: the job ends, because it would run without the secrets of its pipeline"
+    )
+
+
+def test_without_a_role_nothing_is_asked_and_nothing_set(yard: JobYard) -> None:
+    done = yard.hooked(yard.job(), job_aws="")
+    assert not set(OURS) & set(done.env)
+    assert not yard.token_file.exists()
+
+
+def test_an_operator_hook_finds_what_ours_set(yard: JobYard) -> None:
+    (yard.place / "hooks" / "environment.operator").write_text('echo "operator sees $AWS_ROLE_ARN"\n')
+    assert yard.hooked(yard.job()).out == f"operator sees {yard.role.arn}\n"
+
+
+def test_a_hostile_environment_gets_no_more_than_its_own_token(yard: JobYard) -> None:
+    """The token is the job's own: whatever a step does to our hook, no other pipeline comes out of it."""
+    mine, other = yard.job(), yard.job("other")
+    env = {
+        "BUILDKITE_PIPELINE_ID": other.pipeline_id,
+        "BUILDKITE_PIPELINE_SLUG": "other",
+        "BUILDKITE_JOB_ID": mine.id,
+        "BUILDKITE_OIDC_TOKEN_CLAIMS": "organization_id,pipeline_id",
+    }
+    assert yard.hooked(mine, env=env).code == 0
+    assert yard.session(yard.token_file.read_text()).tags["pipeline_id"] == mine.pipeline_id
+    yard.token_file.unlink()
+    done = yard.hooked(mine, env={"BUILDKITE_JOB_ID": other.id})
+    assert "no AWS access" in done.said
+    assert not yard.token_file.exists()
