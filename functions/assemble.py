@@ -128,7 +128,7 @@ def keep_models(data: Path, services: set[str]) -> None:
     """
     if missing := sorted(services - {path.name for path in data.iterdir()}):
         raise UnbuildableError(
-            f"botocore knows no service named {', '.join(missing)}; mend the name where its client is made"
+            f"botocore knows no service named {', '.join(missing)}; correct the name where its client is made"
         )
     for path in data.iterdir():
         if path.is_dir() and path.name not in services:
@@ -163,7 +163,7 @@ def compiled(directory: Path, version: str) -> str:
     """
     python = _python(version)
     if python is None:
-        return f"no bytecode, for there is no Python {version} here: cold starts take half a CPU second longer"
+        return f"no bytecode, because there is no Python {version} here: cold starts take half a CPU second longer"
     command = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
     command += ["-s", str(directory), "-p", TASK_ROOT, str(directory)]
     beside = {name: value for name, value in os.environ.items() if name != "PYTHONPYCACHEPREFIX"}  # not elsewhere

@@ -118,7 +118,7 @@ NO_VM = Table(
         _row("cancelled: nothing was started for it", CANCELLED, job=CANCELING | CANCELED),
         _row("the job is over", RELEASED, job=NEVER_RAN | RAN),
         _row("an agent elsewhere has the job", RELEASED, job=AGENT),
-        _row("the dispatcher gave up: fail the job with its reason", FINISH, job=WAITS, given_up=GIVEN_UP),
+        _row("the launch deadline is over: fail the job with its reason", FINISH, job=WAITS, given_up=GIVEN_UP),
         _row("the dispatcher looks for a VM", KEEP, job=WAITS),
         _row("Buildkite does not name the job any more", RELEASED, job=FORGOTTEN),
         _row("no word of the job for longer than a VM lives", RELEASED, job=NOT_KNOWN, boot=Boot.PAST_LIFETIME),

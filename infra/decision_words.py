@@ -115,4 +115,4 @@ UNTAKEN = Cases("the mailbox", frozenset({CredentialHolder.MAILBOX})) | Cases(
     "not read", frozenset({CredentialHolder.UNKNOWN})
 )
 
-GIVEN_UP = Cases("gave up", frozenset({True}))
+GIVEN_UP = Cases("launch failed", frozenset({True}))

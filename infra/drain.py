@@ -59,7 +59,7 @@ class Drain:
             sleep=self.sleep,
         )
         if not end.drained:
-            self.say(f"{end.not_drained} Next: scripts/drain {self.stack.name}{self.where}")
+            self.say(f"{end.unfinished} Next: scripts/drain {self.stack.name}{self.where}")
             return False
         delete = self.stack.aws("cloudformation", "delete-stack", "--stack-name", self.stack.name)
         self.say(f"{nothing_lives(self.stack, end.left)} It can be removed: {delete}")

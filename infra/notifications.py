@@ -84,14 +84,14 @@ class Example:
 def page() -> str:
     """The page's text."""
     shown = [
-        "# What build pages are told",
+        "# Notifications on build pages",
         "",
         "Written by scripts/generate from the functions that write the texts.",
         "",
-        f"Each notice is at most {MAX_CHARACTERS} characters, is told once, and says what happened, where, and what",
-        f"comes next. A job is told at most {MAX_NOTICES_OF_RUNS + MAX_NOTICES_OF_A_JOB} of them, over all its VMs.",
-        "`NotificationLevel` says from which level on each is told: `quiet`, `normal` or `verbose`. What is told is",
-        "remembered before it is sent, so a crash can lose a line and never repeats one.",
+        f"Each notice is at most {MAX_CHARACTERS} characters, is sent once, and says what happened, where, and what",
+        f"comes next. A job gets at most {MAX_NOTICES_OF_RUNS + MAX_NOTICES_OF_A_JOB} of them, over all its VMs.",
+        "`NotificationLevel` says from which level on each is sent: `quiet`, `normal` or `verbose`. The tracker",
+        "records a notice before it sends it, so a crash can lose one and never repeats one.",
         "",
     ]
     while_it_waits = f"While it waits for a VM, from {PATIENCE.seconds} s on"
@@ -126,7 +126,7 @@ def _finishing() -> list[str]:
         "## When no VM could run it",
         "",
         f"The job is finished with exit status {EXIT_STATUS} and a detail of at most {MAX_DETAIL_BYTES} bytes: what",
-        "happened, what was tried, what an operator can change, and the VM's last words. Of a VM that gave no reason",
+        "happened, what was tried, what an operator can change, and the VM's own report. Of a VM that gave no reason",
         f"itself, the last {MAX_CONSOLE_BYTES} bytes of its console are shown. Where VMs were tried:",
         "",
         "```text",
@@ -138,7 +138,7 @@ def _finishing() -> list[str]:
         "```text",
         failure_report(
             given_up,
-            f"No VM of class “large” could be had within {deadline} s. EC2 said last: {NO_CAPACITY}",
+            f"No VM of class “large” could be launched within {deadline} s. Last EC2 error: {NO_CAPACITY}",
             None,
             None,
         ),

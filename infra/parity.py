@@ -12,7 +12,7 @@ from agent_stack_cli.migration.table import GROUPS, ROWS
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "elastic-ci-stack.md"
 MEANING = {
     Parity.COVERED: "by a parameter, a class field or by design",
-    Parity.RECIPE: "with more than one parameter, a script or a step of yours",
+    Parity.RECIPE: "with more than one parameter, a script or a step of your own",
     Parity.NOT: "not here; the row says why, and what else helps",
     Parity.NEEDLESS: "without a purpose here, because each job has a VM of its own or something else does it",
 }

@@ -160,7 +160,7 @@ class Smoke:
                 break
             self._pause(LOOK_SECONDS)
             found = look()
-        print(f"{'…' if found else 'gave up waiting:'} {what}", flush=True)
+        print(f"{'…' if found else 'stopped waiting:'} {what}", flush=True)
         return found
 
 

@@ -130,7 +130,7 @@ class LeaseLoop:
         try:
             yield from self.drain()
         except AgentStackError as error:
-            self.telemetry.info("not_drained", error=str(error))
+            self.telemetry.info("launches_left_in_flight", error=str(error))
 
     def _take(self, holder: str, *, scheduled: bool) -> Generator[timedelta, None, Tenure | None]:
         """Takes the lease. A scheduled invocation waits until the holder releases it or dies."""
@@ -152,7 +152,7 @@ class LeaseLoop:
             if not scheduled:
                 return None
             if self.clock.monotonic() >= until or self.deadline.left() <= RESERVE:
-                self.telemetry.info("shift_not_taken")
+                self.telemetry.info("lease_held_by_another")
                 return None
             yield HANDOVER_POLL
 
@@ -213,7 +213,7 @@ class LeaseLoop:
         asked_at = self.clock.monotonic()
         renewed = self.lease.renew(tenure.held, now=self.clock.now(), ttl=LEASE)
         if renewed is None:
-            self.telemetry.info("shift_overtaken", fence=tenure.held.fence)
+            self.telemetry.info("lease_superseded", fence=tenure.held.fence)
             return False
         signalled = renewed.signals != tenure.held.signals
         tenure.held, tenure.renewed_at = renewed, asked_at
@@ -230,7 +230,7 @@ class LeaseLoop:
         except ConfigurationError:
             raise
         except AgentStackError as error:
-            self.telemetry.error("tick_failed", error=str(error))
+            self.telemetry.error("cycle_failed", error=str(error))
             return True
 
     def _release_early(self, held: HeldLease) -> None:

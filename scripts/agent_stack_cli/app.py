@@ -68,7 +68,7 @@ def status_verb(
     call: Call,
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option("--every", min=1, help="With --watch: seconds between two looks.")] = 5.0,
+    every: Annotated[float, typer.Option("--every", min=1, help="With --watch: seconds between two readings.")] = 5.0,
     times: Annotated[int, typer.Option("--times", min=0, help="With --watch: how often; 0 for ever.")] = 0,
 ) -> None:
     """Show queues, waiting jobs and why, VMs, jobs, budgets, what EC2 refuses, and the last errors."""
@@ -109,7 +109,7 @@ def doctor_verb(
     app, "job", f"agent-stack job {A_JOB}", f"agent-stack job 'https://buildkite.com/acme/app/builds/42#{A_JOB}'"
 )  # fmt: skip
 def job_verb(call: Call, *, job: JobArgument) -> None:
-    """Tell one job's story: its steps and their seconds, every decision and why, its VM, its logs."""
+    """Show the history of one job: its steps and their seconds, every decision and why, its VM, its logs."""
     job_page.show(jobs.read(call.stack, jobs.one_job(call.stack, job)), call.output)
 
 
@@ -160,7 +160,7 @@ def pause_verb(
 
 @verb(app, "resume", "agent-stack resume", "agent-stack resume --queue linux")
 def resume_verb(call: Call, *, queue: QueueOption = None) -> None:
-    """End a pause. Launch deadlines of waiting jobs begin anew."""
+    """End a pause. Launch deadlines of waiting jobs begin again."""
     pauses.show(pauses.resume(call.stack, queue=queue), call.stack, call.output)
 
 

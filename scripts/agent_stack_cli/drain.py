@@ -83,7 +83,7 @@ class End:
     waited: float
 
     @property
-    def not_drained(self) -> str:
+    def unfinished(self) -> str:
         """What is still there, in one line."""
         still = self.left.words or "a launch that was sent before may still be on its way"
         return f"Not drained after {self.waited:.0f} s: {still}."
@@ -113,7 +113,7 @@ def drain(
         sleep=sleep,
     )
     if not end.drained:
-        say(end.not_drained)
+        say(end.unfinished)
         say(f"Next: {stack.agent_stack('drain', *pauses.of_queue(queue))}")
     if output.as_json:
         output.json(

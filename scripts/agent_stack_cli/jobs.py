@@ -1,4 +1,4 @@
-"""`agent-stack job`: one job's story, from the ledger, both functions' logs, EC2 and the VM's mailbox."""
+"""`agent-stack job`: the history of one job, from the ledger, both functions' logs, EC2 and the VM's mailbox."""
 
 import re
 from collections.abc import Iterator, Mapping

@@ -41,8 +41,8 @@ REMEDIES: Mapping[str, tuple[str, str]] = {
         "Nothing is launched in that subnet.",
         "Take it out of Subnets, or put one back.",
     ),
-    "tick_failed": ("Cycles end early: jobs get their VMs late or not at all.", "See the error."),
-    "job_given_up": ("Jobs were finished without a VM.", "See the reason; then retry the jobs at Buildkite."),
+    "cycle_failed": ("Cycles end early: jobs get their VMs late or not at all.", "See the error."),
+    "job_failed_by_stack": ("Jobs were finished without a VM.", "See the reason; then retry the jobs at Buildkite."),
 }
 """What a logged error means for jobs, and what to do. Others are shown with their own words."""
 

@@ -16,7 +16,7 @@ def add(app: typer.Typer) -> None:
         call: Call,
         *,
         what: Annotated[
-            oidc.What, typer.Argument(help="What to print; the last three for a role of yours.")
+            oidc.What, typer.Argument(help="What to print; the last three for a role of your own.")
         ] = "status",
     ) -> None:
         """Say whether jobs have AWS access that Buildkite signs, or print provider, trust and permission policies."""

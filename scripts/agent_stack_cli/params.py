@@ -72,7 +72,7 @@ def show(parameters: list[Parameter], stack: Stack, output: Output) -> None:
         )
         output.line()
         output.line("at once: with the deployment. new VMs: VMs that run keep the old value.", "quiet")
-        output.line("replaces: params NAME lists what is made anew.", "quiet")
+        output.line("replaces: params NAME lists what CloudFormation replaces.", "quiet")
         return
     for parameter in parameters:
         output.line(parameter.name, "head")

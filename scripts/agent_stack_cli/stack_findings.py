@@ -130,7 +130,7 @@ def learnt(stack: Stack) -> Iterator[Finding]:
         yield Finding(
             check=f"class {name}",
             severity="error" if holds and _code(words) not in QUOTA_CODES else "warning",
-            problem=f"EC2 said last: {words}",
+            problem=f"Last EC2 error: {words}",
             effect="J" + then[1:] if holds else f"If it still holds, {then}",
             remedy=REMEDIES[_code(words)],
         )

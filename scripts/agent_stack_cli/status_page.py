@@ -82,7 +82,7 @@ def show(status: Status, stack: Stack, output: Output) -> None:  # noqa: C901, P
         ],
     )
     if status.breakers:
-        output.head("Left alone for now")
+        output.head("Unavailable for now")
         output.table(
             ("what", "for", "because"), [(b.what, span(b.until - status.at), b.because) for b in status.breakers]
         )

@@ -89,7 +89,7 @@ class Call:
         return find(self.session, self.named)
 
     def again(self) -> "Call":
-        """The same call, which remembers nothing: settings, credentials and clients are read anew."""
+        """The same call, which remembers nothing: settings, credentials and clients are read again."""
         return replace(self, opens=self.session.again, named=self.stack.name)
 
 

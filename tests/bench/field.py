@@ -147,7 +147,7 @@ class TimedTelemetry(RecordedTelemetry):
         """See the port."""
         self._real.info(message, **fields)
         at = (self._kernel.now() - EPOCH).total_seconds()
-        if message == "vms_asked_for":
+        if message == "vms_requested":
             self.asked.append((at, int(str(fields["count"]))))
         elif message == "job_bound":
             self.bound.append(at)

@@ -89,10 +89,10 @@ def _run(*words: str) -> Callable[[Served], None]:
 
 
 def _alarm(state: str) -> Callable[[Served], None]:
-    alarm = loads(OBSERVABILITY.read_text())["Resources"]["JobsGivenUp"]["Properties"]
+    alarm = loads(OBSERVABILITY.read_text())["Resources"]["JobsFailedByStack"]["Properties"]
 
     def ring(served: Served) -> None:
-        client, name = served.world._client("cloudwatch"), f"{NAME}-jobs-given-up"
+        client, name = served.world._client("cloudwatch"), f"{NAME}-jobs-failed-by-stack"
         if not client.describe_alarms(AlarmNames=[name])["MetricAlarms"]:
             client.put_metric_alarm(
                 AlarmName=name,
@@ -329,11 +329,11 @@ FAULTS: dict[str, Planted] = {
     "an alarm that rings": Planted(
         plant=_alarm("ALARM"),
         repair=_alarm("OK"),
-        check="alarm jobs-given-up",
+        check="alarm jobs-failed-by-stack",
         severity="warning",
         problem=f"ALARM since {datetime.now(UTC):%Y-}",
         effect="Jobs",
-        remedy="See docs/operations/alarms.md#jobs-given-up.",
+        remedy="See docs/operations/alarms.md#jobs-failed-by-stack.",
     ),
     "paused by an operator": Planted(
         plant=_run("pause", "--reason", "forgotten"),

@@ -74,7 +74,7 @@ def test_an_old_refusal_is_no_error_for_ever(stack: Stack, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("broken", ["default", ACCOUNT])
 def test_a_refusal_that_holds_now_is_an_error(stack: Stack, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    finding = learnt(stack, monkeypatch, {"default": CLOSED}, broken)[f"EC2 said last: {CLOSED}"]
+    finding = learnt(stack, monkeypatch, {"default": CLOSED}, broken)[f"Last EC2 error: {CLOSED}"]
     assert (finding.severity, finding.effect[:21]) == ("error", "Jobs of the class wai")
 
 
@@ -91,7 +91,7 @@ def test_a_class_whose_launches_fail_is_refused_now(stack: Stack, monkeypatch: p
 
 
 def test_a_full_quota_is_a_warning_because_it_passes(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    finding = learnt(stack, monkeypatch, {"large": FULL}, "large")[f"EC2 said last: {FULL}"]
+    finding = learnt(stack, monkeypatch, {"large": FULL}, "large")[f"Last EC2 error: {FULL}"]
     assert finding.severity == "warning"
 
 

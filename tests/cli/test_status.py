@@ -122,7 +122,7 @@ def test_text_from_outside_neither_colours_nor_moves_anything(served: Served) ->
     breaker = Breaker(until=now + timedelta(minutes=2), since=now, failures=1, message=evil)
     served.ledger.remember_launches(LaunchMemory(breakers={ClassName("default"): breaker}), fence=1)
     run = served.recorded(1, pipeline="[bold]p\x1b[2J")
-    served.log("tracker", "job_given_up", level="ERROR", job_id=run.job_id, reason=evil)
+    served.log("tracker", "job_failed_by_stack", level="ERROR", job_id=run.job_id, reason=evil)
     for said in (served.ok("status"), served.ok("job", run.job_id), served.ok("logs", run.job_id)):
         assert not set(said) & {"\x1b", "\x07", "\r", "\u202e"}
     assert "[red]x[/red]" in served.ok("status")
@@ -198,7 +198,7 @@ def test_an_ended_job_tells_its_end_and_what_was_tried(served: Served) -> None:
     (shown,) = story["runs"]
     assert (shown["outcome"], len(shown["tried"])) == ("failed", 1)
     assert shown["timeline"][-1]["step"] == "the stack was done with it"
-    assert shown["tried"][0].endswith("EC2 took it back (spot)")
+    assert shown["tried"][0].endswith("EC2 interrupted it (spot)")
     assert story["next"] == f"agent-stack logs {run.job_id} --stack demo"
 
 

@@ -267,7 +267,7 @@ def test_the_dialect_is_learnt_by_listing_and_kept(desk: Desk) -> None:
     desk.client.list_scheduled(QUEUE)
     desk.client.list_scheduled(QUEUE)
     assert desk.requests(Operation.LIST_SCHEDULED_JOBS) == listings + 2
-    assert desk.telemetry.messages().count("dialect_learnt") == 1
+    assert desk.telemetry.messages().count("api_version_detected") == 1
 
 
 def test_an_error_teaches_no_dialect(stack: ExitStack) -> None:

@@ -271,7 +271,7 @@ def test_each_row_begins_with_the_question_that_it_answers() -> None:
         "How many VMs?",
         "What fails, and why?",
         "What is left of the budgets?",
-        "What was left over?",
+        "Which VMs were left over?",
     ]
 
 

@@ -129,14 +129,14 @@ def test_launching_that_an_operator_has_switched_off() -> None:
 def test_an_image_that_is_not_there() -> None:
     simulation = a_world()
     jobs(simulation, 1, "class=wrong")
-    assert ringing(simulation, 8) == {"BreakerOpen", "JobsGivenUp"}
+    assert ringing(simulation, 8) == {"BreakerOpen", "JobsFailedByStack"}
 
 
 def test_an_account_that_may_not_launch() -> None:
     simulation = a_world()
     simulation.ec2.faults.fail("CreateFleet", "PendingVerification", times=ALWAYS)
     jobs(simulation, 1)
-    assert ringing(simulation, 6) == {"AccountRefused", "BreakerOpen", "JobsGivenUp"}
+    assert ringing(simulation, 6) == {"AccountRefused", "BreakerOpen", "JobsFailedByStack"}
 
 
 def test_a_permission_that_every_class_lacks() -> None:
@@ -179,7 +179,7 @@ def test_vms_that_nothing_can_end() -> None:
 def test_a_sweep_that_would_end_everything() -> None:
     simulation = a_world(temper=Temper(hangs=1.0))
     orphans(simulation, 30)
-    assert ringing(simulation, 10) == {"Errors", "SweepBraked"}
+    assert ringing(simulation, 10) == {"Errors", "OrphanCleanupLimited"}
 
 
 def test_vms_that_cost_more_in_a_day_than_somebody_wants_to_pay() -> None:

@@ -84,7 +84,7 @@ def test_jobs_that_are_cancelled_between_launch_and_bind_leave_no_vm_for_long_an
     simulation.run(60)
     assert {instance.state for instance in simulation.ec2.instances()} <= {"terminated", "shutting-down"}
     said = simulation.telemetry.messages("ERROR") + simulation.telemetry.messages("WARNING")
-    assert not {"sweep_braked", "orphan_terminated"} & set(said)
+    assert not {"orphan_cleanup_limited", "orphan_terminated"} & set(said)
 
 
 def test_a_job_that_no_class_fits_is_told_once_what_would_match() -> None:

@@ -99,8 +99,8 @@ def test_no_cycle_begins_under_a_lease_that_has_run_out_and_every_successor_take
     looks = [r.at for r in simulation.buildkite.access_log()[seen:] if r.operation == "list_scheduled_jobs"]
     assert (simulation.unleased, simulation.overlaps) == (0, 0)
     assert max(after - before for before, after in pairwise(looks)) < timedelta(seconds=poll + 3)
-    assert "shift_not_taken" not in simulation.telemetry.messages()
-    assert "shift_overtaken" not in simulation.telemetry.messages()
+    assert "lease_held_by_another" not in simulation.telemetry.messages()
+    assert "lease_superseded" not in simulation.telemetry.messages()
 
 
 def test_quiet_is_of_one_lease_and_does_not_last() -> None:

@@ -68,7 +68,7 @@ def test_while_launches_are_switched_off_the_build_page_says_so() -> None:
     (job,) = push(simulation, "default")
     simulation.run(120)
     assert notices_sent(simulation, job) == [
-        "Waiting: the operator has switched launches off (LaunchEnabled). Next: it starts when they are on again."
+        "Waiting: an operator has turned launches off (LaunchEnabled). Next: it starts when they are on again."
     ]
 
 
@@ -95,7 +95,7 @@ def test_a_job_that_loses_spot_twice_gets_on_demand_and_reads_about_it() -> None
     assert by_launch[0].zone != by_launch[1].zone
     assert simulation.buildkite.job(job).exit_status == 0
     texts = notices_sent(simulation, job)
-    assert sum("was taken back by EC2 (spot)" in text for text in texts) == 2
+    assert sum("was interrupted by EC2 (spot)" in text for text in texts) == 2
     assert sum("on-demand after 2 spot losses" in text for text in texts) == 1
     assert {base_name(run.class_name) for run in simulation.store.history} == {"spot"}
 

@@ -78,7 +78,7 @@ def orphan_cleanup(_: ExitStack) -> Acts:
 
     def act(now: datetime) -> int:
         it.sweep(replace(it.cycle, now=LATER + (now - EPOCH)))
-        return it.telemetry.messages("ERROR").count("sweep_braked")
+        return it.telemetry.messages("ERROR").count("orphan_cleanup_limited")
 
     return act
 

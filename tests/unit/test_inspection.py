@@ -50,7 +50,8 @@ class Inspected:
         return self._or_fail("queue default", SimpleNamespace(paused=False))
 
     def issue_tokens(self, *_: object) -> Any:  # noqa: ANN401
-        return SimpleNamespace(errors=[self.fails["job tokens"]] if "job tokens" in self.fails else [])
+        failure = self.fails.get("job acquisition tokens")
+        return SimpleNamespace(errors=[] if failure is None else [failure])
 
     def book(self) -> ClassBook:
         classes = {ClassName("large"): LARGE} if "class large" in self.fails else {}
@@ -71,7 +72,7 @@ def found(part: str, error: AgentStackError, monkeypatch: pytest.MonkeyPatch) ->
     return Finding(**finding)
 
 
-PARTS = ["token", "queue default", "job tokens", "classes", "class large"]
+PARTS = ["token", "queue default", "job acquisition tokens", "classes", "class large"]
 
 
 @pytest.mark.parametrize("part", PARTS)

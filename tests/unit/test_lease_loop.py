@@ -297,7 +297,7 @@ def test_a_failed_tick_is_said_and_the_next_one_tried(tables: AnyTables) -> None
 
     shift(tables, work, idle_pause=None)(scheduled=True)
     assert len(cycles) == 2
-    assert "tick_failed" in tables.telemetry.messages("ERROR")
+    assert "cycle_failed" in tables.telemetry.messages("ERROR")
 
 
 def test_a_wrong_setting_ends_the_shift_and_frees_the_lease(tables: AnyTables) -> None:

@@ -106,7 +106,7 @@ class ReadJobEnvironment:
         self._failed[job_id] = _Failed(count=count, retry_at=now + pause)
         if count > 1:
             return  # logged once a job, because it may stay so for long
-        self.telemetry.info("job_environment_unread", job_id=job_id, error=str(error))
+        self.telemetry.info("job_environment_not_read", job_id=job_id, error=str(error))
 
 
 def _names_a_class(job: Job) -> bool:

@@ -42,7 +42,7 @@ class LaunchDeadline:
             if reason is not None:
                 late.append(run.failing(reason))
         for run in written(self.ledger.update, late, self.telemetry):
-            self.telemetry.error("job_given_up", job_id=run.job_id, reason=run.failure_reason)
+            self.telemetry.error("job_failed_by_stack", job_id=run.job_id, reason=run.failure_reason)
 
     def _reason(self, run: Run, cycle: DispatcherCycle, memory: LaunchMemory) -> str | None:
         resumed = self.permission.pauses.resumed_at(run.queue_key)
@@ -67,8 +67,8 @@ class LaunchDeadline:
             return f"No VM of class “{run.class_name}” within {seconds} s. A quota is full: {ceiling.words(bucket)}"
         broken = cycle.book.why_broken(run.class_name) if cycle.book is not None else None
         words = memory.last_error_by_class.get(base_name(run.class_name))
-        because = f" The class cannot be used: {broken}" if broken else f" EC2 said last: {words}" if words else ""
-        return f"No VM of class “{run.class_name}” could be had within {seconds} s.{because}"
+        because = f" The class cannot be used: {broken}" if broken else f" Last EC2 error: {words}" if words else ""
+        return f"No VM of class “{run.class_name}” could be launched within {seconds} s.{because}"
 
     def _full(
         self, vm_class: VmClass | None, memory: LaunchMemory, cycle: DispatcherCycle

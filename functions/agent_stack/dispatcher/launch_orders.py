@@ -68,7 +68,7 @@ class LaunchOrders:
         if chosen is None or not memory.may_ask(name, chosen, now, on_their_way=on_their_way):
             if self._resting.get(name) != len(runs):  # said when it changes, for it may last for hours
                 self._resting[name] = len(runs)
-                self.telemetry.info("pools_resting", class_name=name, count=len(runs))
+                self.telemetry.info("pools_unavailable", class_name=name, count=len(runs))
             return
         self._resting.pop(name, None)
         limit = room.limit(vm_class, usable[chosen])

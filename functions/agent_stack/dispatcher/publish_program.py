@@ -66,4 +66,4 @@ class PublishProgram:
                     self.programs.remove(known.sha256)
                     self.telemetry.info("program_removed", program=known.sha256)
         except AgentStackError as error:
-            self.telemetry.info("programs_not_tidied", error=str(error))
+            self.telemetry.info("programs_not_removed", error=str(error))

@@ -56,9 +56,9 @@ class SendLaunch:
     def _say(self, intent: Intent, hold: timedelta | None) -> None:
         name, count, intent_id = intent.class_name, intent.count, intent.intent_id
         if hold is None:
-            self.telemetry.info("vms_asked_for", class_name=name, count=count, intent_id=intent_id)
+            self.telemetry.info("vms_requested", class_name=name, count=count, intent_id=intent_id)
         else:
             seconds = round(hold.total_seconds())
             self.telemetry.info(
-                "standby_asked_for", class_name=name, count=count, intent_id=intent_id, hold_seconds=seconds
+                "standby_requested", class_name=name, count=count, intent_id=intent_id, hold_seconds=seconds
             )

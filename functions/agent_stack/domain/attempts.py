@@ -40,7 +40,7 @@ class FailureKind(StrEnum):
 def _means(kind: FailureKind) -> str:  # noqa: PLR0911  (one text for each kind)
     match kind:
         case FailureKind.SPOT:
-            return "EC2 took it back (spot)"
+            return "EC2 interrupted it (spot)"
         case FailureKind.CAPACITY:
             return "EC2 had no room for it in the end"
         case FailureKind.EC2:

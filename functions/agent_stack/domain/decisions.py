@@ -201,7 +201,7 @@ def _boot_failure(s: Situation) -> Failure | None:
     if s.boot_report is BootReport.NO_AGENT and s.mailbox_status is not None:
         said = f": {s.mailbox_status.detail}" if s.mailbox_status.detail else ""
         if s.spot_interrupted:
-            return Failure(kind=FailureKind.SPOT, words=f"EC2 took it back (spot){said}")
+            return Failure(kind=FailureKind.SPOT, words=f"EC2 interrupted it (spot){said}")
         if s.mailbox_status.stage is BootStage.AGENT_EXITED:
             return Failure(kind=FailureKind.AGENT, words=f"its agent ended without taking the job{said}")
         return Failure(kind=FailureKind.BOOT_PROGRAM, words=f"its boot program failed{said}")

@@ -45,16 +45,16 @@ def _stood(s: Situation) -> str:
     said = (
         f"“{mailbox_status.stage.replace('_', ' ')}”"
         if mailbox_status is not None and mailbox_status.stage is not None
-        else "nothing"
+        else "none reported"
     )
     since = (
         f", {round(mailbox_status.stage_seconds)} s after it started"
         if mailbox_status is not None and mailbox_status.stage_seconds
         else ""
     )
-    shown = str(vm.state) + (f" ({vm.reason})" if vm.reason else "") if vm is not None else "nothing"
-    booting = f"Booting for {duration(s.booting_for)} of {duration(s.boot_timeout)}."
-    return f"Last said by the VM: {said}{since}. Shown by EC2: {shown}. {booting}"
+    shown = str(vm.state) + (f" ({vm.reason})" if vm.reason else "") if vm is not None else "not shown"
+    booting = f"Boot time: {duration(s.booting_for)} (limit {duration(s.boot_timeout)})."
+    return f"Last boot stage: {said}{since}. EC2 state: {shown}. {booting}"
 
 
 def _tried(s: Situation, failure: Failure | None) -> list[str]:
@@ -71,8 +71,8 @@ def _attempt(attempt: Attempt) -> str:
 
 
 _NEVER_LAUNCHED = (
-    "class “{vm_class}”: more instance_types, another market or fallback_to_on_demand, and whatever EC2 names; "
-    "the stack: Subnets in more zones, LaunchDeadlineSeconds (now {launch_deadline})."
+    "class “{vm_class}”: more instance_types, another market (capacity type) or fallback_to_on_demand, "
+    "and what EC2 names; the stack: Subnets in more zones, LaunchDeadlineSeconds (now {launch_deadline})."
 )
 _NO_CLASS = "the classes and agent tags on offer, or UnmatchedJobs. The pipeline can ask for a class that is offered."
 _TOO_SLOW = (
@@ -89,7 +89,7 @@ def _remedy_of(kind: FailureKind) -> str:
         case FailureKind.EC2:
             return (
                 "what EC2's reason names: with Client.InternalError most often the key that encrypts the volume, "
-                "else the image or volume of class “{vm_class}”; or somebody ended the VM by hand."
+                "else the image or volume of class “{vm_class}”; or a person ended the VM."
             )
         case FailureKind.BOOT_PROGRAM:
             return (

@@ -1,4 +1,4 @@
-"""What is measured: a closed set of names, because each name with each dimension is billed.
+"""What is measured: a closed set of names, for each combination of name and dimension is billed as a metric of its own.
 
 The unit is in the name: `…Seconds`, `…Percent`, else a count. Nothing is written while it is zero, so that what never
 happens costs nothing; the heartbeat says that somebody looked.
@@ -61,8 +61,8 @@ class Metric(StrEnum):
     """Every name that this deployment writes."""
 
     # Is it alive?
-    CYCLES_COMPLETED = "TicksCompleted"  # reconcile cycles that ended; silence means that the function does not work
-    CYCLE_SECONDS = "TickSeconds"  # how long a cycle took
+    CYCLES_COMPLETED = "CyclesCompleted"  # reconcile cycles that ended; silence means that the function does not work
+    CYCLE_SECONDS = "CycleSeconds"  # how long a cycle took
     ERRORS = "Errors"  # lines of level ERROR, and cycles in which such a failure lasts
 
     # How long do jobs wait, and where does the time go?
@@ -74,7 +74,7 @@ class Metric(StrEnum):
     # How many VMs?
     VMS = "Vms"  # VMs that EC2 shows up, by what they do
     MAXIMUM_USED_PERCENT = "MaximumUsedPercent"  # share of MaxInstances that is up
-    VMS_ASKED_FOR = "VmsAskedFor"  # VMs that the dispatcher asked EC2 for
+    VMS_ASKED_FOR = "VmsRequested"  # VMs that the dispatcher asked EC2 for
     VMS_LAUNCHED = "VmsLaunched"  # VMs that EC2 gave
     VCPU_SECONDS = "VcpuSeconds"  # vCPUs times seconds of the VMs that were up
 
@@ -87,11 +87,11 @@ class Metric(StrEnum):
 
     # What fails, and why?
     LAUNCH_ERRORS = "LaunchErrors"  # errors in EC2's answers to launches, by class of error
-    POOLS_UNAVAILABLE = "PoolsResting"  # pools that EC2 has no capacity in, for a cooldown
+    POOLS_UNAVAILABLE = "PoolsUnavailable"  # pools that EC2 has no capacity in, for a cooldown
     BREAKERS_OPEN = "BreakersOpen"  # classes that EC2 refuses and that are not asked for
     QUOTA_VCPUS = "QuotaVcpus"  # vCPUs of this deployment under a quota that is full
-    JOBS_REQUEUED = "JobsHandedBack"  # jobs whose VM failed and that get another VM
-    JOBS_FAILED = "JobsGivenUp"  # jobs that the stack finished with a reason instead of running them
+    JOBS_REQUEUED = "JobsRequeued"  # jobs whose VM failed and that get another VM
+    JOBS_FAILED = "JobsFailedByStack"  # jobs that the stack finished with a reason instead of running them
     RUNS_ENDED = "RunsEnded"  # runs that ended, by outcome
     SPOT_INTERRUPTIONS = "SpotInterruptions"  # jobs whose spot VM EC2 took back while an agent had them
     TOKEN_REFUSED = "TokenRefused"  # answers 401 to the agent token  # noqa: S105  (a name)
@@ -106,10 +106,10 @@ class Metric(StrEnum):
     EC2_THROTTLED = "Ec2Throttled"  # throttled answers of EC2
     EC2_BUDGET_USED_PERCENT = "Ec2BudgetUsedPercent"  # share of the instance budget (InstanceBurst) that is used
 
-    # What was left over?
+    # Which VMs were left over?
     ORPHANS_TERMINATED = "OrphansTerminated"  # VMs without a job that orphan cleanup terminated
     VMS_PAST_LIFETIME = "VmsPastLifetime"  # VMs that are up after MaxLifetimeSeconds
-    ORPHAN_CLEANUP_LIMITED = "SweepBraked"  # VMs that orphan cleanup left alone because there were too many
+    ORPHAN_CLEANUP_LIMITED = "OrphanCleanupLimited"  # VMs that orphan cleanup left alone because there were too many
     VMS_ABSENT = "VmsAbsent"  # VMs of active runs that EC2 does not show
     VMS_IMPAIRED = "VmsImpaired"  # VMs that fail EC2's status checks
 

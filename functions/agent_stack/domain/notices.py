@@ -115,7 +115,7 @@ def slow_boot(s: Situation) -> Notice | None:
     if not passed:
         return None
     stage = s.mailbox_status.stage if s.mailbox_status is not None else None
-    at = f" and says “{stage.replace('_', ' ')}”" if stage is not None else " and has said nothing yet"
+    at = f" and reports “{stage.replace('_', ' ')}”" if stage is not None else " and has reported no boot stage yet"
     left = duration(max(timedelta(), s.timeout - s.booting_for))
     return notice(
         NoticeKind.SLOW_BOOT,
@@ -138,7 +138,7 @@ def overdue(s: Situation) -> Notice:
 def relaunch(s: Situation, failure: Failure) -> Notice:
     """The VM failed before its agent had the job; there will be another."""
     happened = (
-        "was taken back by EC2 (spot) before its agent had this job"
+        "was interrupted by EC2 (spot) before its agent had this job"
         if failure.kind is FailureKind.SPOT
         else f"could not run this job: {crop_inside(failure.words, MAX_FACT_CHARACTERS)}"
     )
@@ -173,7 +173,7 @@ def vm_lost(s: Situation) -> Notice:
     """The VM went away under a running agent."""
     words = s.mailbox_status.last_words if s.mailbox_status is not None else ""
     reason = f"its agent ended: {words}" if words else s.vm.reason if s.vm is not None else ""
-    happened = "was taken back by EC2 (spot)" if s.spot_interrupted else "went away"
+    happened = "was interrupted by EC2 (spot)" if s.spot_interrupted else "went away"
     because = f" ({crop_inside(reason, MAX_FACT_CHARACTERS - 10)})" if reason else ""
     return notice(
         NoticeKind.VM_LOST,
@@ -214,7 +214,7 @@ def duration(span: timedelta) -> str:
 
 def _or_else(s: Situation) -> str:
     last = s.run.attempt >= s.policy.max_launch_attempts
-    return "this job is finished with the reason" if last else "another VM is tried"
+    return "this job is failed by the stack, with the reason" if last else "another VM is tried"
 
 
 def _on_demand(s: Situation) -> bool:

@@ -116,9 +116,9 @@ def _why(waiting: Waiting, policy: Policy, vm_class: ClassName) -> str:  # noqa:
     since = f" since {crop_characters(waiting.words, MAX_FACT_CHARACTERS)}" if waiting.words else ""
     match waiting.reason:
         case WaitReason.PAUSED:
-            return f"the operator of this stack has paused its launches{since}. Next: it starts when they are resumed."
+            return f"an operator has paused the launches of this stack{since}. Next: it starts when they are resumed."
         case WaitReason.LAUNCH_DISABLED:
-            return "the operator has switched launches off (LaunchEnabled). Next: it starts when they are on again."
+            return "an operator has turned launches off (LaunchEnabled). Next: it starts when they are on again."
         case WaitReason.MAX_INSTANCES:
             return (
                 f"all {policy.max_instances} VMs of this stack are taken (MaxInstances). "

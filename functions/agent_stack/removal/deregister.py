@@ -41,5 +41,5 @@ class Deregister:
             served = [queue.key for queue in self.queues]
             return {**self.stack_keys.retired(served), **{self.stack_keys(queue): queue for queue in served}}
         except AgentStackError as error:
-            self.telemetry.error("stack_keys_unread", error=str(error))
+            self.telemetry.error("stack_keys_not_read", error=str(error))
             return {queue.stack_key: queue.key for queue in self.queues}

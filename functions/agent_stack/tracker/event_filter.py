@@ -55,7 +55,7 @@ class EventFilter:
         try:
             self._remember(self.ledger.active_runs(), ())
         except AgentStackError as error:
-            self.telemetry.info("news_not_judged", error=str(error))
+            self.telemetry.info("event_filter_failed", error=str(error))
             return True
         return bool(named & self._known_ids)
 

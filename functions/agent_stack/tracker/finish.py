@@ -69,7 +69,7 @@ class Finish:
             try:
                 consoles[job_id] = self.fleet.console_output(instance_id)
             except AgentStackError as error:
-                self.telemetry.info("console_unread", job_id=job_id, instance_id=instance_id, error=str(error))
+                self.telemetry.info("console_not_read", job_id=job_id, instance_id=instance_id, error=str(error))
         return consoles
 
     def _finish(self, run: Run, detail: str, job_phase: JobPhase) -> Outcome | None:

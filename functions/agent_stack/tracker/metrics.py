@@ -105,7 +105,7 @@ class TrackerMetrics:
             class_name=run.class_name,
             instance_type=run.binding.instance_type if run.binding else None,
             zone=run.binding.zone if run.binding else None,
-            market=run.binding.capacity_type if run.binding else None,
+            capacity_type=run.binding.capacity_type if run.binding else None,
             standby=run.binding.standby if run.binding else None,
             attempt=run.attempt,
             wait_seconds=round(wait, 1),

@@ -122,7 +122,7 @@ class OrphanCleanup:
         if has_passed(WARN_INTERVAL, next(iter(self._warned_at), None), cycle.now):
             self._warned_at[:] = [cycle.now]
             self.telemetry.error(
-                "sweep_braked",
+                "orphan_cleanup_limited",
                 count=orphans,
                 up=up,
                 reason="No run is bound to these VMs, and they are too many to be ended unseen: is the ledger whole?",

@@ -37,7 +37,7 @@ class Requeue:
         for run in recorded:
             failed = cycle.verdicts[run.job_id].run.binding
             self.telemetry.warning(
-                "job_handed_back",
+                "job_requeued",
                 job_id=run.job_id,
                 instance_id=failed.instance_id if failed else None,
                 class_name=run.class_name,

@@ -68,9 +68,9 @@ class Revoke:
             revoked = self.mailbox.revoke_credential(run.binding.arn)
         except AgentStackError as error:
             self.mailbox_outages.passing(
-                run.job_id, self.telemetry, "baton_unknown", job_id=run.job_id, error=str(error)
+                run.job_id, self.telemetry, "credential_holder_unknown", job_id=run.job_id, error=str(error)
             )
             return None
         holder = CredentialHolder.TRACKER if revoked else CredentialHolder.VM
-        self.telemetry.info("baton_settled", job_id=run.job_id, instance_id=run.binding.instance_id, holder=holder)
+        self.telemetry.info("credential_settled", job_id=run.job_id, instance_id=run.binding.instance_id, holder=holder)
         return holder

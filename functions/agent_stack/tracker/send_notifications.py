@@ -74,8 +74,8 @@ class SendNotifications:
         """The jobs whose notification failed. A notification that fails does not affect the others."""
         failed = self.stacks.notify(queue, notifications)
         if told := len(notifications) - len(failed):
-            self.telemetry.info("build_pages_told", queue=queue, count=told)
+            self.telemetry.info("notifications_sent", queue=queue, count=told)
         for job_id, error in failed.items():
             if not isinstance(error, NotAskedError):
-                self.telemetry.info("build_page_not_told", job_id=job_id, error=str(error))
+                self.telemetry.info("notification_failed", job_id=job_id, error=str(error))
         return failed

@@ -105,7 +105,7 @@ def _job_tokens(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
         if isinstance(error, TransientError):
             raise error  # it says nothing of the organisation
         yield Finding(
-            check="job tokens",
+            check="job acquisition tokens",
             severity="error",
             problem=f"Buildkite issues no job acquisition tokens: {error}",
             effect="VMs wait for a token, get none, and power themselves off: no job runs.",
@@ -144,11 +144,11 @@ def _queue(deployment: Deployment, queue: QueueKey) -> Iterator[Finding]:
                 check=f"queue {queue}",
                 severity="warning",
                 problem="The queue is paused at Buildkite.",
-                effect="Its jobs wait until somebody resumes it.",
+                effect="Its jobs wait until an operator resumes it.",
                 remedy="Resume the queue on its page at Buildkite.",
             )
         if queue == deployment.settings.queues[0].key and deployment.settings.uses_job_tokens:
-            yield from looked("job tokens", partial(_job_tokens, deployment, queue))
+            yield from looked("job acquisition tokens", partial(_job_tokens, deployment, queue))
 
 
 def _subnets(deployment: Deployment) -> Iterator[Finding]:

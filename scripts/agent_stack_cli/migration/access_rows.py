@@ -86,7 +86,7 @@ def _subnets(values: Values) -> Outcome:
 def _public_address(values: Values) -> Outcome:
     if values["VpcId"]:
         return changed(
-            "In a VPC of yours the subnet decides whether a VM gets a public address.",
+            "In your own VPC the subnet decides whether a VM gets a public address.",
             "Check the subnets: MapPublicIpOnLaunch, or a route to a NAT gateway. VMs must reach the internet.",
         )
     if values.on("AssociatePublicIpAddress"):
@@ -159,10 +159,10 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     covered(
-        "AssociatePublicIpAddress", "true", "`NetworkEgress`; in a VPC of yours the subnet decides", _public_address
+        "AssociatePublicIpAddress", "true", "`NetworkEgress`; in your own VPC the subnet decides", _public_address
     ),
     recipe(
-        "EnableVpcEndpoints", "false", "Gateway endpoints for S3 and DynamoDB always; others in a VPC of yours",
+        "EnableVpcEndpoints", "false", "Gateway endpoints for S3 and DynamoDB always; others in your own VPC",
         impossible(
             "The VPC that is made has the gateway endpoints for S3 and DynamoDB, and no interface endpoints.",
             "If VMs must not use the internet for ECR, SSM or KMS, set VpcId and Subnets of a VPC with endpoints.",
@@ -186,7 +186,7 @@ ROWS: tuple[Row, ...] = (
     recipe("AgentEnvFileUrl", "", "`AgentEnvironment` holds the lines themselves", _env_file),
     covered("ManagedPolicyARNs", "", "`InstanceManagedPolicies`; jobs use them with `JobMetadata`=allowed", _managed),
     absent(
-        "ScalerManagedPolicyARNs", "", "The functions' roles have what they need; for a key of yours `KmsKeyArn`",
+        "ScalerManagedPolicyARNs", "", "The functions' roles have what they need; for your own key `KmsKeyArn`",
         impossible(
             "The functions' roles cannot be extended.",
             "If it was about a KMS key, set KmsKeyArn. Else it has no use here.",
@@ -195,7 +195,7 @@ ROWS: tuple[Row, ...] = (
     covered("InstanceRoleARN", "", "`InstanceRoleName` names your role", _own_role),
     absent(
         "InstanceRoleName", "",
-        "CloudFormation names the role that is made. `InstanceRoleName` here is a role of yours",
+        "CloudFormation names the role that is made. `InstanceRoleName` here is your own role",
         impossible(
             "Not carried over: the same name means an existing role here, and the role that is made gets its name "
             "from CloudFormation.",

@@ -117,7 +117,7 @@ ROWS: tuple[Row, ...] = (
         "OnDemandBaseCapacity", "0", "A class with `market` on-demand for the jobs that need it",
         impossible(
             "There is no on-demand base before spot.",
-            "Make a class with market on-demand, and let the jobs that need it ask for it by class=.",
+            "Make a class with `market` on-demand, and let the jobs that need it ask for it by class=.",
         ),
     ),
     recipe(

@@ -35,7 +35,7 @@ BREAKS: Mapping[str, Mapping[str, str | None]] = {
 }
 """What an operator may get wrong, to see how that looks."""
 
-FATAL = frozenset({"tick_failed", "stack_not_registered", "queue_not_listed"})
+FATAL = frozenset({"cycle_failed", "stack_not_registered", "queue_not_listed"})
 """Nothing is broken here on purpose, so the first of these ends the demo."""
 
 

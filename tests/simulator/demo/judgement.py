@@ -97,7 +97,7 @@ def _of_job(
     elif not vms:
         yield "no VM was ever bound to it"
     elif not job.notifications:
-        yield "its build page was told nothing"
+        yield "its build page got no notification"
     if demo.cancel is Cancel.BOOTING:
         yield from _cancelled_early(job, vms)
     elif demo.cancel is Cancel.RUNNING:
@@ -148,7 +148,7 @@ def _unmatched(job: JobView, vms: Sequence[Instance]) -> Iterator[str]:
     if vms:
         yield f"a VM was started for it: {vms[0].instance_id}"
     if len(job.notifications) != 1:
-        yield f"its build page was told {len(job.notifications)} lines, not one"
+        yield f"its build page got {len(job.notifications)} notifications, not one"
     if job.state is not JobState.CANCELED:
         yield f"is {job.state}, not canceled"
 

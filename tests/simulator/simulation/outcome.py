@@ -110,7 +110,7 @@ def _main_job(without: str) -> Iterator[str]:
             yield f"job {key} is {ends.get(key)}, not {end}"
     for key, job in jobs.items():
         if not job.notifications and key != "unknown-class":
-            yield f"the build page of {key} was told nothing"
+            yield f"the build page of {key} got no notification"
     runs = Counter(run.job_id for run in simulation.store.history)
     if runs != Counter(job.id for job in jobs.values()):
         yield f"the history holds {sum(runs.values())} runs, not one for each of {len(jobs)} jobs"

@@ -41,9 +41,9 @@ def test_a_shift_of_ticks_is_one_line_for_each_set_of_dimensions(
     lines = written(telemetry, capsys)
     assert len(lines) == 2
     assert {name: value for line in lines for name, value in line.items() if name in set(Metric)} == {
-        "TicksCompleted": [60.0],
+        "CyclesCompleted": [60.0],
         "JobsWaiting": [3.0],
-        "VmsAskedFor": [120.0],
+        "VmsRequested": [120.0],
     }
     assert written(telemetry, capsys) == []
 
@@ -105,11 +105,11 @@ def test_every_line_carries_what_is_to_be_carried_and_errors_are_counted(
     telemetry.carry(version="1.2.3")
     telemetry.carry(fence=7)
     telemetry.warning("queue_clogged", queue="default")
-    telemetry.error("tick_failed", error="no", job_id=None)
+    telemetry.error("cycle_failed", error="no", job_id=None)
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [(line["message"], line["version"], line["fence"]) for line in lines] == [
         ("queue_clogged", "1.2.3", 7),
-        ("tick_failed", "1.2.3", 7),
+        ("cycle_failed", "1.2.3", 7),
     ]
     assert "job_id" not in lines[1]
     assert [line["Errors"] for line in written(telemetry, capsys)] == [[1.0]]

@@ -77,7 +77,7 @@ def test_a_job_that_cannot_be_read_waits_and_is_asked_about_again_later_and_late
             asked.append(desk.requests(Operation.GET_JOB))
         assert [asked.index(tries * TRIES) for tries in (1, 2, 3)] == [0, 2, 6]
         assert classes(listed) == ["class=large"]
-        assert desk.telemetry.messages("INFO").count("job_environment_unread") == 1
+        assert desk.telemetry.messages("INFO").count("job_environment_not_read") == 1
 
 
 def test_jobs_that_cannot_be_read_delay_no_other() -> None:

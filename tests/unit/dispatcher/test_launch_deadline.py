@@ -64,15 +64,15 @@ def broken(since: datetime, key: ClassName = SMALL) -> LaunchMemory:
 def test_a_run_without_a_vm_is_given_up_at_the_deadline_and_not_before() -> None:
     line = Line(a_run(class_name=SMALL))
     assert line.reasons(EPOCH + DEADLINE - SECOND) == {}
-    assert line.reasons(EPOCH + DEADLINE) == {job_id(): "No VM of class “small” could be had within 600 s."}
-    assert line.telemetry.messages("ERROR") == ["job_given_up"]
+    assert line.reasons(EPOCH + DEADLINE) == {job_id(): "No VM of class “small” could be launched within 600 s."}
+    assert line.telemetry.messages("ERROR") == ["job_failed_by_stack"]
 
 
 def test_the_reason_ends_with_what_ec2_said_last_of_that_class() -> None:
     memory = LaunchMemory(last_error_by_class={SMALL: "VcpuLimitExceeded: 32", LARGE: "Other: words"})
     line = Line(a_run(class_name=SMALL))
     (reason,) = line.reasons(EPOCH + DEADLINE, memory).values()
-    assert reason.endswith("within 600 s. EC2 said last: VcpuLimitExceeded: 32")
+    assert reason.endswith("within 600 s. Last EC2 error: VcpuLimitExceeded: 32")
 
 
 def test_a_run_of_a_class_with_an_idle_vm_is_not_late() -> None:

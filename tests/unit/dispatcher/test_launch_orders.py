@@ -71,7 +71,7 @@ def test_where_all_spot_rests_a_class_that_may_fall_back_is_asked_for_on_demand(
 def test_where_all_rests_and_nothing_else_is_allowed_nothing_is_asked() -> None:
     counter = Counter()
     assert counter.orders(unavailable=(A, B)) == []
-    assert ("INFO", "pools_resting", {"class_name": SMALL, "count": 1}) in counter.telemetry.records
+    assert ("INFO", "pools_unavailable", {"class_name": SMALL, "count": 1}) in counter.telemetry.records
 
 
 def test_on_demand_pools_are_looked_up_only_where_they_may_be_used() -> None:

@@ -131,7 +131,7 @@ def test_a_slow_boot_is_told_at_one_two_four_and_eight_minutes() -> None:
 def test_the_last_attempt_does_not_promise_another_vm() -> None:
     last = notices.slow_boot(situation(60, attempt=3))
     assert last is not None
-    assert "this job is finished with the reason" in last.text
+    assert "this job is failed by the stack, with the reason" in last.text
 
 
 def test_each_level_tells_what_the_lower_ones_tell_and_more() -> None:
@@ -174,9 +174,9 @@ def test_last_words_tell_what_was_tried() -> None:
     assert decided.action is Action.FINISH
     text = failure_report(s, decided.reason, decided.failure, "")
     assert "No agent could be started in 2 attempts: EC2 shows it terminated (Client.InternalError)." in text
-    assert "1. i-00000000000000001 (m7i.large, on-demand, eu-central-1a), 48 s: EC2 took it back (spot)" in text
+    assert "1. i-00000000000000001 (m7i.large, on-demand, eu-central-1a), 48 s: EC2 interrupted it (spot)" in text
     assert "2. i-00000000000000002 (m7i.large, on-demand, eu-central-1a), 60 s: EC2 showed that it had ended" in text
-    assert "Last said by the VM: “preparing”, 41 s after it started" in text
+    assert "Last boot stage: “preparing”, 41 s after it started" in text
     assert "encrypts the volume" in text
     assert "console shows nothing" in text
 
@@ -208,7 +208,7 @@ def test_the_page_says_spot_where_the_vm_or_ec2_says_so(
     spot: bool,  # noqa: FBT001  (a case)
 ) -> None:
     told = decide(lost(detail, capacity_type, reason)).notices[0].text
-    assert ("was taken back by EC2 (spot) while an agent had this job" in told) is spot
+    assert ("was interrupted by EC2 (spot) while an agent had this job" in told) is spot
 
 
 @pytest.mark.parametrize("code", ["0", "1", "2", "27", "255"])

@@ -115,7 +115,7 @@ def test_a_sweep_of_more_than_that_stops_and_says_so_now_and_then() -> None:
         it.sweep(replace(it.cycle, now=LATER + timedelta(seconds=seconds)))
     assert (it.fleet.ended, it.fleet.reads) == ([], 0)
     assert (it.telemetry.counts, it.telemetry.peaks[Metric.ORPHAN_CLEANUP_LIMITED]) == ({}, strays)
-    assert it.telemetry.messages("ERROR") == ["sweep_braked"] * 2
+    assert it.telemetry.messages("ERROR") == ["orphan_cleanup_limited"] * 2
 
 
 def test_a_handful_is_swept_whatever_its_share() -> None:
@@ -323,7 +323,7 @@ def test_vms_that_have_a_mailbox_are_no_surplus_though_the_ledger_lost_their_run
     assert swept(it, 60) == []
     it.sweep(it.cycle)
     assert it.fleet.ended == []
-    assert it.telemetry.messages("ERROR") == ["sweep_braked"]
+    assert it.telemetry.messages("ERROR") == ["orphan_cleanup_limited"]
 
 
 def test_vms_of_no_recorded_launch_have_the_whole_grace() -> None:

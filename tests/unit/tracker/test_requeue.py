@@ -231,7 +231,7 @@ def test_a_job_given_up_after_vms_that_failed_lists_them_too() -> None:
     (run,) = ledger.record([replace(run, version=1)])
     finish(ends, ledger, tick_of(run, vm=None, mailbox_status=None))
     (detail,) = ends.details.values()
-    assert "1. i-00000000000000001 (m7i.large, spot, eu-central-1a), 0 s: EC2 took it back (spot)" in detail
+    assert "1. i-00000000000000001 (m7i.large, spot, eu-central-1a), 0 s: EC2 interrupted it (spot)" in detail
     assert "console" not in detail
 
 

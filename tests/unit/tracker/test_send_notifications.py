@@ -135,5 +135,5 @@ def test_a_queue_that_cannot_be_asked_yet_is_asked_once_a_cycle_and_holds_up_no_
         (QueueKey("unknown"), ["waits"]),
         (QueueKey("known"), ["is sent"]),
     ]
-    told = [fields["queue"] for _, message, fields in pages.telemetry.records if message == "build_pages_told"]
+    told = [fields["queue"] for _, message, fields in pages.telemetry.records if message == "notifications_sent"]
     assert told == ["known"]

@@ -79,7 +79,7 @@ class BuildPages:
             return self.dialect.in_either(listed)
         except AgentStackError as error:
             self._learn_again_at[queue] = self.caller.monotonic() + LEARN_AGAIN_AFTER
-            self.telemetry.info("notifications_wait_for_dialect", queue=queue, error=str(error))
+            self.telemetry.info("notifications_wait_for_api_version", queue=queue, error=str(error))
             raise NotAskedError(f"notify: the dialect of the service is not known: {error}") from None
 
     def _each(

@@ -35,4 +35,4 @@ class LearntDialect:
     def _learnt(self, dialect: Dialect) -> None:
         if self.known is None:
             self.known = dialect
-            self._telemetry.info("dialect_learnt", dialect=dialect)
+            self._telemetry.info("api_version_detected", api_version=dialect)
