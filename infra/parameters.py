@@ -30,7 +30,7 @@ INTRODUCTION = (
     "",
     "- *at once*: both functions, alarms or roles have the new value;",
     "- *new VMs*: VMs that run keep what they were launched with, and VMs launched from then on have the new value;",
-    "- *replaces*: CloudFormation makes the named resources anew, then removes the old ones.",
+    "- *replaces*: CloudFormation makes new ones of the named resources, then removes the old ones.",
 )
 NAMED = 3
 """How many replaced resources a row names."""
