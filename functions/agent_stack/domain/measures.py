@@ -109,7 +109,7 @@ class Metric(StrEnum):
     # Which VMs were left over?
     ORPHANS_TERMINATED = "OrphansTerminated"  # VMs without a job that orphan cleanup terminated
     VMS_PAST_LIFETIME = "VmsPastLifetime"  # VMs that are up after MaxLifetimeSeconds
-    ORPHAN_CLEANUP_LIMITED = "OrphanCleanupLimited"  # VMs that orphan cleanup left alone because there were too many
+    ORPHAN_CLEANUP_LIMITED = "OrphanCleanupLimited"  # VMs that orphan cleanup spared: they were too many
     VMS_ABSENT = "VmsAbsent"  # VMs of active runs that EC2 does not show
     VMS_IMPAIRED = "VmsImpaired"  # VMs that fail EC2's status checks
 
