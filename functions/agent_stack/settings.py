@@ -168,6 +168,11 @@ class Settings(BaseModel):
                 "SweepGraceSeconds is so short that orphan cleanup would terminate VMs that can still get a job; "
                 "make it at least UnassignedTimeoutSeconds - 60"
             )
+        if self.token_parameter.startswith("arn:") and self.agent_credential == "agent-token":
+            raise ValueError(
+                "AgentTokenParameter is an ARN and AgentCredential is agent-token, but VMs read it by its name in this "
+                "account; set AgentCredential to job-token, or put the token into a parameter of this account"
+            )
         if self.dialect == "preview" and self.agent_credential == "job-token":
             raise ValueError(
                 "AgentCredential=job-token needs job acquisition tokens, which the preview dialect does not have; "

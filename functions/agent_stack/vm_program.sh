@@ -204,13 +204,16 @@ useradd --system --user-group --create-home --home-dir /var/lib/buildkite-agent 
 install -d -m 0755 -o "$AGENT_USER" -g "$AGENT_USER" "$STATE/builds" "$STATE/plugins"
 }
 run_bootstrap() {
-local code=0
+local code=0 class=''
 [[ -n ${BOOTSTRAP_URL:-} ]] || return 0
 report preparing "bootstrap script" 3
-fetch "$BOOTSTRAP_URL" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
+! imds meta-data/tags/instance/agent-stack:class || class=${answer%%/*}
+[[ -n $class || $BOOTSTRAP_URL != *'{class}'* ]] || fail "BootstrapUrl names {class}, and the VM's tags do not say it"
+fetch "${BOOTSTRAP_URL//'{class}'/$class}" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
 chmod 0700 "$STATE/bootstrap"
 (
 echo 0 >/proc/self/oom_score_adj || true
+export AGENT_STACK_CLASS=$class AGENT_STACK_ENVIRONMENT=$STATE/agent-settings
 umask 022 && HOME=/root exec setsid -w timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null
 ) || code=$?
 ((code == 0)) || fail "bootstrap script ended with code $code"
@@ -647,6 +650,7 @@ trouble="for $ROLE: ${found[Message]:-$trouble}" sts_said=$trouble
 declare -A secrets=()
 VARIABLE='^[A-Za-z_][A-Za-z0-9_]*$'
 MANAGER=/aws/reference/secretsmanager/
+ALIASES=agent-stack-aliases
 read_secrets() {
 local id=${BUILDKITE_PIPELINE_ID:-} name body next='' page
 if [[ $SECRETS_PATH == "$MANAGER"* ]]; then
@@ -668,6 +672,40 @@ for name in "${!value[@]}"; do
 secrets[${name#"${SECRETS_PATH#/}/$id/"}]=${value[$name]}
 done
 ((${#secrets[@]})) || say "no parameter is under $SECRETS_PATH/$id"
+}
+read_aliases() {
+local names name whole='^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$' dots='(^|/)\.+(/|$)'
+local -A own=()
+[[ -v secrets[$ALIASES] ]] || return 0
+IFS=$', \t\n' read -r -d '' -a names <<<"${secrets[$ALIASES]}" || true
+unset "secrets[$ALIASES]"
+for name in "${!secrets[@]}"; do own[$name]=${secrets[$name]}; done
+for name in "${names[@]}"; do
+if [[ $name =~ $whole && ! $name =~ $dots ]]; then
+read_alias "$name"
+else
+say "alias ${name@Q} is left out: write letters, digits and ._- between single slashes into $ALIASES"
+fi
+done
+for name in "${!own[@]}"; do secrets[$name]=${own[$name]}; done
+}
+read_alias() {
+local name=$SECRETS_PATH/$1
+if [[ $name == "$MANAGER"* ]]; then
+name=${name#"$MANAGER"}
+if ask secretsmanager secretsmanager.GetSecretValue "{\"SecretId\":\"$name\"}"; then
+json "$answer" SecretString || fail "secret $name holds no text"
+read_pairs "secret $name" "$field"
+return
+fi
+elif ask ssm AmazonSSM.GetParameter "{\"Name\":\"$name\",\"WithDecryption\":true}"; then
+read_values "$answer"
+secrets[${1##*/}]=${value[${name#/}]}
+return
+fi
+[[ $error =~ ^(AccessDenied|ParameterNotFound|ResourceNotFound) ]] || fail "secret $name cannot be read: $error"
+say "alias $1 is left out: secret $name is not there, or its tag agent-stack:pipelines lacks ${BUILDKITE_PIPELINE_ID:-}." \
+"Correct the tag, or take $1 out of $ALIASES"
 }
 ask() {
 aws "$1" "$2" "$3" "${PATIENCE_SECONDS:-60}" && return
@@ -849,7 +887,7 @@ fi
 if [[ -n $SECRETS_PATH$SECRETS_BUCKET ]]; then
 ((!wrong)) || fail 'so the secrets of this pipeline cannot be read'
 [[ -z $SECRETS_BUCKET ]] || read_bucket
-[[ -z $SECRETS_PATH ]] || read_secrets
+[[ -z $SECRETS_PATH ]] || { read_secrets && read_aliases; }
 give_secrets
 fi
 return "$wrong"
@@ -1020,7 +1058,11 @@ set_if_given BUILDKITE_ALLOWED_REPOSITORIES "${ALLOWED_REPOSITORIES:-}"
 set_if_given BUILDKITE_ALLOWED_PLUGINS "${ALLOWED_PLUGINS:-}"
 [[ ${AGENT_TRACING:-none} == none ]] || given[BUILDKITE_TRACING_BACKEND]=$AGENT_TRACING
 settings=$(printf '%s' "${AGENT_ENVIRONMENT:-}" | base64 -d && printf .) || fail "AGENT_ENVIRONMENT is not base64"
-take_settings "$settings"
+take_settings "$settings" "parameter AgentEnvironment"
+if [[ -f $STATE/agent-settings ]]; then
+settings=$(cat "$STATE/agent-settings" && printf '\n.') || fail "the settings of the bootstrap script cannot be read"
+take_settings "$settings" "bootstrap script's settings"
+fi
 both_names
 given[BUILDKITE_AGENT_TAGS]=$(agent_tags)
 redact
@@ -1059,7 +1101,7 @@ given[$name]=${BASH_REMATCH[2]}
 elif [[ -n $name ]]; then
 given[$name]+=,$part
 else
-fail "parameter AgentEnvironment, line $number is not NAME=value"
+fail "$2, line $number is not NAME=value"
 fi
 done
 done <<<"$text"

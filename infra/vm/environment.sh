@@ -37,7 +37,11 @@ write_environment() {
   set_if_given BUILDKITE_ALLOWED_PLUGINS "${ALLOWED_PLUGINS:-}"
   [[ ${AGENT_TRACING:-none} == none ]] || given[BUILDKITE_TRACING_BACKEND]=$AGENT_TRACING
   settings=$(printf '%s' "${AGENT_ENVIRONMENT:-}" | base64 -d && printf .) || fail "AGENT_ENVIRONMENT is not base64"
-  take_settings "$settings"
+  take_settings "$settings" "parameter AgentEnvironment"
+  if [[ -f $STATE/agent-settings ]]; then # by the bootstrap script; always one a line
+    settings=$(cat "$STATE/agent-settings" && printf '\n.') || fail "the settings of the bootstrap script cannot be read"
+    take_settings "$settings" "bootstrap script's settings"
+  fi
   both_names
   given[BUILDKITE_AGENT_TAGS]=$(agent_tags)
   redact
@@ -66,7 +70,7 @@ set_grace() {
 }
 
 # Settings NAME=value, with a full stop at their end: one a line, or, where there is but one line, separated by commas,
-# of which one that no NAME= follows is part of the value.
+# of which one that no NAME= follows is part of the value. $2 is what they are called.
 take_settings() {
   local line part name='' setting='^[[:space:]]*([A-Za-z_][A-Za-z0-9_]*)=(.*)$' text number=0 parts
   text=${1%.}
@@ -83,7 +87,7 @@ take_settings() {
       elif [[ -n $name ]]; then
         given[$name]+=,$part
       else
-        fail "parameter AgentEnvironment, line $number is not NAME=value"
+        fail "$2, line $number is not NAME=value"
       fi
     done
   done <<<"$text"

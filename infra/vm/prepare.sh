@@ -41,15 +41,19 @@ ensure_user() {
   install -d -m 0755 -o "$AGENT_USER" -g "$AGENT_USER" "$STATE/builds" "$STATE/plugins"
 }
 
-# The operator's script, as root and with what root usually has.
+# The operator's script, as root and with what root usually has. It may be one for each class, or ask for the class; what
+# it writes into the file AGENT_STACK_ENVIRONMENT are settings of the agent.
 run_bootstrap() {
-  local code=0
+  local code=0 class=''
   [[ -n ${BOOTSTRAP_URL:-} ]] || return 0
   report preparing "bootstrap script" 3
-  fetch "$BOOTSTRAP_URL" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
+  ! imds meta-data/tags/instance/agent-stack:class || class=${answer%%/*} # without what its job chose
+  [[ -n $class || $BOOTSTRAP_URL != *'{class}'* ]] || fail "BootstrapUrl names {class}, and the VM's tags do not say it"
+  fetch "${BOOTSTRAP_URL//'{class}'/$class}" "${BOOTSTRAP_SHA256:-}" "$STATE/bootstrap"
   chmod 0700 "$STATE/bootstrap"
   (
     echo 0 >/proc/self/oom_score_adj || true # what it starts is not to be spared as the boot program is
+    export AGENT_STACK_CLASS=$class AGENT_STACK_ENVIRONMENT=$STATE/agent-settings
     umask 022 && HOME=/root exec setsid -w timeout --kill-after=5 "${BOOTSTRAP_TIMEOUT_SECONDS:-240}" "$STATE/bootstrap" </dev/null
   ) || code=$?
   ((code == 0)) || fail "bootstrap script ended with code $code"

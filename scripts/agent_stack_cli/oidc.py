@@ -16,6 +16,8 @@ ISSUER = "agent.buildkite.com"
 AUDIENCE = "sts.amazonaws.com"
 UUID = "????????-????-????-????-????????????"
 MANAGER = "/aws/reference/secretsmanager/"
+PIPELINES = "aws:ResourceTag/agent-stack:pipelines"
+"""Of a secret that has an alias: the ids of the pipelines that may read it."""
 YOURS = "<UUID of your organisation: BUILDKITE_ORGANIZATION_ID of any job>"
 
 
@@ -122,9 +124,13 @@ def permissions(stack: Stack) -> dict[str, Any]:
         prefix = path.removeprefix(MANAGER)
         secret = f"arn:{partition}:secretsmanager:{region}:{account}:secret:{prefix}/{own}-??????"
         allow(["secretsmanager:GetSecretValue"], secret)
+        shared = f"arn:{partition}:secretsmanager:{region}:{account}:secret:{prefix}/*"
+        allow(["secretsmanager:GetSecretValue"], shared, StringLike={PIPELINES: f"*{own}*"})
     elif path:
         parameter = f"arn:{partition}:ssm:{region}:{account}:parameter{path}/{own}"
         allow(["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"], [parameter, f"{parameter}/*"])
+        shared = f"arn:{partition}:ssm:{region}:{account}:parameter{path}/*"
+        allow(["ssm:GetParameter"], shared, StringLike={PIPELINES: f"*{own}*"})
     if not statements:
         raise CliError(
             f"{stack.name} names nothing that a job could reach",

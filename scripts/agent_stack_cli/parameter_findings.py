@@ -53,7 +53,7 @@ def _parameter(problem: str) -> Finding:
 
 
 def _token(session: Session, name: str) -> Iterator[Finding]:
-    if not name:
+    if not name or name.startswith("arn:"):  # what another account shares is not in this one's list
         return
     facts = session.parameter_facts(name)
     if facts is None:

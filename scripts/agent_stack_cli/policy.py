@@ -13,8 +13,8 @@ MAILBOX_ATTRIBUTES = ["instance_arn", "stage", "stage_seconds", "detail", "revok
 """What a VM says of itself. The credential stands beside it, and no operator's policy lets anybody read that."""
 
 IMAGES = "agent-stack/images/"
-"""Below it lie the account's own image parameters that the dispatcher's role may read, and its public ones below AWS's.
-No class with another one starts a VM, so nobody needs to read it."""
+"""Below it lie the account's own image parameters that the dispatcher's role may read, besides those of
+ImageParameters, and its public ones below AWS's. No class with another one starts a VM, so nobody needs to read it."""
 
 PUBLIC = frozenset({"ClassesParameter"})
 """Parameters of the template that name an SSM parameter without a secret in it."""
@@ -62,8 +62,17 @@ def _is_secret(stack: Stack, name: str) -> bool:
     """Whether that SSM parameter is one that the stack keeps a credential in: no class document makes it an image."""
     settings = {value for key, value in stack.parameters.items() if key.endswith("Parameter") and key not in PUBLIC}
     secrets = (stack.settings.token_parameter, *settings)
-    patterns = (re.escape(secret.strip("/")).replace(QUEUE_IN_A_NAME, ".+") for secret in secrets)
+    names = (secret.partition(":parameter")[2] or secret for secret in secrets)  # of an ARN
+    patterns = (re.escape(secret.strip("/")).replace(QUEUE_IN_A_NAME, ".+") for secret in names)
     return any(re.fullmatch(pattern, name.strip("/")) for pattern in patterns)
+
+
+def _is_for_images(stack: Stack, name: str) -> bool:
+    """Whether the dispatcher's role may read that SSM parameter as an image."""
+    bare = name.strip("/")
+    more = stack.parameters.get("ImageParameters", "").removeprefix("/")
+    among_them = bare.startswith(more[:-1]) if more.endswith("*") else bare == more
+    return bare.startswith(IMAGES) or (bool(more) and among_them)
 
 
 def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
@@ -71,7 +80,7 @@ def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
         _arn(stack, "lambda", f"function:{stack.outputs[name]}") for name in ("DispatcherFunction", "TrackerFunction")
     ]
     made = stack.outputs.get("ImageParameter", "")
-    images = (name for name in images if name.strip("/").startswith(IMAGES) and not _is_secret(stack, name))
+    images = (name for name in images if _is_for_images(stack, name) and not _is_secret(stack, name))
     parameters = [stack.settings.default_classes_parameter, stack.settings.classes_parameter, made, *images]
     only_these = {
         "ForAllValues:StringEquals": {"dynamodb:Attributes": MAILBOX_ATTRIBUTES},

@@ -1,6 +1,7 @@
 """What the boot program costs between its start and the agent's: processes, requests, seconds on this machine.
 
 Stock: the image has no agent, which is downloaded and checked. Baked: it has one, and the second stage of the program.
+Hot, with `--job-access`: a baked VM that stands by, from the moment that its mailbox has a job.
 The seconds are this machine's and wobble; processes and requests do not. What comes before, EC2's own boot, and after,
 the agent's registration, is not the boot program's. `--job-access` boots each way with a role for jobs, too.
 `--against` compares with an earlier version: a file that `--json` wrote, or a git reference, whose own benchmark is
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="each way once")
     parser.add_argument("--json", action="store_true", help="the figures as JSON, for --against")
     parser.add_argument("--against", metavar="FILE_OR_REF", help="an earlier version")
-    parser.add_argument("--job-access", action="store_true", help="each way with a role for jobs, too")
+    parser.add_argument("--job-access", action="store_true", help="each way with a role for jobs, too, and a hot start")
     options, _ = parser.parse_known_args(arguments)  # the others are for other benchmarks
     before: earlier.Rows = ()
     if options.against:
@@ -84,8 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(rounds: int, roles: Sequence[str]) -> list[Measured]:
     measured = []
+    ways = ("stock", "baked", "hot") if len(roles) > 1 else ("stock", "baked")
     with _yard() as harness, download_server(AGENT_STUB.read_bytes()) as downloads:
-        for way, role in itertools.product(("stock", "baked"), roles):
+        for way, role in itertools.product(ways, roles):
             header = {"AGENT_DOWNLOAD_URL": downloads.origin, "JOB_AWS": role}
             name = f"{way}{'+role' if role else ''}"
             seconds = sorted(_seconds(harness, f"i-{name}{n}", way, header) for n in range(rounds))
@@ -103,50 +105,83 @@ def _measure(rounds: int, roles: Sequence[str]) -> list[Measured]:
 
 
 def _seconds(harness: VmHarness, instance_id: str, way: str, header: Mapping[str, str | None]) -> float:
-    vm, at = _boot(harness, instance_id, way, header, {})
-    vm.stop()
-    return at
+    booted = _boot(harness, instance_id, way, header, {})
+    booted.vm.stop()
+    return booted.seconds
 
 
 def _counts(
     harness: VmHarness, instance_id: str, way: str, header: Mapping[str, str | None]
 ) -> tuple[Counter[str], Counter[str]]:
     with tempfile.NamedTemporaryFile("r", suffix=".started") as started:
-        vm, _ = _boot(harness, instance_id, way, header, {"LOCAL_VM_STARTED": started.name})
-        names = Counter(started.read().split())
-        effects = [line.split()[0] for line in vm.effects()]
-        requests = Counter(step.partition(" ")[0] for step in harness.steps(vm) if ":" in step)
-        requests["metadata"] = len([r for r in harness.imds.requests_of(instance_id) if "spot" not in r])
+        booted = _boot(harness, instance_id, way, header, {"LOCAL_VM_STARTED": started.name})
+        before, vm = booted.before, booted.vm
+        names = Counter(started.read().split()[before.programs :])
+        effects = [line.split()[0] for line in vm.effects()[before.effects :]]
+        requests = Counter(step.partition(" ")[0] for step in harness.steps(vm)[before.steps :] if ":" in step)
+        metadata = harness.imds.requests_of(instance_id)[before.metadata :]
+        requests["metadata"] = len([request for request in metadata if "spot" not in request])
         requests["download"] = 2 if way == "stock" else 0
         vm.stop()
     names.update(effect for effect in effects if effect in {"systemd-run", "systemctl", "useradd"})
     return names, requests
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """How much there was of each when a VM that stands by was given its job."""
+
+    programs: int = 0
+    effects: int = 0
+    steps: int = 0
+    metadata: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Booted:
+    """A VM whose agent has just started, and the seconds until then."""
+
+    vm: LocalVm
+    seconds: float
+    before: Before
+
+
 def _boot(
     harness: VmHarness, instance_id: str, way: str, header: Mapping[str, str | None], environment: dict[str, str]
-) -> tuple[LocalVm, float]:
-    """A booted VM with its agent just started, and the seconds that took since its user data began."""
+) -> Booted:
     job_id, token = harness.reserve("sleep 60")
-    harness.fill(instance_id, job_id, token)
+    if way != "hot":
+        harness.fill(instance_id, job_id, token)
     files: dict[str, str | Path] = (
         {f"bin/{name}": COUNTING.format(name=name, path=path) for name, path in _programs()} if environment else {}
     )
-    if way == "baked":
+    if way != "stock":
         packed = Path(tempfile.gettempdir()) / f"{program_sha256()}-{os.getpid()}.gz"
         packed.write_bytes(gzip.compress(second_stage().encode()))
         files[f"var/cache/agent-stack/{program_sha256()}.gz"] = packed
-    began = time.monotonic()
+    began, before = time.monotonic(), Before()
     vm = harness.boot(
         instance_id,
-        agent=AGENT_STUB if way == "baked" else None,
+        agent=None if way == "stock" else AGENT_STUB,
         header=header,
         environment=environment,
         files=files,
+        hold=600 if way == "hot" else None,
     )
+    if way == "hot":
+        while "stands by" not in vm.console():
+            time.sleep(0.005)
+        before = Before(
+            programs=len(Path(environment["LOCAL_VM_STARTED"]).read_text().split()) if environment else 0,
+            effects=len(vm.effects()),
+            steps=len(harness.steps(vm)),
+            metadata=len(harness.imds.requests_of(instance_id)),
+        )
+        began = time.monotonic()
+        harness.fill(instance_id, job_id, token)
     while not any(step == "agent-stack-agent" for step in harness.steps(vm)):
         time.sleep(0.005)
-    return vm, time.monotonic() - began
+    return Booted(vm=vm, seconds=time.monotonic() - began, before=before)
 
 
 def _programs() -> Iterator[tuple[str, Path]]:

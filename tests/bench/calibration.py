@@ -24,13 +24,16 @@ from agent_stack.adapters.dynamodb import (
     Table,
     Transactions,
     items,
+    lean_answers,
 )
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE
 from agent_stack.adapters.dynamodb.table import KEYS_OF_A_BATCH
+from agent_stack.adapters.dynamodb.transactions import AT_ONCE
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2.instances import read_lean
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate
 from agent_stack.adapters.ec2.subnets import Subnets
+from agent_stack.adapters.system import Threads
 from agent_stack.domain.policy import LaunchPolicy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome
@@ -245,13 +248,18 @@ def _calls(clock: VirtualClock) -> AwsCalls:
 def canned_ledger(body: bytes, signatures: bytes | None = None) -> DynamoLedger:
     """The real adapter, to which DynamoDB answers that to everything, or else to a look at signatures only."""
     clock = VirtualClock()
-    client = _client("dynamodb", body, signatures)
+    client = lean_answers.read_lean(_client("dynamodb", body, signatures))
     table = Table(client=client, calls=_calls(clock), name="ledger")
     return DynamoLedger(
         table=table,
         mailboxes=replace(table, name="mailboxes"),
         transactions=Transactions(
-            client=client, calls=_calls(clock), clock=clock, ids=SeededIds(), telemetry=RecordedTelemetry()
+            client=client,
+            calls=_calls(clock),
+            clock=clock,
+            ids=SeededIds(),
+            telemetry=RecordedTelemetry(),
+            workers=Threads(AT_ONCE),
         ),
         history=timedelta(days=1),
         clock=clock,

@@ -12,7 +12,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from tests.bench.calibration import read_active_runs
 from tests.bench.field import Burst, Field, Machine, Stream, machines
@@ -108,11 +108,13 @@ def measure(machine: Machine, sizes: Mapping[int, float], *, quick: bool) -> Mea
     ]
     streams = [
         field.stream("10 jobs/s for 60 s", per_second=10, seconds=60),
-        field.stream("a job each 20 s, without push", per_second=0.05, seconds=400 if quick else 3_000),
-        field.stream("a job each 20 s, with push", per_second=0.05, seconds=400 if quick else 1_200, push=True),
+        field.stream(IDLE, per_second=0.05, seconds=400 if quick else 3_000),
+        field.stream(PUSHED, per_second=0.05, seconds=400 if quick else 1_200, push=True),
     ]
     if not quick:
         streams.append(field.stream("1.5 jobs/s for 30 min", per_second=1.5, seconds=1_800))
+        roomy = Field(replace(machine, memory_mib=ROOMY_MIB))
+        streams.append(roomy.stream(ROOMY, per_second=100, seconds=8))
     return Measured(
         machine=machine,
         bursts=bursts,
@@ -136,11 +138,17 @@ def bars_of(first: Measured, ratio: float) -> dict[str, bool]:
         bars["5,000 jobs: none finished"] = many.finished == 0
     for stream in first.streams:
         bars[f"{stream.name}: p50 ≤ {P50.get(stream.name, 1.5)} s"] = stream.p50 <= P50.get(stream.name, 1.5)
-        bars[f"{stream.name}: p99 ≤ 2.5 s"] = stream.p99 <= 2.5
+        bars[f"{stream.name}: p99 ≤ {P99.get(stream.name, 2.5)} s"] = stream.p99 <= P99.get(stream.name, 2.5)
     return bars
 
 
-P50 = {"a job each 20 s, with push": 1.0}
+IDLE, PUSHED = "a job each 20 s, without push", "a job each 20 s, with push"
+ROOMY_MIB, ROOMY = 1_024, "100 jobs/s for 8 s at 1024 MiB"
+"""EC2 grants a thousand VMs at once, so that these jobs wait for the dispatcher and not for EC2."""
+
+P50 = {IDLE: 0.8, PUSHED: 1.0}
+P99 = {IDLE: 1.3, ROOMY: 3.0}
+"""Seconds from a job to its VM's request; 1.5 and 2.5 unless named."""
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from aws_lambda_powertools import Logger
 
 from agent_stack.adapters.dynamodb.items import SHARDS
 from agent_stack.adapters.dynamodb.table import KEYS_OF_A_BATCH
+from agent_stack.adapters.dynamodb.transactions import AT_ONCE
 from agent_stack.adapters.powertools import PowertoolsTelemetry
 from agent_stack.domain.identifiers import JobId
 from infra.user_data import TEMPLATE
@@ -28,7 +29,7 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.deployment import translated_template
 from tests.simulator.memory.rates import WRITES_PER_SECOND
-from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, Costs
+from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, TRANSACTIONS, Costs
 from tests.simulator.simulation.kernel import Kernel
 from tests.simulator.simulation.simulation import Nature, Simulation
 from tests.simulator.telemetry import RecordedTelemetry
@@ -210,6 +211,7 @@ class Machine:
             first_use=self.first_use,
             cpu_factor=self.cpu_factor,
             transaction_factor=self.transaction_factor,
+            at_once=dict.fromkeys(TRANSACTIONS, AT_ONCE),
             **tables,
         )
 

@@ -126,7 +126,7 @@ class Watch:
         return found
 
 
-def world(place: Field, hot: int, *, push: bool) -> Simulation:
+def world(place: Field, hot: int, *, push: bool, **changed: str) -> Simulation:
     default = {**SHAPE, **({"standby": {"hot": hot}} if hot else {})}
     settings = {
         **{name: value for name, value in an_environment().items() if name.isupper()},
@@ -135,6 +135,7 @@ def world(place: Field, hot: int, *, push: bool) -> Simulation:
         "RESERVATION_SECONDS": "900",
         "UNASSIGNED_TIMEOUT_SECONDS": "300",
         "WOKEN_BY_JOBS": "true" if push else "false",
+        **changed,
     }
     nature: dict[str, Any] = {**place._nature, "temper": Temper(boot=BOOT)}
     simulation = Simulation(

@@ -206,7 +206,7 @@ FAULTS: dict[str, Planted] = {
             Operation.ISSUE_ACQUISITION_TOKENS, status=403, message="not enabled for this organization", times=100
         ),
         repair=lambda served: served.world.buildkite.faults.clear(),
-        check="job tokens",
+        check="job acquisition tokens",
         severity="error",
         problem="not enabled for this organization",
         effect="no job runs",
@@ -332,7 +332,7 @@ FAULTS: dict[str, Planted] = {
         check="alarm jobs-failed-by-stack",
         severity="warning",
         problem=f"ALARM since {datetime.now(UTC):%Y-}",
-        effect="Jobs",
+        effect="jobs",
         remedy="See docs/operations/alarms.md#jobs-failed-by-stack.",
     ),
     "paused by an operator": Planted(

@@ -32,6 +32,7 @@ from tests.simulator.clock import FixedDeadline
 from tests.simulator.iam import Asked, Policies
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.simulator.world import NAME, REGION, World
+from tests.unit.dispatcher.parts import AtOnce
 
 STAYS_PENDING = "m7i.4xlarge"
 """The type whose VMs do not run while a test looks."""
@@ -88,7 +89,12 @@ class Served:
             table=table,
             mailboxes=Table(client=self.world.dynamodb, calls=calls, name=deployed.mailbox_table),
             transactions=Transactions(
-                client=self.world.dynamodb, calls=calls, clock=self.clock, ids=self.ids, telemetry=self.telemetry
+                client=self.world.dynamodb,
+                calls=calls,
+                clock=self.clock,
+                ids=self.ids,
+                telemetry=self.telemetry,
+                workers=AtOnce(),
             ),
             history=timedelta(days=30),
             clock=self.clock,

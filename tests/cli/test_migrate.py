@@ -52,6 +52,7 @@ def test_a_realistic_file_becomes_parameters_that_can_be_deployed(out: Path) -> 
         "AgentTags": "environment=production,docker=enabled",
         "VpcId": "vpc-0a1b2c3d4e5f60718",
         "Subnets": "subnet-0a1b2c3d4e5f60718,subnet-0b1b2c3d4e5f60718,subnet-0c1b2c3d4e5f60718",
+        "VmSecurityGroups": "sg-0a1b2c3d4e5f60718",
         "ClassesParameter": "/agent-stack/linux/classes",
         "MaxInstances": "80",
         "JobGraceSeconds": "80",

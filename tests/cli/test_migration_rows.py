@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent_stack.adapters.ssm.class_document import ClassDocument, ClassEntry
-from agent_stack_cli.migration.plan import Migration, migrate
+from agent_stack_cli.migration.plan import OF_SPOT, Migration, migrate
 from agent_stack_cli.migration.rows import Fate, Parity
 from agent_stack_cli.migration.source import Source
 from agent_stack_cli.migration.table import DEFAULTS, GROUPS, ROWS, values
@@ -92,6 +92,17 @@ def _same(one: str, other: str) -> bool:
         return one.replace(" ", "") == other.replace(" ", "")
 
 
+def test_what_is_not_here_says_why() -> None:
+    unexplained = {name for name, row in ROWS.items() if row.parity is Parity.NOT and " because " not in row.here}
+    assert unexplained == set()
+
+
+def test_each_recipe_that_a_row_names_is_there() -> None:
+    named = {place for row in ROWS.values() for place in re.findall(r"examples/[a-z/-]+\.sh", row.here)}
+    assert named
+    assert {place for place in named if not (Path(__file__).parents[2] / place).is_file()} == set()
+
+
 def words_of_the_rows() -> Iterator[tuple[str, str]]:
     for name, row in ROWS.items():
         yield name, row.here
@@ -102,7 +113,8 @@ def words_of_the_rows() -> Iterator[tuple[str, str]]:
 
 NO_PARAMETERS = {"BuildImage", "MapPublicIpOnLaunch", "CloudWatch", "CloudFormation", "DynamoDB", "SecureString",
                  "SecureStrings", "BatchImportUpstreamImage", "CreateRepository", "PutRolePolicy", "GetPublicKey",
-                 "InstanceRole", "MiB"}  # fmt: skip
+                 "InstanceRole", "MiB", "KeyMetadata", "VmVpc",
+                 "CreateFleet"}  # fmt: skip
 """Words with a capital inside that are AWS's, or an output of ours."""
 
 
@@ -119,6 +131,18 @@ def test_names_of_ours_in_the_rows_are_not_those_of_that_stack_by_chance() -> No
     assert OURS & set(ROWS) == {"VpcId", "Subnets", "LogRetentionDays", "InstanceRoleName", "SecretsBucket"}
 
 
+A_VPC = {"VpcId": "vpc-0123456789abcdef0", "Subnets": "subnet-0123456789abcdef0"}
+SHARED = "arn:aws:ssm:eu-central-1:999999999999:parameter/shared"
+A_KEY = "arn:aws:kms:eu-central-1:999999999999:key/7654-3210"
+SCHEDULED = {"EnableScheduledScaling": "true"}
+WINDOW = {"days": "mon-fri", "from": "08:00", "to": "18:00", "timezone": "UTC"}
+
+
+def weekdays(*, hot: int, inside: int, timezone: str = "UTC") -> dict[str, Any]:
+    """The schedule that is that stack's default."""
+    return {"hot": hot, "schedule": [{**WINDOW, "timezone": timezone, "hot": inside}]}
+
+
 @pytest.mark.parametrize(
     ("given", "parameters", "fields"),
     [
@@ -126,12 +150,43 @@ def test_names_of_ours_in_the_rows_are_not_those_of_that_stack_by_chance() -> No
         ({"MaxSize": "0"}, {"LaunchEnabled": "false", "MaxInstances": None}, {}),
         ({"OnDemandPercentage": "100"}, {}, {"market": "on-demand", "fallback_to_on_demand": None}),
         ({"OnDemandPercentage": "0"}, {}, {"market": "spot", "fallback_to_on_demand": None}),
-        ({"OnDemandPercentage": "30"}, {}, {"market": "spot", "fallback_to_on_demand": True}),
-        ({"RootVolumeSize": "80"}, {}, {"volume_gib": 80}),
+        ({"OnDemandPercentage": "30"}, {}, {"market": "spot", "fallback_to_on_demand": True, "on_demand_percent": 30}),
+        ({"OnDemandPercentage": "0", "OnDemandBaseCapacity": "3"}, {}, {"market": "spot", "on_demand_base": 3}),
+        ({"OnDemandBaseCapacity": "3"}, {}, {"market": "on-demand", "on_demand_base": None}),
+        ({"RootVolumeSize": "80"}, {}, {"volume_gib": 80, "volume_type": None, "volume_iops": None}),
+        ({"RootVolumeIops": "6000"}, {}, {"volume_gib": 250, "volume_iops": 6000, "volume_throughput_mibs": None}),
+        ({"RootVolumeThroughput": "500"}, {}, {"volume_throughput_mibs": 500}),
+        ({"RootVolumeType": "gp2", "RootVolumeIops": "6000"}, {}, {"volume_type": "gp2", "volume_iops": None}),
+        ({"RootVolumeType": "io2"}, {}, {"volume_type": "io2", "volume_iops": 3000}),
+        ({"RootVolumeType": "io1", "RootVolumeSize": "3"}, {}, {"volume_type": None, "volume_gib": None}),
+        ({"RootVolumeType": "st1"}, {}, {"volume_type": None, "volume_gib": None}),
         ({}, {"AgentTokenParameter": "/buildkite/agent-token"}, {"volume_gib": 250, "instance_types": ["t3.large"]}),
         ({"InstanceTypes": "m7g.large,m7i.large"}, {}, {"instance_types": ["m7g.large"]}),
         ({"ImageId": "ami-0123456789abcdef0"}, {"Packages": None}, {"image": "ami-0123456789abcdef0"}),
-        ({"ImageIdParameter": "/acme/ami"}, {}, {"image": "resolve:ssm:/agent-stack/images/ami"}),
+        ({"ImageIdParameter": "acme/ami"}, {"ImageParameters": "/acme/ami"}, {"image": "resolve:ssm:/acme/ami"}),
+        (
+            {"ImageIdParameter": "/agent-stack/images/ami"},
+            {"ImageParameters": None},
+            {"image": "resolve:ssm:/agent-stack/images/ami"},
+        ),
+        ({"AvailabilityZones": "eu-central-1a, eu-central-1b"}, {"NetworkZones": "eu-central-1a,eu-central-1b"}, {}),
+        ({**A_VPC, "SecurityGroupIds": "sg-01234567,sg-89abcdef"}, {"VmSecurityGroups": "sg-01234567,sg-89abcdef"}, {}),
+        ({"SecurityGroupIds": "sg-01234567"}, {"VmSecurityGroups": None}, {}),
+        ({"EnableVpcEndpoints": "true"}, {"InterfaceEndpoints": "true"}, {}),
+        ({"EnableDetailedMonitoring": "true"}, {"DetailedMonitoring": "true"}, {}),
+        (
+            {"ScalerManagedPolicyARNs": "arn:aws:iam::aws:policy/A"},
+            {"FunctionManagedPolicies": "arn:aws:iam::aws:policy/A"},
+            {},
+        ),
+        (
+            {
+                "BuildkiteAgentTokenParameterStorePath": f"{SHARED}/token",
+                "BuildkiteAgentTokenParameterStoreKMSKey": A_KEY,
+            },
+            {"AgentTokenParameter": f"{SHARED}/token", "AgentTokenKeyArn": A_KEY},
+            {},
+        ),
         ({"InstanceCreationTimeout": "PT15M"}, {"ReservationSeconds": "1260"}, {"boot_timeout_seconds": 900}),
         ({"InstanceCreationTimeout": "PT9M"}, {"ReservationSeconds": None}, {"boot_timeout_seconds": 540}),
         ({"BuildkiteAgentCancelGracePeriod": "30"}, {"JobGraceSeconds": "30"}, {}),
@@ -161,8 +216,39 @@ def test_names_of_ours_in_the_rows_are_not_those_of_that_stack_by_chance() -> No
         ({"BuildkiteAgentTags": "size=l,queue=x,gpu"}, {"AgentTags": "size=l"}, {}),
         ({"VpcId": "vpc-0123456789abcdef0", "Subnets": "subnet-x"}, {"VpcId": None, "Subnets": None}, {}),
         ({"VpcId": "vpc-1", "Subnets": "subnet-0123456789abcdef0"}, {"VpcId": None, "Subnets": None}, {}),
+        ({"MinSize": "3"}, {}, {"standby": {"hot": 3}}),
+        ({"MinSize": "3", "InstanceBuffer": "5"}, {}, {"standby": {"hot": 5}}),
+        ({**SCHEDULED, "MinSize": "9"}, {}, {"standby": weekdays(hot=0, inside=1)}),
+        (
+            {
+                "EnableScheduledScaling": "true",
+                "ScaleUpMinSize": "8",
+                "InstanceBuffer": "2",
+                "ScheduleTimezone": "Asia/Tokyo",
+            },
+            {},
+            {"standby": weekdays(hot=2, inside=8, timezone="Asia/Tokyo")},
+        ),
+        ({**SCHEDULED, "ScaleUpSchedule": "*/5 * * * *"}, {}, {"standby": None}),
+        ({**SCHEDULED, "ScaleUpSchedule": "0 8 * * 1"}, {}, {"standby": None}),
+        ({**SCHEDULED, "ScheduleTimezone": "Mars/North"}, {}, {"standby": None}),
+        ({"MinSize": "5000"}, {}, {"standby": None}),
+        (
+            {
+                "EnableScheduledScaling": "true",
+                "ScaleUpSchedule": "5 7 * * 1-5",
+                "ScaleDownSchedule": "0 18 * * mon-fri",
+            },
+            {},
+            {"standby": {**weekdays(hot=0, inside=1), "schedule": [{**WINDOW, "from": "07:05", "hot": 1}]}},
+        ),
         ({"BuildkiteAgentTracingBackend": "datadog"}, {"AgentTracing": None}, {}),
-        ({"SpotAllocationStrategy": "lowest-price", "OnDemandPercentage": "0"}, {}, {"market": "spot"}),
+        (
+            {"SpotAllocationStrategy": "lowest-price", "OnDemandPercentage": "0"},
+            {},
+            {"market": "spot", "spot_allocation_strategy": "lowest-price"},
+        ),
+        ({"SpotAllocationStrategy": "lowest-price"}, {}, {"spot_allocation_strategy": None}),
     ],
 )
 def test_values_become(given: dict[str, str], parameters: dict[str, str | None], fields: dict[str, Any]) -> None:
@@ -209,7 +295,7 @@ def test_what_fits_alone_and_not_together_is_left_out(
 def test_with_a_percentage_there_is_a_class_that_is_not_interrupted() -> None:
     classes = of(OnDemandPercentage="30").document["classes"]
     assert classes["on-demand"] == {
-        **{name: value for name, value in classes["default"].items() if name != "fallback_to_on_demand"},
+        **{name: value for name, value in classes["default"].items() if name not in OF_SPOT},
         "market": "on-demand",
     }
 

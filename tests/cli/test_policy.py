@@ -184,6 +184,17 @@ def test_readers_get_no_image_parameter_that_the_dispatcher_itself_may_not_read(
     assert read == names[:2]
 
 
+@pytest.mark.parametrize(
+    ("more", "read"), [("/acme/ami-*", ["/acme/ami-1", "acme/ami-2"]), ("/acme/ami-1", ["/acme/ami-1"])]
+)
+def test_readers_get_the_image_parameters_that_the_operator_adds(served: Served, more: str, read: list[str]) -> None:
+    names = ["/acme/ami-1", "acme/ami-2", "/acme/token", "/acme/ami-secret"]
+    shared = "arn:aws:ssm:eu-central-1:123456789012:parameter/acme/ami-secret"
+    stack = stack_of(served.world.deployed, ImageParameters=more, GitSshKeyParameter=shared)
+    known = Policies([document(stack, "read", images=names)])
+    assert [name for name in names if reads(known, name)] == read
+
+
 def test_no_parameter_that_the_stack_keeps_a_secret_in_is_an_image(served: Served) -> None:
     """By the template's names, so that the next secret parameter is among them."""
     template = specification()

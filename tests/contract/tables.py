@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectionClosedError
 
 from agent_stack.adapters import dynamodb
 from agent_stack.adapters.aws import AwsCalls
-from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
+from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions, lean_answers
 from agent_stack.adapters.dynamodb.programs import DynamoPrograms
 from agent_stack.adapters.dynamodb.standby import DynamoStandbyVms
 from agent_stack.domain.identifiers import InstanceArn
@@ -23,6 +23,7 @@ from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, MemoryStandbyVms, Store
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.telemetry import RecordedTelemetry
+from tests.unit.dispatcher.parts import AtOnce
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -111,12 +112,14 @@ class Tables:
         self.clock = VirtualClock()
         self.ids = SeededIds()
         self.telemetry = RecordedTelemetry()
-        self.client: DynamoDBClient = boto3.client(
-            "dynamodb",
-            region_name=REGION,
-            aws_access_key_id="AKID",
-            aws_secret_access_key="secret",
-            config=Config(retries={"total_max_attempts": 1}),
+        self.client: DynamoDBClient = lean_answers.read_lean(
+            boto3.client(
+                "dynamodb",
+                region_name=REGION,
+                aws_access_key_id="AKID",
+                aws_secret_access_key="secret",
+                config=Config(retries={"total_max_attempts": 1}),
+            )
         )
         for name in ("LedgerTable", "MailboxTable"):
             described: dict[str, Any] = translated_template(region=REGION)["Resources"][name]["Properties"]
@@ -130,7 +133,7 @@ class Tables:
         self.ledger_table = Table(client=self.client, calls=calls, name="LedgerTable")
         self.mailbox_table = Table(client=self.client, calls=calls, name="MailboxTable")
         transactions = Transactions(
-            client=self.client, calls=calls, clock=self.clock, ids=self.ids, telemetry=self.telemetry
+            client=self.client, calls=calls, clock=self.clock, ids=self.ids, telemetry=self.telemetry, workers=AtOnce()
         )
         self.standby: StandbyVms = DynamoStandbyVms(
             table=self.ledger_table,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, MAX_BYTES, MAX_OVERRIDES
+from agent_stack.domain.classes import Volume
 from agent_stack.domain.errors import GiveUpError, LaunchPausedError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.launching import LaunchErrorClass
@@ -190,7 +191,7 @@ def test_a_request_names_as_many_pools_as_ec2_takes_and_the_operators_first(worl
 
 def test_an_image_by_parameter_is_left_to_ec2_and_its_root_volume_goes_by_its_own_name(world: World) -> None:
     image = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
-    named = overrides(world, image=image, root_device="/dev/sda1", volume_gib=80)
+    named = overrides(world, image=image, root_device="/dev/sda1", volume=Volume(gib=80))
     assert {one["ImageId"] for one in named} == {image}
     (mapping,) = named[0]["BlockDeviceMappings"]
     assert mapping["DeviceName"] == "/dev/sda1"
@@ -289,7 +290,7 @@ def test_ec2_chooses_among_pools_as_the_market_and_the_operators_order_want(
 
 def test_a_launch_takes_the_templates_user_data_and_overrides_none(world: World) -> None:
     """IAM has no condition for user data, so only the code can hold to it."""
-    request = world.fleet.render(world.order(3, root_device="/dev/xvda", volume_gib=40))
+    request = world.fleet.render(world.order(3, root_device="/dev/xvda", volume=Volume(gib=40)))
     assert "UserData" not in request
     world.fleet.launch(request)
     assert {instance.user_data for instance in world.ec2.instances()} == {b"#!/bin/sh"}
@@ -412,3 +413,18 @@ def test_the_console_of_an_unknown_vm_is_a_refusal_and_a_throttle_may_pass(world
     world.ec2.faults.fail("GetConsoleOutput", "RequestLimitExceeded", status=503, times=10)
     with pytest.raises(RetryError):
         world.fleet.console_output(instance_id)
+
+
+def test_a_fleet_that_was_warmed_up_asks_for_no_subnet_when_the_first_job_comes(world: World) -> None:
+    world.fleet.warm_up()
+    assert [call.action for call in world.ec2.calls()] == ["DescribeSubnets"]
+    world.launch(1)
+    assert [call.action for call in world.ec2.calls()] == ["DescribeSubnets", "CreateFleet"]
+
+
+def test_a_warm_up_that_fails_raises_nothing_and_is_made_up_for(world: World) -> None:
+    world.ec2.faults.fail("DescribeSubnets", "RequestLimitExceeded", times=10)
+    world.fleet.warm_up()
+    world.ec2.faults.clear()
+    world.clock.sleep(timedelta(seconds=10))
+    assert len(world.launch(1)) == 1

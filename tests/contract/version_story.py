@@ -52,7 +52,7 @@ RUNS: dict[str, Callable[[Run], list[Run]]] = {
     "recorded": lambda run: [],
     "reserved": lambda run: [run.reserved(now=RESERVED, until=LATER)],
     "reservation lost": lambda run: [lost := run.reserved(now=RESERVED, until=LATER), _no_longer_ours(lost)],
-    "given up": lambda run: [run.failing("No VM of class “default” could be launched within 600 s.")],
+    "given up": lambda run: [run.failing("No VM of class “default” could be had within 600 s.")],
     "booting": lambda run: [_on(run)],
     "told": lambda run: [booting := _on(run), booting.with_facts(notices_sent=frozenset({"vm_requested", "slow_240"}))],
     "revoked": lambda run: [booting := _on(run), booting.with_facts(credential_holder=CredentialHolder.TRACKER)],

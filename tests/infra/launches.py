@@ -37,7 +37,7 @@ class Launch:
     stack: Resolved
     apis: frozenset[str] = frozenset({"CreateFleet", "RunInstances"})
     template: str = ""
-    group: str = "sg-0123456789abcdef0"
+    group: str = ""
     vpc: str = f"{OURS}:vpc/{OWN_NETWORK['VpcId']}"
     role: str = ""
     service: str = "ec2.amazonaws.com"
@@ -56,11 +56,19 @@ class Launch:
         template = self.template or f"{OURS}:launch-template/{self._data('LaunchTemplateId')}"
         (volume,) = request["LaunchTemplateConfigs"][0]["Overrides"][0]["BlockDeviceMappings"]
         encrypted = {"ec2:Encrypted": [str(volume["Ebs"]["Encrypted"] if self.encrypted is None else self.encrypted)]}
+        launched = self.stack.resources["LaunchTemplate"]["Properties"]["LaunchTemplateData"]
+        groups = [self.group] if self.group else launched["SecurityGroupIds"]
         made = {"instance": {}, "volume": encrypted, "network-interface": {"ec2:Vpc": [self.vpc]}}
         used = {
             "launch-template": (template, {}),
             "image": (self.image, {}),
-            "security-group": (f"{OURS}:security-group/{self.group}", {"ec2:Vpc": [self.vpc]}),
+            **{
+                group: (
+                    f"{OURS}:security-group/{group}",
+                    {"ec2:Vpc": [self.vpc], "ec2:SecurityGroupID": [group]},
+                )
+                for group in groups
+            },
             "snapshot": (f"{EC2}::snapshot/snap-0123456789abcdef0", {}),
             "subnet": (f"{OURS}:subnet/subnet-0123456789abcdef0", {"ec2:Vpc": [self.vpc]}),
         }

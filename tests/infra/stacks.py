@@ -10,6 +10,7 @@ REQUIRED = {"AgentTokenParameter": "/buildkite/agent-token", "StackKey": "ci"}
 OWN_NETWORK = {"VpcId": "vpc-0123456789abcdef0", "Subnets": "subnet-0123456789abcdef0,subnet-0123456789abcdef1"}
 ORGANIZATION = "0184990a-477b-4fa8-9968-496074483c77"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/0123-4567"
+TOKEN_KEY = "arn:aws:kms:eu-central-1:999999999999:key/7654-3210"
 
 EVERYTHING = {
     **OWN_NETWORK,
@@ -36,6 +37,9 @@ EVERYTHING = {
     "FunctionSubnets": "subnet-0123456789abcdef2",
     "FunctionSecurityGroups": "sg-0123456789abcdef2",
     "KmsKeyArn": KEY,
+    "AgentTokenKeyArn": TOKEN_KEY,
+    "VmSecurityGroups": "sg-0123456789abcdef8,sg-0123456789abcdef9",
+    "ImageParameters": "/acme/images/*",
     "Tracing": "true",
     "BuildkiteEventBusName": "aws.partner/buildkite.com/ci/1",
 }

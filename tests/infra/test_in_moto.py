@@ -105,6 +105,33 @@ def test_subnets_lie_in_zones_that_the_account_has(egress: str, zones: str) -> N
     assert used == (list(zones) * 3)[:3]
 
 
+def test_subnets_lie_in_the_zones_that_the_operator_names() -> None:
+    parameters = {"Name": "ci", "Cidr": "10.61.0.0/16", "Egress": "nat", "Zones": "eu-central-1c,eu-central-1a"}
+    stack = Resolved(NETWORK, parameters)
+    subnets = [made["Properties"] for made in stack.resources.values() if made["Type"] == "AWS::EC2::Subnet"]
+    assert [subnet["AvailabilityZone"][-1] for subnet in subnets] == ["c", "a", "c"] * 2
+
+
+def test_interface_endpoints_answer_the_vms_by_their_usual_names() -> None:
+    parameters = {"Name": "ci", "Cidr": "10.61.0.0/16", "Egress": "nat", "InterfaceEndpoints": "true"}
+    stack = Resolved(NETWORK, parameters)
+    made = [one["Properties"] for one in stack.resources.values() if one["Type"] == "AWS::EC2::VPCEndpoint"]
+    interfaces = [one for one in made if one["VpcEndpointType"] == "Interface"]
+    services = {one["ServiceName"].removeprefix("com.amazonaws.eu-central-1.") for one in interfaces}
+    assert services == {"ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm", "ssmmessages", "sts"}
+    vms = stack.outputs["Subnets"].split(",")
+    for one in interfaces:
+        assert one["PrivateDnsEnabled"] is True
+        assert len(one["SubnetIds"]) == 1
+        assert one["SubnetIds"][0] in vms
+    (group,) = [one["Properties"] for one in stack.resources.values() if one["Type"] == "AWS::EC2::SecurityGroup"]
+    assert [(rule["CidrIp"], rule["FromPort"]) for rule in group["SecurityGroupIngress"]] == [("10.61.0.0/16", 443)]
+    without = Resolved(NETWORK, {**parameters, "InterfaceEndpoints": "false"}).resources.values()
+    assert {one["Properties"]["VpcEndpointType"] for one in without if one["Type"] == "AWS::EC2::VPCEndpoint"} == {
+        "Gateway"
+    }
+
+
 MADE_UP = {"LEDGER_TABLE", "MAILBOX_TABLE", "LAUNCH_TEMPLATE_ID", "TRACKER_WAKES_URL"}
 """Variables that hold an id, which moto and our own resolving each make up."""
 

@@ -24,6 +24,7 @@ TEXTS = (
     *(
         "/ci/other",
         "other",
+        "eu-central-1c",
         "other=value",
         "OTHER=value",
         "https://example.com/other",
@@ -110,7 +111,7 @@ def test_a_parameter_whose_change_replaces_something_says_so(name: str) -> None:
         assert name in IN_THE_NESTED_NETWORK or "change replaces" not in DECLARED[name]["Description"]
 
 
-IN_THE_NESTED_NETWORK = {"NetworkCidr", "NetworkEgress"}
+IN_THE_NESTED_NETWORK = {"NetworkCidr", "NetworkEgress", "NetworkZones"}
 """What they replace is in infra/network.yaml."""
 
 

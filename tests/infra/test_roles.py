@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.infra.launches import OURS, Launch
 from tests.infra.requests import SCHEDULER, Request, requests
 from tests.infra.required_actions import DISPATCHER, JOB, TRACKER, VM
 from tests.infra.stacks import EVERYTHING, deployed
@@ -81,6 +82,41 @@ def test_a_vm_role_of_the_operators_is_passed_and_no_other_whatever_its_path() -
         for name in ("builders", "ci/builders", "a/b/builders", "admin", "builders/admin", "other-builders")
     }
     assert [name for name, allowed in passed.items() if allowed] == ["builders", "ci/builders", "a/b/builders"]
+
+
+def test_without_groups_of_the_operators_vms_have_the_one_that_the_stack_makes_and_no_other() -> None:
+    stack = deployed()
+    launched = Policies(stack.policies(DISPATCHER))
+    for group, allowed in (("", True), ("sg-0fffffffffffffff0", False)):
+        launch = Launch(stack=stack, group=group, vpc=f"{OURS}:vpc/{stack.outputs['VmVpc']}")
+        assert all(launched.allow(asked) for asked in launch.asked()) is allowed
+    (made,) = stack.resources["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["SecurityGroupIds"]
+    assert made.startswith("sg-")
+    theirs = STACK.resources["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["SecurityGroupIds"]
+    assert theirs == EVERYTHING["VmSecurityGroups"].split(",")
+
+
+def test_vms_read_the_script_of_each_class_and_nothing_beside() -> None:
+    known = Policies(deployed({"BootstrapUrl": "s3://ci-files/boot/{class}.sh"}).policies(VM))
+    read = {
+        name: known.allow(Asked(action="s3:GetObject", resource=f"arn:aws:s3:::ci-files/{name}"))
+        for name in ("boot/gpu.sh", "boot/default.sh", "boot/gpu.txt", "other/gpu.sh")
+    }
+    assert [name for name, allowed in read.items() if allowed] == ["boot/gpu.sh", "boot/default.sh"]
+
+
+def test_a_token_that_another_account_shares_is_read_by_its_arn() -> None:
+    shared = "arn:aws:ssm:eu-central-1:999999999999:parameter/shared/agent-token"
+    both = Policies(deployed({"AgentTokenParameter": shared}).policies(TRACKER))
+    assert both.allow(Asked(action="ssm:GetParameter", resource=shared))
+    assert not both.allow(Asked(action="ssm:GetParameter", resource=shared.replace("agent-token", "other")))
+
+
+def test_both_functions_have_the_policies_that_the_operator_adds_and_nobody_else() -> None:
+    arn = "arn:aws:iam::123456789012:policy/deny-other-regions"
+    stack = deployed({"FunctionManagedPolicies": arn})
+    of_role = {name: one["Properties"].get("ManagedPolicyArns") for name, one in stack.resources.items()}
+    assert {name for name, arns in of_role.items() if arns and arn in arns} == {DISPATCHER, TRACKER}
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -27,6 +27,7 @@ from infra.user_data import (
     unpacked,
     without_trailing_comments,
 )
+from tests.infra.stacks import deployed
 from tests.simulator.deployment import translated_template
 from tests.simulator.lambda_host import ANYWHERE
 
@@ -180,6 +181,12 @@ def test_vms_answer_to_imdsv2_only_and_terminate_when_they_shut_down() -> None:
     assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
     assert "KeyName" not in data
     assert "SecurityGroupIngress" not in resources()["SecurityGroup"]["Properties"]
+
+
+@pytest.mark.parametrize("minutely", ["true", "false"])
+def test_vms_are_measured_each_minute_where_that_is_asked_for(minutely: str) -> None:
+    launch = deployed({"DetailedMonitoring": minutely}).resources["LaunchTemplate"]
+    assert launch["Properties"]["LaunchTemplateData"]["Monitoring"] == {"Enabled": minutely}
 
 
 def test_scheduled_jobs_wake_the_dispatcher_at_once_where_there_is_a_bus() -> None:

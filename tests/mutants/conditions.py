@@ -74,7 +74,7 @@ MUTANTS = (
         _C,
         "forget that a cancelled transaction had our write",
         f"{_D}/transactions.py",
-        "            won.add(group.write_id)\n",
+        "            sent.won.add(group.write_id)\n",
         "            pass\n",
         _DYNAMO,
     ),

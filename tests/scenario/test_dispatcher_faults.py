@@ -15,7 +15,7 @@ from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, pla
 
 pytestmark = pytest.mark.share(2)
 
-ZONES = {f"subnet-{assignment}": Subnet(zone=f"eu-central-1{assignment}") for assignment in "abc"}
+ZONES = {f"subnet-{suffix}": Subnet(zone=f"eu-central-1{suffix}") for suffix in "abc"}
 IMAGE = "ami-0123456789abcdef0"
 CLASSES = """
 {"classes": {

@@ -14,7 +14,7 @@ from tests.simulator.simulation.invariants import TOLD_AT_MOST
 from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
 
-ZONES = {f"subnet-{assignment}": Subnet(zone=f"eu-central-1{assignment}") for assignment in "ab"}
+ZONES = {f"subnet-{suffix}": Subnet(zone=f"eu-central-1{suffix}") for suffix in "ab"}
 CLASSES = """
 {"classes": {
   "default": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0", "boot_timeout_seconds": 60},
@@ -148,7 +148,7 @@ def test_build_pages_that_take_no_notification_delay_no_termination(slow: bool) 
             simulation.buildkite.faults.delay_answer(Operation.NOTIFY, seconds=30)
         else:
             simulation.buildkite.faults.fail(Operation.NOTIFY, status=429, retry_after=60)
-    jobs = push(simulation, "default", "default", "default")
+    jobs = push(simulation, "spot", "spot", "spot")  # their VMs may hang for longer than this takes
     while not all(run.binding for run in simulation.store.runs.values()) or not simulation.store.runs:
         simulation.run(1)
     simulation.run(65)  # the tracker works, whenever in its minute it is invoked

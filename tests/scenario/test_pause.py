@@ -133,7 +133,7 @@ def test_the_build_page_says_who_paused_it_and_since_when() -> None:
     assert waiting.reason is WaitReason.PAUSED
     (job,) = simulation.buildkite.jobs()
     told = [notification.detail for notification in job.notifications]
-    assert [text for text in told if "operator of this stack has paused" in text and "alice" in text]
+    assert [text for text in told if "an operator has paused the launches of this stack" in text and "alice" in text]
 
 
 def test_a_paused_idle_dispatcher_asks_no_more_than_an_idle_one() -> None:

@@ -82,6 +82,13 @@ def test_a_wrong_setting_is_named_as_the_template_names_it(variable: str, value:
         ({"QUEUES": "a.b,a-b"}, "whose stack keys are the same"),
         ({"SWEEP_GRACE_SECONDS": "100"}, "SweepGraceSeconds"),
         ({"BUILDKITE_DIALECT": "preview"}, "set AgentCredential to agent-token"),
+        (
+            {
+                "BUILDKITE_TOKEN_PARAMETER": "arn:aws:ssm:eu-central-1:999999999999:parameter/token",
+                "AGENT_CREDENTIAL": "agent-token",
+            },
+            "set AgentCredential to job-token, or put the token into a parameter of this account",
+        ),
         ({"SPOT_MAX_PRICE": "0.0005"}, "SpotMaxPrice='0.0005': EC2 accepts a spot price above 0.001 USD"),
     ],
 )

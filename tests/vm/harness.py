@@ -54,7 +54,7 @@ PARAMETERS = {
     "JobMetadata": "allowed",
     "AgentCredential": "agent-token",
     "VmLogs": "cloudwatch",
-    "BootstrapUrl": f"s3://{BUCKET}/bootstrap",
+    "BootstrapUrl": f"s3://{BUCKET}/bootstrap{{class}}",
     "HooksUrl": f"s3://{BUCKET}/hooks.tar.gz",
 }
 """Everything is deployed, so that the role may do it; a test turns on what it is about."""
@@ -191,6 +191,7 @@ class VmHarness:
         header: Mapping[str, str | None] | None = None,
         files: Mapping[str, str | Path] | None = None,
         hold: int | str | None = None,
+        vm_class: str = "default",
     ) -> LocalVm:
         """Boot the shipped program.
 
@@ -199,6 +200,7 @@ class VmHarness:
             header: settings of the user data; None leaves one out.
             files: what the image holds besides, by path in the VM's directory: a text, or what a link leads to.
             hold: how many seconds it may stand by, by its tag; None for a VM that is launched for a job.
+            vm_class: what its tag says; empty for a VM that may not see its tags.
         """
         for name, content in (files or {}).items():
             path = self.directory / instance_id / name
@@ -225,12 +227,16 @@ class VmHarness:
         )
         self._machines.append(machines)
         enabled = self.aws.deployed.launch_template["MetadataOptions"].get("InstanceMetadataTags") == "enabled"
-        tags = {"Name": instance_id, **({} if hold is None else {"agent-stack:hold": str(hold)})}
+        tags = {
+            "Name": instance_id,
+            "agent-stack:class": vm_class,
+            **({} if hold is None else {"agent-stack:hold": str(hold)}),
+        }
         return machines.boot(
             Launched(
                 instance_id=instance_id,
                 user_data=changed(self.aws.deployed.user_data, changes),
-                metadata_tags=tags if enabled else None,
+                metadata_tags=tags if enabled and vm_class else None,
             )
         )
 

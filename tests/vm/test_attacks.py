@@ -75,6 +75,8 @@ def attack(account: AwsServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
             yard.operator("s3").put_object(Bucket=bucket, Key=f"{job.pipeline_id}/x", Body=b"secret")
         name = f"/ci/pipelines/{job.pipeline_id}/TOKEN"
         yard.operator("ssm").put_parameter(Name=name, Value="secret", Type="SecureString")
+    tags = [{"Key": "agent-stack:pipelines", "Value": made.other.pipeline_id}]
+    yard.operator("ssm").put_parameter(Name="/ci/pipelines/shared/TOKEN", Value="x", Type="SecureString", Tags=tags)
     for slug in ("mine", "other"):
         yard.operator("s3").put_object(Bucket="elastic-secrets", Key=f"{slug}/env", Body=b"export X=secret")
     yield made
@@ -120,6 +122,12 @@ WITH_ITS_OWN_SESSION: dict[str, Try] = {
     "read everybody's secrets": lambda a: a.client("ssm").get_parameters_by_path(Path="/ci/pipelines", Recursive=True),
     "read another's secret by name": lambda a: a.client("ssm").get_parameter(
         Name=f"/ci/pipelines/{a.other.pipeline_id}/TOKEN"
+    ),
+    "read an alias whose tag names another": lambda a: a.client("ssm").get_parameter(Name="/ci/pipelines/shared/TOKEN"),
+    "tag an alias": lambda a: a.client("ssm").add_tags_to_resource(
+        ResourceType="Parameter",
+        ResourceId="/ci/pipelines/shared/TOKEN",
+        Tags=[{"Key": "agent-stack:pipelines", "Value": a.mine.pipeline_id}],
     ),
     "write its own secret": lambda a: a.client("ssm").put_parameter(
         Name=f"/ci/pipelines/{a.mine.pipeline_id}/TOKEN", Value="x", Type="String", Overwrite=True

@@ -1,8 +1,8 @@
 """Clients that know nothing of this project, with what the hook set: SDKs, commands, the agent's uploader, a plugin."""
 
+import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,8 +16,6 @@ pytestmark = pytest.mark.e2e
 CLI = shutil.which("aws")
 PLUGIN = os.environ.get("AWS_ROLE_PLUGIN", "")
 """A checkout of the vendor's aws-assume-role-with-web-identity plugin; not part of this repository."""
-
-NAMESPACES = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.skipif(CLI is None, reason="there is no AWS CLI on this machine")
@@ -46,15 +44,23 @@ def test_the_agents_own_uploader(yard: JobYard) -> None:
     assert [one["Key"] for one in kept] == [key], done.out
 
 
-@pytest.mark.skipif(not NAMESPACES, reason="this user makes no network namespaces")
-def test_a_container_has_the_mounted_file_and_no_other_way(yard: JobYard) -> None:
-    """A network namespace stands for one: it has no metadata service, and the token is read by its path."""
+@pytest.mark.skipif(AGENT.name == "agent_stub.py", reason="BUILDKITE_AGENT_BINARY names no real agent")
+def test_the_agent_signs_steps_with_kms_by_the_jobs_session(yard: JobYard) -> None:
+    """Without the metadata service, which `JobMetadata=blocked` keeps from jobs: there is none here."""
     job = yard.job()
-    script = """
-cp "$AWS_WEB_IDENTITY_TOKEN_FILE" mounted
-unshare --net bash -c 'test -s mounted && echo read; timeout 2 curl -s 169.254.169.254 || echo no metadata'
-"""
-    assert yard.hooked(job, script).out.splitlines() == ["read", "no metadata"]
+    policy = {"Statement": [{"Effect": "Allow", "Action": ["kms:Sign", "kms:GetPublicKey"], "Resource": "*"}]}
+    key = yard.operator("kms").create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["KeyId"]
+    (yard.place / "pipeline.yml").write_text("steps: [{ command: make }]")
+    script = f"{AGENT.resolve()} pipeline upload --dry-run pipeline.yml"
+    env = {"BUILDKITE_AGENT_AWS_KMS_KEY": key, "AWS_EC2_METADATA_DISABLED": "true"}
+    signing = yard.add_role("signing", yard.role.trust, policy)
+    done = yard.hooked(job, script, env=env, job_aws=yard.job_aws(role=signing))
+    assert done.code == 0, done.said
+    (step,) = json.loads(done.out)["steps"]
+    assert step["signature"]["algorithm"] == "ES256", done.said
+    denied = yard.hooked(job, script, env=env)
+    assert denied.code != 0
+    assert "AccessDenied" in denied.said, "the role of the stack signs nothing"
 
 
 @pytest.mark.skipif(not PLUGIN, reason="AWS_ROLE_PLUGIN names no checkout of the vendor's plugin")

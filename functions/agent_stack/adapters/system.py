@@ -96,14 +96,14 @@ class InvocationDeadline:
 class Threads:
     """The port `Workers`: threads, made when they are first needed."""
 
-    def __init__(self, most: int = 8) -> None:
-        self._most = most
+    def __init__(self, most: int = 8, *, name: str = "launch") -> None:
+        self._most, self._name = most, name
         self._pool: ThreadPoolExecutor | None = None
 
     def submit(self, task: Callable[[], ResultT]) -> "Future[ResultT]":
         """See the port."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._most, thread_name_prefix="launch")
+            self._pool = ThreadPoolExecutor(self._most, thread_name_prefix=self._name)
         return self._pool.submit(task)
 
     def wait(self, tasks: Sequence[Any], at_most: timedelta) -> None:

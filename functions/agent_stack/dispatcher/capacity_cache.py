@@ -1,8 +1,8 @@
 """Capacity cache: what EC2's answers taught the dispatcher. Read once under each lease; only `launch` writes it."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.ports import Ledger
@@ -19,6 +19,9 @@ class CapacityCache:
     ledger: Ledger
     write_beside: Callable[[str, Callable[[], None]], None]
     _memory: tuple[int, LaunchMemory] | None = field(default=None, init=False)
+    _learned: tuple[int, LaunchMemory] | None = field(default=None, init=False)
+    """What is to be in the ledger: the latest of what this process learned, and under which lease."""
+    _writing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def under(self, fence: int) -> LaunchMemory:
         """The launch memory; read once under each lease, because only the lease holder writes it."""
@@ -33,5 +36,12 @@ class CapacityCache:
 
     def learn(self, memory: LaunchMemory, fence: int) -> None:
         """Writes what was learned, beside the cycle, because no job depends on this write."""
-        self._memory = (fence, memory)
-        self.write_beside("launch_memory_not_written", partial(self.ledger.remember_launches, memory, fence=fence))
+        self._memory = self._learned = (fence, memory)
+        self.write_beside("launch_memory_not_written", self._write)
+
+    def _write(self) -> None:
+        """Writes the latest, one write at a time. Threads may change places, and an older memory must not come last."""
+        with self._writing:
+            if self._learned is not None:
+                fence, memory = self._learned
+                self.ledger.remember_launches(memory, fence=fence)

@@ -4,6 +4,7 @@ A chain is a tuple of steps; each takes the cycle and returns the next one. With
 that changes anything. `ReadJobEnvironment` runs only with the parameter of that name.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent_stack.dispatcher.admit import Admit
@@ -12,6 +13,7 @@ from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherStep
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.find_standby import FindStandby
+from agent_stack.dispatcher.first_pages import FirstPages
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.job_environment import ReadJobEnvironment
 from agent_stack.dispatcher.launch import Launch
@@ -90,6 +92,7 @@ def dispatcher_steps(
     )
     listing = ListStandby(pool=pool, in_flight=in_flight, policy=policy, telemetry=telemetry)
     finding = FindStandby(pool=pool, fleet=fleet)
+    first_pages = FirstPages(stacks=stacks, queues=options.queues, in_flight=in_flight, workers=ports.workers)
     environments = ReadJobEnvironment(stacks=stacks, workers=ports.workers, telemetry=telemetry)
     observing: tuple[DispatcherStep, ...] = (
         Register(
@@ -110,6 +113,7 @@ def dispatcher_steps(
             classes=ports.classes,
             policy=policy,
             telemetry=telemetry,
+            first_pages=first_pages,
         ),
         *(() if policy.observe_only else (listing,)),
         Poll(
@@ -118,6 +122,7 @@ def dispatcher_steps(
             permission=in_flight.permission,
             policy=policy,
             telemetry=telemetry,
+            first_pages=first_pages,
         ),
         *(() if policy.observe_only else (finding,)),
         *((environments,) if options.read_job_environment else ()),
@@ -186,6 +191,12 @@ def dispatcher_steps(
     )
     measure = DispatcherMetrics(capacity=capacity, policy=policy, clock=ports.clock, telemetry=telemetry)
     return (*observing, *(() if policy.observe_only else acting), measure)
+
+
+def warm_up_of(ports: Ports, policy: Policy) -> Callable[[], None]:
+    """What a process makes ready before its first launch; nothing where it launches nothing."""
+    launches = policy.launch_enabled and not policy.observe_only
+    return ports.fleet.warm_up if launches else lambda: None
 
 
 def in_flight_of(ports: Ports, permission: LaunchPermission) -> InFlightLaunches:

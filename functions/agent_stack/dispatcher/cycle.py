@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
-from agent_stack.domain.jobs import Job
+from agent_stack.domain.jobs import Job, ScheduledPage
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.pauses import OperatorPause
 from agent_stack.domain.runs import Run
@@ -27,6 +27,7 @@ class DispatcherCycle:
         expected_launches: previous cycle → how many VMs it needed; this cycle probably needs some, too.
         paused_before: previous cycle → the queues that were paused; None when unknown under this lease.
         vm_listing: recover, admit → EC2's list of VMs, requested beside the cycle; None when not requested.
+        first_pages: recover → the first page of each queue, requested beside the cycle; empty when not requested.
         book: recover → the current classes.
         active: recover → all runs that have not ended.
         unconfirmed: recover → how many more VMs may exist: launches without an answer, or VMs that EC2 does not show.
@@ -63,6 +64,7 @@ class DispatcherCycle:
     expected_launches: int = 0
     paused_before: frozenset[QueueKey] | None = None
     vm_listing: Task[Sequence[Vm]] | None = None
+    first_pages: Mapping[QueueKey, Task[ScheduledPage]] = field(default_factory=dict)
     book: ClassBook | None = None
     active: tuple[Run, ...] = ()
     unconfirmed: int = 0

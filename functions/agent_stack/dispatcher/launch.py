@@ -7,7 +7,7 @@ missing from other pools or from the other capacity type.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
@@ -24,11 +24,13 @@ from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vcpu_room import VcpuRoom
 from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, LaunchOrder
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_buckets import buckets_of
+from agent_stack.domain.quota_room import QuotaRoom
 from agent_stack.domain.runs import Run
 from agent_stack.domain.standby_pairs import paired
 from agent_stack.domain.states import CapacityType
@@ -139,20 +141,38 @@ class Launch:
                 self.telemetry.info("launches_held_back", class_name=name, count=len(runs) - max(0, count))
             if count <= 0:
                 continue
-            for order, chunk in self.orders(
-                vm_class,
-                runs[:count],
-                memory,
-                quotas,
-                cycle.now,
-                on_their_way=self.in_flight.of_failing_classes(memory),
-            ):
+            for order, chunk in self._orders(vm_class, runs[:count], memory, quotas, cycle):
                 if not self._send(order, chunk, cycle):
                     return memory
                 room -= order.count
                 memory = memory.asking(order.count, self.policy.instance_budget, cycle.now)
                 quotas = replace(quotas, busy=quotas.busy | buckets_of(order.pools))
         return memory
+
+    def _orders(
+        self, vm_class: VmClass, runs: Sequence[Run], memory: LaunchMemory, quotas: QuotaRoom, cycle: DispatcherCycle
+    ) -> Iterator[tuple[LaunchOrder, Sequence[Run]]]:
+        """The class's own, after what its mix wants on-demand. What on-demand has no room for is asked for as spot."""
+        ahead = self.in_flight.of_failing_classes(memory)
+        due = 0 if vm_class.mix is None else vm_class.mix.on_demand_due(len(runs), self._up(vm_class.name, cycle))
+        left = runs
+        if due:
+            steady = vm_class.bought_on_demand
+            for order, chunk in self.orders(steady, runs[:due], memory, quotas, cycle.now, on_their_way=ahead):
+                left = left[len(chunk) :]
+                yield order, chunk
+        if left:
+            yield from self.orders(vm_class, left, memory, quotas, cycle.now, on_their_way=ahead)
+
+    def _up(self, name: ClassName, cycle: DispatcherCycle) -> Counter[CapacityType]:
+        """How the VMs of that class were bought, those included that are asked for."""
+        bound = (run.binding for run in cycle.active if run.class_name == name)
+        up = Counter(binding.capacity_type for binding in bound if binding is not None)
+        up.update(vm.capacity_type for vm in cycle.idle_vms.get(name, ()))
+        for intent in self.in_flight.intents:
+            if intent.class_name == name and intent.capacity_type is not None:
+                up[intent.capacity_type] += intent.count
+        return up
 
     def _within_vcpus(self, name: ClassName, wanted: int, cycle: DispatcherCycle) -> int:
         """How many of these VMs MaxVcpus lets start beside the standby VMs; runs alone are never too many."""

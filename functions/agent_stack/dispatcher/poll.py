@@ -7,11 +7,13 @@ Buildkite lists the oldest jobs first, and an urgent job can be the last one. So
 queue before it starts a job of it. While nothing can start it reads them every few seconds, for the metrics.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.first_pages import FirstPages
 from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.runnable_since import RunnableSince
 from agent_stack.domain.classes import ClassBook, Unmatched
@@ -76,6 +78,7 @@ class Poll:
     policy: Policy
     telemetry: Telemetry
     permission: LaunchPermission = field(default_factory=LaunchPermission)
+    first_pages: FirstPages | None = None
     _runnable_since: RunnableSince = field(default_factory=RunnableSince, init=False)
     _outages: Outages = field(default_factory=Outages, init=False)
     _read_at: dict[QueueKey, datetime] = field(default_factory=dict, init=False)
@@ -92,7 +95,7 @@ class Poll:
         paused: set[QueueKey] = set()
         clogging: set[QueueKey] = set()
         can_start = self.policy.launch_enabled and len(cycle.active) < self.policy.max_instances
-        for reading in self._read_all(cycle.now, can_start=can_start):
+        for reading in self._read_all(cycle, can_start=can_start):
             queue, pages = reading.queue, [*reading.pages, *(reading.remembered if reading.pages else ())]
             if not pages or any(page.paused for page in pages):
                 paused.add(queue)  # without an answer the queue counts as paused, so that no job starts on a guess
@@ -126,29 +129,33 @@ class Poll:
             job.job_id in known or isinstance(book.match(job.rules, job.queue_key), Unmatched) for job in last.jobs
         )
 
-    def _read_all(self, now: datetime, *, can_start: bool) -> Sequence[_Reading]:
+    def _read_all(self, cycle: DispatcherCycle, *, can_start: bool) -> Sequence[_Reading]:
         """The first page of each queue, then the others, beginning with the queue whose turn was the longest ago."""
         readings = [_Reading(queue=queue.key) for queue in self.queues]
         for reading in readings:
-            self._read_page(reading, None)
+            self._read_page(reading, partial(self._first_page, cycle, reading.queue))
         left = MAX_FURTHER_PAGES
         for reading in sorted(readings, key=lambda reading: self._turns.get(reading.queue, 0)):
-            if not can_start and not has_passed(REFRESH, self._read_at.get(reading.queue), now):
+            if not can_start and not has_passed(REFRESH, self._read_at.get(reading.queue), cycle.now):
                 reading.remembered = self._rest.get(reading.queue, ())
                 continue
             while left > 0 and (cursor := reading.cursor) is not None:
-                self._read_page(reading, cursor)
+                self._read_page(reading, partial(self.stacks.list_scheduled, reading.queue, cursor=cursor))
                 left -= 1
             if reading.cursor is None:
-                self._read_at[reading.queue] = now
+                self._read_at[reading.queue] = cycle.now
                 self._turns[reading.queue] = max(self._turns.values(), default=0) + 1
                 self._rest[reading.queue] = tuple(reading.pages[1:])
         return readings
 
-    def _read_page(self, reading: _Reading, cursor: str | None) -> None:
+    def _first_page(self, cycle: DispatcherCycle, queue: QueueKey) -> ScheduledPage:
+        """Listed while the ledger was read, or now."""
+        return self.stacks.list_scheduled(queue) if self.first_pages is None else self.first_pages.of(cycle, queue)
+
+    def _read_page(self, reading: _Reading, listed: Callable[[], ScheduledPage]) -> None:
         queue, number = reading.queue, len(reading.pages) + 1
         try:
-            page = self.stacks.list_scheduled(queue, cursor=cursor)
+            page = listed()
         except AgentStackError as error:
             reading.failed = True
             subject = f"{queue} page {number}"

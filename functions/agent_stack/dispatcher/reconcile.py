@@ -1,6 +1,6 @@
 """Reconcile: runs the dispatcher's chain cycle after cycle, and passes facts of one cycle to the next."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
@@ -11,12 +11,19 @@ from agent_stack.ports import Clock
 
 @dataclass(slots=True, kw_only=True)
 class ReconcileQueues:
-    """The cycles of one process. Lambda and the simulation both run this."""
+    """The cycles of one process. Lambda and the simulation both run this.
+
+    Attributes:
+        warm_up: makes ready what the first launch needs. Runs once, after the first cycle without work, because a job
+            would wait for it; in the function's own thread, because Lambda may freeze others after the invocation.
+    """
 
     steps: Sequence[DispatcherStep]
     clock: Clock
+    warm_up: Callable[[], None] = lambda: None
     _before: DispatcherCycle | None = field(default=None, init=False)
     _signalled: bool = field(default=False, init=False)
+    _is_warm: bool = field(default=False, init=False)
 
     def begin(self, *, scheduled: bool) -> None:
         """Starts a new invocation. A wake-up usually means a waiting job, so its first cycle prefetches the VMs."""
@@ -40,4 +47,8 @@ class ReconcileQueues:
         )
         self._signalled = False
         self._before = reduce(lambda done, step: step(done), self.steps, cycle)
-        return self._before.busy
+        busy = self._before.busy
+        if not busy and not self._is_warm:
+            self._is_warm = True
+            self.warm_up()
+        return busy

@@ -13,6 +13,7 @@ from functools import cache
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
+from agent_stack.dispatcher.first_pages import FirstPages
 from agent_stack.dispatcher.in_flight import SETTLE_LAST, InFlightLaunches
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.errors import AgentStackError
@@ -50,6 +51,7 @@ class Recover:
     classes: ClassSource
     policy: Policy
     telemetry: Telemetry
+    first_pages: FirstPages | None = None
     _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
@@ -58,6 +60,8 @@ class Recover:
         book = self.classes.book()
         if self.empty_ledger.is_valid(cycle.fence, cycle.now):
             return replace(cycle, book=book)
+        if self.first_pages is not None:
+            cycle = self.first_pages.start(cycle)
         active = tuple(self.ledger.active_runs())
         waiting_queues = frozenset(
             run.queue_key for run in active if run.binding is None and run.failure_reason is None

@@ -7,14 +7,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import partial
 
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.nearest import nearest
+from agent_stack.domain.purchase_mix import PurchaseMix
 from agent_stack.domain.standby_schedule import Standby
-from agent_stack.domain.states import CapacityType
+from agent_stack.domain.states import CapacityType, SpotStrategy
 
 CLASS_RULE = "class"
 TYPE_RULE = "instance-type"
@@ -56,6 +58,16 @@ class InstanceRequirements:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """What a class says of its root volume; None leaves a part to the image, or to the type's own default."""
+
+    kind: str = "gp3"
+    gib: int | None = None
+    iops: int | None = None
+    throughput_mibs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VmClass:
     """One named VM shape.
 
@@ -64,7 +76,10 @@ class VmClass:
         ordered: the order of types is the operator's; otherwise the cheapest is asked first.
         image: an AMI id or `resolve:ssm:<parameter>`.
         root_device: the image's root device name; without it the volume is left as the image has it.
-        volume_gib: size of the root volume; None for the image's own.
+        volume: the root volume; None for the image's own.
+        spot_strategy: how EC2 chooses among spot pools.
+        spot_max_price: USD for an hour of one spot VM; None for the stack's limit.
+        mix: of a spot class, which of its VMs are bought on-demand; None for none.
         max_instances: of this class at once; None for no bound but the deployment's.
         fallback: whether on-demand may be asked where spot has nothing.
         allowed_types: patterns of instance types that a job may choose in place of these; none by default.
@@ -80,7 +95,10 @@ class VmClass:
     ordered: bool = True
     capacity_type: CapacityType = CapacityType.ON_DEMAND
     root_device: str | None = None
-    volume_gib: int | None = None
+    volume: Volume | None = None
+    spot_strategy: SpotStrategy = SpotStrategy.PRICE_CAPACITY_OPTIMIZED
+    spot_max_price: Decimal | None = None
+    mix: PurchaseMix | None = None
     max_instances: int | None = None
     fallback: bool = False
     boot_timeout: timedelta = timedelta(minutes=5)
@@ -114,8 +132,14 @@ class VmClass:
             instance_types=(instance_type,) if instance_type else self.instance_types,
             capacity_type=capacity_type or self.capacity_type,
             fallback=self.fallback and capacity_type is None,
+            mix=self.mix if capacity_type is None else None,
             standby=None,  # a VM stands by for the class as the operator wrote it
         )
+
+    @property
+    def bought_on_demand(self) -> "VmClass":
+        """The same VMs under the same name, on-demand."""
+        return replace(self, capacity_type=CapacityType.ON_DEMAND, fallback=False, mix=None)
 
     def _allows(self, instance_type: str) -> bool:
         patterns = (*self.instance_types, *self.allowed_types)
@@ -228,7 +252,7 @@ class ClassBook:
         if isinstance(shaped, Unmatched) or _FALLBACK not in choices:
             return None if isinstance(shaped, Unmatched) else shaped
         capacity_type = CapacityType.ON_DEMAND if shaped.fallback else shaped.capacity_type
-        return replace(shaped, name=name, capacity_type=capacity_type, fallback=False, standby=None)
+        return replace(shaped, name=name, capacity_type=capacity_type, fallback=False, mix=None, standby=None)
 
     def why_broken(self, name: ClassName) -> str | None:
         """What is wrong with that class, as a job may have chosen it; None when it can be used, or is not offered."""

@@ -151,6 +151,15 @@ class CapacityType(StrEnum):
     ON_DEMAND = "on-demand"
 
 
+class SpotStrategy(StrEnum):
+    """How EC2 chooses among the spot pools of a request."""
+
+    PRICE_CAPACITY_OPTIMIZED = "price-capacity-optimized"
+    CAPACITY_OPTIMIZED = "capacity-optimized"
+    CAPACITY_OPTIMIZED_PRIORITIZED = "capacity-optimized-prioritized"  # the operator's order, where capacity allows it
+    LOWEST_PRICE = "lowest-price"
+
+
 class Moment(StrEnum):
     """The points of a run's time line, in order."""
 

@@ -46,6 +46,9 @@ class Fleet(Protocol):
             RetryError: throttled; EC2 launched nothing. The outcome holds every other refusal as an error.
         """
 
+    def warm_up(self) -> None:
+        """Makes ready what the first launch of a process needs, and changes nothing. Raises nothing."""
+
     def describe(self) -> Sequence[Vm]:
         """Returns all VMs with this deployment's tag that have not ended. New VMs may be missing.
 

@@ -17,9 +17,10 @@ from agent_stack.adapters import dynamodb, sqs
 from agent_stack.adapters.artefact import shipped_program
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.bounded_http import bounded_aws, bounded_httpx
-from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions
+from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailbox, Table, Transactions, lean_answers
 from agent_stack.adapters.dynamodb.programs import DynamoPrograms
 from agent_stack.adapters.dynamodb.standby import DynamoStandbyVms
+from agent_stack.adapters.dynamodb.transactions import AT_ONCE
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
@@ -99,7 +100,7 @@ class Deployment:
     def dynamodb(self) -> "DynamoDBClient":
         """Created at first use, like every client, because loading a service's model takes tens of milliseconds."""
         made: DynamoDBClient = bounded_aws(self._session.create_client("dynamodb", **self._at))
-        return made
+        return lean_answers.read_lean(made)
 
     @cached_property
     def ec2(self) -> "EC2Client":
@@ -318,7 +319,12 @@ class Deployment:
             clock=self.clock,
             ids=self.ids,
             telemetry=self.telemetry,
+            workers=self._writers,
         )
+
+    @cached_property
+    def _writers(self) -> Threads:
+        return Threads(AT_ONCE, name="write")
 
     def _ec2_calls(self) -> AwsCalls:
         """AWS calls that count throttles, because other deployments of the account use the same budget."""

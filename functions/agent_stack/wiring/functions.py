@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 
 from agent_stack.adapters.cloudformation import answer_stack_event
 from agent_stack.adapters.powertools import PowertoolsTelemetry
-from agent_stack.dispatcher.chain import dispatcher_steps, in_flight_of
+from agent_stack.dispatcher.chain import dispatcher_steps, in_flight_of, warm_up_of
 from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.reconcile import ReconcileQueues
 from agent_stack.domain.errors import ConfigurationError
@@ -53,7 +53,9 @@ class Dispatcher:
         permission = LaunchPermission(read=deployment.lease.pauses, clock=deployment.clock)
         in_flight = in_flight_of(ports, permission)
         cycles = ReconcileQueues(
-            steps=dispatcher_steps(ports, settings.policy, dispatcher_options(settings), in_flight), clock=ports.clock
+            steps=dispatcher_steps(ports, settings.policy, dispatcher_options(settings), in_flight),
+            clock=ports.clock,
+            warm_up=warm_up_of(ports, settings.policy),
         )
         idle_pause = None if settings.woken_by_jobs else settings.idle_poll
         loop = replace(_loop(deployment, cycles, idle_pause, in_flight.drain), observe=permission.observe)

@@ -97,6 +97,41 @@ def _public_address(values: Values) -> Outcome:
     )
 
 
+def _zones(values: Values) -> Outcome:
+    if values["VpcId"]:
+        return unneeded("The subnets say which zones.")
+    zones = ",".join(values.items("AvailabilityZones"))
+    return changed("At most three zones count.", parameters={"NetworkZones": zones})
+
+
+def _groups(values: Values) -> Outcome:
+    if not values["VpcId"]:
+        return refused(
+            "Security groups belong to a VPC, and the VMs' VPC is made anew.",
+            "Deploy, make groups in the VPC of the output VmVpc, and name them in VmSecurityGroups.",
+        )
+    return carried(parameters={"VmSecurityGroups": ",".join(values.items("SecurityGroupIds"))})
+
+
+def _endpoints(values: Values) -> Outcome:
+    if values["VpcId"]:
+        return unneeded("A VPC of yours has its own endpoints.")
+    if not values.on("EnableVpcEndpoints"):
+        return unneeded("Off, as here.")
+    return changed(
+        "All are in the first zone. AWS charges for each by the hour.", parameters={"InterfaceEndpoints": "true"}
+    )
+
+
+def _of_functions(values: Values) -> Outcome:
+    policies = ",".join(values.items("ScalerManagedPolicyARNs"))
+    return changed(
+        "Both functions' roles have them.",
+        "Check whether they are still needed: the roles have what this stack needs. For a KMS key set KmsKeyArn.",
+        parameters={"FunctionManagedPolicies": policies},
+    )
+
+
 def _managed(values: Values) -> Outcome:
     policies = values.items("ManagedPolicyARNs")
     if values["InstanceRoleARN"]:
@@ -147,26 +182,14 @@ def _env_file(values: Values) -> Outcome:
 ROWS: tuple[Row, ...] = (
     covered("VpcId", "", "`VpcId`", _vpc),
     covered("Subnets", "", "`Subnets`", _subnets),
-    absent(
-        "AvailabilityZones", "", "The VPC that is made takes the region's zones; name `VpcId` and `Subnets` to choose",
-        impossible("The VPC that is made takes the region's zones.", "To choose zones, set VpcId and Subnets."),
-    ),
-    absent(
-        "SecurityGroupIds", "", "VMs have one security group, which the stack makes and in which no port is open",
-        impossible(
-            "VMs have one security group, which the stack makes.",
-            "Where these groups are the source in rules of databases and the like, allow the subnets' addresses there.",
-        ),
-    ),
+    covered("AvailabilityZones", "", "`NetworkZones`, of the VPC that is made", _zones),
+    covered("SecurityGroupIds", "", "`VmSecurityGroups`", _groups),
     covered(
         "AssociatePublicIpAddress", "true", "`NetworkEgress`; in your own VPC the subnet decides", _public_address
     ),
-    recipe(
-        "EnableVpcEndpoints", "false", "Gateway endpoints for S3 and DynamoDB always; others in your own VPC",
-        impossible(
-            "The VPC that is made has the gateway endpoints for S3 and DynamoDB, and no interface endpoints.",
-            "If VMs must not use the internet for ECR, SSM or KMS, set VpcId and Subnets of a VPC with endpoints.",
-        ),
+    covered(
+        "EnableVpcEndpoints", "false",
+        "`InterfaceEndpoints`, in the VPC that is made; S3 and DynamoDB always have gateway endpoints", _endpoints,
     ),
     recipe("SecretsBucket", "", BUCKET, _secrets, always=True),
     absent("SecretsBucketRegion", "", "There is no secrets bucket"),
@@ -185,17 +208,12 @@ ROWS: tuple[Row, ...] = (
     covered("BootstrapScriptUrl", "", "`BootstrapUrl`, with `BootstrapSha256`", _bootstrap),
     recipe("AgentEnvFileUrl", "", "`AgentEnvironment` holds the lines themselves", _env_file),
     covered("ManagedPolicyARNs", "", "`InstanceManagedPolicies`; jobs use them with `JobMetadata`=allowed", _managed),
-    absent(
-        "ScalerManagedPolicyARNs", "", "The functions' roles have what they need; for your own key `KmsKeyArn`",
-        impossible(
-            "The functions' roles cannot be extended.",
-            "If it was about a KMS key, set KmsKeyArn. Else it has no use here.",
-        ),
-    ),
+    covered("ScalerManagedPolicyARNs", "", "`FunctionManagedPolicies`", _of_functions),
     covered("InstanceRoleARN", "", "`InstanceRoleName` names your role", _own_role),
     absent(
         "InstanceRoleName", "",
-        "CloudFormation names the role that is made. `InstanceRoleName` here is your own role",
+        "CloudFormation names the role that is made, because a role with a name of its own could not be replaced; "
+        "`InstanceRoleName` here is your own role",
         impossible(
             "Not carried over: the same name means an existing role here, and the role that is made gets its name "
             "from CloudFormation.",

@@ -36,11 +36,11 @@ def _token(values: Values) -> Outcome:
 def _token_path(values: Values) -> Outcome:
     path = values["BuildkiteAgentTokenParameterStorePath"]
     if path.startswith("arn:"):
-        name = "/" + path.partition(":parameter/")[2]
         return changed(
-            "The token parameter is named, and has to be in the stack's own account and region.",
-            f"If {path} is of another account or region, store the token in the stack's own as a SecureString: {name}",
-            parameters={"AgentTokenParameter": name},
+            "It must be a SecureString of this region; of another account it must be shared with this one, which takes "
+            "the advanced tier.",
+            "A parameter of this account can be named without its ARN, which scripts/deploy can check.",
+            parameters={"AgentTokenParameter": path},
         )
     if path.strip("/"):
         return carried(
@@ -53,6 +53,16 @@ def _token_path(values: Values) -> Outcome:
         do,
         parameters={"AgentTokenParameter": OWN_TOKEN},
     )
+
+
+def _token_key(values: Values) -> Outcome:
+    key = values["BuildkiteAgentTokenParameterStoreKMSKey"]
+    if not key.startswith("arn:") or ":key/" not in key:
+        return refused(
+            "The key is named by its ARN here.",
+            f"Set AgentTokenKeyArn: aws kms describe-key --key-id {key} --query KeyMetadata.Arn --output text",
+        )
+    return carried(parameters={"AgentTokenKeyArn": key})
 
 
 def _tags(values: Values) -> Outcome:
@@ -127,17 +137,9 @@ ROWS: tuple[Row, ...] = (
     recipe("BuildkiteAgentToken", "", "Only as an SSM parameter: `AgentTokenParameter` names it", _token, secret=True),
     covered(
         "BuildkiteAgentTokenParameterStorePath", "",
-        "`AgentTokenParameter`, of the stack's own account", _token_path, always=True,
+        "`AgentTokenParameter`; by its ARN where another account shares it", _token_path, always=True,
     ),
-    recipe(
-        "BuildkiteAgentTokenParameterStoreKMSKey", "",
-        "`KmsKeyArn`, one key for all that the stack stores; or the token under the key that AWS manages",
-        impossible(
-            "There is no key for the token alone.",
-            "Encrypt the token parameter with the key that AWS manages, or set KmsKeyArn to that key's ARN: tables, "
-            "logs, queues and volumes then use it, too (docs/reference/iam.md has its policy).",
-        ),
-    ),
+    covered("BuildkiteAgentTokenParameterStoreKMSKey", "", "`AgentTokenKeyArn`, by the key's ARN", _token_key),
     covered("BuildkiteQueue", "default", "`Queues`: one or several", to("Queues", "BuildkiteQueue"), always=True),
     covered(
         "AgentEndpoint", "https://agent-edge.buildkite.com/v3",
@@ -198,7 +200,7 @@ ROWS: tuple[Row, ...] = (
     absent("BuildkitePurgeBuildsOnDiskFull", "false", "Each job starts with an empty disk"),
     recipe(
         "BuildkiteAdditionalSudoPermissions", "",
-        "`JobSudo` is all or nothing; for single commands `BootstrapUrl` writes a file in /etc/sudoers.d",
+        "`BootstrapUrl` with examples/bootstrap/sudo-commands.sh; `JobSudo` itself is all or nothing",
         lambda values: refused(
             "JobSudo allows everything or nothing.",
             "Let the script of BootstrapUrl write /etc/sudoers.d/ci: buildkite-agent ALL=(root) NOPASSWD: "

@@ -17,7 +17,7 @@ from agent_stack_cli.migration.rows import (
     unneeded,
 )
 
-OWN_FILE = "`BootstrapUrl` writes /etc/docker/daemon.json, before docker is installed and started"
+OWN_FILE = "`BootstrapUrl` with examples/bootstrap/docker-addresses.sh, which writes docker's own settings"
 POLICIES = {
     "readonly": "",
     "poweruser": "AmazonEC2ContainerRegistryPowerUser",
@@ -99,7 +99,8 @@ ROWS: tuple[Row, ...] = (
         needless("Without a plugin: EcrLogin, which ECRAccessPolicy turns on."),
     ),
     absent(
-        "EnableECRCredentialHelper", "false", "`EcrLogin` logs docker in for twelve hours; no helper is installed",
+        "EnableECRCredentialHelper", "false",
+        "`EcrLogin` logs docker in for twelve hours; no helper, because it would need the VM's role in each job",
         impossible(
             "docker is logged in for twelve hours by EcrLogin.", "For longer jobs install the helper in your image."
         ),

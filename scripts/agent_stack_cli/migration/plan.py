@@ -31,6 +31,11 @@ MISPLACED = Outcome(
 )
 
 
+OF_SPOT = frozenset({"fallback_to_on_demand", "spot_allocation_strategy", "spot_max_price", "standby",
+                     "on_demand_base", "on_demand_percent"})  # fmt: skip
+"""Class fields that the second class, on demand, does not get. One class with standby VMs is enough."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One parameter of the Elastic CI Stack.
@@ -197,7 +202,8 @@ def _misfits(fields: Mapping[str, Any]) -> Iterator[str]:
         ClassEntry.model_validate(entry)
     except ValidationError as error:
         for one in error.errors(include_url=False):
-            yield f"{'.'.join(map(str, one['loc']))}={one['input']!r}: {one['msg']}"
+            place = ".".join(map(str, one["loc"]))
+            yield f"{place}={one['input']!r}: {one['msg']}" if place else one["msg"].removeprefix("Value error, ")
 
 
 def _document(items: tuple[Item, ...], old: Values) -> dict[str, Any]:
@@ -207,7 +213,7 @@ def _document(items: tuple[Item, ...], old: Values) -> dict[str, Any]:
         entry |= item.outcome.fields
     classes = {"default": entry}
     if entry.get("fallback_to_on_demand"):
-        steady = {name: value for name, value in entry.items() if name != "fallback_to_on_demand"}
+        steady = {name: value for name, value in entry.items() if name not in OF_SPOT}
         classes["on-demand"] = {**steady, "market": "on-demand"}
     document = {"classes": classes, "default_class": "default"}
     ClassDocument.model_validate_json(json.dumps(document))

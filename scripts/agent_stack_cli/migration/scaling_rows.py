@@ -13,19 +13,19 @@ from agent_stack_cli.migration.rows import (
     covered,
     impossible,
     needless,
-    recipe,
     refused,
     unneeded,
     where,
 )
+from agent_stack_cli.migration.standing_by import kept_up, scheduled
 
 SHORTEST_BOOT, LONGEST_BOOT = 30, 3240
 MARGIN = 360
 """What ReservationSeconds must have over the longest boot timeout: docs/reference/parameters.md."""
 DEFAULT_RESERVATION = 900
-NO_STANDBY = (
-    "No VM runs before its job: each job waits for a launch and a boot.",
-    "Measure the wait. BakeImage shortens the boot. Leave a queue that cannot wait on the Elastic stack.",
+NO_FORESIGHT = (
+    "No VM starts for a job that waits for another step.",
+    "Set the class field standby: a standby VM takes a job at once. BakeImage shortens the boot.",
 )
 FOLLOWS = "Launches follow jobs, and a VM ends with its job"
 _DURATION = re.compile(r"^PT(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?$")
@@ -56,12 +56,19 @@ def _market(values: Values) -> Outcome:
             fields={"market": "spot"},
         )
     return changed(
-        f"There is no percentage ({share:g} % on-demand before). The class default is spot and falls back to "
-        "on-demand. The class on-demand is for jobs that must not be interrupted.",
+        f"{share:g} % of the VMs of the class default that are up are on-demand, rounded up; the others are spot and "
+        "fall back to on-demand. The class on-demand is for jobs that must not be interrupted.",
         "Let pipelines that must not be interrupted ask for it: agents: { class: on-demand }. Others retry by the "
         "signal reason agent_stop.",
-        fields={"market": "spot", "fallback_to_on_demand": True},
+        fields={"market": "spot", "fallback_to_on_demand": True, "on_demand_percent": max(1, int(share))},
     )
+
+
+def _base(values: Values) -> Outcome:
+    base = int(values.number("OnDemandBaseCapacity"))
+    if values.number("OnDemandPercentage") >= 100 or base <= 0:  # noqa: PLR2004  (per cent)
+        return unneeded("All VMs are on-demand." if base > 0 else "No base.")
+    return carried(fields={"market": "spot", "on_demand_base": base})
 
 
 def _strategy(values: Values) -> Outcome:
@@ -69,7 +76,7 @@ def _strategy(values: Values) -> Outcome:
         return unneeded("No spot VMs.")
     if values["SpotAllocationStrategy"] == "price-capacity-optimized":
         return unneeded("As here.")
-    return changed("Spot VMs come by price-capacity-optimized. SpotMaxPrice bounds the price.")
+    return carried(fields={"market": "spot", "spot_allocation_strategy": values["SpotAllocationStrategy"]})
 
 
 def _boot(values: Values) -> Outcome:
@@ -101,40 +108,30 @@ def _log_days(values: Values) -> Outcome:
     )
 
 
-def _scheduled(values: Values) -> Outcome:
-    if not values.on("EnableScheduledScaling"):
-        return unneeded("Scheduled scaling is off.")
-    return impossible(*NO_STANDBY)(values)
-
-
 ROWS: tuple[Row, ...] = (
-    absent("MinSize", "0", "No VM waits for jobs; `BakeImage` shortens the boot", impossible(*NO_STANDBY)),
+    covered("MinSize", "0", "The class field `standby`: idle VMs beside those that have jobs", kept_up),
     covered("MaxSize", "10", "`MaxInstances`, `MaxVcpus`, the class field `max_instances`", _max, always=True),
-    absent("InstanceBuffer", "0", "No VM waits for jobs; `BakeImage` shortens the boot", impossible(*NO_STANDBY)),
+    covered("InstanceBuffer", "0", "The class field `standby`", kept_up),
     absent("DisableScaleIn", "true", FOLLOWS),
     absent("InstanceScaleInProtection", "true", FOLLOWS),
-    recipe(
-        "OnDemandBaseCapacity", "0", "A class with `market` on-demand for the jobs that need it",
-        impossible(
-            "There is no on-demand base before spot.",
-            "Make a class with `market` on-demand, and let the jobs that need it ask for it by class=.",
-        ),
-    ),
-    recipe(
-        "OnDemandPercentage", "100", "Two classes; the class fields `market` and `fallback_to_on_demand`",
+    covered("OnDemandBaseCapacity", "0", "The class field `on_demand_base`", _base),
+    covered(
+        "OnDemandPercentage", "100", "The class fields `market` and `on_demand_percent`",
         _market, always=True,
     ),
-    recipe(
+    covered(
         "SpotAllocationStrategy", "capacity-optimized",
-        "Always price-capacity-optimized; `SpotMaxPrice` bounds the price", _strategy,
+        "The class field `spot_allocation_strategy`; `spot_max_price` bounds the price", _strategy,
     ),
     absent("ScaleOutFactor", "1.0", FOLLOWS),
     absent("ScaleOutCooldownPeriod", "300", f"{FOLLOWS}; `MaxLaunchesPerMinute` is the safety limit"),
     absent("ScaleInIdlePeriod", "600", FOLLOWS),
     absent("ScaleInCooldownPeriod", "3600", FOLLOWS),
     absent(
-        "ScaleOutForWaitingJobs", "false", "No VM starts before its job can start",
-        where("ScaleOutForWaitingJobs", {"false": needless("As here.")}, impossible(*NO_STANDBY)),
+        "ScaleOutForWaitingJobs", "false",
+        "No VM starts for a job that waits for another step, because Buildkite does not offer it yet; standby VMs "
+        "(`standby`) take jobs at once",
+        where("ScaleOutForWaitingJobs", {"false": needless("As here.")}, impossible(*NO_FORESIGHT)),
     ),
     covered("InstanceCreationTimeout", "", "The class field `boot_timeout_seconds`", _boot),
     covered(
@@ -147,12 +144,9 @@ ROWS: tuple[Row, ...] = (
         needless("The dispatcher looks twice a second; IdlePollSeconds changes that."),
     ),
     absent("ScalerEnableExperimentalElasticCIMode", "false", "Orphan cleanup is built in"),
-    absent("EnableScheduledScaling", "false", "No VM waits for jobs, so nothing is scheduled", _scheduled),
+    covered("EnableScheduledScaling", "false", "Windows of the class field `standby`", scheduled),
     *(
-        absent(
-            name, default, "As `EnableScheduledScaling`",
-            where("EnableScheduledScaling", {"true": needless("See EnableScheduledScaling.")}, _scheduled),
-        )
+        covered(name, default, "Windows of the class field `standby`", scheduled)
         for name, default in (
             ("ScheduleTimezone", "UTC"), ("ScaleUpSchedule", "0 8 * * MON-FRI"), ("ScaleUpMinSize", "1"),
             ("ScaleDownSchedule", "0 18 * * MON-FRI"), ("ScaleDownMinSize", "0"),

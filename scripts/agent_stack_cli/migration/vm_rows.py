@@ -1,10 +1,12 @@
 """Rows of the group Instance, as far as they are about the machine, its image and its disk."""
 
 import re
+from typing import Any
 
 from agent_stack_cli.migration.rows import (
     Outcome,
     Row,
+    Rule,
     Values,
     absent,
     carried,
@@ -22,7 +24,7 @@ from agent_stack_cli.migration.rows import (
 AMAZON_LINUX = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{machine}"
 UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{machine}/hvm/ebs-gp3/ami-id"
 READABLE = ("/aws/service/", "/agent-stack/images/")
-"""Where the dispatcher may read image parameters."""
+"""Where the dispatcher may read image parameters without ImageParameters."""
 SSH = (
     "There is no SSH.",
     "Set SessionManager=true: agent-stack connect JOB opens a shell on a job's VM, if your role may.",
@@ -31,10 +33,6 @@ OWN_IMAGE = (
     "Try the image with one job first. An image that was built on the Elastic stack's brings its agent hooks, which "
     "fail without that stack: remove /etc/buildkite-agent/hooks/* in the script of BootstrapUrl, or build the image on "
     "stock Amazon Linux or Ubuntu. Its agent must be 4.0.3 or later, or 3.133 or later of version 3."
-)
-BASELINE = (
-    "Root volumes are gp3 with 125 MB/s and 3,000 IOPS.",
-    "Compare the times of jobs that build or unpack much. If they need a faster disk, leave them on the Elastic stack.",
 )
 _GRAVITON = re.compile(r"^(a1|[a-z]+[0-9]+g[a-z]*)\.")
 
@@ -82,13 +80,11 @@ def _image_parameter(values: Values) -> Outcome:
         return unneeded("ImageId takes its place, as on that stack.")
     if name.startswith(READABLE):
         return changed("Jobs run on your own image.", OWN_IMAGE, fields={"image": f"resolve:ssm:{name}"})
-    copy = "/agent-stack/images/" + name.rpartition("/")[2]
+    named = name if name.startswith("/") else f"/{name}"
     return changed(
-        f"The dispatcher reads image parameters below {' and '.join(READABLE)} only, so the class names {copy}.",
-        f"Write the image's id there, now and with each new image: aws ssm put-parameter --type String --name {copy} "
-        f"--value $(aws ssm get-parameter --name {name} --query Parameter.Value --output text). {OWN_IMAGE}",
-        fields={"image": f"resolve:ssm:{copy}"},
-    )
+        "Jobs run on your own image. ImageParameters lets the dispatcher read that parameter.", OWN_IMAGE,
+        fields={"image": f"resolve:ssm:{named}"}, parameters={"ImageParameters": named},
+    )  # fmt: skip
 
 
 def _distribution(values: Values) -> Outcome:
@@ -103,10 +99,41 @@ def _distribution(values: Values) -> Outcome:
     )
 
 
+def disk(values: Values) -> dict[str, Any]:
+    """The class fields of the root volume, all of them: they are right or wrong together."""
+    kind = values["RootVolumeType"]
+    fields: dict[str, Any] = {"volume_gib": int(values.number("RootVolumeSize"))}
+    if kind != "gp3":
+        fields["volume_type"] = kind
+    if kind in {"io1", "io2"} or (kind == "gp3" and values.differs("RootVolumeIops")):
+        fields["volume_iops"] = int(values.number("RootVolumeIops"))
+    if kind == "gp3" and values.differs("RootVolumeThroughput"):
+        fields["volume_throughput_mibs"] = int(values.number("RootVolumeThroughput"))
+    return fields
+
+
+def _speed(field: str) -> Rule:
+    """Of a disk, where its type has such a thing."""
+    return lambda values: (
+        carried(fields=disk(values))
+        if field in disk(values)
+        else unneeded(f"Volumes of type {values['RootVolumeType']} have none to set.")
+    )
+
+
 def _volume(values: Values) -> Outcome:
     return carried(
         "One job needs less than a VM that kept jobs for hours did: lower volume_gib, because you pay for it.",
-        fields={"volume_gib": int(values.number("RootVolumeSize"))},
+        fields=disk(values),
+    )
+
+
+def _limits(values: Values) -> Outcome:
+    if not values.on("ExperimentalEnableResourceLimits"):
+        return unneeded("Limits are off.")
+    return refused(
+        "One job has the VM, and nothing limits it.",
+        "Let the script of BootstrapUrl do what examples/bootstrap/resource-limits.sh does, with your numbers.",
     )
 
 
@@ -118,10 +145,12 @@ ROWS: tuple[Row, ...] = (
     covered("ImageId", "", "The class field `image`", _image),
     covered(
         "ImageIdParameter", "",
-        "The class field `image` as resolve:ssm:NAME, below /aws/service/ or /agent-stack/images/", _image_parameter,
+        "The class field `image` as resolve:ssm:NAME; `ImageParameters` where it is elsewhere than below "
+        "/aws/service/ and /agent-stack/images/", _image_parameter,
     ),
     absent(
-        "InstanceOperatingSystem", "linux", "Linux only. Windows jobs stay on the Elastic stack",
+        "InstanceOperatingSystem", "linux",
+        "Linux only, because the boot program is made of bash and systemd. Windows jobs stay on the Elastic stack",
         where(
             "InstanceOperatingSystem", {"linux": needless("Linux, as here.")},
             impossible("VMs run Linux only.", "Leave the Windows queue on the Elastic stack. Nothing here starts it."),
@@ -136,7 +165,8 @@ ROWS: tuple[Row, ...] = (
         _types, always=True,
     ),
     recipe(
-        "CpuCredits", "unlimited", "The account's default: aws ec2 modify-default-credit-specification",
+        "CpuCredits", "unlimited", "The account's default (aws ec2 modify-default-credit-specification), because "
+        "CreateFleet's overrides carry no credits and EC2 refuses them in a launch template for other types",
         impossible(
             "Burstable types run with the account's default, which is unlimited for t3 and t4g.",
             "aws ec2 modify-default-credit-specification --instance-family t3 --cpu-credits standard, for each family; "
@@ -144,54 +174,64 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     absent(
-        "NestedVirtualizationEnabled", "false", "Launches ask for no CPU options; bare-metal types have /dev/kvm",
+        "NestedVirtualizationEnabled", "false", "Use bare-metal types, which have /dev/kvm: launches ask for no CPU "
+        "options, because CreateFleet's overrides carry none and few types take them from a launch template",
         impossible("Launches ask for no CPU options.", "Use bare-metal types, such as c7i.metal-24xl, for /dev/kvm."),
     ),
     recipe(
-        "EnableInstanceStorage", "false", "`BootstrapUrl` formats and mounts the NVMe disk",
+        "EnableInstanceStorage", "false",
+        "`BootstrapUrl` with examples/bootstrap/instance-store.sh: striped, for builds and docker",
         impossible(
             "Instance store is neither formatted nor mounted.",
-            "Let the script of BootstrapUrl do it before docker starts: mkfs.xfs the NVMe device, mount it, and name "
-            "it as data-root in /etc/docker/daemon.json.",
+            "Let the script of BootstrapUrl do what examples/bootstrap/instance-store.sh does.",
         ),
     ),
     recipe(
         "MountTmpfsAtTmp", "true", "The image's own setting; `BootstrapUrl`: systemctl mask --now tmp.mount",
         impossible("The image decides.", "Add to the script of BootstrapUrl: systemctl mask --now tmp.mount"),
     ),
-    absent("AgentsPerInstance", "1", "One job on each VM, by design; the count becomes `MaxInstances`", _agents),
+    absent(
+        "AgentsPerInstance", "1",
+        "One job on each VM, because no job is to meet what another one left; the count becomes `MaxInstances`",
+        _agents,
+    ),
     recipe("KeyName", "", "No SSH: `SessionManager`, and agent-stack connect JOB", impossible(*SSH)),
     recipe("AuthorizedUsersUrl", "", "No SSH: `SessionManager`, and agent-stack connect JOB", impossible(*SSH)),
     covered("RootVolumeSize", "250", "The class field `volume_gib`", _volume, always=True),
     absent("RootVolumeName", "", "The image's root device is looked up; the class field `root_device` may state it"),
-    absent(
-        "RootVolumeType", "gp3", "Root volumes are gp3",
-        where("RootVolumeType", {"gp3": needless("gp3, as here.")}, impossible(*BASELINE)),
+    covered(
+        "RootVolumeType", "gp3", "The class field `volume_type`: gp3, gp2, io1 or io2",
+        where("RootVolumeType", {"gp3": needless("gp3, as here.")}, lambda values: carried(fields=disk(values))),
     ),
-    absent("RootVolumeThroughput", "125", "Root volumes have gp3's 125 MB/s", impossible(*BASELINE)),
-    absent("RootVolumeIops", "3000", "Root volumes have gp3's 3,000 IOPS", impossible(*BASELINE)),
+    covered(
+        "RootVolumeThroughput", "125", "The class field `volume_throughput_mibs`", _speed("volume_throughput_mibs")
+    ),
+    covered("RootVolumeIops", "3000", "The class field `volume_iops`", _speed("volume_iops")),
     covered(
         "RootVolumeEncrypted", "false", "Always encrypted; `KmsKeyArn` for a key of your own",
         needless("Always encrypted."),
     ),
     absent("RootVolumeDeleteOnTermination", "true", "Volumes always end with their VM"),
-    absent(
-        "EnableDetailedMonitoring", "false", "VMs have EC2's metrics of five minutes",
-        impossible(
-            "VMs have EC2's metrics of five minutes.", "Let the script of BootstrapUrl start the CloudWatch agent."
+    covered(
+        "EnableDetailedMonitoring", "false", "`DetailedMonitoring`",
+        where(
+            "EnableDetailedMonitoring", {"true": lambda _: carried(parameters={"DetailedMonitoring": "true"})},
+            needless("Off, as here."),
         ),
     ),
     absent(
-        "InstanceName", "", "The Name of a VM is STACK-CLASS; name the stack and the class accordingly",
+        "InstanceName", "",
+        "The Name of a VM is STACK-CLASS, because people look for a stack's VMs of a class; name both accordingly",
         lambda values: refused(
             "The Name of a VM is STACK-CLASS.",
             f"Filter by the tag agent-stack:deployment, not by Name {values['InstanceName']}.",
         ),
     ),
     *(
-        absent(
+        recipe(
             name, default,
-            "One job has the VM, and the agent is protected where memory runs out",
+            "`BootstrapUrl` with examples/bootstrap/resource-limits.sh. Rarely needed, because one job has the VM and "
+            "the agent is protected where memory runs out", _limits,
         )
         for name, default in (
             ("ExperimentalEnableResourceLimits", "false"), ("ResourceLimitsMemoryHigh", "90%"),

@@ -2,7 +2,7 @@
 
 from tests.infra.launches import OURS
 from tests.infra.requests.asking import LEDGER, MAILBOX, OTHERS_TABLE, PARAMETERS, PLACE, Named, ask, key
-from tests.infra.stacks import KEY
+from tests.infra.stacks import KEY, TOKEN_KEY
 from tests.simulator.deployment import ACCOUNT
 
 
@@ -22,12 +22,17 @@ def others_tables() -> Named:
     yield "the ledger itself", ask("dynamodb:DeleteTable", LEDGER)
     yield "key by hand", ask("kms:Decrypt", KEY)
     yield "key through S3", key("Decrypt", "s3")
+    yield "the token's key by hand", ask("kms:Decrypt", TOKEN_KEY)
+    yield "the token's key for a table", key("Decrypt", "dynamodb", TOKEN_KEY)
+    yield "another key to read with", key("Decrypt", "ssm", TOKEN_KEY.replace("7654", "9999"))
     yield "another key", key("Encrypt", "dynamodb", KEY.replace("0123", "9999"))
 
 
 def settings() -> Named:
-    for name in ("/agent-stack/ci/default-classes", "/buildkite/agent-token", "/ci/classes", "/agent-stack/images/ci"):
+    images = ("/agent-stack/images/ci", "/acme/images/linux")
+    for name in ("/agent-stack/ci/default-classes", "/buildkite/agent-token", "/ci/classes", *images):
         yield f"parameter {name}", ask("ssm:GetParameter", f"{PARAMETERS}{name}")
+    yield "the token's own key", key("Decrypt", "ssm", TOKEN_KEY)
     yield "AWS's parameter", ask("ssm:GetParameter", "arn:aws:ssm:eu-central-1::parameter/aws/service/ami/x")
     for name in ("Images", "Instances", "InstanceTypes", "Subnets"):
         yield f"Describe{name}", ask(f"ec2:Describe{name}")

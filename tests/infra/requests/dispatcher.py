@@ -34,7 +34,17 @@ def foreign_launches(stack: Resolved) -> Named:
     direct = replace(both, apis=frozenset({"RunInstances"}))
     yield "IMDSv1", tuple(replace(direct, http_tokens="optional").asked())
     yield "a volume unencrypted", tuple(replace(direct, encrypted=False).asked())
-    yield "another security group", tuple(replace(direct, group="sg-0ffffffffffffffff").asked())
+    for api in ("CreateFleet", "RunInstances"):
+        one = replace(both, apis=frozenset({api}), group="sg-0ffffffffffffffff")
+        yield f"{api} with another security group", tuple(one.asked())
+    group = {"ec2__SecurityGroupID": "sg-0123456789abcdef8"}
+    yield (
+        "a launch with the operator's group by no template",
+        ask("ec2:RunInstances", f"{OURS}:security-group/x", **group),
+    )
+    yield "a fleet with something else of that group", ask("ec2:CreateFleet", f"{OURS}:placement-group/x", **group)
+    by_template = {"ec2__LaunchTemplate": f"{OURS}:launch-template/{stack.outputs['LaunchTemplate']}"}
+    yield "a key pair of that group", ask("ec2:RunInstances", f"{OURS}:key-pair/x", **group, **by_template)
     yield "another role", tuple(replace(direct, role=f"arn:aws:iam::{ACCOUNT}:role/admin").asked())
     yield "an image of this account's", tuple(replace(direct, image=f"{OURS}:image/ami-1").asked())
     for kind in ("volume", "network-interface", "snapshot", "image"):
@@ -64,7 +74,8 @@ def allowed() -> Named:
     for action in ("DeleteMessage", "GetQueueAttributes", "ReceiveMessage"):
         yield f"{action} of jobs' news", ask(f"sqs:{action}", f"arn:aws:sqs:{PLACE}:JobWakesId")
     yield "tracker woken", ask("sqs:SendMessage", f"arn:aws:sqs:{PLACE}:WakesId")
-    for name in ("arn:aws:ssm:eu-central-1::parameter/aws/service/ami/x", f"{PARAMETERS}/agent-stack/images/ci"):
+    ours = (f"{PARAMETERS}/agent-stack/images/ci", f"{PARAMETERS}/acme/images/ci")
+    for name in ("arn:aws:ssm:eu-central-1::parameter/aws/service/ami/x", *ours):
         yield f"image of {name}", ask("ssm:GetParameters", name)
     yield "spot role made", _service_role("spot.amazonaws.com", "AWSServiceRoleForEC2Spot")
     for action in ("Decrypt", "DescribeKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"):

@@ -23,6 +23,11 @@ def _s3(action: str, resource: str, **context: str) -> Asked:
     return _job(ask(f"s3:{action}", f"arn:aws:s3:::{resource}", **{f"s3__{k}": v for k, v in context.items()}))
 
 
+def _tagged(action: str, name: str, pipelines: str, *, under: str = PATH, of: dict[str, str] | None = None) -> Asked:
+    asked = ask(f"ssm:{action}", f"{under}/{name}", **{"aws__ResourceTag/agent-stack__pipelines": pipelines})
+    return _job(asked, of)
+
+
 def allowed() -> Named:
     for bucket in ("ci-artifacts", "ci-caches"):
         for action in ("AbortMultipartUpload", "GetObject", "PutObject"):
@@ -34,6 +39,7 @@ def allowed() -> Named:
     for action in ("GetParameter", "GetParameters"):
         yield f"own parameter {action}", _job(ask(f"ssm:{action}", f"{PATH}/{MINE}/TOKEN"))
     yield "own parameters", _job(ask("ssm:GetParametersByPath", f"{PATH}/{MINE}"))
+    yield "an alias whose tag names it", _tagged("GetParameter", "payments/TOKEN", f"{OTHER} {MINE}")
     for name in (*SHARED, "app/env", "app/secret-files/X"):
         yield f"file {name}", _s3("GetObject", f"elastic-secrets/{name}")
     for prefix in ("app/", "secret-files/"):
@@ -61,6 +67,12 @@ def denied() -> Named:
         yield f"another's parameter {action}", _job(ask(f"ssm:{action}", f"{PATH}/{OTHER}/TOKEN"))
         yield f"a parameter of no pipeline {action}", _job(ask(f"ssm:{action}", PATH))
         yield f"a parameter beside its own {action}", _job(ask(f"ssm:{action}", f"{PATH}/{MINE}0/TOKEN"))
+    yield "an alias whose tag names another", _tagged("GetParameter", "payments/TOKEN", OTHER)
+    yield "an alias without the tag", _job(ask("ssm:GetParameter", f"{PATH}/payments/TOKEN"))
+    yield "an alias by several names", _tagged("GetParameters", "payments/TOKEN", MINE)
+    yield "an alias written", _tagged("PutParameter", "payments/TOKEN", MINE)
+    yield "a tagged parameter elsewhere", _tagged("GetParameter", "buildkite/agent-token", MINE, under=PARAMETERS)
+    yield "an alias, without tags of its own", _tagged("GetParameter", "payments/TOKEN", MINE, of={})
     yield "own parameter written", _job(ask("ssm:PutParameter", f"{PATH}/{MINE}/TOKEN"))
     yield "the agent's token", _job(ask("ssm:GetParameter", f"{PARAMETERS}/buildkite/agent-token"))
     yield "a secret of no kind that is set", _job(ask("secretsmanager:GetSecretValue", f"{SECRETS}ci/x-AbCdEf"))

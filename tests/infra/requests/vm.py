@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.infra.requests.asking import ANOTHER_VM, ME, PARAMETERS, PLACE, SECRETS, TABLES, Named, ask, key, log
-from tests.infra.stacks import KEY
+from tests.infra.stacks import KEY, TOKEN_KEY
 from tests.simulator.deployment import ACCOUNT
 from tests.simulator.iam import Asked, asked_of_dynamodb
 
@@ -65,8 +65,15 @@ def _what_else_is_turned_on() -> Named:
         yield f"session: {action}", ask(f"ssmmessages:{action}")
     for service in ("dynamodb", "s3", "secretsmanager", "ssm"):
         yield f"key through {service}", key("Decrypt", service)
+    yield "the token's own key", key("Decrypt", "ssm", TOKEN_KEY)
     for action in ("Encrypt", "GenerateDataKey"):
         yield f"key {action}", key(action, "dynamodb")
+
+
+def _keys() -> Named:
+    yield "the token's key by hand", ask("kms:Decrypt", TOKEN_KEY)
+    yield "another key of a parameter", key("Decrypt", "ssm", TOKEN_KEY.replace("7654", "9999"))
+    yield "another key", key("Decrypt", "dynamodb", KEY.replace("0123", "9999"))
 
 
 def _holds() -> Named:
@@ -135,7 +142,7 @@ def denied() -> Named:
     yield "image pushed", ask("ecr:PutImage", f"arn:aws:ecr:{PLACE}:repository/app")
     yield "a log of others", ask("logs:PutLogEvents", log("/aws/lambda/other"))
     yield "key by hand", ask("kms:Decrypt", KEY)
-    yield "another key", key("Decrypt", "dynamodb", KEY.replace("0123", "9999"))
+    yield from _keys()
     yield "a VM ended", ask("ec2:TerminateInstances", ME)
     yield "a role taken", ask("sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/admin")
     yield "the agent's bus", ask("events:PutEvents")

@@ -105,7 +105,7 @@ class Launch:
         if self.template:
             yield self._template_arn(), {}
             for group in self.template[1].security_groups:
-                yield self._arn(f"security-group/{group}"), vpc
+                yield self._arn(f"security-group/{group}"), {**vpc, "ec2:SecurityGroupID": [group]}
         image = self.override.get("ImageId", "")
         if image:
             named = "*" if image.startswith(RESOLVE) else image

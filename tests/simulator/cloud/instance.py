@@ -21,6 +21,7 @@ class Instance:
         root_device: of its image.
         devices: names of all its disks, the root's first. A volume that a launch asks for under another name than the
             root's is one more disk.
+        volumes: what the launch asked for of each disk, by the disk's name.
         metadata_tags: the tags that its metadata shows it; None where they are not enabled.
     """
 
@@ -39,6 +40,7 @@ class Instance:
     terminated_at: datetime | None = None
     root_device: str = "/dev/xvda"
     devices: tuple[str, ...] = ("/dev/xvda",)
+    volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     metadata_tags: Mapping[str, str] | None = None
 
     @property

@@ -87,6 +87,7 @@ def launch(
             tags=tags,
             root_device=described.root_device,
             devices=devices(override, described),
+            volumes={disk["DeviceName"]: dict(disk.get("Ebs", {})) for disk in override.get("BlockDeviceMappings", ())},
             metadata_tags=dict(tags) if template.metadata_tags else None,
         )
         for _ in range(count)

@@ -13,6 +13,7 @@ from tests.simulator.cloud.instance import Instance
 from tests.simulator.cloud.prices import price
 from tests.simulator.cloud.quotas import Quotas, bucket_of
 from tests.simulator.cloud.region import Region
+from tests.simulator.cloud.volumes import check_volumes
 
 NO_CAPACITY = "InsufficientInstanceCapacity"
 NO_ADDRESS = "InsufficientFreeAddressesInSubnet"
@@ -69,6 +70,10 @@ class Pools:
             {
                 "lowest-price": lambda one: self._price(one, capacity_type),
                 "capacity-optimized": lambda one: self._short(one, capacity_type, request),
+                "capacity-optimized-prioritized": lambda one: (
+                    self._short(one, capacity_type, request),
+                    one.get("Priority", LAST),
+                ),
                 "price-capacity-optimized": lambda one: (
                     self._short(one, capacity_type, request),
                     self._price(one, capacity_type),
@@ -126,6 +131,7 @@ class Pools:
         """
         kind, zone = override["InstanceType"], self._zone(override)
         self.image(override)
+        check_volumes(override)
         offered = f"{kind}:{zone}" not in self._region.settings.not_offered
         if not offered or capacity_type not in catalogue()[kind].usage_classes:
             raise refused("Unsupported", type=kind, zone=zone)

@@ -59,7 +59,7 @@ def _of_s3(request: Request, context: Context) -> Sequence[Asked]:
 
 
 def _ssm(place: str, action: str, stated: Mapping[str, Any]) -> Sequence[str]:
-    names = stated.get("Names") or [stated.get("Name") or stated.get("Path") or "*"]
+    names = stated.get("Names") or [next((stated[key] for key in ("Name", "Path", "ResourceId") if key in stated), "*")]
     return [f"arn:aws:ssm:{place}:parameter/{name.removeprefix('/')}" for name in names]
 
 

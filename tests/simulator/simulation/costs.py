@@ -39,6 +39,7 @@ class Costs:
         first_use: CPU seconds of the first call of each service in a new process, by the part before the dot.
         cpu_factor: how much slower the function's core is than the one on which CPU was measured.
         transaction_factor: on the latency of `TRANSACTIONS`.
+        at_once: how many of a call's requests are under way at a time; one unless named.
     """
 
     latency: Mapping[str, tuple[float, float]]
@@ -53,6 +54,7 @@ class Costs:
     first_use: Mapping[str, float] = field(default_factory=dict)
     cpu_factor: float = 1.0
     transaction_factor: float = 1.0
+    at_once: Mapping[str, int] = field(default_factory=dict)
 
     def requests(self, call: str, size: int) -> int:
         """How many requests a call with that many items makes; none for nothing, and for what is only computed."""
@@ -63,10 +65,12 @@ class Costs:
         return max(0, -(-answered // self.page_of_answer.get(call, 1_000_000)) - 1)
 
     def waiting(self, call: str, requests: int, chance: random.Random) -> float:
-        """Seconds until so many requests of a call are answered, one after the other."""
+        """Seconds until so many requests of a call are answered, as many at a time as it may make."""
         shortest, longest = self.latency.get(call, self.otherwise)
         factor = self.transaction_factor if call in TRANSACTIONS else 1.0
-        return factor * sum(chance.uniform(shortest, longest) for _ in range(requests))
+        drawn = [chance.uniform(shortest, longest) for _ in range(requests)]
+        together = self.at_once.get(call, 1)
+        return factor * sum(max(drawn[start : start + together]) for start in range(0, requests, together))
 
     def of_call(self, call: str, size: int) -> float:
         """CPU seconds of a whole core that the adapter needs to ask."""

@@ -23,7 +23,7 @@ from agent_stack.adapters.ssm import SsmClasses, parameters
 from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.adapters.stacks_api import HttpStacksApi
 from agent_stack.adapters.stacks_api.caller import Caller
-from agent_stack.dispatcher.chain import dispatcher_steps, in_flight_of
+from agent_stack.dispatcher.chain import dispatcher_steps, in_flight_of, warm_up_of
 from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.reconcile import ReconcileQueues
 from agent_stack.domain.classes import ClassBook
@@ -667,7 +667,7 @@ class Simulation:
             clock=self.kernel,
             ids=self._ids,
             telemetry=telemetry,
-            workers=KernelWorkers(kernel=self.kernel, process=process),
+            workers=KernelWorkers(kernel=self.kernel, process=process, counted=self.meter.included),
             wake_ups=process.mortal(SimulatedWakeUps(self), f"{function} wake_ups"),
         )
         if function == "dispatcher":
@@ -676,7 +676,11 @@ class Simulation:
             in_flight = in_flight_of(ports, permission)
             options = dispatcher_options(self.settings)
             chain = dispatcher_steps(ports, self.settings.policy, options, in_flight)
-            queues = ReconcileQueues(steps=self._left(function, chain), clock=self.kernel)
+            queues = ReconcileQueues(
+                steps=self._left(function, chain),
+                clock=self.kernel,
+                warm_up=warm_up_of(ports, self.settings.policy),
+            )
             return Wired(
                 process=process,
                 work=queues,

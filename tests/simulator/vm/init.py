@@ -114,7 +114,7 @@ class Init:
                 return 0 if processes else 1
             case "pgrep", ["-u", user]:
                 return 0 if self._of_user(user) else 1
-            case ("systemctl", ["set-time", *_] | ["start", "docker"]) | (
+            case ("systemctl", ["set-time", *_] | ["start", "docker"] | ["daemon-reload"]) | (
                 "useradd" | "usermod" | "dnf" | "ip",
                 _,
             ):

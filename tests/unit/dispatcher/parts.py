@@ -137,6 +137,9 @@ class ScriptedFleet:
             raise answer
         return answer
 
+    def warm_up(self) -> None:
+        self.journal.append("warm_up")
+
     def describe(self) -> Sequence[Vm]:
         self.journal.append("describe")
         if self.look is not None:

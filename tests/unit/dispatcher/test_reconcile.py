@@ -2,16 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from agent_stack.dispatcher.chain import warm_up_of
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.reconcile import ReconcileQueues
 from agent_stack.domain.errors import RetryError
 from agent_stack.domain.identifiers import QueueKey
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.unit.dispatcher.parts import SMALL
-from tests.unit.values import a_job
+from tests.unit.dispatcher.ward import Ward
+from tests.unit.values import a_job, a_policy
+
+if TYPE_CHECKING:
+    from agent_stack.ports import Ports
 
 PAUSED = frozenset({QueueKey("paused")})
 
@@ -103,3 +110,25 @@ def test_a_cycle_that_leaves_work_in_hand_says_so() -> None:
     idle = ReconcileQueues(steps=(), clock=VirtualClock())
     busy = ReconcileQueues(steps=(lambda cycle: replace(cycle, admitted=((a_job(), SMALL),)),), clock=VirtualClock())
     assert (idle(EPOCH, 1), busy(EPOCH, 1)) == (False, True)
+
+
+def test_a_process_is_warmed_up_once_after_its_first_cycle_without_work() -> None:
+    journal: list[str] = []
+    jobs = [True, False, False]
+
+    def step(cycle: DispatcherCycle) -> DispatcherCycle:
+        journal.append("cycle")
+        return replace(cycle, admitted=((a_job(), SMALL),)) if jobs.pop(0) else cycle
+
+    reconcile = ReconcileQueues(steps=(step,), clock=VirtualClock(), warm_up=lambda: journal.append("warm up"))
+    assert [reconcile(EPOCH, 1) for _ in range(3)] == [True, False, False]
+    assert journal == ["cycle", "cycle", "warm up", "cycle"]
+
+
+def test_a_function_that_launches_nothing_warms_nothing_up() -> None:
+    ward = Ward()
+    for policy in (a_policy(launch_enabled=False), a_policy(observe_only=True)):
+        warm_up_of(cast("Ports", SimpleNamespace(fleet=ward.fleet)), policy)()
+    assert ward.journal == []
+    warm_up_of(cast("Ports", SimpleNamespace(fleet=ward.fleet)), a_policy())()
+    assert ward.journal == ["warm_up"]

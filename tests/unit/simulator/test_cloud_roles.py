@@ -40,7 +40,9 @@ def template(template_id: str, _version: str, *, http_tokens: str = "required") 
     return LaunchTemplateData(
         tags=TAG,
         tags_of=dict.fromkeys(("volume", "network-interface"), TAG),
-        security_groups=("sg-0123456789abcdef0",),
+        security_groups=tuple(
+            STACK.resources["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["SecurityGroupIds"]
+        ),
         role=STACK.arn("InstanceRole"),
         http_tokens=http_tokens,
     )

@@ -113,3 +113,10 @@ def test_a_cold_start_comes_before_every_new_process_and_no_warm_one() -> None:
     simulation = Noting(seed=1, nature=nature)
     simulation.run(130)
     assert simulation.began == [2.0, 60.0, 120.0]
+
+
+def test_requests_that_are_under_way_at_a_time_are_waited_for_together() -> None:
+    together = replace(COSTS, at_once={"ledger.bind": 4})
+    assert COSTS.waiting("ledger.bind", 9, CHANCE) == pytest.approx(9 * 0.02)
+    assert together.waiting("ledger.bind", 9, CHANCE) == pytest.approx(3 * 0.02)
+    assert together.waiting("fleet.describe", 9, CHANCE) == pytest.approx(9 * 0.4)

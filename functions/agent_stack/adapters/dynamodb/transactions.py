@@ -5,10 +5,12 @@ transactions, and one whose condition does not hold is dropped while the others 
 
 Every group signs its items with a write id. When an answer is lost and the repeated request is refused, the item that
 stands there tells whose write it was: so nothing is ever written twice, and a write that took effect is known to have.
+
+Several transactions are under way at a time, because DynamoDB takes longer to answer one than to take more of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from agent_stack.adapters.aws import AwsCalls, RefusedError, RefusedInDoubtError
 from agent_stack.adapters.dynamodb.table import items_of, written
 from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError, WaitError
-from agent_stack.ports import Clock, Ids, Telemetry
+from agent_stack.ports import Clock, Ids, Telemetry, Workers
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 WRITES_OF_A_TRANSACTION = 100  # source: TransactWriteItems
 MAX_ROUNDS = 6
 CONFLICT_PAUSE = timedelta(milliseconds=50)
+AT_ONCE = 4
+"""Transactions under way at a time. 400 items are 800 write units, and a new on-demand table takes 4,000 a second."""
+
+WAIT = timedelta(minutes=1)
+"""Of one look whether all are answered. Each call bounds itself, so this only decides how often to look again."""
 
 _HELD_UP = frozenset({"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 """Reasons that say nothing against the group itself: it was another's condition, or the wrong moment."""
@@ -49,15 +56,45 @@ class Group(Generic[SubjectT]):
         return f"Group({len(self.writes)} writes)"
 
 
+@dataclass(slots=True, kw_only=True)
+class _Sent(Generic[SubjectT]):
+    """What became of the groups of one transaction, or of several.
+
+    Attributes:
+        won, refused: write ids of groups that took effect, and of those whose condition does not hold.
+        doubted: write ids of groups that a try may have written.
+        again: the groups to send again.
+    """
+
+    won: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    doubted: set[str] = field(default_factory=set)
+    failures: list[AgentStackError] = field(default_factory=list)
+    again: list[Group[SubjectT]] = field(default_factory=list)
+
+    def add(self, other: "_Sent[SubjectT]") -> None:
+        """Takes in what became of others."""
+        self.won |= other.won
+        self.refused |= other.refused
+        self.doubted |= other.doubted
+        self.failures += other.failures
+        self.again += other.again
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transactions:
-    """Writes groups, as many a request as fit."""
+    """Writes groups, as many a request as fit.
+
+    Attributes:
+        workers: threads of its own, `AT_ONCE` of them: others may wait for EC2 for long.
+    """
 
     client: "DynamoDBClient"
     calls: AwsCalls
     clock: Clock
     ids: Ids
     telemetry: Telemetry
+    workers: Workers
 
     def write(self, groups: Sequence[Group[SubjectT]], undecided: list[SubjectT] | None = None) -> list[SubjectT]:
         """The subjects of the groups that took effect, in the order given.
@@ -68,44 +105,43 @@ class Transactions:
         Raises:
             AgentStackError: none did, and not because of their conditions.
         """
-        won: set[str] = set()
-        refused: set[str] = set()
-        doubted: set[str] = set()
-        failures: list[AgentStackError] = []
+        done: _Sent[SubjectT] = _Sent()
         pending = list(groups)
         for attempt in range(MAX_ROUNDS):
-            again: list[Group[SubjectT]] = []
-            for chunk in _chunks(pending):
-                again += self._send(chunk, won, refused, doubted, failures)
-            if not again:
+            done.again = []
+            for sent in self._send_all(list(_chunks(pending)), frozenset(done.doubted)):
+                done.add(sent)
+            if not done.again:
                 break
             # Fewer are left when some were dropped; otherwise somebody else is at the same items.
-            if len(again) == len(pending):
+            if len(done.again) == len(pending):
                 self.clock.sleep(CONFLICT_PAUSE * 2**attempt * (0.5 + self.ids.fraction()))
-            pending = again
+            pending = done.again
         else:
-            failures.append(RetryError(f"TransactWriteItems: {len(pending)} changes met conflicts {MAX_ROUNDS} times"))
-        if failures and not won:
-            raise failures[0]
-        for failure in failures:
+            met = f"{len(pending)} changes met conflicts {MAX_ROUNDS} times"
+            done.failures.append(RetryError(f"TransactWriteItems: {met}"))
+        if done.failures and not done.won:
+            raise done.failures[0]
+        for failure in done.failures:
             self.telemetry.info("ledger_writes_failed", error=str(failure))
         if undecided is not None:
-            undecided += [group.subject for group in groups if group.write_id not in won | refused]
-        return [group.subject for group in groups if group.write_id in won]
+            undecided += [group.subject for group in groups if group.write_id not in done.won | done.refused]
+        return [group.subject for group in groups if group.write_id in done.won]
 
-    def _send(
-        self,
-        chunk: list[Group[SubjectT]],
-        won: set[str],
-        refused: set[str],
-        doubted: set[str],
-        failures: list[AgentStackError],
-    ) -> list[Group[SubjectT]]:
-        """Send one transaction; the groups that are to be sent again.
+    def _send_all(self, chunks: Sequence[list[Group[SubjectT]]], doubted: frozenset[str]) -> Sequence[_Sent[SubjectT]]:
+        """Sends one transaction for each chunk, several at a time; one alone needs no thread."""
+        if len(chunks) <= 1:
+            return [self._send(chunk, doubted) for chunk in chunks]
+        tasks = [self.workers.submit(partial(self._send, chunk, doubted)) for chunk in chunks]
+        while not all(task.done() for task in tasks):
+            self.workers.wait(tasks, WAIT)
+        return [task.result() for task in tasks]
+
+    def _send(self, chunk: list[Group[SubjectT]], doubted: frozenset[str]) -> _Sent[SubjectT]:
+        """Sends one transaction.
 
         Args:
-            refused: write ids of groups whose condition does not hold; this adds to it.
-            doubted: write ids of groups that an earlier try may have written; this adds to it.
+            doubted: write ids of groups that an earlier try may have written.
         """
         failure: AgentStackError
         try:
@@ -116,20 +152,18 @@ class Transactions:
         except RefusedError as error:
             refusal, failure = error, WaitError(f"TransactWriteItems: {error}")
         except AgentStackError as error:
-            failures.append(error)
-            return []
+            return _Sent(failures=[error])
         else:
-            won |= {group.write_id for group in chunk}
-            return []
+            return _Sent(won={group.write_id for group in chunk})
         reasons = _reasons(chunk, refusal)
         if reasons:
-            return _to_send_again(chunk, reasons, won, refused, doubted, failures)
+            return _judged(chunk, reasons, doubted)
         if len(chunk) > 1 and not isinstance(failure, UnknownOutcomeError):  # one malformed write fails all: find it
             middle = len(chunk) // 2
-            halves = (chunk[:middle], chunk[middle:])
-            return [group for half in halves for group in self._send(half, won, refused, doubted, failures)]
-        failures.append(failure)
-        return []
+            halves = self._send(chunk[:middle], doubted)
+            halves.add(self._send(chunk[middle:], doubted))
+            return halves
+        return _Sent(doubted=set(doubted).intersection(g.write_id for g in chunk), failures=[failure])
 
     def _transact(self, chunk: list[Group[SubjectT]]) -> None:
         writes: list[Any] = [write for group in chunk for write in group.writes]
@@ -164,28 +198,24 @@ def _chunks(groups: list[Group[SubjectT]]) -> Iterator[list[Group[SubjectT]]]:
         yield chunk
 
 
-def _to_send_again(
-    chunk: Sequence[Group[SubjectT]],
-    reasons: Sequence[Mapping[str, Any]],
-    won: set[str],
-    refused: set[str],
-    doubted: set[str],
-    failures: list[AgentStackError],
-) -> list[Group[SubjectT]]:
-    """The groups of a cancelled transaction that may still be written; adds the others to `won` and `refused`."""
-    again: list[Group[SubjectT]] = []
+def _judged(
+    chunk: Sequence[Group[SubjectT]], reasons: Sequence[Mapping[str, Any]], doubted: frozenset[str]
+) -> _Sent[SubjectT]:
+    """What became of each group of a cancelled transaction."""
+    sent: _Sent[SubjectT] = _Sent(doubted=set(doubted).intersection(group.write_id for group in chunk))
     remaining = iter(reasons)
     for group in chunk:
         its = [next(remaining) for _ in group.writes]
         codes = {str(reason.get("Code") or "None") for reason in its}
         if any((reason.get("Item") or {}).get("write_id") == {"S": group.write_id} for reason in its):
-            won.add(group.write_id)
+            sent.won.add(group.write_id)
         elif codes <= _HELD_UP:
-            again.append(group)
+            sent.again.append(group)
         elif group.write_id in doubted:
-            failures.append(UnknownOutcomeError("TransactWriteItems: refused after a try that may have taken effect"))
+            unsure = UnknownOutcomeError("TransactWriteItems: refused after a try that may have taken effect")
+            sent.failures.append(unsure)
         elif "ConditionalCheckFailed" not in codes:
-            failures.append(WaitError(f"TransactWriteItems: {', '.join(sorted(codes - _HELD_UP))}"))
+            sent.failures.append(WaitError(f"TransactWriteItems: {', '.join(sorted(codes - _HELD_UP))}"))
         else:
-            refused.add(group.write_id)
-    return again
+            sent.refused.add(group.write_id)
+    return sent

@@ -123,6 +123,10 @@ class Ec2Fleet:
         errors = tuple(self._error(error, capacity_type) for error in told if not self._is_of_a_subnet(error))
         return LaunchOutcome(vms=vms, errors=errors, **self._asked(parameters))
 
+    def warm_up(self) -> None:
+        """See the port. The client is made, and the subnets are read with it; a failure is logged and read again."""
+        self.subnets.zones()
+
     def describe(self) -> Sequence[Vm]:
         """See the port. By state: those that ended in the last hour are still shown, and many times as many."""
         living = {"Name": "instance-state-name", "Values": LIVING}

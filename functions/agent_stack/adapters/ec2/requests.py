@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from agent_stack.domain.classes import VmClass
+from agent_stack.domain.classes import VmClass, Volume
 from agent_stack.domain.launching import LaunchOrder
 from agent_stack.domain.policy import LaunchPolicy
-from agent_stack.domain.states import CapacityType
+from agent_stack.domain.states import CapacityType, SpotStrategy
 
 DEPLOYMENT_TAG = "agent-stack:deployment"
 INTENT_TAG = "agent-stack:intent"
@@ -48,10 +48,11 @@ def create_fleet(
     """
     vm_class = order.vm_class
     spot = order.capacity_type is CapacityType.SPOT
-    prioritized = not spot and vm_class.ordered
+    prioritized = vm_class.spot_strategy is SpotStrategy.CAPACITY_OPTIMIZED_PRIORITIZED if spot else vm_class.ordered
     ranks = {instance_type: float(rank) for rank, instance_type in enumerate(vm_class.instance_types)}
     # For each VM. `MaxTotalPrice` limits the sum of all VMs of the request, so a large request would get no VMs.
-    price_limit = {"MaxPrice": f"{policy.spot_max_price:f}"} if spot and policy.spot_max_price is not None else {}
+    limit = vm_class.spot_max_price if vm_class.spot_max_price is not None else policy.spot_max_price
+    price_limit = {"MaxPrice": f"{limit:f}"} if spot and limit is not None else {}
     overrides = []
     for pool in order.pools[:MAX_OVERRIDES]:
         _, instance_type, zone = pool.split(":")
@@ -62,7 +63,7 @@ def create_fleet(
                 "ImageId": vm_class.image,
                 **({"Priority": ranks[instance_type]} if prioritized else {}),
                 **price_limit,
-                **_root_volume(vm_class.root_device, vm_class.volume_gib, policy.volume_key_arn),
+                **_root_volume(vm_class.root_device, vm_class.volume, policy.volume_key_arn),
             }
         )
     tags = [
@@ -81,7 +82,7 @@ def create_fleet(
             "DefaultTargetCapacityType": "spot" if spot else "on-demand",
         },
         **(
-            {"SpotOptions": {"AllocationStrategy": "price-capacity-optimized"}}
+            {"SpotOptions": {"AllocationStrategy": vm_class.spot_strategy.value}}
             if spot
             else {"OnDemandOptions": {"AllocationStrategy": "prioritized" if prioritized else "lowest-price"}}
         ),
@@ -105,15 +106,18 @@ def create_fleet(
 
 def shape(vm_class: VmClass, template: LaunchTemplate) -> str:
     """Stands for all that a VM of that class is launched from now; a change of any of it makes a standby VM stale."""
-    parts = (
+    volume = vm_class.volume or Volume()
+    parts = [
         template.template_id,
         template.version,
         vm_class.image_id or vm_class.image,
         vm_class.capacity_type,
         vm_class.instance_types,
         vm_class.root_device,
-        vm_class.volume_gib,
-    )
+        volume.gib,
+    ]
+    if replace(volume, gib=None) != Volume():  # without it the text is that of the version before
+        parts += [volume.kind, volume.iops, volume.throughput_mibs]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -121,14 +125,12 @@ def _text(request: dict[str, Any]) -> str:
     return json.dumps(request, separators=(",", ":"), sort_keys=True)  # ASCII: a character is a byte
 
 
-def _root_volume(device: str | None, gib: int | None, key: str) -> dict[str, Any]:
+def _root_volume(device: str | None, volume: Volume | None, key: str) -> dict[str, Any]:
     """The root volume, encrypted whatever the image says: the dispatcher's role may launch no other."""
     if device is None:
         return {}
-    ebs = {
-        "Encrypted": True,
-        "DeleteOnTermination": True,
-        **({"KmsKeyId": key} if key else {}),
-        **({"VolumeSize": gib, "VolumeType": "gp3"} if gib is not None else {}),
-    }
+    ebs: dict[str, Any] = {"Encrypted": True, "DeleteOnTermination": True, **({"KmsKeyId": key} if key else {})}
+    if volume is not None:
+        stated = {"VolumeSize": volume.gib, "Iops": volume.iops, "Throughput": volume.throughput_mibs}
+        ebs |= {"VolumeType": volume.kind, **{name: value for name, value in stated.items() if value is not None}}
     return {"BlockDeviceMappings": [{"DeviceName": device, "Ebs": ebs}]}

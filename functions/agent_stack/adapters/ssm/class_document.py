@@ -7,54 +7,34 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from decimal import Decimal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agent_stack.adapters.class_errors import REMEDY, SETTING, wrong_member
+from agent_stack.adapters.ssm.class_rules import (
+    MAX_THROUGHPUT,
+    MIN_SPOT_PRICE,
+    MIN_THROUGHPUT,
+    UNSAID,
+    VolumeType,
+    volume_problem,
+)
+from agent_stack.adapters.ssm.requirements_entry import Requirements
 from agent_stack.adapters.ssm.standby_entry import StandbyEntry
-from agent_stack.domain.classes import ClassBook, InstanceRequirements, VmClass
+from agent_stack.domain.classes import ClassBook, VmClass, Volume
 from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName
-from agent_stack.domain.states import CapacityType
+from agent_stack.domain.purchase_mix import PurchaseMix
+from agent_stack.domain.states import CapacityType, SpotStrategy
 from agent_stack.ports import InstanceCatalog
 
 CLASS_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 InstanceType = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
-Choice = Literal["excluded", "included", "required"]
 TypePattern = Annotated[str, Field(pattern=r"^[a-z0-9*?.-]+$", max_length=40)]
 AgentTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@+-]+=[A-Za-z0-9._/:@+*-]+$", max_length=200)]
-
-
-class Requirements(BaseModel):
-    """Attributes in place of types; EC2 says which types have them.
-
-    Accelerators (GPUs and the like), bare metal and previous generations come only when they are asked for.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    architecture: Literal["x86_64", "arm64"]
-    vcpus_min: int = Field(ge=1, le=1024)
-    vcpus_max: int | None = Field(default=None, ge=1, le=1024)
-    memory_gib_min: int = Field(ge=1, le=32768)
-    memory_gib_max: int | None = Field(default=None, ge=1, le=32768)
-    accelerators: Choice = "excluded"
-    bare_metal: Choice = "excluded"
-    previous_generations: bool = False
-
-    @model_validator(mode="after")
-    def _ranges_are_not_empty(self) -> "Requirements":
-        for name in ("vcpus", "memory_gib"):
-            least, most = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
-            if most is not None and most < least:
-                raise ValueError(f"{name}_max is less than {name}_min")
-        return self
-
-    def to_domain(self) -> InstanceRequirements:
-        """The domain's value."""
-        return InstanceRequirements(**self.model_dump())
 
 
 class ClassEntry(BaseModel):
@@ -70,7 +50,14 @@ class ClassEntry(BaseModel):
     vcpus: int | None = Field(default=None, ge=1, le=1024)
     """Ignored: EC2 says how many vCPUs a type has. Documents of earlier versions state it."""
     root_device: str | None = Field(default=None, pattern=r"^/dev/[a-z0-9]+$")
-    volume_gib: int | None = Field(default=None, ge=1, le=16384)
+    volume_gib: int | None = Field(default=None, ge=1, le=65536)
+    volume_type: VolumeType | None = None
+    volume_iops: int | None = None
+    volume_throughput_mibs: int | None = Field(default=None, ge=MIN_THROUGHPUT, le=MAX_THROUGHPUT)
+    spot_allocation_strategy: SpotStrategy | None = None
+    spot_max_price: Decimal | None = Field(default=None, gt=MIN_SPOT_PRICE, le=10_000)
+    on_demand_base: int = Field(default=0, ge=0, le=100_000)
+    on_demand_percent: int = Field(default=0, ge=0, le=99)
     max_instances: int | None = Field(default=None, ge=0)
     boot_timeout_seconds: int = Field(default=300, ge=30, le=3240)
     allow_instance_types: list[TypePattern] = Field(default_factory=list, max_length=50)
@@ -82,6 +69,29 @@ class ClassEntry(BaseModel):
     def _types_or_requirements(self) -> "ClassEntry":
         if (self.instance_types is None) == (self.instance_requirements is None):
             raise ValueError("needs either instance_types or instance_requirements")
+        return self
+
+    @model_validator(mode="after")
+    def _ec2_makes_such_a_volume(self) -> "ClassEntry":
+        problem = volume_problem(self.volume_type, self.volume_gib, self.volume_iops, self.volume_throughput_mibs)
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    @model_validator(mode="after")
+    def _spot_is_possible(self) -> "ClassEntry":
+        if CapacityType.SPOT in (self.market, *self.allow_markets):
+            return self
+        for name in ("spot_allocation_strategy", "spot_max_price"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is for spot VMs; set market to spot, or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _a_mix_is_of_a_spot_class(self) -> "ClassEntry":
+        for name in ("on_demand_base", "on_demand_percent"):
+            if getattr(self, name) and self.market is not CapacityType.SPOT:
+                raise ValueError(f"{name} is for classes with market spot; set market to spot, or leave it out")
         return self
 
     def to_class(self, name: str, shapes: InstanceCatalog, *, shipped: bool) -> VmClass:
@@ -103,7 +113,10 @@ class ClassEntry(BaseModel):
             capacity_type=self.market,
             fallback=self.fallback_to_on_demand,
             root_device=known or self._root_device(shapes),
-            volume_gib=self.volume_gib,
+            volume=self._volume(),
+            spot_strategy=self.spot_allocation_strategy or SpotStrategy.PRICE_CAPACITY_OPTIMIZED,
+            spot_max_price=self.spot_max_price,
+            mix=self._mix(),
             max_instances=self.max_instances,
             boot_timeout=timedelta(seconds=self.boot_timeout_seconds),
             allowed_types=tuple(self.allow_instance_types),
@@ -111,6 +124,21 @@ class ClassEntry(BaseModel):
             agent_tags=tuple(self.agent_tags),
             standby=None if self.standby is None else self.standby.to_standby(),
             image_id="" if self.standby is None else shapes.image_id(self.image),
+        )
+
+    def _mix(self) -> PurchaseMix | None:
+        mix = PurchaseMix(base=self.on_demand_base, percent=self.on_demand_percent)
+        return None if mix == PurchaseMix() else mix
+
+    def _volume(self) -> Volume | None:
+        asked = (self.volume_type, self.volume_gib, self.volume_iops, self.volume_throughput_mibs)
+        if all(part is None for part in asked):
+            return None
+        return Volume(
+            kind=self.volume_type or UNSAID,
+            gib=self.volume_gib,
+            iops=self.volume_iops,
+            throughput_mibs=self.volume_throughput_mibs,
         )
 
     def _root_device(self, shapes: InstanceCatalog) -> str:

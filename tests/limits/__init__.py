@@ -1,0 +1,1 @@
+"""What is deployed against the limits of AWS that it could outgrow."""
