@@ -22,6 +22,9 @@ PAGES = [
 BEGINS = re.compile(r"(?:^|(?<=[\s`(]))(?=(?:scripts/)?agent-stack (?!is|and)[a-z-]|scripts/[a-z-]+\b(?!\.))")
 
 
+DAY = {"--day"}
+
+
 def shown(page: Path) -> Iterator[str]:
     """Each command of its blocks and of its inline code, without comment and placeholder."""
     text = page.read_text().replace("\\\n", " ")
@@ -43,7 +46,7 @@ def words_of(command: str) -> list[str]:
 
 
 def options_of(words: list[str]) -> set[str]:
-    return {word.partition("=")[0] for word in words if word.startswith("--") and len(word) > len("--")}
+    return {word.partition("=")[0].rstrip(",.") for word in words if word.startswith("--") and len(word) > len("--")}
 
 
 def wrong_verb(words: list[str]) -> str:
@@ -82,6 +85,8 @@ def wrong_script(words: list[str]) -> str:
     script = ROOT / words[0]
     if not script.is_file():
         return "no such script"
+    if DAY & set(words):  # the rest goes to the operator's command
+        return wrong_verb(["agent-stack", "simulate", *(word for word in words[1:] if word not in DAY)])
     missing = {option for option in options_of(words[1:]) if not re.search(rf"{option}(?![\w-])", source_of(script))}
     return f"no option {', '.join(sorted(missing - {'--help'}))}" if missing - {"--help"} else ""
 

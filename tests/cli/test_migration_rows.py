@@ -98,7 +98,7 @@ def test_what_is_not_here_says_why() -> None:
 
 
 def test_each_recipe_that_a_row_names_is_there() -> None:
-    named = {place for row in ROWS.values() for place in re.findall(r"examples/[a-z/-]+\.sh", row.here)}
+    named = {place for row in ROWS.values() for place in re.findall(r"docs/examples/[a-z/-]+\.sh", row.here)}
     assert named
     assert {place for place in named if not (Path(__file__).parents[2] / place).is_file()} == set()
 

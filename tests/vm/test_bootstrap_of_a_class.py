@@ -1,4 +1,4 @@
-"""A bootstrap script for each class, what it tells the agent, and the recipes in examples/bootstrap."""
+"""A bootstrap script for each class, what it tells the agent, and the recipes in docs/examples/bootstrap."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from tests.vm.harness import BUCKET, VmHarness
 
-RECIPES = Path(__file__).parents[2] / "examples" / "bootstrap"
+RECIPES = Path(__file__).parents[2] / "docs" / "examples" / "bootstrap"
 AGENT_UNIT = "agent-stack-agent"
 NOTED = '#!/bin/sh\necho "$(basename "$0") $*" >>"$LOCAL_VM_ROOT/disks.log"\n'
 """A program that only notes how it was called: the host keeps its disks."""

@@ -13,7 +13,11 @@ from agent_stack.ports import Fleet
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindStandby:
-    """Reads nothing itself; with jobs it waits a moment for the first look under a lease."""
+    """Reads nothing itself; it waits a moment for the first look under a lease.
+
+    Not with jobs whose VMs an earlier look shows. Without jobs it waits, too: with push the invocation ends with its
+    first cycle, and nobody would replenish from a look that comes later.
+    """
 
     pool: StandbyPool
     fleet: Fleet
@@ -22,7 +26,7 @@ class FindStandby:
         """Fills `standby` and `standby_ids`."""
         jobs = bool(cycle.listed) or any(run.binding is None for run in cycle.active)
         recent = self.pool.recent(cycle)
-        self.pool.collect(cycle, wait=jobs and not recent)
+        self.pool.collect(cycle, wait=not (jobs and recent))
         by_class: dict[ClassName, list[StandbyVm]] = defaultdict(list)
         known = self.pool.vms(cycle)
         for vm in (recent or ()) if known is None else known:

@@ -106,7 +106,7 @@ class StandbyPool:
         """Takes in a look that is there.
 
         Args:
-            wait: wait a moment for the first look under this lease, because jobs need it.
+            wait: wait a moment for the first look under this lease.
         """
         if self._look is None:
             return

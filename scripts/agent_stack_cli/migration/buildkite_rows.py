@@ -200,7 +200,7 @@ ROWS: tuple[Row, ...] = (
     absent("BuildkitePurgeBuildsOnDiskFull", "false", "Each job starts with an empty disk"),
     recipe(
         "BuildkiteAdditionalSudoPermissions", "",
-        "`BootstrapUrl` with examples/bootstrap/sudo-commands.sh; `JobSudo` itself is all or nothing",
+        "`BootstrapUrl` with docs/examples/bootstrap/sudo-commands.sh; `JobSudo` itself is all or nothing",
         lambda values: refused(
             "JobSudo allows everything or nothing.",
             "Let the script of BootstrapUrl write /etc/sudoers.d/ci: buildkite-agent ALL=(root) NOPASSWD: "

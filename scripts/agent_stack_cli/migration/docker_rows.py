@@ -17,7 +17,7 @@ from agent_stack_cli.migration.rows import (
     unneeded,
 )
 
-OWN_FILE = "`BootstrapUrl` with examples/bootstrap/docker-addresses.sh, which writes docker's own settings"
+OWN_FILE = "`BootstrapUrl` with docs/examples/bootstrap/docker-addresses.sh, which writes docker's own settings"
 POLICIES = {
     "readonly": "",
     "poweruser": "AmazonEC2ContainerRegistryPowerUser",

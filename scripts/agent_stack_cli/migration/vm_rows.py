@@ -133,7 +133,7 @@ def _limits(values: Values) -> Outcome:
         return unneeded("Limits are off.")
     return refused(
         "One job has the VM, and nothing limits it.",
-        "Let the script of BootstrapUrl do what examples/bootstrap/resource-limits.sh does, with your numbers.",
+        "Let the script of BootstrapUrl do what docs/examples/bootstrap/resource-limits.sh does, with your numbers.",
     )
 
 
@@ -180,10 +180,10 @@ ROWS: tuple[Row, ...] = (
     ),
     recipe(
         "EnableInstanceStorage", "false",
-        "`BootstrapUrl` with examples/bootstrap/instance-store.sh: striped, for builds and docker",
+        "`BootstrapUrl` with docs/examples/bootstrap/instance-store.sh: striped, for builds and docker",
         impossible(
             "Instance store is neither formatted nor mounted.",
-            "Let the script of BootstrapUrl do what examples/bootstrap/instance-store.sh does.",
+            "Let the script of BootstrapUrl do what docs/examples/bootstrap/instance-store.sh does.",
         ),
     ),
     recipe(
@@ -230,8 +230,8 @@ ROWS: tuple[Row, ...] = (
     *(
         recipe(
             name, default,
-            "`BootstrapUrl` with examples/bootstrap/resource-limits.sh. Rarely needed, because one job has the VM and "
-            "the agent is protected where memory runs out", _limits,
+            "`BootstrapUrl` with docs/examples/bootstrap/resource-limits.sh. Rarely needed, because one job has the VM "
+            "and the agent is protected where memory runs out", _limits,
         )
         for name, default in (
             ("ExperimentalEnableResourceLimits", "false"), ("ResourceLimitsMemoryHigh", "90%"),

@@ -12,7 +12,7 @@ from agent_stack.domain.ec2_codes import Scope, row_for
 from agent_stack.domain.holds import MAX_HELD
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.standby import OVERSTAY
-from tests.simulator.buildkite import AGENT_TOKEN, Event, JobState, JobStateChanged, NotificationCreated
+from tests.simulator.buildkite import AGENT_TOKEN, FAILED_UNRUN, Event, JobState, JobStateChanged, NotificationCreated
 from tests.simulator.cloud import Instance, StateChange
 from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.cloud.instance import UP
@@ -25,7 +25,7 @@ SLACK = timedelta(seconds=90)
 
 TOLD_AT_MOST = 20
 LIVE = frozenset({JobState.ASSIGNED, JobState.ACCEPTED, JobState.RUNNING})
-OVER = frozenset({JobState.FINISHED, JobState.CANCELED, JobState.EXPIRED, JobState.TIMED_OUT})
+OVER = FAILED_UNRUN | {*(JobState.FINISHED, JobState.CANCELED, JobState.EXPIRED, JobState.TIMED_OUT, JobState.SKIPPED)}
 
 
 DEFINITE = ("Invalid", "Unauthorized", "AuthFailure", "PendingVerification", "OptInRequired", "Blocked", "Missing")

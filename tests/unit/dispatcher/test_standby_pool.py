@@ -1,7 +1,9 @@
 """What one dispatcher process knows of the idle standby VMs, from which look, and what it adds itself."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from agent_stack.dispatcher.standby_pool import LOOK_EVERY, LOOK_SOON, RECENT, R
 from agent_stack.domain.errors import RetryError
 from agent_stack.domain.standby import Closing
 from agent_stack.domain.states import VmState
+from agent_stack.ports import Task
 from tests.unit.dispatcher.parts import SMALL, ByHand, a_book, a_class
 from tests.unit.dispatcher.standing_by import HOUR, SECOND, StandingBy
 from tests.unit.values import a_run, a_vm
@@ -157,3 +160,22 @@ def test_a_clock_that_is_set_back_keeps_no_vm_from_being_looked_at(back: timedel
     dispatcher.cycle()
     dispatcher.clock.set_back(back)
     assert after(dispatcher, SECOND) == 2
+
+
+class Answering(ByHand):
+    """Workers that do what they were given while somebody waits for it."""
+
+    def wait(self, tasks: Sequence[Task[Any]], at_most: timedelta) -> None:
+        super().wait(tasks, at_most)
+        self.perform()
+
+
+def test_the_first_look_under_a_lease_is_waited_for_without_jobs_too() -> None:
+    """With push an invocation ends with its first cycle, so a look that comes later replenishes nothing."""
+    workers = Answering()
+    dispatcher = StandingBy(workers=workers)
+    dispatcher.put(1)
+    assert dispatcher.cycle().standby_ids is not None
+    dispatcher.clock.sleep(LOOK_EVERY)
+    dispatcher.cycle()
+    assert len(workers.waited) == 1, "later looks under the same lease are taken in when they are there"
