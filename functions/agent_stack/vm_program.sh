@@ -140,6 +140,7 @@ rm -f "$2.part"
 [[ $status != 4?? || $status == 408 || $status == 429 ]] || return 1
 [[ $curl_code != 23 ]] || return 1
 [[ $curl_code != 1 ]] || return 1
+[[ $curl_code != 63 ]] || return 1
 tick
 ((now < until)) || return 1
 pause "$tries" "$((until - now))"
@@ -167,6 +168,8 @@ connect-timeout = 5
 max-time = $3
 speed-limit = 1
 speed-time = 20
+remote-time
+${largest:+max-filesize = $largest}
 output = "$2"
 CONFIG
 error="$status $trouble"
@@ -183,6 +186,7 @@ confine_job
 install_hooks
 install_job_access
 write_known_hosts
+seed_mirrors
 }
 read_facts() {
 local pair
@@ -388,6 +392,138 @@ source "${BASH_SOURCE%/*}/pre-exit.operator"
 fi
 HOOK
 }
+MIRRORS=$STATE/git-mirrors
+MIRROR_SECONDS=120
+MIRROR_BYTES=$((10 << 30))
+mirrors_said=''
+mirrors_there=0
+seed_mirrors() {
+local repository until most oldest='' age wanted=0 trouble_said=''
+[[ -n ${GIT_MIRRORS:-} && -n ${GIT_MIRROR_SEED_BUCKET:-} ]] || return 0
+report preparing "git mirrors" 3
+install -d -m 0755 -o "$AGENT_USER" -g "$AGENT_USER" "$MIRRORS"
+install -d -m 0755 "$STATE/seeds"
+tick
+until=$((now + MIRROR_SECONDS))
+for repository in ${GIT_MIRRORS//,/ }; do
+wanted=$((wanted + 1)) age=0
+if seed_mirror "$repository"; then
+mirrors_there=$((mirrors_there + 1))
+[[ -n $oldest ]] && ((age <= oldest)) || oldest=$age
+say "mirror of $repository: $((now - began)) s, from a seed that is $age s old"
+else
+say "no mirror of $repository: $error. A job clones it from its server"
+trouble_said=${trouble_said:-$repository: $error}
+fi
+rm -rf "$STATE/seeds/seed" "$STATE/seeds/seed.part" "$MIRRORS/.seed"
+done
+mirrors_said="(mirrors $mirrors_there/$wanted ${oldest:-0} s) $trouble_said"
+}
+seed_mirror() {
+local name=${1//[^A-Za-z0-9]/-} DOWNLOAD_SECONDS=0 seed=$STATE/seeds/seed ending room code=0 largest
+command -v git >/dev/null || { error='there is no git on this VM: add git to Packages' && return 1; }
+tick
+began=$now DOWNLOAD_SECONDS=$((until - now))
+((DOWNLOAD_SECONDS > 0)) || { error="the $MIRROR_SECONDS s for mirrors are over" && return 1; }
+room=$(df --output=avail -B1 "$STATE" | tail -n 1)
+largest=$((room / 3 < MIRROR_BYTES ? room / 3 : MIRROR_BYTES))
+for ending in tar tar.gz; do
+download "s3://$GIT_MIRROR_SEED_BUCKET/git-mirror-seeds/$name.$ending" "$seed" && break
+[[ $status == 40[34] ]] || return 1
+[[ $ending == tar ]] || { error="there is no seed git-mirror-seeds/$name.tar or .tar.gz in $GIT_MIRROR_SEED_BUCKET that this VM may read" && return 1; }
+done
+chmod 0644 "$seed"
+age=$(($(date +%s) - $(stat -c %Y "$seed")))
+tick
+unpack_as_the_job "$name" "$1" "$seed" "$ending" || code=$?
+tick
+[[ $code != 0 || ! -f $MIRRORS/$name/HEAD ]] || return 0
+error=$(tail -n 1 "$STATE/seeds/said" 2>/dev/null)
+error="its seed is refused: ${error:-it took longer than $((until - began)) s or more memory than half of the VM (code $code)}"
+return 1
+}
+unpack_as_the_job() {
+rm -f "$STATE/seeds/said"
+{
+printf 'set -euo pipefail\numask 022\nexport LC_ALL=C PATH=%q\n' "$PATH"
+declare -f unpack_seed take_objects take_refs refuse_seed
+printf 'unpack_seed %q %q %q %q %q %q\n' "$MIRRORS" "$1" "$2" "$3" "$4" "$largest"
+} | install -m 0644 /dev/stdin "$STATE/seeds/unpack"
+systemd-run -q -u agent-stack-seed --wait --collect -p User="$AGENT_USER" -p RuntimeMaxSec=$((until - now)) \
+-p PrivateNetwork=yes -p PrivateTmp=yes -p ProtectSystem=strict -p ReadWritePaths="$MIRRORS" -p NoNewPrivileges=yes \
+-p MemoryMax=50% -p TasksMax=64 -p LimitCORE=0 -p StandardOutput=append:"$STATE/seeds/said" \
+-p StandardError=append:"$STATE/seeds/said" /bin/bash "$STATE/seeds/unpack"
+}
+refuse_seed() {
+printf '%s\n' "$*"
+exit 1
+}
+unpack_seed() {
+local place=$1 name=$2 scratch found
+export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null HOME=/nonexistent
+cd "$place"
+rm -rf .seed && mkdir .seed && cd .seed
+mkdir scratch
+if [[ $5 == tar ]]; then
+(($(stat -c %s "$4") <= $6)) || refuse_seed "it has more than $6 bytes"
+tar -xf "$4" -C scratch --no-same-owner --no-same-permissions >tar.said 2>&1 || refuse_seed "$(head -n 1 tar.said)"
+else
+gzip -dc "$4" 2>gzip.said | head -c "$6" |
+tar -xf - -C scratch --no-same-owner --no-same-permissions >tar.said 2>&1 ||
+refuse_seed "$(head -qn 1 tar.said gzip.said | tr '\n' ' ')"
+fi
+found=$(ls -A scratch)
+[[ $found == "$name" ]] || refuse_seed "it holds ${found//$'\n'/ } instead of one directory $name"
+scratch=$place/.seed/scratch/$name
+found=$(find "$scratch" ! -type d \( ! -type f -o -links +1 \) -print -quit)
+[[ -z $found ]] || refuse_seed "it holds ${found#"$scratch/"}, which is a link or no file"
+for found in alternates http-alternates; do
+[[ ! -e $scratch/objects/info/$found ]] || refuse_seed "it holds objects/info/$found, which leads out of it"
+done
+git init -q --bare --template= mirror
+git -C mirror config remote.origin.url "$3"
+git -C mirror config remote.origin.fetch '+refs/*:refs/*'
+git -C mirror config remote.origin.mirror true
+take_objects "$scratch/objects"
+take_refs "$scratch"
+git -C mirror rev-list --objects --all --quiet >git.said 2>&1 || refuse_seed "objects are missing: $(tail -n 1 git.said)"
+mv mirror "$place/$name"
+cd "$place"
+rm -rf .seed
+}
+take_objects() {
+local file name pack='^pack-[0-9a-f]{40}\.pack$' loose='^[0-9a-f]{2}/[0-9a-f]{38}$'
+for file in "$1"/pack/*.pack; do
+[[ -f $file ]] || continue
+name=${file##*/}
+[[ $name =~ $pack ]] || refuse_seed "it holds a pack $name"
+mv "$file" mirror/objects/pack/
+git -C mirror index-pack "objects/pack/$name" >git.said 2>&1 || refuse_seed "pack $name: $(tail -n 1 git.said)"
+done
+found=0
+while IFS= read -r -d '' file; do
+name=${file#"$1/"}
+[[ $name =~ $loose ]] || continue
+mkdir -p "mirror/objects/${name%/*}"
+mv "$file" "mirror/objects/$name"
+found=1
+done < <(find "$1" -mindepth 2 -maxdepth 2 -type f -print0)
+((!found)) || git -C mirror fsck --no-full --no-dangling --no-reflogs --no-progress >git.said 2>&1 ||
+refuse_seed "objects: $(head -n 1 git.said)"
+}
+take_refs() {
+local head line='^ref: (refs/heads/[!-~]+)$'
+{
+[[ ! -f $1/packed-refs ]] || grep -E '^[0-9a-f]{40} refs/[!-~]+$' "$1/packed-refs" || true
+[[ ! -d $1/refs ]] || (cd "$1" && find refs -type f -size -2 -exec grep -EH '^[0-9a-f]{40}$' {} + |
+sed -E -n 's/^(refs\/[!-~]+):([0-9a-f]{40})$/\2 \1/p') || true
+} | awk '{ names[$2] = $1 } END { for (name in names) print "create " name " " names[name] }' >refs
+[[ -s refs ]] || refuse_seed "it names no commit"
+git -C mirror update-ref --stdin <refs >git.said 2>&1 || refuse_seed "names: $(tail -n 1 git.said)"
+git -C mirror pack-refs --all
+head=$(head -c 1000 "$1/HEAD" 2>/dev/null | head -n 1) || head=''
+[[ ! $head =~ $line ]] || git -C mirror symbolic-ref HEAD "${BASH_REMATCH[1]}"
+}
 stand_by() {
 [[ $hold =~ ^[1-9][0-9]{0,6}$ ]] || fail "tag agent-stack:hold is not a number of seconds"
 arm_lifetime agent-stack-standby "$((hold + MAX_LIFETIME_SECONDS))" agent-stack-lifetime
@@ -577,6 +713,7 @@ RENEW=1200
 RENEW_FAILED=60
 REQUEST=45
 TAGS=organization_id,organization_slug,pipeline_id,pipeline_slug,build_id,job_id,cluster_id,queue_key
+[[ ! ${BUILDKITE_BRANCH:-} =~ ^[A-Za-z0-9_.:/=+@-]{1,256}$ ]] || TAGS+=,build_branch
 SESSION=buildkite-job-${BUILDKITE_JOB_ID:-}
 IFS='|' read -r ROLE SECRETS_PATH SECRETS_BUCKET CACHE_BUCKET <<<"${AGENT_STACK_JOB_AWS:-|||}"
 declare -A value=() signing=()
@@ -867,6 +1004,18 @@ pause "$try" 4
 done
 return 1
 }
+give_caches() {
+local id=${BUILDKITE_PIPELINE_ID:-} fork=${BUILDKITE_PULL_REQUEST_REPO:-} place branch=main
+if [[ -n $fork && $fork != "${BUILDKITE_REPO:-}" ]]; then
+say 'this build is of a fork, so it gets no caches'
+return
+fi
+[[ ${BUILDKITE_BRANCH:-} == main ]] || branch=$(sha256 <<<"${BUILDKITE_BRANCH:-}")
+give BUILDKITE_AGENT_CACHE_STORE_URL "s3://$CACHE_BUCKET/$id"
+place=type=s3,region=$DEPLOYMENT_REGION,bucket=$CACHE_BUCKET,prefix=$id
+give AGENT_STACK_BUILDKIT_MAIN "$place/main/"
+give AGENT_STACK_BUILDKIT_BRANCH "$place/$branch/"
+}
 main() {
 local job=$1
 [[ -n $ROLE ]] || return 0
@@ -883,7 +1032,7 @@ give AWS_WEB_IDENTITY_TOKEN_FILE "$TOKEN"
 give AWS_ROLE_SESSION_NAME "$SESSION"
 give AWS_STS_REGIONAL_ENDPOINTS regional
 fi
-[[ -z $CACHE_BUCKET ]] || give BUILDKITE_AGENT_CACHE_STORE_URL "s3://$CACHE_BUCKET/${BUILDKITE_PIPELINE_ID:-}"
+[[ -z $CACHE_BUCKET ]] || give_caches
 if [[ -n $SECRETS_PATH$SECRETS_BUCKET ]]; then
 ((!wrong)) || fail 'so the secrets of this pipeline cannot be read'
 [[ -z $SECRETS_BUCKET ]] || read_bucket
@@ -1044,6 +1193,9 @@ given[BUILDKITE_NO_SSH_KEYSCAN]=true
 set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
 given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
 [[ -z ${JOB_AWS//|/} ]] || given[AGENT_STACK_JOB_AWS]=$JOB_AWS
+if ((mirrors_there)); then
+given[BUILDKITE_GIT_MIRRORS_PATH]=$MIRRORS given[BUILDKITE_GIT_MIRRORS_SKIP_UPDATE]=true
+fi
 given[AWS_REGION]=$DEPLOYMENT_REGION
 given[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
 [[ ${AGENT_CONFIG_FILE:-ignored} == image ]] || given[BUILDKITE_AGENT_CONFIG]=/dev/null
@@ -1167,7 +1319,7 @@ systemctl is-active --quiet "$AGENT_UNIT" || return 0
 ran=1
 ((!stop_missed)) || stop_agent
 say "agent started"
-report agent_started "" 3
+report agent_started "$mirrors_said" 3
 keep_journal
 }
 stop_agent() { systemctl kill --kill-who=main --signal=SIGQUIT "$AGENT_UNIT" || stop_missed=1; }

@@ -111,10 +111,19 @@ def permissions(stack: Stack) -> dict[str, Any]:
         statement = {"Effect": "Allow", "Action": actions, "Resource": resource}
         statements.append({**statement, **({"Condition": condition} if condition else {})})
 
-    for bucket in filter(None, (given.get("ArtifactBucket"), given.get("CacheBucket"))):
+    caches = stack.outputs.get("CacheBucket") or given.get("CacheBucket")
+    for bucket in filter(None, (given.get("ArtifactBucket"), caches)):
         arn = f"arn:{partition}:s3:::{bucket}"
         allow(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], f"{arn}/{own}/*")
         allow(["s3:ListBucket"], arn, StringLike={"s3:prefix": f"{own}/*"})
+    if caches:
+        denied = {
+            "Effect": "Deny",
+            "Action": ["s3:AbortMultipartUpload", "s3:PutObject"],
+            "Resource": f"arn:{partition}:s3:::{caches}/{own}/main/*",
+            "Condition": {"StringNotEquals": {"aws:PrincipalTag/build_branch": "main"}},
+        }
+        statements.append(denied)
     if artifacts := given.get("ArtifactBucket"):
         arn, acls = f"arn:{partition}:s3:::{artifacts}", ["bucket-owner-full-control", "private"]
         allow(["s3:PutObjectAcl"], f"{arn}/{own}/*", StringEquals={"s3:x-amz-acl": acls})

@@ -73,7 +73,7 @@ def wrong_verb(words: list[str]) -> str:
 def source_of(script: Path) -> str:
     """Its text, and that of the module that it starts."""
     text = script.read_text()
-    for module in re.findall(r"python -m ([\w.]+)", text):
+    for module in re.findall(r"python -m \"?([\w.]+\w)", text):
         path = ROOT / module.replace(".", "/")
         files = [path.with_suffix(".py")] if path.with_suffix(".py").exists() else sorted(path.glob("*.py"))
         text += "".join(file.read_text() for file in files)
@@ -87,8 +87,9 @@ def wrong_script(words: list[str]) -> str:
         return "no such script"
     if DAY & set(words):  # the rest goes to the operator's command
         return wrong_verb(["agent-stack", "simulate", *(word for word in words[1:] if word not in DAY)])
-    missing = {option for option in options_of(words[1:]) if not re.search(rf"{option}(?![\w-])", source_of(script))}
-    return f"no option {', '.join(sorted(missing - {'--help'}))}" if missing - {"--help"} else ""
+    source = source_of(script)
+    missing = {option for option in options_of(words[1:]) - {"--help"} if not re.search(rf"{option}(?![\w-])", source)}
+    return f"no option {', '.join(sorted(missing))}" if missing else ""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -26,9 +26,9 @@ def stack_of(resolved: Resolved, **parameters: str) -> Stack:
 
 
 def granted(documents: list[Any]) -> set[str]:
-    """Each action with its resource and its condition, whatever statements they stand in."""
+    """Each action with its effect, resource and condition, whatever statements they stand in."""
     return {
-        json.dumps([action, resource, statement.get("Condition")], sort_keys=True)
+        json.dumps([statement["Effect"], action, resource, statement.get("Condition")], sort_keys=True)
         for document in documents
         for statement in document["Statement"]
         for action in _listed(statement["Action"])

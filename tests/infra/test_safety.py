@@ -168,13 +168,15 @@ LONG = {
     "SigningKeyParameter": "/" + "s" * 99,
     "VerificationKeyParameter": "/" + "v" * 99,
     "ArtifactBucket": "b" * 63,
+    "GitMirrorSeedBucket": "b" * 63,
     "VmLogs": "cloudwatch",
 }
 """Of parameters without a longest value, one that is longer than usual."""
 
 LONGEST = {
     "AgentEnvironment": "A=" + "b" * 1998,
-    "GitKnownHosts": "git.example ssh-ed25519 AAAA".ljust(2000, "k"),
+    "GitKnownHosts": "git.example ssh-ed25519 AAAA".ljust(1500, "k"),
+    "GitMirrors": "git@git.example:acme/app.git,".ljust(500, "g"),
 }
 
 

@@ -117,6 +117,9 @@ WITH_ITS_OWN_SESSION: dict[str, Try] = {
     "poison another's cache": lambda a: a.client("s3").put_object(
         Bucket="caches", Key=f"{a.other.pipeline_id}/x", Body=b"mine"
     ),
+    "write what builds of main read, on another branch": lambda a: a.client("s3").put_object(
+        Bucket="caches", Key=f"{a.mine.pipeline_id}/main/x", Body=b"mine"
+    ),
     "list all caches": lambda a: a.client("s3").list_objects_v2(Bucket="caches", MaxKeys=1),
     "read another's secrets": lambda a: secrets(a, a.other),
     "read everybody's secrets": lambda a: a.client("ssm").get_parameters_by_path(Path="/ci/pipelines", Recursive=True),
@@ -230,6 +233,30 @@ def test_what_a_job_says_of_itself_changes_no_tag(attack: Attack) -> None:
     session = attack.assume(aws_session_tags=tags)
     assert session.tags["pipeline_id"] == attack.mine.pipeline_id
     assert session.tags["agent_tag:pipeline_id"] == ""
+
+
+CACHE_TAGS = [*TAGS, "build_branch"]
+
+
+def caches_into(attack: Attack, place: str, *, branch: str, tags: list[str]) -> None:
+    job = attack.yard.job("mine", branch=branch)
+    session = attack.assume(job, aws_session_tags=tags)
+    key = f"{job.pipeline_id}/{place}/x"
+    attack.yard.client("s3", session).put_object(Bucket="caches", Key=key, Body=b"layer")
+
+
+def test_a_build_of_main_writes_the_caches_that_builds_of_main_read(attack: Attack) -> None:
+    caches_into(attack, "main", branch="main", tags=CACHE_TAGS)
+
+
+@pytest.mark.parametrize("branch", ["feature", "main2", "pull/1/main"])
+@pytest.mark.parametrize("tags", [CACHE_TAGS, list(TAGS)], ids=["said", "not said"])
+def test_a_build_of_another_branch_writes_caches_and_none_of_mains(
+    attack: Attack, branch: str, tags: list[str]
+) -> None:
+    caches_into(attack, "0" * 64, branch=branch, tags=tags)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        caches_into(attack, "main", branch=branch, tags=tags)
 
 
 def test_what_is_its_own_a_job_reaches(attack: Attack) -> None:

@@ -1,12 +1,13 @@
 """AWS access of a job: the hook gets a token that Buildkite signs, and SDKs do the rest."""
 
+import hashlib
 import json
 import sys
 
 import pytest
 
 from tests.simulator.buildkite import Operation
-from tests.vm.job_yard import ACCOUNT, JobYard
+from tests.vm.job_yard import ACCOUNT, REGION, JobYard
 
 pytestmark = pytest.mark.e2e
 
@@ -42,13 +43,15 @@ def test_a_job_acts_as_its_own_pipeline_with_nothing_but_what_the_hook_set(yard:
 
 
 def test_no_branch_keeps_a_job_from_its_session(yard: JobYard) -> None:
-    """A session tag takes no such text, so none of the tags that are asked for can hold it."""
+    """A session tag takes not every text, so a branch is one of the tags only where AWS takes it."""
+    taken = ("main", "main:commit:HEAD:step:x")
     for branch in (None, "", "main!", "main", "\N{ROCKET}" * 3, "b" * 300, "main:commit:HEAD:step:x", "$(id)`id`'\""):
         job = yard.job(branch=branch)
         assert yard.hooked(job).code == 0, branch
         session = yard.session(yard.token_file.read_text())
         assert session.tags["pipeline_id"] == job.pipeline_id
-        assert not branch or branch not in session.tags.values()
+        assert session.tags.get("build_branch") == (branch if branch in taken else None)
+        assert branch in taken or not branch or branch not in session.tags.values()
 
 
 def test_a_renamed_pipeline_is_the_same_one_and_its_old_slug_another(yard: JobYard) -> None:
@@ -111,6 +114,27 @@ def test_the_caches_url_has_the_pipelines_prefix(yard: JobYard) -> None:
     job = yard.job()
     done = yard.hooked(job, job_aws=yard.job_aws(caches="caches"))
     assert done.env["BUILDKITE_AGENT_CACHE_STORE_URL"] == f"s3://caches/{job.pipeline_id}"
+
+
+@pytest.mark.parametrize("branch", ["main", "feature", "a ! branch"])
+def test_buildkit_has_a_place_for_main_and_one_for_the_branch(yard: JobYard, branch: str) -> None:
+    job = yard.job(branch=branch)
+    env = yard.hooked(job, job_aws=yard.job_aws(caches="caches")).env
+    place = f"type=s3,region={REGION},bucket=caches,prefix={job.pipeline_id}"
+    own = "main" if branch == "main" else hashlib.sha256(branch.encode()).hexdigest()
+    assert env["AGENT_STACK_BUILDKIT_MAIN"] == f"{place}/main/"
+    assert env["AGENT_STACK_BUILDKIT_BRANCH"] == f"{place}/{own}/"
+    tags = yard.claims()["https://aws.amazon.com/tags"]["principal_tags"]
+    assert tags.get("build_branch", ["left out"]) == (["left out"] if "!" in branch else [branch])
+
+
+def test_a_build_of_a_fork_is_told_of_no_cache(yard: JobYard) -> None:
+    fork = {"BUILDKITE_PULL_REQUEST_REPO": "https://git.example/somebody/app.git"}
+    done = yard.hooked(yard.job(), env=fork, job_aws=yard.job_aws(caches="caches"))
+    assert "BUILDKITE_AGENT_CACHE_STORE_URL" not in done.env
+    assert not [name for name in done.env if name.startswith("AGENT_STACK_BUILDKIT_")]
+    assert "this build is of a fork, so it gets no caches" in done.said
+    assert done.code == 0
 
 
 def test_without_a_token_the_job_goes_on_and_says_why(yard: JobYard) -> None:

@@ -86,6 +86,10 @@ class Metric(StrEnum):
     STANDBY_SUSPENDED = "StandbySuspended"  # classes whose standby VMs are suspended
 
     # What fails, and why?
+    MIRROR_HITS = "MirrorHits"  # git mirrors that VMs had when their agents started
+    MIRROR_MISSES = "MirrorMisses"  # listed git mirrors that they did not have
+    MIRROR_AGE_SECONDS = "MirrorAgeSeconds"  # age of the oldest seed that such a VM used
+
     LAUNCH_ERRORS = "LaunchErrors"  # errors in EC2's answers to launches, by class of error
     POOLS_UNAVAILABLE = "PoolsUnavailable"  # pools that EC2 has no capacity in, for a cooldown
     BREAKERS_OPEN = "BreakersOpen"  # classes that EC2 refuses and that are not asked for
