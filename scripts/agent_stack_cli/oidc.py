@@ -113,7 +113,7 @@ def permissions(stack: Stack) -> dict[str, Any]:
         statement = {"Effect": "Allow", "Action": actions, "Resource": resource}
         statements.append({**statement, **({"Condition": condition} if condition else {})})
 
-    caches = stack.outputs.get("CacheBucket") or given.get("CacheBucket")
+    caches = stack.outputs.get("CachesOfJobs") or given.get("CacheBucket")
     for bucket in filter(None, (given.get("ArtifactBucket"), caches)):
         arn = f"arn:{partition}:s3:::{bucket}"
         allow(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], f"{arn}/{own}/*")

@@ -153,7 +153,7 @@ def test_an_upgrade_needs_no_parameter_and_checks_the_token_that_is_in_use(desk:
             {"aws ssm get-parameter": [254, "ParameterNotFound"]},
             "aws ssm put-parameter --type SecureString --name /buildkite/agent-token",
         ),
-        (("ci", *PARAMETERS), {"aws ssm get-parameter": [0, "String"]}, "belongs into a SecureString"),
+        (("ci", *PARAMETERS), {"aws ssm get-parameter": [0, "String"]}, "Store the token as a SecureString"),
         (("ci",), {"aws cloudformation describe-stacks": [0, "ROLLBACK_COMPLETE\t/t"]}, "was never made"),
         (
             ("ci",),

@@ -124,6 +124,7 @@ def test_units_are_in_the_names() -> None:
         Metric.STANDBY_SAVED_SECONDS,
         Metric.STANDBY_VM_SECONDS,
         Metric.VCPU_SECONDS,
+        Metric.MIRROR_AGE_SECONDS,
     }
     assert Metric.MAXIMUM_USED_PERCENT.unit == "Percent"
     assert Metric.VMS.unit == "Count"
