@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import textwrap
+import zlib
 
 from infra.user_data import ROOT, second_stage
 
@@ -60,7 +61,7 @@ def _unpacked(packed: str) -> str:
     """What it says, or nothing where it is damaged."""
     try:
         return gzip.decompress(base64.b64decode(packed)).decode()
-    except (ValueError, OSError, EOFError):
+    except (ValueError, OSError, EOFError, zlib.error):
         return ""
 
 

@@ -187,6 +187,12 @@ def examples() -> Iterator[Example]:
             SPOT_LOSS,
         ),
     )
+    told = "(mirrors 1/2 5400 s) git@github.com:acme/app.git: its seed is refused: it holds objects/info/alternates"
+    running = _situation(seconds=20, stage=BootStage.AGENT_STARTED, credential_holder=CredentialHolder.VM, detail=told)
+    yield from (
+        Example(when="with `GitMirrors`, a seed is missing or refused", notice=missing)
+        for missing in notices.mirrors_missing(running)
+    )
     yield Example(when="it is cancelled before an agent had it", notice=notices.cancelled(_situation(seconds=20)))
     yield Example(
         when="its agent does not end it when cancelled", notice=notices.cancel_forced(_situation(seconds=500))
@@ -257,6 +263,7 @@ def _situation(
     state: VmState = VmState.RUNNING,
     tried: Sequence[Failure] = (),
     tried_in: CapacityType = CapacityType.SPOT,
+    detail: str = "",
 ) -> Situation:
     """The example job that long after it got that VM."""
     run = _run()
@@ -266,7 +273,9 @@ def _situation(
     vm = _vm(attempt, capacity_type=capacity_type, state=state)
     run = replace(run, attempt=attempt - 1).bound(vm, now=NOW)
     changes: dict[str, Any] = {
-        "mailbox_status": None if stage is None else MailboxStatus(credential_holder=credential_holder, stage=stage)
+        "mailbox_status": None
+        if stage is None
+        else MailboxStatus(credential_holder=credential_holder, stage=stage, detail=detail)
     }
     return Situation(
         run=replace(run, timeline={**run.timeline, Moment.BOUND: NOW}),

@@ -53,6 +53,8 @@ SETTINGS = {
     "GIT_SSH_KEY_PARAMETER": "GitSshKeyParameter",
     "GIT_KNOWN_HOSTS": "GitKnownHostsText",
     "GIT_CREDENTIALS_PARAMETER": "GitCredentialsParameter",
+    "GIT_MIRRORS": "GitMirrors",
+    "GIT_MIRROR_SEED_BUCKET": "GitMirrorSeedBucket",
     "JOB_ENVIRONMENT_PARAMETER": "JobEnvironmentParameter",
     "SIGNING_KEY_PARAMETER": "SigningKeyParameter",
     "VERIFICATION_KEY_PARAMETER": "VerificationKeyParameter",
@@ -77,7 +79,7 @@ VARIABLES = {
     "RedactedVariablesText": '!Join [",", !Ref RedactedVariables]',
     "JobAwsText": (
         '!Join ["|", [!If [MakesJobRole, !GetAtt JobRole.Arn, !Ref JobRoleArn], !Ref JobSecretsPath, '
-        "!Ref SecretsBucket, !Ref CacheBucket]]"
+        "!Ref SecretsBucket, !If [MakesCacheBucket, !Ref Caches, !Ref CacheBucket]]]"
     ),
     "NoProxyText": '!Join [",", !Ref NoProxy]',
     "PackagesText": '!Join [",", !Ref Packages]',

@@ -38,7 +38,7 @@ start_agent() {
   ran=1
   ((!stop_missed)) || stop_agent
   say "agent started"
-  report agent_started "" 3
+  report agent_started "$mirrors_said" 3
   keep_journal
 }
 

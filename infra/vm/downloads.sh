@@ -29,6 +29,7 @@ download() {
     [[ $status != 4?? || $status == 408 || $status == 429 ]] || return 1
     [[ $curl_code != 23 ]] || return 1 # nowhere to write it
     [[ $curl_code != 1 ]] || return 1  # led to something that is not https
+    [[ $curl_code != 63 ]] || return 1 # larger than largest
     tick
     ((now < until)) || return 1
     pause "$tries" "$((until - now))"
@@ -36,7 +37,8 @@ download() {
   done
 }
 
-# URL $1 into file $2 within $3 seconds, once. A transfer that stands still for 20 seconds is cut.
+# URL $1 into file $2 within $3 seconds, once, with the time at which it was put there. A transfer that stands still for 20
+# seconds is cut, and one of more than largest bytes, where that is set.
 get() {
   local signature=''
   if [[ $1 == s3://* ]]; then
@@ -58,6 +60,8 @@ connect-timeout = 5
 max-time = $3
 speed-limit = 1
 speed-time = 20
+remote-time
+${largest:+max-filesize = $largest}
 output = "$2"
 CONFIG
   error="$status $trouble"

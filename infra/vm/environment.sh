@@ -22,6 +22,11 @@ write_environment() {
   set_if_given SSH_AUTH_SOCK "${git_ssh_socket:-}"
   given[AGENT_STACK_ARTIFACT_BUCKET]=${ARTIFACT_BUCKET:-}
   [[ -z ${JOB_AWS//|/} ]] || given[AGENT_STACK_JOB_AWS]=$JOB_AWS
+  if ((mirrors_there)); then
+    # Without an update of its own: the checkout fetches what a mirror lacks, and a repository without one is cloned as
+    # ever instead of twice.
+    given[BUILDKITE_GIT_MIRRORS_PATH]=$MIRRORS given[BUILDKITE_GIT_MIRRORS_SKIP_UPDATE]=true
+  fi
   given[AWS_REGION]=$DEPLOYMENT_REGION
   given[AWS_DEFAULT_REGION]=$DEPLOYMENT_REGION
   # An image's own file may name a queue beside our tags, which is fatal, or ask the metadata service, which is closed.

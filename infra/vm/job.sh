@@ -7,6 +7,8 @@ source "${BASH_SOURCE%/*}/values.sh"
 source "${BASH_SOURCE%/*}/downloads.sh"
 # shellcheck source=prepare.sh
 source "${BASH_SOURCE%/*}/prepare.sh"
+# shellcheck source=mirrors.sh
+source "${BASH_SOURCE%/*}/mirrors.sh"
 # shellcheck source=standby.sh
 source "${BASH_SOURCE%/*}/standby.sh"
 # shellcheck source=private.sh

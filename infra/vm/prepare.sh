@@ -13,6 +13,7 @@ prepare() {
   install_hooks
   install_job_access
   write_known_hosts
+  seed_mirrors
 }
 
 # Where this VM runs and what it is, as agent tags under the vendor's own names. What EC2 does not say is left out.

@@ -27,6 +27,7 @@ from agent_stack_cli.class_checks import image_parameters
 from agent_stack_cli.class_verbs import classes_app
 from agent_stack_cli.errors import PROGRAM, CliError, read_text
 from agent_stack_cli.parameter_findings import of_file
+from agent_stack_cli.simulation import app as simulation
 from agent_stack_cli.stacks import names
 from agent_stack_cli.verbs import Call, Verbs, verb
 
@@ -243,3 +244,6 @@ def migrate_verb(
     Changes nothing in AWS, and reads it with --from-stack only.
     """
     migration_verb.run(call, file=file, from_stack=from_stack, directory=output, key=stack_key, force=force)
+
+
+simulation.add_to(app)

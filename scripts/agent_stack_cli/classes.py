@@ -11,7 +11,7 @@ from agent_stack.adapters.ssm.class_document import ClassDocument, read_classes
 from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import QueueKey
-from agent_stack.domain.timeout_check import validate_timeouts
+from agent_stack.domain.timeout_check import validate_standby, validate_timeouts
 from agent_stack_cli.class_checks import catalog, of_account
 from agent_stack_cli.errors import CliError, code_of, command
 from agent_stack_cli.stacks import Stack
@@ -131,6 +131,7 @@ def validate(stack: Stack, document: Document) -> list[ClassProblem]:
         ClassProblem(vm_class="", severity="error", problem=str(misfit))
         for misfit in validate_timeouts(stack.settings.policy, book)
     ]
+    found += [ClassProblem(vm_class="", severity="warning", problem=str(misfit)) for misfit in validate_standby(book)]
     found += [
         ClassProblem(vm_class="" if name in book.faults else name, severity="error", problem=str(error))
         for name, error in book.broken.items()

@@ -1,4 +1,4 @@
-"""`agent-stack migrate` on a machine that knows nothing of AWS."""
+"""Verbs on a machine that knows nothing of AWS."""
 
 from click.testing import Result
 from typer.testing import CliRunner
@@ -13,5 +13,11 @@ NOTHING = {
 """A machine that knows nothing of AWS."""
 
 
+def run_verb(verb: str, *words: str, text: str | None = None) -> Result:
+    """A verb that needs no AWS."""
+    return CliRunner().invoke(app, [verb, *words], env=NOTHING, input=text, prog_name="agent-stack")  # type: ignore[return-value]  # typer's own kind of result
+
+
 def run(*words: str, text: str | None = None) -> Result:
-    return CliRunner().invoke(app, ["migrate", *words], env=NOTHING, input=text, prog_name="agent-stack")  # type: ignore[return-value]  # typer's own kind of result
+    """`migrate`."""
+    return run_verb("migrate", *words, text=text)

@@ -54,6 +54,10 @@ def test_a_document_that_this_account_can_launch_is_good_and_may_name_its_schema
         ({"instance_types": ["m7g.large"]}, "m7g.large is arm64, and the image is x86_64"),
         ({"boot_timeout_seconds": 3000}, "boot_timeout"),
         ({"colour": "blue"}, "classes.default.colour"),
+        (
+            {"boot_timeout_seconds": 400, "standby": {"hot": 1, "max_age_minutes": 10}},
+            "standby.max_age_minutes='10'",
+        ),
     ],
 )
 def test_what_would_fail_at_the_first_job_is_found_before(

@@ -26,9 +26,9 @@ def stack_of(resolved: Resolved, **parameters: str) -> Stack:
 
 
 def granted(documents: list[Any]) -> set[str]:
-    """Each action with its resource and its condition, whatever statements they stand in."""
+    """Each action with its effect, resource and condition, whatever statements they stand in."""
     return {
-        json.dumps([action, resource, statement.get("Condition")], sort_keys=True)
+        json.dumps([statement["Effect"], action, resource, statement.get("Condition")], sort_keys=True)
         for document in documents
         for statement in document["Statement"]
         for action in _listed(statement["Action"])
@@ -51,7 +51,7 @@ def test_the_printed_trust_policy_is_that_of_the_stacks_own_role() -> None:
 
 def test_the_printed_permissions_are_those_of_the_stacks_own_role() -> None:
     for path in ("/ci/pipelines", "/aws/reference/secretsmanager/ci/pipelines"):
-        parameters = {**EVERYTHING, "JobSecretsPath": path, "SecretsBucket": "", "KmsKeyArn": ""}
+        parameters = {**EVERYTHING, "JobSecretsPath": path}
         resolved = deployed(parameters)
         printed = oidc.permissions(stack_of(resolved, JobSecretsPath=path))
         assert granted([printed]) == granted(list(resolved.policies("JobRole")))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agent_stack.domain.errors import RetryError
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.standby import Closing
 from agent_stack.domain.states import CapacityType, CredentialHolder
@@ -28,6 +29,14 @@ def test_a_vm_that_is_on_the_list_already_stays_as_it_is(tables: AnyTables) -> N
         a_vm(1).instance_id: Closing.AGE,
         a_vm(2).instance_id: None,
     }
+
+
+def test_a_vm_that_could_not_be_put_on_the_list_is_no_silent_loss(dynamo: Tables) -> None:
+    """The caller would close the launch, and nothing else knows of the VM."""
+    malformed = standby_vm(2, instance_id=InstanceId("i-" + "x" * 3_000))  # longer than a key may be
+    with pytest.raises(RetryError, match="1 of 2 standby VMs"):
+        dynamo.standby.add([standby_vm(1), malformed])
+    assert dynamo.standby.listed() == [standby_vm(1)]
 
 
 def test_no_job_is_bound_to_a_closed_vm(tables: AnyTables) -> None:

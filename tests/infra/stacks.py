@@ -24,6 +24,8 @@ EVERYTHING = {
     "BootstrapUrl": "s3://ci-files/bootstrap.sh",
     "HooksUrl": "s3://ci-files/hooks.tar.gz",
     "EcrLogin": "account",
+    "GitMirrors": "https://git.example/acme/app.git",
+    "GitMirrorSeedBucket": "ci-seeds",
     "ArtifactBucket": "ci-artifacts",
     "JobMetadata": "allowed",
     "JobAccess": "stack",

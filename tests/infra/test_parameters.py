@@ -50,6 +50,7 @@ TAKES_EFFECT_WITH = {
     "BuildkiteOrganizationId": {"JobAccess": "stack"},
     "BuildkiteDialect": {"AgentCredential": "agent-token"},
     "FunctionSecurityGroups": {"FunctionSubnets": "subnet-0123456789abcdef2"},
+    "CacheDays": {"CreateCacheBucket": "true"},
     "Subnets": OWN_NETWORK,
     "VpcId": {"Subnets": OWN_NETWORK["Subnets"]},
 }

@@ -47,6 +47,12 @@ def test_whatever_keeps_something_says_what_becomes_of_it() -> None:
     assert kept["LedgerTable"]["UpdateReplacePolicy"] == "Retain"
 
 
+def test_what_an_account_has_once_stays_but_for_a_rollback() -> None:
+    """One that a failed first deployment left behind would make the second one fail."""
+    provider = template()["Resources"]["JobOidcProvider"]
+    assert (provider["DeletionPolicy"], provider["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+
+
 def test_what_a_queue_cannot_deliver_is_kept_for_two_weeks() -> None:
     queues = of_type("AWS::SQS::Queue")
     assert queues["FailedEvents"]["MessageRetentionPeriod"] == 14 * 24 * 3600
@@ -168,13 +174,15 @@ LONG = {
     "SigningKeyParameter": "/" + "s" * 99,
     "VerificationKeyParameter": "/" + "v" * 99,
     "ArtifactBucket": "b" * 63,
+    "GitMirrorSeedBucket": "b" * 63,
     "VmLogs": "cloudwatch",
 }
 """Of parameters without a longest value, one that is longer than usual."""
 
 LONGEST = {
     "AgentEnvironment": "A=" + "b" * 1998,
-    "GitKnownHosts": "git.example ssh-ed25519 AAAA".ljust(2000, "k"),
+    "GitKnownHosts": "git.example ssh-ed25519 AAAA".ljust(1500, "k"),
+    "GitMirrors": "git@git.example:acme/app.git,".ljust(500, "g"),
 }
 
 

@@ -6,6 +6,9 @@ _F = "functions/agent_stack"
 _RECORDS = f"{_F}/adapters/dynamodb/standby.py"
 _LIST = "tests/contract/test_standby_vms.py"
 _PLAN = "tests/unit/domain/test_standby_plan.py"
+_REMOVAL = "tests/scenario/test_standby_removal.py"
+_ASKED = "tests/unit/dispatcher/test_replenish.py"
+_DRAIN = ("tests/cli/test_drain.py", "-k", "standby")
 _SCENES = "tests/scenario/test_standby.py"
 
 MUTANTS = (
@@ -40,6 +43,34 @@ MUTANTS = (
         "ready = sum(vm.is_ready(self.now, self.lead) for vm in fresh[: self.wanted])",
         "ready = len(fresh[: self.wanted])",
         _PLAN,
+    ),
+    one(
+        Layer.UNIT,
+        "ask for standby VMs that would not last",
+        f"{_F}/domain/standby.py",
+        "            if hold >= shortest:\n",
+        "            if hold >= SHORTEST_HOLD:\n",
+        _PLAN,
+        "-k",
+        "asked_for_once",
+    ),
+    one(
+        Layer.UNIT,
+        "ask for standby VMs of a class whose boot may take longer than they stand by",
+        f"{_F}/domain/standby.py",
+        "if self.standby.least_age < shortest:",
+        "if not self.standby.hot:",
+        _PLAN,
+        "-k",
+        "never_asked_for",
+    ),
+    one(
+        Layer.UNIT,
+        "say nothing of standby VMs that cannot be",
+        f"{_F}/domain/timeout_check.py",
+        "if wants is None or wants.least_age >= shortest:",
+        "if wants is None or shortest:",
+        "tests/unit/domain/test_timeout_check.py",
     ),
     one(
         Layer.UNIT,
@@ -152,6 +183,86 @@ MUTANTS = (
         "for one, vm in self._vms.items() if one in newer}",
         "for one, vm in self._vms.items() if not one}",
         "tests/unit/dispatcher/test_standby_pool.py",
+    ),
+    one(
+        Layer.UNIT,
+        "keep what changed before a look",
+        f"{_F}/dispatcher/standby_pool.py",
+        "self._changed_at.items() if at > version}",
+        "self._changed_at.items() if at}",
+        "tests/unit/dispatcher/test_standby_pool.py",
+    ),
+    one(
+        Layer.UNIT,
+        "ask again for standby VMs that could not be listed",
+        f"{_F}/dispatcher/list_standby.py",
+        "waiting[intent.class_name] += len(vms)",
+        "pass",
+        _ASKED,
+    ),
+    one(
+        Layer.UNIT,
+        "miss a lost standby VM before the first look",
+        f"{_F}/dispatcher/replenish.py",
+        "if known is None and not any(map(has_stood_by, cycle.active)):",
+        "if known is None:",
+        _ASKED,
+    ),
+    one(
+        Layer.UNIT,
+        "forget the standby VMs asked for before a failed write",
+        f"{_F}/dispatcher/replenish.py",
+        "        if sent:\n",
+        "        if len(sent) == len(missing):\n",
+        _ASKED,
+    ),
+    one(
+        Layer.UNIT,
+        "keep a broken class's idle VMs with launches off",
+        f"{_F}/dispatcher/replenish.py",
+        "        if self.policy.launch_enabled:\n            others -=",
+        "        if others:\n            others -=",
+        _ASKED,
+    ),
+    one(
+        Layer.CONTRACT,
+        "lose a standby VM that could not be listed",
+        _RECORDS,
+        "        if undecided:\n",
+        "        if len(undecided) == len(vms):\n",
+        _LIST,
+    ),
+    one(
+        Layer.SCENARIO,
+        "let standby VMs be launched again after a removal",
+        f"{_F}/removal/terminate_all.py",
+        "LEASE_DURATION = timedelta(hours=1)",
+        "LEASE_DURATION = timedelta(seconds=5)",
+        _REMOVAL,
+    ),
+    one(
+        Layer.UNIT,
+        "let a drain wait for idle standby VMs",
+        "scripts/agent_stack_cli/drain.py",
+        "idle = _idle(stack) & set(alive) - held",
+        "idle = set[str]()",
+        *_DRAIN,
+    ),
+    one(
+        Layer.UNIT,
+        "let no drain wait for a closed standby VM",
+        "scripts/agent_stack_cli/drain.py",
+        ".standby() if vm.closing is None}",
+        ".standby()}",
+        *_DRAIN,
+    ),
+    one(
+        Layer.UNIT,
+        "take a standby VM for idle in a drain that cannot read all runs",
+        "scripts/agent_stack_cli/drain.py",
+        "return set() if runs.unreadable else listed - bound",
+        "return listed - bound",
+        *_DRAIN,
     ),
     one(
         Layer.SCENARIO,

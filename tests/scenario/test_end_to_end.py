@@ -110,7 +110,9 @@ def until_settled(world: World, demos: dict[str, Demo], dying: str, strangers: f
 
 def test_every_job_ends_as_it_should_and_nothing_is_left(world: World, lines: list[str]) -> None:
     # `scripts/demo` waits for what takes longer: a job that no class fits is told late, and a VM has to stand by first.
-    steps = [step for step in read_pipeline(PIPELINE) if step.demo.expect != "unmatched" and not step.demo.standby]
+    steps = [
+        step for step in read_pipeline(PIPELINE).steps if step.demo.expect != "unmatched" and not step.demo.standby
+    ]
     build = world.buildkite.create_build(
         "demo",
         steps=[

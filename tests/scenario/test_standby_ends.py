@@ -11,6 +11,7 @@ from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.standby import Closing
 from tests.scenario.standing_by import READY_SOON, SOON, World, cold_start, document
 from tests.simulator.buildkite import JobState
+from tests.simulator.cloud import Instance
 from tests.simulator.memory.store import Box
 from tests.simulator.simulation.process import Fate
 from tests.simulator.simulation.simulation import CLASSES_PARAMETER
@@ -29,6 +30,31 @@ def test_a_bind_against_a_closing_whichever_comes_first(seconds: float) -> None:
     assert (job.state, job.exit_status) == (JobState.FINISHED, 0)
     assert not world.store.closed & world.store.boxes.keys()
     assert world.up() == []
+
+
+def take_back(world: World, victim: Instance) -> None:
+    """EC2 announces it two minutes before. A VM that stands by looks every five seconds, and ends itself."""
+    world.ec2.interrupt_spot(victim.instance_id)
+    vm = world.vms[victim.instance_id]
+    world.kernel.after(
+        timedelta(seconds=5), "", lambda: vm._off() if vm.alive and not world.store.find_letter(vm._arn) else None
+    )
+
+
+def test_an_idle_spot_vm_that_ec2_takes_back_is_replaced_and_says_nothing_against_its_class() -> None:
+    world = World(document(hot=2, shape={"market": "spot"}), seconds=250)
+    victim, other = world.idle()
+    take_back(world, victim)
+    world.run(6)
+    (job,) = world.push(seconds=5)
+    assert world.until(job, JobState.RUNNING) <= 5
+    (run,) = [run for run in world.store.runs.values() if run.job_id == job]
+    assert run.binding is not None
+    assert run.binding.instance_id == other.instance_id
+    world.run(150)
+    assert len(world.idle()) == 2
+    assert InstanceId(victim.instance_id) not in world.store.standby
+    assert world.said("standby_unprepared") + world.said("orphan_terminated") == []
 
 
 def calls_of_the_end(kind: str) -> list[str]:
@@ -58,6 +84,11 @@ def end_an_idle_vm(world: World, kind: str) -> None:
         case "age":
             listed = world.store.standby[InstanceId(victim.instance_id)]
             world.store.standby[listed.instance_id] = replace(listed, hold=world.kernel.now() - listed.launched_at)
+        case "spot notice":
+            take_back(world, victim)
+        case "launches off":
+            world.deploy(LAUNCH_ENABLED="false")
+            world.kernel.after(timedelta(seconds=40), "", lambda: world.deploy(LAUNCH_ENABLED="true"))
         case "hangs and is closed":
             world.vms[victim.instance_id].stop()
             world.parameters.values[CLASSES_PARAMETER] = document(hot=1)
@@ -65,7 +96,10 @@ def end_an_idle_vm(world: World, kind: str) -> None:
             world.ec2.terminate_by_hand(victim.instance_id)
 
 
-KINDS = ("scale-down", "preempted", "host lost", "ends itself", "by hand", "hold over", "age", "hangs and is closed")
+KINDS = (
+    *("spot notice", "launches off"),
+    *("scale-down", "preempted", "host lost", "ends itself", "by hand", "hold over", "age", "hangs and is closed"),
+)
 ON_THE_WAY = (
     *("stacks.list_scheduled", "ledger.record", "stacks.reserve", "ledger.update", "stacks.issue_tokens"),
     *("ledger.bind", "standby.remove"),

@@ -20,17 +20,23 @@ class LoopbackServer:
     """Serves from its making until `close`."""
 
     def __init__(
-        self, serve: Callable[[Request], Response], *, advance: Callable[[], None], tick_seconds: float = 0.05
+        self,
+        serve: Callable[[Request], Response],
+        *,
+        advance: Callable[[], None],
+        tick_seconds: float = 0.05,
+        port: int = 0,
     ) -> None:
         """Start to listen.
 
         Args:
             advance: called every `tick_seconds`, so that what falls due happens without a request.
+            port: to listen on; any free one unless given.
         """
         self._serve = serve
         self._advance = advance
         self._tick_seconds = tick_seconds
-        self._server = make_server("127.0.0.1", 0, self._application, threaded=True, request_handler=_Connection)
+        self._server = make_server("127.0.0.1", port, self._application, threaded=True, request_handler=_Connection)
         self._server.daemon_threads = True  # type: ignore[attr-defined]  # of the threading mix-in
         self._closing = threading.Event()
         self._threads = (

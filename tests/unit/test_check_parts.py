@@ -12,6 +12,7 @@ from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.errors import AgentStackError, ConfigurationError, NotPermittedError, RetryError
 from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.standby_schedule import Standby
 from agent_stack.removal.retry_until_permitted import RetryUntilPermitted
 from agent_stack.wiring.check_parts import CheckParts
 from tests.simulator.clock import FixedDeadline, VirtualClock
@@ -35,9 +36,10 @@ class Checked:
         *names: ClassName,
         broken: Mapping[ClassName, AgentStackError] | None = None,
         subnet_ids: tuple[str, ...] = ("subnet-a", "subnet-b"),
+        standby: Standby | None = None,
     ) -> None:
         self.clock = VirtualClock()
-        classes = {name: SLOW if name == LARGE else a_class(name) for name in names}
+        classes = {name: SLOW if name == LARGE else a_class(name, standby=standby) for name in names}
         book = ClassBook(classes=classes, default=SMALL, broken=broken or {})
         there = {name: Subnet(zone=name) for name in ("subnet-a", "subnet-b")}
         client: Any = DirectClient(Ec2(settings=Settings(subnets=there), now=self.clock.now))
@@ -76,6 +78,11 @@ def test_each_wrong_part_is_named_and_the_rest_is_deployed() -> None:
     assert "class “large” may take 3240 s to boot" in said
     assert "Subnets='subnet-x': EC2 finds no such subnet" in said
     assert checked.telemetry.messages("ERROR").count("deployment_problem") == 3
+
+
+def test_standby_vms_that_cannot_be_are_named_and_their_class_is_deployed() -> None:
+    hot = Standby(hot=1, max_age=timedelta(minutes=7))
+    assert "standby.max_age_minutes='7'" in Checked(SMALL, standby=hot)()
 
 
 def test_nothing_is_deployed_that_has_no_class_or_no_subnet_to_use() -> None:

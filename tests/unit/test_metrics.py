@@ -228,6 +228,28 @@ def test_a_spot_interruption_under_an_agent_is_counted_once_at_the_end(run: Run,
     assert measured_runs(cycle).counts.get(Metric.SPOT_INTERRUPTIONS, 0) == counted
 
 
+@pytest.mark.parametrize(
+    ("detail", "there", "missing", "age"),
+    [
+        ("(mirrors 2/2 90 s) ", 2, 0, [90.0]),
+        ("(mirrors 1/3 90 s) a: its seed is refused", 1, 2, [90.0]),
+        ("(mirrors 0/1 0 s) a: there is no seed", 0, 1, []),
+        ("", None, None, []),
+        ("(mirrors 99999999999/1 0 s) ", None, None, []),
+    ],
+)
+def test_mirrors_are_counted_when_the_job_starts(
+    detail: str, there: int | None, missing: int | None, age: list[float]
+) -> None:
+    verdict = a_verdict(a_started_run(1, scheduled=0), Decision(action=Action.RUN))
+    said = MailboxStatus(credential_holder=CredentialHolder.VM, stage=BootStage.AGENT_STARTED, detail=detail)
+    situation = replace(verdict.situation, mailbox_status=said)
+    cycle = TrackerCycle(now=EPOCH, verdicts={verdict.run.job_id: replace(verdict, situation=situation)})
+    telemetry = measured_runs(cycle)
+    assert (telemetry.counts.get(Metric.MIRROR_HITS), telemetry.counts.get(Metric.MIRROR_MISSES)) == (there, missing)
+    assert [value for metric, _, value in telemetry.measured if metric is Metric.MIRROR_AGE_SECONDS] == age
+
+
 def test_vms_are_counted_by_what_they_do() -> None:
     booting = a_run(1).bound(a_vm(1), now=EPOCH)
     working = a_started_run(2, scheduled=0)

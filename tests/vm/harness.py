@@ -46,6 +46,8 @@ MACHINE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 PARAMETERS = {
     "GitSshKeyParameter": "/private/{queue}/ssh-key",
     "GitCredentialsParameter": "/private/git-credentials",
+    "GitMirrors": "https://git.example/acme/app.git",
+    "GitMirrorSeedBucket": "seeds",
     "JobEnvironmentParameter": "/private/environment",
     "SigningKeyParameter": "/private/signing-key",
     "VerificationKeyParameter": "/private/verification-key",
@@ -70,6 +72,7 @@ QUIET = {
     "GIT_SSH_KEY_PARAMETER": "",
     "GIT_KNOWN_HOSTS": "",
     "GIT_CREDENTIALS_PARAMETER": "",
+    "GIT_MIRRORS": "",
     "JOB_ENVIRONMENT_PARAMETER": "",
     "SIGNING_KEY_PARAMETER": "",
     "VERIFICATION_KEY_PARAMETER": "",

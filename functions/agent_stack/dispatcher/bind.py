@@ -110,7 +110,7 @@ class Bind:
         standby = {vm.instance_id for _, vm in pairs if vm.hold is not None}
         given = {run.binding.instance_id for run in bound if run.binding is not None} & standby
         if given:
-            self.pool.give(given, cycle.now)
+            self.pool.give(given)
             self.telemetry.count(Metric.STANDBY_HITS, len(given))
             if all(run.binding is None for run in cycle.active):  # with such a run a tracker is at work
                 self.pool.write_beside("tracker_not_woken", self.wake_ups.wake_tracker)

@@ -34,7 +34,8 @@ class DispatcherCycle:
         unconfirmed_by_class: recover → how many VMs of each class the launches without an answer may have created.
         idle_vms: recover, launch → VMs without a run that can be bound now, by class.
         standby_launches: recover → launches of standby VMs that EC2 has answered, whose VMs are not on the list yet.
-        standby_unconfirmed: recover → how many standby VMs of each class launches without an answer may have created.
+        standby_unconfirmed: recover, list standby → how many standby VMs of each class launches without an answer may
+            have created, and those that could not be put on the list.
         standby: find standby → the standby VMs that can be bound now, by class, in the order in which jobs take them.
         standby_ids: find standby → all VMs on the list, also those that are closed; None when they are not known.
         paused: poll → queues whose jobs must not start, paused at Buildkite or by the stack's operator.

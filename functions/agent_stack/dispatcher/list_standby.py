@@ -4,7 +4,8 @@ The launch's intent is closed after its VMs are on the list. So a crash in betwe
 nothing, and no VM is ever forgotten.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import InFlightLaunches
@@ -25,7 +26,8 @@ class ListStandby:
     telemetry: Telemetry
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Returns the cycle unchanged."""
+        """Counts VMs that cannot be listed now as unconfirmed, so that none is asked for in their place."""
+        waiting = Counter(cycle.standby_unconfirmed)
         for intent in cycle.standby_launches:
             vms = [
                 StandbyVm.of(vm, class_name=intent.class_name, hold=intent.hold, shape=intent.shape)
@@ -35,11 +37,12 @@ class ListStandby:
             ]
             try:
                 if vms:
-                    self.pool.add(vms, cycle.now)
+                    self.pool.add(vms)
             except AgentStackError as error:
                 self.telemetry.info("standby_not_listed", intent_id=intent.intent_id, error=str(error))
+                waiting[intent.class_name] += len(vms)
                 continue
             self.in_flight.close(intent.intent_id)
             self.telemetry.info("standby_listed", class_name=intent.class_name, count=len(vms))
         self.pool.begin(cycle)
-        return cycle
+        return replace(cycle, standby_unconfirmed=waiting)

@@ -89,7 +89,7 @@ class Preempt:
         wanted = [replace(vm, closing=Closing.PREEMPTED) for vm in chosen.values()]
         if wanted and memory.quotas:
             self.quotas.expect_an_end(cycle.now)
-        for vm in self.pool.close(wanted, cycle.now):
+        for vm in self.pool.close(wanted):
             self._closed.append((cycle.now, vm))
             self.telemetry.info(
                 "standby_closed", instance_id=vm.instance_id, class_name=vm.class_name, reason=Closing.PREEMPTED

@@ -5,7 +5,7 @@ cooldowns. Jobs that wait for a bound come first: nothing is launched to stand b
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -20,7 +20,7 @@ from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.send_launch import SendLaunch
 from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.dispatcher.standby_room import StandbyRoom
-from agent_stack.dispatcher.standby_troubles import StandbyTroubles
+from agent_stack.dispatcher.standby_troubles import StandbyTroubles, has_stood_by
 from agent_stack.domain.attempts import Attempt
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
@@ -74,6 +74,9 @@ class Replenish:
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Adds what it asks for to `launching`."""
         known = self.pool.vms(cycle)
+        if known is None and not any(map(has_stood_by, cycle.active)):
+            return cycle
+        memory = self.troubles(cycle, known or ())  # in each cycle, for a run may have another VM before the next plan
         if known is None or cycle.book is None:
             return cycle
         self._measure(known, cycle)
@@ -83,9 +86,8 @@ class Replenish:
         if before is not None and before[:2] == planned and not has_passed(PLAN_EVERY, before[2], cycle.now):
             return cycle
         self._planned = (*planned, cycle.now)
-        memory = self.troubles(cycle, known)
         plans = {vm_class.name: plan for vm_class, plan in self._plans(known, coming, memory, cycle)}
-        self._close([pair for plan in plans.values() for pair in plan.closing], cycle)
+        self._close(pair for plan in plans.values() for pair in plan.closing)
         missing = {name: plan.holds for name, plan in plans.items() if plan.holds}
         asked = self._ask(missing, memory, cycle) if missing and self._may_launch(cycle) else 0
         return replace(cycle, launching=cycle.launching + asked)
@@ -98,7 +100,9 @@ class Replenish:
             return
         wanting = [vm_class for vm_class in book.classes.values() if vm_class.standby is not None]
         others = {vm.class_name for vm in known} - {vm_class.name for vm_class in wanting}
-        for name in others - book.broken.keys():  # a class that is wrong for a while keeps its VMs
+        if self.policy.launch_enabled:
+            others -= book.broken.keys()  # a class that is wrong for a while keeps its VMs
+        for name in others:
             vm_class = book.find(name) or VmClass(name=name, instance_types=(), image="")
             wanting.append(replace(vm_class, standby=NONE))
         for vm_class in wanting:
@@ -126,9 +130,9 @@ class Replenish:
                 coming[intent.class_name] += intent.count
         return coming
 
-    def _close(self, closing: Sequence[tuple[StandbyVm, Closing]], cycle: DispatcherCycle) -> None:
+    def _close(self, closing: Iterable[tuple[StandbyVm, Closing]]) -> None:
         wanted = [replace(vm, closing=why) for vm, why in closing]
-        for vm in self.pool.close(wanted, cycle.now):
+        for vm in self.pool.close(wanted):
             self.telemetry.info(
                 "standby_closed", instance_id=vm.instance_id, class_name=vm.class_name, reason=vm.closing
             )
@@ -142,10 +146,18 @@ class Replenish:
     def _ask(
         self, missing: Mapping[ClassName, Sequence[timedelta]], memory: LaunchMemory, cycle: DispatcherCycle
     ) -> int:
-        """How many VMs were asked for."""
+        """How many VMs were asked for. What was sent is remembered also when a later intent cannot be written."""
+        sent = list(self._sent(missing, memory, cycle))
+        if sent:
+            self.capacity.learn(sent[-1][1], cycle.fence)
+        return sum(count for count, _ in sent)
+
+    def _sent(
+        self, missing: Mapping[ClassName, Sequence[timedelta]], memory: LaunchMemory, cycle: DispatcherCycle
+    ) -> Iterator[tuple[int, LaunchMemory]]:
+        """The size of each request that was sent, and the launch memory after it."""
         asked, places = 0, self.room.places(cycle, memory)
         quotas = self.quotas.room(cycle, memory)
-        before = memory
         for name, holds in missing.items():
             vm_class = cycle.book.find(name) if cycle.book is not None else None
             trouble = memory.standby.get(name)
@@ -161,13 +173,11 @@ class Replenish:
                     for order, _ in self.orders(vm_class, chunk, memory, quotas, cycle.now, hold=hold):
                         self.empty_ledger.invalidate()
                         if not self.send(order, cycle, queues=(QueueKey(EVERYTHING),)):
-                            return asked
+                            return
                         asked += order.count
                         memory = memory.asking(order.count, self.policy.instance_budget, cycle.now)
                         quotas = replace(quotas, busy=quotas.busy | buckets_of(order.pools))
-        if memory != before:
-            self.capacity.learn(memory, cycle.fence)
-        return asked
+                        yield order.count, memory
 
     def _measure(self, known: Sequence[StandbyVm], cycle: DispatcherCycle) -> None:
         """What readiness costs: the time for which VMs stand by."""

@@ -65,10 +65,12 @@ class StandbyPool:
     _vms: dict[InstanceId, StandbyVm] = field(default_factory=dict, init=False)
     _valid: tuple[int, datetime] | None = field(default=None, init=False)
     """The lease, and when the latest look that succeeded began."""
-    _look: tuple[int, datetime, Task[_Look]] | None = field(default=None, init=False)
+    _look: tuple[int, datetime, int, Task[_Look]] | None = field(default=None, init=False)
+    """The lease, when it began, at which version, and its task."""
     _not_before: datetime | None = field(default=None, init=False)
-    _changed_at: dict[InstanceId, datetime] = field(default_factory=dict, init=False)
-    """VMs that this process added, closed or gave away; a look that began earlier says nothing of them."""
+    _changed_at: dict[InstanceId, int] = field(default_factory=dict, init=False)
+    """VMs that this process added, closed or gave away, by the version; a look that began earlier says nothing of them.
+    A version and no moment, because it grows whatever the clock does."""
     _spoiled: set[InstanceId] = field(default_factory=set, init=False)
     _ended: list[Ended] = field(default_factory=list, init=False)
     version: int = field(default=0, init=False)
@@ -100,7 +102,7 @@ class StandbyPool:
     def begin(self, cycle: DispatcherCycle) -> None:
         """Starts a look, if one is due."""
         if self._look is None and self._is_due(cycle):
-            self._look = (cycle.fence, cycle.now, self.workers.submit(self._perform))
+            self._look = (cycle.fence, cycle.now, self.version, self.workers.submit(self._perform))
 
     def collect(self, cycle: DispatcherCycle, *, wait: bool) -> None:
         """Takes in a look that is there.
@@ -110,7 +112,7 @@ class StandbyPool:
         """
         if self._look is None:
             return
-        fence, began, task = self._look
+        fence, began, version, task = self._look
         known = self._valid is not None and self._valid[0] == cycle.fence
         if wait and not known and fence == cycle.fence:
             self.workers.wait([task], ANSWER_TIMEOUT)
@@ -124,9 +126,9 @@ class StandbyPool:
             self._not_before = cycle.now + RETRY_AFTER
             return
         if fence == cycle.fence:
-            self._take_in(found, cycle, began)
+            self._take_in(found, cycle, began, version)
 
-    def add(self, vms: Sequence[StandbyVm], now: datetime) -> None:
+    def add(self, vms: Sequence[StandbyVm]) -> None:
         """Puts VMs on the list.
 
         Raises:
@@ -134,9 +136,9 @@ class StandbyPool:
         """
         self.records.add(vms)
         self._vms |= {vm.instance_id: vm for vm in vms}
-        self._note((vm.instance_id for vm in vms), now)
+        self._note(vm.instance_id for vm in vms)
 
-    def close(self, vms: Sequence[StandbyVm], now: datetime) -> Sequence[StandbyVm]:
+    def close(self, vms: Sequence[StandbyVm]) -> Sequence[StandbyVm]:
         """Closes these VMs; the ones that this call closed. A VM that cannot be closed has a job, and is left alone."""
         if not vms:
             return ()
@@ -146,15 +148,15 @@ class StandbyPool:
             self.telemetry.info("standby_not_closed", count=len(vms), error=str(error))
             return ()
         self._vms |= {vm.instance_id: replace(self._vms.get(vm.instance_id, vm), closing=vm.closing) for vm in closed}
-        self._note((vm.instance_id for vm in closed), now)
+        self._note(vm.instance_id for vm in closed)
         self.spoil({vm.instance_id for vm in vms} - {vm.instance_id for vm in closed})
         return closed
 
-    def give(self, instance_ids: Iterable[InstanceId], now: datetime) -> None:
+    def give(self, instance_ids: Iterable[InstanceId]) -> None:
         """Jobs are bound to these VMs, so they come off the list, beside the cycle."""
         given = [one for one in instance_ids if self._vms.pop(one, None) is not None]
         if given:
-            self._note(given, now)
+            self._note(given)
             self.write_beside("standby_not_removed", partial(self.records.remove, given))
 
     def spoil(self, instance_ids: Iterable[InstanceId]) -> None:
@@ -193,8 +195,8 @@ class StandbyPool:
         lead = timedelta() if vm_class is None else vm_class.boot_timeout
         return vm.closing is None and vm.is_ready(cycle.now, lead)
 
-    def _take_in(self, found: _Look, cycle: DispatcherCycle, began: datetime) -> None:
-        newer = {one: at for one, at in self._changed_at.items() if at >= began} if self._same_lease(cycle) else {}
+    def _take_in(self, found: _Look, cycle: DispatcherCycle, began: datetime, version: int) -> None:
+        newer = {one: at for one, at in self._changed_at.items() if at > version}
         seen = {vm.instance_id: vm.seen(found.shown.get(vm.instance_id), cycle.now) for vm in found.listed}
         gone = [vm for vm in seen.values() if vm.state not in UP and vm.instance_id not in newer]
         kept = {one: vm for one, vm in self._vms.items() if one in newer}
@@ -212,9 +214,6 @@ class StandbyPool:
         if off := [vm.instance_id for vm in gone] + [one for one in self._vms if one in taken]:
             self.write_beside("standby_not_removed", partial(self.records.remove, off))
 
-    def _same_lease(self, cycle: DispatcherCycle) -> bool:
-        return self._valid is None or self._valid[0] == cycle.fence
-
-    def _note(self, instance_ids: Iterable[InstanceId], now: datetime) -> None:
-        self._changed_at |= dict.fromkeys(instance_ids, now)
+    def _note(self, instance_ids: Iterable[InstanceId]) -> None:
         self.version += 1
+        self._changed_at |= dict.fromkeys(instance_ids, self.version)

@@ -29,6 +29,11 @@ SEEN_WITHIN = timedelta(minutes=2)
 """After the longest boot: how late a look may see that a VM has ended."""
 
 
+def has_stood_by(run: Run) -> bool:
+    """Whether the run's VM stood by, or the latest one that it lost."""
+    return run.binding.standby if run.binding is not None else bool(run.tried and run.tried[-1].standby)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandbyTroubles:
     """Keeps them in the launch memory."""

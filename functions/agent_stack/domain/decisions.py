@@ -159,7 +159,8 @@ def _decide_booting(s: Situation) -> Decision:
         return _booting_for_a_waiting_job(s)
     match s.credential_holder:
         case CredentialHolder.VM:
-            return Decision(action=Action.RUN, reason=f"the job is {s.job_state}", notices=notices.took_standby(s))
+            told = (*notices.took_standby(s), *notices.mirrors_missing(s))
+            return Decision(action=Action.RUN, reason=f"the job is {s.job_state}", notices=told)
         case CredentialHolder.MAILBOX | CredentialHolder.UNKNOWN:
             return Decision(action=Action.REVOKE, reason=f"the job is {s.job_state}")
         case CredentialHolder.TRACKER:

@@ -86,6 +86,10 @@ class Metric(StrEnum):
     STANDBY_SUSPENDED = "StandbySuspended"  # classes that have none for a while
 
     # What fails, and why?
+    MIRROR_HITS = "MirrorHits"  # git mirrors that VMs had when their agents started
+    MIRROR_MISSES = "MirrorMisses"  # listed ones that they did not have
+    MIRROR_AGE_SECONDS = "MirrorAgeSeconds"  # of the oldest seed that such a VM used
+
     LAUNCH_ERRORS = "LaunchErrors"
     POOLS_UNAVAILABLE = "PoolsUnavailable"
     BREAKERS_OPEN = "BreakersOpen"

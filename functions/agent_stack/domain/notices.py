@@ -34,6 +34,7 @@ class NoticeKind(StrEnum):
     VM_LOST = "vm_lost"
     VM_LOG = "vm_log"
     VM_HELD = "vm_held"
+    MIRRORS_MISSING = "mirrors_missing"
 
 
 def least_level(kind: NoticeKind) -> NotificationLevel:
@@ -44,6 +45,8 @@ def least_level(kind: NoticeKind) -> NotificationLevel:
         case NoticeKind.CANCEL_FORCED | NoticeKind.VM_LOST | NoticeKind.VM_LOG | NoticeKind.VM_HELD:
             return NotificationLevel.QUIET
         case NoticeKind.WAITING | NoticeKind.VM_REQUESTED | NoticeKind.SLOW_BOOT | NoticeKind.CANCELLED:
+            return NotificationLevel.NORMAL
+        case NoticeKind.MIRRORS_MISSING:
             return NotificationLevel.NORMAL
         case NoticeKind.VM_RUNNING:
             return NotificationLevel.VERBOSE
@@ -100,6 +103,21 @@ def vm_requested(s: Situation) -> Notice:
 def took_standby(s: Situation) -> tuple[Notice, ...]:
     """A standby VM may have the job running before the tracker looks; its page is told all the same."""
     return (vm_requested(s),) if s.run.binding is not None and s.run.binding.standby else ()
+
+
+def mirrors_missing(s: Situation) -> tuple[Notice, ...]:
+    """The VM lacks a git mirror that the operator lists: the checkout may take longer, and does not fail."""
+    mirrors = s.mailbox_status.mirrors if s.mailbox_status is not None else None
+    if mirrors is None or not mirrors.missing:
+        return ()
+    of = f"{mirrors.missing} of {mirrors.there + mirrors.missing} git mirrors"
+    return (
+        notice(
+            NoticeKind.MIRRORS_MISSING,
+            f"VM {_vm(s.run)} has no seed for {of}: {crop_inside(mirrors.trouble, MAX_FACT_CHARACTERS)}. "
+            "Next: git clones from the server.",
+        ),
+    )
 
 
 def vm_running(s: Situation) -> Notice:

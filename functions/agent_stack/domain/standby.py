@@ -17,6 +17,10 @@ from agent_stack.domain.vms import Vm
 SHORTEST_HOLD = timedelta(minutes=5)
 """A VM that would stand by for less is not worth its boot."""
 
+AFTER_PREPARATION = timedelta(minutes=2)
+"""For how long a VM stands by at least, counted from its boot timeout. It must be longer than `LAST_MINUTE`: a VM that
+is closed when it is ready would be replaced at once, by one that lasts no longer, with every plan."""
+
 LAST_MINUTE = timedelta(seconds=60)
 """So long before the end of its hold a VM is closed: binding and the VM's next look may take that time together."""
 
@@ -25,6 +29,11 @@ OVERSTAY = timedelta(minutes=5)
 
 NOT_SHOWN_YET = timedelta(minutes=2)
 """A VM that EC2 does not show is taken for a fresh one for so long."""
+
+
+def shortest_hold(boot_timeout: timedelta) -> timedelta:
+    """For how long a VM must stand by to be asked for."""
+    return max(SHORTEST_HOLD, boot_timeout + AFTER_PREPARATION)
 
 
 class Closing(StrEnum):
@@ -174,10 +183,13 @@ class ClassPool:
         return vm.expires_at - LAST_MINUTE > self.now + self.lead
 
     def _holds(self, supply: int, fraction: float) -> Iterator[timedelta]:
+        shortest = shortest_hold(self.lead)
+        if self.standby.least_age < shortest:
+            return
         for place in range(supply, self.wanted):
             begin = self.now if self.standby.wanted(self.now) > place else self.now + self.lead
             hold = self.standby.hold(place, begin, fraction) + (begin - self.now)
-            if hold >= SHORTEST_HOLD:
+            if hold >= shortest:
                 yield hold
 
     def _surplus(self, live: Sequence[StandbyVm]) -> Iterator[tuple[StandbyVm, Closing]]:

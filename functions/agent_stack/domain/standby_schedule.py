@@ -64,6 +64,11 @@ class Standby:
     max_age: timedelta
     schedule: tuple[Window, ...] = field(default=())
 
+    @property
+    def least_age(self) -> timedelta:
+        """How long a VM stands by at least, where no window ends earlier."""
+        return self.max_age * (1 - JITTER)
+
     def wanted(self, at: datetime) -> int:
         """How many standby VMs are wanted at that moment."""
         for window in self.schedule:
@@ -89,5 +94,5 @@ class Standby:
             place: how many others are wanted before it.
             fraction: a random number in [0, 1).
         """
-        age = self.max_age * (1 - JITTER + 2 * JITTER * fraction)
+        age = self.least_age + self.max_age * 2 * JITTER * fraction
         return self.needed_until(place, now, now + age) - now

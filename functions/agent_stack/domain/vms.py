@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId, QueueKey
+from agent_stack.domain.mirrors import Mirrors, told_of_mirrors
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, VmState
 
 
@@ -71,6 +72,11 @@ class MailboxStatus:
         return self.stage is BootStage.SPOT_NOTICE or (
             self.stage is BootStage.AGENT_EXITED and _AFTER_A_SPOT_NOTICE.match(self.detail) is not None
         )
+
+    @property
+    def mirrors(self) -> Mirrors | None:
+        """What the VM says of its git mirrors; None where it says nothing of them."""
+        return told_of_mirrors(self.detail) if self.stage is BootStage.AGENT_STARTED else None
 
     @property
     def last_words(self) -> str:

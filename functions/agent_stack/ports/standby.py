@@ -14,7 +14,11 @@ class StandbyVms(Protocol):
         """Returns all VMs on the list, with the state PENDING: the ledger knows nothing of EC2. Consistent read."""
 
     def add(self, vms: Sequence[StandbyVm]) -> None:
-        """Puts VMs on the list. A VM that is on it already stays as it is."""
+        """Puts VMs on the list. A VM that is on it already stays as it is.
+
+        Raises:
+            AgentStackError: some of them may not be on it. The call may be repeated.
+        """
 
     def close(self, vms: Sequence[StandbyVm]) -> Sequence[StandbyVm]:
         """Closes idle VMs, each for its reason, on the condition of a binding: no job is bound to a closed VM.

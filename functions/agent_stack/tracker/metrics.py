@@ -11,6 +11,7 @@ from agent_stack.domain.decisions import Action
 from agent_stack.domain.measures import Activity, Function, Metric, Step
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
+from agent_stack.domain.situations import Situation
 from agent_stack.domain.states import UP, CredentialHolder, Moment, Outcome, RunState
 from agent_stack.ports import Clock, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
@@ -74,6 +75,7 @@ class TrackerMetrics:
             case RunState.RUNNING:
                 if verdict.decision.action is Action.RUN:
                     self._measure_wait(run)
+                    self._measure_mirrors(verdict.situation)
             case RunState.RESERVED:
                 if verdict.decision.action is Action.REQUEUE:
                     self.telemetry.count(Metric.JOBS_REQUEUED)
@@ -111,6 +113,17 @@ class TrackerMetrics:
             wait_seconds=round(wait, 1),
             **{f"{step}_seconds": round(duration.total_seconds(), 1) for step, duration in taken.items()},
         )
+
+    def _measure_mirrors(self, s: Situation) -> None:
+        mirrors = s.mailbox_status.mirrors if s.mailbox_status is not None else None
+        if mirrors is None:
+            return
+        self.telemetry.count(Metric.MIRROR_HITS, mirrors.there)
+        self.telemetry.count(Metric.MIRROR_MISSES, mirrors.missing)
+        if mirrors.age is not None:
+            self.telemetry.seconds(Metric.MIRROR_AGE_SECONDS, mirrors.age.total_seconds())
+        if mirrors.missing:
+            self.telemetry.warning("mirrors_missing", job_id=s.run.job_id, trouble=mirrors.trouble)
 
     def _measure_vms(self, cycle: TrackerCycle) -> None:
         """Counts the VMs that EC2 shows as up, by the state of their runs."""

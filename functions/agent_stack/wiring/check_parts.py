@@ -8,7 +8,7 @@ from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.errors import AgentStackError, ConfigurationError, NotPermittedError, TransientError
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.timeout_check import validate_timeouts
+from agent_stack.domain.timeout_check import validate_standby, validate_timeouts
 from agent_stack.ports import ClassSource, Telemetry
 from agent_stack.removal.retry_until_permitted import RetryUntilPermitted
 
@@ -42,6 +42,7 @@ class CheckParts:
             wrong += misfits
         if not usable:
             raise wrong[0]
+        wrong += validate_standby(book)
         wrong += [_gone(subnet) for subnet in _settled(retry, self.subnets.missing, self.subnets.missing)]
         for error in wrong:
             self.telemetry.error("deployment_problem", error=str(error))

@@ -9,7 +9,7 @@ from agent_stack.domain.errors import AgentStackError, TransientError
 from agent_stack.domain.findings import Finding, not_examined
 from agent_stack.domain.identifiers import ClassName, IntentId
 from agent_stack.domain.launching import LaunchOrder
-from agent_stack.domain.timeout_check import validate_timeouts
+from agent_stack.domain.timeout_check import validate_standby, validate_timeouts
 from agent_stack.wiring.deployment import Deployment
 from agent_stack.wiring.findings import LATER, looked, refusal
 
@@ -37,6 +37,14 @@ def class_findings(deployment: Deployment) -> Iterator[Finding]:
             severity="error",
             problem=f"{misfit.setting}: {misfit.problem}",
             effect="Jobs of slow boots return to the queue before their agent has them.",
+            remedy=misfit.remedy,
+        )
+    for misfit in validate_standby(book):
+        yield Finding(
+            check="standby VMs",
+            severity="warning",
+            problem=f"{misfit.setting}: {misfit.problem}",
+            effect="Each job of the class waits for a boot.",
             remedy=misfit.remedy,
         )
     for name, broken in book.broken.items():

@@ -8,7 +8,6 @@ from agent_stack_cli.migration.rows import (
     carried,
     changed,
     covered,
-    impossible,
     needless,
     recipe,
     refused,
@@ -160,22 +159,20 @@ ROWS: tuple[Row, ...] = (
         "BuildkiteAgentExperiments", "", "`AgentExperiments`",
         to("AgentExperiments", "BuildkiteAgentExperiments", "An agent of another version may know others."),
     ),
-    recipe(
-        "BuildkiteAgentEnableGitMirrors", "false",
-        "A mirror in your own image, and BUILDKITE_GIT_MIRRORS_PATH in `AgentEnvironment`; or shallow clones",
-        impossible(
-            "A fresh VM has no mirror, so each job clones in full.",
-            "Add BUILDKITE_GIT_CLONE_FLAGS=--depth=1 to AgentEnvironment, or keep the mirror in an image of your own "
-            "and name its folder in BUILDKITE_GIT_MIRRORS_PATH.",
+    covered(
+        "BuildkiteAgentEnableGitMirrors", "false", "`GitMirrors`: the repositories whose mirrors VMs make of seeds",
+        where(
+            "BuildkiteAgentEnableGitMirrors", {"false": needless("No repository has a mirror.")},
+            lambda _: changed(
+                "A fresh VM has no mirror that an earlier job left. What GitMirrors does not list is cloned.",
+                "List the large repositories in GitMirrors, and run the pipeline that makes their seeds "
+                "(docs/tasks/caches.md).",
+            ),
         ),
     ),
-    recipe(
-        "GitMirrorSeedBucket", "", "Unpack the seed archive while baking the image, or in `BootstrapUrl`",
-        impossible(
-            "The boot program unpacks no seed archives.",
-            "Unpack them in your image, or in the script of BootstrapUrl, which has four minutes; grant the role the "
-            "bucket with InstanceManagedPolicies.",
-        ),
+    covered(
+        "GitMirrorSeedBucket", "", "`GitMirrorSeedBucket`, in the same layout but no .zip",
+        to("GitMirrorSeedBucket", "GitMirrorSeedBucket", "GitMirrors lists the repositories whose seeds are read."),
     ),
     covered("BuildkiteAgentTracingBackend", "", "`AgentTracing`, with the address in `AgentEnvironment`", _tracing),
     covered("BuildkiteAgentCancelGracePeriod", "60", "`JobGraceSeconds`, at most 80", _cancel),

@@ -33,6 +33,14 @@ def allowed() -> Named:
         for action in ("AbortMultipartUpload", "GetObject", "PutObject"):
             yield f"own {bucket} {action}", _s3(action, f"{bucket}/{MINE}/build/x")
         yield f"own {bucket} listed", _s3("ListBucket", bucket, prefix=f"{MINE}/")
+    on_main = {**TAGS, "build_branch": "main"}
+    for action in ("AbortMultipartUpload", "PutObject"):
+        yield f"main's cache {action}", _job(ask(f"s3:{action}", f"arn:aws:s3:::ci-caches/{MINE}/main/x"), on_main)
+    yield "main's cache read", _s3("GetObject", f"ci-caches/{MINE}/main/x")
+    yield (
+        "main's cache read by another branch",
+        _job(ask("s3:GetObject", f"arn:aws:s3:::ci-caches/{MINE}/main/x"), {**TAGS, "build_branch": "feature"}),
+    )
     for acl in ("bucket-owner-full-control", "private"):
         yield f"own artifact {acl}", _s3("PutObjectAcl", f"ci-artifacts/{MINE}/x", **{"x-amz-acl": acl})
     yield "the bucket looked at, for nothing", _s3("ListBucket", "ci-artifacts", **{"max-keys": "0"})
@@ -57,6 +65,10 @@ def denied() -> Named:
         yield f"another's {bucket} listed", _s3("ListBucket", bucket, prefix=f"{OTHER}/")
         yield f"{bucket} listed", _s3("ListBucket", bucket)
         yield f"own {bucket} deleted", _s3("DeleteObject", f"{bucket}/{MINE}/x")
+    for tags in (TAGS, {**TAGS, "build_branch": "feature"}, {**TAGS, "build_branch": "Main"}):
+        for action in ("AbortMultipartUpload", "PutObject"):
+            asked = ask(f"s3:{action}", f"arn:aws:s3:::ci-caches/{MINE}/main/x")
+            yield f"main's cache {action} on {tags.get('build_branch', 'no branch')}", _job(asked, tags)
     yield "the artifacts' bucket looked at, for one", _s3("ListBucket", "ci-artifacts", **{"max-keys": "1"})
     yield "another bucket looked at", _s3("ListBucket", "prod", **{"max-keys": "0"})
     yield "another bucket listed", _s3("ListBucket", "prod", prefix=f"{MINE}/")

@@ -51,6 +51,7 @@ def _what_the_parameters_name() -> Named:
         yield f"secret {name}", ask("secretsmanager:GetSecretValue", f"{SECRETS}{name}-AbCdEf")
     for name in ("bootstrap.sh", "hooks.tar.gz"):
         yield name, ask("s3:GetObject", f"arn:aws:s3:::ci-files/{name}")
+    yield "seed of a mirror", ask("s3:GetObject", "arn:aws:s3:::ci-seeds/git-mirror-seeds/app.tar")
     yield from _what_else_is_turned_on()
 
 

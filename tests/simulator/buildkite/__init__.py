@@ -19,12 +19,13 @@ from tests.simulator.buildkite.job import JobView
 from tests.simulator.buildkite.operations import Operation
 from tests.simulator.buildkite.server import BuildkiteServer
 from tests.simulator.buildkite.settings import Dialect, Limits, RateLimits, Settings, TokenForm
-from tests.simulator.buildkite.states import HELD, OVER, JobState
-from tests.simulator.buildkite.steps import Build, Step
+from tests.simulator.buildkite.states import FAILED_UNRUN, HELD, OVER, JobState
+from tests.simulator.buildkite.steps import Build, RetryRule, Step, StepKind
 from tests.simulator.buildkite.transport import transport
 
 __all__ = [
     "AGENT_TOKEN",
+    "FAILED_UNRUN",
     "HELD",
     "OVER",
     "AgentDisconnected",
@@ -43,10 +44,12 @@ __all__ = [
     "Operation",
     "RateLimits",
     "RequestRefused",
+    "RetryRule",
     "Settings",
     "StackDeregistered",
     "StackRegistered",
     "Step",
+    "StepKind",
     "TokenForm",
     "transport",
 ]

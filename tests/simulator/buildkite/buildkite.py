@@ -102,10 +102,16 @@ class Buildkite:
                 pipeline=pipeline, branch=branch, commit="HEAD", message=message, steps=steps, env=env or {}, at=now
             )
 
-    def release(self, job_id: str) -> None:
-        """Let a held job go: unblock it, or whatever else it waits for."""
+    def release(self, job_id: str, fields: Mapping[str, str] | None = None) -> None:
+        """Let a held job go: unblock it, or whatever else it waits for.
+
+        Args:
+            fields: what a person filled in; the build's meta-data has it from then on.
+        """
         with self._locked() as now:
-            self._model.holds.release(self._model.jobs[job_id], now)
+            job = self._model.jobs[job_id]
+            self._model.meta_data.update({(job.build.id, key): value for key, value in (fields or {}).items()})
+            self._model.holds.release(job, now)
 
     def delete_build(self, build_id: str) -> None:
         """Delete a build: its jobs end, and no answer ever names them again."""

@@ -67,8 +67,13 @@ class Builds:
             job_ids=tuple(self._identities.uuid() for _ in steps),
         )
         self._by_id[build.id] = build
+        step_ids: dict[str, str] = {}
         for step, job_id in zip(build.steps, build.job_ids, strict=True):
-            self._add_job(job_id, build, step, self._identities.uuid(), at)
+            step_id = step_ids.get(step.handle) or self._identities.uuid()
+            if step.handle:
+                step_ids[step.handle] = step_id
+            self._add_job(job_id, build, step, step_id, at)
+        self._holds.settle(build, at)  # what waits for nothing, or for what is skipped, need not wait
         return build
 
     def rename(self, slug: str, new: str) -> None:
@@ -118,8 +123,7 @@ class Builds:
         """A retry is a new job with a new id: nothing returns the failed one to `scheduled`."""
         if job.state is not JobState.FINISHED or before is JobState.FINISHED:
             return
-        exit_status = job.outcome.exit_status if job.outcome else None
-        if job.retry_count >= job.step.retry_automatic_limit or not job.step.retries(exit_status):
+        if not job.is_retried:
             return
         again = replace(job.step, scheduled_at=None, held=None, runnable_after=None, waits_for=())
         new = self._add_job(self._identities.uuid(), job.build, again, job.step_id, at, retried=job)

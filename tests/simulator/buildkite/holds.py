@@ -1,16 +1,19 @@
 """What keeps a job from being runnable: other steps, a concurrency group, a person, the time."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
 from tests.simulator.buildkite.agenda import Agenda
-from tests.simulator.buildkite.job import Job
+from tests.simulator.buildkite.job import Job, Outcome
 from tests.simulator.buildkite.jobs import Jobs
-from tests.simulator.buildkite.states import ACQUIRABLE, HELD, OVER, WITH_AN_AGENT, JobState
-from tests.simulator.buildkite.steps import Step
+from tests.simulator.buildkite.states import ACQUIRABLE, FAILED_UNRUN, HELD, OVER, WITH_AN_AGENT, JobState
+from tests.simulator.buildkite.steps import Build, Step, StepKind
 
 _OCCUPYING = ACQUIRABLE | WITH_AN_AGENT
 """States in which a job takes a place of its concurrency group."""
+
+_ENDED = OVER | FAILED_UNRUN
 
 
 class Holds:
@@ -23,9 +26,11 @@ class Holds:
 
     def first_state(self, step: Step) -> JobState:
         """The state in which a job of that step is created."""
+        if step.skip is not None:
+            return JobState.SKIPPED
         if step.held is not None:
             return step.held
-        if step.waits_for or step.runnable_after is not None:
+        if step.waits_for or step.runnable_after is not None or step.kind is not StepKind.COMMAND:
             return JobState.WAITING
         return JobState.LIMITED if self._is_full(step) else JobState.SCHEDULED
 
@@ -33,8 +38,14 @@ class Holds:
         """Let a held job go; its concurrency group may hold it on."""
         if job.state not in HELD:
             return
+        if job.step.kind is StepKind.BLOCK and job.state is JobState.WAITING:
+            self._jobs.move(job, JobState.BLOCKED, at)
+            return
         if job.state is JobState.BLOCKED:
             self._jobs.move(job, JobState.UNBLOCKED, at)
+        if job.step.kind is not StepKind.COMMAND:
+            self._jobs.move(job, JobState.FINISHED, at, outcome=Outcome(exit_status=0))
+            return
         if self._is_full(job.step):
             if job.state is not JobState.LIMITED:
                 self._jobs.move(job, JobState.LIMITING, at)
@@ -48,10 +59,10 @@ class Holds:
             self._agenda.set(self._name(job), job.created_at + after, lambda due: self.release(job, due))
         elif job.state not in HELD:
             self._agenda.drop(self._name(job))
-        if job.state in OVER and before not in OVER:
+        if job.state in _ENDED and before not in _ENDED:
             self._next_of_group(job, at)
-            if job.step.key is not None and any(step.waits_for for step in job.build.steps):
-                self._next_of_build(job, at)
+            if job.step.names:
+                self.settle(job.build, at)
 
     def _is_full(self, step: Step) -> bool:
         group = step.concurrency_group
@@ -68,33 +79,32 @@ class Holds:
             if job.state is JobState.LIMITED and job.step.concurrency_group == group:
                 self.release(job, at)
 
-    def _next_of_build(self, ended: Job, at: datetime) -> None:
-        passed = ended.state is JobState.FINISHED and ended.outcome is not None and ended.outcome.exit_status == 0
-        siblings = [job for job in self._jobs.all if job.build is ended.build]
+    def settle(self, build: Build, at: datetime) -> None:
+        """Let those jobs of a build go for which the last one that they waited for has ended, or fail them."""
+        if not any(step.waits_for or step.kind is not StepKind.COMMAND for step in build.steps):
+            return
+        siblings = [job for job in self._jobs.all if job.build is build]
+        named: defaultdict[str, list[Job]] = defaultdict(list)
         for job in siblings:
-            if job.state is not JobState.WAITING or ended.step.key not in job.step.waits_for:
-                continue
-            if not passed:
-                if not _is_retried(ended):
+            for name in job.step.names:
+                named[name].append(job)
+        for job in siblings:
+            if job.state is JobState.WAITING and (job.step.waits_for or job.step.kind is not StepKind.COMMAND):
+                judged = [_judge(named[name], tolerant=name in job.step.tolerates) for name in job.step.waits_for]
+                if False in judged:
                     self._jobs.move(job, JobState.WAITING_FAILED, at)
-            elif _all_passed(job.step.waits_for, siblings):
-                self.release(job, at)
+                elif None not in judged:
+                    self.release(job, at)
 
     @staticmethod
     def _name(job: Job) -> str:
         return f"job {job.id} is released"
 
 
-def _is_retried(job: Job) -> bool:
-    exit_status = job.outcome.exit_status if job.outcome else None
-    finished = job.state is JobState.FINISHED
-    return finished and job.retry_count < job.step.retry_automatic_limit and job.step.retries(exit_status)
-
-
-def _all_passed(keys: Sequence[str], siblings: Sequence[Job]) -> bool:
-    passed = {
-        job.step.key
-        for job in siblings
-        if job.state is JobState.FINISHED and job.outcome is not None and job.outcome.exit_status == 0
-    }
-    return passed.issuperset(keys)
+def _judge(jobs: Sequence[Job], *, tolerant: bool) -> bool | None:
+    """Whether a step lets others go on; None while nobody can know. A job that is retried counts as its retry does."""
+    last = [job for job in jobs if job.retried_by is None]
+    if any(job.state in _ENDED and not job.passed and not job.is_retried for job in last) and not tolerant:
+        return False
+    ended = bool(last) and all(job.state in _ENDED and not job.is_retried for job in last)
+    return True if ended else None

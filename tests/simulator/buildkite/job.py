@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tests.simulator.buildkite.job_log import JobLog
 from tests.simulator.buildkite.states import JobState
-from tests.simulator.buildkite.steps import Build, Step
+from tests.simulator.buildkite.steps import Build, Step, StepKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +42,14 @@ class JobView:
 
     `scheduled_at` is how old the job is in a listing, `runnable_at` when it became eligible for an agent (None while
     something holds it back), and `deleted` that its build was deleted: no API knows it any more. Notifications stand
-    in the order of the build page, by their times.
+    in the order of the build page, by their times. `soft_failed` is a failure that its step forgives.
     """
 
     id: str
+    kind: StepKind
+    group: str | None
+    soft_failed: bool
+    skip: str | None
     build_id: str
     build_number: int
     pipeline_slug: str
@@ -113,11 +117,32 @@ class Job:
     withheld: bool = False
     """Whether answers about states leave it out."""
 
+    @property
+    def passed(self) -> bool:
+        """Whether steps that wait for it may go on."""
+        if self.state is JobState.SKIPPED:
+            return True
+        ended_with = self.outcome.exit_status if self.state is JobState.FINISHED and self.outcome else None
+        return ended_with is not None and (ended_with == 0 or self.step.forgives(ended_with))
+
+    @property
+    def is_retried(self) -> bool:
+        """Whether a new job takes its place, now or in a moment."""
+        end = self.outcome
+        if self.state is not JobState.FINISHED or end is None:
+            return False
+        limit = self.step.retry_limit(exit_status=end.exit_status, signal=end.signal, signal_reason=end.signal_reason)
+        return self.retry_count < limit
+
     def view(self, *, reserved_by: str | None, reserved_until: datetime | None) -> JobView:
         """The job as it is now."""
         outcome = self.outcome
         return JobView(
             id=self.id,
+            kind=self.step.kind,
+            group=self.step.group,
+            soft_failed=self.passed and outcome is not None and outcome.exit_status != 0,
+            skip=self.step.skip,
             build_id=self.build.id,
             build_number=self.build.number,
             pipeline_slug=self.build.pipeline_slug,

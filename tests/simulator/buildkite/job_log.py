@@ -6,12 +6,16 @@ class JobLog:
 
     def __init__(self) -> None:
         self._chunks: dict[int, bytes] = {}
+        self._text: str | None = ""
 
     def add(self, *, sequence: int, data: bytes) -> None:
         """Keep one uncompressed chunk; the same sequence again replaces it."""
         self._chunks[sequence] = data
+        self._text = None
 
     @property
     def text(self) -> str:
         """The whole log in order; bytes that are not UTF-8 show as replacement characters."""
-        return b"".join(self._chunks[sequence] for sequence in sorted(self._chunks)).decode(errors="replace")
+        if self._text is None:  # kept, because whoever watches a build asks for it again and again
+            self._text = b"".join(self._chunks[sequence] for sequence in sorted(self._chunks)).decode(errors="replace")
+        return self._text

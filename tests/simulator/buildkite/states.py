@@ -53,6 +53,9 @@ OVER = frozenset(
 )
 """States a job never leaves."""
 
+FAILED_UNRUN = frozenset({JobState.WAITING_FAILED, JobState.BLOCKED_FAILED, JobState.UNBLOCKED_FAILED})
+"""States of a job that never runs, because what it waited for failed. Only a person takes it out of them."""
+
 WITH_AN_AGENT = frozenset(
     {
         JobState.ASSIGNED,
@@ -86,7 +89,8 @@ _CUT_SHORT = frozenset({JobState.FINISHED, JobState.CANCELING, JobState.TIMING_O
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
         JobState.PENDING: _RUNNABLE | {JobState.WAITING, JobState.BLOCKED},
-        JobState.WAITING: _RUNNABLE | {JobState.WAITING_FAILED, JobState.BLOCKED},
+        # Finished without an agent: the job of a wait step.
+        JobState.WAITING: _RUNNABLE | {JobState.WAITING_FAILED, JobState.BLOCKED, JobState.FINISHED},
         JobState.WAITING_FAILED: _NEVER_RAN,
         JobState.BLOCKED: _NEVER_RAN | {JobState.BLOCKED_FAILED, JobState.UNBLOCKED},
         JobState.BLOCKED_FAILED: _NEVER_RAN,

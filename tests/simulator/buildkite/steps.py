@@ -3,18 +3,59 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from tests.simulator.buildkite.states import HELD, JobState
 
 _QUEUE_RULE = "queue="
 
 
+class StepKind(StrEnum):
+    """Which of Buildkite's kinds a step is. Only a command's job is ever listed, and only an agent runs it."""
+
+    COMMAND = "command"
+    WAIT = "wait"
+    """Passes by itself as soon as all that it waits for has passed."""
+    BLOCK = "block"
+    """Stays `blocked` from then on until a person releases it. An input step is one that others need not wait for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRule:
+    """One of a step's rules for automatic retries; None matches anything, and "none" that there is no such thing."""
+
+    limit: int = 2
+    exit_statuses: Sequence[int] | None = None
+    signal: str | None = None
+    signal_reason: str | None = None
+
+    def matches(self, *, exit_status: int, signal: str | None, signal_reason: str | None) -> bool:
+        """Whether a job that ended so is this rule's."""
+        if self.exit_statuses is not None and exit_status not in self.exit_statuses:
+            return False
+        return _matches(self.signal, (signal or "").removeprefix("SIG")) and _matches(self.signal_reason, signal_reason)
+
+
+def _matches(wanted: str | None, had: str | None) -> bool:
+    if wanted is None:
+        return True
+    return (had or "none").lower() == wanted.lower().removeprefix("sig")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One command step of a pipeline.
+    """One step of a pipeline, and the one job that comes of it.
+
+    A step with parallelism or a matrix is written as several, which have the same `handle`.
 
     Args:
         key: The step's key; also how `Build.job_id` finds its job.
+        handle: How the `waits_for` of others may name it besides; jobs with the same handle are one step's.
+        badge: What the build page shows beside the label: which of a step's jobs it is.
+        group: The label of the group that it stands in.
+        skip: Why it is skipped; its job is `skipped` from the beginning, which counts as passed.
+        soft_fail: Whether a failure does not fail the build, and steps that wait for it go on; or with which statuses.
+        retry: Rules for automatic retries; the first one that matches says how often.
         label: What the build page shows; the key or command when empty.
         queue: Key of the cluster queue. None: the `queue=` rule in `agents`, else the default queue.
         agents: Agent rules "key=value"; the queue's rule need not be repeated.
@@ -26,15 +67,23 @@ class Step:
         held: The state in which the job is created and not listed, until `Buildkite.release`; one of `HELD`.
         runnable_after: How long after its creation the job is released by itself; it is `waiting` until then
             where `held` does not say otherwise.
-        waits_for: Keys of steps of the same build that must pass first, as before a wait step. When one fails,
-            the job is `waiting_failed` for ever.
+        waits_for: Keys or handles of steps of the same build that must pass first, as before a wait step. When one
+            fails, the job is `waiting_failed` for ever, and so are those that wait for it.
+        tolerates: Those of them that need only have ended.
         concurrency_group: Of the jobs that name the same group only `concurrency` are runnable at a time; the
             others are `limited`, the oldest first in line.
         timeout: How long the job may run before it is timed out.
     """
 
     command: str = "true"
+    kind: StepKind = StepKind.COMMAND
     key: str | None = None
+    handle: str = ""
+    badge: str = ""
+    group: str | None = None
+    skip: str | None = None
+    soft_fail: bool | Sequence[int] = False
+    retry: Sequence[RetryRule] = ()
     label: str = ""
     queue: str | None = None
     agents: Sequence[str] = ()
@@ -46,6 +95,7 @@ class Step:
     held: JobState | None = None
     runnable_after: timedelta | None = None
     waits_for: Sequence[str] = ()
+    tolerates: Sequence[str] = ()
     concurrency_group: str | None = None
     concurrency: int = 1
     timeout: timedelta | None = None
@@ -60,7 +110,13 @@ class Step:
     @property
     def shown_label(self) -> str:
         """What the build page shows."""
-        return self.label or self.key or self.command
+        label = self.label or self.key or self.command.partition("\n")[0]
+        return f"{label} ({self.badge})" if self.badge else label
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """How others may name it in their `waits_for`."""
+        return tuple(name for name in (self.key, self.handle) if name)
 
     @property
     def agent_query_rules(self) -> tuple[str, ...]:
@@ -77,11 +133,21 @@ class Step:
         named = [rule.removeprefix(_QUEUE_RULE) for rule in self.agents if rule.startswith(_QUEUE_RULE)]
         return named[0] if named else None
 
-    def retries(self, exit_status: int | None) -> bool:
-        """Whether a job that ended with this exit status is worth another try."""
-        if exit_status is None or exit_status == 0:
-            return False
-        return self.retry_exit_statuses is None or exit_status in self.retry_exit_statuses
+    def retry_limit(self, *, exit_status: int, signal: str | None = None, signal_reason: str | None = None) -> int:
+        """How often a job of it is retried that ended so: by the first of its rules that matches."""
+        if exit_status == 0:
+            return 0
+        plain = RetryRule(limit=self.retry_automatic_limit, exit_statuses=self.retry_exit_statuses)
+        for rule in self.retry or (plain,):
+            if rule.matches(exit_status=exit_status, signal=signal, signal_reason=signal_reason):
+                return rule.limit
+        return 0
+
+    def forgives(self, exit_status: int) -> bool:
+        """Whether a job of it that failed so is soft-failed."""
+        if isinstance(self.soft_fail, bool):
+            return self.soft_fail and exit_status != 0
+        return exit_status in self.soft_fail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

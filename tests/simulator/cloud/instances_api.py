@@ -35,12 +35,13 @@ class InstancesApi:
         ids = request.get("InstanceIds")
         if ids and "MaxResults" in request:
             raise Ec2Error("InvalidParameterCombination", "MaxResults cannot be combined with InstanceIds")
-        shown = [i for i in self._region.instances.values() if self._region.shown(i, now)]
+        shown = [i for i in self._region.current(now) if self._region.shown(i, now)]
         if ids:
             missing = set(ids) - {instance.instance_id for instance in shown}
             if missing:
                 raise _unknown(missing)
-            shown = [instance for instance in shown if instance.instance_id in ids]
+            named = frozenset(ids)
+            shown = [instance for instance in shown if instance.instance_id in named]
         for wanted in request.get("Filters", ()):
             shown = [instance for instance in shown if _matches(instance, wanted["Name"], wanted["Values"])]
         page = page_of("Reservations", shown, request, MAX_RESULTS)
@@ -57,7 +58,7 @@ class InstancesApi:
         return {
             "InstanceStatuses": [
                 {"InstanceId": instance.instance_id, "AvailabilityZone": instance.zone}
-                for instance in self._region.instances.values()
+                for instance in self._region.current(now)
                 if instance.state == "running" and instance.instance_id in failing
             ]
         }

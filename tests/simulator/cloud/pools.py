@@ -9,7 +9,6 @@ from typing import Any
 from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.cloud.errors import Ec2Error, refused, words
 from tests.simulator.cloud.images import Image, Images
-from tests.simulator.cloud.instance import Instance
 from tests.simulator.cloud.prices import price
 from tests.simulator.cloud.quotas import Quotas, bucket_of
 from tests.simulator.cloud.region import Region
@@ -114,7 +113,7 @@ class Pools:
         free = self._free(override, capacity_type)
         if free is not None:
             rooms.append((free, NO_CAPACITY, {}))
-        under = self._quotas.room(capacity_type, override["InstanceType"], self._up(), now)
+        under = self._quotas.room(capacity_type, override["InstanceType"], self._region.current(now), now)
         if under is not None:
             if under < wanted and self._region.settings.quota_answer == "nothing":
                 under = 0
@@ -156,9 +155,6 @@ class Pools:
 
     def _zone(self, override: Mapping[str, Any]) -> str:
         return self._region.network.subnet(override["SubnetId"]).zone
-
-    def _up(self) -> Sequence[Instance]:
-        return tuple(self._region.instances.values())
 
 
 def _check_price_limit(override: Mapping[str, Any]) -> None:

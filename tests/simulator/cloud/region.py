@@ -1,5 +1,6 @@
 """The instances of one account and region, and what time and power switches do to them."""
 
+import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -60,6 +61,10 @@ class Region:
         self._running: dict[str, Machine] = {}
         self._consoles: dict[str, Machine] = {}
         self._interrupted: dict[str, datetime] = {}
+        self._due: list[tuple[datetime, int, str]] = []
+        """What happens when, with the instance's place in the order of launches; some of it is out of date."""
+        self._place: dict[str, int] = {}
+        self._current: dict[str, Instance] = {}
 
     def launch(self, *, now: datetime, **attributes: Any) -> Instance:  # noqa: ANN401  (Instance's own)
         """One more instance, pending for a while."""
@@ -77,7 +82,13 @@ class Region:
 
     def up_in(self, pool: str) -> int:
         """How many instances hold capacity of a pool."""
-        return sum(i.state != "terminated" and i.pool == pool for i in self.instances.values())
+        return sum(i.state != "terminated" and i.pool == pool for i in self._current.values())
+
+    def current(self, now: datetime) -> list[Instance]:
+        """The instances that are not forgotten yet, oldest first: a day has tens of thousands that are."""
+        for instance_id in [one for one, instance in self._current.items() if self._forgotten(instance, now)]:
+            del self._current[instance_id]
+        return list(self._current.values())
 
     def shut_down(self, instance_id: str, reason: str, now: datetime) -> Instance:
         """Begin to end an instance; nothing changes for one that is going already."""
@@ -103,26 +114,36 @@ class Region:
 
     def interrupt(self, instance_id: str, now: datetime) -> datetime:
         """Announce that a spot instance is taken back; when that will be."""
-        return self._interrupted.setdefault(instance_id, now + self.settings.spot_notice)
+        at = self._interrupted.setdefault(instance_id, now + self.settings.spot_notice)
+        heapq.heappush(self._due, (at, self._place[instance_id], instance_id))
+        return at
 
     def advance(self, now: datetime) -> None:
-        """Let everything happen that is due."""
+        """Let everything happen that is due; at one moment in the order of the launches."""
         while (due := self.next_due()) is not None and due <= now:
-            for instance in tuple(self.instances.values()):
-                self._age(instance, due)
+            _, _, instance_id = heapq.heappop(self._due)
+            self._age(self.instances[instance_id], due)
 
     def next_due(self) -> datetime | None:
         """When the next thing happens by itself."""
-        pending = (i.running_at for i in self.instances.values() if i.state == "pending")
-        ending = (i.terminated_at for i in self.instances.values() if i.state == "shutting-down" and i.terminated_at)
-        return min((*pending, *ending, *self._interrupted.values()), default=None)
+        while self._due and not self._happens(*self._due[0]):
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else None
+
+    def _happens(self, due: datetime, _place: int, instance_id: str) -> bool:
+        instance = self.instances[instance_id]
+        by_itself = {"pending": instance.running_at, "shutting-down": instance.terminated_at}.get(instance.state)
+        return due in (by_itself, self._interrupted.get(instance_id))
 
     def shown(self, instance: Instance, now: datetime) -> bool:
         """Whether answers contain it by now, and still."""
-        ended = instance.terminated_at
-        forgotten = instance.state == "terminated" and ended and now > ended + self.settings.terminated_shown
         hidden = instance.zone in self.hidden_zones
-        return now >= instance.launched_at + self.settings.describe_lag and not forgotten and not hidden
+        shown = now >= instance.launched_at + self.settings.describe_lag and not hidden
+        return shown and not self._forgotten(instance, now)
+
+    def _forgotten(self, instance: Instance, now: datetime) -> bool:
+        ended = instance.terminated_at
+        return instance.state == "terminated" and ended is not None and now > ended + self.settings.terminated_shown
 
     def console(self, instance_id: str) -> str:
         """The end of what the instance's computer has said, also after its end."""
@@ -132,7 +153,7 @@ class Region:
     def tag(self, instance_id: str, tags: Mapping[str, str]) -> None:
         """Add tags."""
         instance = self.instances[instance_id]
-        self.instances[instance_id] = replace(instance, tags={**instance.tags, **tags})
+        self._keep(replace(instance, tags={**instance.tags, **tags}))
 
     def _age(self, instance: Instance, due: datetime) -> None:
         if self._interrupted.get(instance.instance_id, due) <= due and instance.instance_id in self._interrupted:
@@ -166,5 +187,12 @@ class Region:
         return instance.image_id in self.settings.locked_images
 
     def _set(self, instance: Instance, at: datetime) -> None:
-        self.instances[instance.instance_id] = instance
+        self._keep(instance)
+        place = self._place.setdefault(instance.instance_id, len(self._place))
+        due = {"pending": instance.running_at, "shutting-down": instance.terminated_at}.get(instance.state)
+        if due is not None:
+            heapq.heappush(self._due, (due, place, instance.instance_id))
         self.events.append(StateChange(at=at, instance=instance))
+
+    def _keep(self, instance: Instance) -> None:
+        self.instances[instance.instance_id] = self._current[instance.instance_id] = instance

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from agent_stack.adapters.ec2.requests import HOLD_TAG
-from tests.simulator.buildkite import JobState, JobView, Operation
+from tests.simulator.buildkite import FAILED_UNRUN, JobState, JobView, Operation, StepKind
 from tests.simulator.buildkite.access_log import AccessRecord, ActorKind
 from tests.simulator.cloud import Instance
-from tests.simulator.demo.pipeline import Cancel, Demo, Ran
+from tests.simulator.demo.model import Cancel, Demo, Ran
 from tests.simulator.vm.agent_log import command_output
 from tests.simulator.world import World
 
@@ -19,7 +19,10 @@ FROM_REGISTER_TO_DISCONNECT = (
     Operation.AGENT_FINISH_JOB,
     Operation.AGENT_DISCONNECT,
 )
-OVER = frozenset({JobState.FINISHED, JobState.CANCELED, JobState.EXPIRED, JobState.TIMED_OUT})
+OVER = FAILED_UNRUN | {
+    *(JobState.FINISHED, JobState.CANCELED, JobState.EXPIRED, JobState.TIMED_OUT, JobState.SKIPPED, JobState.BROKEN)
+}
+"""Those of a job that waits for something that failed included: nothing happens with it any more."""
 
 
 def settled(world: World, *, strangers: frozenset[str] = frozenset()) -> bool:
@@ -75,8 +78,17 @@ def problems(world: World, expected: Mapping[str, Demo], *, strangers: frozenset
         mine = [record for record in log if job.id in record.job_ids]
         found += [f"{job.label}: {problem}" for problem in _start(job, demo, world.vms_of(job.id))]
         found += [f"{job.label}: {problem}" for problem in _of_job(world, job, demo, mine, world.vms_of(job.id))]
+    found += list(not_run(world.buildkite.jobs(), expected))
     found += list(unsettled(world, strangers=strangers))
     return found
+
+
+def not_run(jobs: Sequence[JobView], expected: Mapping[str, Demo]) -> Iterator[str]:
+    """Jobs that never began because of others, in one line: it is the others that must be looked at."""
+    waited = [job.label for job in jobs if job.state in FAILED_UNRUN and job.kind is StepKind.COMMAND]
+    meant = {job.label for job in jobs if expected.get(job.id, Demo()).expect == "not_run"}
+    if surprised := [label for label in waited if label not in meant]:
+        yield f"did not run, because a step that they wait for failed: {', '.join(surprised)}"
 
 
 def _start(job: JobView, demo: Demo, vms: Sequence[Instance]) -> Iterator[str]:
@@ -87,8 +99,19 @@ def _start(job: JobView, demo: Demo, vms: Sequence[Instance]) -> Iterator[str]:
 def _of_job(
     world: World, job: JobView, demo: Demo, log: Sequence[AccessRecord], vms: Sequence[Instance]
 ) -> Iterator[str]:
-    ran = demo.cancel is not Cancel.BOOTING and demo.expect != "unmatched"
-    if ran:
+    if job.kind is not StepKind.COMMAND or job.state in {JobState.SKIPPED, *FAILED_UNRUN}:
+        if vms:
+            yield f"a VM was started for it, though no agent may have it: {vms[0].instance_id}"
+        return
+    yield from _agent(world, job, demo, log, vms)
+    yield from _end(job, demo, vms)
+
+
+def _agent(
+    world: World, job: JobView, demo: Demo, log: Sequence[AccessRecord], vms: Sequence[Instance]
+) -> Iterator[str]:
+    """Its VM and the agent there, and what its page was told."""
+    if demo.cancel is not Cancel.BOOTING and demo.expect != "unmatched":
         yield from _agents_requests(world, job, log)
     elif _registrations(log):
         yield "an agent registered, though it never should have run"
@@ -96,15 +119,34 @@ def _of_job(
         yield from _unmatched(job, vms)
     elif not vms:
         yield "no VM was ever bound to it"
-    elif not job.notifications:
-        yield "its build page got no notification"
+    elif demo.cancel is Cancel.BOOTING and not job.notifications:
+        yield "its build page got no notification of its end"
+    elif is_silent(job, log, vms):
+        yield "its build page got no notification, though the tracker looked while its VM booted"
+
+
+def is_silent(job: JobView, log: Sequence[AccessRecord], vms: Sequence[Instance]) -> bool:
+    """Whether its page got no notification although the tracker asked for its state while its VM booted.
+
+    A boot takes seconds here, and the tracker's schedule and its filter of events may leave such a one out.
+    """
+    running = job.entered(JobState.RUNNING) or job.timeline[-1][1]
+    looks = [one.at for one in log if one.operation == Operation.GET_JOB_STATES and one.status < 300]
+    return not job.notifications and any(vms[-1].running_at <= at <= running for at in looks)
+
+
+def _end(job: JobView, demo: Demo, vms: Sequence[Instance]) -> Iterator[str]:
     if demo.cancel is Cancel.BOOTING:
         yield from _cancelled_early(job, vms)
     elif demo.cancel is Cancel.RUNNING:
         if job.state is not JobState.CANCELED:
             yield f"is {job.state}, not canceled"
+    elif demo.expect == "not_run":
+        yield f"is {job.state}, though a step that it waits for should have failed"
     elif isinstance(demo.expect, Ran):
         yield from _ended(job, demo.expect)
+    elif demo.expect is None and job.retried_by is None and not job.soft_failed:
+        yield from _ended(job, Ran())
 
 
 def _agents_requests(world: World, job: JobView, log: Sequence[AccessRecord]) -> Iterator[str]:
@@ -163,7 +205,17 @@ def _cancelled_early(job: JobView, vms: Sequence[Instance]) -> Iterator[str]:
 
 def _ended(job: JobView, expected: Ran) -> Iterator[str]:
     if job.state is not JobState.FINISHED or job.exit_status != expected.exit_status:
-        yield f"is {job.state} with exit {job.exit_status}, not {expected.exit_status}"
+        yield f"is {job.state} with exit {job.exit_status}, not {expected.exit_status}{_why(job)}"
     written = len(command_output(job.log).splitlines())
     if expected.log_lines is not None and written != expected.log_lines:
         yield f"its command wrote {written} lines, not {expected.log_lines}"
+
+
+def _why(job: JobView) -> str:
+    """What is known of a failure: the stack's words, the service's, or the last line of the log."""
+    if job.stack_finish is not None:
+        return f": {job.stack_finish.detail.splitlines()[0]}"
+    if job.end_detail:
+        return f": {job.end_detail}"
+    lines = [line for line in command_output(job.log).splitlines() if line.strip()]
+    return f"; its log ends with: {lines[-1].strip()}" if lines else ""

@@ -1,114 +1,88 @@
-"""Reads the demo's pipeline file; every mistake in it is one clear line."""
+"""Reads a pipeline file; every mistake in it is one clear line with its remedy, and what is not played is named."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from tests.simulator.demo import values
+from tests.simulator.demo.expand import Expansion
+from tests.simulator.demo.model import Cancel, Demo, DemoStep, Ran
+from tests.simulator.demo.written import Mistake, Note, Written
+from tests.simulator.demo.yaml_lines import YamlError, line_of, load
 
-from tests.simulator.buildkite import Step
+__all__ = ["Cancel", "Demo", "DemoStep", "Note", "Pipeline", "PipelineError", "Ran", "parse_pipeline", "read_pipeline"]
 
 
 class PipelineError(Exception):
     """The file is not a pipeline; says what is wrong and where."""
 
 
-class Cancel(StrEnum):
-    """When the demo presses Cancel."""
-
-    BOOTING = "booting"
-    RUNNING = "running"
-
-
-class Ran(BaseModel):
-    """The job's command ran and ended so."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    exit_status: int = 0
-    log_lines: int | None = None
-
-
-class Demo(BaseModel):
-    """What the demo does with a job, and what must come of it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cancel: Cancel | None = None
-    standby: bool = False
-    """It comes once a VM of its class stands by, and must start on that VM."""
-
-    expect: Ran | Literal["unmatched"] = Ran()
-
-
-def _rules(value: Any) -> Any:  # noqa: ANN401  (whatever stands in the file; pydantic judges it)
-    return [f"{key}={rule}" for key, rule in value.items()] if isinstance(value, Mapping) else value
-
-
-class PipelineStep(BaseModel):
-    """One command step, as Buildkite's pipeline files have it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    command: str
-    label: str = ""
-    key: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]+$")
-    agents: Annotated[list[str], BeforeValidator(_rules)] = Field(default_factory=list)
-    env: dict[str, str] = Field(default_factory=dict)
-    priority: int = 0
-    demo: Demo = Demo()
-
-
-class _Pipeline(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    steps: list[PipelineStep] = Field(min_length=1)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DemoStep:
-    """A step, and the demo's part in it."""
+class Pipeline:
+    """A pipeline file as the demo plays it.
 
-    step: Step
-    demo: Demo
+    Attributes:
+        env: variables of all its jobs.
+        notes: what is not played, or otherwise than Buildkite does; by line.
+    """
+
+    steps: tuple[DemoStep, ...]
+    env: Mapping[str, str]
+    notes: tuple[Note, ...]
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that its steps name."""
+        named = (one.step.stated_queue for one in self.steps)
+        return tuple(dict.fromkeys(queue for queue in named if queue is not None))
 
 
-def read_pipeline(path: Path) -> tuple[DemoStep, ...]:
-    """The steps of a pipeline file.
+def read_pipeline(path: Path, *, real_agent: bool = False) -> Pipeline:
+    """The pipeline in a file.
+
+    Args:
+        real_agent: whether jobs are run by an agent that knows plugins.
 
     Raises:
-        PipelineError: names the file, the place in it and what is wrong.
+        PipelineError: names the file, the line and what is wrong.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        text = path.read_text()
     except OSError as error:
         raise PipelineError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise PipelineError(f"{path}: is not text") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise PipelineError(f"{path}: {where}not YAML: {getattr(error, 'problem', error)}") from None
     try:
-        steps = _Pipeline.model_validate(document).steps
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise PipelineError(f"{path}: {place or 'the document'}: {first['msg']}") from None
-    return tuple(
-        DemoStep(
-            step=Step(
-                command=step.command,
-                label=step.label,
-                key=step.key,
-                agents=step.agents,
-                env=step.env,
-                priority=step.priority,
-            ),
-            demo=step.demo,
-        )
-        for step in steps
+        return parse_pipeline(text, real_agent=real_agent)
+    except YamlError as error:
+        where = f", line {error.line}, column {error.column}" if error.line else ""
+        raise PipelineError(f"{path}{where}: not YAML: {error}") from None
+    except Mistake as error:
+        raise PipelineError(f"{path}, line {error.line}: {error}") from None
+
+
+def parse_pipeline(text: str, *, real_agent: bool = False) -> Pipeline:
+    """The pipeline in a text.
+
+    Raises:
+        YamlError: it is not YAML.
+        Mistake: it is not a pipeline.
+    """
+    document: Any = load(text)
+    if isinstance(document, list):  # the steps alone will do
+        document = {"steps": document}
+    notes: list[Note] = []
+    if not isinstance(document, Mapping) or "steps" not in document:
+        raise Mistake(1, "a pipeline has `steps`, a list of steps")
+    written = Written(document, line=1, what="a pipeline", notes=notes)
+    env = written.take("env", values.env, {})
+    expansion = Expansion(
+        agents=written.take("agents", values.rules, ()),
+        priority=written.take("priority", values.whole, 0),
+        notes=notes,
+        real_agent=real_agent,
     )
+    steps = expansion.steps(written.raw("steps"), line_of(document, ["steps"]))
+    written.rest()
+    return Pipeline(steps=steps, env=env, notes=tuple(sorted(set(notes))))

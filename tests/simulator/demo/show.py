@@ -14,8 +14,10 @@ from tests.simulator.buildkite import (
     JobView,
     NotificationCreated,
     StackRegistered,
+    StepKind,
 )
 from tests.simulator.cloud import Instance, StateChange
+from tests.simulator.demo.snapshot import in_order, standing
 
 WIDTH = 44
 _PHASES = ("·", "░", "▒", "█", "▏")
@@ -72,9 +74,12 @@ class Show:
         """Each job's time line, instance, notifications and end."""
         span = max((ended_at - self._started_at).total_seconds(), 0.001)
         sys.stdout.write(f"\n{LEGEND}\n")
-        for job in jobs:
+        for job in in_order(jobs):
             its = vms.get(job.id, [])
-            sys.stdout.write(f"\n{job.label}\n")
+            if job.kind is not StepKind.COMMAND or job.runnable_at is None:
+                sys.stdout.write(f"\n{_named(job)}: {_end(job)}\n")
+                continue
+            sys.stdout.write(f"\n{_named(job)}\n")
             bar = self._bar(job, its[-1] if its else None, ended_at, span)
             sys.stdout.write(f"  {bar} {_end(job)}\n")
             for instance in its:
@@ -117,11 +122,18 @@ def _indented(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.replace("\n", f"\n{' ' * 11}").splitlines())
 
 
+def _named(job: JobView) -> str:
+    again = " (retry)" if job.retry_of is not None else ""
+    return f"{job.group}: {job.label}{again}" if job.group else f"{job.label}{again}"
+
+
 def _short(label: str) -> str:
     return label if len(label) <= 31 else label[:30] + "…"
 
 
 def _end(job: JobView) -> str:
-    if job.state is JobState.FINISHED:
-        return f"finished, exit {job.exit_status}"
-    return str(job.state)
+    """How it ended, and why that fails the build or not."""
+    if job.state is JobState.FINISHED and job.kind is StepKind.COMMAND:
+        then = ", retried" if job.retried_by is not None else ", a soft failure" if job.soft_failed else ""
+        return f"finished, exit {job.exit_status}{then}"
+    return standing(job, None)[1]

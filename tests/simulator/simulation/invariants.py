@@ -12,7 +12,7 @@ from agent_stack.domain.ec2_codes import Scope, row_for
 from agent_stack.domain.holds import MAX_HELD
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.standby import OVERSTAY
-from tests.simulator.buildkite import AGENT_TOKEN, Event, JobState, JobStateChanged, NotificationCreated
+from tests.simulator.buildkite import AGENT_TOKEN, FAILED_UNRUN, Event, JobState, JobStateChanged, NotificationCreated
 from tests.simulator.cloud import Instance, StateChange
 from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.cloud.instance import UP
@@ -25,7 +25,7 @@ SLACK = timedelta(seconds=90)
 
 TOLD_AT_MOST = 20
 LIVE = frozenset({JobState.ASSIGNED, JobState.ACCEPTED, JobState.RUNNING})
-OVER = frozenset({JobState.FINISHED, JobState.CANCELED, JobState.EXPIRED, JobState.TIMED_OUT})
+OVER = FAILED_UNRUN | {*(JobState.FINISHED, JobState.CANCELED, JobState.EXPIRED, JobState.TIMED_OUT, JobState.SKIPPED)}
 
 
 DEFINITE = ("Invalid", "Unauthorized", "AuthFailure", "PendingVerification", "OptInRequired", "Blocked", "Missing")
@@ -44,6 +44,8 @@ class Invariants:
 
     simulation: "Simulation"
     acquired: Counter[str] = field(default_factory=Counter)
+    removed: bool = False
+    """The stack is being removed, which ends each of its VMs whatever it does."""
     notices_sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     told_of: Counter[str] = field(default_factory=Counter)
     paused_since: datetime | None = None
@@ -213,6 +215,8 @@ class Invariants:
         simulation = self.simulation
         ours = instance.tags.get(DEPLOYMENT_TAG) == simulation.settings.deployment
         self._hold(ours, f"I7: VM {instance.instance_id} without our tag was terminated")
+        if self.removed:
+            return
         idle = simulation.store.standby.get(InstanceId(instance.instance_id))
         within = simulation.kernel.now() - instance.launched_at < hold_of(instance)
         by_hand = instance.instance_id in simulation.ec2.touched_by_hand

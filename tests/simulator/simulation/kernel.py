@@ -13,8 +13,9 @@ MAX_EVENTS = 200_000  # a world that has so many goes round in circles
 class Kernel:
     """Time, and what happens in it. Also the port `Clock`."""
 
-    def __init__(self) -> None:
-        self._now = EPOCH
+    def __init__(self, start: datetime = EPOCH, max_events: int = MAX_EVENTS) -> None:
+        self._now = self.start = start
+        self._max_events = max_events
         self._queue: list[tuple[datetime, int, str, Callable[[], None]]] = []
         self._count = 0
         self.steps = 0
@@ -29,7 +30,7 @@ class Kernel:
 
     def monotonic(self) -> timedelta:
         """See the port. No skew and no step of a function's clock changes it."""
-        return self._now - EPOCH
+        return self._now - self.start
 
     def sleep(self, duration: timedelta) -> None:
         """See the port. What falls due meanwhile happens meanwhile."""
@@ -43,7 +44,7 @@ class Kernel:
 
     def note(self, text: str) -> None:
         """Write a line of the trace."""
-        self.trace.append(f"{(self._now - EPOCH).total_seconds():9.3f} {text}")
+        self.trace.append(f"{(self._now - self.start).total_seconds():9.3f} {text}")
 
     def run_until(self, end: datetime) -> None:
         """Let everything happen that is due by then."""
@@ -51,8 +52,8 @@ class Kernel:
             due, _, name, action = heapq.heappop(self._queue)
             self._now = max(self._now, due)
             self.steps += 1
-            if self.steps > MAX_EVENTS:
-                raise RuntimeError(f"{MAX_EVENTS} events and no end")
+            if self.steps > self._max_events:
+                raise RuntimeError(f"{self._max_events} events and no end")
             if name:
                 self.note(name)
             action()

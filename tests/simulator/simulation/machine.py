@@ -239,7 +239,8 @@ class VirtualVm:
         self._ask("PUT", f"/jobs/{assignment.job_id}/start", self._token, {"started_at": "now"})
         self._report(BootStage.AGENT_STARTED)
         self._ends_at = self._kernel.now() + SECOND * float(answer["env"].get("SIM_SECONDS", "5"))
-        exit_status = answer["env"].get("SIM_EXIT", "0")
+        exits = answer["env"].get("SIM_EXIT", "0").split()  # one for each attempt; further ones end as the last one
+        exit_status = exits[min(int(answer["env"].get("BUILDKITE_RETRY_COUNT", "0")), len(exits) - 1)]
         self._then(SECOND, "", lambda: self._run(assignment, exit_status))
 
     def _run(self, assignment: Assignment, exit_status: str) -> None:

@@ -263,6 +263,26 @@ stub_hook() {
     source "$BUILDKITE_HOOKS_PATH/$1"
   fi
 }
+# With BUILDKITE_GIT_MIRRORS_PATH by reference to a mirror there, which the agent makes or updates unless it is told to
+# skip that; then a repository without a mirror is cloned as ever.
+stub_checkout() {
+  local mirror=${BUILDKITE_GIT_MIRRORS_PATH:+$BUILDKITE_GIT_MIRRORS_PATH/${BUILDKITE_REPO//[^A-Za-z0-9]/-}}
+  if [[ -n $mirror && ${BUILDKITE_GIT_MIRRORS_SKIP_UPDATE:-} == true ]]; then
+    printf '# Skipping update and using existing mirror for repository %s at %s.\n' "$BUILDKITE_REPO" "$mirror"
+    if [[ ! -e $mirror ]]; then
+      printf '# No existing mirror found for repository %s at %s.\n' "$BUILDKITE_REPO" "$mirror"
+      mirror=
+    fi
+  elif [[ -n $mirror ]]; then
+    if [[ -e $mirror ]]; then
+      git --git-dir "$mirror" fetch -q origin || return
+    else
+      git clone -q --mirror "$BUILDKITE_REPO" "$mirror" || return
+    fi
+  fi
+  git clone -q ${mirror:+--reference "$mirror"} "$BUILDKITE_REPO" . || return
+  [[ -z $mirror ]] || export BUILDKITE_REPO_MIRROR=$mirror
+}
 stub_end() {
   stub_code=$?
   trap - EXIT
@@ -277,7 +297,7 @@ env -0 >"$STUB_SHOWN" && mv "$STUB_SHOWN" "${STUB_SHOWN%.new}"
 unset STUB_SHOWN
 stub_header 'Preparing working directory'
 printf '\033[90m$\033[0m cd %s\n' "$PWD"
-if [[ ${BUILDKITE_SKIP_CHECKOUT:-} != true ]]; then git clone -q "$BUILDKITE_REPO" . || exit 94; fi
+if [[ ${BUILDKITE_SKIP_CHECKOUT:-} != true ]]; then stub_checkout || exit 94; fi
 stub_hook pre-command
 trap stub_end EXIT
 stub_header 'Running commands'

@@ -187,7 +187,13 @@ class Init:
                 denied.write(f"{pid}\n")
         unit = Unit(request=request, pid=pid, invocation=invocation)
         self._units[request.name] = unit
+        if request.most_seconds is not None:
+            asyncio.get_running_loop().call_later(request.most_seconds, self._overrun, unit)
         return unit
+
+    def _overrun(self, unit: Unit) -> None:
+        task = asyncio.get_running_loop().create_task(self._stop(unit))
+        self._tasks.add(task)
 
     def _spawn(self, command: tuple[str, ...], environment: dict[str, str], *, output: Path) -> int:
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND

@@ -9,8 +9,23 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_IGNORED = frozenset({"After", "OOMPolicy", "OOMScoreAdjust", "Type", "User"})
-"""The order is the newest first; all run as one user; nobody is short of memory."""
+_IGNORED = frozenset(
+    {
+        "After",
+        "MemoryMax",
+        "NoNewPrivileges",
+        "OOMPolicy",
+        "OOMScoreAdjust",
+        "PrivateNetwork",
+        "PrivateTmp",
+        "ProtectSystem",
+        "ReadWritePaths",
+        "TasksMax",
+        "Type",
+        "User",
+    }
+)
+"""The order is the newest first; all run as one user, who sees all files and the network; nobody is short of memory."""
 
 _ACTED_UPON = frozenset(
     {
@@ -22,6 +37,7 @@ _ACTED_UPON = frozenset(
         "KillSignal",
         "LimitCORE",
         "RuntimeDirectory",
+        "RuntimeMaxSec",
         "StandardError",
         "StandardOutput",
         "StateDirectory",
@@ -54,6 +70,12 @@ class UnitRequest:
     @property
     def stop_seconds(self) -> float:
         return float(self.properties.get("TimeoutStopSec", "90"))
+
+    @property
+    def most_seconds(self) -> float | None:
+        """After which the unit is stopped (RuntimeMaxSec); None for never."""
+        stated = self.properties.get("RuntimeMaxSec")
+        return None if stated is None else float(stated)
 
     @property
     def spares_children(self) -> bool:

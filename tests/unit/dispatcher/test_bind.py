@@ -246,7 +246,7 @@ STANDBY = replace(a_vm(1), hold=timedelta(hours=4))
 
 
 def bind_standby(desk: Desk, *, vm: Vm = STANDBY, active: Sequence[Run] = ()) -> None:
-    desk.pool.add([StandbyVm.of(vm, class_name=SMALL, hold=timedelta(hours=4), shape="")], EPOCH)
+    desk.pool.add([StandbyVm.of(vm, class_name=SMALL, hold=timedelta(hours=4), shape="")])
     run = desk.ready()
     listed = (StandbyVm.of(replace(vm, state=VmState.RUNNING), class_name=SMALL, hold=timedelta(hours=4), shape=""),)
     desk.bind(

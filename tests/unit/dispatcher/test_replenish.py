@@ -1,23 +1,44 @@
 """What is asked for to stand by, when, and what is ended instead."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.list_standby import ListStandby
 from agent_stack.dispatcher.replenish import PLAN_EVERY
+from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.errors import RetryError
+from agent_stack.domain.identifiers import IntentId, QueueKey
+from agent_stack.domain.launching import Intent, LaunchOrder
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.pauses import OperatorPause, Pauses
-from agent_stack.domain.standby import Closing
+from agent_stack.domain.runs import Run
+from agent_stack.domain.standby import Closing, StandbyVm
 from agent_stack.domain.standby_trouble import SUSPENDED_FOR, Trouble
 from agent_stack.domain.waiting import WaitReason
 from tests.simulator.clock import EPOCH
-from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_class
+from tests.simulator.memory import MemoryStandbyVms
+from tests.unit.dispatcher.parts import LARGE, SMALL, ByHand, a_book, a_class
 from tests.unit.dispatcher.standing_by import HOUR, QUEUE, SECOND, StandingBy, hot
-from tests.unit.values import a_vm
+from tests.unit.values import a_policy, a_run, a_vm
+
+
+class NotWritable(MemoryStandbyVms):
+    """A list that takes nothing."""
+
+    def add(self, vms: Sequence[StandbyVm]) -> None:
+        raise RetryError(f"{len(vms)} changes met conflicts")
+
+
+def a_miss(dispatcher: StandingBy) -> Run:
+    """A run that has just lost its standby VM."""
+    taken = a_run(9, class_name=SMALL).bound(replace(a_vm(9), hold=HOUR), now=EPOCH)
+    return taken.requeued(Failure(kind=FailureKind.TIMEOUT, words="silent"), now=dispatcher.clock.now())
 
 
 def once(dispatcher: StandingBy, **found: Any) -> int:  # noqa: ANN401  (the cycle's own fields)
@@ -39,6 +60,66 @@ def test_what_is_missing_is_asked_for_once_with_its_hold() -> None:
 def test_vms_that_a_lost_answer_may_have_brought_are_not_asked_for_again() -> None:
     assert once(StandingBy(hot(3)), standby_unconfirmed={SMALL: 2}) == 1
     assert once(StandingBy(hot(3)), standby_answered={SMALL: 3}) == 0
+
+
+def test_vms_that_cannot_be_put_on_the_list_now_are_not_asked_for_again() -> None:
+    """EC2 has launched them, and the ledger does not take them at the moment."""
+    dispatcher = StandingBy(hot(3))
+    listing = ListStandby(
+        pool=dispatcher.pool, in_flight=dispatcher.in_flight, policy=a_policy(), telemetry=dispatcher.telemetry
+    )
+    launched = Intent(
+        intent_id=IntentId("as-1"),
+        class_name=SMALL,
+        request="{}",
+        count=3,
+        queues=(QUEUE,),
+        created_at=EPOCH,
+        spent=True,
+        vms=tuple(a_vm(number, launched_at=EPOCH) for number in (1, 2, 3)),
+        hold=HOUR,
+        shape="shape",
+    )
+    dispatcher.cycle()
+    dispatcher.pool.records = NotWritable(store=dispatcher.store)
+    cycle = listing(dispatcher.cycle(standby_launches=(launched,)))
+    assert dispatcher.replenish(cycle).launching == 0
+    assert "standby_not_listed" in dispatcher.telemetry.messages("INFO")
+
+
+def test_an_intent_that_cannot_be_written_does_not_make_the_dispatcher_forget_what_it_sent() -> None:
+    dispatcher = StandingBy(hot(2))
+    dispatcher.book = a_book(hot(2), replace(hot(1), name=LARGE))
+    sent = dispatcher.replenish.send
+
+    def first_only(order: LaunchOrder, cycle: DispatcherCycle, *, queues: tuple[QueueKey, ...]) -> bool:
+        return order.vm_class.name == SMALL and sent(order, cycle, queues=queues)
+
+    dispatcher.replenish.send = first_only  # type: ignore[assignment]  # the ledger fails after the first
+    assert once(dispatcher) == 2
+    assert dispatcher.store.launching.asked_within_a_minute(dispatcher.clock.now()) == 2
+
+
+def test_a_miss_is_counted_however_soon_the_run_has_another_vm() -> None:
+    """EC2 answers in less time than lies between two plans."""
+    dispatcher = StandingBy(hot(1))
+    dispatcher.put(1)
+    once(dispatcher)
+    dispatcher.clock.sleep(SECOND)
+    lost = a_miss(dispatcher)
+    once(dispatcher, look=False, active=(lost,))
+    assert dispatcher.store.launching.standby[SMALL].misses == 1
+    dispatcher.clock.sleep(SECOND)
+    once(dispatcher, look=False, active=(lost.bound(a_vm(8), now=dispatcher.clock.now()),))
+    dispatcher.clock.sleep(PLAN_EVERY)
+    once(dispatcher, look=False, active=(lost,))
+    assert dispatcher.store.launching.standby[SMALL].misses == 1, "once"
+
+
+def test_a_miss_is_counted_before_the_first_look_under_a_lease() -> None:
+    dispatcher = StandingBy(hot(1), workers=ByHand())
+    once(dispatcher, active=(a_miss(dispatcher),))
+    assert dispatcher.store.launching.standby[SMALL].misses == 1
 
 
 @pytest.mark.parametrize(
@@ -73,6 +154,15 @@ def test_launch_enabled_false_ends_all_idle_vms_and_asks_for_none() -> None:
         a_vm(2).instance_id: Closing.LAUNCHES_OFF,
     }
     assert dispatcher.asked() == []
+
+
+def test_launch_enabled_false_ends_the_idle_vms_of_a_broken_class_too() -> None:
+    dispatcher = StandingBy(launch_enabled=False)
+    dispatcher.put(1)
+    error: Any = ValueError("no such image")
+    dispatcher.book = replace(a_book(replace(hot(1), name=LARGE)), broken={SMALL: error})
+    once(dispatcher)
+    assert dispatcher.reasons() == {a_vm(1).instance_id: Closing.LAUNCHES_OFF}
 
 
 def test_a_class_that_wants_none_any_more_or_is_gone_loses_its_vms_and_a_broken_one_keeps_them() -> None:

@@ -41,8 +41,8 @@ def test_idle_vms_are_looked_at_every_thirty_seconds_and_those_that_boot_every_f
 def test_a_vm_that_is_closed_is_looked_at_soon_until_it_has_ended() -> None:
     dispatcher = StandingBy()
     (vm,) = dispatcher.put(1)
-    cycle = dispatcher.cycle()
-    assert dispatcher.pool.close([replace(vm, closing=Closing.AGE)], cycle.now)
+    dispatcher.cycle()
+    assert dispatcher.pool.close([replace(vm, closing=Closing.AGE)])
     assert after(dispatcher, LOOK_SOON) == 2
     dispatcher.fleet.shows = [replace(dispatcher.fleet.shows[0], state=VmState.TERMINATED)]
     after(dispatcher, LOOK_SOON)
@@ -102,7 +102,9 @@ def test_a_look_that_fails_keeps_what_is_known_and_is_repeated_after_a_pause() -
     assert [after(dispatcher, RETRY_AFTER - SECOND), after(dispatcher, SECOND)] == [before, before + 1]
 
 
-def test_what_was_added_or_given_during_a_look_is_not_undone_by_its_answer() -> None:
+@pytest.mark.parametrize("under", ["the same lease", "a new lease"])
+def test_what_was_added_or_given_during_a_look_is_not_undone_by_its_answer(under: str) -> None:
+    """Otherwise a VM that is listed meanwhile counts for nothing, and another one is asked for."""
     workers = ByHand()
     dispatcher = StandingBy(workers=workers)
     dispatcher.put(1)
@@ -110,13 +112,24 @@ def test_what_was_added_or_given_during_a_look_is_not_undone_by_its_answer() -> 
     workers.perform()
     dispatcher.cycle()
     dispatcher.clock.sleep(LOOK_EVERY)
-    began = dispatcher.cycle()  # a look is on its way
+    dispatcher.fence += under == "a new lease"
+    dispatcher.cycle()  # a look is on its way
     workers.perform()
-    dispatcher.pool.give([a_vm(1).instance_id], began.now)
+    dispatcher.pool.give([a_vm(1).instance_id])
     added = dispatcher.put(2)
-    dispatcher.pool.add(added, began.now)
+    dispatcher.pool.add(added)
     assert [vm.instance_id for vm in dispatcher.cycle().standby[SMALL]] == [a_vm(2).instance_id]
     assert [vm.instance_id for vm in dispatcher.records.listed()] == [a_vm(2).instance_id]
+
+
+def test_a_clock_that_is_set_back_keeps_no_change_from_an_earlier_look() -> None:
+    dispatcher = StandingBy()
+    dispatcher.pool.add(dispatcher.put(1))
+    dispatcher.cycle()
+    dispatcher.clock.set_back(HOUR)
+    dispatcher.records.remove([a_vm(1).instance_id])  # another process gave it a job
+    dispatcher.clock.sleep(LOOK_EVERY)
+    assert dispatcher.cycle().standby == {}
 
 
 def test_a_vm_that_a_job_has_is_no_standby_vm_and_comes_off_the_list() -> None:

@@ -56,6 +56,9 @@ LATER = EPOCH + timedelta(minutes=120)
 LOG_URL = "https://eu-central-1.console.aws.amazon.com/log-events/"
 WITH_LOGS = a_policy(vm_log_url=LOG_URL)
 TERMINATED, TAKEN_BACK = a_vm(state=VmState.TERMINATED), held_by(CredentialHolder.TRACKER)
+TOLD_OF_MIRRORS = MailboxStatus(
+    credential_holder=CredentialHolder.VM, stage=BootStage.AGENT_STARTED, detail=f"(mirrors 1/3 90 s) {LONG}"
+)
 SENT_IN = {
     NoticeKind.VM_REQUESTED: situation(),
     NoticeKind.VM_RUNNING: situation(9, vm=a_vm(state=VmState.RUNNING)),
@@ -65,6 +68,7 @@ SENT_IN = {
     NoticeKind.CANCELLED: situation(mailbox_status=TAKEN_BACK, job_state=JobState.CANCELED),
     NoticeKind.CANCEL_FORCED: with_an_agent(300, JobState.CANCELING),
     NoticeKind.VM_LOST: with_an_agent(300, JobState.RUNNING, vm=TERMINATED),
+    NoticeKind.MIRRORS_MISSING: situation(mailbox_status=TOLD_OF_MIRRORS, job_state=JobState.RUNNING),
     NoticeKind.VM_LOG: replace(with_an_agent(300, JobState.RUNNING, vm=TERMINATED), policy=WITH_LOGS),
 }
 """For each kind a situation whose decision sends it."""
@@ -95,6 +99,7 @@ def test_every_notice_of_a_vm_fits_and_says_what_comes_next(kind: FailureKind) -
         notices.vm_requested(situation()),
         notices.vm_requested(situation(attempt=2)),
         notices.vm_running(situation(9)),
+        *notices.mirrors_missing(situation(mailbox_status=TOLD_OF_MIRRORS)),
         notices.slow_boot(situation(500)),
         notices.overdue(situation(300)),
         notices.relaunch(situation(300), failure),
@@ -256,3 +261,9 @@ def test_a_spot_notice_before_the_agent_had_the_job_is_a_spot_loss() -> None:
     assert decided.action is Action.REQUEUE
     assert decided.failure is not None
     assert decided.failure.kind is FailureKind.SPOT
+
+
+@pytest.mark.parametrize("detail", ["", "(mirrors 2/2 90 s) ", "mirrors", "(mirrors x/y 0 s) why"])
+def test_a_page_is_told_of_mirrors_only_where_one_is_missing(detail: str) -> None:
+    said = replace(TOLD_OF_MIRRORS, detail=detail)
+    assert notices.mirrors_missing(situation(mailbox_status=said)) == ()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
 from agent_stack.domain.standby import LAST_MINUTE, NOT_SHOWN_YET, ClassPool, Closing, StandbyVm, in_turn
+from agent_stack.domain.standby_schedule import Standby
 from agent_stack.domain.states import VmState
 from tests.simulator.clock import EPOCH
 from tests.unit.domain.test_standby_schedule import standby, window
@@ -112,6 +113,39 @@ def test_a_window_is_prepared_for_before_it_opens_and_its_vms_end_with_it() -> N
     assert holds[55] == (MINUTE * 125,) * 4
     assert holds[176] == (), "for less than five minutes nothing boots"
     assert holds[178] == ()
+
+
+def launches(wants: Standby, lead: timedelta, hours: int = 3) -> int:
+    """How many VMs are asked for until then, with a plan every five seconds."""
+    vms: list[StandbyVm] = []
+    now, asked = NOON, 0
+    while now < NOON + hours * 60 * MINUTE:
+        plan = pool(*vms, standby=wants, lead=lead, now=now).plan(asked % 7 / 7)
+        gone = {vm.instance_id for vm, _ in plan.closing}
+        vms = [vm for vm in vms if vm.instance_id not in gone and now < vm.expires_at]
+        for hold in plan.holds:
+            asked += 1
+            second = now.replace(second=now.second // 2 * 2)  # EC2's times are a little off
+            vms.append(one(asked, age=0, hold=hold / MINUTE, now=second))
+        now += timedelta(seconds=5)
+    return asked
+
+
+@pytest.mark.parametrize("boot", [1, 3, 5, 10, 30])
+def test_a_window_s_vms_are_asked_for_once_however_long_a_boot_may_take(boot: int) -> None:
+    """Near its end a new VM would not last either, so the old ones would be replaced with every plan."""
+    opens = standby(window("13:00", "14:30", hot=4, zone=NOON.tzinfo), hot=0)  # type: ignore[arg-type]  # UTC in either form
+    assert launches(opens, MINUTE * boot) == 4
+
+
+@pytest.mark.parametrize("boot", [9, 11, 54])
+def test_a_vm_that_ends_before_its_preparation_may_is_never_asked_for(boot: int) -> None:
+    """It would be replaced before it is ready, again and again."""
+    assert launches(standby(hot=2, minutes=10), MINUTE * boot) == 0
+
+
+def test_a_vm_that_outlasts_its_preparation_is_asked_for() -> None:
+    assert missing(pool(standby=standby(hot=2, minutes=10), lead=6 * MINUTE)) == 2
 
 
 def test_a_vm_that_ec2_does_not_show_is_fresh_and_later_gone() -> None:

@@ -1,5 +1,6 @@
 """Times and classes that cannot work together are found when they are deployed."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,10 +9,18 @@ from agent_stack.adapters.ssm.class_document import ClassEntry
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName
-from agent_stack.domain.timeout_check import RESERVATION_MARGIN, validate_timeouts
+from agent_stack.domain.standby_schedule import Standby
+from agent_stack.domain.timeout_check import RESERVATION_MARGIN, validate_standby, validate_timeouts
 from agent_stack.wiring.deployment import Deployment
 from tests.simulator.aws import AwsServer
 from tests.unit.values import a_policy, an_environment
+
+
+def with_standby(*, boot: int, minutes: int) -> ClassBook:
+    book = a_book(slow=boot, plain=3240)
+    wants = Standby(hot=2, max_age=timedelta(minutes=minutes))
+    slow = replace(book.classes[ClassName("slow")], standby=wants)
+    return replace(book, classes={**book.classes, slow.name: slow})
 
 
 def a_book(**boot_timeouts: int) -> ClassBook:
@@ -36,6 +45,14 @@ def test_a_reservation_outlasts_the_slowest_boot_by_six_minutes() -> None:
 def test_a_vm_lives_longer_than_its_boot_may_take() -> None:
     (found,) = validate_timeouts(a_policy(max_lifetime=timedelta(seconds=300)), a_book(slow=300))
     assert found.setting == "MaxLifetimeSeconds"
+
+
+def test_a_standby_vm_outlasts_its_boot_by_two_minutes_though_a_fifth_is_taken_off() -> None:
+    (found,) = validate_standby(with_standby(boot=600, minutes=14))
+    assert str(found).startswith("standby.max_age_minutes='14'")
+    assert "class “slow” may take 600 s to boot" in str(found)
+    assert "Set it to at least 15" in str(found)
+    assert list(validate_standby(with_standby(boot=600, minutes=15))) == []
 
 
 def test_the_slowest_boot_that_a_class_may_state_fits_the_longest_reservation() -> None:

@@ -13,7 +13,7 @@ from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.run_writes import close_mailbox, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
-from agent_stack.domain.errors import BugError
+from agent_stack.domain.errors import BugError, RetryError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId
 from agent_stack.domain.standby import Closing, StandbyVm
 from agent_stack.domain.states import CapacityType
@@ -47,7 +47,10 @@ class DynamoStandbyVms:
             values = {"pk": PARTITION, "sk": vm.instance_id, "write_id": write_id, **_values(vm)}
             write = put(self.table.name, values, condition="attribute_not_exists(pk)")
             groups.append(Group(subject=vm, write_id=write_id, writes=(write,)))
-        self.transactions.write(groups)
+        undecided: list[StandbyVm] = []
+        self.transactions.write(groups, undecided)
+        if undecided:
+            raise RetryError(f"{len(undecided)} of {len(vms)} standby VMs could not be put on the list")
 
     def close(self, vms: Sequence[StandbyVm]) -> Sequence[StandbyVm]:
         """See the port."""

@@ -1,0 +1,162 @@
+"""A CSV of jobs as a load. A row that cannot be read is left out and named with its line, its column and the remedy."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import isfinite
+
+from agent_stack_cli.errors import CliError
+from agent_stack_cli.simulation.asked import Load, LoadJob
+
+REQUIRED = ("at", "seconds")
+COLUMNS: Mapping[str, str] = {
+    "at": "when the job is scheduled: seconds from the start, a time such as 08:30:15, or 2026-11-25T08:30:00Z",
+    "seconds": "how long its command runs",
+    "queue": "its queue; the stack's first one unless given",
+    "agents": "agent query rules with spaces between them, such as class=large os=linux",
+    "priority": "a whole number; higher comes first",
+    "pipeline": "any name; rows with the same name and moment are one build",
+    "cancel_after": "seconds from its scheduling until a user cancels it",
+    "count": "how many such jobs; 1 unless given",
+}
+MAX_COUNT = 50_000
+MAX_JOBS = 200_000
+HEADER = ",".join(COLUMNS)
+
+
+class _RowError(ValueError):
+    """What is wrong with a column of a row, and what to write instead."""
+
+
+def read_jobs(text: str, *, name: str, hours: float | None, queue: str | None) -> Load:
+    """The jobs in a CSV.
+
+    Raises:
+        CliError: a column that is needed is missing, or no row can be read.
+    """
+    lines = csv.reader(io.StringIO(text.removeprefix("\ufeff")), skipinitialspace=True)
+    header = [cell.strip().lower() for cell in next(lines, [])]
+    if missing := [column for column in REQUIRED if column not in header]:
+        raise CliError(
+            f"{name} has no column {missing[0]} in its first line",
+            next=f"begin it with the names of the columns: {HEADER} (only at and seconds are needed)",
+        )
+    problems = [
+        f"column {column}: there is no such column, and it is not used; these are: {', '.join(COLUMNS)}"
+        for column in header
+        if column not in COLUMNS
+    ]
+    read: list[tuple[LoadJob, datetime | None]] = []
+    for row in lines:
+        if not "".join(row).strip():
+            continue
+        try:
+            read += _jobs(dict(zip(header, row, strict=False)), queue)
+        except _RowError as error:
+            problems.append(f"line {lines.line_num}, {error}")
+        if len(read) > MAX_JOBS:
+            raise CliError(f"{name} has more than {MAX_JOBS} jobs", next="split it, and simulate each part")
+    if not read:
+        why = problems[0] if problems else "it has no row"
+        raise CliError(f"{name} has no job that can be read: {why}", next=f"write rows of {HEADER}")
+    jobs = _from_the_start(read)
+    needed = max(job.at for job in jobs) / 3600
+    return Load(
+        said=f"the jobs of {name}",
+        jobs=tuple(sorted(jobs, key=lambda job: job.at)),
+        hours=hours or max(1.0, needed + 0.25),
+        problems=tuple(problems),
+    )
+
+
+def _jobs(cells: Mapping[str, str], queue: str | None) -> Iterator[tuple[LoadJob, datetime | None]]:
+    given = {column: cell.strip() for column, cell in cells.items() if cell and cell.strip()}
+    for column in REQUIRED:
+        if column not in given:
+            raise _RowError(f"column {column}: it is empty; write {COLUMNS[column]}")
+    at, moment = _moment(given["at"])
+    count = int(_number(given, "count", least=1, most=MAX_COUNT, whole=True) or 1)
+    cancel = _number(given, "cancel_after", least=0)
+    job = LoadJob(
+        at=at,
+        seconds=_number(given, "seconds", least=0, most=86_400) or 0.0,
+        queue=given.get("queue", queue),
+        agents=_rules(given.get("agents", "")),
+        priority=None if (rank := _number(given, "priority", whole=True)) is None else int(rank),
+        pipeline=given.get("pipeline", "pipeline"),
+        cancel_at=None if cancel is None else at + cancel,
+    )
+    for _ in range(count):
+        yield job, moment
+
+
+def _number(
+    given: Mapping[str, str], column: str, *, least: float | None = None, most: float | None = None, whole: bool = False
+) -> float | None:
+    text = given.get(column)
+    if text is None:
+        return None
+    kind = "a whole number" if whole else "a number"
+    bounds = "" if least is None else f" from {least:g} on" if most is None else f" from {least:g} to {most:g}"
+    try:
+        number = float(int(text)) if whole else float(text)
+    except ValueError:
+        number = float("nan")
+    if not isfinite(number) or (least is not None and number < least) or (most is not None and number > most):
+        raise _RowError(f"column {column}: {text!r} is not {kind}{bounds}; write {COLUMNS[column]}")
+    return number
+
+
+def _rules(text: str) -> tuple[str, ...]:
+    rules = tuple(text.replace(";", " ").split())
+    for rule in rules:
+        if not all(rule.partition("=")[::2]):
+            raise _RowError(f"column agents: {rule!r} is no rule; write {COLUMNS['agents']}")
+    return rules
+
+
+_READERS: Sequence[Callable[[str], tuple[float, datetime | None]]] = (
+    lambda text: (float(text), None),
+    lambda text: (_of_day(text), None),
+    lambda text: (0.0, _absolute(text)),
+)
+
+
+def _moment(text: str) -> tuple[float, datetime | None]:
+    for reader in _READERS:
+        try:
+            at, moment = reader(text)
+        except ValueError:
+            continue
+        if isfinite(at) and at >= 0:
+            return at, moment
+    raise _RowError(f"column at: {text!r} is no moment; write {COLUMNS['at']}")
+
+
+def _of_day(text: str) -> float:
+    parts = [int(part) for part in text.split(":")]
+    hours, minutes, *rest = parts
+    seconds = rest[0] if rest else 0
+    if len(rest) > 1 or not (0 <= hours <= 24 and 0 <= minutes < 60 and 0 <= seconds < 60):  # noqa: PLR2004  (a clock's)
+        raise ValueError(text)
+    return hours * 3600.0 + minutes * 60 + seconds
+
+
+def _absolute(text: str) -> datetime:
+    read = datetime.fromisoformat(text)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def _from_the_start(read: Sequence[tuple[LoadJob, datetime | None]]) -> list[LoadJob]:
+    """Jobs with a date count from the first midnight among them, as a time of the day does."""
+    dated = [moment.astimezone(UTC) for _, moment in read if moment is not None]
+    if not dated:
+        return [job for job, _ in read]
+    midnight = min(dated).replace(hour=0, minute=0, second=0, microsecond=0)
+    jobs = []
+    for job, moment in read:
+        ahead = 0.0 if moment is None else (moment.astimezone(UTC) - midnight).total_seconds()
+        jobs.append(replace(job, at=job.at + ahead, cancel_at=None if job.cancel_at is None else job.cancel_at + ahead))
+    return jobs
