@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except earlier.EarlierError as error:
             sys.stderr.write(f"{error}\n")
             return 1
-    measured = _measure(1 if options.quick else ROUNDS, ("", JOB_ROLE) if options.job_access else ("",))
+    measured = measure(1 if options.quick else ROUNDS, ("", JOB_ROLE) if options.job_access else ("",))
     if options.json:
         sys.stdout.write(json.dumps([asdict(row) for row in measured], indent=2) + "\n")
         return 0
@@ -83,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(rounds: int, roles: Sequence[str]) -> list[Measured]:
+def measure(rounds: int, roles: Sequence[str]) -> list[Measured]:
+    """Each way of booting, with each of these roles for jobs."""
     measured = []
     ways = ("stock", "baked", "hot") if len(roles) > 1 else ("stock", "baked")
     with _yard() as harness, download_server(AGENT_STUB.read_bytes()) as downloads:

@@ -257,11 +257,18 @@ class Field:
             "writes_per_second": WRITES_PER_SECOND,
         }
 
-    def world(self, *, push: bool = False, only: tuple[str, ...] = ("dispatcher",), **settings: str) -> Simulation:
-        """One, in which VMs stay pending for ever: what comes after their request is not looked at."""
+    def world(
+        self, *, push: bool = False, only: tuple[str, ...] = ("dispatcher",), throttled: bool = True, **settings: str
+    ) -> Simulation:
+        """One, in which VMs stay pending for ever: what comes after their request is not looked at.
+
+        Args:
+            throttled: EC2 grants only what it publishes.
+        """
         ec2 = Ec2Settings(
             subnets={"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")},
             pending=(timedelta(days=1), timedelta(days=1)),
+            throttled=throttled,
         )
         settings = {
             "IDLE_POLL_SECONDS": "0.5",

@@ -6,7 +6,9 @@ looked up and told of, the others are finished with a reason. Nothing is timed; 
 
 import math
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from agent_stack.domain.classes import ClassBook, Unmatched, VmClass
 from agent_stack.domain.identifiers import ClassName, JobId
@@ -64,8 +66,32 @@ def counted(desk: Desk) -> dict[Operation, int]:
     return {operation: desk.requests(operation) for operation in OPERATIONS}
 
 
-def run(dialect: Dialect) -> bool:
-    """Print one dialect's table; whether no limit was broken."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the jobs took in one dialect.
+
+    Attributes:
+        used: requests by operation.
+        refused: requests that were answered with 429.
+        unseen: fitting jobs out of sight while those that fit nowhere are left alone.
+    """
+
+    dialect: Dialect
+    used: Mapping[Operation, int]
+    reserved: int
+    looked_up: int
+    untold: int
+    refused: int
+    unseen: int
+
+    @property
+    def good(self) -> bool:
+        """Whether no limit was broken and every fitting job was reserved."""
+        return not self.refused and self.reserved == MATCHABLE
+
+
+def measured(dialect: Dialect) -> Asked:
+    """Play the jobs in one dialect."""
     with ExitStack() as stack:
         desk = a_desk(stack, served=dialect).registered()
         desk.push(*(Step(agents=["class=none"]) for _ in range(UNMATCHABLE)))
@@ -86,13 +112,26 @@ def run(dialect: Dialect) -> bool:
         untold = desk.client.notify(QUEUE, [Notification(job_id=job, text="Starting", at=now) for job in reserved])
         used = {operation: count - before[operation] for operation, count in counted(desk).items()}
         refused = [violation for violation in desk.buildkite.violations() if violation.rule is Rule.RATE_LIMIT]
-    sys.stdout.write(f"{dialect}: {len(reserved)} reserved, {len(states.states)} looked up, {len(untold)} untold\n")
+    return Asked(
+        dialect=dialect,
+        used=used,
+        reserved=len(reserved),
+        looked_up=len(states.states),
+        untold=len(untold),
+        refused=len(refused),
+        unseen=MATCHABLE - (first_look or 0),
+    )
+
+
+def run(dialect: Dialect) -> bool:
+    """Print one dialect's table; whether no limit was broken."""
+    asked = measured(dialect)
+    sys.stdout.write(f"{dialect}: {asked.reserved} reserved, {asked.looked_up} looked up, {asked.untold} untold\n")
     for operation, least in fewest(dialect).items():
-        sys.stdout.write(f"  {operation:<22} {used[operation]:>5} requests, {least:>5} at the least\n")
-    sys.stdout.write(f"  answered with 429: {len(refused)}\n")
-    unseen = MATCHABLE - (first_look or 0)
-    sys.stdout.write(f"  fitting jobs out of sight while those that fit nowhere are left alone: {unseen}\n")
-    return not refused and len(reserved) == MATCHABLE
+        sys.stdout.write(f"  {operation:<22} {asked.used[operation]:>5} requests, {least:>5} at the least\n")
+    sys.stdout.write(f"  answered with 429: {asked.refused}\n")
+    sys.stdout.write(f"  fitting jobs out of sight while those that fit nowhere are left alone: {asked.unseen}\n")
+    return asked.good
 
 
 def main() -> int:

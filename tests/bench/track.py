@@ -64,6 +64,9 @@ ONCE_A_PROCESS = "list_scheduled_jobs"
 
 CANCELLED, WITHIN_SECONDS = 100, 5.0
 
+GROWTH = 1.5
+"""CPU of a VM over that in the smaller fleet."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
@@ -288,7 +291,9 @@ def bars_of(looks: list[Look], cancelled: Cancellations, ratios: dict[str, float
         bars[f"{name}: only booting VMs' mailboxes are read"] = look.dynamodb.get("mailbox.read", 0) == -(
             -look.booting // 100
         )
-    return bars | {f"CPU of a VM, {name}: at most half as much again": ratio <= 1.5 for name, ratio in ratios.items()}
+    return bars | {
+        f"CPU of a VM, {name}: at most half as much again": ratio <= GROWTH for name, ratio in ratios.items()
+    }
 
 
 def main() -> int:

@@ -44,7 +44,7 @@ COMMANDS = {
 
 
 def test_every_verb_is_called_here() -> None:
-    """But two: `migrate` looks at another stack when it is given no file, `simulate` reads what `params` and `cost` do."""
+    """But two: `migrate` reads another stack when it gets no file, `simulate` reads what `params` and `cost` do."""
     assert {*COMMANDS, "migrate", "simulate"} == set(verbs())
 
 
