@@ -13,6 +13,7 @@ from agent_stack_cli import (
     doctor,
     drain,
     idle_costs,
+    images_verb,
     job_page,
     jobs,
     migration_verb,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(classes_app, name="classes")
 oidc_verb.add(app)
+images_verb.add(app)
 
 JobArgument = Annotated[
     str, typer.Argument(help="A job id, the URL of a job's page, or the URL of a build with one job.")
@@ -106,9 +108,7 @@ def doctor_verb(
         raise typer.Exit(1)
 
 
-@verb(
-    app, "job", f"agent-stack job {A_JOB}", f"agent-stack job 'https://buildkite.com/acme/app/builds/42#{A_JOB}'"
-)  # fmt: skip
+@verb(app, "job", f"agent-stack job {A_JOB}", f"agent-stack job 'https://buildkite.com/acme/app/builds/42#{A_JOB}'")
 def job_verb(call: Call, *, job: JobArgument) -> None:
     """Show the history of one job: its steps and their seconds, every decision and why, its VM, its logs."""
     job_page.show(jobs.read(call.stack, jobs.one_job(call.stack, job)), call.output)
@@ -191,7 +191,7 @@ def params_verb(
 
 @verb(app, "policy", "agent-stack policy read", "agent-stack policy operate > operate.json")
 def policy_verb(call: Call, *, kind: Annotated[policy.Kind, typer.Argument(help="What the role may do.")]) -> None:
-    """Print an IAM policy as JSON: read; operate, which adds pause and resume; classes, which adds push and connect."""
+    """Print an IAM policy as JSON: read; operate adds pause, resume and images use; classes adds push and connect."""
     call.output.json(policy.document(call.stack, kind, images=image_parameters(call.stack)))
 
 

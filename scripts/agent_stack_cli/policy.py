@@ -157,7 +157,7 @@ def _operate(stack: Stack) -> list[dict[str, Any]]:
         "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["lease"]},
         "Null": {"dynamodb:LeadingKeys": "false"},
     }
-    return [
+    statements = [
         _allow(
             "PauseAndResume",
             ["dynamodb:UpdateItem"],
@@ -165,6 +165,10 @@ def _operate(stack: Stack) -> list[dict[str, Any]]:
             condition=only_leases,
         )
     ]
+    made = stack.outputs.get("ImageParameter", "")
+    if made:
+        statements.append(_allow("UseAnotherImage", ["ssm:PutParameter"], _parameter(stack, made)))
+    return statements
 
 
 def _classes(stack: Stack) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from tests.simulator.world import Plan, World
 
 PARAMETERS = {"SessionManager": "true", "Queues": "default,linux.arm", "ReservationSeconds": "700"}
 SOON = timedelta(seconds=1)
+IMAGE_PARAMETER = "/agent-stack/images/Demo-amazon-linux-2023-x86"
 
 
 CLASSES = json.dumps(
@@ -57,6 +58,7 @@ def stack_of(deployed: Deployed, **parameters: str) -> Stack:
             "MailboxTable": deployed.mailbox_table,
             "DispatcherFunction": deployed.function_names["dispatcher"],
             "TrackerFunction": deployed.function_names["tracker"],
+            "ImageParameter": IMAGE_PARAMETER,
         },
     )
     vars(stack)["settings"] = Settings.from_environment(environment)

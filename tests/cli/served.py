@@ -43,6 +43,7 @@ NEEDS: Mapping[str, Kind] = {
     "pause": "operate",
     "resume": "operate",
     "drain": "operate",
+    "images use": "operate",
     "classes push": "classes",
     "connect": "classes",
 }

@@ -19,7 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 VERBS = {
     "status": (), "doctor": (), "pause": (), "resume": (), "drain": ("--minutes", "0"), "params": (), "cost": (),
     "job": ("x",), "logs": ("x",), "connect": ("x",), "policy": ("read",), "stacks": (),
-    "classes": ("validate",), "migrate": ("--from-stack", "elastic"), "oidc": (),
+    "classes": ("validate",), "images": (), "migrate": ("--from-stack", "elastic"), "oidc": (),
     "simulate": ("--load", "history"),
 }  # fmt: skip
 OF_NO_STACK = {"stacks", "migrate"}

@@ -38,7 +38,7 @@ def verbs() -> Iterator[str]:
 
 COMMANDS = {
     "stacks": (), "status": (), "doctor": (), "job": ("JOB",), "logs": ("JOB",), "connect": ("JOB", "--print"),
-    "pause": (), "resume": (), "drain": (), "params": (), "policy": ("read",), "cost": (), "oidc": (),
+    "pause": (), "resume": (), "drain": (), "params": (), "policy": ("read",), "cost": (), "oidc": (), "images": (),
     "classes validate": (), "classes diff": ("FILE",), "classes push": ("FILE",), "classes explain": (),
 }  # fmt: skip
 

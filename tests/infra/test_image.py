@@ -19,7 +19,13 @@ from infra.pin_agent import KEPT_VERSIONS, MACHINES, written
 from infra.template_yaml import loads
 from infra.user_data import ROOT, program_sha256, second_stage
 
-DIGESTS = {"1": "f63493f66540db89", "2": "458d82d7ec029b4b", "3": "97d324f14b90c8fa", "4": "19babd9d16fc49a5"}
+DIGESTS = {
+    "1": "f63493f66540db89",
+    "2": "458d82d7ec029b4b",
+    "3": "97d324f14b90c8fa",
+    "4": "19babd9d16fc49a5",
+    "5": "677f6c51ce261ee7",
+}
 """By revision, which ends the names of component and recipe: of what both are made of."""
 
 
@@ -45,8 +51,10 @@ def test_the_image_holds_the_program_of_its_stack_under_its_hash() -> None:
     for name in (*NAMES, "Recipe"):
         named = resources[name]["Properties"]["Name"]["Fn::Sub"]
         assert program_sha256()[:12] in named, "another program is another component and another recipe"
-    listed = [component["ComponentArn"]["Ref"] for component in resources["Recipe"]["Properties"]["Components"]]
-    assert listed == ["Component", *NAMES], "each half after the one before"
+    *listed, cli = resources["Recipe"]["Properties"]["Components"]
+    refs = [component["ComponentArn"]["Ref"] for component in listed]
+    assert refs == ["Component", *NAMES], "each half after the one before"
+    assert cli["Fn::If"][0] == "IsUbuntu", "the AWS CLI, and after unzip"
 
 
 def program_with_pins(versions: int) -> str:

@@ -1,14 +1,18 @@
 """The images of an account: which there are, and what a launch learns from one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Any
 
 from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.cloud.errors import Ec2Error, refused
+from tests.simulator.cloud.pages import page_of
 
 RESOLVE = "resolve:ssm:"
+IMAGES_PAGE = 2
+"""With MaxResults; so small that a reader who forgets the next page is found out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +22,8 @@ class Image:
     Attributes:
         architecture: None fits every type.
         state: `available`, or a state in which nothing can be launched: `pending`, `failed`, `disabled`.
+        tags: of an image of the account's own; images of others have none.
+        created_at: as ISO 8601 in UTC.
         deprecated_at: when it was or will be deprecated, as ISO 8601 in UTC; it can be launched all the same.
     """
 
@@ -25,6 +31,8 @@ class Image:
     architecture: str | None = None
     state: str = "available"
     deprecated_at: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    created_at: str = ""
 
 
 class Images:
@@ -64,21 +72,41 @@ class Images:
         return image_id, image
 
     def describe(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """DescribeImages, by id.
+        """DescribeImages, by id, or the account's own by their tags.
 
         Raises:
-            Ec2Error: one of them does not exist.
+            Ec2Error: one of them does not exist, or a question is not simulated.
         """
-        asked = request.get("ImageIds", ())
+        if "ImageIds" not in request:
+            return self._own(request)
+        asked = request["ImageIds"]
         missing = [image_id for image_id in asked if image_id in self.unknown]
         if missing:
             raise refused("InvalidAMIID.NotFound", image=", ".join(missing))
         return {"Images": [self._described(image_id) for image_id in asked]}
 
+    def _own(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if list(request.get("Owners", ())) != ["self"]:
+            raise Ec2Error("InvalidParameterValue", "only images by id and those of the account itself are simulated")
+        shown = [image_id for image_id, image in self.known.items() if image.tags and image_id not in self.unknown]
+        for wanted in request.get("Filters", ()):
+            kind, _, key = wanted["Name"].partition(":")
+            if kind != "tag":
+                raise Ec2Error("InvalidParameterValue", f"The filter '{wanted['Name']}' is not simulated")
+            shown = [
+                image_id
+                for image_id in shown
+                if any(fnmatchcase(self.known[image_id].tags.get(key, ""), value) for value in wanted["Values"])
+            ]
+        largest = IMAGES_PAGE if "MaxResults" in request else max(len(shown), 1)
+        return page_of("Images", [self._described(image_id) for image_id in shown], request, largest)
+
     def _described(self, image_id: str) -> dict[str, Any]:
         image = self.known.get(image_id, Image())
-        shown = {"ImageId": image_id, "RootDeviceName": image.root_device, "State": image.state}
+        shown: dict[str, Any] = {"ImageId": image_id, "RootDeviceName": image.root_device, "State": image.state}
         shown |= {"DeprecationTime": image.deprecated_at} if image.deprecated_at else {}
+        shown |= {"CreationDate": image.created_at} if image.created_at else {}
+        shown |= {"Tags": [{"Key": key, "Value": value} for key, value in image.tags.items()]} if image.tags else {}
         return shown if image.architecture is None else {**shown, "Architecture": image.architecture}
 
     def _resolved(self, asked: str) -> str:

@@ -1,0 +1,230 @@
+"""`agent-stack images`: the images that this stack baked, and which of them new VMs use."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from botocore.exceptions import ClientError
+
+from agent_stack.adapters.ec2.catalog import RESOLVE
+from agent_stack_cli.classes import deployed
+from agent_stack_cli.errors import CliError, code_of
+from agent_stack_cli.output import Output
+from agent_stack_cli.stacks import Stack
+
+What = Literal["list", "use"]
+
+TAG = "Ec2ImageBuilderArn"
+"""Image Builder puts it on each AMI that it bakes: recipe, version and build."""
+
+PAGE = 200
+_BAKED = r"image/{name}(?:-(?:[0-9a-f]{{12}}-)?(?P<revision>\d+))?/(?P<agent>[0-9.]+)/\d+"
+"""How a baked image's ARN ends: names of recipes are those of infra/image.yaml, in lower case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BakedImage:
+    """One image.
+
+    Attributes:
+        made: when, as EC2 says it: ISO 8601 in UTC.
+        agent_version: without what follows a hyphen, which Image Builder's versions cannot have.
+        revision: of what is in it besides agent and boot program; empty for the first.
+        in_use: whether the stack's image parameter names it.
+        classes: whose new VMs get it.
+    """
+
+    image: str
+    made: str
+    state: str
+    agent_version: str
+    revision: str
+    in_use: bool
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BakedImages:
+    """All of them, the newest first.
+
+    Attributes:
+        parameter: the SSM parameter that classes name; empty for a stack that bakes none.
+        value: the image in it; empty before the first is baked.
+    """
+
+    parameter: str
+    value: str
+    images: tuple[BakedImage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What `use` left in the parameter, and what was there before."""
+
+    parameter: str
+    image: str
+    before: str
+    changed: bool
+
+
+def parameter_of(stack: Stack) -> str:
+    """The SSM parameter with the baked image; empty for a stack that bakes none."""
+    return stack.outputs.get("ImageParameter", "")
+
+
+def read(stack: Stack) -> BakedImages:
+    """What is baked, and what uses it."""
+    parameter = parameter_of(stack)
+    if not parameter:
+        return BakedImages(parameter="", value="", images=())
+    value, wanted = _value(stack, parameter), _images_of_classes(deployed(stack).text)
+    found = [
+        BakedImage(
+            image=image["ImageId"],
+            made=image.get("CreationDate", ""),
+            state=image.get("State", ""),
+            agent_version=named["agent"],
+            revision=named["revision"] or "",
+            in_use=image["ImageId"] == value,
+            classes=tuple(
+                name for name, of in wanted.items() if (value if of == RESOLVE + parameter else of) == image["ImageId"]
+            ),
+        )
+        for image, named in _described(stack, parameter)
+    ]
+    newest_first = sorted(found, key=lambda one: (one.made, one.image), reverse=True)
+    return BakedImages(parameter=parameter, value=value, images=tuple(newest_first))
+
+
+def use(stack: Stack, image: str) -> Used:
+    """Lets new VMs have that image.
+
+    Raises:
+        CliError: it is none of this stack's, or cannot be launched now.
+    """
+    known = read(stack)
+    if not known.parameter:
+        raise CliError(f"{stack.name} bakes no image", next=_bake(stack))
+    if not image:
+        raise CliError("images use needs the id of an image", next=stack.agent_stack("images"))
+    found = next((one for one in known.images if one.image == image), None)
+    if found is None:
+        raise CliError(f"{image} is none that {stack.name} baked", next=stack.agent_stack("images"))
+    if found.state != "available":
+        raise CliError(f"{image} is {found.state}: EC2 launches no VM of it", next=stack.agent_stack("images"))
+    if not found.in_use:
+        stack.session.ssm.put_parameter(
+            Name=known.parameter, Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True
+        )
+    return Used(parameter=known.parameter, image=image, before=known.value, changed=not found.in_use)
+
+
+def run(stack: Stack, what: What, image: str, output: Output) -> None:
+    """The verb.
+
+    Raises:
+        CliError: see `use`.
+    """
+    if what == "use":
+        _show_used(use(stack, image), stack, output)
+    else:
+        show(read(stack), stack, output)
+
+
+def show(found: BakedImages, stack: Stack, output: Output) -> None:
+    """The images for people, or as JSON."""
+    if output.as_json:
+        output.json(found)
+        return
+    if not found.parameter:
+        output.line(f"{stack.name} bakes no image.")
+        output.line(f"Next: {_bake(stack)}")
+        return
+    output.table(
+        ("Image", "Made", "State", "Agent", "Revision", "New VMs of"),
+        [(one.image, one.made[:16], one.state, one.agent_version, one.revision, _users(one)) for one in found.images],
+    )
+    others = [one.image for one in found.images if one.state == "available" and not one.in_use]
+    if not found.value:
+        output.line(f"{found.parameter} is not there: no image is baked yet, or its build goes on.", "warning")
+        output.line(f"Next: {_start(stack, found.parameter)}")
+    elif not any(one.in_use for one in found.images):
+        output.line(f"{found.parameter} names {found.value}, which is no baked image of this stack.", "warning")
+    elif not any(one.classes for one in found.images):
+        output.line(f"No class names {RESOLVE}{found.parameter}: no VM uses a baked image.", "warning")
+        output.line(f"Next: {stack.agent_stack('classes', 'push', 'FILE')}")
+    if found.value and others:
+        output.line(f"Another one: {stack.agent_stack('images', 'use', others[0])}")
+
+
+def _show_used(done: Used, stack: Stack, output: Output) -> None:
+    if output.as_json:
+        output.json(done)
+        return
+    if not done.changed:
+        output.line(f"{done.parameter} names {done.image} already.")
+        return
+    output.line(f"{done.parameter} is now {done.image}: new VMs get it. VMs that are up go on.", "ok")
+    output.line("The next bake names its own image again. To stay, name this one in your classes; to go back:")
+    back = stack.agent_stack("images", "use", done.before) if done.before else stack.agent_stack("images")
+    output.line(f"Next: {back}")
+
+
+def _users(image: BakedImage) -> str:
+    """Classes, or that the parameter names it and no class does."""
+    return ", ".join(image.classes) or ("no class" if image.in_use else "")
+
+
+def _bake(stack: Stack) -> str:
+    return stack.deploy("BakeImage=amazon-linux-2023")
+
+
+def _arn(stack: Stack, resource: str) -> str:
+    _, partition, _, region, account, _ = stack.arn.split(":", 5)
+    return f"arn:{partition}:imagebuilder:{region}:{account}:{resource}"
+
+
+def _name(parameter: str) -> str:
+    """Of recipe and pipeline, as Image Builder's ARNs have it."""
+    return parameter.rpartition("/")[2].lower()
+
+
+def _start(stack: Stack, parameter: str) -> str:
+    pipeline = _arn(stack, f"image-pipeline/{_name(parameter)}")
+    return stack.aws("imagebuilder", "start-image-pipeline-execution", "--image-pipeline-arn", pipeline)
+
+
+def _value(stack: Stack, parameter: str) -> str:
+    try:
+        return str(stack.session.ssm.get_parameter(Name=parameter)["Parameter"].get("Value", ""))
+    except ClientError as error:
+        if code_of(error) != "ParameterNotFound":
+            raise
+        return ""
+
+
+def _described(stack: Stack, parameter: str) -> Iterator[tuple[Mapping[str, Any], re.Match[str]]]:
+    """This stack's baked images, each with what its ARN says. The filter finds those of longer names, too."""
+    name = _name(parameter)
+    wanted = re.compile(re.escape(_arn(stack, "")) + _BAKED.format(name=re.escape(name)))
+    pages = stack.session.ec2.get_paginator("describe_images").paginate(
+        Owners=["self"],
+        Filters=[{"Name": f"tag:{TAG}", "Values": [_arn(stack, f"image/{name}*")]}],
+        PaginationConfig={"PageSize": PAGE},
+    )
+    for page in pages:
+        for image in page["Images"]:
+            named = wanted.fullmatch(next((tag["Value"] for tag in image.get("Tags", ()) if tag["Key"] == TAG), ""))
+            if named is not None:
+                yield image, named
+
+
+def _images_of_classes(text: str) -> Mapping[str, str]:
+    """By class; `doctor` says what is wrong with a document."""
+    try:
+        classes: Sequence[tuple[str, Any]] = json.loads(text)["classes"].items()
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return {}
+    return {name: str(one.get("image", "")) for name, one in classes if isinstance(one, dict)}

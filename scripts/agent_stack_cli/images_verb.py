@@ -1,0 +1,24 @@
+"""The verb `images` and its help."""
+
+from typing import Annotated
+
+import typer
+
+from agent_stack_cli import images
+from agent_stack_cli.verbs import Call, verb
+
+
+def add(app: typer.Typer) -> None:
+    """Make it a verb of the program."""
+
+    @verb(
+        app, "images", "agent-stack images", "agent-stack images --json", "agent-stack images use ami-0123456789abcdef0"
+    )
+    def images_verb(
+        call: Call,
+        *,
+        what: Annotated[images.What, typer.Argument(help="list, or use, which lets new VMs have IMAGE.")] = "list",
+        image: Annotated[str, typer.Argument(help="With use: the id of a baked image, such as an older one.")] = "",
+    ) -> None:
+        """List the images that BakeImage made and which one new VMs use, or let new VMs use another one."""
+        images.run(call.stack, what, image, call.output)
