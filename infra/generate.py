@@ -15,6 +15,7 @@ from infra import (
     doctor_looks,
     host_keys,
     layout,
+    metrics_page,
     notifications,
     parameters,
     parity,
@@ -42,6 +43,7 @@ def main() -> int:
         codes.PAGE: codes.page(),
         doctor_looks.PAGE: doctor_looks.page(),
         parity.PAGE: parity.page(),
+        metrics_page.PAGE: metrics_page.page(),
         CLASSES_SCHEMA: json.dumps(ClassDocument.model_json_schema(), indent=2) + "\n",
     }
     if missing := parameters.ungrouped(template):

@@ -1,6 +1,7 @@
-"""docs/reference/parameters.md, from template.yaml: every parameter, its default, what it may be and what it is for."""
+"""docs/reference/parameters.md, from template.yaml: each parameter, its default, its values, when a change is felt."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,31 @@ KEPT = (
     "MaxLength",
 )
 
+INTRODUCTION = (
+    "- *new VMs*: running VMs keep what they were launched with, and VMs launched from then on have the new value;",
+    "you do not name keep their values. `agent-stack params` shows the values of a deployment.",
+    "",
+    "**Takes effect**, once the deployment has ended:",
+    "",
+    "- *at once*: both functions, alarms or roles have the new value;",
+    "- *new VMs*: VMs that run keep what they were launched with, and VMs launched from then on have the new value;",
+    "- *replaces*: CloudFormation makes new ones of the named resources, then removes the old ones.",
+)
+NAMED = 3
+"""How many replaced resources a row names."""
+
 
 def page(template: str) -> str:
     """The page's text."""
     parsed: dict[str, Any] = loads(template)
     parameters: dict[str, Any] = parsed["Parameters"]
-    lines = ["# Parameters", "", "Written by scripts/generate from template.yaml.", ""]
+    affected = effects(parsed, beside=ROOT)
+    lines = ["# Parameters", "", *INTRODUCTION, ""]
     for group in parsed["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]:
-        lines += [f"## {group['Label']['default']}", "", "| Parameter | Default | Allowed | |", "|---|---|---|---|"]
+        lines += [f"## {group['Label']['default']}", "", "| Parameter | Default | Allowed | Takes effect | |"]
+        lines.append("|---|---|---|---|---|")
         for name in group["Parameters"]:
-            lines.append(_row(name, parameters[name]))
+            lines.append(_row(name, parameters[name], takes_effect(affected[name])))
         lines.append("")
     return "\n".join(lines)
 
@@ -50,6 +66,14 @@ def specification(template: str) -> str:
     return json.dumps(described, indent=1) + "\n"
 
 
+def takes_effect(affected: Mapping[str, list[str]]) -> str:
+    """When a change is felt, by the strongest of its effects."""
+    if replaced := affected.get("replaces"):
+        more = len(replaced) - NAMED
+        return f"replaces {', '.join(replaced[:NAMED])}" + (f" and {more} more" if more > 0 else "")
+    return "new VMs" if "new_vms" in affected else "at once"
+
+
 def _plain(value: Any) -> Any:  # noqa: ANN401  (text, a number or a list)
     """Without the line numbers that the parser keeps."""
     if isinstance(value, list):
@@ -64,10 +88,11 @@ def ungrouped(template: str) -> set[str]:
     return set(parsed["Parameters"]) - {name for group in groups for name in group["Parameters"]}
 
 
-def _row(name: str, parameter: dict[str, Any]) -> str:
+def _row(name: str, parameter: dict[str, Any], when: str) -> str:
     default = parameter.get("Default")
     shown = "required" if default is None else f"`{default}`" if default != "" else "empty"
-    return f"| `{name}` | {shown} | {_allowed(parameter)} | {' '.join(parameter.get('Description', '').split())} |"
+    about = " ".join(parameter.get("Description", "").split())
+    return f"| `{name}` | {shown} | {_allowed(parameter)} | {when} | {about} |"
 
 
 def _allowed(parameter: dict[str, Any]) -> str:

@@ -355,21 +355,31 @@ BUILDKITE_ARTIFACT_UPLOAD_DESTINATION+=/$BUILDKITE_PIPELINE_ID/$BUILDKITE_BUILD_
 export BUILDKITE_ARTIFACT_UPLOAD_DESTINATION
 fi
 if [[ -n ${AGENT_STACK_JOB_AWS:-} && -f ${BASH_SOURCE%/*}/../agent-stack-aws ]]; then
+agent_stack_ended=killed
 while IFS= read -r -d '' agent_stack_line; do
 agent_stack_name=${agent_stack_line%%=*}
-[[ -v $agent_stack_name && $agent_stack_name != GIT_CONFIG_* ]] || export "${agent_stack_line?}"
-done < <(agent_stack_run 150 bash "${BASH_SOURCE%/*}/../agent-stack-aws" main "$PPID" </dev/null ||
-printf 'agent_stack_failed=%s\0' "$?")
+if [[ $agent_stack_line != *=* ]]; then
+agent_stack_ended=${agent_stack_line:-killed}
+elif [[ ! -v $agent_stack_name || $agent_stack_name == GIT_CONFIG_* ]]; then
+export "${agent_stack_line?}"
+fi
+done < <(agent_stack_run 150 bash "${BASH_SOURCE%/*}/../agent-stack-aws" main "$PPID" </dev/null &&
+printf '\0000\0' || printf '\000%s\0' "$?")
 if [[ -f ${AGENT_STACK_PRIVATE%/*}/aws/env ]]; then
 set -a
 source "${AGENT_STACK_PRIVATE%/*}/aws/env"
 set +a
 fi
-if [[ -n ${agent_stack_failed:-} && $AGENT_STACK_JOB_AWS != *'|||'* ]]; then
+case $agent_stack_ended in
+0 | 1) ;;
+124) echo "agent-stack: AWS access was not ready after 150 s: Buildkite or AWS answered too slowly" >&2 ;;
+*) echo "agent-stack: what prepares AWS access was ended ($agent_stack_ended)" >&2 ;;
+esac
+if [[ $agent_stack_ended != 0 && $AGENT_STACK_JOB_AWS != *'|||'* ]]; then
 echo "agent-stack: the job ends, because it would run without the secrets of its pipeline" >&2
 exit 1
 fi
-unset agent_stack_line agent_stack_name agent_stack_failed
+unset agent_stack_line agent_stack_name agent_stack_ended
 fi
 unset -f agent_stack_run agent_stack_spare_the_agent_only
 if [[ -f ${BASH_SOURCE%/*}/environment.operator ]]; then
@@ -715,17 +725,22 @@ REQUEST=45
 TAGS=organization_id,organization_slug,pipeline_id,pipeline_slug,build_id,job_id,cluster_id,queue_key
 [[ ! ${BUILDKITE_BRANCH:-} =~ ^[A-Za-z0-9_.:/=+@-]{1,256}$ ]] || TAGS+=,build_branch
 SESSION=buildkite-job-${BUILDKITE_JOB_ID:-}
+PIPELINE=${BUILDKITE_PIPELINE_ID:-}
 IFS='|' read -r ROLE SECRETS_PATH SECRETS_BUCKET CACHE_BUCKET <<<"${AGENT_STACK_JOB_AWS:-|||}"
-declare -A value=() signing=()
+declare -A value=() signing=() taken=()
+while read -r name; do taken[$name]=1; done < <(compgen -e)
 answer='' error='' status='' served_at='' trouble='' curl_code=0 keys_at=-1000 clock_set=0 tries=0 field='' now=0 uptime=0
-key='' secret='' session='' token='' wrong=0
+key='' secret='' session='' token='' wrong=0 refused=0 deadline=''
 keys_from=STS sts_said=''
 say() { printf 'agent-stack: %s\n' "$*" >&2; }
 fail() {
 say "$1"
 exit 1
 }
-give() { printf '%s=%s\0' "$1" "$2"; }
+give() {
+printf '%s=%s\0' "$1" "$2"
+taken[$1]=1
+}
 request_token() {
 local subject=${BUILDKITE_OIDC_TOKEN_SUBJECT_CLAIM-organization_id} tags=${BUILDKITE_OIDC_TOKEN_AWS_SESSION_TAGS:-$TAGS}
 token=$(timeout --kill-after=2 "$REQUEST" buildkite-agent oidc request-token --audience sts.amazonaws.com \
@@ -737,11 +752,12 @@ return 1
 [[ $token =~ ^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$ ]] || { error='what the agent printed is no token' && return 1; }
 }
 keep_token() {
+error="$TOKEN cannot be written"
 if [[ -f $TOKEN ]]; then
 printf '%s' "$token" 1<>"$TOKEN" && truncate -s "${#token}" "$TOKEN"
 else
-printf '%s' "$token" >"$TOKEN.new" && mv "$TOKEN.new" "$TOKEN"
-fi
+printf '%s' "$token" >"$TOKEN.new" && mv -T "$TOKEN.new" "$TOKEN"
+fi 2>/dev/null
 }
 renew() {
 local wait=$RENEW code
@@ -749,16 +765,20 @@ local wait=$RENEW code
 while :; do
 timeout "$wait" tail --pid="$1" -f /dev/null && return
 code=$?
-((code == 124)) || return
+if ((code != 124)); then
+kill -0 "$1" 2>/dev/null || return 0
+sleep "$wait" || { left "is renewed no more: neither tail nor sleep waits" && return 1; }
+fi
 wait=$RENEW
 request_token && keep_token && continue
 wait=$RENEW_FAILED
-printf 'agent-stack: the token for AWS could not be renewed at %(%H:%M:%S)T: %s\n' -1 "$error" >>"$PLACE/renewal"
+left "could not be renewed: $error"
 done
 }
+left() { printf 'agent-stack: %(%H:%M:%S)T: the token for AWS %s\n' -1 "$1" >>"$PLACE/renewal"; }
 has_credentials() {
 local name
-for name in AWS_ACCESS_KEY_ID AWS_PROFILE AWS_DEFAULT_PROFILE AWS_WEB_IDENTITY_TOKEN_FILE \
+for name in AWS_ACCESS_KEY_ID AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE \
 AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_CONTAINER_CREDENTIALS_RELATIVE_URI; do
 [[ ! -v $name ]] || return 0
 done
@@ -781,7 +801,9 @@ CONFIG
 for name in AccessKeyId SecretAccessKey SessionToken Message; do
 [[ ! $answer =~ \<$name\>([^\<]+)\< ]] || found[$name]=${BASH_REMATCH[1]}
 done
-trouble="for $ROLE: ${found[Message]:-$trouble}" sts_said=$trouble
+trouble="for $ROLE: ${found[Message]:-$trouble}"
+[[ $status != 4?? ]] || trouble+=". Run agent-stack oidc, and compare the role's trust policy with agent-stack oidc trust"
+sts_said=$trouble
 [[ $status == 200 ]] && key=${found[AccessKeyId]} secret=${found[SecretAccessKey]} session=${found[SessionToken]} keys_at=$now
 }
 declare -A secrets=()
@@ -789,24 +811,25 @@ VARIABLE='^[A-Za-z_][A-Za-z0-9_]*$'
 MANAGER=/aws/reference/secretsmanager/
 ALIASES=agent-stack-aliases
 read_secrets() {
-local id=${BUILDKITE_PIPELINE_ID:-} name body next='' page
+local id=$PIPELINE name body next='' page
 if [[ $SECRETS_PATH == "$MANAGER"* ]]; then
 name=${SECRETS_PATH#"$MANAGER"}/$id
 ask secretsmanager secretsmanager.GetSecretValue "{\"SecretId\":\"$name\"}" ||
 { nothing_there "secret $name" && return; }
-json "$answer" SecretString || fail "secret $name holds no text"
-read_pairs "secret $name" "$field"
+json "$answer" SecretString || fail "secret $name holds bytes, and no text. Store it as text"
+read_pairs "secret $name" "$field" || fail "$error"
 return
 fi
-for ((page = 0; page < 20; page++)); do
+for ((page = 1; ; page++)); do
 body="{\"Path\":\"$SECRETS_PATH/$id\",\"WithDecryption\":true,\"MaxResults\":10$next}"
 ask ssm AmazonSSM.GetParametersByPath "$body" || fail "secrets under $SECRETS_PATH/$id cannot be read: $error"
 read_values "$answer"
 json "$answer" NextToken || break
+((page < 20)) || fail "more than 200 parameters are under $SECRETS_PATH/$id. Put several into one, or use Secrets Manager"
 next=",\"NextToken\":\"${field//\"/}\""
 done
 for name in "${!value[@]}"; do
-secrets[${name#"${SECRETS_PATH#/}/$id/"}]=${value[$name]}
+keep_secret "${name#"${SECRETS_PATH#/}/$id/"}" "${value[$name]}"
 done
 ((${#secrets[@]})) || say "no parameter is under $SECRETS_PATH/$id"
 }
@@ -831,21 +854,28 @@ local name=$SECRETS_PATH/$1
 if [[ $name == "$MANAGER"* ]]; then
 name=${name#"$MANAGER"}
 if ask secretsmanager secretsmanager.GetSecretValue "{\"SecretId\":\"$name\"}"; then
-json "$answer" SecretString || fail "secret $name holds no text"
-read_pairs "secret $name" "$field"
+error='it holds bytes, and no text'
+json "$answer" SecretString && read_pairs "secret $name" "$field" || say "alias $1 is left out: $error"
 return
 fi
 elif ask ssm AmazonSSM.GetParameter "{\"Name\":\"$name\",\"WithDecryption\":true}"; then
 read_values "$answer"
-secrets[${1##*/}]=${value[${name#/}]}
+keep_secret "${1##*/}" "${value[${name#/}]-}"
 return
 fi
-[[ $error =~ ^(AccessDenied|ParameterNotFound|ResourceNotFound) ]] || fail "secret $name cannot be read: $error"
-say "alias $1 is left out: secret $name is not there, or its tag agent-stack:pipelines lacks ${BUILDKITE_PIPELINE_ID:-}." \
-"Correct the tag, or take $1 out of $ALIASES"
+((refused)) || fail "secret $name cannot be read: $error"
+if [[ $error =~ ^(AccessDenied|ParameterNotFound|ResourceNotFound) ]]; then
+say "alias $1 is left out: secret $name is not there, or its tag agent-stack:pipelines lacks $PIPELINE." \
+"Correct the tag, or take $1 out of $ALIASES. AWS says $error"
+else
+say "alias $1 is left out: AWS says of secret $name: $error"
+fi
 }
 ask() {
+local busy='^429|Throttl|Exceeded|ExpiredToken|UnrecognizedClient'
 aws "$1" "$2" "$3" "${PATIENCE_SECONDS:-60}" && return
+refused=0
+[[ $status != 4?? || "$status $error" =~ $busy ]] || refused=1
 json "$answer" message || json "$answer" Message || field=$trouble
 error="$error: $field"
 return 1
@@ -855,26 +885,46 @@ nothing_there() {
 say "$1 is not there"
 }
 read_pairs() {
-local rest=$2 raw gap backslashes name='' colon='^[[:space:]]*:[[:space:]]*$'
+local rest=$2 raw gap opened closed backslashes name='' named=0 depth=0 object='^[[:space:]]*\{' colon='^[[:space:]]*:'
+[[ $rest =~ $object ]] || { error="$1 is no JSON object, such as {\"NAME\": \"value\"}" && return 1; }
 while [[ $rest == *'"'* ]]; do
 gap=${rest%%'"'*} rest=${rest#*'"'} raw=
+opened=${gap//[!\{\[]/} closed=${gap//[!\}\]]/} depth=$((depth + ${#opened} - ${#closed}))
 while :; do
 raw+=${rest%%'"'*} rest=${rest#*'"'}
 backslashes=${raw##*[!\\]}
 ((${#backslashes} % 2)) || break
 raw+='"'
 done
-unescape "$raw" || fail "$1 holds a NUL character, which no variable can hold"
-if [[ -z $name ]]; then
-name=$field
-elif [[ $gap =~ $colon ]]; then
-secrets[$name]=$field name=''
+((depth == 1)) || continue
+if [[ $rest =~ $colon ]]; then
+((!named)) || leave_out "$name" "its value in $1 is no text"
+unescape "$raw" && name=$field || name=
+named=1
+elif unescape "$raw"; then
+keep_secret "$name" "$field"
+named=0
 else
-say "$1: the value of $name is no text, so it is left out"
-name=$field
+leave_out "$name" "its value in $1 holds a NUL character, which no variable can hold"
+named=0
 fi
 done
-[[ -z $name ]] || say "$1: the value of $name is no text, so it is left out"
+((!named)) || leave_out "$name" "its value in $1 is no text"
+}
+keep_secret() {
+if [[ $1 == ssh-key || $1 == git-credentials || $1 == "$ALIASES" ]]; then
+secrets[$1]=$2
+elif [[ ! $1 =~ $VARIABLE ]]; then
+leave_out "$1" "its name is none of a variable"
+elif [[ $1 =~ $SHELLS_OWN || $1 =~ $CONTROLS && $1 != BUILDKITE_ANALYTICS_* ]]; then
+leave_out "$1" "a variable of this name controls how programs, the agent or its hooks run"
+else
+secrets[$1]=$2
+fi
+}
+leave_out() {
+printf -v field %q "$1"
+say "secret $field is left out: $2"
 }
 give_secrets() {
 local name text
@@ -885,10 +935,8 @@ case $name in
 ssh-key) load_key "$text" ;;
 git-credentials) keep_git_credentials "$text" ;;
 *)
-if [[ ! $name =~ $VARIABLE ]]; then
-say "secret $name is left out: its name is none of a variable"
-elif [[ $name =~ $SHELLS_OWN || $name =~ $CONTROLS && $name != BUILDKITE_ANALYTICS_* ]]; then
-say "secret $name is left out: a variable of this name controls how programs, the agent or its hooks run"
+if [[ -v taken[$name] ]]; then
+leave_out "$name" "the step or the stack sets a variable of this name"
 else
 give "$name" "${secrets[$name]}"
 fi
@@ -900,6 +948,7 @@ hide_secrets() {
 local text line listed='' number=0
 for text in "${secrets[@]}"; do
 while IFS= read -r line; do
+line=${line%$'\r'}
 ((${#line} >= 6)) || continue
 in_json "$line"
 listed+=",\"$((number += 1))\":\"$field\""
@@ -912,15 +961,22 @@ timeout --kill-after=2 20 buildkite-agent redactor add --format json >"$PLACE/sa
 fail "secrets of this pipeline cannot be hidden in its log: $(tail -n 1 "$PLACE/said")"
 }
 in_json() {
+local code character escaped
 field=${1//\\/\\\\} field=${field//\"/\\\"}
-field=${field//$'\n'/\\n} field=${field//$'\r'/\\r} field=${field//$'\t'/\\t}
-field=${field//[[:cntrl:]]/}
+for ((code = 1; code < 32; code++)); do
+printf -v escaped '%02x' "$code"
+printf -v character %b "\\x$escaped"
+field=${field//"$character"/"\\u00$escaped"}
+done
 }
 load_key() {
 local socket=${SSH_AUTH_SOCK:-}
 if [[ ! -S $socket ]]; then
 socket=$PLACE/ssh
-[[ -S $socket ]] || timeout 10 ssh-agent -a "$socket" </dev/null >/dev/null 2>&1 || fail "an ssh-agent cannot be started"
+[[ -S $socket ]] || timeout 10 ssh-agent -a "$socket" </dev/null >/dev/null 2>&1 || {
+leave_out ssh-key "no ssh-agent can be started on this VM"
+return 0
+}
 give SSH_AUTH_SOCK "$socket"
 fi
 [[ -v GIT_SSH_COMMAND || -v GIT_SSH ]] || give GIT_SSH_COMMAND 'ssh -o BatchMode=yes'
@@ -937,6 +993,7 @@ give "GIT_CONFIG_VALUE_$at" "store --file=$PLACE/git-credentials"
 }
 read_bucket() {
 local slug=${BUILDKITE_PIPELINE_SLUG:-} mine
+[[ -n $slug ]] || fail 'SecretsBucket: this job names no pipeline (BUILDKITE_PIPELINE_SLUG is empty)'
 ((!curl_signs)) && fail "SecretsBucket needs curl 7.75 or later on the VM, which signs requests"
 list_files "$slug/"
 mine=$field
@@ -944,8 +1001,11 @@ if [[ -z $mine ]]; then
 say "SecretsBucket: nothing is under $slug/. A pipeline that was renamed finds its files by the old slug no more"
 elif [[ " $mine " != *" $slug/pipeline-id "* ]]; then
 say "SecretsBucket: whoever makes a pipeline with the slug $slug gets these secrets. Move them to JobSecretsPath, or put" \
-"${BUILDKITE_PIPELINE_ID:-} into $slug/pipeline-id"
-elif get_file "$slug/pipeline-id" && [[ ${text//[[:space:]]/} != "${BUILDKITE_PIPELINE_ID:-}" ]]; then
+"$PIPELINE into $slug/pipeline-id"
+elif ! get_file "$slug/pipeline-id" listed; then
+say "SecretsBucket: without $slug/pipeline-id, whose the files under $slug/ are is not known. They are left out"
+mine=''
+elif [[ ${text//[[:space:]]/} != "$PIPELINE" ]]; then
 say "SecretsBucket: the files under $slug/ are those of pipeline ${text//[[:space:]]/}, which had this slug before." \
 "They are left out: correct $slug/pipeline-id, or move them to the other pipeline"
 mine=''
@@ -955,40 +1015,49 @@ read_files '' " env environment private_ssh_key git-credentials $field "
 [[ -z $mine ]] || read_files "$slug/" " $mine "
 }
 read_files() {
-local name
+local name listed
+read -ra listed <<<"$2"
 for name in env environment; do
-! has_file "$1$name" "$2" || printf '%s\n' "$text" >>"$PLACE/env"
+! has_file "$1$name" "$2" "$1" || printf '%s\n' "$text" >>"$PLACE/env"
 done
-! has_file "$1private_ssh_key" "$2" || secrets[ssh-key]=$text
-! has_file "$1git-credentials" "$2" || secrets[git-credentials]=$text
-for name in $2; do
+! has_file "$1private_ssh_key" "$2" "$1" || secrets[ssh-key]=$text
+! has_file "$1git-credentials" "$2" "$1" || secrets[git-credentials]=$text
+for name in "${listed[@]}"; do
 [[ $name == "$1secret-files/"?* ]] || continue
-! get_file "$name" || secrets[${name##*/}]=${text%$'\n'}
+if [[ ! ${name##*/} =~ $VARIABLE ]]; then
+leave_out "${name##*/}" "its name is none of a variable"
+elif get_file "$name" listed; then
+keep_secret "${name##*/}" "${text%$'\n'}"
+fi
 done
 }
-has_file() { [[ $2 == *" $1 "* ]] && get_file "$1"; }
+has_file() { [[ $2 == *" $1 "* ]] && get_file "$1" "$3"; }
 list_files() {
-local rest names=''
+local rest name names=''
 s3 "/$SECRETS_BUCKET?list-type=2&prefix=${1//\//%2F}" || fail "SecretsBucket $SECRETS_BUCKET cannot be listed: $error"
 rest=$answer
-while [[ $rest =~ \<Key\>([^\<[:space:]]+)\</Key\>(.*) ]]; do
-names+=" ${BASH_REMATCH[1]}" rest=${BASH_REMATCH[2]}
+while [[ $rest == *'<Key>'* ]]; do
+rest=${rest#*<Key>} name=${rest%%</Key>*}
+[[ $name == *[[:space:]]* ]] || names+=" $name"
 done
+[[ $answer != *'<IsTruncated>true<'* ]] ||
+say "SecretsBucket: more than 1000 files are under $1. The others are left out: move them elsewhere"
 field=${names# }
 }
 get_file() {
 text=
 if s3 "/$SECRETS_BUCKET/$1"; then
 text=$answer
-else
-[[ $status == 40[34] ]] || fail "SecretsBucket: $1 cannot be read: $error"
-return 1
+return
 fi
+[[ $status == 4?? && $status != 429 ]] || fail "SecretsBucket: $1 cannot be read: $error"
+[[ $status == 40[34] && -z ${2:-} && $error != *kms:* ]] || say "SecretsBucket: $1 is left out: $error"
+return 1
 }
 s3() {
 local try
 for try in 1 2 3; do
-refresh_keys || { error=$trouble && return 1; }
+refresh_keys || { error="no role keys from STS: $trouble" status='' && return 1; }
 status='' trouble='no room for the request'
 request <<CONFIG
 url = "${endpoint[s3]}$1"
@@ -999,6 +1068,8 @@ header = "X-Amz-Content-Sha256: UNSIGNED-PAYLOAD"
 CONFIG
 [[ $status != 200 ]] || return 0
 error="$status $trouble"
+[[ ! $answer =~ \<Code\>([^\<]*)\<.*\<Message\>([^\<]*)\< ]] || error="${BASH_REMATCH[1]}: ${BASH_REMATCH[2]}"
+[[ $status != 301 ]] || error+=". The bucket must be in the stack's region, $DEPLOYMENT_REGION"
 [[ $status == 5?? || $status == 429 || $status == 000 ]] || return 1
 pause "$try" 4
 done
@@ -1019,8 +1090,11 @@ give AGENT_STACK_BUILDKIT_BRANCH "$place/$branch/"
 main() {
 local job=$1
 [[ -n $ROLE ]] || return 0
-if request_token && keep_token; then :; else
+if ! request_token; then
 say "no AWS access: Buildkite gave no token for this job: $error"
+wrong=1
+elif ! keep_token; then
+say "no AWS access: $error"
 wrong=1
 fi
 setsid bash "$0" renew "$job" </dev/null >/dev/null 2>&1 &
@@ -1032,9 +1106,10 @@ give AWS_WEB_IDENTITY_TOKEN_FILE "$TOKEN"
 give AWS_ROLE_SESSION_NAME "$SESSION"
 give AWS_STS_REGIONAL_ENDPOINTS regional
 fi
-[[ -z $CACHE_BUCKET ]] || give_caches
+[[ -z $CACHE_BUCKET || -z $PIPELINE ]] || give_caches
 if [[ -n $SECRETS_PATH$SECRETS_BUCKET ]]; then
 ((!wrong)) || fail 'so the secrets of this pipeline cannot be read'
+[[ -n $PIPELINE ]] || fail 'this job names no pipeline (BUILDKITE_PIPELINE_ID is empty), so it has no secrets to read'
 [[ -z $SECRETS_BUCKET ]] || read_bucket
 [[ -z $SECRETS_PATH ]] || { read_secrets && read_aliases; }
 give_secrets

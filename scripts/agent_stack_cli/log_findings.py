@@ -64,7 +64,7 @@ def logged(stack: Stack) -> Iterator[Finding]:
             latest.setdefault((line.function, line.message), line)
     for (function, message), line in latest.items():
         effect, remedy = REMEDIES.get(
-            message, ("See docs/reference/logs.md.", "See docs/reference/logs.md#messages-that-want-somebody.")
+            message, ("See docs/reference/logs.md.", "See docs/reference/logs.md#messages-that-need-an-operator.")
         )
         yield Finding(
             check=f"log of the {function}",

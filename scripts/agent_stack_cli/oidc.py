@@ -18,6 +18,8 @@ UUID = "????????-????-????-????-????????????"
 MANAGER = "/aws/reference/secretsmanager/"
 PIPELINES = "aws:ResourceTag/agent-stack:pipelines"
 """Of a secret that has an alias: the ids of the pipelines that may read it."""
+SHARED_FILES = ("env", "environment", "git-credentials", "private_ssh_key", "secret-files/*")
+"""Of a secrets bucket: what every pipeline gets."""
 YOURS = "<UUID of your organisation: BUILDKITE_ORGANIZATION_ID of any job>"
 
 
@@ -131,8 +133,8 @@ def permissions(stack: Stack) -> dict[str, Any]:
     path = given.get("JobSecretsPath", "")
     if path.startswith(MANAGER):
         prefix = path.removeprefix(MANAGER)
-        secret = f"arn:{partition}:secretsmanager:{region}:{account}:secret:{prefix}/{own}-??????"
-        allow(["secretsmanager:GetSecretValue"], secret)
+        secret = f"arn:{partition}:secretsmanager:{region}:{account}:secret:{prefix}/{own}"
+        allow(["secretsmanager:GetSecretValue"], [f"{secret}-??????", secret])
         shared = f"arn:{partition}:secretsmanager:{region}:{account}:secret:{prefix}/*"
         allow(["secretsmanager:GetSecretValue"], shared, StringLike={PIPELINES: f"*{own}*"})
     elif path:
@@ -140,6 +142,14 @@ def permissions(stack: Stack) -> dict[str, Any]:
         allow(["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"], [parameter, f"{parameter}/*"])
         shared = f"arn:{partition}:ssm:{region}:{account}:parameter{path}/*"
         allow(["ssm:GetParameter"], shared, StringLike={PIPELINES: f"*{own}*"})
+    if files := given.get("SecretsBucket"):
+        arn, slug = f"arn:{partition}:s3:::{files}", "${aws:PrincipalTag/pipeline_slug}"
+        allow(["s3:GetObject"], [f"{arn}/{slug}/*", *(f"{arn}/{name}" for name in SHARED_FILES)])
+        allow(["s3:ListBucket"], arn, StringLike={"s3:prefix": [f"{slug}/*", "secret-files/"]})
+    if key := given.get("KmsKeyArn"):
+        suffix = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+        through = [f"{service}.{region}.{suffix}" for service in ("s3", "secretsmanager", "ssm")]
+        allow(["kms:Decrypt", "kms:GenerateDataKey"], key, StringEquals={"kms:ViaService": through})
     if not statements:
         raise CliError(
             f"{stack.name} names nothing that a job could reach",

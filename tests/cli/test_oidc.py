@@ -51,7 +51,7 @@ def test_the_printed_trust_policy_is_that_of_the_stacks_own_role() -> None:
 
 def test_the_printed_permissions_are_those_of_the_stacks_own_role() -> None:
     for path in ("/ci/pipelines", "/aws/reference/secretsmanager/ci/pipelines"):
-        parameters = {**EVERYTHING, "JobSecretsPath": path, "SecretsBucket": "", "KmsKeyArn": ""}
+        parameters = {**EVERYTHING, "JobSecretsPath": path}
         resolved = deployed(parameters)
         printed = oidc.permissions(stack_of(resolved, JobSecretsPath=path))
         assert granted([printed]) == granted(list(resolved.policies("JobRole")))

@@ -7,6 +7,7 @@ import sys
 from agent_stack_cli.idle_costs import COMPUTED
 from agent_stack_cli.prices import DATE, REGIONS
 from infra.user_data import ROOT
+from tests.cost import readme
 from tests.cost.model import MODES, idle_month
 from tests.cost.page import missed, page
 
@@ -25,12 +26,12 @@ def idle_bills() -> str:
 def main() -> int:
     """Compute and print; the exit status, which is 1 with --check or --strict when something is not as it should be."""
     parser = argparse.ArgumentParser(prog="scripts/cost", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="write docs/reference/cost.md")
-    parser.add_argument("--check", action="store_true", help="fail when docs/reference/cost.md says something else")
+    parser.add_argument("--write", action="store_true", help="write docs/reference/cost.md and the README's table")
+    parser.add_argument("--check", action="store_true", help="fail when one of them says something else")
     parser.add_argument("--strict", action="store_true", help="fail when an idle month exceeds its limit")
     arguments = parser.parse_args()
     text = page()
-    wanted = {PAGE: text, COMPUTED: idle_bills()}
+    wanted = {PAGE: text, COMPUTED: idle_bills(), readme.PAGE: readme.page()}
     stale = [path for path, computed in wanted.items() if not path.exists() or path.read_text() != computed]
     if arguments.check and stale:
         names = ", ".join(path.name for path in stale)

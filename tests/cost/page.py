@@ -25,8 +25,8 @@ def missed() -> list[str]:
 def _lines() -> Iterator[str]:
     yield from ("# What it costs", "")
     yield (
-        "Written by `scripts/cost --write` from template.yaml's settings, from calls counted in a played world, and "
-        f"from list prices of {DATE} in USD, without tax and without the free tier."
+        "Written by `scripts/cost --write` from template.yaml's settings, from API calls counted in a simulated run, "
+        f"and from list prices of {DATE} in USD, without tax and without the free tier."
     )
     for region in REGIONS:
         yield from _of_region(region)
@@ -47,7 +47,11 @@ def _of_region(region: str) -> Iterator[str]:
     jobs = f"{assumed('jobs_of_a_busy_month'):,.0f}"
     yield from ("", f"A busy month: {jobs} jobs of {JOB_MINUTES} min, in public subnets:", "")
     yield from _table(("", *MODES), _bills([model.busy_month(mode, region) for mode in MODES]))
-    yield from ("", "What people forget. Public subnets need no NAT gateway: no port of a VM is open.", "")
+    yield from (
+        "",
+        "Costs that are easy to overlook. Public subnets need no NAT gateway, because no VM opens a port.",
+        "",
+    )
     yield from _table(("", "USD"), [(name, _usd(cost)) for name, cost in model.often_forgotten(region).items()])
 
 
@@ -65,12 +69,12 @@ def _alarm() -> Iterator[str]:
 
 
 def _inputs() -> Iterator[str]:
-    yield from ("", "## What this rests on", "")
+    yield from ("", "## Assumptions and sources", "")
     yield f"Counted in an idle hour, and while {JOBS} jobs of {JOB_MINUTES} min ran; each per minute:"
     yield ""
     heads = ("", "invocations", "function seconds", "read units", "write units", "log lines")
     yield from _table(heads, _counted())
-    yield from ("", "Assumed, because nothing here can count it:", "")
+    yield from ("", "Assumed, because no test can count it:", "")
     yield from (f"- `{name}` = {value:g}: {reason}" for name, (value, reason) in ASSUMED.items())
     yield from ("", "Prices. Look up those with a question mark: no second page confirmed them.", "")
     yield from _table(("", *REGIONS), [_price(name) for name in PRICES])

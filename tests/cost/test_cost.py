@@ -5,6 +5,7 @@ import pytest
 from agent_stack.ports import Fleet, Lease, Ledger, Mailbox, StacksApi
 from agent_stack_cli.prices import PRICES, REGIONS
 from tests.bench.field import LATENCY, PER_REQUEST
+from tests.cost import readme
 from tests.cost.__main__ import PAGE
 from tests.cost.model import MODES, idle_month
 from tests.cost.page import missed, page
@@ -15,6 +16,10 @@ from tests.infra.stacks import deployed
 @pytest.mark.share(3)
 def test_the_page_is_what_the_command_computes() -> None:
     assert PAGE.read_text() == page(), "run scripts/cost --write"
+
+
+def test_the_readme_s_table_is_what_the_command_computes() -> None:
+    assert readme.PAGE.read_text() == readme.page(), "run scripts/cost --write"
 
 
 def test_an_idle_month_stays_within_its_limits() -> None:

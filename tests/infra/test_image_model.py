@@ -17,6 +17,7 @@ CALLS = {
     "AWS::ImageBuilder::ImagePipeline": "CreateImagePipeline",
     "AWS::ImageBuilder::ImageRecipe": "CreateImageRecipe",
     "AWS::ImageBuilder::InfrastructureConfiguration": "CreateInfrastructureConfiguration",
+    "AWS::ImageBuilder::LifecyclePolicy": "CreateLifecyclePolicy",
 }
 """By CloudFormation's type, the call that it makes of such a resource."""
 
@@ -51,6 +52,9 @@ def problems(shape: Any, value: Any, at: str) -> list[str]:  # noqa: ANN401  (bo
     found: list[str] = []
     if shape.type_name == "structure":
         for name, member in value.items():
+            if name not in shape.members:
+                found.append(f"{at}.{name} is unknown")
+                continue
             found += problems(shape.members[name], member, f"{at}.{name}")
     elif shape.type_name == "list":
         for number, member in enumerate(value):
@@ -111,6 +115,33 @@ def test_image_builder_takes_every_argument(system: str, architecture: str) -> N
     for name, one in resources.items():
         properties = with_arns(one["Properties"], known, made)
         assert findings(one["Type"], properties) == [], name
+
+
+def test_old_images_go_with_their_snapshots_and_those_that_are_new_or_were_launched_lately_stay() -> None:
+    made = image("amazon-linux-2023", "x86").resources
+    policy = made["OldImages"]["Properties"]
+    assert policy["ResourceSelection"]["TagMap"] == made["Pipeline"]["Properties"]["ImageTags"]
+    assert policy["ResourceSelection"]["TagMap"]["agent-stack:image"] == "ci-amazon-linux-2023-x86", "no other stack's"
+    (one,) = policy["PolicyDetails"]
+    assert one["Action"] == {"Type": "DELETE", "IncludeResources": {"Amis": True, "Snapshots": True}}
+    assert (one["Filter"]["Type"], one["Filter"]["Value"] > 1) == ("COUNT", True), "one to go back to"
+    assert one["ExclusionRules"]["Amis"]["LastLaunched"]["Value"] >= 30
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"PolicyDetails": [{"Action": {"Type": "REMOVE"}, "Filter": {"Type": "COUNT", "Value": 5}}]},
+        {"PolicyDetails": [{"Action": {"Type": "DELETE"}, "Filter": {"Type": "COUNT", "Value": 5, "Unit": "HOURS"}}]},
+        {"PolicyDetails": [{"Action": {"Type": "DELETE"}, "Filter": {"Type": "COUNT", "Value": 1001}}]},
+        {"ResourceSelection": {"Tags": {"a": "b"}}},
+    ],
+)
+def test_the_test_finds_a_lifecycle_that_the_model_forbids(change: dict[str, Any]) -> None:
+    fine = dict(image("amazon-linux-2023", "x86").resources["OldImages"]["Properties"])
+    role = {"ExecutionRole": "arn:aws:iam::123456789012:role/ci"}
+    assert findings("AWS::ImageBuilder::LifecyclePolicy", {**fine, **role}) == []
+    assert findings("AWS::ImageBuilder::LifecyclePolicy", {**fine, **role, **change}) != []
 
 
 @pytest.mark.parametrize(

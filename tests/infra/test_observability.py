@@ -338,7 +338,7 @@ def typed(alarm: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_runbook_s_messages_are_those_that_the_code_can_log() -> None:
-    table = LOGS.split("## Messages that want somebody")[1]
+    table = LOGS.split("## Messages that need an operator")[1]
     told = set(re.findall(r"^\| `(\w+)` \| (\w+) \|", table, re.MULTILINE))
     worst: dict[str, str] = {}
     for message, level in logged():
@@ -350,8 +350,7 @@ def test_the_runbook_s_messages_are_those_that_the_code_can_log() -> None:
 def test_a_warning_is_something_that_a_person_should_do() -> None:
     """What a person has nothing to do about is INFO, in a table of its own."""
     passing, wanting = (
-        LOGS.split(f"## Messages that {which}")[1].split("\n## ")[0]
-        for which in ("pass by themselves", "want somebody")
+        LOGS.split(f"## Messages that {which}")[1].split("\n## ")[0] for which in ("need no action", "need an operator")
     )
     remedies = re.findall(r"^\| `(\w+)` \| warning \| .* \| (.+?) \|$", wanting, re.MULTILINE)
     assert remedies
@@ -363,7 +362,7 @@ def test_a_warning_is_something_that_a_person_should_do() -> None:
 
 
 def test_failures_by_reason_shows_what_passes_by_itself_too() -> None:
-    passing = LOGS.split("## Messages that pass by themselves")[1].split("\n## ")[0]
+    passing = LOGS.split("## Messages that need no action")[1].split("\n## ")[0]
     query = Rendered().of_type("Logs::QueryDefinition")["Failures"]["QueryString"]
     asked = re.search(r"^filter (.*) or message in (\[.*\])$", query, re.MULTILINE)
     assert asked is not None, query

@@ -47,6 +47,12 @@ def test_whatever_keeps_something_says_what_becomes_of_it() -> None:
     assert kept["LedgerTable"]["UpdateReplacePolicy"] == "Retain"
 
 
+def test_what_an_account_has_once_stays_but_for_a_rollback() -> None:
+    """One that a failed first deployment left behind would make the second one fail."""
+    provider = template()["Resources"]["JobOidcProvider"]
+    assert (provider["DeletionPolicy"], provider["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+
+
 def test_what_a_queue_cannot_deliver_is_kept_for_two_weeks() -> None:
     queues = of_type("AWS::SQS::Queue")
     assert queues["FailedEvents"]["MessageRetentionPeriod"] == 14 * 24 * 3600

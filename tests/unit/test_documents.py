@@ -45,7 +45,11 @@ def test_every_test_that_a_page_names_exists() -> None:
     missing = [
         f"{page.relative_to(ROOT)}: {name}"
         for page, name in named
-        if not ((ROOT / name).exists() if "/" in name else name in files | functions)
+        if not (
+            ((page.parent if name.startswith("..") else ROOT) / name).exists()
+            if "/" in name
+            else name in files | functions
+        )
     ]
     assert missing == []
 

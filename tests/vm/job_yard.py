@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,20 +26,9 @@ from tests.simulator.iam.sts import FakeSts, Role, Session
 from tests.simulator.iam.web_identity import Provider
 from tests.simulator.vm.process import AGENT_STUB, HERE
 from tests.simulator.vm.role import VmFront
+from tests.vm.job_stack import ACCESS, ACCOUNT, BUCKETS, REGION, job_role
+from tests.vm.running_job import Hooked, RunningJob
 
-REGION, ACCOUNT = "eu-central-1", "123456789012"
-ORGANIZATION = Buildkite(now=lambda: datetime.now(UTC)).organization_id
-"""The same one in each simulated Buildkite of the same seed."""
-
-ACCESS = {
-    "JobAccess": "stack",
-    "BuildkiteOrganizationId": ORGANIZATION,
-    "ArtifactBucket": "artifacts",
-    "CacheBucket": "caches",
-    "SecretsBucket": "elastic-secrets",
-    "JobSecretsPath": "/ci/pipelines",
-}
-BUCKETS = ("artifacts", "caches", "elastic-secrets")
 INSTALL = """
 set -euo pipefail
 declare -A endpoint version=([ssm]=1.1)
@@ -51,36 +39,6 @@ install_job_access
 environment_hook >"$HOOKS/environment"
 pre-exit_hook >"$HOOKS/pre-exit"
 """
-
-
-def job_role(parameters: Mapping[str, str] = ACCESS) -> Role:
-    """The role that the stack makes for jobs."""
-    stack = deployed(dict(parameters))
-    return Role(
-        arn=stack.arn("JobRole"),
-        trust=stack.resources["JobRole"]["Properties"]["AssumeRolePolicyDocument"],
-        policies=stack.policies("JobRole"),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningJob:
-    """A job that an agent runs."""
-
-    id: str
-    pipeline_id: str
-    token: str = field(repr=False)
-    env: Mapping[str, str] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hooked:
-    """What became of a job's environment hook and what it ran after it."""
-
-    code: int
-    out: str
-    said: str
-    env: Mapping[str, str]
 
 
 class JobYard:
@@ -219,7 +177,7 @@ class JobYard:
             cwd=self.place,
             env={**self.environment(job, job_aws=job_aws), **(env or {})},
         )
-        text = shown.read_text() if shown.exists() else ""
+        text = shown.read_bytes().decode() if shown.exists() else ""
         pairs = dict(line.partition("=")[::2] for line in text.split("\0") if line)
         return Hooked(code=done.returncode, out=done.stdout, said=done.stderr, env=pairs)
 

@@ -135,7 +135,7 @@ def told_to_agent(settings: str) -> Mapping[str, str] | str:
     """AgentEnvironment, as the agent finds it in its environment; or why it was refused."""
     script = r"""
 settings=$(cat && printf .)
-take_settings "$settings"
+take_settings "$settings" "parameter AgentEnvironment"
 for name in "${!given[@]}"; do
   quoted "${given[$name]}"
   printf '%s="%s"\n' "$name" "$field"

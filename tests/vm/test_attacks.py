@@ -13,56 +13,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.simulator.aws import AwsServer
-from tests.simulator.iam.sts import Session
-from tests.simulator.vm.imds import MachineIdentity
-from tests.vm.job_yard import ACCOUNT, REGION, JobYard, RunningJob
+from tests.vm.attack import TAGS, Attack
+from tests.vm.job_stack import ACCOUNT, REGION
+from tests.vm.job_yard import JobYard
+from tests.vm.running_job import RunningJob
 
 pytestmark = pytest.mark.e2e
 
 DENIED = {"AccessDenied", "AccessDeniedException", "InvalidIdentityToken", "ExpiredTokenException", "ExpiredToken"}
 MAILBOXES = "MailboxTableId"
-
-
-class Attack:
-    """A job of one pipeline, another pipeline's job beside it, and clients with whatever keys are on the VM."""
-
-    def __init__(self, yard: JobYard) -> None:
-        self.yard = yard
-        self.mine, self.other = yard.job("mine"), yard.job("other")
-        self.own = yard.session(yard.oidc_token(self.mine, aws_session_tags=list(TAGS)))
-        self.vm: MachineIdentity = MachineIdentity(
-            instance_id="i-1", region=REGION, account_id=ACCOUNT, zone="", instance_type=""
-        )
-
-    def client(self, service: str) -> Any:  # noqa: ANN401  (a client of any service)
-        """With the session of the job's own role."""
-        return self.yard.client(service, self.own)
-
-    def as_vm(self, service: str) -> Any:  # noqa: ANN401  (a client of any service)
-        """With the VM's role, which root reads at the metadata service."""
-        keys = Session(
-            access_key_id=self.vm.access_key_id,
-            secret_access_key=self.vm.secret_access_key,
-            session_token=self.vm.session_token,
-            role=self.yard.role,
-            name="",
-            tags={},
-            expires_at=self.yard.now(),
-        )
-        return self.yard.client(service, keys)
-
-    def assume(self, job: RunningJob | None = None, **body: Any) -> Session:  # noqa: ANN401  (JSON)
-        """The stack's job role, with a token that asks for that."""
-        return self.yard.session(self.yard.oidc_token(job or self.mine, **{"aws_session_tags": list(TAGS), **body}))
-
-    def forged(self, **claims: Any) -> Session:  # noqa: ANN401  (JSON)
-        """The role, with a token that Buildkite never signed."""
-        said = self.yard.claims_in(self.yard.oidc_token(self.mine, aws_session_tags=list(TAGS)))
-        stranger = JobYard.signed_by_another({**said, **claims})
-        return self.yard.session(stranger)
-
-
-TAGS = ("organization_id", "pipeline_id", "pipeline_slug", "job_id")
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +148,8 @@ WITH_TOKENS: dict[str, Try] = {
     "a token without a pipeline": lambda a: a.assume(aws_session_tags=["organization_id"]),
     "a token with the usual subject": lambda a: a.assume(subject_claim=None),
     "a token whose subject is the job": lambda a: a.assume(subject_claim="job_id"),
+    "a token of a job without a pipeline": lambda a: a.without("pipeline_id", "pipeline_slug"),
+    "a token of a job without a slug": lambda a: a.without("pipeline_slug"),
     "a token of another key": lambda a: a.forged(),
     "a token of another organisation": lambda a: a.forged(sub="0" * 36),
 }

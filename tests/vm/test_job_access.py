@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 import sys
 
 import pytest
 
 from tests.simulator.buildkite import Operation
-from tests.vm.job_yard import ACCOUNT, REGION, JobYard
+from tests.vm.job_stack import ACCOUNT, REGION
+from tests.vm.job_yard import JobYard
 
 pytestmark = pytest.mark.e2e
 
@@ -72,6 +74,7 @@ def test_a_renamed_pipeline_is_the_same_one_and_its_old_slug_another(yard: JobYa
     [
         {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "x"},
         {"AWS_PROFILE": "deploy"},
+        {"AWS_SHARED_CREDENTIALS_FILE": "/home/deploy/credentials"},
         {"AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/other"},
         {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1/creds"},
     ],
@@ -167,6 +170,65 @@ def test_without_a_role_nothing_is_asked_and_nothing_set(yard: JobYard) -> None:
 def test_an_operator_hook_finds_what_ours_set(yard: JobYard) -> None:
     (yard.place / "hooks" / "environment.operator").write_text('echo "operator sees $AWS_ROLE_ARN"\n')
     assert yard.hooked(yard.job()).out == f"operator sees {yard.role.arn}\n"
+
+
+def test_variables_that_the_program_has_too_are_the_jobs_to_set(yard: JobYard) -> None:
+    """Every name that it assigns, with a text that is no number and no list."""
+    job = yard.job()
+    text = (yard.place / "agent-stack-aws").read_text()
+    names = set(re.findall(r"(?<![\w${])([A-Za-z_][A-Za-z0-9_]*)(?:\[[^]=]*\])?\+?=", text))
+    names = {name for name in names - {"IFS"} if not name.startswith(("AWS_", "BUILDKITE_", "AGENT_STACK_"))}
+    assert {"deadline", "secrets", "endpoint", "TOKEN", "session"} <= names
+    yard.operator("s3").put_object(Bucket="elastic-secrets", Key="app/env", Body=b"OF_THE_BUCKET=1")
+    path = f"/ci/pipelines/{job.pipeline_id}/OF_THE_STORE"
+    yard.operator("ssm").put_parameter(Name=path, Value="1", Type="SecureString")
+    own = dict.fromkeys((*names, "agent_stack_ended", "agent_stack_failed", "agent_stack_line"), "of the step")
+    done = yard.hooked(job, env=own, job_aws=yard.job_aws(secrets="/ci/pipelines", bucket="elastic-secrets"))
+    assert done.code == 0, done.said
+    assert (done.env["OF_THE_BUCKET"], done.env["OF_THE_STORE"]) == ("1", "1")
+    assert {name: done.env[name] for name in names} == {name: own[name] for name in names}
+
+
+KILLED = {
+    "the program": "kill -9 $$",
+    "and what reads its end": "kill -9 $(sed -n 's/^PPid:[[:space:]]*//p' /proc/$PPID/status) $$",
+    "in the middle of a value": "printf 'A='; kill -9 $$",
+}
+
+
+@pytest.mark.parametrize("what", KILLED)
+def test_a_program_that_was_killed_has_given_no_secrets(yard: JobYard, what: str) -> None:
+    (yard.place / "agent-stack-aws").write_text(f"printf 'TOKEN=x\\0'\n{KILLED[what]}\n")
+    env = {"agent_stack_failed": "", "agent_stack_ended": "0"}
+    done = yard.hooked(yard.job(), "echo went on", job_aws=yard.job_aws(secrets="/ci/pipelines"), env=env)
+    assert (done.code, done.out) == (1, "")
+    assert "what prepares AWS access was ended" in done.said
+
+
+def test_what_is_not_ready_in_time_is_said(yard: JobYard) -> None:
+    (yard.place / "bin" / "timeout").write_text("#!/bin/bash\nexit 124\n")
+    (yard.place / "bin" / "timeout").chmod(0o755)
+    done = yard.hooked(yard.job(), "echo went on", job_aws=yard.job_aws(secrets="/ci/pipelines"))
+    assert (done.code, done.out) == (1, "")
+    assert "AWS access was not ready after 150 s" in done.said
+
+
+def test_a_token_that_cannot_be_kept_is_not_buildkites_fault(yard: JobYard) -> None:
+    """Docker makes a directory of a file that it is to mount and that is not there."""
+    yard.token_file.mkdir()
+    done = yard.hooked(yard.job())
+    assert f"no AWS access: {yard.token_file} cannot be written" in done.said
+
+
+def test_a_job_without_a_pipeline_gets_no_path_that_holds_others(yard: JobYard) -> None:
+    none = {"BUILDKITE_PIPELINE_ID": "", "BUILDKITE_PIPELINE_SLUG": ""}
+    done = yard.hooked(yard.job(), env=none, job_aws=yard.job_aws(caches="caches"))
+    assert done.code == 0
+    assert "BUILDKITE_AGENT_CACHE_STORE_URL" not in done.env
+    for access in ({"secrets": "/ci/pipelines"}, {"bucket": "elastic-secrets"}):
+        done = yard.hooked(yard.job(), "echo ran", env=none, job_aws=yard.job_aws(**access))
+        assert (done.code, done.out) == (1, "")
+        assert "this job names no pipeline (BUILDKITE_PIPELINE_ID is empty)" in done.said
 
 
 def test_a_hostile_environment_gets_no_more_than_its_own_token(yard: JobYard) -> None:

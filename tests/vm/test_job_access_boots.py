@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulator.buildkite import Operation, Step
 from tests.vm.harness import VmHarness
-from tests.vm.job_yard import job_role
+from tests.vm.job_stack import job_role
 
 pytestmark = pytest.mark.e2e
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.vm.job_yard import ACCESS, JobYard, job_role
+from tests.vm.job_stack import ACCESS, job_role
+from tests.vm.job_yard import JobYard
 from tests.vm.test_job_secrets import MANAGER, PATH, hidden, keep
 
 pytestmark = pytest.mark.e2e

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.vm.harness import AGENT
-from tests.vm.job_yard import ACCOUNT, JobYard
+from tests.vm.job_stack import ACCOUNT
+from tests.vm.job_yard import JobYard
 
 pytestmark = pytest.mark.e2e
 

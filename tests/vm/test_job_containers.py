@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.vm.harness import AGENT, wait_for
-from tests.vm.job_yard import ACCOUNT, JobYard
+from tests.vm.job_stack import ACCOUNT
+from tests.vm.job_yard import JobYard
 
 pytestmark = pytest.mark.e2e
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +18,9 @@ from tests.simulator.buildkite import Operation
 from tests.simulator.clock import VirtualClock
 from tests.simulator.loopback import LoopbackServer
 from tests.vm.harness import wait_for
-from tests.vm.job_yard import REGION, JobYard, RunningJob
+from tests.vm.job_stack import REGION
+from tests.vm.job_yard import JobYard
+from tests.vm.running_job import RunningJob
 
 pytestmark = pytest.mark.e2e
 
@@ -159,6 +162,27 @@ def test_the_renewal_ends_with_its_job(yard: JobYard) -> None:
     started.stdin.close()
     started.wait()
     wait_for(lambda: renewing(yard) == [])
+
+
+def test_a_system_whose_tail_does_not_wait_renews_all_the_same(yard: JobYard) -> None:
+    """Also where somebody ended it: a renewal that stops without a word leaves the job with a token that ends."""
+    job = yard.job()
+    lives = subprocess.Popen(["sleep", "60"])
+    count = yard.place / "count"
+    shims = {
+        "timeout": '[[ $2 != tail ]] || exit 1\nexec /usr/bin/timeout "$@"',
+        "sleep": f"echo x >>{count}\n(($(wc -l <{count}) < 3)) || {{ kill {lives.pid}; exec /bin/sleep 0.5; }}",
+    }
+    for name, text in shims.items():
+        (yard.place / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
+        (yard.place / "bin" / name).chmod(0o755)
+    reaper = threading.Thread(target=lives.wait)
+    reaper.start()
+    program = yard.place / "agent-stack-aws"
+    subprocess.run(["bash", program, "renew", str(lives.pid)], env=yard.environment(job), check=True, timeout=60)
+    reaper.join()
+    assert count.read_text().count("x") == 3
+    assert yard.claims()["job_id"] == job.id
 
 
 def test_what_could_not_be_renewed_stands_in_the_jobs_log(later: JobYard, clock: VirtualClock) -> None:

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from tests.vm.job_yard import ACCESS, JobYard, RunningJob, job_role
+from tests.vm.job_stack import ACCESS, job_role
+from tests.vm.job_yard import JobYard
+from tests.vm.running_job import RunningJob
 from tests.vm.test_private_work import yard_key
 
 pytestmark = pytest.mark.e2e
@@ -75,7 +77,7 @@ def test_one_secret_of_secrets_manager_holds_a_pipelines_pairs(yard: JobYard) ->
     done = yard.hooked(job, job_aws=yard.job_aws(secrets=MANAGER))
     assert done.code == 0
     assert (done.env["TOKEN"], done.env["QUOTED"]) == (pairs["TOKEN"], pairs["QUOTED"])
-    assert "the value of NUMBER is no text" in done.said
+    assert "secret NUMBER is left out: its value in secret" in done.said
     assert "NUMBER" not in done.env
     theirs = yard.hooked(other, job_aws=yard.job_aws(secrets=MANAGER))
     assert "TOKEN" not in theirs.env

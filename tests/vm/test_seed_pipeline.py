@@ -13,7 +13,9 @@ from tests.infra.stacks import deployed
 from tests.simulator.buildkite import Buildkite, Step
 from tests.simulator.iam.sts import Role
 from tests.vm.harness import VmHarness
-from tests.vm.job_yard import ORGANIZATION, JobYard, RunningJob
+from tests.vm.job_stack import ORGANIZATION
+from tests.vm.job_yard import JobYard
+from tests.vm.running_job import RunningJob
 from tests.vm.seeds import commit, git, repository
 from tests.vm.test_git_mirrors import BUCKET, name_of, run, url_of
 

@@ -61,61 +61,61 @@ class Metric(StrEnum):
     """Every name that this deployment writes."""
 
     # Is it alive?
-    CYCLES_COMPLETED = "CyclesCompleted"
-    CYCLE_SECONDS = "CycleSeconds"
+    CYCLES_COMPLETED = "CyclesCompleted"  # reconcile cycles that ended; silence means that the function does not work
+    CYCLE_SECONDS = "CycleSeconds"  # how long a cycle took
     ERRORS = "Errors"  # lines of level ERROR, and cycles in which such a failure lasts
 
     # How long do jobs wait, and where does the time go?
-    JOBS_WAITING = "JobsWaiting"
-    OLDEST_WAITING_SECONDS = "OldestWaitingSeconds"
-    WAIT_SECONDS = "WaitSeconds"
-    STEP_SECONDS = "StepSeconds"
+    JOBS_WAITING = "JobsWaiting"  # jobs that a class matches and that have no agent yet
+    OLDEST_WAITING_SECONDS = "OldestWaitingSeconds"  # how long the oldest of them has waited
+    WAIT_SECONDS = "WaitSeconds"  # of each job, from runnable until an agent has it
+    STEP_SECONDS = "StepSeconds"  # the same, by step
 
     # How many VMs?
-    VMS = "Vms"
-    MAXIMUM_USED_PERCENT = "MaximumUsedPercent"
-    VMS_ASKED_FOR = "VmsRequested"
-    VMS_LAUNCHED = "VmsLaunched"
-    VCPU_SECONDS = "VcpuSeconds"  # what VMs that were up used of what is billed by time and size
+    VMS = "Vms"  # VMs that EC2 shows up, by what they do
+    MAXIMUM_USED_PERCENT = "MaximumUsedPercent"  # share of MaxInstances that is up
+    VMS_ASKED_FOR = "VmsRequested"  # VMs that the dispatcher asked EC2 for
+    VMS_LAUNCHED = "VmsLaunched"  # VMs that EC2 gave
+    VCPU_SECONDS = "VcpuSeconds"  # vCPUs times seconds of the VMs that were up
 
     # What do standby VMs bring?
-    STANDBY_HITS = "StandbyHits"  # jobs that got one
+    STANDBY_HITS = "StandbyHits"  # jobs that got a standby VM
     STANDBY_MISSES = "StandbyMisses"  # jobs whose standby VM did not take them
-    STANDBY_SAVED_SECONDS = "StandbySavedSeconds"  # of each such job, against the cold starts of the same process
-    STANDBY_VM_SECONDS = "StandbyVmSeconds"  # what they cost: how long VMs stood by
-    STANDBY_SUSPENDED = "StandbySuspended"  # classes that have none for a while
+    STANDBY_SAVED_SECONDS = "StandbySavedSeconds"  # of each job on a standby VM, against a cold start
+    STANDBY_VM_SECONDS = "StandbyVmSeconds"  # how long VMs stood by
+    STANDBY_SUSPENDED = "StandbySuspended"  # classes whose standby VMs are suspended
 
     # What fails, and why?
     MIRROR_HITS = "MirrorHits"  # git mirrors that VMs had when their agents started
-    MIRROR_MISSES = "MirrorMisses"  # listed ones that they did not have
-    MIRROR_AGE_SECONDS = "MirrorAgeSeconds"  # of the oldest seed that such a VM used
+    MIRROR_MISSES = "MirrorMisses"  # listed git mirrors that they did not have
+    MIRROR_AGE_SECONDS = "MirrorAgeSeconds"  # age of the oldest seed that such a VM used
 
-    LAUNCH_ERRORS = "LaunchErrors"
-    POOLS_UNAVAILABLE = "PoolsUnavailable"
-    BREAKERS_OPEN = "BreakersOpen"
+    LAUNCH_ERRORS = "LaunchErrors"  # errors in EC2's answers to launches, by class of error
+    POOLS_UNAVAILABLE = "PoolsUnavailable"  # pools that EC2 has no capacity in, for a cooldown
+    BREAKERS_OPEN = "BreakersOpen"  # classes that EC2 refuses and that are not asked for
     QUOTA_VCPUS = "QuotaVcpus"  # vCPUs of this deployment under a quota that is full
-    JOBS_REQUEUED = "JobsRequeued"
-    JOBS_FAILED = "JobsFailedByStack"
-    RUNS_ENDED = "RunsEnded"
-    SPOT_INTERRUPTIONS = "SpotInterruptions"  # EC2 took the VM back while an agent had the job
-    TOKEN_REFUSED = "TokenRefused"  # noqa: S105  (a name)
-    TOKENS_NOT_ISSUED = "TokensNotIssued"
-    QUEUES_CLOGGED = "QueuesClogged"
-    JOBS_UNMATCHED = "JobsUnmatched"  # no class fits them
+    JOBS_REQUEUED = "JobsRequeued"  # jobs whose VM failed and that get another VM
+    JOBS_FAILED = "JobsFailedByStack"  # jobs that the stack finished with a reason instead of running them
+    RUNS_ENDED = "RunsEnded"  # runs that ended, by outcome
+    SPOT_INTERRUPTIONS = "SpotInterruptions"  # jobs whose spot VM EC2 took back while an agent had them
+    TOKEN_REFUSED = "TokenRefused"  # answers 401 to the agent token  # noqa: S105  (a name)
+    TOKENS_NOT_ISSUED = "TokensNotIssued"  # job acquisition tokens that Buildkite did not issue
+    QUEUES_CLOGGED = "QueuesClogged"  # queues whose whole listing will not start here
+    JOBS_UNMATCHED = "JobsUnmatched"  # jobs that no class matches
 
     # What is left of the budgets?
-    STACKS_API_THROTTLED = "StacksApiThrottled"
-    STACKS_API_DELAYED = "StacksApiDelayed"
-    STACKS_API_USED_PERCENT = "StacksApiUsedPercent"
-    EC2_THROTTLED = "Ec2Throttled"
-    EC2_BUDGET_USED_PERCENT = "Ec2BudgetUsedPercent"
+    STACKS_API_THROTTLED = "StacksApiThrottled"  # answers 429 of Buildkite
+    STACKS_API_DELAYED = "StacksApiDelayed"  # requests that the client held back to stay below Buildkite's limits
+    STACKS_API_USED_PERCENT = "StacksApiUsedPercent"  # share of Buildkite's limits that is used
+    EC2_THROTTLED = "Ec2Throttled"  # throttled answers of EC2
+    EC2_BUDGET_USED_PERCENT = "Ec2BudgetUsedPercent"  # share of the instance budget (InstanceBurst) that is used
 
     # Which VMs were left over?
-    ORPHANS_TERMINATED = "OrphansTerminated"
-    VMS_PAST_LIFETIME = "VmsPastLifetime"
-    ORPHAN_CLEANUP_LIMITED = "OrphanCleanupLimited"
-    VMS_ABSENT = "VmsAbsent"  # of active runs, and EC2 does not show them
-    VMS_IMPAIRED = "VmsImpaired"  # they fail EC2's status checks
+    ORPHANS_TERMINATED = "OrphansTerminated"  # VMs without a job that orphan cleanup terminated
+    VMS_PAST_LIFETIME = "VmsPastLifetime"  # VMs that are up after MaxLifetimeSeconds
+    ORPHAN_CLEANUP_LIMITED = "OrphanCleanupLimited"  # VMs that orphan cleanup spared: they were too many
+    VMS_ABSENT = "VmsAbsent"  # VMs of active runs that EC2 does not show
+    VMS_IMPAIRED = "VmsImpaired"  # VMs that fail EC2's status checks
 
     @property
     def unit(self) -> str:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ssm import SSMClient
 
-VERSION = "0.2.0.dev0"
+VERSION = "0.2.0"
 
 AWS_CONFIG = Config(
     retries={"total_max_attempts": 1, "mode": "standard"},  # only adapters.aws retries

@@ -1,7 +1,8 @@
 """The tags of a parameter or secret, which IAM compares where a policy says so.
 
 Source: the Service Authorization Reference. Both services know `aws:ResourceTag` where a request names one of theirs. A
-path names none, so GetParametersByPath is judged without tags.
+path names none, so GetParametersByPath is judged without tags. A secret that is not there has no random characters, so
+IAM judges the ARN without them.
 """
 
 from dataclasses import replace
@@ -11,6 +12,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from tests.simulator.iam.policy import Asked, Policies
+from tests.simulator.iam.services import SUFFIX
 
 KEY = "aws:ResourceTag/"
 
@@ -23,13 +25,15 @@ class ResourceTags:
 
     def added(self, asked: Asked, policies: Policies) -> Asked:
         """The request with the tags of what it names; as it is where no policy of its signer asks for them."""
-        if KEY not in str(policies.statements) or asked.action == "ssm:GetParametersByPath":
-            return asked
         service, _, _ = asked.action.partition(":")
+        if service != "secretsmanager" and KEY not in str(policies.statements):
+            return asked
+        if asked.action == "ssm:GetParametersByPath" or asked.resource == "*":
+            return asked
         try:
             tags = self._of(service, asked.resource)
         except ClientError:  # it is not there
-            return asked
+            return replace(asked, resource=asked.resource.removesuffix(f"-{SUFFIX}"))
         found = {f"{KEY}{tag['Key']}": [tag["Value"]] for tag in tags}
         return replace(asked, context={**asked.context, **found})
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tests.simulator.clock import EPOCH
 from tests.simulator.watching.day import HOURS, Day
-from tests.simulator.watching.pictures import DashboardPicture, draw_burst
+from tests.simulator.watching.pictures import DashboardPicture
 from tests.simulator.watching.template import Rendered
+from tests.simulator.watching.timeline import draw_burst
 
 IMAGES = Path(__file__).resolve().parents[3] / "docs" / "images"
 
