@@ -52,6 +52,9 @@ def problems(shape: Any, value: Any, at: str) -> list[str]:  # noqa: ANN401  (bo
     found: list[str] = []
     if shape.type_name == "structure":
         for name, member in value.items():
+            if name not in shape.members:
+                found.append(f"{at}.{name} is unknown")
+                continue
             found += problems(shape.members[name], member, f"{at}.{name}")
     elif shape.type_name == "list":
         for number, member in enumerate(value):

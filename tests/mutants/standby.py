@@ -133,14 +133,12 @@ MUTANTS = (
         "whole_lifetime",
     ),
     one(
-        Layer.SCENARIO,
+        Layer.UNIT,
         "launch VMs to stand by while jobs wait for a place",
         f"{_F}/dispatcher/standby_room.py",
         "if any(reason in SHARED for _, reason in cycle.lacking):",
         "if not cycle.book:",
-        _SCENES,
-        "-k",
-        "wait_for_a_place",
+        f"{_ASKED}::test_while_jobs_wait_for_room_or_no_queue_may_start_jobs_nothing_is_asked_for",
     ),
     one(
         Layer.SCENARIO,

@@ -18,7 +18,7 @@ from tests.vm.job_stack import ACCOUNT, REGION
 from tests.vm.job_yard import JobYard
 from tests.vm.running_job import RunningJob
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
 
 DENIED = {"AccessDenied", "AccessDeniedException", "InvalidIdentityToken", "ExpiredTokenException", "ExpiredToken"}
 MAILBOXES = "MailboxTableId"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.bench.clone import MOST_OF_THE_SERVER, measure, total
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
 
 
 def test_a_seed_saves_the_git_server_most_of_the_bytes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tests.simulator.buildkite import Step
 from tests.vm.harness import VmHarness
 from tests.vm.seeds import archive, commit, git, mirror, repository
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
 
 BUCKET = "seeds"
 

@@ -6,7 +6,7 @@ from tests.simulator.buildkite import Operation, Step
 from tests.vm.harness import VmHarness
 from tests.vm.job_stack import job_role
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
 
 
 @pytest.mark.parametrize("hold", [None, 60], ids=["launched for it", "stood by"])

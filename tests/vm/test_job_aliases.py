@@ -8,7 +8,7 @@ from tests.vm.job_stack import ACCESS, job_role
 from tests.vm.job_yard import JobYard
 from tests.vm.test_job_secrets import MANAGER, PATH, hidden, keep
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
 
 
 def share(yard: JobYard, name: str, value: str, *pipelines: str) -> None:

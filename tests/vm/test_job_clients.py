@@ -12,7 +12,7 @@ from tests.vm.harness import AGENT
 from tests.vm.job_stack import ACCOUNT
 from tests.vm.job_yard import JobYard
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
 
 CLI = shutil.which("aws")
 PLUGIN = os.environ.get("AWS_ROLE_PLUGIN", "")

@@ -15,7 +15,7 @@ from tests.vm.harness import AGENT, wait_for
 from tests.vm.job_stack import ACCOUNT
 from tests.vm.job_yard import JobYard
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
 
 NAMESPACES = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
 RELAY = """

@@ -22,7 +22,7 @@ from tests.vm.job_stack import REGION
 from tests.vm.job_yard import JobYard
 from tests.vm.running_job import RunningJob
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
 
 VIRTUAL_TIMEOUT = """#!/bin/bash
 # timeout, whose waiting for a process's end is virtual: the test lets the seconds pass.

@@ -9,7 +9,7 @@ from tests.vm.job_yard import JobYard
 from tests.vm.running_job import RunningJob
 from tests.vm.test_private_work import yard_key
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
 
 PATH = "/ci/pipelines"
 MANAGER = "/aws/reference/secretsmanager/ci/pipelines"

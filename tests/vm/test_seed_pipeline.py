@@ -19,7 +19,7 @@ from tests.vm.running_job import RunningJob
 from tests.vm.seeds import commit, git, repository
 from tests.vm.test_git_mirrors import BUCKET, name_of, run, url_of
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
 
 EXAMPLE: Mapping[str, Any] = yaml.safe_load((ROOT / "docs" / "examples" / "git-mirror-seeds.yml").read_text())
 (STEP,) = EXAMPLE["steps"]

@@ -118,9 +118,10 @@ def test_a_window_is_prepared_for_before_it_opens_and_its_vms_end_with_it() -> N
 def launches(wants: Standby, lead: timedelta, hours: int = 3) -> int:
     """How many VMs are asked for until then, with a plan every five seconds."""
     vms: list[StandbyVm] = []
-    now, asked = NOON, 0
+    now, asked, plans = NOON, 0, 0
     while now < NOON + hours * 60 * MINUTE:
-        plan = pool(*vms, standby=wants, lead=lead, now=now).plan(asked % 7 / 7)
+        plan = pool(*vms, standby=wants, lead=lead, now=now).plan(plans % 7 / 7)
+        plans += 1  # each plan draws anew, also when it asks for nothing
         gone = {vm.instance_id for vm, _ in plan.closing}
         vms = [vm for vm in vms if vm.instance_id not in gone and now < vm.expires_at]
         for hold in plan.holds:
