@@ -1,9 +1,14 @@
 """Verbs on a machine that knows nothing of AWS."""
 
+from pathlib import Path
+
 from click.testing import Result
 from typer.testing import CliRunner
 
 from agent_stack_cli.app import app
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "elastic-ci-stack" / "parameters.json"
+"""A realistic parameter file: 25 values that are not that stack's defaults."""
 
 TOKEN = "bkct_0123456789abcdefghijABCDEFGHIJ"
 NOTHING = {

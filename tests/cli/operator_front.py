@@ -6,8 +6,10 @@ answers with the ceilings of the fake EC2.
 
 import json
 import re
+from ast import literal_eval
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from html import escape, unescape
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -47,6 +49,13 @@ FILTERED_PAGE = "the-rest"
 """The token of a first page without a parameter. Source: the SSM API reference, DescribeParameters: its answers are
 on a best-effort basis, so that a page may have no item, and a token for the next set."""
 
+MASKED = "****"
+"""Source: the CloudFormation user guide's page about parameters, NoEcho."""
+
+_PARAMETER = re.compile(
+    r"<ParameterKey>(?P<key>\w+)</ParameterKey>\s*"
+    r"(?:<ParameterValue>(?P<value>[^<]*)</ParameterValue>|<ParameterValue ?/>)"
+)
 _SIGNED = re.compile(r"Credential=(?P<key>[^/]+)/\d{8}/[^/]+/(?P<service>[^/]+)/aws4_request")
 _FUNCTION = re.compile(r"^/2015-03-31/functions/(?P<name>[^/]+)/(?P<what>configuration|invocations)$")
 _CBOR_OPERATION = re.compile(r"/operation/(?P<action>\w+)$")
@@ -75,6 +84,7 @@ class OperatorFront(LoopbackServer):
 
     Attributes:
         denied: actions that an organisation's policy takes from everybody.
+        no_echo: parameters whose templates declare NoEcho, so that their values are masked, empty ones, too.
     """
 
     def __init__(
@@ -93,6 +103,7 @@ class OperatorFront(LoopbackServer):
             keys: the partition key of each table.
         """
         self.denied: set[str] = set()
+        self.no_echo: set[str] = set()
         self.asked: list[Asked] = []
         self._after: dict[str, Callable[[], object]] = {}
         self._backends, self._policies, self._keys = backends, policies, keys
@@ -136,7 +147,19 @@ class OperatorFront(LoopbackServer):
             if stated.pop("NextToken", None) != FILTERED_PAGE:
                 return Response(json.dumps({"Parameters": [], "NextToken": FILTERED_PAGE}), status=200)
             body = json.dumps(stated).encode()
-        return self._passed_on(self._backends.functions if service == "lambda" else self._backends.aws, request, body)
+        answer = self._passed_on(self._backends.functions if service == "lambda" else self._backends.aws, request, body)
+        if service == "cloudformation":
+            answer.set_data(_PARAMETER.sub(self._parameter, answer.get_data(as_text=True)))
+        return answer
+
+    def _parameter(self, shown: re.Match[str]) -> str:
+        """A parameter as CloudFormation shows it: moto shows a list as Python writes it."""
+        key, value = shown["key"], unescape(shown["value"] or "")
+        if key in self.no_echo:
+            value = MASKED
+        elif value.startswith("['"):
+            value = ",".join(literal_eval(value))
+        return f"<ParameterKey>{key}</ParameterKey><ParameterValue>{escape(value)}</ParameterValue>"
 
     def _all_asked(self, service: str, request: Request, body: bytes) -> Iterator[Asked]:
         prefix = _PREFIX.get(service, service)

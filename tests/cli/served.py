@@ -301,6 +301,7 @@ class Served:
     def tidy(self) -> None:
         """Nothing is left of what a test wrote."""
         self.front.denied.clear()
+        self.front.no_echo.clear()
         self.world.ec2.faults.clear()
         client = self.world.dynamodb
         for name, keys in (

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.cli.migrations import TOKEN, run
+from tests.cli.migrations import EXAMPLE, TOKEN, run
+from tests.cli.operator_front import MASKED
 from tests.cli.served import Served
 
 GIVEN = {
@@ -17,6 +18,7 @@ GIVEN = {
     "VpcId": "vpc-0a1b2c3d",
 }
 PAIRS = [{"ParameterKey": name, "ParameterValue": value} for name, value in GIVEN.items()]
+THEIR_TEMPLATE = Path(__file__).parents[1] / "fixtures" / "elastic_ci_stack_template.json"
 TEMPLATE = {"MaxSize": {"Type": "Number", "Default": 10}}
 WITH_A_LIST = {**GIVEN, "Subnets": GIVEN["Subnets"].split(","), "MaxSize": 7}
 
@@ -108,11 +110,7 @@ def test_one_source_is_named(words: tuple[str, ...]) -> None:
 
 
 def test_the_live_stack_is_read_by_who_may_only_read(served: Served, tmp_path: Path) -> None:
-    declared: dict[str, Any] = {name: {"Type": "String"} for name in GIVEN}
-    body = {"Parameters": declared, "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
-    served.world._client("cloudformation").create_stack(
-        StackName="buildkite", TemplateBody=json.dumps(body), Parameters=PAIRS
-    )
+    create(served, "buildkite", {name: {"Type": "String"} for name in GIVEN}, PAIRS)
     seen = json.loads(served.ok("migrate", "--from-stack", "buildkite", "-o", str(tmp_path), "--json"))
     assert seen["stack"] == "buildkite"
     assert {item["name"]: item["value"] for item in seen["items"] if item["given"]} == GIVEN
@@ -120,6 +118,46 @@ def test_the_live_stack_is_read_by_who_may_only_read(served: Served, tmp_path: P
     assert gone.exit_code == 1
     assert "there is no stack nosuch in eu-central-1" in gone.stderr
     assert "Next: aws cloudformation list-stacks" in gone.stderr
+
+
+def create(served: Served, name: str, declared: Any, pairs: list[dict[str, str]]) -> None:  # noqa: ANN401  (a template's)
+    """A live stack with those parameters, as its owner made it."""
+    body = {"Parameters": declared, "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    client = served.world._client("cloudformation")
+    client.create_stack(StackName=name, TemplateBody=json.dumps(body), Parameters=pairs)
+
+
+def told(view: dict[str, Any]) -> dict[str, Any]:
+    """What comes out of a migration, without the names of files and of the old stack."""
+    return {name: view[name] for name in ("parameters", "classes", "items", "untouched", "to_do")}
+
+
+def test_a_realistic_stack_becomes_the_same_from_its_file_its_description_and_alive(
+    served: Served, tmp_path: Path
+) -> None:
+    """A file has what its owner set; CloudFormation shows all 126, in its own order, with NoEcho values masked."""
+    pairs = json.loads(EXAMPLE.read_text())
+    declared = json.loads(THEIR_TEMPLATE.read_text())
+    assert len(pairs) == 25
+    assert all(pair["ParameterValue"] != str(declared[pair["ParameterKey"]]["Default"]) for pair in pairs)
+    create(served, "elastic", declared, pairs)
+    masked = {name for name, one in declared.items() if one.get("NoEcho")}
+    served.front.no_echo |= masked
+
+    file = json.loads(run(str(EXAMPLE), "-o", str(tmp_path / "file"), "--json").stdout)
+    live = json.loads(served.ok("migrate", "--from-stack", "elastic", "-o", str(tmp_path / "live"), "--json"))
+    given = {pair["ParameterKey"]: pair["ParameterValue"] for pair in pairs}
+    shown = [
+        {"ParameterKey": name, "ParameterValue": MASKED if name in masked else given.get(name, str(one["Default"]))}
+        for name, one in sorted(declared.items())
+    ]
+    description = json.dumps({"Stacks": [{"StackName": "elastic", "Parameters": shown}]})
+    assert masked, "that template masks its token"
+    described = json.loads(run("-", "-o", str(tmp_path / "described"), "--json", text=description).stdout)
+
+    assert told(live) == told(described) == told(file)
+    assert sum(item["given"] for item in file["items"]) == 25
+    assert (live["stack"], described["stack"], file["stack"]) == ("elastic", "elastic", "")
 
 
 def test_who_may_not_read_the_live_stack_is_told_of_one_right_or_a_file(served: Served) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.demo.__main__ import CLASSES, SCHEDULE_SECONDS
 from tests.simulator.demo.judgement import problems, standing_by
 from tests.simulator.demo.pipeline import read_pipeline
 from tests.simulator.demo.play import Play
+from tests.simulator.demo.prepared import CLASSES, SCHEDULE_SECONDS
 from tests.simulator.demo.snapshot import standing
 from tests.simulator.demo.watch import watch
 from tests.simulator.world import Plan, World

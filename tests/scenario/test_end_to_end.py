@@ -16,9 +16,9 @@ import pytest
 
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
 from tests.simulator.buildkite import JobState, Step
-from tests.simulator.demo.__main__ import PIPELINE
 from tests.simulator.demo.judgement import problems, settled
 from tests.simulator.demo.pipeline import Cancel, Demo, read_pipeline
+from tests.simulator.demo.prepared import PIPELINE
 from tests.simulator.world import FUNCTIONS, NAME, Plan, World, log_record
 
 pytestmark = pytest.mark.e2e

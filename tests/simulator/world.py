@@ -25,7 +25,7 @@ from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.buildkite.operations import BASE_PATH
 from tests.simulator.cloud import Caller, Ec2, Ec2Server, Instance, LaunchTemplateData, Subnet
 from tests.simulator.cloud import Settings as Ec2Settings
-from tests.simulator.deployment import TEMPLATE, Deployed, deploy
+from tests.simulator.deployment import TEMPLATE, Deployed, deploy, store_objects
 from tests.simulator.iam import Policies
 from tests.simulator.lambda_host import Completed, LambdaHost, Schedule, Wakes
 from tests.simulator.lambda_host.front import lambda_api, wakes_api
@@ -63,6 +63,7 @@ class Plan:
         parameters: of the template, over `QUICK`.
         token: what the token parameter holds; None leaves it out.
         classes: the class document put into SSM; None leaves it to the template's default.
+        objects: what lies in S3 before the deployment, by URL.
         endpoint: where the functions and agents look for Buildkite; None for where it is.
         schedule_seconds: how often each function is invoked; a minute on AWS.
         schedule_seed: of the moments within each of these periods.
@@ -75,6 +76,7 @@ class Plan:
     parameters: Mapping[str, str] = field(default_factory=dict)
     token: str | None = AGENT_TOKEN
     classes: str | None = None
+    objects: Mapping[str, bytes] = field(default_factory=dict)
     endpoint: str | None = None
     schedule_seconds: float = 5.0
     schedule_seed: int = 0
@@ -250,10 +252,11 @@ class World:
         self._parameters = parameters = self._given(vpc)
         ssm = self._client("ssm")
         if self.plan.token is not None:
-            ssm.put_parameter(Name=TOKEN_PARAMETER, Value=self.plan.token, Type="SecureString")
+            ssm.put_parameter(Name=parameters["AgentTokenParameter"], Value=self.plan.token, Type="SecureString")
         if self.plan.classes is not None:
-            parameters["ClassesParameter"] = "/classes"
-            ssm.put_parameter(Name="/classes", Value=self.plan.classes, Type="String")
+            name = parameters.setdefault("ClassesParameter", "/classes")
+            ssm.put_parameter(Name=name, Value=self.plan.classes, Type="String")
+        store_objects(self._client("s3"), self.plan.objects, REGION)
         self.dynamodb: DynamoDBClient = self._client("dynamodb")
         return self.deploy(NAME, self.plan.template)
 

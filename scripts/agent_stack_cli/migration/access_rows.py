@@ -19,11 +19,11 @@ from agent_stack_cli.migration.rows import (
 )
 
 SECRETS = (
-    "With JobAccess=stack and SecretsBucket jobs read this bucket by their pipeline's slug, while you move. Move its "
-    "files: private_ssh_key to an SSM parameter for GitSshKeyParameter, "
-    "git-credentials for GitCredentialsParameter, env or environment for JobEnvironmentParameter ({queue} in a name "
-    "gives each queue its own). What belongs to one pipeline goes into Buildkite's secrets, which a job reads with "
-    "buildkite-agent secret get NAME."
+    "While you move, set JobAccess=stack, BuildkiteOrganizationId and SecretsBucket: jobs then read the bucket by "
+    "their pipeline's slug. Then move its files: private_ssh_key to an SSM parameter for GitSshKeyParameter, "
+    "git-credentials to one for GitCredentialsParameter, env or environment to one for JobEnvironmentParameter "
+    "({queue} in a name gives each queue its own). What belongs to one pipeline goes into Buildkite's secrets, which a "
+    "job reads with buildkite-agent secret get NAME."
 )
 BUCKET = (
     "`SecretsBucket` with `JobAccess`=stack while you move; then `JobSecretsPath`, `GitSshKeyParameter`, "
@@ -39,12 +39,13 @@ def _secrets(values: Values) -> Outcome:
     if not values.on("EnableSecretsPlugin"):
         return unneeded("The secrets plugin is off.")
     bucket = values["SecretsBucket"] or "the bucket that the Elastic stack made"
-    return refused(f"No job finds its secrets in {bucket}.", SECRETS)
+    return refused(f"Jobs do not read {bucket}, so steps that need its secrets fail.", SECRETS)
 
 
 def _artifacts(values: Values) -> Outcome:
     return changed(
-        "Without a job role the agent uploads with the VM's, so jobs reach it: JobMetadata=allowed, as on that stack.",
+        "The agent uploads with the VM's role, unless jobs have a role of their own. So JobMetadata=allowed lets jobs "
+        "reach the VM's role, as on that stack.",
         "Set JobAccess=stack and BuildkiteOrganizationId, and take JobMetadata out of the file: each pipeline then "
         "has a prefix of its own, and no job reaches the VM's role.",
         parameters={"ArtifactBucket": values["ArtifactsBucket"], "JobMetadata": "allowed"},

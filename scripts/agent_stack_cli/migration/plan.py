@@ -20,6 +20,8 @@ from agent_stack_cli.migration.vm_rows import stock_image
 from agent_stack_cli.parameter_rules import nearest, problems, specification
 
 LONGEST_KEY = 60
+MASKED = "****"
+"""What CloudFormation shows of a parameter with NoEcho, whether it was set or not."""
 TOGETHER = {"VpcId": "Subnets", "Subnets": "VpcId"}
 """Parameters of which the template takes both or none."""
 A_SETTING = re.compile(r",\s*[A-Za-z_][A-Za-z0-9_]*=")
@@ -152,11 +154,14 @@ def _without_credentials(given: Mapping[str, str]) -> dict[str, str]:
 def _item(row: Row, old: Values, source: Source) -> Item:
     given = source.given.get(row.name, row.default)
     misplaced = not row.secret and is_credential(given)
+    outcome = MISPLACED if misplaced else _checked(row.rule(old))
+    # Of a masked value nothing is known. Where nothing depends on it, the report does not count it as one that was set.
+    idle = given == MASKED and outcome.fate is Fate.NOT_NEEDED
     return Item(
         name=row.name,
         value=shown(row.name, given, known=True, secret=row.secret),
-        given=misplaced or old.differs(row.name),
-        outcome=MISPLACED if misplaced else _checked(row.rule(old)),
+        given=misplaced or (old.differs(row.name) and not idle),
+        outcome=outcome,
     )
 
 

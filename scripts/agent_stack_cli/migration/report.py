@@ -1,7 +1,8 @@
 """The report of a migration, as Markdown and for a terminal."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,36 +11,69 @@ from agent_stack_cli.migration.plan import Item, Migration
 from agent_stack_cli.migration.rows import Fate
 from agent_stack_cli.migration.table import ROWS
 from agent_stack_cli.output import Output, clean
+from agent_stack_cli.parameter_rules import specification
 
+LONGEST_VALUE = 40
 HEADINGS = {
     Fate.CARRIED: "Carried over",
     Fate.CHANGED: "Changed in meaning",
     Fate.NOT_NEEDED: "Not needed here",
     Fate.NOT_POSSIBLE: "Not possible",
 }
-ORDER = (Fate.NOT_POSSIBLE, Fate.CHANGED)
-"""What to do comes first from what does not work."""
 UNREAD = (
     "The file does not hold the value. The class and the parameters were made without it, as if the Elastic stack had "
     "its default. Read the live stack: --from-stack NAME."
 )
 SHARE = "When builds pass there, let the new stack take jobs of the old stack's queue, beside the old stack:"
+NOT_DONE = "Not carried over: decide for each"
+OTHERWISE = "Carried over with another meaning: check each"
 
 
-def to_do(migration: Migration) -> list[tuple[str, str]]:
-    """What the operator has to do, and the parameters that it comes from. Said once where several need the same."""
-    found: dict[str, list[str]] = {}
-    for fate in ORDER:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToDo:
+    """What the operator has to do.
+
+    Attributes:
+        names: the parameters that it comes from, and where there is a single one its value.
+        why: what became of them.
+        group: `NOT_DONE` or `OTHERWISE`.
+    """
+
+    names: str
+    why: str
+    do: str
+    group: str
+
+
+def to_do(migration: Migration) -> list[ToDo]:
+    """What the operator has to do; what does not work comes first. Said once where several need the same."""
+    found: dict[str, list[Item]] = {}
+    for fate in (Fate.NOT_POSSIBLE, Fate.CHANGED):
         for item in migration.of(fate):
             if item.outcome.do:
-                found.setdefault(item.outcome.do, []).append(item.name)
-    for name in migration.unread:
-        found.setdefault(UNREAD, []).append(name)
+                found.setdefault(item.outcome.do, []).append(item)
+    points = [
+        ToDo(
+            names=_named(items),
+            why=" ".join(dict.fromkeys(item.outcome.words for item in items)),
+            do=do,
+            group=NOT_DONE if items[0].outcome.fate is Fate.NOT_POSSIBLE else OTHERWISE,
+        )
+        for do, items in found.items()
+    ]
+    points += [ToDo(names=", ".join(migration.unread), why="", do=UNREAD, group=NOT_DONE)] if migration.unread else []
     for unknown in migration.unknown:
         meant = f"Did you mean {unknown.nearest}? Correct the name and migrate again" if unknown.nearest else ""
         do = f"{meant or 'Find out what it was for'}; the Elastic CI Stack of 2026 has no such parameter."
-        found.setdefault(do, []).append(unknown.name)
-    return [(", ".join(names), do) for do, names in found.items()]
+        points.append(ToDo(names=unknown.name, why="", do=do, group=NOT_DONE))
+    return sorted(points, key=lambda point: point.group != NOT_DONE)
+
+
+def _named(items: Sequence[Item]) -> str:
+    """One with its value, as long as that is short; several by their names."""
+    if len(items) == 1 and items[0].value and len(items[0].value) <= LONGEST_VALUE:
+        return f"{items[0].name}={items[0].value}"
+    return ", ".join(item.name for item in items)
 
 
 def here(item: Item) -> str:
@@ -47,7 +81,8 @@ def here(item: Item) -> str:
     outcome = item.outcome
     written = [f"{name}={value}" for name, value in outcome.parameters.items()]
     written += [f"AgentEnvironment: {name}={value}" for name, value in outcome.environment.items()]
-    written += [f"class: {name} = {_json(value)}" for name, value in outcome.fields.items()]
+    fields = {name: outcome.fields[name] for name in outcome.own} if outcome.own else outcome.fields
+    written += [f"class: {name} = {_json(value)}" for name, value in fields.items()]
     return "; ".join(written)
 
 
@@ -55,9 +90,13 @@ def markdown(migration: Migration, steps: NextSteps) -> str:
     """The whole report."""
     of = f" `{migration.stack}`" if migration.stack else ""
     lines = [f"# From the Elastic CI Stack{of} to agent-stack-ec2", "", _sum(migration), ""]
+    lines += ["## What you get", "", *_new_stack(migration), ""]
     lines += ["## What to do", ""]
-    lines += [f"{number}. **{_safe(names)}** {_safe(do)}" for number, (names, do) in enumerate(to_do(migration), 1)]
-    lines += ["", "## What to run", "", _trial(steps), "", "```", *steps.trial, "```", ""]
+    for group, points in _grouped(migration):
+        lines += [f"### {group}", ""]
+        for number, one in points:
+            lines += [f"{number}. **{_safe(one.names)}**", *(f"   {_safe(text)}" for text in _texts(one)), ""]
+    lines += ["## What to run", "", _trial(steps), "", "```", *steps.trial, "```", ""]
     lines += [SHARE, "", "```", steps.share, "```", ""]
     lines += ["docs/tasks/migrate-from-elastic-ci-stack.md has the rest, and the way back.", ""]
     lines += [f"docs/reference/elastic-ci-stack.md has all {len(ROWS)} parameters.", ""]
@@ -80,9 +119,12 @@ def show(migration: Migration, output: Output, files: tuple[Path, ...], steps: N
         return
     output.line(_sum(migration))
     output.head("What to do")
-    for number, (names, do) in enumerate(to_do(migration), 1):
-        output.line(f"{number:>2}. {names}", "head")
-        output.line(f"    {do}")
+    for group, points in _grouped(migration):
+        output.line(group)
+        for number, one in points:
+            output.line(f"{number:>2}. {one.names}", "head")
+            for text in _texts(one):
+                output.line(f"    {text}")
     output.head("Written")
     output.line(f"{parameters}: {len(migration.parameters)} parameters for scripts/deploy")
     output.line(f"{classes}: the class document: {', '.join(migration.document['classes'])}")
@@ -117,6 +159,7 @@ def view(migration: Migration, files: tuple[Path, ...], steps: NextSteps) -> dic
         "unknown": list(migration.unknown),
         "unread": list(migration.unread),
         "untouched": migration.untouched,
+        "to_do": to_do(migration),
         "next": list(steps.trial),
         "share": steps.share,
     }
@@ -127,15 +170,62 @@ def _trial(steps: NextSteps) -> str:
 
 
 def _sum(migration: Migration) -> str:
+    """How much became of what, in one paragraph."""
     given = sum(item.given for item in migration.items)
     counts = [f"{len(migration.of(fate))} {fate}" for fate in HEADINGS]
     counts += [f"{len(migration.unknown)} unknown"] if migration.unknown else []
     counts += [f"{len(migration.unread)} without a value"] if migration.unread else []
     return (
-        f"{given} of {len(ROWS)} parameters have a value of their own, and {len(migration.items) - given} defaults "
-        f"matter here: {', '.join(counts)}. The other {migration.untouched} have the Elastic CI Stack's default, "
-        "of which nothing has to be said."
+        f"That stack sets {given} of its {len(ROWS)} parameters, and {len(migration.items) - given} of its defaults "
+        f"matter here: {', '.join(counts)}. The other {migration.untouched} need nothing."
     )
+
+
+def _grouped(migration: Migration) -> Iterator[tuple[str, list[tuple[int, ToDo]]]]:
+    """What to do, under its headings, numbered through."""
+    numbered = list(enumerate(to_do(migration), 1))
+    for group in (NOT_DONE, OTHERWISE):
+        if points := [(number, one) for number, one in numbered if one.group == group]:
+            yield group, points
+
+
+def _texts(one: ToDo) -> tuple[str, ...]:
+    """What became of it, and what to do."""
+    return (one.why, f"Next: {one.do}") if one.why else (one.do,)
+
+
+def _new_stack(migration: Migration) -> Iterator[str]:
+    """The new stack in a few lines: what a reader compares with the old one first."""
+    given = migration.parameters
+    most = given.get("MaxInstances", specification()["MaxInstances"]["Default"])
+    launches = "" if given.get("LaunchEnabled", "true") == "true" else ", and none starts until LaunchEnabled=true"
+    yield f"The CloudFormation stack `{migration.new_stack}`, with the key `{given['StackKey']}` at Buildkite."
+    yield f"One VM for each job, at most {most} at once{launches}. The old stack stays as it is."
+    yield from ("", "| Class | Instance types | Bought as | Disk | Standby VMs |", "|---|---|---|---|---|")
+    for name, entry in migration.document["classes"].items():
+        yield (
+            f"| {name} | {', '.join(entry['instance_types'])} | {_bought(entry)} | "
+            f"{entry.get('volume_gib', 40)} GiB | {_standby(entry.get('standby'))} |"
+        )
+
+
+def _bought(entry: Mapping[str, Any]) -> str:
+    """Spot, on-demand, or how much of each."""
+    if entry.get("market", "on-demand") != "spot":
+        return "on-demand"
+    share = entry.get("on_demand_percent")
+    base = entry.get("on_demand_base")
+    parts = ["spot"]
+    parts += [f"{share} % on-demand"] if share else []
+    parts += [f"the first {base} on-demand"] if base else []
+    parts += ["on-demand where spot has nothing"] if entry.get("fallback_to_on_demand") else []
+    return ", ".join(parts)
+
+
+def _standby(wanted: Mapping[str, Any] | None) -> str:
+    if not wanted:
+        return "none"
+    return str(wanted["hot"]) + (", and more by schedule" if wanted.get("schedule") else "")
 
 
 def _section(heading: str, items: list[Item]) -> Iterator[str]:

@@ -36,6 +36,7 @@ class Outcome:
         parameters: of our template, by name.
         fields: of the class that jobs get by default.
         environment: settings of the agent, which go into AgentEnvironment.
+        own: the fields that come from this parameter alone; empty for all of them.
     """
 
     fate: Fate
@@ -44,10 +45,11 @@ class Outcome:
     parameters: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
 
     def alone(self, fate: Fate, words: str, do: str) -> "Outcome":
         """The outcome when nothing of it can be written."""
-        return replace(self, fate=fate, words=words, do=do, parameters={}, fields={}, environment={})
+        return replace(self, fate=fate, words=words, do=do, parameters={}, fields={}, environment={}, own=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,7 @@ def carried(
     parameters: Mapping[str, str] | None = None,
     fields: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
+    own: tuple[str, ...] = (),
 ) -> Outcome:
     """Means the same here."""
     return Outcome(
@@ -162,6 +165,7 @@ def carried(
         parameters=parameters or {},
         fields=fields or {},
         environment=environment or {},
+        own=own,
     )
 
 

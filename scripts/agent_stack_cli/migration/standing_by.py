@@ -10,8 +10,8 @@ DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY = r"(?:[0-7]|sun|mon|tue|wed|thu|fri|sat)"
 _CRON = re.compile(rf"([0-5]?\d) ([01]?\d|2[0-3]) \* \* (\*|{_DAY}(?:-{_DAY})?(?:,{_DAY}(?:-{_DAY})?)*)")
 MEANING = (
-    "They are standby VMs of the class: that many idle ones, beside those that have jobs. A standby VM runs one job "
-    "and ends, and another one takes its place."
+    "They are standby VMs of the class here: that many stay idle, beside the VMs that have jobs. A standby VM runs one "
+    "job and ends, and another one takes its place."
 )
 SEE_COST = "See what an hour of standing by costs: agent-stack cost. Lower hot where VMs were up only to shorten waits."
 BY_HAND = (

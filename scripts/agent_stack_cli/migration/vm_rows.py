@@ -59,11 +59,11 @@ def stock_image(values: Values) -> str:
 
 def _types(values: Values) -> Outcome:
     fit, others = types_of(values)
-    words = "On-demand, the first is tried first; spot takes a cheap pool that is unlikely to be taken back."
+    words = "On-demand, EC2 tries the first type first. Spot takes a cheap pool that is unlikely to be taken back."
     do = f"Make a class with an image of the other architecture: {listed(others)}." if others else ""
     shared = values.number("AgentsPerInstance")
     if shared > 1:
-        do = (do + f" {shared:g} jobs shared a VM: choose types of that part of the size.").strip()
+        do = (do + f" Choose types of about 1/{shared:g} of the size, because {shared:g} jobs shared a VM.").strip()
     return changed(words, do, fields={"instance_types": fit}) if do else carried(words, fields={"instance_types": fit})
 
 
@@ -92,8 +92,8 @@ def _distribution(values: Values) -> Outcome:
         return unneeded("You have an image of your own.")
     return changed(
         "The stock image of that distribution. The boot program installs git, docker and the agent.",
-        "List the tools that your steps take from the Elastic image (docker compose, buildx, jq, the AWS CLI …), and "
-        "install them in the script of BootstrapUrl or in an image: BakeImage bakes one with agent, git and docker.",
+        "Look for tools that your steps take from the Elastic image. BakeImage bakes an image with docker, compose, "
+        "buildx, git-lfs, jq and the AWS CLI; the script of BootstrapUrl installs others.",
         fields={"image": stock_image(values)},
         parameters={"Packages": "git,docker"},
     )
@@ -115,7 +115,7 @@ def disk(values: Values) -> dict[str, Any]:
 def _speed(field: str) -> Rule:
     """Of a disk, where its type has such a thing."""
     return lambda values: (
-        carried(fields=disk(values))
+        carried(fields=disk(values), own=(field,))
         if field in disk(values)
         else unneeded(f"Volumes of type {values['RootVolumeType']} have none to set.")
     )
@@ -123,8 +123,9 @@ def _speed(field: str) -> Rule:
 
 def _volume(values: Values) -> Outcome:
     return carried(
-        "One job needs less than a VM that kept jobs for hours did: lower volume_gib, because you pay for it.",
+        "One job needs less than a VM that kept jobs for hours did. Lower volume_gib, because you pay for it.",
         fields=disk(values),
+        own=("volume_gib",),
     )
 
 
@@ -201,7 +202,7 @@ ROWS: tuple[Row, ...] = (
     absent("RootVolumeName", "", "The image's root device is looked up; the class field `root_device` may state it"),
     covered(
         "RootVolumeType", "gp3", "The class field `volume_type`: gp3, gp2, io1 or io2",
-        where("RootVolumeType", {"gp3": needless("gp3, as here.")}, lambda values: carried(fields=disk(values))),
+        where("RootVolumeType", {"gp3": needless("gp3, as here.")}, _speed("volume_type")),
     ),
     covered(
         "RootVolumeThroughput", "125", "The class field `volume_throughput_mibs`", _speed("volume_throughput_mibs")

@@ -1,48 +1,27 @@
 """`python -m tests.simulator.demo [pipeline.yml]`: the demo. Exit 1 if anything is not as it should be."""
 
 import argparse
-import json
-import os
 import queue
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
 from tests.simulator.demo.judgement import is_prepared, problems, standing_by
 from tests.simulator.demo.live import live_view
-from tests.simulator.demo.pipeline import Pipeline, PipelineError, read_pipeline
+from tests.simulator.demo.own_parameters import ParametersError
+from tests.simulator.demo.pipeline import PipelineError
 from tests.simulator.demo.play import Play
-from tests.simulator.demo.pretend import pretended
+from tests.simulator.demo.prepared import BREAKS, DEFAULT_QUEUE, Prepared, prepared
 from tests.simulator.demo.show import Show
 from tests.simulator.demo.snapshot import Camera
 from tests.simulator.demo.watch import StoppedError, watch
 from tests.simulator.demo.web import WebPage
 from tests.simulator.lambda_host import THROTTLED, Completed
-from tests.simulator.world import Plan, World, log_record, system_now
-
-PIPELINE = Path(__file__).resolve().parents[3] / "scripts" / "demo-pipeline.yml"
-SHAPE = {
-    "instance_types": ["m7i.large", "m7a.large"],
-    "image": "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
-    "root_device": "/dev/xvda",
-    "volume_gib": 40,
-}
-CLASSES = json.dumps(
-    {"classes": {"default": SHAPE, "hot": {**SHAPE, "standby": {"hot": 1}}}, "default_class": "default"}
-)
-SCHEDULE_SECONDS = 2.5
-"""A boot takes five seconds here, and a tracker that looked before the first job drops events for fifteen."""
-
-BREAKS: Mapping[str, Mapping[str, str | None]] = {
-    "token": {"token": None},
-    "buildkite": {"endpoint": "http://127.0.0.1:9/v3"},
-    "classes": {"classes": '{"classes": {"default": {"instance_types": []}}, "default_class": "default"}'},
-}
-"""What an operator may get wrong, to see how that looks."""
+from tests.simulator.world import World, log_record, system_now
 
 FATAL = frozenset({"cycle_failed", "stack_not_registered", "queue_not_listed"})
 """Nothing is broken here on purpose, so the first of these ends the demo."""
@@ -51,8 +30,17 @@ FATAL = frozenset({"cycle_failed", "stack_not_registered", "queue_not_listed"})
 def main() -> int:
     """Run the demo; the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
-    parser.add_argument("pipeline", nargs="?", type=Path, default=PIPELINE, help="a pipeline file; see the default")
+    parser.add_argument(
+        "pipeline", nargs="?", type=Path, help="a pipeline file; scripts/demo-pipeline.yml unless given"
+    )
     parser.add_argument("--classes", type=Path, help="a class document in place of the demo's own")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--parameters", type=Path, help="a parameter file of scripts/deploy, as far as it can be played"
+    )
+    source.add_argument(
+        "--migrate", type=Path, help="an Elastic CI Stack's parameters: migrates them, and deploys what comes out"
+    )
     parser.add_argument("--break", dest="broken", choices=sorted(BREAKS), help="set one thing up wrongly")
     parser.add_argument(
         "--web", action="store_true", help="serve the build page, live, to this machine's browsers only"
@@ -66,14 +54,8 @@ def main() -> int:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        pipeline = read_pipeline(arguments.pipeline, real_agent=bool(os.environ.get("BUILDKITE_AGENT_BINARY")))
-        pipeline = pretended(pipeline) if arguments.pretend else pipeline
-        classes = arguments.classes.read_text() if arguments.classes else CLASSES
-        queues = tuple(dict.fromkeys(("default", *pipeline.queues)))
-        given = {"classes": classes, **BREAKS.get(arguments.broken, {})}
-        plan = Plan(schedule_seconds=SCHEDULE_SECONDS, parameters={"Queues": ",".join(queues)}, **given)  # type: ignore[arg-type]  # the plan's own fields
-        return _run(pipeline, plan, queues[1:], arguments)
-    except (OSError, PipelineError) as error:
+        return _run(prepared(arguments), arguments)
+    except (OSError, ParametersError, PipelineError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     except KeyboardInterrupt:
@@ -85,7 +67,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _run(pipeline: Pipeline, plan: Plan, queues: tuple[str, ...], arguments: argparse.Namespace) -> int:
+def _run(prepared: Prepared, arguments: argparse.Namespace) -> int:
+    pipeline = prepared.pipeline
     news: queue.Queue[str] = queue.Queue()
 
     def on_line(function: str, line: str) -> None:
@@ -98,13 +81,10 @@ def _run(pipeline: Pipeline, plan: Plan, queues: tuple[str, ...], arguments: arg
             news.put(f"{function}: {completed.error}")
 
     began = time.monotonic()
-    for note in pipeline.notes:
-        _say(f"{arguments.pipeline.name}, line {note.line}: {note.what}")
-    _say("Setting up: Buildkite, DynamoDB and SSM, EC2, and the stack of template.yaml …")
+    _introduce(prepared)
     found: list[str] = []
-    with World(plan, on_line=on_line, on_completed=on_completed) as world:
-        for key in queues:
-            world.buildkite.add_queue(key)
+    with World(prepared.plan, on_line=on_line, on_completed=on_completed) as world:
+        add_queues(world, prepared.queues)
         play = Play(
             buildkite=world.buildkite,
             steps=pipeline.steps,
@@ -117,7 +97,7 @@ def _run(pipeline: Pipeline, plan: Plan, queues: tuple[str, ...], arguments: arg
             ec2=world.ec2,
             assignments=world.assignments,
             now=system_now,
-            name=arguments.pipeline.name,
+            name=prepared.name,
             notes=[f"line {note.line}: {note.what}" for note in pipeline.notes],
         )
         show = Show(system_now())
@@ -154,6 +134,20 @@ def _run(pipeline: Pipeline, plan: Plan, queues: tuple[str, ...], arguments: arg
         f"{len(idle)} instances standing by and 0 processes left, {took}.",
     )
     return 1 if found else 0
+
+
+def _introduce(prepared: Prepared) -> None:
+    for line in prepared.said:
+        _say(line)
+    for note in prepared.pipeline.notes:
+        _say(f"{prepared.name}, line {note.line}: {note.what}")
+    _say("Setting up: Buildkite, DynamoDB and SSM, EC2, and the stack of template.yaml …")
+
+
+def add_queues(world: World, keys: Iterable[str]) -> None:
+    for key in keys:
+        if key != DEFAULT_QUEUE:  # each cluster has it
+            world.buildkite.add_queue(key)
 
 
 @contextmanager
