@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import timedelta
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agent_stack.domain.budgets import Budget
 from agent_stack.domain.classes import is_default_alias
@@ -17,11 +16,7 @@ from agent_stack.domain.jobs import Queue
 from agent_stack.domain.measures import NAMESPACE
 from agent_stack.domain.policy import LaunchPolicy, NotificationLevel, Policy, UnmatchedJobs
 from agent_stack.domain.stack_keys import MAX_STACK_KEY_BYTES, StackKeyNames, short_key
-
-MIN_SPOT_PRICE = Decimal("0.001")  # USD an hour; source: EC2's API reference, MaxPrice of a launch template override
-
-COST_TAG_PATTERN = r"^[A-Za-z0-9_.:/@+-]{1,128}=[A-Za-z0-9_.:/@+-]{0,256}$"
-MAX_COST_TAGS = 40  # EC2 allows 50 on one resource, and the stack's own are among them
+from agent_stack.setting_kinds import Commas, CostTags, Minutes, MisfitError, Seconds, SpotPrice
 
 QUEUE_PATTERN = r"^(_default|__default__|[A-Za-z0-9][A-Za-z0-9._-]*)$"
 """A queue's key, or an alias of the cluster's default queue."""
@@ -43,41 +38,6 @@ _PARAMETER_OF = {
 """Where the template's parameter is not the variable in another spelling."""
 
 
-def _split(value: Any) -> Any:  # noqa: ANN401  (whatever the environment holds; pydantic judges it)
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-def _above_minimum(price: Decimal) -> Decimal:
-    if price <= MIN_SPOT_PRICE:
-        raise ValueError(
-            f"EC2 accepts a spot price above {MIN_SPOT_PRICE} USD an hour only; "
-            "set a higher price, or nothing for the on-demand price"
-        )
-    return price
-
-
-def _not_reserved(pair: str) -> str:
-    # AWS reserves its prefix however it is written; the other two are keys like any other.
-    if pair.lower().startswith("aws:") or pair.startswith(("agent-stack:", "Name=")):
-        raise ValueError(f"{pair.partition('=')[0]} is AWS's or this stack's own key; choose another one")
-    return pair
-
-
-def _as_tags(pairs: tuple[str, ...]) -> tuple[str, ...]:
-    keys = [pair.partition("=")[0] for pair in pairs]
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise ValueError(f"the key {twice[0]} is given twice; a tag has one value")
-    if len(pairs) > MAX_COST_TAGS:
-        raise ValueError(f"there are {len(pairs)} tags; EC2 leaves room for {MAX_COST_TAGS}")
-    return pairs
-
-
-Minutes = Annotated[timedelta, BeforeValidator(lambda value: timedelta(minutes=float(value)))]
-Seconds = Annotated[timedelta, BeforeValidator(lambda value: timedelta(seconds=float(value)))]
-Commas = BeforeValidator(_split)
-
-
 class Settings(BaseModel):
     """One field for each environment variable that template.yaml sets."""
 
@@ -97,15 +57,8 @@ class Settings(BaseModel):
     program_sha256: str = Field(alias="PROGRAM_SHA256", pattern=r"^[0-9a-f]{64}$")
     subnet_ids: Annotated[tuple[str, ...], Commas] = Field(alias="SUBNET_IDS", min_length=1)
     volume_key_arn: str = Field(default="", alias="VOLUME_KEY_ARN")
-    spot_max_price: Annotated[Decimal, AfterValidator(_above_minimum)] | None = Field(
-        default=None, alias="SPOT_MAX_PRICE"
-    )
-
-    cost_tags: Annotated[
-        tuple[Annotated[str, Field(pattern=COST_TAG_PATTERN), AfterValidator(_not_reserved)], ...],
-        Commas,
-        AfterValidator(_as_tags),
-    ] = Field(default=(), alias="COST_TAGS")
+    spot_max_price: SpotPrice | None = Field(default=None, alias="SPOT_MAX_PRICE")
+    cost_tags: CostTags = Field(default=(), alias="COST_TAGS")
 
     token_parameter: str = Field(alias="BUILDKITE_TOKEN_PARAMETER", min_length=1)
     endpoint: str = Field(alias="BUILDKITE_ENDPOINT", pattern=r"^https?://[!\"$-&(->@-~]+$")
@@ -156,27 +109,40 @@ class Settings(BaseModel):
     def _they_fit_together(self) -> "Settings":
         for queue in self.queues:
             if len(queue.stack_key.encode()) > MAX_STACK_KEY_BYTES:
-                raise ValueError(
-                    f"StackKey and queue key together are longer than {MAX_STACK_KEY_BYTES} bytes: {queue.stack_key}"
+                raise MisfitError(
+                    f"StackKey and queue key together are longer than {MAX_STACK_KEY_BYTES} bytes: "
+                    f"{queue.stack_key}; shorten StackKey",
+                    *("STACK_KEY", "QUEUES"),
                 )
         if sum(is_default_alias(queue.key) for queue in self.queues) > 1:
-            raise ValueError("Queues names the cluster's default queue twice: _default and __default__ are one queue")
-        if len({queue.stack_key for queue in self.queues}) < len(self.queues):
-            raise ValueError("Queues holds two queues whose stack keys are the same")
+            raise MisfitError(
+                "it names the cluster's default queue twice: _default and __default__ are one queue; keep one", "QUEUES"
+            )
+        keys = [queue.stack_key for queue in self.queues]
+        alike = [queue.key for queue in self.queues if keys.count(queue.stack_key) > 1]
+        if alike:
+            raise MisfitError(
+                f"the stack keys of these queues are the same: {', '.join(alike)}; give all but one of them a stack of "
+                "its own",
+                "QUEUES",
+            )
         if self.orphan_grace < self.unassigned_timeout - timedelta(seconds=60):
-            raise ValueError(
+            raise MisfitError(
                 "SweepGraceSeconds is so short that orphan cleanup would terminate VMs that can still get a job; "
-                "make it at least UnassignedTimeoutSeconds - 60"
+                "make it at least UnassignedTimeoutSeconds - 60",
+                *("SWEEP_GRACE_SECONDS", "UNASSIGNED_TIMEOUT_SECONDS"),
             )
         if self.token_parameter.startswith("arn:") and self.agent_credential == "agent-token":
-            raise ValueError(
+            raise MisfitError(
                 "AgentTokenParameter is an ARN and AgentCredential is agent-token, but VMs read it by its name in this "
-                "account; set AgentCredential to job-token, or put the token into a parameter of this account"
+                "account; set AgentCredential to job-token, or put the token into a parameter of this account",
+                *("BUILDKITE_TOKEN_PARAMETER", "AGENT_CREDENTIAL"),
             )
         if self.dialect == "preview" and self.agent_credential == "job-token":
-            raise ValueError(
+            raise MisfitError(
                 "AgentCredential=job-token needs job acquisition tokens, which the preview dialect does not have; "
-                "set AgentCredential to agent-token"
+                "set AgentCredential to agent-token",
+                *("BUILDKITE_DIALECT", "AGENT_CREDENTIAL"),
             )
         return self
 
@@ -191,10 +157,11 @@ class Settings(BaseModel):
             return cls.model_validate({name: value for name, value in environment.items() if value != ""})
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            variable = str(first["loc"][0]) if first["loc"] else ""
+            cause = first.get("ctx", {}).get("error")
+            variables = cause.variables if isinstance(cause, MisfitError) else tuple(map(str, first["loc"][:1]))
             raise ConfigurationError(
-                setting=_as_parameter(variable) if variable else "the stack's parameters",
-                value=environment.get(variable, ""),
+                setting=", ".join(map(_as_parameter, variables)),
+                value=", ".join(environment.get(variable, "") for variable in variables),
                 problem=first["msg"].removeprefix("Value error, "),
                 remedy="Correct that parameter of the stack and deploy it again.",
             ) from None

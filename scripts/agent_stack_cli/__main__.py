@@ -1,5 +1,6 @@
 """`python -m agent_stack_cli`, and the console script `agent-stack`."""
 
+import io
 import sys
 
 
@@ -16,6 +17,9 @@ def main() -> None:
             "Next: install with the extra: uv tool install 'agent-stack-ec2[cli] @ git+<this repository>'\n"
         )
         sys.exit(1)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale may lack characters of ours, and of pipelines
     app(prog_name=PROGRAM)
 
 

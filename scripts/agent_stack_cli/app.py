@@ -71,7 +71,9 @@ def status_verb(
     call: Call,
     *,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again and again, until Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option("--every", min=1, help="With --watch: seconds between two readings.")] = 5.0,
+    every: Annotated[
+        float, typer.Option("--every", min=1, max=86_400, help="With --watch: seconds between two readings.")
+    ] = 5.0,
     times: Annotated[int, typer.Option("--times", min=0, help="With --watch: how often; 0 for ever.")] = 0,
 ) -> None:
     """Show queues, waiting jobs and why, VMs, jobs, budgets, what EC2 refuses, and the last errors."""
@@ -170,7 +172,7 @@ def drain_verb(
     call: Call,
     *,
     queue: QueueOption = None,
-    minutes: Annotated[float, typer.Option("--minutes", min=0, help="How long to wait at most.")] = 120.0,
+    minutes: Annotated[float, typer.Option("--minutes", min=0, max=100_000, help="How long to wait at most.")] = 120.0,
 ) -> None:
     """Pause, and wait until no VM is left; with --queue, until no VM has a job of that queue.
 
@@ -204,7 +206,9 @@ def cost_verb(
     call: Call,
     *,
     by: Annotated[str, typer.Option("--by", help="class, queue, pipeline, build or day.")] = "class",
-    days: Annotated[float, typer.Option("--days", min=0, help="Of jobs that ended in the last days.")] = 7.0,
+    days: Annotated[
+        float, typer.Option("--days", min=0, max=36_500, help="Of jobs that ended in the last days.")
+    ] = 7.0,
     price: Annotated[list[str] | None, typer.Option("--price", help="TYPE=USD an hour, over the list.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="For spreadsheets.")] = False,
     idle: Annotated[bool, typer.Option("--idle", help="What the stack costs in a month without a job.")] = False,

@@ -1,6 +1,5 @@
 """What EC2 and SSM say of a class's types and image, with the operator's own rights."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -13,6 +12,7 @@ from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.catalog import RESOLVE, Ec2InstanceCatalog
 from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
 from agent_stack.adapters.ssm import parameters
+from agent_stack.adapters.ssm.json_document import read_json
 from agent_stack.adapters.system import SystemClock, SystemIds
 from agent_stack.domain.classes import VmClass
 from agent_stack_cli.errors import code_of, words_of
@@ -55,7 +55,7 @@ def image_parameters(stack: Stack) -> list[str]:
 def _image_parameters(text: str) -> Iterator[str]:
     """From the images of the classes only: whoever writes a class must not grant a right by any other text."""
     try:
-        classes = json.loads(text)["classes"].values()
+        classes = read_json(text)["classes"].values()
     except (ValueError, TypeError, KeyError, AttributeError):
         return  # no document; `doctor` says what is wrong with it
     for vm_class in classes:

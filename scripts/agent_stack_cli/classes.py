@@ -8,6 +8,7 @@ from difflib import unified_diff
 from botocore.exceptions import ClientError
 
 from agent_stack.adapters.ssm.class_document import ClassDocument, read_classes
+from agent_stack.adapters.ssm.json_document import read_json
 from agent_stack.domain.classes import ClassBook, Unmatched
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import QueueKey
@@ -216,7 +217,7 @@ def _tier_of(stack: Stack, name: str) -> str:
 
 def _lines(text: str) -> Iterator[str]:
     try:
-        document = ClassDocument.model_validate(json.loads(text))
+        document = ClassDocument.model_validate(read_json(text))
     except ValueError:
         yield from text.splitlines()
         return

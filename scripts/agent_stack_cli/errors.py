@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,9 +64,34 @@ def read_text(path: Path, *, next: str) -> str:  # noqa: A002  (as it is shown: 
         CliError: it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return as_text(path.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
-        raise CliError(f"{path} cannot be read: {error}", next=next) from None
+        raise CliError(f"{path} cannot be read: {_why(error)}", next=next) from None
+
+
+def read_standard_input(*, next: str) -> str:  # noqa: A002  (as it is shown: "Next: …")
+    """The text that is piped in.
+
+    Raises:
+        CliError: it cannot be read.
+    """
+    try:
+        piped = getattr(sys.stdin, "buffer", None)
+        return as_text(piped.read()) if piped is not None else sys.stdin.read()
+    except (OSError, UnicodeDecodeError, ValueError, AttributeError) as error:  # it may be closed, or not there at all
+        raise CliError(f"the standard input cannot be read: {_why(error)}", next=next) from None
+
+
+def as_text(content: bytes) -> str:
+    """The text of a file in UTF-8; in UTF-16 where its first bytes say so, as PowerShell writes files."""
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return content.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is no text in UTF-8 (byte {error.start + 1}); save it as UTF-8"
+    return str(error)
 
 
 @contextmanager

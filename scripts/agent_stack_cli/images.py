@@ -1,6 +1,5 @@
 """`agent-stack images`: the images that this stack baked, and which of them new VMs use."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from agent_stack.adapters.ec2.catalog import RESOLVE
+from agent_stack.adapters.ssm.json_document import read_json
 from agent_stack_cli.classes import deployed
 from agent_stack_cli.errors import CliError, code_of
 from agent_stack_cli.output import Output
@@ -224,7 +224,7 @@ def _described(stack: Stack, parameter: str) -> Iterator[tuple[Mapping[str, Any]
 def _images_of_classes(text: str) -> Mapping[str, str]:
     """By class; `doctor` says what is wrong with a document."""
     try:
-        classes: Sequence[tuple[str, Any]] = json.loads(text)["classes"].items()
+        classes: Sequence[tuple[str, Any]] = read_json(text)["classes"].items()
     except (ValueError, TypeError, KeyError, AttributeError):
         return {}
     return {name: str(one.get("image", "")) for name, one in classes if isinstance(one, dict)}

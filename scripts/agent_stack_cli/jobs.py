@@ -18,7 +18,7 @@ from agent_stack_cli.records import Records
 from agent_stack_cli.stacks import Stack
 
 JOB_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
-BUILD = re.compile(r"^/(?P<organisation>[^/]+)/(?P<pipeline>[^/]+)/builds/(?P<build>[0-9]+)")
+BUILD = re.compile(r"^/(?P<organisation>[^/]+)/(?P<pipeline>[^/]+)/builds/(?P<build>[0-9]{1,18})(?![0-9])", re.ASCII)
 AFTERWARDS = timedelta(minutes=10)
 """How long after a job's end the tracker may still write about it."""
 
@@ -108,7 +108,10 @@ def job_ids(stack: Stack, named: str) -> list[JobId]:
     found = JOB_ID.findall(named)
     if found:
         return [JobId(found[-1].lower())]
-    build = BUILD.match(urlsplit(named).path)
+    try:
+        build = BUILD.match(urlsplit(named).path)
+    except ValueError:  # a bracket that is not closed
+        build = None
     if build is None:
         raise CliError(
             f"{named!r} is neither a job id nor the URL of a build",

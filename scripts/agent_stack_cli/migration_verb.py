@@ -1,9 +1,8 @@
 """`agent-stack migrate`."""
 
-import sys
 from pathlib import Path
 
-from agent_stack_cli.errors import CliError, read_text
+from agent_stack_cli.errors import CliError, read_standard_input, read_text
 from agent_stack_cli.migration import files, report
 from agent_stack_cli.migration.next_steps import next_steps
 from agent_stack_cli.migration.plan import migrate
@@ -35,5 +34,5 @@ def _source(call: Call, file: Path | None, from_stack: str | None) -> Source:
     if file is None or from_stack is not None:
         raise CliError("name one source: a file, or --from-stack NAME", next=USE_A_FILE)
     if file == STANDARD_INPUT:
-        return of_text(sys.stdin.read(), "the standard input")
+        return of_text(read_standard_input(next=USE_A_FILE), "the standard input")
     return of_text(read_text(file, next=USE_A_FILE), str(file))

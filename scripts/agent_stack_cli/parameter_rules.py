@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 MAX_COST_TAGS = (
-    40  # as in agent_stack/settings.py, which cannot be imported before the build; a test holds them together
+    40  # as in agent_stack/setting_kinds.py, which cannot be imported before the build; a test holds them together
 )
+MAX_STACK_KEY = 80
+DEFAULT_QUEUES = ("_default", "__default__")
+"""As in agent_stack/domain; a test holds them together."""
 MONEY = "Usd"
 """The end of the names of amounts, which may have cents although default and bounds have none."""
 SPECIFICATION = Path(__file__).with_name("parameters.json")
@@ -43,6 +46,8 @@ def problems(given: Mapping[str, str], *, complete: bool = False) -> Iterator[st
         for name, parameter in known.items():
             if "Default" not in parameter and name not in given:
                 yield f"{name} is missing: {parameter['Description']}"
+    defaults = {name: str(known[name]["Default"]) for name in known if "Default" in known[name]} if complete else {}
+    yield from _misfits({**defaults, **given})
 
 
 def nearest(name: str, candidates: Sequence[str]) -> str:
@@ -62,15 +67,49 @@ def _nothing(_value: str) -> str:
 
 
 def _tags(value: str) -> str:
-    keys = [pair.partition("=")[0].strip() for pair in value.split(",")] if value else []
+    keys = [pair.partition("=")[0].strip() for pair in value.split(",") if pair.strip()]
     if len(keys) > MAX_COST_TAGS:
         return f"there are {len(keys)} tags; EC2 leaves room for {MAX_COST_TAGS}"
     twice = sorted({key for key in keys if keys.count(key) > 1})
     return f"these keys are given twice: {', '.join(twice)}; give each once" if twice else ""
 
 
-_AS_A_WHOLE: Mapping[str, Callable[[str], str]] = {"CostTags": _tags}
+def _queues(value: str) -> str:
+    keys = list(dict.fromkeys(key.strip() for key in value.split(",") if key.strip()))
+    if not keys:
+        return "it names no queue; name one, such as default"
+    aliases = [key for key in keys if key in DEFAULT_QUEUES]
+    if len(aliases) > 1:
+        return f"{' and '.join(aliases)} are one queue; keep one"
+    names = [re.sub("[^A-Za-z0-9_-]", "-", key) for key in keys]
+    alike = [key for key, name in zip(keys, names, strict=True) if names.count(name) > 1]
+    said = f"the stack keys of {', '.join(alike)} would be the same; give all but one a stack of its own"
+    return said if alike else ""
+
+
+_AS_A_WHOLE: Mapping[str, Callable[[str], str]] = {"CostTags": _tags, "Queues": _queues}
 """What CloudFormation cannot see in a list, and the functions would refuse in the middle of the deployment."""
+
+
+def _misfits(values: Mapping[str, str]) -> Iterator[str]:
+    """What is right one by one and wrong together, where all of it is known; CloudFormation cannot compare numbers."""
+    texts = {name: values.get(name, "").strip() for name in ("SweepGraceSeconds", "UnassignedTimeoutSeconds")}
+    if all(text.isascii() and text.isdigit() for text in texts.values()):
+        least = int(texts["UnassignedTimeoutSeconds"]) - 60
+        if int(texts["SweepGraceSeconds"]) < least:
+            given = ", ".join(f"{name}={text}" for name, text in texts.items())
+            yield f"{given}: VMs that can still get a job would be terminated; set SweepGraceSeconds to {least} or more"
+    if values.get("AgentTokenParameter", "").startswith("arn:") and values.get("AgentCredential") == "agent-token":
+        yield (
+            "AgentTokenParameter is an ARN and AgentCredential=agent-token, with which VMs read it by its name in this "
+            "account; set AgentCredential to job-token, or name a parameter of this account"
+        )
+    for queue in values.get("Queues", "").split(","):
+        if "StackKey" in values and len(f"{values['StackKey']}-{queue.strip()}") > MAX_STACK_KEY:
+            yield (
+                f"StackKey={values['StackKey']!r}: with the queue {queue.strip()} it is longer than {MAX_STACK_KEY} "
+                "characters; shorten it"
+            )
 
 
 def _misfit(name: str, parameter: Mapping[str, Any], value: str) -> str:
@@ -82,7 +121,7 @@ def _misfit(name: str, parameter: Mapping[str, Any], value: str) -> str:
         if allowed is not None and part not in allowed:
             return f"it may be {', '.join(allowed)}{_nearest(part, allowed)}"
         pattern = parameter.get("AllowedPattern")
-        if pattern is not None and re.search(pattern, part) is None:
+        if pattern is not None and re.fullmatch(pattern, part) is None:
             of = f" ({part!r})" if len(parts) > 1 else ""
             return f"it must be {parameter.get('ConstraintDescription', 'as ' + pattern)}{of}"
     longest = parameter.get("MaxLength")

@@ -1,9 +1,9 @@
 """What CloudFormation, the ledger and the dispatcher's memory show of a stack."""
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 
+from agent_stack.adapters.ssm.json_document import read_json
 from agent_stack.domain.breakers import ACCOUNT
 from agent_stack.domain.classes import base_name
 from agent_stack.domain.findings import Finding
@@ -143,6 +143,6 @@ def _code(words: str) -> str:
 def _classes(stack: Stack) -> Collection[str] | None:
     """The names in the class document; None for one that cannot be read, which other looks say."""
     try:
-        return frozenset(json.loads(deployed(stack).text)["classes"])
+        return frozenset(read_json(deployed(stack).text)["classes"])
     except (ValueError, TypeError, KeyError, CliError):
         return None

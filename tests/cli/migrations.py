@@ -18,11 +18,11 @@ NOTHING = {
 """A machine that knows nothing of AWS."""
 
 
-def run_verb(verb: str, *words: str, text: str | None = None) -> Result:
+def run_verb(verb: str, *words: str, text: str | bytes | None = None) -> Result:
     """A verb that needs no AWS."""
     return CliRunner().invoke(app, [verb, *words], env=NOTHING, input=text, prog_name="agent-stack")  # type: ignore[return-value]  # typer's own kind of result
 
 
-def run(*words: str, text: str | None = None) -> Result:
+def run(*words: str, text: str | bytes | None = None) -> Result:
     """`migrate`."""
     return run_verb("migrate", *words, text=text)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from agent_stack_cli.parameter_rules import problems, read_file
 from tests.cli.migrations import EXAMPLE, TOKEN, run
 from tests.cli.operator_front import MASKED
 from tests.cli.served import Served
@@ -45,6 +46,52 @@ def test_each_form_is_read_alike(text: str, tmp_path: Path) -> None:
     assert seen["stack"] == ("buildkite" if "buildkite" in text else "x" if "StackName" in text else "")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_is_read_as_an_editor_or_a_shell_wrote_it(encoding: str, tmp_path: Path) -> None:
+    mark = "\ufeff" if encoding.endswith("e") else ""
+    text = json.dumps([*PAIRS, {"ParameterKey": "ImageId", "ParameterValue": None}], indent=1).replace("\n", "\r\n")
+    file = tmp_path / "stack.json"
+    file.write_bytes((mark + text).encode(encoding))
+    result = run(str(file), "-o", str(tmp_path), "--json")
+    assert result.exit_code == 0, result.output
+    assert {item["name"]: item["value"] for item in json.loads(result.stdout)["items"] if item["given"]} == GIVEN
+
+
+def test_what_is_no_text_is_refused_also_where_it_is_piped(tmp_path: Path) -> None:
+    file = tmp_path / "stack.json"
+    file.write_bytes(b'{"MaxSize": "\xe9"}')
+    for result in (run(str(file)), run("-", text=file.read_bytes())):
+        assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+        assert "cannot be read: it is no text in UTF-8 (byte 14)" in result.stderr
+        assert "\nNext: " in result.stderr
+
+
+def test_a_number_stays_the_text_that_the_file_has(tmp_path: Path) -> None:
+    result = run("-", "-o", str(tmp_path), "--json", text=f'{{"MaxSize": {"9" * 5_000}, "MinSize": 1.50}}')
+    assert result.exit_code == 0, result.output
+    values = {item["name"]: item["value"] for item in json.loads(result.stdout)["items"]}
+    assert values["MinSize"] == "1.50"
+
+
+@pytest.mark.parametrize("length", [19, 20, 45, 78])
+def test_the_stacks_key_leaves_room_for_the_queues(length: int, tmp_path: Path) -> None:
+    assert run("-", "-o", str(tmp_path), text=json.dumps({"BuildkiteQueue": "q" * length})).exit_code == 0
+    (written,) = tmp_path.glob("*.parameters")
+    given = read_file(written.read_text())
+    assert given["Queues"] == "q" * length
+    assert not list(problems(given))
+    assert len(given["StackKey"]) == min(length, 79 - length)
+
+
+def test_a_key_that_leaves_no_room_for_the_queues_is_refused(tmp_path: Path) -> None:
+    result = run(
+        "-", "-o", str(tmp_path / "out"), "--stack-key", "s" * 60, text='{"BuildkiteQueue": "qqqqqqqqqqqqqqqqqqqq"}'
+    )
+    assert result.exit_code == 1
+    assert "it is longer than 80 characters; shorten it" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_yaml_keeps_values_as_cloudformation_gets_them(tmp_path: Path) -> None:
     result = run(
         "-", "-o", str(tmp_path), "--json", text="MaxSize: 010\nBuildkiteQueue: on\nEnableSecretsPlugin: false\n"
@@ -74,6 +121,20 @@ def test_yaml_keeps_values_as_cloudformation_gets_them(tmp_path: Path) -> None:
         (json.dumps({"Stacks": []}), "holds 0 stacks"),
         (json.dumps({"Stacks": [{"Parameters": PAIRS}] * 2}), "holds 2 stacks"),
         (json.dumps([*PAIRS, {"ParameterKey": "MaxSize", "ParameterValue": "8"}]), "gives MaxSize two values"),
+        ('{"MaxSize": "7", "MaxSize": "8"}', "gives MaxSize two values"),
+        ("MaxSize: 7\nMinSize: 1\nMaxSize: 8\n", "gives MaxSize two values"),
+        ('{"Parameters": {"MaxSize": "7"}, "Parameters": {"MaxSize": "8"}}', "gives Parameters two values"),
+        ('{"MaxSize": {"Ref": "Size"}}', "gives MaxSize a mapping"),
+        ('[{"ParameterKey": "MaxSize", "ParameterValue": ["7", {}]}]', "gives MaxSize a mapping"),
+        (
+            '{\n  // the queue\n  "BuildkiteQueue": "linux"\n}',
+            "neither JSON nor YAML (line 2, and JSON takes no comments)",
+        ),
+        (
+            '{"MaxSize": "7",\n  /* the queue */ "BuildkiteQueue": "linux"}',
+            "neither JSON nor YAML (line 2, and JSON takes no comments)",
+        ),
+        ("? [a]\n: b\n", "neither JSON nor YAML"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_remedy(text: str, words: str, tmp_path: Path) -> None:

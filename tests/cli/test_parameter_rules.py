@@ -2,7 +2,13 @@
 
 import pytest
 
+from agent_stack.domain.classes import DEFAULT_QUEUE_ALIASES
+from agent_stack.domain.errors import ConfigurationError
+from agent_stack.domain.stack_keys import MAX_STACK_KEY_BYTES
+from agent_stack.settings import Settings
+from agent_stack_cli import parameter_rules
 from agent_stack_cli.parameter_rules import problems, specification
+from tests.unit.values import an_environment
 
 
 @pytest.mark.parametrize(
@@ -43,3 +49,68 @@ def test_a_number_that_the_deployment_takes_is_taken(name: str, value: str) -> N
 def test_every_default_is_taken() -> None:
     defaults = {name: str(known["Default"]) for name, known in specification().items() if "Default" in known}
     assert not list(problems(defaults))
+
+
+VARIABLES = {
+    "AgentCredential": "AGENT_CREDENTIAL",
+    "AgentTokenParameter": "BUILDKITE_TOKEN_PARAMETER",
+    "CostTags": "COST_TAGS",
+    "Queues": "QUEUES",
+    "SpotMaxPrice": "SPOT_MAX_PRICE",
+    "StackKey": "STACK_KEY",
+    "SweepGraceSeconds": "SWEEP_GRACE_SECONDS",
+    "UnassignedTimeoutSeconds": "UNASSIGNED_TIMEOUT_SECONDS",
+}
+ARN = "arn:aws:ssm:eu-central-1:999999999999:parameter/token"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"SpotMaxPrice": "0"}, "a price above 0.001"),
+        ({"SpotMaxPrice": "0000"}, "a price above 0.001"),
+        ({"SpotMaxPrice": "0.001"}, "a price above 0.001"),
+        ({"SpotMaxPrice": "00.001000"}, "a price above 0.001"),
+        ({"SpotMaxPrice": "0.000999"}, "a price above 0.001"),
+        ({"SpotMaxPrice": "0.001001"}, ""),
+        ({"SpotMaxPrice": "0.01"}, ""),
+        ({"SpotMaxPrice": "10"}, ""),
+        ({"SpotMaxPrice": ""}, ""),
+        ({"StackKey": "ci\n"}, "letters, digits, underscores and dashes"),
+        ({"CostTags": ","}, ""),
+        ({"CostTags": "a=b,,a=c"}, "these keys are given twice: a;"),
+        ({"Queues": "a,a"}, ""),
+        ({"Queues": "a.b,x,a-b"}, "the stack keys of a.b, a-b would be the same"),
+        ({"Queues": "_default,x,__default__"}, "_default and __default__ are one queue"),
+        ({"StackKey": "s" * 60, "Queues": "x," + "q" * 20}, "shorten it"),
+        ({"StackKey": "s" * 60, "Queues": "x," + "q" * 19}, ""),
+        ({"SweepGraceSeconds": "239", "UnassignedTimeoutSeconds": "300"}, "set SweepGraceSeconds to 240 or more"),
+        ({"SweepGraceSeconds": "240", "UnassignedTimeoutSeconds": "300"}, ""),
+        ({"AgentTokenParameter": ARN, "AgentCredential": "agent-token"}, "set AgentCredential to job-token"),
+        ({"AgentTokenParameter": ARN, "AgentCredential": "job-token"}, ""),
+    ],
+)
+def test_what_the_functions_would_refuse_is_refused_before_anything_is_deployed(
+    given: dict[str, str], words: str
+) -> None:
+    """The functions start in the middle of a deployment, which they would end there."""
+    said = list(problems(given))
+    assert [words in one for one in said] == ([True] if words else [])
+    try:
+        Settings.from_environment(an_environment(**{VARIABLES[name]: value for name, value in given.items()}))
+    except ConfigurationError:
+        assert words
+    else:
+        assert not words
+
+
+def test_a_new_stack_is_judged_with_its_defaults() -> None:
+    given = {"AgentTokenParameter": "/token", "StackKey": "ci", "UnassignedTimeoutSeconds": "3600"}
+    assert list(problems(given)) == []  # a stack that is there may have another SweepGraceSeconds
+    (said,) = problems(given, complete=True)
+    assert said.startswith("SweepGraceSeconds=300, UnassignedTimeoutSeconds=3600: ")
+
+
+def test_the_rules_know_what_the_functions_know() -> None:
+    assert set(parameter_rules.DEFAULT_QUEUES) == DEFAULT_QUEUE_ALIASES
+    assert parameter_rules.MAX_STACK_KEY == MAX_STACK_KEY_BYTES

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from agent_stack import settings
+from agent_stack import setting_kinds
 from agent_stack.settings import Settings
 from agent_stack_cli import parameter_rules
 from agent_stack_cli.parameter_rules import specification
@@ -134,8 +134,8 @@ def test_what_every_job_reads_says_that_it_is_not_for_secrets(name: str) -> None
 
 
 def test_deploy_and_the_functions_refuse_the_same_number_of_tags() -> None:
-    assert parameter_rules.MAX_COST_TAGS == settings.MAX_COST_TAGS
-    most = ",".join(f"k{number}=v" for number in range(settings.MAX_COST_TAGS))
+    assert parameter_rules.MAX_COST_TAGS == setting_kinds.MAX_COST_TAGS
+    most = ",".join(f"k{number}=v" for number in range(setting_kinds.MAX_COST_TAGS))
     assert list(parameter_rules.problems({"CostTags": most})) == []
 
 

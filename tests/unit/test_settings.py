@@ -65,6 +65,11 @@ def test_each_queue_has_a_stack_key_of_its_own() -> None:
         ("SPOT_MAX_PRICE", "0.001", "SpotMaxPrice"),
         ("SPOT_MAX_PRICE", "inf", "SpotMaxPrice"),
         ("SPOT_MAX_PRICE", "-1", "SpotMaxPrice"),
+        ("IDLE_POLL_SECONDS", "1e400", "IdlePollSeconds"),
+        ("MAX_LIFETIME_SECONDS", "9" * 30, "MaxLifetimeSeconds"),
+        ("HOLD_ON_FAILURE_MINUTES", "nan", "HoldOnFailureMinutes"),
+        ("QUEUES", "a.b,a-b", "Queues"),
+        ("QUEUES", "_default,other,__default__", "Queues"),
     ],
 )
 def test_a_wrong_setting_is_named_as_the_template_names_it(variable: str, value: str, parameter: str) -> None:
@@ -78,10 +83,19 @@ def test_a_wrong_setting_is_named_as_the_template_names_it(variable: str, value:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"STACK_KEY": "s" * 60, "QUEUES": "q" * 30}, "longer than 80 bytes"),
-        ({"QUEUES": "a.b,a-b"}, "whose stack keys are the same"),
-        ({"SWEEP_GRACE_SECONDS": "100"}, "SweepGraceSeconds"),
-        ({"BUILDKITE_DIALECT": "preview"}, "set AgentCredential to agent-token"),
+        (
+            {"STACK_KEY": "s" * 60, "QUEUES": "q" * 30},
+            "StackKey, Queues=.*longer than 80 bytes: .*shorten StackKey",
+        ),
+        ({"QUEUES": "a.b,x,a-b"}, "Queues='a.b,x,a-b': the stack keys of these queues are the same: a.b, a-b;"),
+        (
+            {"SWEEP_GRACE_SECONDS": "100", "UNASSIGNED_TIMEOUT_SECONDS": "300"},
+            "SweepGraceSeconds, UnassignedTimeoutSeconds='100, 300': SweepGraceSeconds is so short",
+        ),
+        (
+            {"BUILDKITE_DIALECT": "preview", "AGENT_CREDENTIAL": "job-token"},
+            "BuildkiteDialect, AgentCredential='preview, job-token': .*; set AgentCredential to agent-token",
+        ),
         (
             {
                 "BUILDKITE_TOKEN_PARAMETER": "arn:aws:ssm:eu-central-1:999999999999:parameter/token",

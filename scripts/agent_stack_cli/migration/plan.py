@@ -17,7 +17,7 @@ from agent_stack_cli.migration.rows import Fate, Outcome, Row, Values, listed
 from agent_stack_cli.migration.source import USE_A_FILE, Source
 from agent_stack_cli.migration.table import ROWS, values
 from agent_stack_cli.migration.vm_rows import stock_image
-from agent_stack_cli.parameter_rules import nearest, problems, specification
+from agent_stack_cli.parameter_rules import MAX_STACK_KEY, nearest, problems, specification
 
 LONGEST_KEY = 60
 MASKED = "****"
@@ -112,15 +112,17 @@ def migrate(source: Source, *, key: str | None = None) -> Migration:
     told = {name: item for name, item in of_source.items() if item.given or ROWS[name].always}
     outcomes = fitting({name: item.outcome for name, item in told.items()})
     items = tuple(_together([replace(item, outcome=outcomes[name]) for name, item in told.items()]))
-    name = key or re.sub(r"[^A-Za-z0-9_-]+", "-", old["BuildkiteQueue"])[:LONGEST_KEY].strip("-") or "ci"
-    if said := next(problems({"StackKey": name}), ""):
-        raise CliError(said, next="name another: --stack-key ci")
+    room = max(1, min(LONGEST_KEY, MAX_STACK_KEY - 1 - len(old["BuildkiteQueue"])))  # the queue's key follows it
+    name = key or re.sub(r"[^A-Za-z0-9_-]+", "-", old["BuildkiteQueue"])[:room].strip("-") or "ci"
     parameters = {
         "StackKey": name,
         "AgentTokenParameter": OWN_TOKEN,
         **merged(item.outcome for item in items),
         "ClassesParameter": f"/agent-stack/{name}/classes",
     }
+    of_key: dict[str, str] = {given: parameters[given] for given in ("StackKey", "Queues") if given in parameters}
+    if said := next(problems(of_key), ""):
+        raise CliError(said, next="name another: --stack-key ci")
     return Migration(
         stack=source.stack,
         parameters={known: parameters[known] for known in specification() if known in parameters},

@@ -8,7 +8,7 @@ import pytest
 
 from agent_stack.adapters.stacks_api.caller import MAX_PAUSES, Caller, Request
 from agent_stack.adapters.stacks_api.limits import STATES
-from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.errors import AgentStackError, RetryError
 from tests.simulator.clock import FixedDeadline, VirtualClock
 from tests.simulator.telemetry import RecordedTelemetry
 
@@ -55,3 +55,19 @@ def test_rate_limits_and_pauses_share_one_patience(status: int, reset: str, jitt
             caller.tell(Request(operation=STATES, stack="ci", method="POST", path="/states"))
     assert clock.monotonic() <= MAX_PAUSES
     assert len(asked) > 1
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".test", ".", "xn--", "xn--a-ecp.test", "a:port", "256.0.0.1", ""])
+def test_a_host_that_no_resolver_takes_was_not_asked(host: str) -> None:
+    with httpx.Client() as http:
+        caller = Caller(
+            base_url=f"http://{host}",
+            http=http,
+            secrets=Token(),
+            clock=VirtualClock(),
+            ids=Chance(0),  # type: ignore[arg-type]  # what it draws
+            deadline=FixedDeadline(),
+            telemetry=RecordedTelemetry(),
+        )
+        with pytest.raises(RetryError, match="cannot reach"):
+            caller.tell(Request(operation=STATES, stack="ci", method="POST", path="/states"))

@@ -58,3 +58,23 @@ def test_a_token_has_at_most_four_kilobytes() -> None:
     assert models.IssuedToken.model_validate(token).job_uuid == "a"
     with pytest.raises(ValidationError):
         models.IssuedToken.model_validate({**token, "job_acquisition_token": "e" * 4_097})
+
+
+@pytest.mark.parametrize("junk", [7, ["x"], "last", {"has_next_page": "perhaps"}, {"end_cursor": 7}])
+def test_a_page_whose_place_cannot_be_read_keeps_its_jobs_and_is_not_the_last(junk: object) -> None:
+    listing = models.Listing.model_validate({"jobs": [A_JOB], "page_info": junk, "cluster_queue": QUEUE})
+    page = listing.to_page(QueueKey("default"), can_page=True, unreadable=lambda *_: None)
+    assert ([job.job_id for job in page.jobs], page.more, page.next_cursor) == (["a"], True, None)
+
+
+@pytest.mark.parametrize("junk", [None, 7, ["running"], {"state": "running"}])
+def test_one_answer_about_a_job_that_cannot_be_read_costs_no_other_job_its_own(junk: object) -> None:
+    states = models.States.model_validate({"states": {"a": junk, "b": "running"}}).states
+    assert states == {"a": None, "b": "running"}
+    assert models.Reservation.model_validate({"reserved": ["b", junk]}).reserved == ["b"]
+    assert models.Details.model_validate({"id": "b", "env": {"A": junk, "B": "x"}}).env == {"A": None, "B": "x"}
+
+
+def test_a_list_of_nothing_but_what_cannot_be_read_is_no_empty_list() -> None:
+    with pytest.raises(ValidationError):
+        models.Reservation.model_validate({"reserved": [{"id": "a"}]})

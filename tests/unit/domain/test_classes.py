@@ -86,6 +86,7 @@ def read(document: str) -> ClassBook:
     [
         ("{", "not JSON"),
         ("[]", "names no class"),
+        ('{"classes":' * 100_000, "nested too deeply"),
         ('{"default_class": "a"}', "names no class"),
         ('{"classes": {}, "default_class": "a"}', "names no class"),
     ],
@@ -116,6 +117,22 @@ def test_a_document_without_classes_is_named_with_a_remedy(document: str, said: 
         ('"default_class": "small"', '"default_class": "tiny"', "tiny", "'tiny' is not one of the classes"),
         (', "default_class": "small"', "", "", "default_class: '' is not one of the classes"),
         ('{"classes"', '{"clases": {}, "classes"', "clases", "there is no such field"),
+        ('{"classes"', '{"small": {}, "classes"', "$.small", "small: there is no such field"),
+        ('{"classes"', '{"classes": {}, "classes"', "classes", "classes: the document gives it twice"),
+        ('"default_class": "small"', '"default_class": null', "", "default_class: None is not one of the classes"),
+        ('"default_class": "small"', '"default_class": "\\ud800"', "?", "is not one of the classes"),
+        ('"small": {"instance', '"small": {}, "small": {"instance', "small", "classes.small: it is listed twice"),
+        ('"max_instances": 5', '"max_instances": 5, "max_instances": 9', "large", "classes.large.max_instances: it is"),
+        ('"max_instances": 5', '"max_instances": ' + "9" * 5_000, "large", "classes.large.max_instances"),
+        ('"max_instances": 5', '"volume_iops": ' + "9" * 4_000, "large", "classes.large"),
+        ('"max_instances": 5', '"\\ud800": 5', "large", "classes.large.?"),
+        ('"max_instances": 5', '"standby": {"hot": 1, "hot": 2}', "large", "classes.large.standby.hot: it is given"),
+        (
+            '"max_instances": 5',
+            '"standby": {"hot": 1, "schedule": [{"to": "", "to": ""}]}',
+            "large",
+            "classes.large.standby.schedule.0.to: it is given twice",
+        ),
     ],
 )
 def test_one_wrong_member_is_named_and_the_other_classes_can_be_used(
@@ -125,6 +142,7 @@ def test_one_wrong_member_is_named_and_the_other_classes_can_be_used(
     error = listed.broken[ClassName(broken)]
     assert said in str(error)
     assert "ClassesParameter='/classes'" in str(error)
+    assert len(str(error).encode()) < 1_000  # it goes into the ledger, into logs and, cropped, onto pages
     assert set(listed.classes) >= {"small", "large"} - {broken} - ({"small"} if broken == "sm/all" else set())
     asking = listed.match((f"class={broken}",) if broken else (), QUEUE)
     assert isinstance(asking, BrokenClass)

@@ -3,9 +3,8 @@
 Each class is read alone. One that is wrong is carried along with its error, and the other classes can be used.
 """
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from agent_stack.adapters.ssm.class_rules import (
     VolumeType,
     volume_problem,
 )
+from agent_stack.adapters.ssm.json_document import UnreadableError, given_twice, read_json
 from agent_stack.adapters.ssm.requirements_entry import Requirements
 from agent_stack.adapters.ssm.standby_entry import StandbyEntry
 from agent_stack.domain.classes import ClassBook, VmClass, Volume
@@ -28,8 +28,10 @@ from agent_stack.domain.errors import AgentStackError, ConfigurationError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.purchase_mix import PurchaseMix
 from agent_stack.domain.states import CapacityType, SpotStrategy
+from agent_stack.domain.texts import crop_characters
 from agent_stack.ports import InstanceCatalog
 
+MAX_PROBLEM = 600
 CLASS_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 InstanceType = Annotated[str, Field(pattern=r"^[a-z0-9-]+\.[a-z0-9-]+$")]
@@ -181,17 +183,22 @@ def read_classes(
     classes: dict[ClassName, VmClass] = {}
     broken: dict[ClassName, AgentStackError] = {}
     for given, entry in listed.items():
+        if given in getattr(listed, "twice", ()):
+            broken[ClassName(given)] = _wrong(name, f"classes.{given}: it is listed twice; keep one")
+            continue
         found = _class_or_error(given, entry, shapes, name, shipped=shipped)
         if isinstance(found, VmClass):
             classes[ClassName(given)] = found
         else:
             broken[ClassName(given)] = found
-    default = ClassName(str(document.get("default_class", "")))
+    stated = document.get("default_class", "")
+    default = ClassName(crop_characters(stated, MAX_PROBLEM) if isinstance(stated, str) else "")
     if default not in listed:
-        problem = f"default_class: {str(default)!r} is not one of the classes: {', '.join(listed)}"
+        problem = f"default_class: {stated!r} is not one of the classes: {', '.join(listed)}"
         broken[default] = _wrong(name, problem)
-    for field in sorted(document.keys() - FIELDS):  # said like a class: it harms no other
-        broken.setdefault(ClassName(field), _wrong(name, f"{field}: there is no such field"))
+    for field, problem in _faults_around(document):  # said like a class: it harms no other
+        place = ClassName(f"$.{field}" if field in listed else field)
+        broken.setdefault(place, _wrong(name, f"{field}: {problem}"))
     faults = frozenset(broken.keys() - listed.keys())
     return ClassBook(classes=classes, default=default, deployment_tags=deployment_tags, broken=broken, faults=faults)
 
@@ -199,14 +206,21 @@ def read_classes(
 def _opened(text: str, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The entries by class, and the document around them."""
     try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        problem = f"the document is not JSON (line {error.lineno}, column {error.colno}: {error.msg})"
-        raise _wrong(name, problem) from None
+        document = read_json(text.removeprefix("\ufeff"))  # which some editors write before a text
+    except UnreadableError as error:
+        raise _wrong(name, str(error)) from None
     listed = document.get("classes") if isinstance(document, dict) else None
     if not isinstance(listed, dict) or not listed:
         raise _wrong(name, "classes: the document names no class")
     return listed, document
+
+
+def _faults_around(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Fields beside the classes that are wrong, each with the reason."""
+    for field in sorted(document.keys() - FIELDS):
+        yield field, "there is no such field"
+    for field in getattr(document, "twice", ()):
+        yield field, "the document gives it twice, and the last one counts; keep one"
 
 
 def _class_or_error(
@@ -215,6 +229,8 @@ def _class_or_error(
     place = f"classes.{given}"
     if not re.fullmatch(CLASS_NAME, given):
         return _wrong(name, f"{place}: a class is named by at most 63 letters, digits and . _ -")
+    for twice in given_twice(entry):
+        return _wrong(name, f"{place}.{twice}: it is given twice; keep one")
     try:
         return ClassEntry.model_validate(entry).to_class(given, shapes, shipped=shipped)
     except ValidationError as error:
@@ -228,4 +244,5 @@ def _class_or_error(
 
 
 def _wrong(name: str, problem: str) -> ConfigurationError:
-    return ConfigurationError(setting=SETTING, value=name, problem=problem, remedy=REMEDY)
+    said = crop_characters(problem, MAX_PROBLEM)  # it may quote a key or a number of any length
+    return ConfigurationError(setting=SETTING, value=name, problem=said, remedy=REMEDY)

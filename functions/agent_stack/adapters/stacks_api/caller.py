@@ -48,7 +48,14 @@ REFUSED_REMEDY = "Check the token in the SSM parameter that AgentTokenParameter 
 TOO_MANY_REMEDY = "Remove stacks that are no longer used, or check what the agent token may do."
 FORBIDDEN_REMEDY = "Check what the token in the SSM parameter that AgentTokenParameter names may do."
 
-SURELY_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+SURELY_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+    UnicodeError,  # the host is no name: the resolver raises this, and httpx passes it on as it is
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +220,7 @@ class Caller:
             raise RetryError(
                 f"{request.operation.name}: cannot reach {self._base_url}: {redacted(str(error), token)}"
             ) from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        except (httpx.HTTPError, httpx.StreamError) as error:
             raise UnknownOutcomeError(
                 f"{request.operation.name}: no answer: {type(error).__name__} {redacted(str(error), token)}"
             ) from None
@@ -250,7 +257,7 @@ class Caller:
                 error = StackNotFoundError(said) if about_the_stack else NotFoundError(said)
             case 429:
                 self._telemetry.count(Metric.STACKS_API_THROTTLED)
-                after = retry_after(reply.headers)
+                after = retry_after(reply.headers, self._clock.now())
                 if after is not None:
                     self._rates.refused(request.stack, request.operation, after, self._clock.monotonic())
                 error = _RateLimitedError(said, after)

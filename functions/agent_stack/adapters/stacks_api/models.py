@@ -48,11 +48,28 @@ def _if_readable(value: Any, read: ValidatorFunctionWrapHandler) -> Any:  # noqa
         return None
 
 
+def _page_info(value: Any) -> Any:  # noqa: ANN401  (see above)
+    """Where the page stands; one that cannot be read leaves the jobs of the page, and there may be others behind it."""
+    try:
+        return PageInfo.model_validate({} if value is None else value)
+    except ValidationError:
+        return PageInfo(has_next_page=True)
+
+
+def _texts(value: Any) -> Any:  # noqa: ANN401  (see above)
+    """Without what is no text, where there are some: it names no job of ours, and says nothing of the others."""
+    texts = [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return texts or _emptied(value)
+
+
 Items = Annotated[list[ValueT], BeforeValidator(_emptied)]
 """A list, which may be null where it is empty."""
 
 Entries = Annotated[dict[str, ValueT], BeforeValidator(_emptied_map)]
 """A map, which may be null where it is empty."""
+
+Ids = Annotated[list[str], BeforeValidator(_texts)]
+"""A list of ids, which may be null where it is empty."""
 
 Detail = Annotated[ValueT | None, WrapValidator(_if_readable)]
 """Something that a job may have and that starts it no sooner or later."""
@@ -124,7 +141,7 @@ class Listing(Answer):
     """One page of scheduled jobs; the jobs themselves are read one by one."""
 
     jobs: Items[Any]
-    page_info: Annotated[PageInfo, BeforeValidator(_emptied_map)] = PageInfo()
+    page_info: Annotated[PageInfo, BeforeValidator(_page_info)] = PageInfo()
     cluster_queue: ClusterQueue
 
     def to_page(self, queue: QueueKey, *, can_page: bool, unreadable: Callable[[str, str], None]) -> ScheduledPage:
@@ -154,21 +171,21 @@ class Listing(Answer):
 class Reservation(Answer):
     """Which of the jobs asked for are ours."""
 
-    reserved: Items[str]
-    not_reserved: Items[str] = Field(default_factory=list)
+    reserved: Ids
+    not_reserved: Ids = Field(default_factory=list)
 
 
 class States(Answer):
     """Job states by id; unknown ids are absent."""
 
-    states: Entries[str | None]
+    states: Entries[Detail[str]]
 
 
 class Details(Answer):
     """One job's environment and command."""
 
     id: str
-    env: Entries[str | None] = Field(default_factory=dict)
+    env: Entries[Detail[str]] = Field(default_factory=dict)
     command: str | None = None
 
 

@@ -7,7 +7,8 @@ invocations of a function speak at once for a moment, and a queue's dispatcher a
 import threading
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 from agent_stack.adapters.stacks_api.limits import Operation
 
@@ -68,13 +69,18 @@ class Rates:
         self._blocked_until[key] = max(until, self._blocked_until.get(key, until))
 
 
-def retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """How long a 429 asks us to wait: Retry-After, else RateLimit-Reset; None when it says neither."""
-    for name in ("Retry-After", "RateLimit-Reset"):
-        seconds = _number(headers.get(name))
-        if seconds is not None:
-            return min(timedelta(seconds=seconds), MAX_BLOCKED)
-    return None
+def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """How long a 429 asks us to wait: Retry-After, else RateLimit-Reset; None when it says neither.
+
+    Retry-After may be a time, as HTTP has it: by the clock of the same answer, or by ours where that says none.
+    """
+    seconds = _number(headers.get("Retry-After"))
+    until = _time(headers.get("Retry-After"))
+    if seconds is None and until is not None:
+        seconds = max(0.0, (until - (_time(headers.get("Date")) or now)).total_seconds())
+    if seconds is None:
+        seconds = _number(headers.get("RateLimit-Reset"))
+    return None if seconds is None else min(timedelta(seconds=seconds), MAX_BLOCKED)
 
 
 def used_percent(headers: Mapping[str, str]) -> float:
@@ -89,3 +95,11 @@ def _number(header: str | None) -> float | None:
     except ValueError:
         return None
     return value if value is not None and 0 <= value < 1e6 else None  # noqa: PLR2004  (rejects nan, inf and nonsense)
+
+
+def _time(header: str | None) -> datetime | None:
+    try:
+        read = parsedate_to_datetime(header or "")
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
