@@ -107,7 +107,7 @@ def _component(logical_id: str, name: str, data: str, sha256: str) -> str:
   {logical_id}:
     Type: AWS::ImageBuilder::Component
     Properties:
-      Name: !Sub ${{Name}}-{name}-{sha256[:12]}
+      Name: !Sub ${{Name}}-{name}-{sha256[:12]}-${{Settings.LatestVersionNumber}}
       Version: !Select [0, !Split ["-", !Ref AgentVersion]]
       Platform: Linux
       Data: {substituted}

@@ -9,6 +9,7 @@ import sys
 
 from agent_stack.adapters.ssm.class_document import ClassDocument
 from infra import (
+    additions,
     baked_program,
     codes,
     decisions,
@@ -34,7 +35,7 @@ def main() -> int:
     wanted = {
         user_data.TEMPLATE: template,
         user_data.PROGRAM: user_data.second_stage(),
-        baked_program.IMAGE: baked_program.generated(baked_program.IMAGE.read_text()),
+        baked_program.IMAGE: additions.generated(baked_program.generated(baked_program.IMAGE.read_text())),
         parameters.PAGE: parameters.page(template),
         parameters.SPECIFICATION: parameters.specification(template),
         decisions.PAGE: decisions.page(),

@@ -176,6 +176,7 @@ error="$status $trouble"
 ((curl_code == 0)) && [[ $status == 200 ]]
 }
 prepare() {
+tell_lacks
 read_facts
 spare_units
 ensure_user
@@ -187,6 +188,13 @@ install_hooks
 install_job_access
 write_known_hosts
 seed_mirrors
+}
+tell_lacks() {
+local line
+[[ -r $PROGRAMS/lacks ]] || return 0
+while IFS= read -r line; do
+say "$line"
+done <"$PROGRAMS/lacks"
 }
 read_facts() {
 local pair

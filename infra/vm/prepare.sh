@@ -3,6 +3,7 @@
 
 # All that does not depend on the job.
 prepare() {
+  tell_lacks
   read_facts
   spare_units
   ensure_user
@@ -14,6 +15,15 @@ prepare() {
   install_job_access
   write_known_hosts
   seed_mirrors
+}
+
+# What its image was to hold and lacks, as the image's build noted it.
+tell_lacks() {
+  local line
+  [[ -r $PROGRAMS/lacks ]] || return 0
+  while IFS= read -r line; do
+    say "$line"
+  done <"$PROGRAMS/lacks"
 }
 
 # Where this VM runs and what it is, as agent tags under the vendor's own names. What EC2 does not say is left out.

@@ -20,7 +20,7 @@ TAG = "Ec2ImageBuilderArn"
 """Image Builder puts it on each AMI that it bakes: recipe, version and build."""
 
 PAGE = 200
-_BAKED = r"image/{name}(?:-(?:[0-9a-f]{{12}}-)?(?P<revision>\d+))?/(?P<agent>[0-9.]+)/\d+"
+_BAKED = r"image/{name}(?:-(?:[0-9a-f]{{12}}-)?(?P<revision>\d+)(?:-\d+)?)?/(?P<agent>[0-9.]+)/\d+"
 """How a baked image's ARN ends: names of recipes are those of infra/image.yaml, in lower case."""
 
 

@@ -25,18 +25,20 @@ DIGESTS = {
     "3": "97d324f14b90c8fa",
     "4": "19babd9d16fc49a5",
     "5": "677f6c51ce261ee7",
+    "6": "62c8aaa1508e94bf",
 }
 """By revision, which ends the names of component and recipe: of what both are made of."""
 
 
 def test_another_text_of_the_image_has_another_name() -> None:
     resources = loads((ROOT / "infra" / "image.yaml").read_text())["Resources"]
-    component, recipe = (dict(resources[name]["Properties"]) for name in ("Component", "Recipe"))
-    revisions = {str(properties.pop("Name")["Fn::Sub"]).rpartition("-")[2] for properties in (component, recipe)}
-    (revision,) = revisions
-    made_of = json.dumps([component, recipe], sort_keys=True, default=str)
+    parts = [dict(resources[name]["Properties"]) for name in ("Component", "Additions", "Recipe")]
+    names = [str(properties.pop("Name")["Fn::Sub"]) for properties in parts]
+    assert all(name.endswith("-${Settings.LatestVersionNumber}") for name in names), "other settings, another name"
+    (revision,) = {name.split("-")[-2] for name in names}
+    made_of = json.dumps(parts, sort_keys=True, default=str)
     digest = hashlib.sha256(made_of.encode()).hexdigest()[:16]
-    assert DIGESTS.get(revision) == digest, "give both names the next revision, and note its digest here"
+    assert DIGESTS.get(revision) == digest, "give all three names the next revision, and note its digest here"
 
 
 def test_the_image_holds_the_program_of_its_stack_under_its_hash() -> None:
@@ -51,10 +53,11 @@ def test_the_image_holds_the_program_of_its_stack_under_its_hash() -> None:
     for name in (*NAMES, "Recipe"):
         named = resources[name]["Properties"]["Name"]["Fn::Sub"]
         assert program_sha256()[:12] in named, "another program is another component and another recipe"
-    *listed, cli = resources["Recipe"]["Properties"]["Components"]
+    *listed, cli, additions = resources["Recipe"]["Properties"]["Components"]
     refs = [component["ComponentArn"]["Ref"] for component in listed]
     assert refs == ["Component", *NAMES], "each half after the one before"
     assert cli["Fn::If"][0] == "IsUbuntu", "the AWS CLI, and after unzip"
+    assert additions["ComponentArn"]["Ref"] == "Additions", "after everything that it may need"
 
 
 def program_with_pins(versions: int) -> str:

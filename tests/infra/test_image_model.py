@@ -26,7 +26,7 @@ MODEL = botocore.session.get_session().get_service_model("imagebuilder")
 SYSTEMS = [("amazon-linux-2023", "x86"), ("amazon-linux-2023", "arm64"), ("ubuntu-server-24-lts", "x86")]
 
 
-def image(system: str, architecture: str) -> Resolved:
+def image(system: str, architecture: str, **more: str) -> Resolved:
     parameters = {
         "Name": f"ci-{system}-{architecture}",
         "OperatingSystem": system,
@@ -35,6 +35,7 @@ def image(system: str, architecture: str) -> Resolved:
         "AgentDownloadUrl": "https://download.buildkite.com/agent/stable",
         "SubnetId": "subnet-0123456789abcdef0",
         "SecurityGroupId": "sg-0123456789abcdef0",
+        **more,
     }
     return Resolved(loads(IMAGE.read_text()), parameters, region=REGION)
 

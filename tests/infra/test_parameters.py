@@ -47,6 +47,9 @@ TEXTS = (
 
 TAKES_EFFECT_WITH = {
     "BakeImageArchitecture": {"BakeImage": "amazon-linux-2023"},
+    "BakeImageDockerImages": {"BakeImage": "amazon-linux-2023"},
+    "BakeImagePackages": {"BakeImage": "amazon-linux-2023"},
+    "BakeImageRepositories": {"BakeImage": "amazon-linux-2023"},
     "BuildkiteOrganizationId": {"JobAccess": "stack"},
     "BuildkiteDialect": {"AgentCredential": "agent-token"},
     "FunctionSecurityGroups": {"FunctionSubnets": "subnet-0123456789abcdef2"},
@@ -165,6 +168,8 @@ def test_only_what_nobody_can_know_is_required() -> None:
     [
         ({"BuildkiteDialect": "preview"}, ["BuildkiteDialect", "AgentCredential"]),
         ({"ArtifactBucket": "ci-artifacts"}, ["ArtifactBucket", "JobAccess", "JobRoleArn"]),
+        ({"BakeImagePackages": "make"}, ["BakeImagePackages", "BakeImage "]),
+        ({"BakeImageDockerImages": "alpine"}, ["BakeImageDockerImages", "BakeImage "]),
         ({"HoldOnFailureMinutes": "30"}, ["HoldOnFailureMinutes", "SessionManager"]),
         ({"VpcId": OWN_NETWORK["VpcId"]}, ["VpcId", "Subnets"]),
         ({"Subnets": OWN_NETWORK["Subnets"]}, ["Subnets", "VpcId"]),
@@ -199,6 +204,15 @@ def test_what_cannot_work_is_refused_with_its_remedy(parameters_: dict[str, str]
         ("HttpProxy", "http://proxy'; rm -rf /; '"),
         ("HttpProxy", "http://user:s3cr3t@proxy.example:3128"),
         ("AllowedPlugins", "it's"),
+        ("BakeImagePackages", "make,$(reboot)"),
+        ("BakeImagePackages", "make,--nogpgcheck"),
+        ("BakeImagePackages", "vim-"),  # apt would remove it
+        ("BakeImageDockerImages", "alpine,-a"),
+        ("BakeImageDockerImages", "user:s3cr3t@registry.example/app"),
+        ("BakeImageRepositories", "http://example.com/tools.repo"),
+        ("BakeImageRepositories", "https://user:s3cr3t@example.com/tools.repo"),
+        ("BakeImageRepositories", "https://example.com/tools.repo?token=s3cr3t"),
+        ("BakeImageRepositories", "https://example.com/apt noble main"),  # and no key
         ("BootstrapUrl", "http://example.com/x"),
         ("InstanceManagedPolicies", "ReadOnlyAccess"),
         ("BuildkiteEndpoint", "https://example.com/'; rm -rf /; '"),

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
 
 IT = gzip.compress(second_stage().encode())
 EVIL = gzip.compress(b"echo evil\n")
+LACKS = "var/cache/agent-stack/lacks"
 CACHED = f"var/cache/agent-stack/{program_sha256()}.gz"
 
 
@@ -73,8 +74,10 @@ def test_an_image_may_have_it_and_is_not_trusted_either(harness: VmHarness, tmp_
     cached.write_bytes(packed)
     job_id, token = harness.reserve("true")
     harness.fill("i-0604", job_id, token)
-    vm = harness.boot("i-0604", files={CACHED: cached})
+    lacks = "BakeImagePackages=mkae is not in this image: \x1b[31mno such package"
+    vm = harness.boot("i-0604", files={CACHED: cached, LACKS: f"{lacks}\n"})
     harness.ended(vm)
+    assert "BakeImagePackages=mkae is not in this image" in vm.console(), "what its build left out"
     assert harness.buildkite.job(job_id).state == "finished"
     asked = PROGRAM in harness.steps(vm)
     assert asked == (packed != IT)

@@ -7,6 +7,7 @@ import base64
 import ipaddress
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -156,8 +157,9 @@ class Resolved:
 
     def _attribute(self, name: str, attribute: str) -> Any:  # noqa: ANN401  (text or a number)
         kind = self._template["Resources"][name]["Type"]
-        if attribute == "LatestVersionNumber":
-            return "1"
+        if attribute == "LatestVersionNumber":  # EC2 counts on with each other content; which number is not said
+            data = self._value(self._template["Resources"][name]["Properties"]["LaunchTemplateData"])
+            return str(1 + zlib.crc32(as_text(data).encode()) % 1_000_000)
         if attribute == "GroupId":
             return "sg-0123456789abcdef0"
         if attribute in _OUTPUTS:
