@@ -144,6 +144,19 @@ def test_an_ended_run_is_history_and_what_it_used_up_is_remembered(tables: AnyTa
     assert ended.outcome is Outcome.RELEASED
 
 
+def test_a_standby_vm_that_a_job_lost_is_remembered_with_its_later_runs(tables: AnyTables) -> None:
+    stood_by = replace(a_vm(1), hold=timedelta(hours=1))
+    (run,) = tables.ledger.record([a_run()])
+    (run,) = bind(tables, run, stood_by)
+    (run,) = tables.ledger.update([run.requeued(TIMED_OUT, now=EPOCH)])
+    assert tables.ledger.active_runs() == [run]
+    assert run.lost_standby
+    (run,) = bind(tables, run, a_vm(2))
+    tables.ledger.end([run.ended(Outcome.RELEASED, now=EPOCH)])
+    (used,) = tables.ledger.earlier([run.job_id]).values()
+    assert (used.attempts, used.counted, used.lost_standby) == (2, 1, True)
+
+
 def test_a_run_ends_only_on_top_of_its_predecessor(tables: AnyTables) -> None:
     (run,) = tables.ledger.record([a_run()])
     (later,) = tables.ledger.update([run.failing("why")])

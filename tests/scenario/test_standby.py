@@ -89,6 +89,14 @@ def test_a_dead_hot_vm_costs_its_job_twenty_seconds_and_the_job_gets_a_cold_one(
     assert run.attempt == 2
 
 
+def test_a_dead_hot_vm_does_not_end_a_job_that_may_have_one_attempt() -> None:
+    world = World(document(hot=1), settings={"MAX_LAUNCH_ATTEMPTS": "1"}, seconds=200)
+    world.vms[world.idle()[0].instance_id].stop()
+    (job,) = world.push(seconds=5)
+    world.run(90)
+    assert (world.buildkite.job(job).state, world.buildkite.job(job).exit_status) == (JobState.FINISHED, 0)
+
+
 def test_three_misses_in_a_row_suspend_the_class_and_its_jobs_start_cold() -> None:
     world = World(document(hot=3), seconds=200)
     for one in world.idle():

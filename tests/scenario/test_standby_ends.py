@@ -34,11 +34,7 @@ def test_a_bind_against_a_closing_whichever_comes_first(seconds: float) -> None:
 
 def take_back(world: World, victim: Instance) -> None:
     """EC2 announces it two minutes before. A VM that stands by looks every five seconds, and ends itself."""
-    world.ec2.interrupt_spot(victim.instance_id)
-    vm = world.vms[victim.instance_id]
-    world.kernel.after(
-        timedelta(seconds=5), "", lambda: vm._off() if vm.alive and not world.store.find_letter(vm._arn) else None
-    )
+    world.take_back(victim.instance_id)
 
 
 def test_an_idle_spot_vm_that_ec2_takes_back_is_replaced_and_says_nothing_against_its_class() -> None:

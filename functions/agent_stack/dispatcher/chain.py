@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from agent_stack.dispatcher.admit import Admit
 from agent_stack.dispatcher.bind import AgentIdentity, Bind
 from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.class_room import ClassRoom
 from agent_stack.dispatcher.cycle import DispatcherStep
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.find_standby import FindStandby
@@ -82,6 +83,7 @@ def dispatcher_steps(
     send = SendLaunch(fleet=fleet, ledger=ledger, in_flight=in_flight, telemetry=telemetry)
     room = LaunchRoom(in_flight=in_flight, prefetch=prefetch, policy=policy, telemetry=telemetry)
     vcpu_room = VcpuRoom(vcpus=vcpus, pool=pool, in_flight=in_flight, policy=policy)
+    class_room = ClassRoom(pool=pool, in_flight=in_flight)
     program = PublishProgram(
         programs=ports.programs,
         ledger=ledger,
@@ -138,6 +140,7 @@ def dispatcher_steps(
             orders=orders,
             room=room,
             vcpu_room=vcpu_room,
+            class_room=class_room,
             answers=LaunchAnswers(fleet=fleet, in_flight=in_flight, vcpus=vcpus, ids=ports.ids, telemetry=telemetry),
             deadline=LaunchDeadline(
                 ledger=ledger, vcpus=vcpus, permission=in_flight.permission, policy=policy, telemetry=telemetry
@@ -164,6 +167,7 @@ def dispatcher_steps(
             pool=pool,
             room=room,
             vcpu_room=vcpu_room,
+            class_room=class_room,
             quotas=quotas,
             capacity=capacity,
             policy=policy,
@@ -172,7 +176,7 @@ def dispatcher_steps(
         Replenish(
             pool=pool,
             troubles=StandbyTroubles(pool=pool, capacity=capacity, policy=policy, telemetry=telemetry),
-            room=StandbyRoom(room=room, vcpu_room=vcpu_room, pool=pool, in_flight=in_flight, queues=options.queues),
+            room=StandbyRoom(room=room, vcpu_room=vcpu_room, class_room=class_room, queues=options.queues),
             orders=orders,
             send=send,
             fleet=fleet,

@@ -35,9 +35,11 @@ class DispatcherCycle:
         idle_vms: recover, launch → VMs without a run that can be bound now, by class.
         standby_launches: recover → launches of standby VMs that EC2 has answered, whose VMs are not on the list yet.
         standby_unconfirmed: recover, list standby → how many standby VMs of each class launches without an answer may
-            have created, and those that could not be put on the list.
+            have created, and those that could not be put on the list; launch adds those whose answer was just lost.
+        standby_unlisted: list standby → the VMs that could not be put on the list.
         standby: find standby → the standby VMs that can be bound now, by class, in the order in which jobs take them.
-        standby_ids: find standby → all VMs on the list, also those that are closed; None when they are not known.
+        standby_ids: find standby → all VMs on the list, also those that are closed, and those that could not be put on
+            it; None when they are not known.
         paused: poll → queues whose jobs must not start, paused at Buildkite or by the stack's operator.
         operator_paused: poll → those of them that the stack's operator paused.
         clogging: poll → queues whose API returns only one page; a job that no class fits hides the jobs behind it.
@@ -73,6 +75,7 @@ class DispatcherCycle:
     idle_vms: Mapping[ClassName, tuple[Vm, ...]] = field(default_factory=dict)
     standby_launches: tuple[Intent, ...] = ()
     standby_unconfirmed: Mapping[ClassName, int] = field(default_factory=dict)
+    standby_unlisted: frozenset[InstanceId] = frozenset()
     standby: Mapping[ClassName, tuple[StandbyVm, ...]] = field(default_factory=dict)
     standby_ids: frozenset[InstanceId] | None = frozenset()
     paused: frozenset[QueueKey] = frozenset()

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.standby_pool import StandbyPool
-from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.identifiers import ClassName, InstanceId
 from agent_stack.domain.standby import StandbyVm, in_turn
 from agent_stack.ports import Fleet
 
@@ -29,7 +29,7 @@ class FindStandby:
         self.pool.collect(cycle, wait=not (jobs and recent))
         by_class: dict[ClassName, list[StandbyVm]] = defaultdict(list)
         known = self.pool.vms(cycle)
-        for vm in (recent or ()) if known is None else known:
+        for vm in filter(self.pool.is_bindable, (recent or ()) if known is None else known):
             by_class[vm.class_name].append(vm)
         found: dict[ClassName, tuple[StandbyVm, ...]] = {}
         for name, vms in by_class.items():
@@ -38,4 +38,9 @@ class FindStandby:
             lead = timedelta() if vm_class is None else vm_class.boot_timeout
             if ordered := in_turn(vms, shape, lead, cycle.now):
                 found[name] = tuple(ordered)
-        return replace(cycle, standby=found, standby_ids=self.pool.ids(cycle))
+        return replace(cycle, standby=found, standby_ids=self._ids(cycle))
+
+    def _ids(self, cycle: DispatcherCycle) -> frozenset[InstanceId] | None:
+        """Those on the list, and those that EC2 has launched and that could not be put on it now."""
+        listed = self.pool.ids(cycle)
+        return None if listed is None else listed | cycle.standby_unlisted

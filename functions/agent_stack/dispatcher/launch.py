@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.class_room import ClassRoom, Left
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.launch_answers import LaunchAnswers, Learnt
@@ -26,8 +27,8 @@ from agent_stack.dispatcher.vcpu_room import VcpuRoom
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import BugError
-from agent_stack.domain.identifiers import ClassName
-from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, LaunchOrder
+from agent_stack.domain.identifiers import ClassName, InstanceId
+from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, Intent, LaunchOrder
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_buckets import buckets_of
 from agent_stack.domain.quota_room import QuotaRoom
@@ -47,6 +48,7 @@ class Launch:
     orders: LaunchOrders
     room: LaunchRoom
     vcpu_room: VcpuRoom
+    class_room: ClassRoom
     answers: LaunchAnswers
     deadline: LaunchDeadline
     program: PublishProgram
@@ -65,7 +67,7 @@ class Launch:
         known = self.capacity.under(cycle.fence)
         answers = self.in_flight.collect()
         learnt = self._bindable(self.answers.learn(answers, known, cycle), cycle)
-        learnt = replace(learnt, memory=self.quotas.watch(cycle, learnt.memory))
+        learnt = replace(learnt, memory=self.quotas.watch(cycle, learnt.memory, learnt.fresh))
         wanted = self._wanted(cycle, learnt)
         cycle = replace(
             cycle,
@@ -74,6 +76,7 @@ class Launch:
             + sum(intent.count for intent in learnt.unknown)
             + sum(learnt.standby.values()),
             standby_answered=learnt.standby,
+            standby_unconfirmed=Counter(cycle.standby_unconfirmed) + _standing_by(learnt.unknown),
             wanted_launches=sum(len(runs) for runs in wanted.values()),
         )
         memory = learnt.memory
@@ -126,6 +129,8 @@ class Launch:
             return memory
         room = self.room(cycle, memory)
         quotas = self.quotas.room(cycle, memory)
+        taken = self._taken(cycle) if cycle.standby else frozenset[InstanceId]()
+        vcpus = self.vcpu_room(cycle, taken=taken)
         for name, runs in wanted.items():
             vm_class = cycle.book.find(name) if cycle.book is not None else None
             if vm_class is None:
@@ -134,7 +139,7 @@ class Launch:
             count = min(
                 len(runs),
                 room,
-                self._within_vcpus(name, len(runs), cycle),
+                len(runs) - self._behind_standby(name, vcpus, self.class_room(name, cycle, taken=taken), cycle),
                 memory.requests_left(cycle.now) * MAX_VMS_OF_A_LAUNCH,
             )
             if count < len(runs):
@@ -174,13 +179,29 @@ class Launch:
                 up[intent.capacity_type] += intent.count
         return up
 
-    def _within_vcpus(self, name: ClassName, wanted: int, cycle: DispatcherCycle) -> int:
-        """How many of these VMs MaxVcpus lets start beside the standby VMs; runs alone are never too many."""
-        left = self.vcpu_room(cycle) if cycle.standby else None
-        if left is None or left >= 0:
-            return wanted
-        return max(0, wanted + left // self.vcpu_room.size(name, cycle))
+    def _behind_standby(self, name: ClassName, vcpus: Left | None, own: Left | None, cycle: DispatcherCycle) -> int:
+        """How many VMs of that class must wait until standby VMs have ended: for MaxVcpus or the class's maximum."""
+        waiting = 0 if vcpus is None else -(-vcpus.held_back // self.vcpu_room.size(name, cycle))
+        return max(waiting, 0 if own is None else own.held_back)
+
+    @staticmethod
+    def _taken(cycle: DispatcherCycle) -> frozenset[InstanceId]:
+        """The standby VMs that runs of this cycle get: each is counted with its run."""
+        by_class: dict[ClassName, list[Run]] = defaultdict(list)
+        for run in cycle.ready:
+            by_class[run.class_name].append(run)
+        pairs = [pair for name, runs in by_class.items() for pair in paired(runs, cycle.supply(name)).pairs]
+        return frozenset(vm.instance_id for _, vm in pairs if vm.hold is not None)
 
     def _send(self, order: LaunchOrder, runs: Iterable[Run], cycle: DispatcherCycle) -> bool:
         queues = tuple(sorted({run.queue_key for run in runs}))
         return self.send(order, cycle, queues=queues)
+
+
+def _standing_by(intents: Iterable[Intent]) -> Counter[ClassName]:
+    """How many VMs of each class these launches were to bring that stand by."""
+    found = Counter[ClassName]()
+    for intent in intents:
+        if intent.stands_by:
+            found[intent.class_name] += intent.count
+    return found

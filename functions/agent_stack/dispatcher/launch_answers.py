@@ -33,12 +33,14 @@ class Learnt:
         idle_vms: the idle VMs by class, with the new ones.
         unknown: launches whose outcome is unknown, or not looked at yet; their VMs may be up.
         standby: standby VMs of each class that EC2 has launched.
+        fresh: the VMs that EC2 has just launched, whatever for.
     """
 
     memory: LaunchMemory
     idle_vms: Mapping[ClassName, tuple[Vm, ...]]
     unknown: tuple[Intent, ...] = ()
     standby: Mapping[ClassName, int] = field(default_factory=dict)
+    fresh: tuple[Vm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,7 @@ class LaunchAnswers:
         idle = dict(cycle.idle_vms)
         unknown: list[Intent] = []
         standby = Counter[ClassName]()
+        fresh: list[Vm] = []
         for intent, answer in answers:
             name = intent.class_name
             if isinstance(answer, LaunchOutcome):
@@ -63,7 +66,9 @@ class LaunchAnswers:
                 memory = self._learnt(intent, answer, memory, cycle)
                 if self.in_flight.is_replay(intent.intent_id):
                     unknown.append(intent)  # its VMs may be dead by now: the next cycle looks at each of them
-                elif intent.stands_by:
+                    continue
+                fresh += answer.vms
+                if intent.stands_by:
                     standby[name] += len(answer.vms)
                 else:
                     idle[name] = (*idle.get(name, ()), *answer.vms)
@@ -83,7 +88,7 @@ class LaunchAnswers:
                     unknown.append(intent)
                 self._note("launch_failed", intent, answer)
                 memory = memory.throttled(cycle.now, self.ids.fraction())
-        return Learnt(memory=memory, idle_vms=idle, unknown=tuple(unknown), standby=standby)
+        return Learnt(memory=memory, idle_vms=idle, unknown=tuple(unknown), standby=standby, fresh=tuple(fresh))
 
     def _learnt(
         self, intent: Intent, outcome: LaunchOutcome, memory: LaunchMemory, cycle: DispatcherCycle

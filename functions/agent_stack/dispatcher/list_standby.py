@@ -11,6 +11,7 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.standby import StandbyVm
 from agent_stack.ports import Telemetry
@@ -28,6 +29,7 @@ class ListStandby:
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Counts VMs that cannot be listed now as unconfirmed, so that none is asked for in their place."""
         waiting = Counter(cycle.standby_unconfirmed)
+        unlisted: set[InstanceId] = set()
         for intent in cycle.standby_launches:
             vms = [
                 StandbyVm.of(vm, class_name=intent.class_name, hold=intent.hold, shape=intent.shape)
@@ -41,8 +43,9 @@ class ListStandby:
             except AgentStackError as error:
                 self.telemetry.info("standby_not_listed", intent_id=intent.intent_id, error=str(error))
                 waiting[intent.class_name] += len(vms)
+                unlisted |= {vm.instance_id for vm in vms}
                 continue
             self.in_flight.close(intent.intent_id)
             self.telemetry.info("standby_listed", class_name=intent.class_name, count=len(vms))
         self.pool.begin(cycle)
-        return replace(cycle, standby_unconfirmed=waiting)
+        return replace(cycle, standby_unconfirmed=waiting, standby_unlisted=frozenset(unlisted))

@@ -8,14 +8,17 @@ deadline stands still meanwhile.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.class_room import ClassRoom
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.dispatcher.vcpu_room import VcpuRoom
 from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import base_name
 from agent_stack.domain.identifiers import Bucket, ClassName, InstanceId
 from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
@@ -27,6 +30,9 @@ from agent_stack.ports import Telemetry
 
 LISTED_STILL = timedelta(seconds=3)
 """A VM that has gone may be counted by EC2's list of this cycle, which is older than the look that shows it gone."""
+
+NOT_COUNTED = timedelta()
+"""MaxVcpus and a class's maximum count what is on the list of standby VMs."""
 
 COUNTED_STILL = timedelta(minutes=1)
 """A quota counts a VM until it is terminated, which takes longer than its power-off."""
@@ -53,6 +59,7 @@ class Preempt:
     pool: StandbyPool
     room: LaunchRoom
     vcpu_room: VcpuRoom
+    class_room: ClassRoom
     quotas: QuotaWatch
     capacity: CapacityCache
     policy: Policy
@@ -70,7 +77,7 @@ class Preempt:
         memory = self.capacity.under(cycle.fence)
         unmet = {name: count for name, count in cycle.unmet.items() if self._may_launch(name, memory, cycle)}
         leaving = {vm.instance_id: vm for vm in known if vm.closing is not None}
-        idle = sorted((vm for vm in known if vm.closing is None), key=lambda vm: self._worth(vm, unmet, cycle))
+        idle = sorted(filter(self.pool.is_bindable, known), key=lambda vm: self._worth(vm, unmet, cycle))
         chosen: dict[InstanceId, StandbyVm] = {}
         short = False
         for shortage in self._shortages(unmet, cycle, memory):
@@ -106,8 +113,12 @@ class Preempt:
         if places is not None and sum(unmet.values()) > places:
             yield Shortage(needed=sum(unmet.values()) - max(0, places), worth=lambda _: 1)
         vcpus = self.vcpu_room(cycle)
-        if vcpus is not None and vcpus < 0:
-            yield Shortage(needed=-vcpus, worth=self._vcpus)
+        if vcpus is not None and vcpus.held_back:
+            yield Shortage(needed=-vcpus.left, worth=self._vcpus, counts_the_gone=NOT_COUNTED)
+        for base in {base_name(name) for name in unmet}:
+            own = self.class_room(base, cycle)
+            if own is not None and own.held_back:
+                yield Shortage(needed=own.held_back, worth=partial(self._is_of, base), counts_the_gone=NOT_COUNTED)
         room = self.quotas.room(cycle, memory)
         for name, count in unmet.items():
             vm_class = cycle.book.find(name)
@@ -120,6 +131,11 @@ class Preempt:
             return room.vcpus.get(vm.instance_type, 1) if in_it else 0
 
         return Shortage(needed=count * min(sizes.values()), worth=worth, counts_the_gone=COUNTED_STILL)
+
+    @staticmethod
+    def _is_of(name: ClassName, vm: StandbyVm) -> int:
+        """A job may have chosen another type than its class's standby VMs have; they share the class's maximum."""
+        return int(vm.class_name == name)
 
     def _vcpus(self, vm: StandbyVm) -> int:
         return self.vcpu_room.vcpus.known.get(vm.instance_type, 1)

@@ -5,7 +5,7 @@ second after an idle VM was closed because of a quota: the VM ends within a seco
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -20,7 +20,8 @@ from agent_stack.domain.moments import has_passed
 from agent_stack.domain.quota_buckets import bucket_of
 from agent_stack.domain.quota_room import Applicant, QuotaRoom, turns_of
 from agent_stack.domain.quotas import Ceiling
-from agent_stack.domain.runs import Run
+from agent_stack.domain.runs import Binding, Run
+from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.states import UP, Moment
 from agent_stack.domain.vms import Vm
 from agent_stack.outages import Outages
@@ -49,8 +50,12 @@ class QuotaWatch:
     _expects_since: datetime | None = field(default=None, init=False)
     _outages: Outages = field(default_factory=Outages, init=False, repr=False)
 
-    def watch(self, cycle: DispatcherCycle, memory: LaunchMemory) -> LaunchMemory:
-        """What is known of the quotas after EC2's list, where a new one is there."""
+    def watch(self, cycle: DispatcherCycle, memory: LaunchMemory, fresh: Iterable[Vm] = ()) -> LaunchMemory:
+        """What is known of the quotas after EC2's list, where a new one is there.
+
+        Args:
+            fresh: VMs that EC2 has just launched, which the list may not show yet.
+        """
         book = cycle.book
         if book is None or not memory.quotas:
             return memory
@@ -60,7 +65,7 @@ class QuotaWatch:
         if self._look is None and has_passed(every, self._looked_at, cycle.now):
             self._looked_at = cycle.now
             self._look = (cycle.now, self.workers.submit(self.fleet.describe))
-        return memory if vms is None else replace(memory, quotas=self._seen(vms, cycle, book, memory))
+        return memory if vms is None else replace(memory, quotas=self._seen(vms, fresh, cycle, book, memory))
 
     def expect_an_end(self, now: datetime) -> None:
         """A VM of this deployment was closed because of a quota, so the next looks come sooner."""
@@ -115,18 +120,14 @@ class QuotaWatch:
         return vms
 
     def _seen(
-        self, vms: Sequence[Vm], cycle: DispatcherCycle, book: ClassBook, memory: LaunchMemory
+        self, vms: Sequence[Vm], fresh: Iterable[Vm], cycle: DispatcherCycle, book: ClassBook, memory: LaunchMemory
     ) -> Mapping[Bucket, Ceiling]:
         types: dict[Bucket, list[str]] = defaultdict(list)
+        up = [vm for vm in vms if vm.state in UP]
         shown = {vm.instance_id for vm in vms}
-        for vm in vms:
-            if vm.state in UP:
-                types[bucket_of(vm.instance_type, vm.capacity_type)].append(vm.instance_type)
-        for run in cycle.active:
-            one = run.binding
-            fresh = one is not None and cycle.now - one.launched_at < NOT_SHOWN_YET
-            if one is not None and fresh and one.instance_id not in shown:
-                types[bucket_of(one.instance_type, one.capacity_type)].append(one.instance_type)
+        hidden = {one.instance_id: one for one in (*_known(cycle), *fresh) if one.instance_id not in shown}
+        for one in (*up, *(one for one in hidden.values() if cycle.now - one.launched_at < NOT_SHOWN_YET)):
+            types[bucket_of(one.instance_type, one.capacity_type)].append(one.instance_type)
         room = QuotaRoom(quotas=memory.quotas, vcpus=self.vcpus.known, now=cycle.now)
         waiting = {run.class_name for run in cycle.active if run.binding is None and run.failure_reason is None}
         classes = [vm_class for name in waiting if (vm_class := book.find(name)) is not None]
@@ -149,3 +150,12 @@ class QuotaWatch:
         bound = [run.binding.instance_type for run in cycle.active if run.binding is not None]
         classes = [vm_class for name in sorted(names) if (vm_class := book.find(name)) is not None]
         return [*bound, *(one for vm_class in classes for one in vm_class.instance_types)]
+
+
+def _known(cycle: DispatcherCycle) -> Iterator[Binding | Vm | StandbyVm]:
+    """The VMs of runs, those that can be bound to one, and those that stand by."""
+    yield from (run.binding for run in cycle.active if run.binding is not None)
+    for idle in cycle.idle_vms.values():
+        yield from idle
+    for standby in cycle.standby.values():
+        yield from standby

@@ -67,7 +67,6 @@ class Record:
 
     def _used_up(self, earlier: PriorUsage | None) -> str | None:
         """Why a job gets no VM any more: earlier runs of it had as many as the operator allows."""
-        if earlier is None or earlier.attempts < self.policy.max_launch_attempts:
+        if earlier is None or earlier.counted < self.policy.max_launch_attempts:
             return None
-        tries = f"{earlier.attempts} attempts" if earlier.attempts > 1 else "one attempt"
-        return f"No agent could be started in {tries}, earlier runs of this job included."
+        return f"No agent could be started in {earlier.words}, earlier runs of this job included."

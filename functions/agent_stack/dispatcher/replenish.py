@@ -33,6 +33,7 @@ from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_buckets import buckets_of
 from agent_stack.domain.standby import ClassPlan, ClassPool, Closing, StandbyVm
 from agent_stack.domain.standby_schedule import Standby
+from agent_stack.lease_time import NOTHING, LeaseTime
 from agent_stack.ports import Fleet, Ids, Telemetry
 
 PLAN_EVERY = timedelta(seconds=5)
@@ -69,7 +70,7 @@ class Replenish:
     telemetry: Telemetry
     _planned: tuple[int, int, datetime] | None = field(default=None, init=False)
     """The pool's version, what was coming, and when the latest plan was made."""
-    _measured_at: datetime | None = field(default=None, init=False)
+    _time: LeaseTime = field(default_factory=LeaseTime, init=False)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Adds what it asks for to `launching`."""
@@ -163,7 +164,7 @@ class Replenish:
             trouble = memory.standby.get(name)
             if vm_class is None or (trouble is not None and not trouble.may_launch(cycle.now)):
                 continue
-            count = min(len(holds), places - asked, self.room.of_class(vm_class, asked, cycle))
+            count = min(len(holds), places - asked, self.room.of_class(vm_class, cycle))
             if count <= 0 or memory.breaker(name, cycle.now) is not None:
                 continue
             for hold, same in groupby(holds[:count]):
@@ -181,9 +182,9 @@ class Replenish:
 
     def _measure(self, known: Sequence[StandbyVm], cycle: DispatcherCycle) -> None:
         """What readiness costs: the time for which VMs stand by."""
-        before, self._measured_at = self._measured_at, cycle.now
-        idle = [vm for vm in known if vm.closing is None]
-        if before is not None and idle:
-            spent = max(0.0, min((cycle.now - before).total_seconds(), PLAN_EVERY.total_seconds() * 12))
-            self.telemetry.count(Metric.STANDBY_VM_SECONDS, round(len(idle) * spent))
-            self.telemetry.count(Metric.VCPU_SECONDS, round(sum(vm.vcpus for vm in idle) * spent))
+        since = self._time.passed(fence=cycle.fence, began=cycle.began)
+        up = [(vm, max(NOTHING, min(since, cycle.now - vm.launched_at))) for vm in known if vm.closing is None]
+        if since and up:
+            self.telemetry.count(Metric.STANDBY_VM_SECONDS, round(sum(spent.total_seconds() for _, spent in up)))
+            vcpu_seconds = sum(vm.vcpus * spent.total_seconds() for vm, spent in up)
+            self.telemetry.count(Metric.VCPU_SECONDS, round(vcpu_seconds))

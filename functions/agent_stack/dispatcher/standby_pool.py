@@ -77,11 +77,13 @@ class StandbyPool:
     """Grows with each change."""
 
     def vms(self, cycle: DispatcherCycle) -> tuple[StandbyVm, ...] | None:
-        """All VMs on the list that no active run has; None when this process does not know them under this lease."""
+        """All VMs on the list that no active run has; None when this process does not know them under this lease.
+
+        Those to which nothing could be bound are among them: until a look shows more, each of them may be up.
+        """
         if self._valid is None or self._valid[0] != cycle.fence:
             return None
-        taken = {run.binding.instance_id for run in cycle.active if run.binding is not None}
-        return tuple(vm for vm in self._vms.values() if vm.instance_id not in taken | self._spoiled)
+        return self._without_run(cycle)
 
     def recent(self, cycle: DispatcherCycle) -> tuple[StandbyVm, ...] | None:
         """What this process knew under an earlier lease not long ago: good enough to try a binding with.
@@ -90,8 +92,15 @@ class StandbyPool:
         """
         if self._valid is None or not timedelta() <= cycle.now - self._valid[1] < RECENT:
             return None
+        return self._without_run(cycle)
+
+    def is_bindable(self, vm: StandbyVm) -> bool:
+        """Whether it is worth a try to bind a job to that VM, or to close it."""
+        return vm.closing is None and vm.instance_id not in self._spoiled
+
+    def _without_run(self, cycle: DispatcherCycle) -> tuple[StandbyVm, ...]:
         taken = {run.binding.instance_id for run in cycle.active if run.binding is not None}
-        return tuple(vm for vm in self._vms.values() if vm.instance_id not in taken | self._spoiled)
+        return tuple(vm for vm in self._vms.values() if vm.instance_id not in taken)
 
     def ids(self, cycle: DispatcherCycle) -> frozenset[InstanceId] | None:
         """All VMs on the list; None while this process does not know them under this lease, and there may be some."""

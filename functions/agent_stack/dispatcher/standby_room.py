@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
+from agent_stack.dispatcher.class_room import ClassRoom
 from agent_stack.dispatcher.cycle import DispatcherCycle
-from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.launch_room import LaunchRoom
-from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.dispatcher.vcpu_room import VcpuRoom
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.classes import VmClass, base_name
+from agent_stack.domain.classes import VmClass
 from agent_stack.domain.identifiers import Bucket, ClassName
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.quota_buckets import bucket_of
@@ -25,8 +24,7 @@ class StandbyRoom:
 
     room: LaunchRoom
     vcpu_room: VcpuRoom
-    pool: StandbyPool
-    in_flight: InFlightLaunches
+    class_room: ClassRoom
     queues: tuple[Queue, ...]
 
     def queues_paused(self, cycle: DispatcherCycle) -> bool:
@@ -39,32 +37,21 @@ class StandbyRoom:
             return 0
         return self.room(cycle, memory) if memory.requests_left(cycle.now) and not memory.paused(cycle.now) else 0
 
-    def of_class(self, vm_class: VmClass, asked: int, cycle: DispatcherCycle) -> int:
-        """How many VMs of that class.
-
-        Args:
-            asked: VMs that were asked for in this cycle already, of any class.
-        """
+    def of_class(self, vm_class: VmClass, cycle: DispatcherCycle) -> int:
+        """How many VMs of that class. What was asked for in this cycle is in flight, and counted."""
         if cycle.book is None or any(
             reason is WaitReason.QUOTA and self._buckets(name, cycle) & self._buckets(vm_class.name, cycle)
             for name, reason in cycle.lacking
         ):
             return 0
         bounds = []
-        if vm_class.max_instances is not None:
-            bounds.append(vm_class.max_instances - self._living(vm_class.name, cycle))
+        own = self.class_room(vm_class.name, cycle)
+        if own is not None:
+            bounds.append(own.left)
         vcpus = self.vcpu_room(cycle)
         if vcpus is not None:
-            size = self.vcpu_room.size(vm_class.name, cycle)
-            bounds.append(vcpus // size - asked)
+            bounds.append(vcpus.left // self.vcpu_room.size(vm_class.name, cycle))
         return min(bounds, default=MANY)
-
-    def _living(self, name: ClassName, cycle: DispatcherCycle) -> int:
-        runs = [run for run in (*cycle.active, *cycle.recorded) if base_name(run.class_name) == name]
-        standby = sum(vm.class_name == name for vm in self.pool.vms(cycle) or ())
-        coming = cycle.standby_unconfirmed.get(name, 0) + cycle.standby_answered.get(name, 0)
-        asked = sum(one.count for one in self.in_flight.intents if one.stands_by and one.class_name == name)
-        return len({run.job_id for run in runs if run.failure_reason is None}) + standby + coming + asked
 
     @staticmethod
     def _buckets(name: ClassName, cycle: DispatcherCycle) -> frozenset[Bucket]:

@@ -1,12 +1,14 @@
 """vCPU room: how many vCPUs MaxVcpus leaves, counting standby VMs as well as runs. Nobody counts without `MaxVcpus`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from agent_stack.dispatcher.class_room import Left
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
-from agent_stack.domain.identifiers import ClassName
+from agent_stack.domain.identifiers import ClassName, InstanceId
 from agent_stack.domain.policy import Policy
 
 
@@ -19,16 +21,17 @@ class VcpuRoom:
     in_flight: InFlightLaunches
     policy: Policy
 
-    def __call__(self, cycle: DispatcherCycle) -> int | None:
-        """What is left; negative when standby VMs and jobs together are too many. None without a maximum.
+    def __call__(self, cycle: DispatcherCycle, *, taken: Collection[InstanceId] = frozenset()) -> Left | None:
+        """What is left; None without a maximum. While the size of any VM is not known, there is no room.
 
-        While the size of any VM is not known, there is no room.
+        Args:
+            taken: standby VMs that runs of this cycle get.
         """
         most, book = self.policy.max_vcpus, cycle.book
         if most is None or book is None:
             return None
         live = [run for run in (*cycle.active, *cycle.recorded) if run.failure_reason is None]
-        standby = self.pool.vms(cycle) or ()
+        standby = [vm for vm in self.pool.vms(cycle) or () if vm.instance_id not in taken]
         asked = [intent for intent in self.in_flight.intents if intent.stands_by]
         names = {
             *(run.class_name for run in live),
@@ -40,13 +43,13 @@ class VcpuRoom:
         running = [run.binding.instance_type for run in live if run.binding is not None]
         counted = self.vcpus.counted(types, [*running, *(vm.instance_type for vm in standby)], cycle.now)
         if counted.unknown_running is not None or counted.why_unknown:
-            return 0
-        used = sum(counted.of_run(run) for run in live)
-        used += sum(counted.by_type.get(vm.instance_type, 0) for vm in standby)
-        used += sum(counted.of(intent.class_name) * intent.count for intent in asked)
+            return Left(left=0, standby=0)
+        of_runs = sum(counted.of_run(run) for run in live)
+        of_standby = sum(counted.by_type.get(vm.instance_type, 0) for vm in standby)
+        of_standby += sum(counted.of(intent.class_name) * intent.count for intent in asked)
         for coming in (cycle.standby_unconfirmed, cycle.standby_answered):
-            used += sum(counted.of(name) * count for name, count in coming.items())
-        return most - used
+            of_standby += sum(counted.of(name) * count for name, count in coming.items())
+        return Left(left=most - of_runs - of_standby, standby=of_standby)
 
     def size(self, name: ClassName, cycle: DispatcherCycle) -> int:
         """The vCPUs of the largest VM that the class may get."""

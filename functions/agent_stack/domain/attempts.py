@@ -108,10 +108,36 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorUsage:
-    """What earlier runs of a job used up of its attempts and notices."""
+    """What earlier runs of a job used up of its attempts and notices.
+
+    Attributes:
+        attempts: VMs that the job had.
+        lost_standby: one of them stood by and ended before an agent had the job.
+    """
 
     attempts: int = 0
     notices_sent: int = 0
+    lost_standby: bool = False
+
+    @property
+    def counted(self) -> int:
+        """Attempts that count for MaxLaunchAttempts."""
+        return self.attempts - self.lost_standby
+
+    @property
+    def words(self) -> str:
+        """How many attempts there were, for people."""
+        return attempts_words(self.counted, lost_standby=self.lost_standby)
+
+
+def attempts_words(counted: int, *, lost_standby: bool) -> str:
+    """How many attempts there were, for people.
+
+    >>> attempts_words(1, lost_standby=False), attempts_words(2, lost_standby=True)
+    ('one attempt', '2 attempts and on a standby VM')
+    """
+    tries = "one attempt" if counted == 1 else f"{counted} attempts"
+    return f"{tries} and on a standby VM" if lost_standby else tries
 
 
 def spot_losses(tried: Iterable[Attempt]) -> int:

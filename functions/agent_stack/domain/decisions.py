@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from agent_stack.domain import notices
-from agent_stack.domain.attempts import Failure, FailureKind, failure_kind
+from agent_stack.domain.attempts import Failure, FailureKind, attempts_words, failure_kind
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.notices import Notice, duration
 from agent_stack.domain.situations import (
@@ -242,14 +242,14 @@ def _try_again(s: Situation, failure: Failure) -> Decision:
     """No agent of ours can get the job from that VM any more."""
     if s.run.reservation_lost:
         return _end(Outcome.RELEASED, "the reservation could not be regained")
-    if s.run.attempt < s.policy.max_launch_attempts:
+    if s.run.counted_attempts < s.policy.max_launch_attempts:
         return Decision(
             action=Action.REQUEUE,
             reason=failure.words,
             failure=failure,
             notices=(notices.relaunch(s, failure), *notices.vm_log(s)),
         )
-    tries = f"{s.run.attempt} attempts" if s.run.attempt > 1 else "one attempt"
+    tries = attempts_words(s.run.counted_attempts, lost_standby=not s.run.may_stand_by)
     return Decision(
         action=Action.FINISH,
         outcome=Outcome.FAILED,

@@ -87,7 +87,8 @@ def vm_requested(s: Situation) -> Notice:
     """A VM is bound to the job and on its way up."""
     waited = _since(s.run.waits_since, s.run.timeline.get(Moment.BOUND))
     after = f" {waited} after the job became runnable" if waited and s.run.attempt == 1 else ""
-    again = f" (attempt {s.run.attempt} of {s.policy.max_launch_attempts})" if s.run.attempt > 1 else ""
+    number = s.run.counted_attempts + (s.run.binding is not None and s.run.binding.standby and s.run.may_stand_by)
+    again = f" (attempt {number} of {s.policy.max_launch_attempts})" if s.run.attempt > 1 else ""
     spot = spot_losses(s.run.tried)
     if s.run.binding is not None and s.run.binding.standby:
         return notice(
@@ -165,7 +166,7 @@ def relaunch(s: Situation, failure: Failure) -> Notice:
     return notice(
         NoticeKind.RELAUNCH,
         f"VM {_vm(s.run)} {happened}. "
-        f"Next: another VM{capacity_type} (attempt {s.run.attempt + 1} of {s.policy.max_launch_attempts}).",
+        f"Next: another VM{capacity_type} (attempt {s.run.counted_attempts + 1} of {s.policy.max_launch_attempts}).",
         suffix=f"_{s.run.attempt}",
     )
 
@@ -231,7 +232,7 @@ def duration(span: timedelta) -> str:
 
 
 def _or_else(s: Situation) -> str:
-    last = s.run.attempt >= s.policy.max_launch_attempts
+    last = s.run.counted_attempts >= s.policy.max_launch_attempts
     return "this job is failed by the stack, with the reason" if last else "another VM is tried"
 
 

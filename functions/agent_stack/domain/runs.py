@@ -67,6 +67,8 @@ class Run:
     Attributes:
         version: counts every recorded change; what the ledger compares.
         attempt: bindings so far, over all runs of this job.
+        lost_standby: one of these VMs stood by and ended before an agent had the job. The job gets no other such VM,
+            and this one is no attempt that MaxLaunchAttempts counts.
         reserved_until: when Buildkite's reservation ends; None before the first.
         reservation_lost: another stack or nobody holds the job now; it must not be started.
         finishing_at: we are about to finish the job, or have, with `failure_reason` as the reason.
@@ -85,6 +87,7 @@ class Run:
     state_entered_at: datetime
     version: int = 1
     attempt: int = 0
+    lost_standby: bool = False
     priority: int = 0
     reserved_until: datetime | None = None
     reservation_lost: bool = False
@@ -120,6 +123,7 @@ class Run:
             state=RunState.RESERVED,
             state_entered_at=now,
             attempt=used.attempts,
+            lost_standby=used.lost_standby,
             priority=job.priority,
             failure_reason=None if failure_reason is None else crop_bytes(failure_reason, MAX_REASON_BYTES),
             origin=Origin.of(job, room=NAME_BYTES - names),
@@ -139,8 +143,22 @@ class Run:
 
     @property
     def may_stand_by(self) -> bool:
-        """Whether it may get a VM that stands by. A run that lost one gets a VM of its own."""
-        return not any(attempt.standby for attempt in self.tried)
+        """Whether it may get a VM that stands by. A job that lost one gets a VM of its own."""
+        return not self._has_lost_standby
+
+    @property
+    def counted_attempts(self) -> int:
+        """Attempts that count for MaxLaunchAttempts, if its VM fails now."""
+        return self.attempt - (self._has_lost_standby or self._stands_on_standby)
+
+    @property
+    def _stands_on_standby(self) -> bool:
+        return self.binding is not None and self.binding.standby
+
+    @property
+    def _has_lost_standby(self) -> bool:
+        """Earlier versions recorded it with the attempts alone."""
+        return self.lost_standby or any(attempt.standby for attempt in self.tried)
 
     @property
     def vm_since(self) -> datetime | None:
@@ -179,7 +197,9 @@ class Run:
         )
 
     def requeued(self, failure: Failure, *, now: datetime, class_name: ClassName | None = None) -> Self:
-        """Its VM will never run it; the dispatcher finds it another one. The attempt stays counted.
+        """Its VM will never run it; the dispatcher finds it another one.
+
+        The attempt stays counted, unless the VM stood by.
 
         Args:
             class_name: of which it will be asked for from now on; None for the same.
@@ -193,6 +213,7 @@ class Run:
             job_over_at=None,
             class_name=class_name or self.class_name,
             tried=self.attempts_with(failure, now)[-MAX_ATTEMPTS_STORED:],
+            lost_standby=self._has_lost_standby or self._stands_on_standby,
             notices_sent=frozenset(),
             notices_sent_before=self.notices_sent_in_all,
         )
@@ -228,7 +249,14 @@ class Run:
 
     def ended(self, outcome: Outcome, *, now: datetime) -> Self:
         """Nothing will happen to it any more."""
-        return self._next(state=RunState.ENDED, state_entered_at=now, outcome=outcome, moments={Moment.ENDED: now})
+        unused = self.state is RunState.BOOTING and self._stands_on_standby  # the job may come back in another run
+        return self._next(
+            state=RunState.ENDED,
+            state_entered_at=now,
+            outcome=outcome,
+            lost_standby=self._has_lost_standby or unused,
+            moments={Moment.ENDED: now},
+        )
 
     def with_facts(
         self,

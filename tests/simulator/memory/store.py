@@ -183,7 +183,9 @@ class MemoryLedger:
                 if run.attempt or run.notices_sent_in_all:
                     before = self.store.earlier.get(run.job_id, PriorUsage())
                     self.store.earlier[run.job_id] = PriorUsage(
-                        attempts=run.attempt or before.attempts, notices_sent=run.notices_sent_in_all
+                        attempts=run.attempt or before.attempts,
+                        notices_sent=run.notices_sent_in_all,
+                        lost_standby=run.lost_standby or before.lost_standby,
                     )
             return follows
 

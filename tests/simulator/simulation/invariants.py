@@ -1,5 +1,6 @@
 """The promises, as code: looked at after every event, and at the end."""
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -11,9 +12,11 @@ from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG, HOLD_TA
 from agent_stack.domain.ec2_codes import Scope, row_for
 from agent_stack.domain.holds import MAX_HELD
 from agent_stack.domain.identifiers import InstanceId
+from agent_stack.domain.runs import Run
 from agent_stack.domain.standby import OVERSTAY
 from tests.simulator.buildkite import AGENT_TOKEN, FAILED_UNRUN, Event, JobState, JobStateChanged, NotificationCreated
 from tests.simulator.cloud import Instance, StateChange
+from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.cloud.instance import UP
 
@@ -48,6 +51,8 @@ class Invariants:
     """The stack is being removed, which ends each of its VMs whatever it does."""
     notices_sent: Counter[tuple[str, str]] = field(default_factory=Counter)
     told_of: Counter[str] = field(default_factory=Counter)
+    bound_to: dict[str, dict[str, bool]] = field(default_factory=lambda: defaultdict(dict))
+    """By job: the VMs that it was bound to, and whether each stood by."""
     paused_since: datetime | None = None
     refused: dict[str, dict[str, datetime]] = field(default_factory=lambda: defaultdict(dict))
     """By class: EC2's codes for its launches, with the latest moment of each."""
@@ -154,8 +159,16 @@ class Invariants:
         self._hold(not both, f"I7: {sorted(both)[:1]} is closed, and has a job")
         self._held(owned, now)
         for run in simulation.store.runs.values():
-            bound = run.attempt <= settings.max_launch_attempts
-            self._hold(bound, f"I6: job {run.job_id} was bound {run.attempt} times")
+            if run.binding is not None:
+                self.bound_to[run.job_id][run.binding.instance_id] = run.binding.standby
+                self._bound(run)
+
+    def _bound(self, run: Run) -> None:
+        """A job has one standby VM at most, besides its attempts."""
+        vms = self.bound_to[run.job_id].values()
+        of_its_own, standby = sum(not stood_by for stood_by in vms), sum(vms)
+        bound = of_its_own <= self.simulation.settings.max_launch_attempts and standby <= 1
+        self._hold(bound, f"I6: job {run.job_id} was bound to {of_its_own} VMs and {standby} standby VMs")
 
     def _is_held(self, instance: Instance, moment: datetime) -> bool:
         """Whether the tracker holds it, by what the VM itself was told."""
@@ -208,8 +221,30 @@ class Invariants:
         up = sum(i.state in UP and INTENT_TAG in i.tags for i in simulation.ec2.instances())
         most = simulation.settings.max_instances
         self._hold(up <= most, f"I6: {up} VMs are up, at most {most} may be")
+        self._within_bounds(instance)
         paused = self.paused_since is not None and instance.launched_at - self.paused_since > timedelta(seconds=20)
         self._hold(not paused, f"I11: VM {instance.instance_id} was launched while the queue was paused")
+
+    def _within_bounds(self, launched: Instance) -> None:
+        """MaxVcpus and the class's own maximum count standby VMs, and VMs of runs, with the one that is launched."""
+        simulation = self.simulation
+        most = simulation.settings.policy.max_vcpus
+        name = launched.tags[CLASS_TAG].partition("/")[0]
+        vm_class = json.loads(simulation.parameters.values["/classes"])["classes"].get(name, {})
+        own = vm_class.get("max_instances")
+        if most is None and own is None:
+            return
+        runs = [run.binding for run in simulation.store.runs.values()]
+        owned = {binding.instance_id for binding in runs if binding is not None} | {launched.instance_id}
+        counted = [
+            one
+            for one in simulation.ec2.instances()
+            if one.state in UP and INTENT_TAG in one.tags and (one.instance_id in owned or HOLD_TAG in one.tags)
+        ]
+        vcpus = sum(catalogue()[one.instance_type].vcpus for one in counted)
+        self._hold(most is None or vcpus <= most, f"I6: {vcpus} vCPUs are up, at most {most} may be")
+        of_class = sum(one.tags[CLASS_TAG].partition("/")[0] == name for one in counted)
+        self._hold(own is None or of_class <= own, f"I6: {of_class} VMs of class {name} are up, at most {own} may be")
 
     def _terminated(self, instance: Instance) -> None:
         simulation = self.simulation

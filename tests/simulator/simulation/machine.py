@@ -25,6 +25,12 @@ REQUEST = 0.05
 BEFORE_TAKING = 0.15
 """From the look that finds the job: its timer is armed, it tells that it boots, and asks for the credential."""
 
+SPOT_LOOK_IDLE = 5.0
+"""Seconds between two looks for a spot notice while a VM stands by (infra/vm/standby.sh)."""
+
+SPOT_LOOK_RUNNING = 2.0
+"""The same while its agent runs (infra/vm/agent.sh). In between, on its way up, nobody looks."""
+
 HOLD_VERDICT = timedelta(seconds=90)
 """How long a VM whose boot failed waits for its hold (infra/vm/hold.sh)."""
 
@@ -69,6 +75,8 @@ class VirtualVm:
         self.agent_has_job = False
         self.held_until: datetime | None = None
         """When its hold is over, by its own clock; None of one that is not held."""
+        self.noticed = False
+        """Its metadata announces that EC2 takes it back."""
         self.mute = False
         """Its records are out of its reach: what it reports never arrives. The job goes on."""
         self._arn = arn
@@ -88,6 +96,8 @@ class VirtualVm:
         self._session = ""
         self._token = ""
         self._ends_at = kernel.now()
+        self._stopping = False  # by a spot notice
+        self._takes = False  # it stood by, and has found a job
         self._said: list[str] = []
         self._polls = random.Random(f"{instance.instance_id} polls")
         self._lost = random.Random(instance.instance_id)  # a stream of its own, so that it moves no other draw
@@ -106,6 +116,12 @@ class VirtualVm:
     def stop(self) -> None:
         """The power is cut."""
         self.alive = False
+
+    def spot_notice(self) -> None:
+        """EC2 announces that it takes the VM back in two minutes. The VM learns of it with its next look."""
+        self.noticed = True
+        if self._arn in self._store.waiting_vms:
+            self._kernel.after(SECOND * self._polls.uniform(0, SPOT_LOOK_IDLE), "", self._end_of_standing_by)
 
     def console(self) -> str:
         """What it said at each stage, and at its end."""
@@ -135,10 +151,13 @@ class VirtualVm:
         over = self._kernel.now() - self._born_at >= self._hold
         assignment = self._store.find_letter(self._arn)
         if assignment is not None:
+            self._takes = True
             if self._keeps_time:
                 self._arm(self._lifetime)
             self._report(BootStage.BOOTING)
             self._then(SECOND * BEFORE_TAKING, "takes the credential", lambda: self._take(assignment))
+        elif self.noticed:
+            self._then(SECOND * self._polls.uniform(0, SPOT_LOOK_IDLE), "", self._end_of_standing_by)
         elif self._arn in self._store.closed:
             self._then(SECOND * 0.2, "is closed", self._off)
         elif over:
@@ -147,6 +166,16 @@ class VirtualVm:
             self._store.waiting_vms[self._arn] = self._look_soon
             left = self._hold - (self._kernel.now() - self._born_at)
             self._kernel.after(left, "", lambda: self._wait() if self._store.waiting_vms.get(self._arn) else None)
+
+    def _end_of_standing_by(self) -> None:
+        """A look once more, because the ledger may have given it a job; that goes to another VM at once."""
+        if not self.alive or self.job_id is not None or self._takes:
+            return
+        self._store.waiting_vms.pop(self._arn, None)
+        self._hit("spot notice")
+        if self._store.find_letter(self._arn) is not None:
+            self._report(BootStage.FAILED, "EC2 takes the VM back (spot notice)")
+        self._then(SECOND * REQUEST, "spot notice", self._off)
 
     def _look_soon(self) -> None:
         wait = SECOND * (self._polls.uniform(0, POLL + REQUEST) + REQUEST)
@@ -246,12 +275,18 @@ class VirtualVm:
     def _run(self, assignment: Assignment, exit_status: str) -> None:
         answer = self._ask("GET", f"/jobs/{assignment.job_id}", self._token, None)
         cancelled = answer is not None and answer["state"] in {"canceling", "canceled"}
+        if self.noticed and not self._stopping:
+            self._stopping = True
+            self._hit("spot notice")
+            self._report(BootStage.SPOT_NOTICE)
+            self._ends_at = min(self._ends_at, self._kernel.now() + SECOND * self._polls.uniform(0, SPOT_LOOK_RUNNING))
+            exit_status = "-1"
         if cancelled or self._kernel.now() >= self._ends_at:
             status = "-1" if cancelled else exit_status
             self._ask("PUT", f"/jobs/{assignment.job_id}/finish", self._token, {"exit_status": status})
             self.agent_has_job = False
             self._ask("POST", "/disconnect", self._session, None)
-            self._exit("0")
+            self._exit("0 (spot notice)" if self._stopping else "0")
         else:
             self._then(SECOND, "", lambda: self._run(assignment, exit_status))
 

@@ -213,7 +213,7 @@ def take(simulation: Simulation, victim: Instance) -> None:
     simulation.coverage.at_vm("spot taken back" if spot else "host lost", victim.instance_id, simulation.store)
     if spot:
         simulation.kernel.note(f"{victim.instance_id} spot notice")
-        simulation.ec2.interrupt_spot(victim.instance_id)
+        simulation.take_back(victim.instance_id)
     else:
         simulation.kernel.note(f"{victim.instance_id} loses its host")
         simulation.ec2.lose_host(victim.instance_id)

@@ -16,7 +16,14 @@ from tests.simulator.simulation.machine import Temper
 from tests.simulator.simulation.process import WRITES, Fate
 from tests.simulator.simulation.random_run import STORY_SECONDS, push_pipeline, refusals, slow_down, write
 from tests.simulator.simulation.simulation import CLASSES, PERIOD_SECONDS, QUICK, Nature, Simulation, plain_ec2
-from tests.simulator.simulation.standby import STANDBY_EVERY, classes_with_standby, meddle, with_standby
+from tests.simulator.simulation.standby import (
+    STANDBY_EVERY,
+    classes_with_standby,
+    few_of_a_class,
+    few_vcpus,
+    meddle,
+    with_standby,
+)
 
 BOUND_SECONDS = 2_000.0
 """How long after the last fault everything must be over: two boots, a reservation, an agent that Buildkite finds
@@ -132,8 +139,12 @@ def play(
     if holds(seed):
         temper = replace(temper, fails_booting=max(0.5, temper.fails_booting), outstays=0.5)
         settings = {**QUICK, "HOLD_ON_FAILURE_MINUTES": "3"}
+    hot = seed % STANDBY_EVERY == 0 if standby is None else standby
+    if hot:
+        settings = {**settings, **few_vcpus(seed)}
     nature = Nature(
         ec2=ec2,
+        spot_notices=hot,  # in the others a VM sees none, so that each plays as it always did
         temper=replace(temper, loses_credential=records.choice([0.0, 0.0, 0.3])),
         writes_per_second=writes_per_second,
         conflicts=conflicts,
@@ -141,8 +152,9 @@ def play(
         jitter_seconds=PUNCTUAL if prompt else ANYWHERE,
         buildkite=buildkite or (BuildkiteSettings() if prompt else manners(seed)),
     )
-    hot = seed % STANDBY_EVERY == 0 if standby is None else standby
-    document = classes_with_standby(random.Random(f"{seed} standby")) if hot else CLASSES  # a stream of its own
+    document = CLASSES
+    if hot:
+        document = few_of_a_class(classes_with_standby(random.Random(f"{seed} standby")), seed)  # streams of their own
     simulation = Simulation(seed=seed, nature=nature, judge=malice, settings=settings, classes=document)
     story = write(simulation, chance, without)
     lie_in_wait(story, seed)

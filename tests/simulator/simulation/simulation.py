@@ -145,6 +145,8 @@ class Nature:
     start: datetime = EPOCH
     max_events: int = MAX_EVENTS
     """What goes round in circles has more."""
+    spot_notices: bool = True
+    """Whether a VM looks for the announcement that EC2 takes it back."""
     asks_for_classes: bool = False
     """Whether a process reads the class document from SSM, and asks EC2 about it; else it is taken as it stands."""
 
@@ -241,6 +243,7 @@ class Simulation:
         self.telemetry = RecordedTelemetry()
         self.buildkite = Buildkite(now=self.kernel.now, seed=seed, settings=nature.buildkite)
         self.vms: dict[str, VirtualVm] = {}
+        self._announced: set[str] = set()
         self.ec2 = Ec2(
             now=self.kernel.now, settings=nature.ec2, launch_templates=self._template, seed=seed, machines=self
         )
@@ -348,7 +351,18 @@ class Simulation:
         if not self.faulty:
             temper = replace(PEACEFUL, loses_timer=temper.loses_timer)
         self.vms[instance.instance_id] = vm = self.make_vm(instance, VirtualVm, self.chance, temper)
+        if instance.instance_id in self._announced:  # before it ran
+            vm.spot_notice()
         return vm
+
+    def take_back(self, instance_id: str) -> None:
+        """EC2 announces that it takes a spot VM back, and does so two minutes later."""
+        self.ec2.interrupt_spot(instance_id)
+        if not self._nature.spot_notices:
+            return
+        self._announced.add(instance_id)
+        if instance_id in self.vms:
+            self.vms[instance_id].spot_notice()
 
     def make_vm(self, instance: Instance, kind: type[VmT], chance: random.Random, temper: Temper) -> VmT:
         """The machine behind an instance."""

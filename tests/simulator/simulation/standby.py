@@ -27,6 +27,21 @@ def with_standby(wanted: Mapping[str, Mapping[str, Any]]) -> str:
     return json.dumps(document)
 
 
+def few_vcpus(seed: int) -> Mapping[str, str]:
+    """Settings of a world with standby VMs: in a third of them MaxVcpus leaves room for four VMs."""
+    return {"MAX_VCPUS": "8"} if random.Random(f"{seed} vCPUs").random() < 1 / 3 else {}
+
+
+def few_of_a_class(document: str, seed: int) -> str:
+    """The document of such a world: in a third of them a class may have three VMs at most."""
+    if random.Random(f"{seed} maximum of a class").random() >= 1 / 3:
+        return document
+    read = json.loads(document)
+    for entry in read["classes"].values():
+        entry["max_instances"] = 3
+    return json.dumps(read)
+
+
 def classes_with_standby(chance: random.Random) -> str:
     """Some classes with a few standby VMs each, with or without a window that opens or closes in the story."""
     wanted: dict[str, dict[str, Any]] = {}

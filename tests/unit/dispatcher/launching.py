@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.class_room import ClassRoom
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.launch import Launch
@@ -55,17 +56,18 @@ class Room:
         self.fleet = fleet or ScriptedFleet()
         self.fleet.journal = self.journal
         self.workers, self.clock, self.telemetry = ByHand(), VirtualClock(), RecordedTelemetry()
-        self.tokens = TokenSupply()
+        self.tokens, self.book = TokenSupply(), a_book()
         rules, ids = a_policy(**policy), SeededIds()
         self.in_flight = InFlightLaunches(
             fleet=self.fleet, ledger=self.ledger, workers=self.workers, clock=self.clock, telemetry=self.telemetry
         )
         capacity = CapacityCache(ledger=self.ledger, write_beside=lambda _, write: write())
         prefetch = VmPrefetch(fleet=self.fleet, workers=self.workers, capacity=capacity, policy=rules)
-        vcpus = a_vcpu_cache()
+        vcpus, self.pool = a_vcpu_cache(), a_standby_pool(self.store, self.fleet)
         self.launch = Launch(
             send=SendLaunch(fleet=self.fleet, ledger=self.ledger, in_flight=self.in_flight, telemetry=self.telemetry),
-            vcpu_room=VcpuRoom(vcpus=vcpus, pool=a_standby_pool(self.store), in_flight=self.in_flight, policy=rules),
+            vcpu_room=VcpuRoom(vcpus=vcpus, pool=self.pool, in_flight=self.in_flight, policy=rules),
+            class_room=ClassRoom(pool=self.pool, in_flight=self.in_flight),
             in_flight=self.in_flight,
             capacity=capacity,
             orders=LaunchOrders(fleet=self.fleet, ids=ids, telemetry=self.telemetry),
@@ -86,7 +88,7 @@ class Room:
         return tuple(a_run(number, class_name=class_name) for number in range(first, first + count))
 
     def cycle(self, *ready: Run, **found: Any) -> DispatcherCycle:  # noqa: ANN401  (the cycle's own fields)
-        values = {"now": self.clock.now(), "fence": self.fence, "book": a_book(), "ready": ready, **found}
+        values = {"now": self.clock.now(), "fence": self.fence, "book": self.book, "ready": ready, **found}
         return self.launch(DispatcherCycle(**values))
 
     def asked(self) -> list[tuple[str, int]]:

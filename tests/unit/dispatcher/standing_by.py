@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
+from agent_stack.dispatcher.class_room import ClassRoom
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.find_standby import FindStandby
@@ -92,11 +93,13 @@ class StandingBy:
         quotas = a_quota_watch(vcpus)
         room = LaunchRoom(in_flight=self.in_flight, prefetch=prefetch, policy=rules, telemetry=said)
         vcpu_room = VcpuRoom(vcpus=vcpus, pool=self.pool, in_flight=self.in_flight, policy=rules)
+        class_room = ClassRoom(pool=self.pool, in_flight=self.in_flight)
         self.find = FindStandby(pool=self.pool, fleet=self.fleet)
         self.preempt = Preempt(
             pool=self.pool,
             room=room,
             vcpu_room=vcpu_room,
+            class_room=class_room,
             quotas=quotas,
             capacity=capacity,
             policy=rules,
@@ -108,8 +111,7 @@ class StandingBy:
             room=StandbyRoom(
                 room=room,
                 vcpu_room=vcpu_room,
-                pool=self.pool,
-                in_flight=self.in_flight,
+                class_room=class_room,
                 queues=(Queue(key=QUEUE, stack_key=StackKey("stack")),),
             ),
             orders=LaunchOrders(fleet=self.fleet, ids=ids, telemetry=said),
@@ -137,7 +139,8 @@ class StandingBy:
 
     def cycle(self, *, look: bool = True, **found: Any) -> DispatcherCycle:  # noqa: ANN401  (the cycle's own fields)
         """A cycle up to the step that finds standby VMs."""
-        values = {"now": self.clock.now(), "fence": self.fence, "book": self.book, **found}
+        began = self.clock.monotonic()
+        values = {"now": self.clock.now(), "began": began, "fence": self.fence, "book": self.book, **found}
         begun = DispatcherCycle(**values)
         if look:
             self.pool.begin(begun)

@@ -24,13 +24,13 @@ NOW = EPOCH + timedelta(seconds=5)
 class Office:
     """A ledger that was seen empty a moment ago."""
 
-    def __init__(self) -> None:
+    def __init__(self, **policy: object) -> None:
         self.store, self.telemetry = Store(), RecordedTelemetry()
         self.ledger = WatchedLedger(store=self.store)
         self.empty_ledger = EmptyLedgerCache()
         self.empty_ledger.mark_empty(1, NOW)
         self.record = Record(
-            ledger=self.ledger, empty_ledger=self.empty_ledger, policy=a_policy(), telemetry=self.telemetry
+            ledger=self.ledger, empty_ledger=self.empty_ledger, policy=a_policy(**policy), telemetry=self.telemetry
         )
 
     def cycle(self, *admitted: Job, refused: tuple[tuple[Job, str], ...] = ()) -> DispatcherCycle:
@@ -66,6 +66,14 @@ def test_a_job_whose_earlier_runs_had_all_its_vms_gets_a_run_that_is_failed_and_
     spent, last = office.cycle(a_job(1), a_job(2)).recorded
     assert str(most) in (spent.failure_reason or "")
     assert last.failure_reason is None
+
+
+def test_a_standby_vm_that_an_earlier_run_lost_was_not_the_job_s_only_attempt() -> None:
+    office = Office(max_launch_attempts=1)
+    office.store.earlier = {job_id(1): PriorUsage(attempts=1, lost_standby=True), job_id(2): PriorUsage(attempts=1)}
+    first, second = office.cycle(a_job(1), a_job(2)).recorded
+    assert (first.failure_reason, first.may_stand_by) == (None, False)
+    assert second.failure_reason is not None
 
 
 def test_a_job_that_another_dispatcher_recorded_first_is_not_ours() -> None:

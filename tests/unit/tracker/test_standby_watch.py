@@ -7,8 +7,9 @@ import pytest
 
 from agent_stack.domain.errors import AgentStackError, RetryError
 from agent_stack.domain.identifiers import ClassName, InstanceId
+from agent_stack.domain.situations import Situation
 from agent_stack.domain.standby import OVERSTAY, Closing, StandbyVm
-from agent_stack.domain.states import VmState
+from agent_stack.domain.states import JobState, VmState
 from agent_stack.domain.vms import Vm
 from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.tracker.standby_watch import READ_EVERY, StandbyWatch
@@ -16,7 +17,7 @@ from agent_stack.tracker.vcpu_meter import VcpuMeter
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryStandbyVms, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.values import a_run, a_vm
+from tests.unit.values import a_policy, a_run, a_vm
 
 HOLD = timedelta(hours=4)
 IDLE = a_vm(1, state=VmState.RUNNING, hold=HOLD)
@@ -118,3 +119,25 @@ def test_a_vm_that_waits_for_a_job_is_on_the_dispatcher_s_meter_and_not_on_the_t
         assert meter.read(began) == 0
     closed = replace(cycle(waits, EPOCH + HOLD / 2, Closing.AGE), fence=1, began=timedelta(seconds=15))
     assert meter.read(closed) == 20
+
+
+def test_a_vm_that_stood_by_is_on_the_tracker_s_meter_from_its_binding() -> None:
+    """The tracker was asleep for a minute, in which the dispatcher counted the VM."""
+    now = EPOCH + HOLD / 2
+    run = a_run().bound(IDLE, now=now - timedelta(seconds=3))
+    booting = Situation(
+        run=run,
+        vm=IDLE,
+        described=True,
+        job_state=JobState.RESERVED,
+        mailbox_status=None,
+        boot_timeout=timedelta(minutes=1),
+        policy=a_policy(),
+        now=now,
+    )
+    taken, meter = replace(cycle(replace(IDLE, vcpus=2), now), fence=1), VcpuMeter()
+    meter.read(replace(taken, began=timedelta()))
+    bound = replace(taken, began=timedelta(seconds=60), situations=(booting,))
+    assert meter.read(bound) == 2 * 3
+    unknown = replace(bound, began=timedelta(seconds=62), standby=None)
+    assert meter.read(unknown) == 2 * 2, "the list cannot be read, and the VM has a run all the same"

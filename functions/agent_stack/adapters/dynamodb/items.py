@@ -68,6 +68,7 @@ def run_values(run: Run) -> dict[str, Any]:
         "state_entered_at": seconds(run.state_entered_at),
         "version": run.version,
         "attempt": run.attempt,
+        "lost_standby": run.lost_standby or None,
         "priority": run.priority,
         "reserved_until": _seconds(run.reserved_until),
         "reservation_lost": run.reservation_lost or None,
@@ -107,6 +108,7 @@ def read_run(item: Mapping[str, Any]) -> Run:
             state_entered_at=moment(values["state_entered_at"]),
             version=int(values["version"]),
             attempt=int(values["attempt"]),
+            lost_standby=bool(values.get("lost_standby", False)),
             priority=int(values["priority"]),
             reserved_until=_moment(values.get("reserved_until")),
             reservation_lost=values.get("reservation_lost", False),
@@ -134,7 +136,11 @@ def read_prior_usage(item: Mapping[str, Any]) -> PriorUsage:
     """
     try:
         values = unpacked(item)
-        return PriorUsage(attempts=int(values["attempts"]), notices_sent=int(values.get("told", 0)))
+        return PriorUsage(
+            attempts=int(values["attempts"]),
+            notices_sent=int(values.get("told", 0)),
+            lost_standby=bool(values.get("lost_standby", False)),
+        )
     except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise BugError(f"tombstone item {item.get('sk')} cannot be read: {error!r}") from None
 

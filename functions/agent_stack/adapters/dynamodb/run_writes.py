@@ -103,16 +103,18 @@ class RunWrites:
     def _tombstone(self, run: Run, now: datetime) -> Write:
         """What the job has used up. A run that never had a VM, such as that of a refused job, lowers no count."""
         attempts = ":attempts" if run.attempt else "if_not_exists(attempts, :attempts)"
+        lost = ", lost_standby = :lost_standby" if run.lost_standby else ""
         return {
             "Update": {
                 "TableName": self.table,
                 "Key": items.key(items.shard("tombstone", run.job_id), run.job_id),
-                "UpdateExpression": f"SET attempts = {attempts}, told = :told, expires_at = :expires_at",
+                "UpdateExpression": f"SET attempts = {attempts}, told = :told, expires_at = :expires_at{lost}",
                 "ExpressionAttributeValues": items.packed(
                     {
                         ":attempts": run.attempt,
                         ":told": run.notices_sent_in_all,
                         ":expires_at": int(items.seconds(now + TOMBSTONE_LIFE)),
+                        ":lost_standby": run.lost_standby or None,
                     }
                 ),
             }

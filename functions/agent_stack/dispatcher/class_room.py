@@ -1,0 +1,62 @@
+"""Class room: how many VMs a class's own maximum leaves, counting standby VMs as well as runs.
+
+All names that jobs can choose of a class share its maximum.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.in_flight import InFlightLaunches
+from agent_stack.dispatcher.standby_pool import StandbyPool
+from agent_stack.domain.classes import base_name
+from agent_stack.domain.identifiers import ClassName, InstanceId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What a maximum leaves.
+
+    Attributes:
+        left: negative when standby VMs and jobs together are too many.
+        standby: what standby VMs take of it.
+    """
+
+    left: int
+    standby: int
+
+    @property
+    def held_back(self) -> int:
+        """What runs must wait for until standby VMs have ended; runs alone are never too many."""
+        return max(0, min(-self.left, self.standby))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassRoom:
+    """Counts runs with and without a VM, standby VMs, also those that are closed, and those that are asked for."""
+
+    pool: StandbyPool
+    in_flight: InFlightLaunches
+
+    def __call__(
+        self, name: ClassName, cycle: DispatcherCycle, *, taken: Collection[InstanceId] = frozenset()
+    ) -> Left | None:
+        """What is left for a class; None without a maximum.
+
+        Args:
+            taken: standby VMs that runs of this cycle get.
+        """
+        base = base_name(name)
+        vm_class = None if cycle.book is None else cycle.book.classes.get(base)
+        if vm_class is None or vm_class.max_instances is None:
+            return None
+        runs = {
+            run.job_id
+            for run in (*cycle.active, *cycle.recorded)
+            if base_name(run.class_name) == base and run.failure_reason is None
+        }
+        listed = sum(vm.class_name == base and vm.instance_id not in taken for vm in self.pool.vms(cycle) or ())
+        coming = cycle.standby_unconfirmed.get(base, 0) + cycle.standby_answered.get(base, 0)
+        asked = sum(one.count for one in self.in_flight.intents if one.stands_by and one.class_name == base)
+        standby = listed + coming + asked
+        return Left(left=vm_class.max_instances - len(runs) - standby, standby=standby)
