@@ -22,6 +22,9 @@ ACTIVE_RUNS = "ledger.active_runs"
 NEWS, KNOWN = f"{ACTIVE_RUNS} news", f"{ACTIVE_RUNS} known"
 """Of a look at runs of which this process knows some: those that are read in full, and those by their signature."""
 
+OWN_WRITES = frozenset({"ledger.record", "ledger.update", "ledger.bind"})
+"""Calls whose answers are runs as this process wrote them. The real ledger does not read those again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
