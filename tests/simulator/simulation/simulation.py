@@ -52,7 +52,16 @@ from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Mem
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.parameters import FakeParameters
-from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, OWN_WRITES, Costs, Meter
+from tests.simulator.simulation.costs import (
+    ACTIVE_RUNS,
+    KNOWN,
+    NEWS,
+    OWN_WRITES,
+    REFRESHED_RUNS,
+    RUNS,
+    Costs,
+    Meter,
+)
 from tests.simulator.simulation.coverage import Coverage
 from tests.simulator.simulation.direct import DirectClient
 from tests.simulator.simulation.invariants import Invariants
@@ -604,12 +613,17 @@ class Simulation:
         if call in OWN_WRITES:
             parsed.update({run.job_id: run for run in answer if isinstance(run, Run)})
         parts = {call: len(answer)}
-        if call == ACTIVE_RUNS and parsed:
-            known = sum(isinstance(run, Run) and parsed.get(run.job_id) is run for run in answer)
-            parts = {KNOWN: known, NEWS: len(answer) - known}
-        if call == ACTIVE_RUNS:
+        if call in RUNS and (parsed or call == REFRESHED_RUNS):
+            sent = (
+                answer if call == ACTIVE_RUNS else [run for run in answer if isinstance(run, Run) and not run.binding]
+            )
+            known = sum(isinstance(run, Run) and parsed.get(run.job_id) is run for run in sent)
+            parts = {KNOWN: known, NEWS: len(sent) - known}
+        if call in RUNS:
             parsed.update({run.job_id: run for run in answer if isinstance(run, Run)})
         pages = {part: costs.further_pages(part, size) for part, size in parts.items()}
+        if call == REFRESHED_RUNS:  # DynamoDB reads those that it does not send
+            pages[KNOWN] = costs.further_pages(KNOWN, len(answer))
         cpu = sum(costs.of_answer(part, size) for part, size in parts.items())
         if parts.get(NEWS) and NEWS in costs.page_of_answer:  # they are asked for after the look that showed them
             pages[NEWS], cpu = pages[NEWS] + 1, cpu + costs.of_requests(call, 1)
