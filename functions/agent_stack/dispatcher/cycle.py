@@ -32,6 +32,7 @@ class DispatcherCycle:
         paused_before: previous cycle → the queues that were paused; None when unknown under this lease.
         begun_before: previous cycle → the jobs that it admitted or refused; None when it is not known.
         vm_listing: recover, admit → EC2's list of VMs, requested beside the cycle; None when not requested.
+        subnet_look: recover, admit → a look at the subnets, beside a cycle that launches without a look at the VMs.
         first_pages: recover → the first page of each queue, requested beside the cycle; empty when not requested.
         book: recover → the current classes.
         active: recover → all runs that have not ended.
@@ -74,6 +75,7 @@ class DispatcherCycle:
     paused_before: frozenset[QueueKey] | None = None
     begun_before: frozenset[JobId] | None = None
     vm_listing: Task[Sequence[Vm]] | None = None
+    subnet_look: Task[None] | None = None
     first_pages: Mapping[QueueKey, Task[ScheduledPage]] = field(default_factory=dict)
     book: ClassBook | None = None
     active: tuple[Run, ...] = ()

@@ -68,6 +68,7 @@ class LaunchRoom:
             self.prefetch.count.left(cycle) if wanted is not None and late is None and not _is_there(cycle) else None
         )
         if known is not None and wanted is not None and known >= wanted:
+            self.prefetch.wait_for_subnets(cycle)
             return known
         try:
             vms = self._look(cycle) if late is None else late.listing.result()

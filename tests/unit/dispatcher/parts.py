@@ -141,6 +141,9 @@ class ScriptedFleet:
     def warm_up(self) -> None:
         self.journal.append("warm_up")
 
+    def look_at_subnets(self) -> None:
+        self.journal.append("look_at_subnets")
+
     def describe(self) -> Sequence[Vm]:
         self.journal.append("describe")
         if self.look is not None:
@@ -256,7 +259,7 @@ def a_vm_count(policy: Policy, ledger: Ledger | None = None, in_flight: InFlight
 
 def a_prefetch(capacity: CapacityCache, policy: Policy) -> VmPrefetch:
     """A look at an EC2 without VMs."""
-    fleet: Any = SimpleNamespace(describe=tuple)
+    fleet: Any = SimpleNamespace(describe=tuple, look_at_subnets=lambda: None)
     return VmPrefetch(fleet=fleet, workers=AtOnce(), capacity=capacity, count=a_vm_count(policy), policy=policy)
 
 

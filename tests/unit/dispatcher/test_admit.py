@@ -354,7 +354,8 @@ def test_runs_that_get_their_vm_in_this_cycle_take_its_room_but_not_all_of_it() 
     jobs = [a_job(number, scheduled_at=EPOCH) for number in range(1_000)]
     waiting = tuple(a_run(2_000 + number) for number in range(300))
     idle = {SMALL: tuple(a_vm(number) for number in range(400))}
-    step = admit(max_instances=10_000, instance_budget=Budget(burst=10_000, per_second=100))
+    budget = Budget(burst=10_000, per_second=100)
+    step = admit(max_instances=10_000, max_launches_per_minute=10_000, instance_budget=budget)
     assert len(step(a_tick(jobs, room=500, active=waiting, idle_vms=idle)).admitted) == 200
     assert len(step(a_tick(jobs, room=500, active=waiting)).admitted) == 500
     assert len(step(a_tick(jobs, room=300, active=waiting, idle_vms=idle)).admitted) == FEWEST

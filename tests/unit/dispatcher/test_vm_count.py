@@ -11,7 +11,7 @@ from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.send_launch import SendLaunch
 from agent_stack.dispatcher.vm_count import LONGEST_LOOK, MAX_AGE, VmCount
-from agent_stack.dispatcher.vm_prefetch import VmPrefetch
+from agent_stack.dispatcher.vm_prefetch import PAGE, VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import IntentId
@@ -47,7 +47,12 @@ class Process:
             write_beside=lambda _, write: write(),
         )
         self.prefetch = VmPrefetch(
-            fleet=fleet, workers=self.looks, capacity=a_capacity(), count=self.count, policy=rules
+            fleet=fleet,
+            workers=self.looks,
+            capacity=a_capacity(),
+            count=self.count,
+            policy=rules,
+            short=0 if by_hand else PAGE,
         )
         self.room = LaunchRoom(in_flight=self.in_flight, prefetch=self.prefetch, policy=rules, telemetry=telemetry)
         self.send = SendLaunch(fleet=fleet, ledger=self.ledger, in_flight=self.in_flight, telemetry=telemetry)
@@ -92,6 +97,19 @@ def test_a_look_is_enough_for_all_launches_that_it_leaves_room_for() -> None:
     assert process.cycle(4) == (5, False)
     process.asks_for(4)
     assert process.cycle(1) == (1, False)
+
+
+def test_a_cycle_that_does_not_look_at_the_vms_looks_at_the_subnets_and_waits_for_that() -> None:
+    process = a_process(1, by_hand=True)
+    process.store.launched = replace(an_old_look(process), look=VmLook(taken=1, launched=0, at=EPOCH))
+    assert process.cycle(1) == (9, False)
+    assert isinstance(process.looks, ByHand)
+    assert len(process.looks.submitted) == len(process.looks.waited) == 1
+    process.looks.perform()
+    assert process.fleet.journal == ["look_at_subnets"]
+    unhurried = a_process(1)
+    unhurried.cycle(1)
+    assert unhurried.fleet.journal == ["describe"], "which looks at the subnets, too"
 
 
 def test_a_cycle_that_lacks_room_looks_again_because_vms_may_have_ended() -> None:
@@ -175,7 +193,7 @@ def test_a_look_that_is_due_by_its_age_alone_keeps_no_cycle_waiting() -> None:
     assert process.cycle(1) == (9, False)
     assert process.cycle(1) == (9, False)
     assert isinstance(process.looks, ByHand)
-    assert len(process.looks.submitted) == 1, "one look is under way"
+    assert sum(one.task == process.fleet.describe for one in process.looks.submitted) == 1, "one look is under way"
     process.fleet.shows = [a_vm(number) for number in range(4)]
     process.looks.perform()
     assert process.cycle(1)[0] == 6
@@ -197,9 +215,18 @@ def test_without_any_look_there_is_no_room_until_the_list_is_complete_and_it_is_
     assert process.cycle(1)[0] == 0
     assert process.cycle(1)[0] == 0
     assert isinstance(process.looks, ByHand)
-    assert len(process.looks.submitted) == 1
+    assert sum(one.task == process.fleet.describe for one in process.looks.submitted) == 1
     process.looks.perform()
     assert process.cycle(1)[0] == 9
+
+
+def test_a_short_list_that_its_cycle_did_not_use_is_used_by_no_later_one() -> None:
+    """VMs have ended since, and EC2 lists the others again in a moment."""
+    process = a_process(*range(10))
+    cycle = DispatcherCycle(now=EPOCH, fence=process.fence)
+    process.prefetch.start(cycle, 1)
+    process.fleet.shows = ()
+    assert process.cycle(1) == (10, True)
 
 
 def test_a_list_that_fails_later_is_asked_for_again() -> None:
