@@ -69,6 +69,7 @@ def _words(reason: WaitReason) -> str:  # noqa: PLR0911  (one text for each reas
             | WaitReason.MAX_VCPUS
             | WaitReason.LAUNCH_RATE
             | WaitReason.EC2_BUDGET
+            | WaitReason.CYCLE_ROOM
         ):
             return ""
 
@@ -220,7 +221,7 @@ def examples() -> Iterator[Example]:
     )
 
 
-def _when(reason: WaitReason) -> str:  # noqa: C901, PLR0911  (one text for each reason)
+def _when(reason: WaitReason) -> str:  # noqa: C901, PLR0911, PLR0912  (one text for each reason)
     match reason:
         case WaitReason.PAUSED:
             return "`agent-stack pause`"
@@ -236,6 +237,8 @@ def _when(reason: WaitReason) -> str:  # noqa: C901, PLR0911  (one text for each
             return "`MaxLaunchesPerMinute` were launched"
         case WaitReason.EC2_BUDGET:
             return "EC2's own rate is used up"
+        case WaitReason.CYCLE_ROOM:
+            return "thousands of jobs wait, and the dispatcher starts them one part after another"
         case WaitReason.BROKEN:
             return "EC2 refuses the class, or the account"
         case WaitReason.NO_CAPACITY:

@@ -29,7 +29,7 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.deployment import translated_template
 from tests.simulator.memory.rates import WRITES_PER_SECOND
-from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, TRANSACTIONS, Costs
+from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, REFRESHED_RUNS, TRANSACTIONS, Costs
 from tests.simulator.simulation.kernel import Kernel
 from tests.simulator.simulation.simulation import Nature, Simulation
 from tests.simulator.telemetry import RecordedTelemetry
@@ -46,9 +46,12 @@ LATENCY = {
     "stacks.reserve": (0.08, 0.2),
     "stacks.issue_tokens": (0.08, 0.2),
     "ledger.active_runs": (0.03, 0.1),
+    REFRESHED_RUNS: (0.03, 0.1),
     "ledger.open_intents": (0.004, 0.015),
     "ledger.earlier": (0.005, 0.02),
     "ledger.launch_memory": (0.004, 0.015),
+    "ledger.launched": (0.004, 0.015),
+    "ledger.record_look": (0.004, 0.015),
     "ledger.write_intent": (0.01, 0.03),
     "ledger.spend_intent": (0.005, 0.02),
     "ledger.record": (0.01, 0.03),
@@ -60,7 +63,11 @@ LATENCY = {
     "lease.release": (0.005, 0.02),
 }
 """Shortest and longest seconds of one request. DynamoDB's are what it takes from within its region (the active runs are
-eight queries); those of Buildkite's API and of EC2's reads are guesses. CreateFleet's, above, others have measured."""
+eight queries); those of Buildkite's API and of EC2's reads are guesses.
+CreateFleet's, above, others have measured."""
+
+CHANGED_RUNS = {NEWS: (0.008, 0.03)}
+"""The same of a hundred runs that others have changed: one request."""
 
 PER_REQUEST = {
     "ledger.record": 100,
@@ -69,7 +76,7 @@ PER_REQUEST = {
     "stacks.reserve": 1_000,
     "stacks.issue_tokens": 1_000,
 }
-REQUESTS_OF = {ACTIVE_RUNS: SHARDS, "ledger.bound_instances": SHARDS}
+REQUESTS_OF = {ACTIVE_RUNS: SHARDS, REFRESHED_RUNS: SHARDS, "ledger.bound_instances": SHARDS}
 """One for each shard; the latency above is that of all of them."""
 
 PAGE_OF_ANSWER = {
@@ -235,7 +242,7 @@ class Field:
         parsing = machine.seconds(calibration.launched * 500)
         self._nature = {
             "costs": machine.costs(
-                latency=LATENCY,
+                latency={**LATENCY, **CHANGED_RUNS},
                 per_request=PER_REQUEST,
                 cpu={
                     "ledger.record": calibration.write,

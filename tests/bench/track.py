@@ -22,6 +22,7 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.states import VmState
 from tests.bench.calibration import parsing_mib
 from tests.bench.field import (
+    CHANGED_RUNS,
     INVOKE_SECONDS,
     LATENCY,
     PER_REQUEST,
@@ -48,6 +49,7 @@ BOOTING_SHARE = 0.2
 PAGE = 1_000
 TRACKING = {
     **LATENCY,
+    **CHANGED_RUNS,
     "fleet.terminate": (0.2, 0.6),
     "stacks.job_states": (0.06, 0.2),
     "stacks.notify": (0.06, 0.2),

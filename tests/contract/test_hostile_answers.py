@@ -32,7 +32,7 @@ from agent_stack.domain.classes import InstanceRequirements
 from agent_stack.domain.errors import AgentStackError, UnknownOutcomeError
 from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import InstanceId, IntentId, JobId
-from agent_stack.domain.launching import Intent
+from agent_stack.domain.launching import Intent, VmLook
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CapacityType, Outcome
 from agent_stack.domain.vms import Vm
@@ -86,7 +86,8 @@ def record_bodies(client: Any, service: str, into: dict[str, bytes]) -> None:  #
     def keep(operation_model: Any, response_dict: Mapping[str, Any], **_: object) -> None:  # noqa: ANN401
         into[operation_model.name] = bytes(response_dict["body"])
 
-    client.meta.events.register_first(f"before-parse.{service}", keep)
+    for operation in client.meta.service_model.operation_names:  # before what reads one operation's answers
+        client.meta.events.register_first(f"before-parse.{service}.{operation}", keep)
 
 
 def allowed(ask: Callable[[], object]) -> None:
@@ -127,6 +128,8 @@ def intent() -> Intent:
 
 READS: dict[str, tuple[str, Callable[[Tables], object]]] = {
     "active runs": ("Query", lambda t: t.ledger.active_runs()),
+    "refreshed runs": ("Query", lambda t: t.ledger.refreshed_runs()),
+    "launched": ("Query", lambda t: t.ledger.launched()),
     "bound instances": ("Query", lambda t: t.ledger.bound_instances()),
     "open intents": ("Query", lambda t: t.ledger.open_intents()),
     "launch memory": ("Query", lambda t: t.ledger.launch_memory()),
@@ -145,6 +148,7 @@ WRITES: dict[str, tuple[str, Callable[[Tables], object]]] = {
     "intent": ("TransactWriteItems", lambda t: t.ledger.write_intent(intent(), fence=1)),
     "claim": ("TransactWriteItems", lambda t: t.ledger.claim_notices([waiting()])),
     "spend": ("UpdateItem", lambda t: t.ledger.spend_intent(intent())),
+    "look": ("UpdateItem", lambda t: t.ledger.record_look(VmLook(taken=1, launched=1, at=EPOCH))),
     "close": ("DeleteItem", lambda t: t.ledger.close_intent(IntentId("as-1"))),
     "remember": ("PutItem", lambda t: t.ledger.list_waiting(WaitingList(at=EPOCH))),
     "record holds": ("PutItem", lambda t: t.ledger.record_holds(Holds().adding(a_hold()).next_version())),
@@ -171,10 +175,22 @@ def real_dynamodb_answers() -> dict[str, bytes]:
         record_bodies(tables.client, "dynamodb", bodies)
         WRITES["take"][1](tables)
         accepted = {"UpdateItem": bodies["UpdateItem"]}
-        for name in ("record", "bind", "intent", "spend", "claim", "remember", "record holds", "remove program"):
+        for name in (
+            "record",
+            "bind",
+            "intent",
+            "spend",
+            "look",
+            "claim",
+            "remember",
+            "record holds",
+            "remove program",
+        ):
             WRITES[name][1](tables)
             accepted.setdefault(WRITES[name][0], bodies[WRITES[name][0]])
         for name, (operation, ask) in READS.items():
+            assert isinstance(tables.ledger, DynamoLedger)
+            tables.ledger = replace(tables.ledger)  # one that knows no runs yet
             ask(tables)
             found[name] = bodies[operation]
         found |= {name: accepted[operation] for name, (operation, _) in WRITES.items()}

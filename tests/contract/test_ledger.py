@@ -14,7 +14,7 @@ from agent_stack.domain.classes import VmClass
 from agent_stack.domain.errors import GiveUpError
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey, StackKey
 from agent_stack.domain.jobs import Origin
-from agent_stack.domain.launching import Intent, LaunchError, LaunchErrorClass, LaunchOutcome
+from agent_stack.domain.launching import Intent, Launched, LaunchError, LaunchErrorClass, LaunchOutcome, VmLook
 from agent_stack.domain.lessons import learn
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
@@ -180,6 +180,22 @@ def test_an_intent_needs_the_lease_under_its_number(tables: AnyTables) -> None:
     with pytest.raises(GiveUpError):
         tables.ledger.write_intent(intent(intent_id=IntentId("as-2")), fence=held.fence - 1)
     assert tables.ledger.open_intents() == [intent()]
+
+
+def test_the_vms_of_each_intent_are_counted_with_it_and_a_look_beside_them(tables: AnyTables) -> None:
+    held = tables.dispatcher_lease.acquire("me", now=EPOCH, ttl=timedelta(seconds=9))
+    assert held is not None
+    assert tables.ledger.launched() == Launched()
+    tables.ledger.write_intent(intent(), fence=held.fence)
+    with pytest.raises(GiveUpError):
+        tables.ledger.write_intent(intent(intent_id=IntentId("as-2")), fence=held.fence - 1)
+    assert tables.ledger.launched() == Launched(vms=2)
+    look = VmLook(taken=7, launched=2, at=EPOCH)
+    tables.ledger.record_look(look)
+    tables.ledger.write_intent(intent(intent_id=IntentId("as-3"), count=3), fence=held.fence)
+    assert tables.ledger.launched() == Launched(vms=5, look=look)
+    tables.ledger.record_look(replace(look, taken=9))
+    assert tables.ledger.launched() == Launched(vms=5, look=replace(look, taken=9))
 
 
 def test_a_spent_intent_keeps_its_vms_until_it_is_closed(tables: AnyTables) -> None:

@@ -137,6 +137,10 @@ def test_this_version_goes_on_from_every_item(left: Tables) -> None:
 # --- 0.1.0 reads what this version writes ---
 
 
+SINCE = frozenset({"launched"})
+"""Kinds of items that came after 0.1.0, which does not ask for them."""
+
+
 def kind_of(item: Item) -> str:
     """By its key; a run that ended is read by the rules of a run."""
     kind: str = item["pk"]["S"].partition("#")[0] if "pk" in item else "mailbox"
@@ -169,7 +173,7 @@ def all_complaints(items: Sequence[Item]) -> list[str]:
 
 def test_version_0_1_0_can_read_all_that_this_version_writes(dynamo: Tables) -> None:
     story.tell(dynamo)
-    items = [*dynamo.items(), *dynamo.items("MailboxTable")]
+    items = [item for item in (*dynamo.items(), *dynamo.items("MailboxTable")) if kind_of(item) not in SINCE]
     assert all_complaints(items) == []
     assert {kind_of(item) for item in items} == {kind for kind in READERS if " " not in kind}
 

@@ -163,7 +163,7 @@ INTENTS = {
 
 # --- those who wait ---
 
-SINCE = frozenset({WaitReason.NO_CLASS, WaitReason.PAUSED, WaitReason.REFUSED})
+SINCE = frozenset({WaitReason.NO_CLASS, WaitReason.PAUSED, WaitReason.REFUSED, WaitReason.CYCLE_ROOM})
 """Reasons that came after 0.1.0, which passes over them."""
 
 REASONS = tuple(reason for reason in WaitReason if reason not in SINCE)

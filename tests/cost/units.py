@@ -14,7 +14,7 @@ from moto import mock_aws
 from agent_stack.adapters.dynamodb import items
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
-from agent_stack.domain.launching import Intent
+from agent_stack.domain.launching import Intent, VmLook
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.states import Outcome
@@ -31,6 +31,10 @@ WRITES = {"PutItem": 1, "UpdateItem": 1, "DeleteItem": 1}
 IN_A_TRANSACTION = 2
 """Units of an item up to a kilobyte, which a test holds all of ours to; a refused write costs the same. A consistent
 read is one unit for each 4 KB, and for nothing found. Source: DynamoDB's read and write units."""
+
+
+QUERIES_OF_RUNS = frozenset({"ledger.active_runs", "ledger.refreshed_runs", "ledger.bound_instances"})
+"""Calls that read all active runs. DynamoDB bills what it reads, also where it sends less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,7 @@ class Weights:
     def of_answer(self, call: str, size: int) -> Units:
         """What is read on top where a query finds that many runs: more than it is billed for when it finds none."""
         pages = math.floor(size * self.run_kib / KIB_OF_A_READ_UNIT)
-        return Units(reads=pages) if call in ("ledger.active_runs", "ledger.bound_instances") else Units()
+        return Units(reads=pages) if call in QUERIES_OF_RUNS else Units()
 
 
 def weigh() -> Weights:
@@ -79,8 +83,11 @@ def weigh() -> Weights:
             "ledger.earlier": lambda: ledger.earlier([job_id(1)]),
             "ledger.record": lambda: ledger.record([run]),
             "ledger.active_runs": ledger.active_runs,
+            "ledger.refreshed_runs": ledger.refreshed_runs,
             "ledger.bound_instances": ledger.bound_instances,
             "ledger.write_intent": lambda: ledger.write_intent(_intent(), fence=held.fence),
+            "ledger.launched": ledger.launched,
+            "ledger.record_look": lambda: ledger.record_look(VmLook(taken=1, launched=1, at=EPOCH)),
             "ledger.spend_intent": lambda: ledger.spend_intent(_intent()),
             "ledger.close_intent": lambda: ledger.close_intent(_intent().intent_id),
             "ledger.open_intents": ledger.open_intents,

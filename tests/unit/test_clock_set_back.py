@@ -139,7 +139,9 @@ class EndlessQueues:
 def polling(queues: EndlessQueues, *names: str, **policy: object) -> Poll:
     stacks: Any = queues
     served = tuple(Queue(key=QueueKey(name), stack_key=StackKey("")) for name in names)
-    return Poll(stacks=stacks, queues=served, policy=a_policy(**policy), telemetry=RecordedTelemetry())
+    return Poll(
+        stacks=stacks, queues=served, policy=a_policy(**policy), clock=VirtualClock(), telemetry=RecordedTelemetry()
+    )
 
 
 def poll(_: ExitStack) -> Acts:

@@ -369,6 +369,7 @@ def test_a_last_page_full_of_jobs_that_will_not_start_is_said(
         stacks=listing,  # type: ignore[arg-type]  # as much of it as the step asks
         queues=(Queue(key=QueueKey("default"), stack_key=StackKey("stack-default")),),
         policy=a_policy(max_instances=1_000_000),
+        clock=VirtualClock(),
         telemetry=telemetry,
     )
     runs = [a_run(page * FULL_PAGE + number) for page in range(1, MAX_PAGES + 1) for number in range(jobs)]

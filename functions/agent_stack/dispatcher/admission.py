@@ -20,6 +20,9 @@ from agent_stack.domain.waiting import MAX_LISTED, Waiting, WaitReason, waits
 
 Candidate = tuple[Job, ClassName]
 
+OF_EVERY_JOB = (WaitReason.MAX_INSTANCES, WaitReason.CYCLE_ROOM)
+"""Bounds that hold for a job on a standby VM, too. The others are of launches."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Admission:
@@ -31,6 +34,8 @@ class Admission:
     quotas: QuotaRoom
     vcpus: CountedVcpus
     policy: Policy
+    room: int
+    """How many jobs this cycle can work on besides."""
     _by_class: Counter[ClassName] = field(default_factory=Counter, init=False)
     _without_vm: dict[ClassName, list[int]] = field(default_factory=lambda: defaultdict(list), init=False)
     _vcpus_used: int = field(default=0, init=False)
@@ -52,6 +57,7 @@ class Admission:
         bounds = {
             WaitReason.MAX_INSTANCES: policy.max_instances - len(launchable),
             WaitReason.EC2_BUDGET: self.memory.granted(policy.instance_budget, now, LOOK_AHEAD) - waiting,
+            WaitReason.CYCLE_ROOM: self.room,
             WaitReason.LAUNCH_RATE: policy.max_launches_per_minute - self.memory.asked_within_a_minute(now) - waiting,
         }
         admitted: list[Candidate] = []
@@ -59,8 +65,8 @@ class Admission:
         cold = 0  # a job that a standby VM waits for needs no launch
         for job, name in in_turn(candidates):
             hot = self._hot[name] > 0
-            taken = {reason: len(admitted) if reason is WaitReason.MAX_INSTANCES else cold for reason in bounds}
-            binding = [WaitReason.MAX_INSTANCES] if hot else bounds
+            taken = {reason: len(admitted) if reason in OF_EVERY_JOB else cold for reason in bounds}
+            binding = OF_EVERY_JOB if hot else bounds
             tightest = min(binding, key=lambda reason: bounds[reason] - taken[reason])
             if taken[tightest] >= bounds[tightest]:
                 self.lacking.add((name, tightest))

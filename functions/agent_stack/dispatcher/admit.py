@@ -10,13 +10,15 @@ from datetime import datetime
 from agent_stack.dispatcher.admission import Admission
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.cycle_room import FEWEST, room_after
+from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.vcpu_cache import CountedVcpus, VcpuCache
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.classes import BrokenClass, ClassBook, Unmatched
+from agent_stack.domain.classes import BrokenClass, ClassBook, Unmatched, VmClass
 from agent_stack.domain.errors import BugError
-from agent_stack.domain.identifiers import ClassName, JobId
+from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.policy import Policy, UnmatchedJobs
 from agent_stack.domain.quota_room import Applicant, QuotaRoom
@@ -31,24 +33,29 @@ from agent_stack.domain.waiting import (
     unmatched_waits,
     waits,
 )
-from agent_stack.ports import Telemetry
+from agent_stack.ports import Clock, Telemetry
 
 
 @dataclass(slots=True, kw_only=True)
 class Admit:
-    """Matches jobs to classes, orders them by priority and age, and admits as many as EC2 can launch within seconds."""
+    """Matches jobs to classes, orders them by priority and age, and admits as many as EC2 can launch within seconds.
+
+    It admits no more than this cycle can work on, beside the runs that get their VM in it.
+    """
 
     capacity: CapacityCache
+    in_flight: InFlightLaunches
     prefetch: VmPrefetch
     quotas: QuotaWatch
     vcpus: VcpuCache
     policy: Policy
+    clock: Clock
     telemetry: Telemetry
     _ignored: frozenset[JobId] = field(default=frozenset(), init=False)
     """The listed jobs that no class fits and that are logged already."""
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Fills `vm_listing`, `fitting`, `admitted`, `refused`, `waiting` and what is unmatched."""
+        """Fills `vm_listing`, `work_began`, `fitting`, `admitted`, `refused`, `waiting` and what is unmatched."""
         if cycle.book is None:
             raise BugError("admit needs the classes; resume reads them")
         candidates: list[tuple[Job, ClassName]] = []
@@ -56,10 +63,12 @@ class Admit:
         unmatched: list[tuple[Job, Unmatched]] = []
         broken: list[Waiting] = []
         held = _held(cycle, cycle.book)
+        matched: dict[tuple[tuple[str, ...], QueueKey], VmClass | Unmatched] = {}  # most jobs ask for the same
         for job in sorted(cycle.listed, key=_in_line):
             if job.queue_key in cycle.paused or job.queue_key in cycle.operator_paused:
                 continue  # Buildkite shows that its queue is paused, and `held` names the operator's pause
-            match = cycle.book.match(job.rules, job.queue_key)
+            asked = (job.rules, job.queue_key)
+            match = matched.get(asked) or matched.setdefault(asked, cycle.book.match(*asked))
             if not isinstance(match, Unmatched):
                 candidates.append((job, match.name))
             elif isinstance(match, BrokenClass):
@@ -79,6 +88,7 @@ class Admit:
             self.telemetry.info("jobs_waiting_for_capacity", count=len(candidates) - len(admitted))
         return replace(
             cycle,
+            work_began=self.clock.monotonic(),
             fitting=tuple(job for job, _ in candidates),
             admitted=tuple(admitted),
             refused=tuple(refused),
@@ -121,9 +131,18 @@ class Admit:
             quotas=self.quotas.room(cycle, memory, self._applicants(candidates, book, memory)),
             vcpus=self._counted(cycle, [name for _, name in candidates], book),
             policy=self.policy,
+            room=max(FEWEST, self._room(cycle) - self._to_bind(cycle)),
         )
         admitted, waiting = admission.cut(candidates)
         return admitted, waiting, frozenset(admission.lacking)
+
+    def _room(self, cycle: DispatcherCycle) -> int:
+        return room_after(self.clock.monotonic() - cycle.began, cycle.room)
+
+    def _to_bind(self, cycle: DispatcherCycle) -> int:
+        """How many runs get their VM in this cycle, at most."""
+        vms = sum(map(len, cycle.idle_vms.values())) + self.in_flight.answered_vms
+        return min(vms, sum(run.binding is None for run in cycle.active))
 
     def _applicants(
         self, candidates: list[tuple[Job, ClassName]], book: ClassBook, memory: LaunchMemory

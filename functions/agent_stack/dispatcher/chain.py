@@ -42,6 +42,7 @@ from agent_stack.dispatcher.standby_troubles import StandbyTroubles
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vcpu_room import VcpuRoom
+from agent_stack.dispatcher.vm_count import VmCount
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.policy import Policy
@@ -71,7 +72,14 @@ def dispatcher_steps(
     capacity = CapacityCache(ledger=ledger, write_beside=in_flight.write_beside)
     vcpus = VcpuCache(instance_types=ports.instance_types, workers=ports.workers, telemetry=telemetry)
     quotas = QuotaWatch(fleet=fleet, in_flight=in_flight, vcpus=vcpus, workers=ports.workers, telemetry=telemetry)
-    prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, policy=policy)
+    count = VmCount(
+        ledger=ledger,
+        in_flight=in_flight,
+        workers=ports.workers,
+        most=policy.max_instances,
+        write_beside=in_flight.write_beside,
+    )
+    prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, count=count, policy=policy)
     pool = StandbyPool(
         fleet=fleet,
         records=ports.standby,
@@ -123,12 +131,22 @@ def dispatcher_steps(
             queues=options.queues,
             permission=in_flight.permission,
             policy=policy,
+            clock=ports.clock,
             telemetry=telemetry,
             first_pages=first_pages,
         ),
         *(() if policy.observe_only else (finding,)),
         *((environments,) if options.read_job_environment else ()),
-        Admit(capacity=capacity, prefetch=prefetch, quotas=quotas, vcpus=vcpus, policy=policy, telemetry=telemetry),
+        Admit(
+            capacity=capacity,
+            in_flight=in_flight,
+            prefetch=prefetch,
+            quotas=quotas,
+            vcpus=vcpus,
+            policy=policy,
+            clock=ports.clock,
+            telemetry=telemetry,
+        ),
     )
     acting: tuple[DispatcherStep, ...] = (
         Record(ledger=ledger, empty_ledger=empty_ledger, policy=policy, telemetry=telemetry),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agent_stack.domain.classes import ClassBook
-from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
+from agent_stack.domain.identifiers import ClassName, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job, ScheduledPage
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.pauses import OperatorPause
@@ -16,6 +16,9 @@ from agent_stack.domain.vms import Vm
 from agent_stack.domain.waiting import Waiting, WaitReason
 from agent_stack.ports import Task
 
+FIRST_ROOM = 1_000
+"""Jobs of a cycle whose process has measured none: Buildkite reserves as many in one request."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherCycle:
@@ -24,9 +27,12 @@ class DispatcherCycle:
     Attributes:
         fence: the fencing number of the lease that the dispatcher holds.
         began: when the cycle began, by the monotonic clock.
+        room: previous cycles → how many jobs this cycle works on: it reserves or binds each.
         expected_launches: previous cycle → how many VMs it needed; this cycle probably needs some, too.
         paused_before: previous cycle → the queues that were paused; None when unknown under this lease.
+        begun_before: previous cycle → the jobs that it admitted or refused; None when it is not known.
         vm_listing: recover, admit → EC2's list of VMs, requested beside the cycle; None when not requested.
+        subnet_look: recover, admit → a look at the subnets, beside a cycle that launches without a look at the VMs.
         first_pages: recover → the first page of each queue, requested beside the cycle; empty when not requested.
         book: recover → the current classes.
         active: recover → all runs that have not ended.
@@ -45,6 +51,7 @@ class DispatcherCycle:
         clogging: poll → queues whose API returns only one page; a job that no class fits hides the jobs behind it.
         listed: poll → scheduled jobs.
         fitting: admit → listed jobs that match a class and whose queue is not paused, admitted or not.
+        work_began: admit → when the cycle had read everything, by the monotonic clock.
         admitted: admit → jobs to start, each with its class.
         refused: admit → jobs to fail, each with the reason.
         waiting: admit → jobs that have waited for long, first in line first, each with the reason.
@@ -52,6 +59,7 @@ class DispatcherCycle:
         unmatched: admit → jobs that no class fits and that wait for long, those whose turn on the list it is.
         unmatched_jobs: admit → how many jobs no class fits.
         recorded: record → the runs that the ledger accepted.
+        reserved: reserve → how many jobs it asked Buildkite for.
         ready: reserve → the runs whose job is reserved and that need a VM now.
         launching: launch → VMs requested, whose answer from EC2 is not collected yet.
         coming: launch → VMs of each class that were asked for because of jobs, and are not there yet.
@@ -64,9 +72,12 @@ class DispatcherCycle:
     now: datetime
     fence: int
     began: timedelta = timedelta()
+    room: int = FIRST_ROOM
     expected_launches: int = 0
     paused_before: frozenset[QueueKey] | None = None
+    begun_before: frozenset[JobId] | None = None
     vm_listing: Task[Sequence[Vm]] | None = None
+    subnet_look: Task[None] | None = None
     first_pages: Mapping[QueueKey, Task[ScheduledPage]] = field(default_factory=dict)
     book: ClassBook | None = None
     active: tuple[Run, ...] = ()
@@ -83,6 +94,7 @@ class DispatcherCycle:
     clogging: frozenset[QueueKey] = frozenset()
     listed: tuple[Job, ...] = ()
     fitting: tuple[Job, ...] = ()
+    work_began: timedelta = timedelta()
     admitted: tuple[tuple[Job, ClassName], ...] = ()
     refused: tuple[tuple[Job, str], ...] = ()
     waiting: tuple[Waiting, ...] = ()
@@ -90,6 +102,7 @@ class DispatcherCycle:
     unmatched: tuple[Waiting, ...] = ()
     unmatched_jobs: int = 0
     recorded: tuple[Run, ...] = ()
+    reserved: int = 0
     ready: tuple[Run, ...] = ()
     launching: int = 0
     coming: Mapping[ClassName, int] = field(default_factory=dict)
@@ -107,6 +120,11 @@ class DispatcherCycle:
         idle = sorted(self.idle_vms.get(name, ()), key=lambda vm: (vm.launched_at, vm.instance_id))
         booting = [one.vm for one in standby if not one.is_ready(self.now, lead)]
         return Supply(ready=ready, idle=idle, coming=self.coming.get(name, 0), booting=booting)
+
+    @property
+    def begun(self) -> frozenset[JobId]:
+        """The jobs that this cycle records."""
+        return frozenset(job.job_id for job, _ in (*self.admitted, *self.refused))
 
     @property
     def busy(self) -> bool:

@@ -62,6 +62,8 @@ class InFlightLaunches:
     clock: Clock
     telemetry: Telemetry
     permission: LaunchPermission = field(default_factory=LaunchPermission)
+    vms_sent: int = field(default=0, init=False)
+    """VMs that this process asked for, or meant to."""
     _tasks: dict[IntentId, tuple[Intent, Task[LaunchOutcome]]] = field(default_factory=dict, init=False)
     _writes: list[Task[None]] = field(default_factory=list, init=False)
     _replays: set[IntentId] = field(default_factory=set, init=False)
@@ -84,6 +86,11 @@ class InFlightLaunches:
     def is_answered(self) -> bool:
         """Whether there is an answer to collect."""
         return any(task.done() for _, task in self._tasks.values())
+
+    @property
+    def answered_vms(self) -> int:
+        """How many VMs the launches asked for that EC2 has answered, and whose answer is not collected yet."""
+        return sum(intent.count for intent, task in self._tasks.values() if task.done())
 
     def is_replay(self, intent_id: IntentId) -> bool:
         """Whether its latest request was sent again, to learn what came of the first one."""
@@ -111,6 +118,10 @@ class InFlightLaunches:
         self._unsettled.pop(intent_id, None)
         self._replays.discard(intent_id)
 
+    def counts(self, intent: Intent) -> None:
+        """An intent is about to be written. From then on its VMs may start, by this process or another."""
+        self.vms_sent += intent.count
+
     def replay(self, intent: Intent) -> None:
         """Send the same request again, beside the cycle: EC2 gives one answer to one client token."""
         self._replays.add(intent.intent_id)
@@ -122,11 +133,20 @@ class InFlightLaunches:
         task = self.workers.submit(partial(self.fleet.launch, intent.request, permitted=permitted))
         self._tasks[intent.intent_id] = (intent, task)
 
-    def collect(self) -> list[Answer]:
-        """The answers that arrived since the last call."""
+    def collect(self, vms: int | None = None) -> list[Answer]:
+        """The answers that arrived since the last call.
+
+        Args:
+            vms: how many VMs they are to be about; the last one may be about more. None for all.
+        """
         done = [(intent, task) for intent, task in self._tasks.values() if task.done()]
         answers: list[Answer] = []
+        left = vms
         for intent, task in done:
+            if left is not None:
+                if answers and left <= 0:
+                    break
+                left -= intent.count
             del self._tasks[intent.intent_id]
             try:
                 answers.append((intent, task.result()))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.class_room import ClassRoom, Left
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.cycle_room import FEWEST
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.launch_answers import LaunchAnswers, Learnt
 from agent_stack.dispatcher.launch_deadline import LaunchDeadline
@@ -65,7 +66,7 @@ class Launch:
         if not cycle.ready and not self.in_flight.intents and not cycle.fitting:
             return cycle
         known = self.capacity.under(cycle.fence)
-        answers = self.in_flight.collect()
+        answers = self.in_flight.collect(max(FEWEST, cycle.room - cycle.reserved))
         learnt = self._bindable(self.answers.learn(answers, known, cycle), cycle)
         learnt = replace(learnt, memory=self.quotas.watch(cycle, learnt.memory, learnt.fresh))
         wanted = self._wanted(cycle, learnt)
@@ -127,7 +128,7 @@ class Launch:
             paused = "launches_paused" if memory.paused(cycle.now) else "launches_held_back"
             self.telemetry.info(paused, count=cycle.wanted_launches)
             return memory
-        room = self.room(cycle, memory)
+        room = self.room(cycle, memory, cycle.wanted_launches)
         quotas = self.quotas.room(cycle, memory)
         taken = self._taken(cycle) if cycle.standby else frozenset[InstanceId]()
         vcpus = self.vcpu_room(cycle, taken=taken)

@@ -4,7 +4,9 @@ The listing also keeps a queue "Connected" in Buildkite, so its first page is re
 dispatcher may start nothing.
 
 Buildkite lists the oldest jobs first, and an urgent job can be the last one. So the dispatcher reads all pages of a
-queue before it starts a job of it. While nothing can start it reads them every few seconds, for the metrics.
+queue before it starts a job of it. Then it starts jobs of these pages for a while, because thousands of jobs take a
+small function seconds to read: reading them takes a twelfth of the time, and none is older than thirty seconds. While
+nothing can start it reads them every ten seconds, for the metrics.
 """
 
 from collections.abc import Callable, Container, Sequence
@@ -24,7 +26,7 @@ from agent_stack.domain.measures import Metric
 from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.outages import Outages
-from agent_stack.ports import StacksApi, Telemetry
+from agent_stack.ports import Clock, StacksApi, Telemetry
 
 MAX_PAGES = 10
 """Pages read from one queue in one cycle: 10,000 jobs at 1,000 on a page; the API allows 10 listings a second."""
@@ -35,6 +37,12 @@ that this leaves out are the first ones of the next cycle."""
 
 REFRESH = timedelta(seconds=10)
 """How old the last reading of all pages of a queue may be while nothing can start."""
+
+REST = 12
+"""All pages of a queue from which jobs start are read again after this many times as long as reading them took."""
+
+LONGEST_REST = timedelta(seconds=30)
+"""An urgent job behind a thousand others is seen after this time at the latest."""
 
 FULL_PAGE = 1_000
 """A page with this many jobs may not be the last one."""
@@ -76,6 +84,7 @@ class Poll:
     stacks: StacksApi
     queues: tuple[Queue, ...]
     policy: Policy
+    clock: Clock
     telemetry: Telemetry
     permission: LaunchPermission = field(default_factory=LaunchPermission)
     first_pages: FirstPages | None = None
@@ -85,12 +94,16 @@ class Poll:
     """When all pages of each queue were read last."""
     _turns: dict[QueueKey, int] = field(default_factory=dict, init=False)
     """The order in which that was. A count, because a clock may be set back."""
+    _took: dict[QueueKey, timedelta] = field(default_factory=dict, init=False)
+    """How long that was, without the first page."""
     _rest: dict[QueueKey, tuple[ScheduledPage, ...]] = field(default_factory=dict, init=False, repr=False)
-    """The pages behind the first one, as they were then. Nothing starts on them."""
+    """The pages behind the first one, as they were then, without the jobs that were begun since."""
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `paused`, `operator_paused`, `clogging` and `listed`."""
         known = {run.job_id for run in cycle.active}
+        if cycle.begun_before:
+            self._forget(cycle.begun_before)
         listed: list[Job] = []
         paused: set[QueueKey] = set()
         clogging: set[QueueKey] = set()
@@ -136,17 +149,35 @@ class Poll:
             self._read_page(reading, partial(self._first_page, cycle, reading.queue))
         left = MAX_FURTHER_PAGES
         for reading in sorted(readings, key=lambda reading: self._turns.get(reading.queue, 0)):
-            if not can_start and not has_passed(REFRESH, self._read_at.get(reading.queue), cycle.now):
+            if not self._is_due(reading, cycle, can_start=can_start):
                 reading.remembered = self._rest.get(reading.queue, ())
                 continue
+            began = self.clock.monotonic()
             while left > 0 and (cursor := reading.cursor) is not None:
                 self._read_page(reading, partial(self.stacks.list_scheduled, reading.queue, cursor=cursor))
                 left -= 1
             if reading.cursor is None:
                 self._read_at[reading.queue] = cycle.now
                 self._turns[reading.queue] = max(self._turns.values(), default=0) + 1
+                self._took[reading.queue] = self.clock.monotonic() - began
                 self._rest[reading.queue] = tuple(reading.pages[1:])
         return readings
+
+    def _is_due(self, reading: _Reading, cycle: DispatcherCycle, *, can_start: bool) -> bool:
+        """Whether all pages of that queue are to be read in this cycle."""
+        queue, read_at = reading.queue, self._read_at.get(reading.queue)
+        if not can_start:
+            return has_passed(REFRESH, read_at, cycle.now)
+        if reading.cursor is None or not self._rest.get(queue) or cycle.begun_before is None:
+            return True
+        return has_passed(min(LONGEST_REST, REST * self._took.get(queue, timedelta())), read_at, cycle.now)
+
+    def _forget(self, begun: frozenset[JobId]) -> None:
+        """Takes the jobs off the pages that an earlier cycle began, whatever became of them."""
+        for queue, pages in self._rest.items():
+            if any(job.job_id in begun for page in pages for job in page.jobs):
+                left = (replace(page, jobs=tuple(j for j in page.jobs if j.job_id not in begun)) for page in pages)
+                self._rest[queue] = tuple(left)
 
     def _first_page(self, cycle: DispatcherCycle, queue: QueueKey) -> ScheduledPage:
         """Listed while the ledger was read, or now."""

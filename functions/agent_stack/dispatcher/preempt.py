@@ -128,7 +128,7 @@ class Preempt:
     def _of_quota(self, room: QuotaRoom, sizes: Mapping[Bucket, int], count: int) -> Shortage:
         def worth(vm: StandbyVm) -> int:
             in_it = bucket_of(vm.instance_type, vm.capacity_type) in sizes
-            return room.vcpus.get(vm.instance_type, 1) if in_it else 0
+            return room.vcpus.get(vm.instance_type, vm.vcpus or 1) if in_it else 0  # its type may not be read yet
 
         return Shortage(needed=count * min(sizes.values()), worth=worth, counts_the_gone=COUNTED_STILL)
 
@@ -138,7 +138,7 @@ class Preempt:
         return int(vm.class_name == name)
 
     def _vcpus(self, vm: StandbyVm) -> int:
-        return self.vcpu_room.vcpus.known.get(vm.instance_type, 1)
+        return self.vcpu_room.vcpus.known.get(vm.instance_type, vm.vcpus or 1)
 
     def _may_launch(self, name: ClassName, memory: LaunchMemory, cycle: DispatcherCycle) -> bool:
         """Whether EC2 would be asked if there were room; otherwise the end of a VM helps no job."""

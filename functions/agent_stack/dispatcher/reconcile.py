@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import reduce
 
 from agent_stack.dispatcher.cycle import DispatcherCycle, DispatcherStep
+from agent_stack.dispatcher.cycle_room import CycleRoom
 from agent_stack.ports import Clock
 
 
@@ -21,6 +22,7 @@ class ReconcileQueues:
     steps: Sequence[DispatcherStep]
     clock: Clock
     warm_up: Callable[[], None] = lambda: None
+    _room: CycleRoom = field(default_factory=CycleRoom, init=False)
     _before: DispatcherCycle | None = field(default=None, init=False)
     _signalled: bool = field(default=False, init=False)
     _is_warm: bool = field(default=False, init=False)
@@ -42,11 +44,14 @@ class ReconcileQueues:
             now=now,
             fence=fence,
             began=self.clock.monotonic(),
+            room=self._room.jobs,
             expected_launches=before.wanted_launches if before is not None else int(self._signalled),
             paused_before=before.paused if before is not None and known else None,
+            begun_before=before.begun if before is not None and known else None,
         )
         self._signalled = False
         self._before = reduce(lambda done, step: step(done), self.steps, cycle)
+        self._room.learn(self._before, self.clock.monotonic())
         busy = self._before.busy
         if not busy and not self._is_warm:
             self._is_warm = True

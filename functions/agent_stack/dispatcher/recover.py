@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 
+from agent_stack.dispatcher.active_runs import ActiveRuns
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
@@ -38,7 +39,7 @@ Listing = Callable[[], Sequence[Vm] | AgentStackError]
 _IDLE, _HOLDS = "idle VMs", "holds"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Recover:
     """Reads the ledger, finds the outcome of unanswered launches, and lists the VMs that can be bound."""
 
@@ -53,16 +54,21 @@ class Recover:
     telemetry: Telemetry
     first_pages: FirstPages | None = None
     _outages: Outages = field(default_factory=Outages, init=False, repr=False)
+    _active: ActiveRuns = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._active = ActiveRuns(ledger=self.ledger, clock=self.in_flight.clock)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `vm_listing` to `idle_vms`, and what of the launches of standby VMs is open."""
-        cycle = self.prefetch.start(cycle, cycle.expected_launches)
+        self.prefetch.foresee(cycle)
         book = self.classes.book()
         if self.empty_ledger.is_valid(cycle.fence, cycle.now):
-            return replace(cycle, book=book)
+            return replace(self.prefetch.start(cycle, cycle.expected_launches), book=book)
         if self.first_pages is not None:
             cycle = self.first_pages.start(cycle)
-        active = tuple(self.ledger.active_runs())
+        cycle = self.prefetch.start(cycle, cycle.expected_launches)
+        active = tuple(self._active(cycle.fence))
         waiting_queues = frozenset(
             run.queue_key for run in active if run.binding is None and run.failure_reason is None
         )

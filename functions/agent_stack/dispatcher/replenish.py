@@ -157,7 +157,7 @@ class Replenish:
         self, missing: Mapping[ClassName, Sequence[timedelta]], memory: LaunchMemory, cycle: DispatcherCycle
     ) -> Iterator[tuple[int, LaunchMemory]]:
         """The size of each request that was sent, and the launch memory after it."""
-        asked, places = 0, self.room.places(cycle, memory)
+        asked, places = 0, self.room.places(cycle, memory, sum(map(len, missing.values())))
         quotas = self.quotas.room(cycle, memory)
         for name, holds in missing.items():
             vm_class = cycle.book.find(name) if cycle.book is not None else None

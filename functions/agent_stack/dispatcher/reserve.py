@@ -38,16 +38,20 @@ class Reserve:
     telemetry: Telemetry
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
-        """Fills `ready`."""
+        """Fills `reserved` and `ready`. Renews as many reservations as the cycle has room for, first in line first."""
         earlier = [run for run in cycle.active if run.state is RunState.RESERVED and run.failure_reason is None]
         wanted = [run for run in (*earlier, *cycle.recorded) if run.queue_key not in cycle.paused]
         ready = [run for run in wanted if self._is_fresh(run, cycle.now)]
-        to_reserve = [run for run in wanted if not self._is_fresh(run, cycle.now)]
+        renewed = sorted((run for run in earlier if self._is_due(run, cycle)), key=_in_line)[: cycle.room]
+        to_reserve = [*renewed, *(run for run in cycle.recorded if self._is_due(run, cycle))]
         self._release_lapsed([run for run in earlier if run.queue_key in cycle.paused], cycle)
         for queue, runs in by_queue((run.queue_key, run) for run in to_reserve).items():
             ready += self._reserve(queue, runs, cycle)
         needs_vm = [run for run in ready if run.failure_reason is None]
-        return replace(cycle, ready=tuple(sorted(needs_vm, key=_in_line)))
+        return replace(cycle, reserved=len(to_reserve), ready=tuple(sorted(needs_vm, key=_in_line)))
+
+    def _is_due(self, run: Run, cycle: DispatcherCycle) -> bool:
+        return run.queue_key not in cycle.paused and not self._is_fresh(run, cycle.now)
 
     def _is_fresh(self, run: Run, now: datetime) -> bool:
         if run.reserved_until is None or run.reservation_lost:

@@ -42,16 +42,16 @@ class RunnableSince:
             complete: the listing shows every scheduled job of the queue, so a job that is missing was not runnable.
         """
         seen = self._queues.setdefault(queue, _Seen())
-        jobs = [job if job.runnable_at is not None else self._estimated(job, seen) for job in listed]
-        jobs = [replace(job, runnable_at=_within(job, now)) for job in jobs]
+        jobs = [self._runnable(job, seen, now) for job in listed]
         self._learn(seen, jobs, complete=complete, now=now)
         return jobs
 
     @staticmethod
-    def _estimated(job: Job, seen: _Seen) -> Job:
-        known = seen.since.get(job.job_id)
-        absent = job.scheduled_at if seen.complete_at is None else max(job.scheduled_at, seen.complete_at)
-        return replace(job, runnable_at=known or absent)
+    def _runnable(job: Job, seen: _Seen, now: datetime) -> Job:
+        """The job with `runnable_at`: not before it was created and not in the future, whatever the clocks say."""
+        known = job.runnable_at or seen.since.get(job.job_id) or seen.complete_at or job.scheduled_at
+        at = max(job.scheduled_at, min(known, now))
+        return job if at == job.runnable_at else replace(job, runnable_at=at)
 
     @staticmethod
     def _learn(seen: _Seen, jobs: Sequence[Job], *, complete: bool, now: datetime) -> None:
@@ -61,8 +61,3 @@ class RunnableSince:
         seen.complete_at = now if complete else seen.complete_at
         if len(seen.since) > MAX_REMEMBERED:
             seen.since, seen.complete_at = {}, None
-
-
-def _within(job: Job, now: datetime) -> datetime:
-    """Not before the job was created and not in the future, whatever the clocks say."""
-    return max(job.scheduled_at, min(job.waits_since, now))

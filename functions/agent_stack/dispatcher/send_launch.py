@@ -38,6 +38,7 @@ class SendLaunch:
             hold=order.hold,
             shape=self.fleet.shape(order.vm_class) if order.hold is not None else "",
         )
+        self.in_flight.counts(intent)  # also when the answer is lost, because the intent may be there and be replayed
         try:
             self.ledger.write_intent(intent, fence=cycle.fence)
         except GiveUpError:

@@ -14,7 +14,15 @@ from agent_stack.domain.quota_buckets import bucket_of
 from agent_stack.domain.quota_room import capacity_types_of
 from agent_stack.domain.waiting import WaitReason
 
-SHARED = frozenset({WaitReason.MAX_INSTANCES, WaitReason.MAX_VCPUS, WaitReason.LAUNCH_RATE, WaitReason.EC2_BUDGET})
+SHARED = frozenset(
+    {
+        WaitReason.MAX_INSTANCES,
+        WaitReason.MAX_VCPUS,
+        WaitReason.LAUNCH_RATE,
+        WaitReason.EC2_BUDGET,
+        WaitReason.CYCLE_ROOM,
+    }
+)
 """What all classes share: while a job waits for any of it, no VM is launched to stand by."""
 
 
@@ -31,11 +39,17 @@ class StandbyRoom:
         """Whether no queue may start a job. A standby VM is for the jobs of all queues."""
         return all(queue.key in cycle.paused for queue in self.queues)
 
-    def places(self, cycle: DispatcherCycle, memory: LaunchMemory) -> int:
-        """How many VMs of any class."""
+    def places(self, cycle: DispatcherCycle, memory: LaunchMemory, wanted: int) -> int:
+        """How many VMs of any class.
+
+        Args:
+            wanted: see `LaunchRoom`.
+        """
         if any(reason in SHARED for _, reason in cycle.lacking):
             return 0
-        return self.room(cycle, memory) if memory.requests_left(cycle.now) and not memory.paused(cycle.now) else 0
+        return (
+            self.room(cycle, memory, wanted) if memory.requests_left(cycle.now) and not memory.paused(cycle.now) else 0
+        )
 
     def of_class(self, vm_class: VmClass, cycle: DispatcherCycle) -> int:
         """How many VMs of that class. What was asked for in this cycle is in flight, and counted."""

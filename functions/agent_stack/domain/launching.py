@@ -57,6 +57,28 @@ class LaunchOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VmLook:
+    """What a look at EC2 said about the number of VMs.
+
+    Attributes:
+        taken: how many VMs may have been up or on their way.
+        launched: how many VMs all intents had asked for by then.
+    """
+
+    taken: int
+    launched: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launched:
+    """How many VMs all intents have asked for, and the latest look that is recorded."""
+
+    vms: int = 0
+    look: VmLook | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """A launch written down before it is asked for.
 

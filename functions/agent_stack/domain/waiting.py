@@ -55,6 +55,7 @@ class WaitReason(StrEnum):
     QUOTA = "quota"  # a vCPU quota of the account is full
     REFUSED = "refused"  # EC2 refuses whole requests, and does not say that the class is wrong
     NO_CLASS = "no_class"  # the stack offers nothing of what it asks for
+    CYCLE_ROOM = "cycle_room"  # the dispatcher begins as many jobs as it can, and others are first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +112,7 @@ def waiting_notice(waiting: Waiting, policy: Policy) -> Notice:
     return notice(kind, f"Waiting: {why}", suffix=f"_{waiting.reason}")
 
 
-def _why(waiting: Waiting, policy: Policy, vm_class: ClassName) -> str:  # noqa: C901, PLR0911  (one text for each reason)
+def _why(waiting: Waiting, policy: Policy, vm_class: ClassName) -> str:  # noqa: C901, PLR0911, PLR0912  (one text for each reason)
     said = f": {crop_characters(waiting.words, MAX_FACT_CHARACTERS)}" if waiting.words else ""
     since = f" since {crop_characters(waiting.words, MAX_FACT_CHARACTERS)}" if waiting.words else ""
     match waiting.reason:
@@ -140,6 +141,11 @@ def _why(waiting: Waiting, policy: Policy, vm_class: ClassName) -> str:  # noqa:
             return (
                 f"EC2 grants this account about {policy.instance_budget.per_second:g} new VMs a second, and other "
                 "jobs are first. Next: its turn comes as EC2 grants more."
+            )
+        case WaitReason.CYCLE_ROOM:
+            return (
+                "the stack starts jobs as fast as its dispatcher can, and other jobs are first. "
+                "Next: its turn comes within minutes; more DispatcherMemory makes it faster."
             )
         case WaitReason.BROKEN:
             return (

@@ -49,6 +49,9 @@ class Fleet(Protocol):
     def warm_up(self) -> None:
         """Makes ready what the first launch of a process needs, and changes nothing. Raises nothing."""
 
+    def look_at_subnets(self) -> None:
+        """Reads the subnets again where that was a while ago. `describe` does the same. Raises nothing."""
+
     def describe(self) -> Sequence[Vm]:
         """Returns all VMs with this deployment's tag that have not ended. New VMs may be missing.
 

@@ -15,7 +15,7 @@ from agent_stack.domain.identifiers import (
     IntentId,
     JobId,
 )
-from agent_stack.domain.launching import Intent
+from agent_stack.domain.launching import Intent, Launched, VmLook
 from agent_stack.domain.pauses import Pauses
 from agent_stack.domain.programs import PublishedProgram, VmProgram
 from agent_stack.domain.runs import Run
@@ -56,6 +56,13 @@ class Ledger(Protocol):
     def active_runs(self) -> Sequence[Run]:
         """Returns every run that has not ended. Consistent read."""
 
+    def refreshed_runs(self) -> Sequence[Run]:
+        """Returns the active runs: those without a VM as they are stored, those with a VM as this process knows them.
+
+        Cheaper than `active_runs`, because most runs have a VM. A run with a VM may have ended since this process read
+        or wrote it; one that lost its VM is there without it.
+        """
+
     def bound_instances(self) -> frozenset[InstanceId]:
         """Returns the VMs of all active runs, also of runs that this version cannot read. Consistent read."""
 
@@ -81,11 +88,20 @@ class Ledger(Protocol):
         """Returns the intents that are not closed."""
 
     def write_intent(self, intent: Intent, *, fence: int) -> None:
-        """Writes a new intent, if the dispatcher's lease still has this fencing number.
+        """Writes a new intent, if the dispatcher's lease still has this fencing number, and counts its VMs.
 
         Raises:
             GiveUpError: another dispatcher has taken over.
         """
+
+    def launched(self) -> Launched:
+        """Returns how many VMs all intents together asked for since the deployment began, and the latest look at EC2.
+
+        Consistent read. `write_intent` counts in its own transaction.
+        """
+
+    def record_look(self, look: VmLook) -> None:
+        """Replaces the latest look at EC2. A look stays right, so a lost or an older one costs only requests."""
 
     def spend_intent(self, intent: Intent) -> None:
         """Records EC2's answer: the client token is used, and these VMs exist."""

@@ -1,6 +1,6 @@
 """One store behind three ports. Every method is one atomic step, as a transaction is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import GiveUpError, RetryError
 from agent_stack.domain.holds import Holds
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
-from agent_stack.domain.launching import Intent
+from agent_stack.domain.launching import Intent, Launched, VmLook
 from agent_stack.domain.pauses import EVERYTHING, OperatorPause, Pauses
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
@@ -72,6 +72,7 @@ class Store:
     leases: dict[str, LeaseItem] = field(default_factory=dict)
     launching: LaunchMemory = field(default_factory=LaunchMemory)
     launching_fence: int = 0
+    launched: Launched = field(default_factory=Launched)
     stack_keys: StackKeyRecord | None = None
     standby: dict[InstanceId, StandbyVm] = field(default_factory=dict)
     waiting_vms: dict[InstanceArn, Callable[[], None]] = field(default_factory=dict)
@@ -144,10 +145,28 @@ class MemoryLedger:
     store: Store
     rates: Rates | None = None
     sleep: Callable[[timedelta], None] = lambda _: None
+    _known: dict[JobId, Run] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Active runs as this process read or wrote them last."""
 
     def active_runs(self) -> Sequence[Run]:
         """See the port."""
-        return list(self.store.runs.values())
+        self._know(self.store.runs.values())
+        return list(self._known.values())
+
+    def refreshed_runs(self) -> Sequence[Run]:
+        """See the port."""
+        stored = self.store.runs
+        waiting = [run for run in stored.values() if run.binding is None]
+        there = {run.job_id for run in waiting}
+        others = [run for job_id, run in self._known.items() if job_id not in there]
+        gone = [stored[run.job_id] for run in others if run.binding is None and run.job_id in stored]
+        self._know([*waiting, *(run for run in others if run.binding is not None), *gone])
+        return list(self._known.values())
+
+    def _know(self, runs: Iterable[Run]) -> None:
+        known = {run.job_id: run for run in runs}
+        self._known.clear()
+        self._known.update(known)
 
     def bound_instances(self) -> frozenset[InstanceId]:
         """See the port."""
@@ -226,6 +245,15 @@ class MemoryLedger:
         if self.store.leases.get("dispatcher", LeaseItem()).fence != fence or intent.intent_id in self.store.intents:
             raise GiveUpError(f"the dispatcher's lease is not held under number {fence} any more")
         self.store.intents[intent.intent_id] = intent
+        self.store.launched = replace(self.store.launched, vms=self.store.launched.vms + intent.count)
+
+    def launched(self) -> Launched:
+        """See the port."""
+        return self.store.launched
+
+    def record_look(self, look: VmLook) -> None:
+        """See the port."""
+        self.store.launched = replace(self.store.launched, look=look)
 
     def spend_intent(self, intent: Intent) -> None:
         """See the port."""
@@ -307,6 +335,7 @@ class MemoryLedger:
         else:
             if not won:
                 raise RetryError(f"{len(pending)} writes were not taken {MAX_ROUNDS} times")
+        self._known.update({run.job_id: run for run in won if run.job_id in self.store.runs})
         order = {run.job_id: number for number, run in enumerate(runs)}
         return sorted(won, key=lambda run: order[run.job_id])
 

@@ -19,8 +19,13 @@ TRANSACTIONS = frozenset(
 """Calls that DynamoDB answers after a transaction, which takes longer than a single write by a factor of its own."""
 
 ACTIVE_RUNS = "ledger.active_runs"
+REFRESHED_RUNS = "ledger.refreshed_runs"
 NEWS, KNOWN = f"{ACTIVE_RUNS} news", f"{ACTIVE_RUNS} known"
 """Of a look at runs of which this process knows some: those that are read in full, and those by their signature."""
+
+RUNS = (ACTIVE_RUNS, REFRESHED_RUNS)
+OWN_WRITES = frozenset({"ledger.record", "ledger.update", "ledger.bind"})
+"""Calls whose answers are runs as this process wrote them. The real ledger does not read those again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant(
         promise="I6",
         name="count no VMs before a launch",
-        changes=((f"{DISPATCHER}/launch_room.py", "len(up | (recorded - shown.keys())) - self._coming(cycle)", "0"),),
+        changes=((f"{DISPATCHER}/launch_room.py", "len(up | (recorded - shown.keys())) + self._coming(cycle)", "0"),),
     ),
     Mutant(
         promise="I7",

@@ -52,7 +52,16 @@ from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, Mem
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.parameters import FakeParameters
-from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, Costs, Meter
+from tests.simulator.simulation.costs import (
+    ACTIVE_RUNS,
+    KNOWN,
+    NEWS,
+    OWN_WRITES,
+    REFRESHED_RUNS,
+    RUNS,
+    Costs,
+    Meter,
+)
 from tests.simulator.simulation.coverage import Coverage
 from tests.simulator.simulation.direct import DirectClient
 from tests.simulator.simulation.invariants import Invariants
@@ -612,24 +621,33 @@ class Simulation:
         """Seconds that an answer takes after its first page has come.
 
         Args:
-            parsed: the runs that the process knows. It reads each version of a run once, as the real ledger does.
+            parsed: the runs that the process knows. It reads each version of a run once, and none that it wrote
+                itself, as the real ledger does.
         """
         costs, call = self._nature.costs, point.partition(" ")[2]
         if costs is None:
             return 0.0
-        parts = {call: len(answer)}
-        if call == ACTIVE_RUNS and parsed:
-            known = sum(isinstance(run, Run) and parsed.get(run.job_id) is run for run in answer)
-            parts = {KNOWN: known, NEWS: len(answer) - known}
-        if call == ACTIVE_RUNS:
+        if call in OWN_WRITES:
             parsed.update({run.job_id: run for run in answer if isinstance(run, Run)})
-        pages = sum(costs.further_pages(part, size) for part, size in parts.items())
+        parts = {call: len(answer)}
+        if call in RUNS and (parsed or call == REFRESHED_RUNS):
+            sent = (
+                answer if call == ACTIVE_RUNS else [run for run in answer if isinstance(run, Run) and not run.binding]
+            )
+            known = sum(isinstance(run, Run) and parsed.get(run.job_id) is run for run in sent)
+            parts = {KNOWN: known, NEWS: len(sent) - known}
+        if call in RUNS:
+            parsed.update({run.job_id: run for run in answer if isinstance(run, Run)})
+        pages = {part: costs.further_pages(part, size) for part, size in parts.items()}
+        if call == REFRESHED_RUNS:  # DynamoDB reads those that it does not send
+            pages[KNOWN] = costs.further_pages(KNOWN, len(answer))
         cpu = sum(costs.of_answer(part, size) for part, size in parts.items())
         if parts.get(NEWS) and NEWS in costs.page_of_answer:  # they are asked for after the look that showed them
-            pages, cpu = pages + 1, cpu + costs.of_requests(call, 1)
-        if pages:
-            self.requests[f"{call} pages"] += pages
-        return costs.waiting(call, pages, self.chance) + costs.seconds(self._spend(cpu))
+            pages[NEWS], cpu = pages[NEWS] + 1, cpu + costs.of_requests(call, 1)
+        if more := sum(pages.values()):
+            self.requests[f"{call} pages"] += more
+        waited = sum(costs.waiting(NEWS if part == NEWS else call, n, self.chance) for part, n in pages.items())
+        return waited + costs.seconds(self._spend(cpu))
 
     def _around(self, point: str) -> AbstractContextManager[None]:
         """Adapters that are simulated are charged for by `Costs.cpu`, not by what the simulation takes."""

@@ -33,6 +33,7 @@ from tests.unit.dispatcher.parts import (
     a_quota_watch,
     a_standby_pool,
     a_vcpu_cache,
+    a_vm_count,
 )
 from tests.unit.values import a_policy, a_run
 
@@ -62,7 +63,8 @@ class Room:
             fleet=self.fleet, ledger=self.ledger, workers=self.workers, clock=self.clock, telemetry=self.telemetry
         )
         capacity = CapacityCache(ledger=self.ledger, write_beside=lambda _, write: write())
-        prefetch = VmPrefetch(fleet=self.fleet, workers=self.workers, capacity=capacity, policy=rules)
+        count = a_vm_count(rules, self.ledger, self.in_flight)
+        prefetch = VmPrefetch(fleet=self.fleet, workers=self.workers, capacity=capacity, count=count, policy=rules)
         vcpus, self.pool = a_vcpu_cache(), a_standby_pool(self.store, self.fleet)
         self.launch = Launch(
             send=SendLaunch(fleet=self.fleet, ledger=self.ledger, in_flight=self.in_flight, telemetry=self.telemetry),

@@ -12,6 +12,7 @@ from agent_stack.dispatcher.publish_program import PublishProgram
 from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
+from agent_stack.dispatcher.vm_count import VmCount
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
@@ -140,6 +141,9 @@ class ScriptedFleet:
     def warm_up(self) -> None:
         self.journal.append("warm_up")
 
+    def look_at_subnets(self) -> None:
+        self.journal.append("look_at_subnets")
+
     def describe(self) -> Sequence[Vm]:
         self.journal.append("describe")
         if self.look is not None:
@@ -242,10 +246,21 @@ def a_vcpu_cache(instance_types: InstanceTypes | None = None) -> VcpuCache:
     return VcpuCache(instance_types=types, workers=AtOnce(), telemetry=RecordedTelemetry())
 
 
+def a_vm_count(policy: Policy, ledger: Ledger | None = None, in_flight: InFlightLaunches | None = None) -> VmCount:
+    """What a process knows that has not looked yet."""
+    return VmCount(
+        ledger=ledger or MemoryLedger(store=Store()),
+        in_flight=in_flight or an_in_flight(),
+        workers=AtOnce(),
+        most=policy.max_instances,
+        write_beside=lambda _, write: write(),
+    )
+
+
 def a_prefetch(capacity: CapacityCache, policy: Policy) -> VmPrefetch:
     """A look at an EC2 without VMs."""
-    fleet: Any = SimpleNamespace(describe=tuple)
-    return VmPrefetch(fleet=fleet, workers=AtOnce(), capacity=capacity, policy=policy)
+    fleet: Any = SimpleNamespace(describe=tuple, look_at_subnets=lambda: None)
+    return VmPrefetch(fleet=fleet, workers=AtOnce(), capacity=capacity, count=a_vm_count(policy), policy=policy)
 
 
 def a_published_program(ledger: Ledger, clock: Clock, policy: Policy, telemetry: Telemetry) -> PublishProgram:

@@ -44,6 +44,7 @@ from tests.unit.dispatcher.parts import (
     a_published_program,
     a_quota_watch,
     a_vcpu_cache,
+    a_vm_count,
 )
 from tests.unit.values import a_policy, a_vm
 
@@ -88,7 +89,8 @@ class StandingBy:
             fleet=self.fleet, ledger=self.ledger, workers=ByHand(), clock=self.clock, telemetry=said
         )
         capacity = CapacityCache(ledger=self.ledger, write_beside=lambda _, write: write())
-        prefetch = VmPrefetch(fleet=self.fleet, workers=AtOnce(), capacity=capacity, policy=rules)
+        count = a_vm_count(rules, self.ledger, self.in_flight)
+        prefetch = VmPrefetch(fleet=self.fleet, workers=AtOnce(), capacity=capacity, count=count, policy=rules)
         vcpus = a_vcpu_cache()
         quotas = a_quota_watch(vcpus)
         room = LaunchRoom(in_flight=self.in_flight, prefetch=prefetch, policy=rules, telemetry=said)

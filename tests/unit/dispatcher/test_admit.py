@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agent_stack.dispatcher.admit import Admit
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.cycle_room import FEWEST
 from agent_stack.domain.breakers import Breaker
 from agent_stack.domain.budgets import LOOK_AHEAD, Budget
 from agent_stack.domain.capacity import LaunchMemory
@@ -21,8 +22,9 @@ from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.notices import MAX_CHARACTERS
 from agent_stack.domain.policy import UnmatchedJobs
+from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.waiting import MAX_UNMATCHED_LISTED, NO_CLASS, PATIENCE, WaitReason
-from tests.simulator.clock import EPOCH
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import (
     LARGE,
@@ -33,6 +35,7 @@ from tests.unit.dispatcher.parts import (
     a_prefetch,
     a_quota_watch,
     a_vcpu_cache,
+    an_in_flight,
 )
 from tests.unit.values import a_job, a_policy, a_run, a_vm
 
@@ -45,10 +48,12 @@ def admit(memory: LaunchMemory | None = None, **policy: object) -> Admit:
     vcpus = a_vcpu_cache()
     return Admit(
         capacity=capacity,
+        in_flight=an_in_flight(),
         prefetch=a_prefetch(capacity, rules),
         quotas=a_quota_watch(vcpus),
         vcpus=vcpus,
         policy=rules,
+        clock=VirtualClock(),
         telemetry=RecordedTelemetry(),
     )
 
@@ -314,3 +319,54 @@ def test_places_are_never_exceeded_never_wasted_and_shared_evenly(jobs: list[Job
         own = [job for job, _ in done.admitted if job.queue_key == queue]
         left = [job for job in jobs if job.queue_key == queue and job not in own]
         assert all((-a.priority, a.scheduled_at) <= (-b.priority, b.scheduled_at) for a in own for b in left)
+
+
+# --- what one cycle can work on ---
+
+
+def test_no_more_jobs_are_admitted_than_the_cycle_works_on_and_the_others_are_told() -> None:
+    jobs = [a_job(number, scheduled_at=EPOCH - PATIENCE) for number in range(FEWEST + 30)]
+    cycle = admit(max_instances=10_000)(a_tick(jobs, room=FEWEST + 10))
+    assert len(cycle.admitted) == FEWEST + 10
+    assert {waiting.reason for waiting in cycle.waiting} == {WaitReason.CYCLE_ROOM}
+    assert len(cycle.waiting) == 20
+    assert cycle.lacking == {(SMALL, WaitReason.CYCLE_ROOM)}
+
+
+def test_jobs_for_standby_vms_need_room_as_well() -> None:
+    jobs = [a_job(number, scheduled_at=EPOCH) for number in range(FEWEST + 30)]
+    standby = {
+        SMALL: tuple(
+            StandbyVm(
+                instance_id=a_vm(number).instance_id,
+                arn=a_vm(number).arn,
+                class_name=SMALL,
+                launched_at=EPOCH,
+                hold=timedelta(hours=1),
+            )
+            for number in range(FEWEST + 30)
+        )
+    }
+    assert len(admit(max_instances=10_000)(a_tick(jobs, room=FEWEST, standby=standby)).admitted) == FEWEST
+
+
+def test_runs_that_get_their_vm_in_this_cycle_take_its_room_but_not_all_of_it() -> None:
+    jobs = [a_job(number, scheduled_at=EPOCH) for number in range(1_000)]
+    waiting = tuple(a_run(2_000 + number) for number in range(300))
+    idle = {SMALL: tuple(a_vm(number) for number in range(400))}
+    budget = Budget(burst=10_000, per_second=100)
+    step = admit(max_instances=10_000, max_launches_per_minute=10_000, instance_budget=budget)
+    assert len(step(a_tick(jobs, room=500, active=waiting, idle_vms=idle)).admitted) == 200
+    assert len(step(a_tick(jobs, room=500, active=waiting)).admitted) == 500
+    assert len(step(a_tick(jobs, room=300, active=waiting, idle_vms=idle)).admitted) == FEWEST
+
+
+def test_a_cycle_that_has_read_for_long_admits_fewer() -> None:
+    jobs = [a_job(number, scheduled_at=EPOCH) for number in range(1_000)]
+    step = admit(max_instances=10_000)
+    assert isinstance(step.clock, VirtualClock)
+    began = step.clock.monotonic()
+    step.clock.sleep(6 * SECOND)
+    cycle = step(a_tick(jobs, room=800, began=began))
+    assert len(cycle.admitted) == 400
+    assert cycle.work_began == began + 6 * SECOND

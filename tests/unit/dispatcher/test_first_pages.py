@@ -13,7 +13,7 @@ from agent_stack.domain.errors import RetryError
 from agent_stack.domain.identifiers import QueueKey, StackKey
 from agent_stack.domain.jobs import Job, Queue, ScheduledPage
 from agent_stack.domain.runs import Run
-from tests.simulator.clock import EPOCH
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import AtOnce, ByHand, an_intent
@@ -48,6 +48,7 @@ def polled(pages: FirstPages, stacks: Stacks, cycle: DispatcherCycle) -> Sequenc
         stacks=stacks,  # type: ignore[arg-type]  # the one method it needs
         queues=pages.queues,
         policy=a_policy(),
+        clock=VirtualClock(),
         telemetry=RecordedTelemetry(),
         first_pages=pages,
     )

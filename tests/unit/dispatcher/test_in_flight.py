@@ -182,3 +182,16 @@ def test_outcomes_of_intents_that_others_closed_are_forgotten() -> None:
     room.launches.record([(intent, LaunchOutcome(vms=(a_vm(1),)))])
     room.launches.forget_others([])
     assert room.launches.outcome_of(intent.intent_id) is None
+
+
+def test_no_more_answers_are_collected_than_a_cycle_can_bind_but_always_one() -> None:
+    room = Room()
+    intents = [room.begin(number) for number in range(1, 5)]  # two VMs each
+    room.workers.submitted[3].perform()
+    assert room.launches.answered_vms == 2
+    room.workers.perform()
+    assert room.launches.answered_vms == 8
+    assert [intent for intent, _ in room.launches.collect(1)] == intents[:1]
+    assert [intent for intent, _ in room.launches.collect(3)] == intents[1:3]
+    assert room.launches.intents == (intents[3],), "it counts as on its way"
+    assert [intent for intent, _ in room.launches.collect(0)] == intents[3:]

@@ -19,7 +19,7 @@ from agent_stack.domain.vms import Vm
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import SMALL, ByHand, ScriptedFleet, a_capacity, an_intent
+from tests.unit.dispatcher.parts import SMALL, ByHand, ScriptedFleet, a_capacity, a_vm_count, an_intent
 from tests.unit.values import a_policy, a_run, a_vm
 
 NOW = EPOCH + timedelta(minutes=10)
@@ -32,15 +32,17 @@ class Places:
     def __init__(self, *shows: Vm, look: AgentStackError | None = None, **policy: Any) -> None:  # noqa: ANN401  (a policy's own fields)
         rules = a_policy(**{"max_instances": MAXIMUM, **policy})
         self.telemetry = RecordedTelemetry()
-        fleet = ScriptedFleet(shows=shows, look=look)
+        fleet, ledger, self.workers = ScriptedFleet(shows=shows, look=look), MemoryLedger(store=Store()), ByHand()
         self.in_flight = InFlightLaunches(
             fleet=fleet,
-            ledger=MemoryLedger(store=Store()),
+            ledger=ledger,
             workers=ByHand(),
             clock=VirtualClock(),
             telemetry=self.telemetry,
         )
-        prefetch = VmPrefetch(fleet=fleet, workers=ByHand(), capacity=a_capacity(), policy=rules)
+        self.ledger, self.fleet = ledger, fleet
+        count = a_vm_count(rules, ledger, self.in_flight)
+        prefetch = VmPrefetch(fleet=fleet, workers=self.workers, capacity=a_capacity(), count=count, policy=rules)
         self.room = LaunchRoom(in_flight=self.in_flight, prefetch=prefetch, policy=rules, telemetry=self.telemetry)
 
     def left(self, memory: LaunchMemory | None = None, **found: Any) -> int:  # noqa: ANN401  (the cycle's own fields)

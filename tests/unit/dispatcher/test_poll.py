@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from agent_stack.adapters.stacks_api import Dialect as Spoken
 from agent_stack.dispatcher.cycle import DispatcherCycle
-from agent_stack.dispatcher.poll import MAX_FURTHER_PAGES, MAX_PAGES, REFRESH, Poll
+from agent_stack.dispatcher.poll import MAX_FURTHER_PAGES, MAX_PAGES, REFRESH, REST, Poll
 from agent_stack.domain.classes import ClassBook, VmClass
 from agent_stack.domain.identifiers import ClassName, JobId, QueueKey, StackKey
 from agent_stack.domain.jobs import Queue, ScheduledPage
@@ -35,6 +37,7 @@ def polling(*, max_instances: int = 100, served: Dialect = Dialect.CURRENT) -> I
                 stacks=desk.client,
                 queues=tuple(Queue(key=queue, stack_key=StackKey("")) for queue in (QUEUE, OTHER)),
                 policy=a_policy(max_instances=max_instances),
+                clock=desk.clock,
                 telemetry=desk.telemetry,
             ),
         )
@@ -79,7 +82,7 @@ def test_no_cycle_reads_more_pages_than_its_lease_has_time_for_and_the_next_begi
                 return ScheduledPage(jobs=(), paused=False, next_cursor="on", more=True)
 
         queues = (*poll.queues, Queue(key=QueueKey("third"), stack_key=StackKey("")))
-        endless = Poll(stacks=Endless(), queues=queues, policy=poll.policy, telemetry=desk.telemetry)  # type: ignore[arg-type]  # the one method it needs
+        endless = Poll(stacks=Endless(), queues=queues, policy=poll.policy, clock=desk.clock, telemetry=desk.telemetry)  # type: ignore[arg-type]  # the one method it needs
         endless(a_tick())
         assert asked[3:] == [queue for queue in both for _ in range(MAX_PAGES - 1)]
         asked.clear()
@@ -138,7 +141,13 @@ def test_a_later_page_that_fails_costs_only_itself() -> None:
                     desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, times=4, status=500)
                 return listing(queue, cursor=cursor)
 
-        cycle = Poll(stacks=Failing(), queues=poll.queues[:1], policy=poll.policy, telemetry=desk.telemetry)(a_tick())  # type: ignore[arg-type]  # the one method it needs
+        cycle = Poll(
+            stacks=Failing(),  # type: ignore[arg-type]  # the one method it needs
+            queues=poll.queues[:1],
+            policy=poll.policy,
+            clock=desk.clock,
+            telemetry=desk.telemetry,
+        )(a_tick())
         assert len(cycle.listed) == PAGE
         assert not cycle.paused
 
@@ -159,3 +168,74 @@ def test_a_queue_that_is_gone_is_one_line_in_the_log_until_that_changes() -> Non
         assert desk.telemetry.messages("ERROR") == ["queue_not_listed"] * 2
         poll(a_tick())
         assert "queue_listed_again" in desk.telemetry.messages("INFO")
+
+
+# --- thousands of jobs that start one part after another ---
+
+
+class Slow:
+    """Buildkite, which takes a second for each page."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def list_scheduled(self, queue: QueueKey, *, cursor: str | None = None) -> ScheduledPage:
+        self._desk.clock.sleep(timedelta(seconds=1))
+        return self._desk.client.list_scheduled(queue, cursor=cursor)
+
+
+def slowed(poll: Poll, desk: Desk) -> Poll:
+    """The same for one queue, read slowly."""
+    return replace(poll, stacks=Slow(desk), queues=poll.queues[:1])  # type: ignore[arg-type]  # the one method it needs
+
+
+def test_jobs_start_from_pages_that_were_read_a_moment_ago() -> None:
+    with polling() as (desk, poll):
+        jobs = desk.push(*[Step()] * (PAGE + 5))
+        slow = slowed(poll, desk)
+        assert len(slow(a_tick()).listed) == PAGE + 5
+        before = pages(desk)
+        cycle = slow(a_tick(now=EPOCH + timedelta(seconds=2), begun_before=frozenset()))
+        assert [job.job_id for job in cycle.listed] == jobs
+        assert pages(desk) == before + 1
+
+
+def test_a_job_that_a_cycle_began_is_on_no_remembered_page_whatever_became_of_it() -> None:
+    """Otherwise a job that Buildkite did not reserve would be begun again and again."""
+    with polling() as (desk, poll):
+        jobs = desk.push(*[Step()] * (PAGE + 5))
+        slow = slowed(poll, desk)
+        slow(a_tick())
+        cycle = slow(a_tick(now=EPOCH + timedelta(seconds=2), begun_before=frozenset(jobs[-2:])))
+        assert [job.job_id for job in cycle.listed] == jobs[:-2]
+        cycle = slow(a_tick(now=EPOCH + timedelta(seconds=4), begun_before=frozenset()))
+        assert [job.job_id for job in cycle.listed] == jobs[:-2]
+
+
+@pytest.mark.parametrize(
+    ("found", "reads"),
+    [
+        ({"now": EPOCH + timedelta(seconds=REST - 1), "begun_before": frozenset()}, 1),
+        ({"now": EPOCH + timedelta(seconds=REST), "begun_before": frozenset()}, 2),
+        ({"now": EPOCH + timedelta(seconds=1), "begun_before": None}, 2),  # what the cycle before began is not known
+    ],
+)
+def test_all_pages_are_read_again_after_twelve_times_as_long_as_that_took(found: dict[str, Any], reads: int) -> None:
+    with polling() as (desk, poll):
+        desk.push(*[Step()] * (PAGE + 5))
+        slow = slowed(poll, desk)
+        slow(a_tick())
+        before = pages(desk)
+        slow(a_tick(**found))
+        assert pages(desk) == before + reads
+
+
+def test_an_urgent_job_behind_thousands_is_seen_after_thirty_seconds_at_the_latest() -> None:
+    with polling(max_instances=100_000) as (desk, poll):
+        desk.push(*[Step()] * (5 * PAGE))
+        slow = slowed(poll, desk)
+        slow(a_tick())  # takes four seconds behind the first page
+        (urgent,) = desk.push(Step(priority=10))
+        for seconds, seen in ((29, False), (30, True)):
+            cycle = slow(a_tick(now=EPOCH + timedelta(seconds=seconds), begun_before=frozenset()))
+            assert (urgent in {job.job_id for job in cycle.listed}) is seen

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -11,7 +12,7 @@ from agent_stack.dispatcher.chain import warm_up_of
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.reconcile import ReconcileQueues
 from agent_stack.domain.errors import RetryError
-from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.identifiers import JobId, QueueKey
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.unit.dispatcher.parts import SMALL
 from tests.unit.dispatcher.ward import Ward
@@ -132,3 +133,33 @@ def test_a_function_that_launches_nothing_warms_nothing_up() -> None:
     assert ward.journal == []
     warm_up_of(cast("Ports", SimpleNamespace(fleet=ward.fleet)), a_policy())()
     assert ward.journal == ["warm_up"]
+
+
+def test_a_cycle_knows_which_jobs_the_one_before_began_unless_it_failed_or_the_lease_is_new() -> None:
+    begun: list[frozenset[JobId] | None] = []
+
+    def step(cycle: DispatcherCycle) -> DispatcherCycle:
+        begun.append(cycle.begun_before)
+        return replace(cycle, admitted=((a_job(1), SMALL),), refused=((a_job(2), "why not"),))
+
+    reconcile = ReconcileQueues(steps=(step,), clock=VirtualClock())
+    for fence in (1, 1, 2):
+        reconcile(EPOCH, fence)
+    assert begun == [None, frozenset({a_job(1).job_id, a_job(2).job_id}), None]
+
+
+def test_a_process_measures_its_cycles_and_keeps_what_it_learnt() -> None:
+    clock = VirtualClock()
+    rooms: list[int] = []
+
+    def step(cycle: DispatcherCycle) -> DispatcherCycle:
+        rooms.append(cycle.room)
+        began = clock.monotonic()
+        clock.sleep(timedelta(seconds=5))
+        return replace(cycle, work_began=began, reserved=1_000)
+
+    reconcile = ReconcileQueues(steps=(step,), clock=clock)
+    reconcile(EPOCH, 1)
+    reconcile.begin(scheduled=True)
+    reconcile(EPOCH, 2)
+    assert rooms == [1_000, 800]

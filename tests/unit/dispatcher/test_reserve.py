@@ -112,3 +112,27 @@ def test_high_priority_goes_first_whether_reserved_before_or_now() -> None:
         (low,) = room.cycle(recorded=(low,)).ready
         ready = room.cycle(active=(low,), recorded=(replace(high, priority=5),)).ready
         assert [run.job_id for run in ready] == [high.job_id, low.job_id]
+
+
+def test_a_cycle_renews_no_more_reservations_than_it_has_room_for_and_the_first_in_line_first() -> None:
+    with ExitStack() as stack:
+        room = Room(stack)
+        runs = room.cycle(recorded=room.recorded(5)).ready
+        urgent = replace(runs[3], priority=9)
+        room.desk.clock.sleep(MAX_RESERVATION_AGE)
+        waiting = (*runs[:3], urgent, runs[4])
+        cycle = room.cycle(active=waiting, room=2)
+        assert [run.job_id for run in cycle.ready] == [urgent.job_id, runs[0].job_id]
+        assert cycle.reserved == 2
+        renewed = {run.job_id: run for run in cycle.ready}
+        after = room.cycle(active=tuple(renewed.get(run.job_id, run) for run in waiting), room=2)
+        assert [run.job_id for run in after.ready] == [run.job_id for run in (urgent, *runs[:3])]
+
+
+def test_what_a_cycle_recorded_is_reserved_whatever_waits_besides() -> None:
+    with ExitStack() as stack:
+        room = Room(stack)
+        runs = room.cycle(recorded=room.recorded(3)).ready
+        room.desk.clock.sleep(MAX_RESERVATION_AGE)
+        cycle = room.cycle(active=runs, recorded=room.recorded(2), room=1)
+        assert (len(cycle.ready), cycle.reserved) == (3, 3)

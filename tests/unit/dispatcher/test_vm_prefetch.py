@@ -12,7 +12,7 @@ from agent_stack.domain.budgets import Pause
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import RetryError
 from tests.simulator.clock import EPOCH
-from tests.unit.dispatcher.parts import ByHand, ScriptedFleet, a_capacity
+from tests.unit.dispatcher.parts import ByHand, ScriptedFleet, a_capacity, a_vm_count
 from tests.unit.values import a_policy, a_vm
 
 CYCLE = DispatcherCycle(now=EPOCH, fence=1)
@@ -24,7 +24,11 @@ class Window:
     def __init__(self, memory: LaunchMemory | None = None, look: RetryError | None = None, **policy: Any) -> None:  # noqa: ANN401  (a policy's own fields)
         self.fleet, self.workers = ScriptedFleet(shows=(a_vm(),), look=look), ByHand()
         self.prefetch = VmPrefetch(
-            fleet=self.fleet, workers=self.workers, capacity=a_capacity(memory), policy=a_policy(**policy)
+            fleet=self.fleet,
+            workers=self.workers,
+            capacity=a_capacity(memory),
+            count=a_vm_count(a_policy(**policy)),
+            policy=a_policy(**policy),
         )
 
 

@@ -23,6 +23,7 @@ from tests.unit.dispatcher.parts import (
     WatchedLedger,
     a_book,
     a_capacity,
+    a_vm_count,
     an_intent,
 )
 from tests.unit.values import a_policy, a_run
@@ -58,7 +59,13 @@ class Ward:
             fleet=self.fleet,
             in_flight=self.in_flight,
             capacity=capacity,
-            prefetch=VmPrefetch(fleet=self.fleet, workers=self.workers, capacity=capacity, policy=rules),
+            prefetch=VmPrefetch(
+                fleet=self.fleet,
+                workers=self.workers,
+                capacity=capacity,
+                count=a_vm_count(rules, in_flight=self.in_flight),
+                policy=rules,
+            ),
             empty_ledger=self.empty_ledger,
             classes=FixedClasses(classes=a_book()),
             policy=rules,

@@ -8,7 +8,15 @@ import pytest
 
 from tests.simulator.clock import EPOCH
 from tests.simulator.lambda_host import PUNCTUAL
-from tests.simulator.simulation.costs import ACTIVE_RUNS, FULL_CORE_MIB, KNOWN, NEWS, TRANSACTIONS, Costs
+from tests.simulator.simulation.costs import (
+    ACTIVE_RUNS,
+    FULL_CORE_MIB,
+    KNOWN,
+    NEWS,
+    OWN_WRITES,
+    TRANSACTIONS,
+    Costs,
+)
 from tests.simulator.simulation.invocation import Wired
 from tests.simulator.simulation.simulation import Nature, Simulation, plain_ec2
 from tests.unit.values import a_run
@@ -51,8 +59,8 @@ def test_a_slower_core_and_slower_transactions_are_inputs() -> None:
     assert slow.waiting("fleet.describe", 1, CHANCE) == pytest.approx(0.4)
 
 
-def world() -> Simulation:
-    nature = Nature(ec2=plain_ec2(), only=(), costs=COSTS, watched=False, jitter_seconds=PUNCTUAL)
+def world(costs: Costs = COSTS) -> Simulation:
+    nature = Nature(ec2=plain_ec2(), only=(), costs=costs, watched=False, jitter_seconds=PUNCTUAL)
     return Simulation(seed=1, nature=nature)
 
 
@@ -104,6 +112,25 @@ def test_a_process_reads_a_run_in_full_once() -> None:
     one = process.after_task(f"dispatcher {ACTIVE_RUNS}", [*runs, a_run(11)])
     assert (everything, nothing) == (timedelta(seconds=0.010), timedelta())
     assert one == timedelta(seconds=0.01 + 0.001 + 0.0013)  # a further request, and what is in it
+
+
+@pytest.mark.parametrize("call", sorted(OWN_WRITES))
+def test_a_process_does_not_read_what_it_wrote_itself(call: str) -> None:
+    process = world()._process("dispatcher")
+    runs = [a_run(number) for number in range(10)]
+    process.after_task(f"dispatcher {call}", runs)
+    assert process.after_task(f"dispatcher {ACTIVE_RUNS}", runs) == timedelta()
+    by_another = [run.reserved(now=EPOCH, until=EPOCH) for run in runs]
+    assert process.after_task(f"dispatcher {ACTIVE_RUNS}", by_another) > timedelta(seconds=0.01)
+
+
+def test_changed_runs_are_waited_for_by_the_hundred_and_not_by_the_shard() -> None:
+    costs = replace(COSTS, latency={**COSTS.latency, ACTIVE_RUNS: (0.8, 0.8), NEWS: (0.02, 0.02)}, cpu_of_request=0.0)
+    process = world(costs)._process("dispatcher")
+    process.after_task(f"dispatcher {ACTIVE_RUNS}", [a_run(0)])
+    changed = [a_run(number) for number in range(150)]
+    took = process.after_task(f"dispatcher {ACTIVE_RUNS}", changed).total_seconds()
+    assert took == pytest.approx(2 * 0.02 + 0.15, abs=0.001)
 
 
 def test_a_cold_start_comes_before_every_new_process_and_no_warm_one() -> None:

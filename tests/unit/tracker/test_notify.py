@@ -31,7 +31,7 @@ from agent_stack.tracker.send_notifications import SendNotifications
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import AtOnce, a_capacity, a_prefetch, a_quota_watch, a_vcpu_cache
+from tests.unit.dispatcher.parts import AtOnce, a_capacity, a_prefetch, a_quota_watch, a_vcpu_cache, an_in_flight
 from tests.unit.values import a_job, a_policy, a_run, a_vm, job_id
 
 DEFAULT = ClassName("default")
@@ -340,10 +340,12 @@ def test_a_job_that_is_not_admitted_has_a_reason(policy: dict[str, object], admi
     vcpus = a_vcpu_cache()
     after = Admit(
         capacity=capacity,
+        in_flight=an_in_flight(),
         prefetch=a_prefetch(capacity, values),
         quotas=a_quota_watch(vcpus),
         vcpus=vcpus,
         policy=values,
+        clock=VirtualClock(),
         telemetry=RecordedTelemetry(),
     )(cycle)
     assert len(after.admitted) == admitted

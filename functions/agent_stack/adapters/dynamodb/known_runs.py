@@ -5,15 +5,15 @@ need not be read in full again: a look at thousands of runs is mostly parsing, a
 Whoever changes an item by hand takes its `write_id` away, or the change is not seen.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
 
-SIGNATURE = ("pk", "sk", "write_id")
-"""The attributes that tell whether a run is known: its key, and its latest write."""
+SIGNATURE = ("sk", "write_id")
+"""The attributes that tell whether a run is known: its job's id, and its latest write."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +25,9 @@ class KnownRuns:
     def __len__(self) -> int:
         return len(self._runs)
 
+    def __iter__(self) -> Iterator[Run]:
+        return (run for _, run in self._runs.values())
+
     def of(self, item: Mapping[str, Any]) -> Run | None:
         """The run behind an item of which only the signature was read; None if it is to be read in full."""
         write_id, run = self._runs.get(JobId(item["sk"]["S"]), ("", None))
@@ -33,12 +36,11 @@ class KnownRuns:
     def before(self, run: Run) -> tuple[str, Run] | None:
         """The version that this one follows, with its signature, if it is the one we know."""
         known = self._runs.get(run.job_id)
-        return known if known is not None and known[1].version == run.version - 1 else None
+        return known if known is not None and known[0] and known[1].version == run.version - 1 else None
 
     def learn(self, run: Run, write_id: str | None) -> None:
-        """The run as that write left it, or as it was read with that signature."""
-        if write_id:
-            self._runs[run.job_id] = (write_id, run)
+        """The run as that write left it, or as it was read with that signature. Without one it is read each time."""
+        self._runs[run.job_id] = (write_id or "", run)
 
     def forget_others(self, there: Iterable[Run]) -> None:
         """Keep only runs that are still there."""

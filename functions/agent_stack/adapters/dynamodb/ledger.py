@@ -9,12 +9,13 @@ Items of the ledger table, by partition key:
     waiting            list                 who waits for a VM and why, see `waiting`
     intent             intent id            an open launch
     launching          memory               what EC2 taught us, see `launch_memory`
+    launched           vms                  how many VMs all intents together asked for, see `launched`
     holds              list                 VMs that stay up because their boot failed, see `holds`
     stack_keys         keys                 under which keys the queues are registered with Buildkite
     lease              function             see `lease`
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -24,6 +25,8 @@ from agent_stack.adapters.dynamodb import items
 from agent_stack.adapters.dynamodb.holds import holds_values, read_holds
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE, KnownRuns
 from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
+from agent_stack.adapters.dynamodb.launched import KEY as LAUNCHED
+from agent_stack.adapters.dynamodb.launched import PARTITION, counting, looking, read_launched
 from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, close_mailbox, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
@@ -33,7 +36,7 @@ from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
 from agent_stack.domain.holds import Holds
 from agent_stack.domain.identifiers import InstanceArn, InstanceId, IntentId, JobId
-from agent_stack.domain.launching import Intent
+from agent_stack.domain.launching import Intent, Launched, VmLook
 from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.vms import Assignment
@@ -63,12 +66,26 @@ class DynamoLedger:
     def active_runs(self) -> Sequence[Run]:
         """See the port. A run that nobody wrote since this process saw it is not read in full again."""
         runs: list[Run] = []
-        stored = self._run_items() if not self._known else self.table.get_many(self._unknown(runs))
-        for item in stored:
-            run = self._read(items.read_run, item)
-            if run is not None:
-                self._known.learn(run, item.get("write_id", {}).get("S"))
-                runs.append(run)
+        if self._known:
+            runs += self._read_in_full(self._unknown(runs))
+        else:
+            runs += self._learnt(self._run_items())
+        self._known.forget_others(runs)
+        return runs
+
+    def refreshed_runs(self) -> Sequence[Run]:
+        """See the port. DynamoDB leaves out the runs that have a VM, so that nothing of theirs is parsed here.
+
+        A run that is known without a VM and that is left out is read by its key: it may have ended, or a binding whose
+        answer was lost took effect.
+        """
+        waiting: list[Run] = []
+        unknown = self._unknown(waiting, where="attribute_not_exists(instance_id)")
+        waiting += self._read_in_full(unknown)
+        there = {run.job_id for run in waiting}
+        others = [run for run in self._known if run.job_id not in there]
+        gone = [self._key(run.job_id) for run in others if run.binding is None]  # has a VM by now, or ended
+        runs = [*waiting, *(run for run in others if run.binding is not None), *self._read_in_full(gone)]
         self._known.forget_others(runs)
         return runs
 
@@ -144,10 +161,19 @@ class DynamoLedger:
                     }
                 },
                 put(self.table.name, values, condition="attribute_not_exists(pk)"),
+                counting(self.table.name, intent.count),
             ),
         )
         if not self.transactions.write([group]):
             raise GiveUpError(f"the dispatcher's lease is not held under number {fence} any more")
+
+    def launched(self) -> Launched:
+        """See the port."""
+        return read_launched(next(iter(self.table.query(PARTITION)), None))
+
+    def record_look(self, look: VmLook) -> None:
+        """See the port."""
+        self.table.update(LAUNCHED, **looking(look))
 
     def spend_intent(self, intent: Intent) -> None:
         """See the port."""
@@ -232,20 +258,34 @@ class DynamoLedger:
             self._known.learn(run, signatures[run.job_id])
         return won
 
-    def _unknown(self, known: list[Run]) -> list[Item]:
+    def _read_in_full(self, keys: Sequence[Item]) -> Iterator[Run]:
+        return self._learnt(self.table.get_many(keys))
+
+    def _learnt(self, stored: Iterable[Item]) -> Iterator[Run]:
+        for item in stored:
+            run = self._read(items.read_run, item)
+            if run is not None:
+                self._known.learn(run, item.get("write_id", {}).get("S"))
+                yield run
+
+    def _unknown(self, known: list[Run], *, where: str = "") -> list[Item]:
         """The keys of active runs that are to be read in full; adds the others to `known`."""
         keys: list[Item] = []
-        for item in self._run_items(only=SIGNATURE):
+        for item in self._run_items(only=SIGNATURE, where=where):
             run = self._known.of(item)
             if run is None:
-                keys.append({"pk": item["pk"], "sk": item["sk"]})
+                keys.append(self._key(JobId(item["sk"]["S"])))
             else:
                 known.append(run)
         return keys
 
-    def _run_items(self, *, only: Sequence[str] = ()) -> Iterator[Item]:
+    @staticmethod
+    def _key(job_id: JobId) -> Item:
+        return items.key(items.shard("run", job_id), job_id)
+
+    def _run_items(self, *, only: Sequence[str] = (), where: str = "") -> Iterator[Item]:
         for number in range(items.SHARDS):
-            yield from self.table.query(f"run#{number}", only=only)
+            yield from self.table.query(f"run#{number}", only=only, where=where)
 
     def _read(self, read: Callable[[Item], ValueT], item: Item) -> ValueT | None:
         """One item; None, and said aloud, when it cannot be read: the others go on."""

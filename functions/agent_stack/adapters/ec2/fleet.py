@@ -131,8 +131,12 @@ class Ec2Fleet:
         """See the port. By state: those that ended in the last hour are still shown, and many times as many."""
         living = {"Name": "instance-state-name", "Values": LIVING}
         shown = self._described({"Filters": [self._our_tag(), living], "MaxResults": PAGE})
-        self.subnets.look_beside()  # a launch follows, and the dispatcher asks for this beside its cycle
+        self.look_at_subnets()  # a launch follows, and the dispatcher asks for this beside its cycle
         return shown
+
+    def look_at_subnets(self) -> None:
+        """See the port."""
+        self.subnets.look_beside()
 
     def describe_by_id(self, instance_ids: Sequence[InstanceId]) -> Sequence[Vm]:
         """See the port. By filter, not by id: an id EC2 does not show yet would fail the whole request."""

@@ -1,0 +1,104 @@
+"""VM count: how many VMs may be up, from one look at EC2 and the launches since then.
+
+EC2 shows a thousand VMs on a page, and a small function needs a tenth of a second to read each hundred. So a cycle that
+launches does not look anew while the latest look leaves room. VMs become more by launches of the dispatcher alone, and
+the ledger counts these, in the transaction that writes the intent. So what a look showed, with all launches since, is
+never too few. It may be too many, because VMs end meanwhile; a cycle that lacks room looks again. The ledger keeps the
+latest look, because the next lease holder may be another process.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+
+from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.in_flight import InFlightLaunches
+from agent_stack.domain.errors import AgentStackError
+from agent_stack.domain.launching import Launched, VmLook
+from agent_stack.domain.moments import has_passed
+from agent_stack.ports import Ledger, Task, Workers
+
+MAX_AGE = timedelta(minutes=10)
+"""A look is made again after this time, in case that somebody else started VMs with the stack's tag."""
+
+LONGEST_LOOK = timedelta(minutes=1)
+"""How long the look before counts on while thousands of VMs are read."""
+
+TIMEOUT = timedelta(seconds=1)
+"""Of the read of the ledger's count, which takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """The ledger's count under one lease, under which only this process launches.
+
+    Attributes:
+        sent: VMs that this process had asked for by then.
+    """
+
+    fence: int
+    sent: int
+    read: Task[Launched]
+
+
+@dataclass(slots=True, kw_only=True)
+class VmCount:
+    """The latest look that this process knows of. `launch_room` writes it.
+
+    Attributes:
+        most: how many VMs may be up.
+    """
+
+    ledger: Ledger
+    in_flight: InFlightLaunches
+    workers: Workers
+    most: int
+    write_beside: Callable[[str, Callable[[], None]], None]
+    _counted: _Counted | None = field(default=None, init=False)
+    _look: VmLook | None = field(default=None, init=False)
+
+    def prepare(self, fence: int) -> None:
+        """Reads the ledger's count beside the cycle, once under a lease."""
+        if self._counted is None or self._counted.fence != fence:
+            read = self.workers.submit(self.ledger.launched)
+            self._counted = _Counted(fence=fence, sent=self.in_flight.vms_sent, read=read)
+
+    def launched(self, fence: int) -> int | None:
+        """How many VMs dispatchers have ever asked for; None when the ledger does not answer."""
+        self.prepare(fence)
+        counted = self._counted
+        if counted is None:
+            return None
+        self.workers.wait([counted.read], TIMEOUT)
+        try:
+            before = counted.read.result() if counted.read.done() else None
+        except AgentStackError:
+            before = None
+        if before is None:
+            self._counted = None  # the next cycle reads again
+            return None
+        if before.look is not None and (self._look is None or before.look.launched > self._look.launched):
+            self._look = before.look
+        return before.vms + self.in_flight.vms_sent - counted.sent
+
+    def left(self, cycle: DispatcherCycle) -> int | None:
+        """How many more VMs may start, at least; None when it takes a look to know that."""
+        launched = self.launched(cycle.fence)
+        look = self._look
+        if launched is None or look is None or has_passed(MAX_AGE + LONGEST_LOOK, look.at, cycle.now):
+            return None
+        return self.most - look.taken - (launched - look.launched)
+
+    def suffices(self, cycle: DispatcherCycle, vms: int) -> bool:
+        """Whether so many VMs may start without another look."""
+        left, look = self.left(cycle), self._look
+        fresh = look is not None and not has_passed(MAX_AGE, look.at, cycle.now)
+        return fresh and left is not None and left >= vms
+
+    def learn(self, taken: int, cycle: DispatcherCycle, at: datetime) -> None:
+        """A look, made at that time, shows that so many VMs may be up now."""
+        launched = self.launched(cycle.fence)
+        if launched is not None:
+            self._look = VmLook(taken=taken, launched=launched, at=at)
+            self.write_beside("vm_look_not_recorded", partial(self.ledger.record_look, self._look))

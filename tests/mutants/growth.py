@@ -1,0 +1,132 @@
+"""Mutants of what keeps the dispatcher's time in proportion to its jobs: cycles, looks and what it remembers."""
+
+from tests.mutants.mutant import Layer, one
+
+_D = "functions/agent_stack/dispatcher"
+_A = "functions/agent_stack/adapters/dynamodb"
+_TESTS = "tests/unit/dispatcher"
+
+MUTANTS = (
+    one(
+        Layer.UNIT,
+        "begin all jobs at once",
+        f"{_D}/admission.py",
+        "WaitReason.CYCLE_ROOM: self.room,",
+        "WaitReason.CYCLE_ROOM: 1_000_000,",
+        f"{_TESTS}/test_admit.py",
+    ),
+    one(
+        Layer.UNIT,
+        "begin jobs as if no run were bound in the same cycle",
+        f"{_D}/admit.py",
+        "self._room(cycle) - self._to_bind(cycle)",
+        "self._room(cycle)",
+        f"{_TESTS}/test_admit.py",
+    ),
+    one(
+        Layer.UNIT,
+        "bind all that EC2 has answered",
+        f"{_D}/in_flight.py",
+        "if answers and left <= 0:",
+        "if False:",
+        f"{_TESTS}/test_in_flight.py",
+    ),
+    one(
+        Layer.UNIT,
+        "renew all reservations at once",
+        f"{_D}/reserve.py",
+        "key=_in_line)[: cycle.room]",
+        "key=_in_line)",
+        f"{_TESTS}/test_reserve.py",
+    ),
+    one(
+        Layer.UNIT,
+        "believe that each job of a small cycle takes as long as one of many",
+        f"{_D}/cycle_room.py",
+        "worked < FEWEST or (took <= WORK and 2 * worked < self.jobs)",
+        "not worked",
+        f"{_TESTS}/test_cycle_room.py",
+    ),
+    one(
+        Layer.UNIT,
+        "count no launch since the look",
+        f"{_D}/vm_count.py",
+        "look.taken - (launched - look.launched)",
+        "look.taken",
+        f"{_TESTS}/test_vm_count.py",
+    ),
+    one(
+        Layer.UNIT,
+        "count an intent only when its write was answered",
+        f"{_D}/send_launch.py",
+        "self.in_flight.counts(intent)",
+        "pass",
+        f"{_TESTS}/test_vm_count.py",
+    ),
+    one(
+        Layer.UNIT,
+        "count nothing that was asked for while EC2 listed its VMs",
+        f"{_D}/launch_room.py",
+        "taken += launched - late.launched",
+        "pass",
+        f"{_TESTS}/test_vm_count.py",
+    ),
+    one(
+        Layer.UNIT,
+        "believe the ledger's count of an earlier lease",
+        f"{_D}/vm_count.py",
+        "self._counted is None or self._counted.fence != fence",
+        "self._counted is None",
+        f"{_TESTS}/test_vm_count.py",
+    ),
+    one(
+        Layer.CONTRACT,
+        "count no VMs with their intent",
+        f"{_A}/launched.py",
+        '"ADD vms :count"',
+        '"SET vms = :count"',
+        "tests/contract/test_ledger.py",
+        "-k",
+        "counted",
+    ),
+    one(
+        Layer.UNIT,
+        "leave out runs with a VM in the first cycle under a lease",
+        f"{_D}/active_runs.py",
+        "self._fence == fence and began",
+        "self._fence is not None and began",
+        f"{_TESTS}/test_active_runs.py",
+    ),
+    one(
+        Layer.CONTRACT,
+        "lose a run that another process bound",
+        f"{_A}/ledger.py",
+        "gone = [self._key(run.job_id) for run in others if run.binding is None]",
+        "gone = [self._key(run.job_id) for run in others if run is None]",
+        "tests/contract/test_refreshed_runs.py",
+    ),
+    one(
+        Layer.CONTRACT,
+        "lose a run with a VM that has no signature",
+        f"{_A}/known_runs.py",
+        'self._runs[run.job_id] = (write_id or "", run)',
+        "self._runs |= {run.job_id: (write_id, run)} if write_id else {}",
+        "tests/contract/test_refreshed_runs.py",
+    ),
+    one(
+        Layer.UNIT,
+        "begin a job again that Buildkite did not reserve",
+        f"{_D}/poll.py",
+        "self._forget(cycle.begun_before)",
+        "pass",
+        f"{_TESTS}/test_poll.py",
+    ),
+    one(
+        Layer.UNIT,
+        "start jobs of remembered pages though it is not known which were begun",
+        f"{_D}/poll.py",
+        "or cycle.begun_before is None:",
+        "or False:",
+        f"{_TESTS}/test_poll.py",
+    ),
+)
