@@ -69,6 +69,11 @@ def test_each_night_plays_what_takes_too_long_for_every_change(option: str) -> N
     assert not [command for command in played if "--share" in command], "each night plays them whole"
 
 
+def test_each_night_plays_the_benchmarks_that_cannot_fail_a_change() -> None:
+    nightly = commands_of(yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text()))
+    assert any(command.startswith("scripts/bench --quick") for command in nightly)
+
+
 @pytest.mark.parametrize("script", ["scripts/true-runs", "scripts/drill"])
 def test_each_night_runs_the_whole_stack_in_real_time(script: str) -> None:
     assert script in commands_of(yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text()))
