@@ -7,7 +7,7 @@ import pytest
 from tests.cli.served import Served
 from tests.simulator.world import REGION, TOKEN_PARAMETER
 
-pytestmark = pytest.mark.share(4)
+pytestmark = pytest.mark.share(8)
 
 GOOD = {"AgentTokenParameter": TOKEN_PARAMETER, "StackKey": "ci", "MaxInstances": "20"}
 PLAIN = "/buildkite/in-the-open"

@@ -12,7 +12,7 @@ from tests.cli.served import Served
 from tests.simulator.buildkite import Operation, Step
 from tests.simulator.cloud.refusals import Refusal
 
-pytestmark = pytest.mark.share(3)
+pytestmark = pytest.mark.share(6)
 
 PATIENCE_SECONDS = 60
 

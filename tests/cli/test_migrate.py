@@ -16,7 +16,7 @@ from tests.cli.migrations import TOKEN, run
 from tests.cli.served import Served
 from tests.infra.stacks import deployed
 
-pytestmark = pytest.mark.share(4)
+pytestmark = pytest.mark.share(10)
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "elastic_ci_stack.json"
 """A parameter file with 37 values of its own, and one parameter of an older version."""

@@ -17,7 +17,7 @@ from agent_stack_cli.parameter_rules import problems
 from infra.parity import page
 from tests.infra.stacks import deployed, template
 
-pytestmark = pytest.mark.share(4)
+pytestmark = pytest.mark.share(10)
 
 THEIRS: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "fixtures" / "elastic_ci_stack_template.json").read_text()

@@ -15,7 +15,7 @@ from tests.cli.served import NEEDS, Served, kind_for
 from tests.simulator.iam import Asked, Policies, asked_of_dynamodb
 from tests.simulator.world import TOKEN_PARAMETER
 
-pytestmark = pytest.mark.share(3)
+pytestmark = pytest.mark.share(8)
 
 PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter"
 SESSION = "arn:aws:ssm:eu-central-1:123456789012:session"

@@ -23,7 +23,7 @@ WORDS = {
 """What the dispatcher notes beside a reason, where it notes something."""
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_the_command_and_the_build_page_say_the_same_of_each_reason(served: Served) -> None:
     """The tracker itself tells the pages. The list is the dispatcher's; the words on both sides are judged."""
     registered = httpx.post(  # as the dispatcher does before it lists any job

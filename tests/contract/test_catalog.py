@@ -115,7 +115,7 @@ def test_the_first_types_are_within_a_tenth_of_what_was_asked(vcpus: int, memory
         assert exact == sorted(exact, reverse=True)
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 @given(
     vcpus=st.integers(1, 200),
     memory=st.integers(1, 2000),

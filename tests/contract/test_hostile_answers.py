@@ -49,7 +49,7 @@ from tests.simulator.cloud import Ec2
 from tests.simulator.identity import SeededIds
 from tests.unit.values import a_letter, a_run, a_vm
 
-pytestmark = pytest.mark.share(2)
+pytestmark = pytest.mark.share(4)
 
 HELD = HeldLease(holder="me", fence=1, signals=0, expires_at=EPOCH, successor=None)
 TTL = timedelta(seconds=9)

@@ -21,7 +21,7 @@ from tests.simulator.buildkite import Dialect as Served
 from tests.simulator.buildkite import Step, transport
 from tests.simulator.clock import EPOCH
 
-pytestmark = pytest.mark.share(2)
+pytestmark = pytest.mark.share(4)
 
 EXAMPLES = 2 * settings().max_examples
 """Of each property: 200, each night 5,000, and with the profile of scripts/fast 20."""

@@ -13,7 +13,7 @@ from tests.cost.units import Units, billed, weigh
 from tests.infra.stacks import deployed
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_the_page_is_what_the_command_computes() -> None:
     assert PAGE.read_text() == page(), "run scripts/cost --write"
 

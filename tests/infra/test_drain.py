@@ -114,7 +114,7 @@ def test_launching_ends_first_and_no_other_parameter_changes(world: World) -> No
     assert world.said[-1].startswith("No VM of stack lives.")
 
 
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_it_waits_until_the_last_vm_of_this_stack_is_gone(world: World) -> None:
     first, second = world.vm("stack"), world.vm("stack")
     world.vm("another")

@@ -64,7 +64,14 @@ def test_what_is_pushed_is_judged_by_the_same_run_as_on_a_developers_machine() -
 @pytest.mark.parametrize("option", ["--every-crash", "--coverage", "--harsh"])
 def test_each_night_plays_what_takes_too_long_for_every_change(option: str) -> None:
     nightly = commands_of(yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text()))
-    assert [command for command in nightly if command.startswith("scripts/simulate ") and option in command.split()]
+    played = [command for command in nightly if command.startswith("scripts/simulate ") and option in command.split()]
+    assert played
+    assert not [command for command in played if "--share" in command], "each night plays them whole"
+
+
+def test_each_night_plays_the_benchmarks_that_cannot_fail_a_change() -> None:
+    nightly = commands_of(yaml.safe_load((ROOT / ".github/workflows/nightly.yml").read_text()))
+    assert any(command.startswith("scripts/bench --quick") for command in nightly)
 
 
 @pytest.mark.parametrize("script", ["scripts/true-runs", "scripts/drill"])

@@ -23,7 +23,7 @@ GOOD: dict[str, Any] = {"instance_types": ["m7i.large"], "image": GOOD_IMAGE, "b
 BAD: dict[str, Any] = {"instance_types": ["c7i.large"], "image": BAD_IMAGE, "boot_timeout_seconds": 60}
 REFUSED_BY_POLICY = Refusal(code="UnauthorizedOperation", image=BAD_IMAGE, message="You are not authorized: image")
 
-pytestmark = pytest.mark.share(3)
+pytestmark = pytest.mark.share(6)
 COLD_OR_WARM = pytest.mark.parametrize("warm", [True, False], ids=["in a running process", "at a cold start"])
 
 

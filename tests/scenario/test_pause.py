@@ -158,7 +158,7 @@ NEW_VERSION = {"LAUNCH_TEMPLATE_VERSION": "2", "MAX_INSTANCES": "30", "IDLE_POLL
 
 @pytest.mark.parametrize("seconds_between", [-20, -3, 0, 3, 20], ids=lambda seconds: f"{seconds} s after the pause")
 @pytest.mark.parametrize("refused", [False, True], ids=["EC2 launches", "in the middle of retries"])
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 def test_a_pause_survives_a_deployment_and_holds_for_both_versions(seconds_between: int, refused: bool) -> None:  # noqa: FBT001  (a parameter)
     """The old version's process is still at work when the new one's begins, and then comes a third version."""
     simulation = world()

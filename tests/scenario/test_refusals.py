@@ -15,7 +15,7 @@ from tests.bench.refusals import (
 )
 from tests.simulator.cloud.refusals import Refusal
 
-pytestmark = pytest.mark.share(3)
+pytestmark = pytest.mark.share(6)
 
 WHOLE = (
     "InternalError",

@@ -45,7 +45,9 @@ def test_undisturbed_the_pipeline_ends_as_it_should() -> None:
     assert sum(call.action == "CreateFleet" for call in simulation.ec2.calls()) == 1
 
 
-@pytest.mark.parametrize("seed", [*range(12), 274])  # 274: one class is told what EC2 said of the account
+# The first twelve are among the hundred that .ci/run plays with `scripts/simulate`. In 274 one class is told what EC2
+# said of the account.
+@pytest.mark.parametrize("seed", [*(pytest.param(seed, marks=pytest.mark.night) for seed in range(12)), 274])
 def test_no_promise_is_broken(seed: int) -> None:
     assert play(seed).broken is None
 

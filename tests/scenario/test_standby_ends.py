@@ -19,7 +19,7 @@ from tests.unit.values import a_letter, a_run, a_vm
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 1.0, 1.4, 2.0])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_a_bind_against_a_closing_whichever_comes_first(seconds: float) -> None:
     """The operator wants no VM any more, and a job comes at that moment: it runs, on this VM or on another one."""
     world = World(document(hot=1))
@@ -128,7 +128,7 @@ def test_an_idle_vm_may_end_at_any_call_of_a_binding_and_the_job_runs_once(kind:
 @pytest.mark.parametrize(
     "call", ["stacks.reserve", "ledger.bind", "ledger.write_intent", "standby.add", "standby.close"]
 )
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_a_dispatcher_that_hangs_for_longer_than_its_lease_and_another_one_share_the_vms(call: str) -> None:
     world = World(document(shape=READY_SOON), settings={"MAX_INSTANCES": "4"}, seconds=SOON)
     hung: list[str] = []
@@ -151,7 +151,7 @@ def test_a_dispatcher_that_hangs_for_longer_than_its_lease_and_another_one_share
 
 
 @pytest.mark.parametrize("kind", ["scale-down", "preempted", "host lost", "ends itself", "by hand"])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_whichever_way_an_idle_vm_ends_and_whenever_a_process_dies_the_job_runs_once(kind: str) -> None:
     points = calls_of_the_end(kind)
     effects = [n for n, point in enumerate(points) if point.rpartition(".")[2] in {"bind", "close", "add", "remove"}]

@@ -176,7 +176,7 @@ POLLS = [0.2, 0.5, 2, 3.9, 5, 8, 30, 60]
 
 @pytest.mark.parametrize("poll", POLLS)
 @pytest.mark.parametrize("took", [0.3, 1.5, 3.0, 4.4])
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 def test_an_idle_worker_renews_seldom_and_loses_its_lease_to_nobody(
     tables: AnyTables, poll: float, took: float
 ) -> None:
@@ -199,7 +199,7 @@ def test_an_idle_worker_renews_seldom_and_loses_its_lease_to_nobody(
 
 @pytest.mark.parametrize("poll", POLLS)
 @pytest.mark.parametrize("handover", [True, False])
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 def test_a_resting_worker_sees_a_signal_within_seconds_however_long_it_rests(
     tables: AnyTables,
     poll: float,

@@ -14,11 +14,24 @@ from tests.vm.harness import Aws, VmHarness
 from tests.vm.job_yard import JobYard
 
 
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Aws]:
-    made = Aws()
+@pytest.fixture(scope="session")
+def deployed_once() -> Iterator[list[Aws]]:
+    """The account of the file before: deploying one takes longer than many a test."""
+    made: list[Aws] = []
     yield made
-    made.close()
+    for account in made:
+        account.close()
+
+
+@pytest.fixture(scope="module")
+def aws(deployed_once: list[Aws]) -> Aws:
+    if deployed_once and not deployed_once[0].is_deployed():
+        deployed_once.pop().close()  # another test's account has taken its place: moto has one at a time
+    if deployed_once:
+        deployed_once[0].forget()
+    else:
+        deployed_once.append(Aws())
+    return deployed_once[0]
 
 
 @pytest.fixture

@@ -120,6 +120,8 @@ class Aws(AwsServer):
                 },
             )
         self.publish()
+        self._parameters = self._named_parameters()
+        self._log_groups = {made["logGroupName"] for made in self.client("logs").describe_log_groups()["logGroups"]}
         self.sts = FakeSts(account_id=self.deployed.account_id)
         self.front = VmFront(
             backend=self.url,
@@ -133,6 +135,33 @@ class Aws(AwsServer):
         """See `AwsServer`."""
         self.front.close()
         super().close()
+
+    def is_deployed(self) -> bool:
+        """Whether the account is as this made it, and not another one that was made since."""
+        return self.deployed.mailbox_table in self.dynamodb.list_tables()["TableNames"]
+
+    def forget(self) -> None:
+        """Take out what tests put in since it was deployed."""
+        self.front.refusals.clear()
+        table = self.deployed.mailbox_table
+        for item in self.dynamodb.scan(TableName=table)["Items"]:
+            self.dynamodb.delete_item(TableName=table, Key={"instance_arn": item["instance_arn"]})
+        self.publish()
+        s3, logs = self.client("s3"), self.client("logs")
+        for bucket in s3.list_buckets()["Buckets"]:
+            for kept in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
+                s3.delete_object(Bucket=bucket["Name"], Key=kept["Key"])
+            if bucket["Name"] != BUCKET:
+                s3.delete_bucket(Bucket=bucket["Name"])
+        for group in logs.describe_log_groups()["logGroups"]:
+            if group["logGroupName"] not in self._log_groups:
+                logs.delete_log_group(logGroupName=group["logGroupName"])
+        for name in self._named_parameters() - self._parameters:
+            self.client("ssm").delete_parameter(Name=name)
+
+    def _named_parameters(self) -> set[str]:
+        pages = self.client("ssm").get_paginator("describe_parameters").paginate()
+        return {parameter["Name"] for page in pages for parameter in page["Parameters"]}
 
     def publish(self, packed: bytes | None = None, *, sha256: str | None = None) -> None:
         """Put the boot program's second stage into the mailbox table, as the dispatcher does; or else these bytes."""

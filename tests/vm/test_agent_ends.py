@@ -46,7 +46,7 @@ PATIENT = [
 
 
 @pytest.mark.parametrize(("operation", "status", "code", "word"), [*TABLE, *(() if REAL else PATIENT)])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_its_code_and_its_reason_are_told_and_what_becomes_of_the_run_is_documented(
     harness: VmHarness, operation: Operation, status: int, code: str, word: str
 ) -> None:

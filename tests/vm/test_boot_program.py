@@ -12,7 +12,7 @@ from tests.simulator.loopback import LoopbackServer
 from tests.simulator.vm.process import AGENT_STUB
 from tests.vm.harness import NOWHERE, VmHarness, download_server, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
+pytestmark = [pytest.mark.e2e, pytest.mark.share(4)]
 
 POWER_OFF = "systemctl poweroff"
 USER = "--system --user-group --create-home --home-dir /var/lib/buildkite-agent --shell /bin/bash buildkite-agent"
@@ -106,7 +106,7 @@ def test_an_image_without_an_agent_gets_the_pinned_one(harness: VmHarness) -> No
 
 
 @pytest.mark.parametrize("broken", ["checksum", "missing", "unreachable"])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_an_agent_that_cannot_be_trusted_or_had_is_not_run(harness: VmHarness, broken: str) -> None:
     job_id, token = harness.reserve("true")
     harness.fill("i-0007", job_id, token)
@@ -203,7 +203,7 @@ def test_a_mailbox_that_cannot_be_reached_ends_it_too(harness: VmHarness) -> Non
 @pytest.mark.parametrize(
     ("attribute", "value"), [("job_id", "a b"), ("endpoint", "$(reboot)"), ("agent_tags", "a='b'"), ("endpoint", "")]
 )
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_a_mailbox_with_strange_words_is_refused(harness: VmHarness, attribute: str, value: str) -> None:
     job_id, token = harness.reserve("true")
     harness.fill("i-0015", job_id, token, **{attribute: value})
@@ -217,7 +217,7 @@ def test_a_mailbox_with_strange_words_is_refused(harness: VmHarness, attribute: 
 @pytest.mark.parametrize(
     ("name", "value"), [("MAILBOX_TABLE", None), ("MAX_LIFETIME_SECONDS", "soon"), ("AGENT_VERSION", None)]
 )
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_wrong_user_data_ends_at_once(harness: VmHarness, name: str, value: str | None) -> None:
     vm = harness.boot("i-0016", header={name: value})
     harness.ended(vm)

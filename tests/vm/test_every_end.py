@@ -13,7 +13,7 @@ from tests.simulator.iam.refusal import Refusal
 from tests.simulator.vm.process import LocalVm
 from tests.vm.harness import VmHarness, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
+pytestmark = [pytest.mark.e2e, pytest.mark.share(4)]
 
 OUT_OF_SPACE = Path("/dev/full")
 
@@ -35,7 +35,7 @@ STEPS = (
 
 
 @pytest.mark.parametrize("killed_at", STEPS)
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_killed_at_any_step_it_powers_off_and_no_second_agent_comes(harness: VmHarness, killed_at: str) -> None:
     """Each step is one that another party sees; between two of them nothing of the outside changes."""
     job_id, token = harness.reserve("echo done")
@@ -60,7 +60,7 @@ def test_killed_at_any_step_it_powers_off_and_no_second_agent_comes(harness: VmH
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_stopped_by_a_signal_before_its_agent_it_says_so(harness: VmHarness, number: signal.Signals) -> None:
     job_id, token = harness.reserve("true")
     harness.fill("i-0102", job_id, token)
@@ -111,7 +111,7 @@ def test_an_agent_that_neither_works_nor_ends_is_ended_by_the_lifetime(harness: 
 @pytest.mark.parametrize(
     ("command", "detail"), [("exit 27", "27"), ("echo broken; exit 1", "1 broken"), ("kill -9 $$", "255")]
 )
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_an_agents_end_is_told_whatever_it_was(harness: VmHarness, command: str, detail: str) -> None:
     job_id, token = harness.reserve("true")
     harness.fill("i-0106", job_id, token)
@@ -234,7 +234,7 @@ def test_nothing_is_written_outside_the_vms_own_directory(harness: VmHarness, tm
         ("InternalServerError", 500),
     ],
 )
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_a_refusal_that_passes_costs_seconds(harness: VmHarness, code: str, status: int) -> None:
     job_id, token = harness.reserve("true")
     harness.fill("i-0114", job_id, token)

@@ -72,7 +72,7 @@ def test_a_lifetime_that_is_over_and_a_reboot_give_the_grace_too(harness: VmHarn
 
 
 @pytest.mark.parametrize(("cancel", "wanted"), [("120", "60"), ("86400", "60"), ("40", "15"), ("10", "4"), ("0", "1")])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_the_grace_ends_before_the_tracker_ends_the_vm(harness: VmHarness, cancel: str, wanted: str) -> None:
     """CancelGraceSeconds is the tracker's; an agent that still waits then would take its log with it."""
     job_id, token = harness.reserve("true")

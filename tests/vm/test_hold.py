@@ -21,7 +21,7 @@ from tests.vm.order import HOLD, POWER_OFF
 from tests.vm.test_every_end import kill_boot_program
 from tests.vm.test_private_work import as_setting
 
-pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
+pytestmark = [pytest.mark.e2e, pytest.mark.share(4)]
 
 HELD = {"HOLD_ON_FAILURE_MINUTES": "10"}
 FAILS = {"AGENT_ENVIRONMENT": as_setting("no setting")}
@@ -169,7 +169,7 @@ def test_its_lifetime_ends_a_held_vm(harness: VmHarness) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -5, 601, 99_999])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_a_verdict_that_its_user_data_does_not_allow_is_none(harness: VmHarness, seconds: int) -> None:
     vm = boot(harness, "i-0a07", wait="4")
     wait_for(lambda: asks(harness, vm))

@@ -16,7 +16,7 @@ from tests.vm.harness import VmHarness
 from tests.vm.test_private_repository import SSHD, private_key, repository, ssh_server
 from tests.vm.test_private_work import as_setting, keep
 
-pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
+pytestmark = [pytest.mark.e2e, pytest.mark.share(4)]
 
 PUBLISHED = {
     "github.com (ED25519)": "SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU",
@@ -67,7 +67,7 @@ def checking(directory: Path, host: str) -> str:
 
 @pytest.mark.parametrize("own", IMAGES)
 @pytest.mark.parametrize("settings", ["", ONE, f"[git.example]:2222,other.example{ONE[11:]}", f"# ours\r\n{ONE}\r\n"])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_only_hosts_that_are_not_listed_are_known_by_what_they_show_first(
     settings: str, own: str, tmp_path: Path
 ) -> None:
@@ -117,7 +117,7 @@ def test_a_line_of_the_operators_takes_the_place_of_those_that_are_shipped(tmp_p
 @pytest.mark.parametrize(
     "wrong", ["git.example", ONE[:26], f"|1|abc=|def={ONE[11:]}", ONE.replace("ssh-ed25519", "ssh-dss"), "a b c"]
 )
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_what_is_no_host_key_is_refused_by_its_line(wrong: str, tmp_path: Path) -> None:
     refused = readers.write_host_keys(f"{ONE}\n{wrong}\n", tmp_path)
     assert refused.startswith("parameter GitKnownHosts, line 2 is not ")
@@ -154,7 +154,7 @@ def test_the_template_refuses_what_the_boot_program_refuses_whichever_line_it_is
 
 @pytest.mark.skipif(SSHD is None, reason="there is no sshd here")
 @pytest.mark.parametrize("listed", ["its own key", "another key", "nothing"])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_a_server_with_another_key_than_the_listed_one_gets_no_connection(
     harness: VmHarness, tmp_path: Path, listed: str
 ) -> None:

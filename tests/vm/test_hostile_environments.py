@@ -55,7 +55,7 @@ ANOTHER_SHELL = {"AGENT_ENVIRONMENT": as_setting("BUILDKITE_SHELL=/bin/sh -c")}
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-@pytest.mark.share(4)
+@pytest.mark.share(8)
 def test_an_environment_leaves_the_job_neither_the_key_nor_the_credential(
     harness: VmHarness, tmp_path: Path, what: str
 ) -> None:

@@ -79,7 +79,7 @@ DENIED: dict[str, Callable[[Any, str], object]] = {
 
 
 @pytest.mark.parametrize("what", DENIED)
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_with_the_vms_role_a_job_cannot(harness: VmHarness, what: str) -> None:
     for instance_id in (OWN, OTHER):
         job_id, token = harness.reserve("true")

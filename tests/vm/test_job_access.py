@@ -11,7 +11,7 @@ from tests.simulator.buildkite import Operation
 from tests.vm.job_stack import ACCOUNT, REGION
 from tests.vm.job_yard import JobYard
 
-pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
+pytestmark = [pytest.mark.e2e, pytest.mark.share(5)]
 
 OURS = ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME", "AWS_STS_REGIONAL_ENDPOINTS")
 IN_PYTHON = """

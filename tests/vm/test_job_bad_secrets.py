@@ -11,7 +11,7 @@ from tests.vm.job_yard import JobYard
 from tests.vm.running_job import RunningJob
 from tests.vm.test_job_secrets import MANAGER, PATH, hidden, keep, put
 
-pytestmark = [pytest.mark.e2e, pytest.mark.share(3)]
+pytestmark = [pytest.mark.e2e, pytest.mark.share(5)]
 
 BUCKET = "elastic-secrets"
 

@@ -118,7 +118,7 @@ def test_the_jobs_ssh_command_and_its_ssh_agent_stay(harness: VmHarness, tmp_pat
 
 
 @pytest.mark.parametrize("theirs", ["file", "directory", "none"])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_the_jobs_docker_settings_are_added_to(harness: VmHarness, tmp_path: Path, theirs: str) -> None:
     directory = tmp_path / "i-0807" / "theirs"
     docker = '#!/bin/bash\necho "docker $*" >>"$LOCAL_VM_ROOT/docker.log"\n'

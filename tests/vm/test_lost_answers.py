@@ -17,7 +17,7 @@ NOTHING = "nothing"
 
 
 @pytest.mark.parametrize("operation", list(SEEN))
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_a_lost_answer_ends_as_the_page_says(harness: VmHarness, operation: Operation) -> None:
     job_id, token = harness.reserve("true")
     harness.fill("i-0911", job_id, token)

@@ -13,7 +13,7 @@ import pytest
 from tests.simulator.vm import process
 from tests.vm.harness import BUCKET, VmHarness, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
+pytestmark = [pytest.mark.e2e, pytest.mark.share(4)]
 
 SHIMS = process.HERE / "shims"
 
@@ -63,7 +63,7 @@ def test_the_operators_script_runs_before_the_agent(harness: VmHarness) -> None:
         (b"#!/bin/sh\n", {"BOOTSTRAP_URL": f"s3://{BUCKET}/other"}, "cannot download"),
     ],
 )
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_a_preparation_that_fails_costs_the_vm_and_not_the_credential(
     harness: VmHarness, script: bytes, header: dict[str, str], said: str
 ) -> None:

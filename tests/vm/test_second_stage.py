@@ -32,7 +32,7 @@ def _published_again(aws: Aws) -> Iterator[None]:
     [(None, "is not in the table"), (EVIL, "has the hash"), (b"no archive", "cannot be unpacked")],
     ids=["missing", "another", "damaged"],
 )
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_a_program_that_cannot_be_trusted_or_had_is_told_and_costs_no_credential(
     harness: VmHarness, packed: bytes | None, said: str
 ) -> None:
@@ -68,7 +68,7 @@ def test_a_program_that_comes_late_is_found(harness: VmHarness) -> None:
 
 
 @pytest.mark.parametrize("packed", [IT, EVIL, b"cut"], ids=["it", "other", "cut"])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_an_image_may_have_it_and_is_not_trusted_either(harness: VmHarness, tmp_path: Path, packed: bytes) -> None:
     cached = tmp_path / "cached"
     cached.write_bytes(packed)

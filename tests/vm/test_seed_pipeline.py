@@ -122,7 +122,7 @@ def denied(yard: JobYard, job: RunningJob, **how: Any) -> None:  # noqa: ANN401 
     assert refused.value.response["Error"]["Code"] in {"AccessDenied", "InvalidIdentityToken"}
 
 
-@pytest.mark.share(2)
+@pytest.mark.share(4)
 @pytest.mark.parametrize("branch", ["feature", "pull/1/head", "main2", "Main"])
 def test_another_branch_of_that_pipeline_writes_none(yard: JobYard, seeds: RunningJob, branch: str) -> None:
     denied(yard, yard.job("seeds", branch=branch))

@@ -8,7 +8,7 @@ from tests.simulator.vm.process import LocalVm
 from tests.vm.harness import BUCKET, VmHarness, arn, wait_for
 from tests.vm.test_boot_program import POWER_OFF
 
-pytestmark = [pytest.mark.e2e, pytest.mark.share(2)]
+pytestmark = [pytest.mark.e2e, pytest.mark.share(4)]
 
 POLL = "dynamodb:GetItem"
 TIMERS = ("agent-stack-lifetime", "agent-stack-standby", "agent-stack-job")

@@ -36,7 +36,7 @@ def test_a_credential_that_was_lost_and_is_not_given_again_ends_the_vm(harness: 
 
 
 @pytest.mark.parametrize("published", ["<html>not found</html>", "0123", "G" * 64])
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_an_agent_without_a_published_checksum_is_not_run(harness: VmHarness, published: str) -> None:
     job_id, token = harness.reserve("true")
     harness.fill("i-1203", job_id, token)
@@ -80,7 +80,7 @@ LOGIN, REGISTRY = '"authorizationToken":"QVdTOng="', '"proxyEndpoint":"https://1
         f'{{"authorizationToken":"QVdT\\"}}x",{REGISTRY}}}',
     ],
 )
-@pytest.mark.share(3)
+@pytest.mark.share(6)
 def test_an_answer_without_a_registry_login_is_told(answer: str) -> None:
     assert readers.registry_login(answer).refused == "registry login cannot be had: the answer holds no login"
 

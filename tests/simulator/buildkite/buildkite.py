@@ -1,8 +1,7 @@
 """A simulated Buildkite, as a test or a demo holds it in its hand."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from werkzeug import Request
@@ -37,6 +36,7 @@ class Buildkite:
         """Make an organisation with those queues; the same seed gives the same ids and tokens."""
         self._now = now
         self._lock = threading.RLock()
+        self._moment = _Locked(self)
         self._model = build_model(settings=settings or Settings(), seed=seed, agent_token=agent_token)
         self._service = Service(self._model)
         self.agent_token = agent_token
@@ -230,11 +230,36 @@ class Buildkite:
         held = self._model.reservations.of(job_id)
         return job.view(reserved_by=held.stack_key if held else None, reserved_until=held.expires_at if held else None)
 
-    @contextmanager
-    def _locked(self) -> Iterator[datetime]:
+    def _locked(self) -> "_Locked":
         """The model at this moment, for one thread; events go out when it is free again."""
-        with self._lock:
+        return self._moment
+
+    def _enter(self) -> datetime:
+        self._lock.acquire()
+        try:
             now = self._now()
             self._model.agenda.run_until(now)
-            yield now
-        self._model.events.deliver()
+        except BaseException:
+            self._lock.release()
+            raise
+        return now
+
+    def _leave(self, *, well: bool) -> None:
+        self._lock.release()
+        if well:
+            self._model.events.deliver()
+
+
+class _Locked:
+    """What `with` holds while the model is locked. No generator, because a simulated world enters it at each event."""
+
+    __slots__ = ("_buildkite",)
+
+    def __init__(self, buildkite: Buildkite) -> None:
+        self._buildkite = buildkite
+
+    def __enter__(self) -> datetime:
+        return self._buildkite._enter()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._buildkite._leave(well=kind is None)

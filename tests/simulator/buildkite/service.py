@@ -46,7 +46,7 @@ class Service:
         self._model = model
         self._stacks = StacksApi(model)
         self._handlers = {**self._stacks.handlers, **AgentApi(model).handlers}
-        self._routes = url_map(model.settings.dialects)
+        self._routes = url_map(model.settings.dialects).bind("buildkite")
 
     def serve(self, request: Request, now: datetime) -> Served:
         """Serve one request."""
@@ -77,7 +77,7 @@ class Service:
 
     def _route(self, request: Request) -> tuple[Endpoint, Mapping[str, str]]:
         try:
-            endpoint, arguments = self._routes.bind("buildkite").match(request.path, method=request.method)
+            endpoint, arguments = self._routes.match(request.path, method=request.method)
         except HTTPException as error:
             raise Refusal(error.code or 404, "Not found") from None
         return endpoint, arguments

@@ -90,6 +90,8 @@ class ExecutionEnvironment:
                 "LAMBDA_TASK_ROOT": str(code_directory),
                 "_HANDLER": handler,
                 "PYTHONPATH": os.pathsep.join(str(path) for path in (code_directory, runtime) if path),
+                # Not where the artefact is tried: that has its bytecode beside it.
+                **({"PYTHONPYCACHEPREFIX": sys.pycache_prefix} if sys.pycache_prefix and not runtime else {}),
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

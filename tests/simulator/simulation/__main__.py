@@ -14,9 +14,11 @@ from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.simulation.coverage import empty_cells, table, wrongly_unreachable
 from tests.simulator.simulation.crashes import die_everywhere
 from tests.simulator.simulation.progress import shown
+from tests.simulator.simulation.rotation import turn_of
 from tests.simulator.simulation.scenario import Report, play
 from tests.simulator.simulation.shrink import shrink
 
+ROOT = Path(__file__).resolve().parents[3]
 SHOWN_LINES = 60
 SHRUNK = 3  # worlds; one bug breaks many, and a person reads one
 
@@ -31,10 +33,13 @@ def main() -> int:
     parser.add_argument("--as-found", action="store_true", help="do not look for the least of a world that fails")
     parser.add_argument("--until", default="", help="stop as soon as this promise is broken, as in I6")
     parser.add_argument("--every-crash", action="store_true", help="the pipeline, dying once at every call of a port")
+    parser.add_argument("--share", type=int, default=1, help="with --every-crash: one of so many, the commit's turn")
     parser.add_argument("--coverage", action="store_true", help="print which fault hit runs in which state")
     parser.add_argument("--harsh", action="store_true", help="Buildkite answers as is hardest for a client")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.share < 1:
+        parser.error(f"--share {arguments.share} is no share: give 1 for every death, 2 for half of them, and so on")
     tried = partial(play, buildkite=BuildkiteSettings.harsh()) if arguments.harsh else play
     if arguments.seed is not None:
         report = tried(arguments.seed, frozenset(arguments.without.split(",")))
@@ -42,7 +47,7 @@ def main() -> int:
         return _say([report], minimise=False)
     began = time.monotonic()
     if arguments.every_crash:
-        done = die_everywhere(arguments.processes)
+        done = die_everywhere(arguments.processes, turn=turn_of(ROOT), turns=arguments.share)
         for way, report in done:
             if report.broken is not None:
                 sys.stdout.write(f"{way}: {report.broken}\n")

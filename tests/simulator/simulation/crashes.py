@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulator.simulation.process import WRITES, Fate
+from tests.simulator.simulation.rotation import of_turn
 from tests.simulator.simulation.scenario import PIPELINE_SECONDS, Report, Story, die_at, undisturbed
 
 
@@ -47,13 +48,14 @@ def _calls(story: Story) -> list[str]:
     return list(simulation.points)
 
 
-def die_everywhere(processes: int) -> list[tuple[str, Report]]:
-    """Try them all; each with what was tried."""
+def die_everywhere(processes: int, *, turn: int = 0, turns: int = 1) -> list[tuple[str, Report]]:
+    """Try all, or those whose turn it is; each with what was tried."""
     points = calls_of_the_pipeline()
     standby, hold = calls_of_standby(), calls_of_the_hold()
     tried = [(number, fate, point, Story.PIPELINE) for number, point in enumerate(points) for fate in ways(point)]
     tried += [(number, fate, point, Story.STANDBY) for number, point in standby for fate in ways(point)]
     tried += [(number, fate, point, Story.HOLD) for number, point in hold for fate in ways(point)]
+    everywhere, tried = len(tried), list(of_turn(tried, turn, turns))
     with ProcessPoolExecutor(processes) as pool:
         reports = pool.map(_try, tried, chunksize=16)
         named = [f"{story}: {fate} at call {number}, {point}" for number, fate, point, story in tried]
@@ -61,7 +63,7 @@ def die_everywhere(processes: int) -> list[tuple[str, Report]]:
     sys.stdout.write(
         f"{len(points)} calls of ports while the pipeline runs, {len(standby)} of the list of standby VMs, "
         f"{len(hold)} while a VM is held; "
-        f"{len(tried)} ways to die at them, each tried; "
+        f"{everywhere} ways to die at them, {len(tried)} of them tried; "
         f"{sum(report.crashes + report.faults > 0 for _, report in done)} took place.\n"
     )
     return done
