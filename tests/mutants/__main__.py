@@ -14,7 +14,7 @@ from tests.mutants.registry import MUTANTS
 from tests.mutants.trial import caught
 from tests.simulator.simulation.rotation import of_turn, turn_of
 
-PARTS = 16
+PARTS = 8
 """CI plays one part for each commit."""
 
 
