@@ -31,7 +31,7 @@ REMEDIES: Mapping[str, tuple[str, str]] = {
     ),
     "launch_partial": (
         "EC2 gave fewer VMs than the dispatcher asked for.",
-        "See the code: docs/reference/logs.md#ec2s-codes says what each is about.",
+        "See the code: docs/reference/ec2-codes.md says what each is about.",
     ),
     "account_refused": (
         "EC2 launches nothing for this account: no job gets a VM.",

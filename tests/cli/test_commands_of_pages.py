@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from agent_stack_cli.app import app
+from agent_stack_cli.parameter_rules import problems, specification
 from infra.user_data import ROOT
 
 PAGES = [
@@ -116,3 +117,21 @@ def test_a_command_that_does_not_exist_is_noticed() -> None:
 
 def test_most_pages_show_commands() -> None:
     assert sum(len(list(shown(page))) for page in PAGES) > 100
+
+
+def settings(page: Path) -> Iterator[tuple[str, str]]:
+    """Each parameter that a page gives a value in code, without placeholders."""
+    for code in re.findall(r"^ *```[^\n]*\n(.*?)^ *```|`([^`\n]+)`", page.read_text(), re.MULTILINE | re.DOTALL):
+        for name, value in re.findall(r"(?:^|(?<=[\s`]))([A-Z][A-Za-z]+)=([^\s`'\"]*)", "".join(code)):
+            if name in specification() and not re.search(r"[<…$]", value):
+                yield name, value.rstrip(",.;:")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_value_that_a_page_gives_a_parameter_is_one_that_it_takes(page: Path) -> None:
+    wrong = [said for name, value in settings(page) for said in problems({name: value})]
+    assert wrong == []
+
+
+def test_pages_give_parameters_values() -> None:
+    assert len({name for page in PAGES for name, _ in settings(page)}) > 30

@@ -54,6 +54,29 @@ def test_every_test_that_a_page_names_exists() -> None:
     assert missing == []
 
 
+def headings(page: Path) -> list[str]:
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+
+
+def test_no_page_has_a_heading_twice() -> None:
+    """A merge that kept both sides of a section leaves such a page."""
+    of_now = [page for page in pages() if page.name != "CHANGELOG.md"]  # each version has the same ones
+    assert {str(page): headings(page) for page in of_now if len(set(headings(page))) < len(headings(page))} == {}
+
+
+def test_the_rights_that_deploying_needs_name_each_service_of_the_templates() -> None:
+    section = (ROOT / "docs/reference/iam.md").read_text().split("## What deploying needs")[1].split("\n## ")[0]
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE))))
+    templates = [ROOT / "template.yaml", *(ROOT / "infra").glob("*.yaml")]
+    services = {one for path in templates for one in re.findall(r"Type: AWS::(\w+)::", path.read_text())}
+    assert services - {"Serverless"} - named == set()
+
+
+def test_no_line_of_the_readme_is_longer_than_an_editor_shows() -> None:
+    assert [line for line in (ROOT / "README.md").read_text().splitlines() if len(line) > 120] == []
+
+
 def test_no_table_of_a_page_is_cut_by_an_empty_line() -> None:
     """What follows it is shown as text with bars."""
     cut = [

@@ -1,7 +1,8 @@
 """EC2's error codes: what each is about, and what the dispatcher does about it. This is the one table of them.
 
 A row is about one code, or all codes with one beginning (`InvalidAMIID.*`), in one place: inside an answer beside the
-instance type and subnet that it is about (placed), or about the whole request. docs/reference/logs.md shows the table.
+instance type and subnet that it is about (placed), or about the whole request. docs/reference/ec2-codes.md has
+the table.
 """
 
 from dataclasses import dataclass
