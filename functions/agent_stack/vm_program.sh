@@ -39,14 +39,14 @@ local name=${!1:-}
 printf '%s' "${name//'{queue}'/"${mail[queue_key]}"}"
 }
 read_values() {
-local rest=$1 gap raw backslashes key='' name='' text='' colon='^[[:space:]]*:[[:space:]]*$'
-while [[ $rest == *'"'* ]]; do
-gap=${rest%%'"'*} rest=${rest#*'"'}
+local left=$1 rest='' gap raw backslashes key='' name='' text='' colon='^[[:space:]]*:[[:space:]]*$'
+while to_quote; do
+gap=$before
 [[ $gap != *'}'* ]] || keep_value
 raw=
-while :; do
-raw+=${rest%%'"'*} rest=${rest#*'"'}
-backslashes=${raw##*[!\\]}
+while to_quote; do
+raw+=$before
+backslashes=${before##*[!\\]}
 ((${#backslashes} % 2)) || break
 raw+='"'
 done
@@ -59,6 +59,17 @@ text=$raw
 fi
 done
 keep_value
+}
+to_quote() {
+before=
+while
+more
+[[ $rest != *'"'* ]]
+do
+before+=$rest rest=
+[[ -n $left ]] || return 1
+done
+before+=${rest%%'"'*} rest=${rest#*'"'}
 }
 keep_value() {
 [[ -n $name ]] || return 0

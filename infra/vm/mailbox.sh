@@ -80,11 +80,12 @@ await_mailbox() {
 }
 
 read_mailbox() {
-  local name characters='^[A-Za-z0-9._:/=,@*+-]*$' url='^https?://[]!"$-&(->@-\[^-~]+$'
+  local name id='^[!-~]*$' characters='^[A-Za-z0-9._:/=,@*+-]*$' url='^https?://[]!"$-&(->@-\[^-~]+$'
   bound=1
   for name in job_id queue_key endpoint agent_tags agent_name credential_kind; do
     json "$answer" "$name" || true
-    [[ $field =~ $characters || $name == endpoint && $field =~ $url ]] || fail "mailbox: $name is malformed"
+    [[ $field =~ $characters || $name == endpoint && $field =~ $url || $name == job_id && $field =~ $id ]] ||
+      fail "mailbox: $name is malformed"
     mail[$name]=$field
   done
   for name in job_id endpoint credential_kind; do

@@ -51,11 +51,19 @@ json() {
 
 # Fills field with what JSON string $1, without its quotes, stands for. Fails on \u0000, which no variable can hold.
 unescape() {
-  local rest=$1 code
+  local left=$1 rest='' code
   field=
-  while [[ $rest == *\\* ]]; do
+  while
+    more
+    [[ $rest == *\\* || -n $left ]]
+  do
     field+=${rest%%\\*}
+    [[ $rest == *\\* ]] || {
+      rest=
+      continue
+    }
     rest=${rest#*\\}
+    more
     case $rest in
       n*) field+=$'\n' ;;
       r*) field+=$'\r' ;;
@@ -76,6 +84,9 @@ unescape() {
   done
   field+=$rest
 }
+
+# Takes rest from left in pieces: bash copies the whole of a text for each character that is taken off it.
+more() { ((${#rest} > 15)) || { rest+=${left:0:500} left=${left:500}; }; }
 
 # Appends the character of number $1 to field: printf would need a locale that not every image has.
 utf8() {

@@ -52,14 +52,14 @@ parameter_of() {
 
 # Fills value from GetParameters' answer $1: each string of it in turn, and after a colon it is the value of the one before.
 read_values() {
-  local rest=$1 gap raw backslashes key='' name='' text='' colon='^[[:space:]]*:[[:space:]]*$'
-  while [[ $rest == *'"'* ]]; do
-    gap=${rest%%'"'*} rest=${rest#*'"'}
+  local left=$1 rest='' gap raw backslashes key='' name='' text='' colon='^[[:space:]]*:[[:space:]]*$'
+  while to_quote; do
+    gap=$before
     [[ $gap != *'}'* ]] || keep_value
     raw=
-    while :; do # up to the quote that no backslash escapes
-      raw+=${rest%%'"'*} rest=${rest#*'"'}
-      backslashes=${raw##*[!\\]}
+    while to_quote; do # up to the quote that no backslash escapes
+      raw+=$before
+      backslashes=${before##*[!\\]}
       ((${#backslashes} % 2)) || break
       raw+='"'
     done
@@ -72,6 +72,19 @@ read_values() {
     fi
   done
   keep_value
+}
+
+# Fills before with what stands before the next quote, and takes both off; fails where there is none.
+to_quote() {
+  before=
+  while
+    more
+    [[ $rest != *'"'* ]]
+  do
+    before+=$rest rest=
+    [[ -n $left ]] || return 1
+  done
+  before+=${rest%%'"'*} rest=${rest#*'"'}
 }
 
 keep_value() {

@@ -119,16 +119,17 @@ write_known_hosts
     return _run(script.replace("FUNCTIONS", program), slow, given=settings, environment=given).refused
 
 
-def read_endpoint(stored: str) -> Read:
-    """The endpoint of a mailbox."""
-    item = {"job_id": "j", "endpoint": stored, "credential_kind": "job-token", "queue_key": "", "agent_tags": ""}
-    answer = json.dumps({"Item": {name: {"S": text} for name, text in {**item, "agent_name": "a"}.items()}})
+def read_mail(name: str, stored: str) -> Read:
+    """One attribute of a mailbox that lacks nothing else."""
+    item = {"job_id": "j", "endpoint": "https://x", "credential_kind": "job-token", "queue_key": "", "agent_tags": ""}
+    held = {**item, "agent_name": "a", name: stored}
+    answer = json.dumps({"Item": {each: {"S": text} for each, text in held.items()}})
     script = r"""
 answer=$(cat)
 read_mailbox
-printf '%s' "${mail[endpoint]}"
+printf '%s' "${mail[$2]}"
 """
-    return _run(script, given=answer)
+    return _run(script, name, given=answer)
 
 
 def told_to_agent(settings: str) -> Mapping[str, str] | str:

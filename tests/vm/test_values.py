@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agent_stack.adapters.ssm import SsmSecrets
+from agent_stack.adapters.stacks_api.models import ListedJob
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.settings import Settings
 from infra.template_yaml import loads
@@ -179,7 +180,27 @@ def test_functions_and_vms_accept_the_same_endpoints(rest: str) -> None:
         accepted = Settings.from_environment(an_environment(BUILDKITE_ENDPOINT=endpoint)).endpoint
     except (ConfigurationError, ValidationError):
         accepted = ""
-    assert readers.read_endpoint(endpoint).text == accepted
+    assert readers.read_mail("endpoint", endpoint).text == accepted
+
+
+@EXAMPLES
+@given(job_id=st.from_regex(r"\A[!-~]{1,40}\Z") | ANY.filter(bool))
+def test_functions_and_vms_accept_the_same_job_ids(job_id: str) -> None:
+    """Otherwise a job is reserved, and each of its VMs refuses it."""
+    listed = {"id": job_id, "scheduled_at": "2026-11-27T00:00:00Z"}
+    try:
+        accepted = ListedJob.model_validate(listed).id
+    except ValidationError:
+        accepted = ""
+    assert readers.read_mail("job_id", job_id).text == accepted
+
+
+@pytest.mark.parametrize("line", ["A=x", 'A="x"', "A=\\x", "A=\u20ac"])
+def test_a_long_value_is_read_in_a_time_that_grows_with_its_length(line: str) -> None:
+    """Pieces of it end anywhere: in an escape, between the halves of a character, before a quote."""
+    for count in (*range(60, 80), 1_000):
+        stored = f"{line}\U0001f680\n" * count
+        assert readers.read_parameter("as_stored", stored).text == stored
 
 
 @EXAMPLES
