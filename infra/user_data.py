@@ -59,6 +59,9 @@ SETTINGS = {
     "SIGNING_KEY_PARAMETER": "SigningKeyParameter",
     "VERIFICATION_KEY_PARAMETER": "VerificationKeyParameter",
     "ECR_LOGIN": "EcrLogin",
+    "ECR_ACCOUNTS": "EcrAccountsText",
+    "DOCKER_LOGINS_PARAMETER": "DockerLoginsParameter",
+    "DOCKER_MIRRORS": "DockerMirrorsText",
     "ARTIFACT_BUCKET": "ArtifactBucket",
     "JOB_AWS": "JobAwsText",
     "JOB_METADATA": "JobMetadata",
@@ -75,6 +78,8 @@ VARIABLES = {
     ),
     "AgentEnvironmentText": "{ Fn::Base64: !Ref AgentEnvironment }",
     "GitKnownHostsText": "{ Fn::Base64: !Ref GitKnownHosts }",
+    "DockerMirrorsText": '!Join [",", !Ref DockerRegistryMirrors]',
+    "EcrAccountsText": '!Join [",", !Ref EcrAccounts]',
     "AgentExperimentsText": '!Join [",", !Ref AgentExperiments]',
     "RedactedVariablesText": '!Join [",", !Ref RedactedVariables]',
     "JobAwsText": (

@@ -1,5 +1,6 @@
 PARAMETERS=(
 GIT_SSH_KEY_PARAMETER GIT_CREDENTIALS_PARAMETER JOB_ENVIRONMENT_PARAMETER SIGNING_KEY_PARAMETER VERIFICATION_KEY_PARAMETER
+DOCKER_LOGINS_PARAMETER
 )
 read_parameters() {
 local setting name settings=("${PARAMETERS[@]}") list missing=()
@@ -192,6 +193,7 @@ read_facts
 spare_units
 ensure_user
 run_bootstrap
+configure_mirrors
 ensure_packages
 ensure_agent
 confine_job
@@ -359,11 +361,16 @@ if [[ -d $AGENT_STACK_PRIVATE/docker ]]; then
 if [[ ! -f ${DOCKER_CONFIG:-$HOME/.docker}/config.json ]]; then
 mkdir -p "${DOCKER_CONFIG:-$HOME/.docker}" &&
 cp "$AGENT_STACK_PRIVATE/docker/config.json" "${DOCKER_CONFIG:-$HOME/.docker}/config.json"
-elif [[ $(<"${DOCKER_CONFIG:-$HOME/.docker}/config.json") != "$(<"$AGENT_STACK_PRIVATE/docker/config.json")" &&
-$(<"$AGENT_STACK_PRIVATE/docker/config.json") =~ \"([^\"]+)\":\{\"auth\":\"([^\"]+)\" ]]; then
-base64 -d <<<"${BASH_REMATCH[2]}" | cut -d: -f2- |
-agent_stack_run 20 docker login --username AWS --password-stdin "${BASH_REMATCH[1]}" >/dev/null 2>&1 ||
-echo "agent-stack: docker could not be logged in to ${BASH_REMATCH[1]}" >&2
+elif [[ $(<"${DOCKER_CONFIG:-$HOME/.docker}/config.json") != "$(<"$AGENT_STACK_PRIVATE/docker/config.json")" ]]; then
+agent_stack_line=$(<"$AGENT_STACK_PRIVATE/docker/config.json")
+while [[ $agent_stack_line =~ \"([^\"]+)\":\{\"auth\":\"([^\"]+)\"(.*) ]]; do
+agent_stack_name=${BASH_REMATCH[1]} agent_stack_line=${BASH_REMATCH[3]}
+agent_stack_login=$(base64 -d <<<"${BASH_REMATCH[2]}")
+agent_stack_run 20 docker login --username "${agent_stack_login%%:*}" --password-stdin "$agent_stack_name" \
+>/dev/null 2>&1 < <(printf '%s' "${agent_stack_login#*:}") ||
+echo "agent-stack: docker could not be logged in to $agent_stack_name" >&2
+done
+unset agent_stack_line agent_stack_name agent_stack_login
 fi
 fi
 fi
@@ -611,7 +618,7 @@ name=$(parameter_of AGENT_TOKEN_PARAMETER)
 one_word "${value[${name#/}]:-}" || fail "parameter $name holds no agent token: one word, no quotes"
 agent_token=$text
 fi
-[[ ${ECR_LOGIN:-} != account ]] || log_in_to_ecr
+load_docker_logins
 }
 leave() {
 local name text=''
@@ -645,18 +652,78 @@ command -v git >/dev/null || return 0
 (umask 022 && git config --system --add credential.helper "store --file=$PRIVATE/git-credentials") ||
 fail "git's system configuration cannot be written"
 }
+DOCKER=${DOCKER_DIRECTORY:-/etc/docker}
+declare -gA logins=()
+LOGIN_LINE='^https://([^:@[:space:]]+):(.+)@([A-Za-z0-9.-]+(:[0-9]{1,5})?)/?$'
+HUB=https://index.docker.io/v1/
+configure_mirrors() {
+local mirror mirrors=${DOCKER_MIRRORS:-} urls='' hosts='' file=$DOCKER/daemon.json settings='' home
+for mirror in ${mirrors//,/ }; do
+mirror=${mirror%/}
+urls+=,\"$mirror\" hosts+=,\"${mirror#https://}\"
+done
+[[ -n $urls ]] || return 0
+[[ ! -f $file ]] || settings=$(<"$file")
+if [[ $settings == *'"registry-mirrors"'* ]]; then
+say "DockerRegistryMirrors: $file names registry-mirrors of its own, and they stay"
+elif [[ ! ${settings:-'{}'} =~ ^[[:space:]]*\{[[:space:]]*(.*)$ ]]; then
+say "DockerRegistryMirrors: $file holds no JSON object, so docker gets no mirror. Correct what writes it"
+else
+settings=${BASH_REMATCH[1]}
+[[ $settings == '}'* ]] || settings=,$settings
+install -D -m 0644 /dev/stdin "$file" <<<"{\"registry-mirrors\":[${urls#,}]$settings"
+! systemctl is-active --quiet docker || timeout 30 systemctl reload docker ||
+say "DockerRegistryMirrors: docker could not be reloaded, so it pulls without mirrors"
+fi
+users_home
+[[ ! -e $home/.docker/buildx/buildkitd.default.toml ]] || return 0
+install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker" "$home/.docker/buildx"
+printf '[registry."docker.io"]\n  mirrors = [%s]\n' "${hosts#,}" |
+install -m 0644 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$home/.docker/buildx/buildkitd.default.toml"
+}
+users_home() {
+home=$(getent passwd "$AGENT_USER" | cut -d: -f6) && [[ $home == /* ]] || fail "user $AGENT_USER has no home directory"
+}
+read_docker_logins() {
+in_lines "$2"
+check_lines "$1" "https://user:password@registry" "$LOGIN_LINE" keep_login
+}
+keep_login() {
+[[ $3 =~ $LOGIN_LINE ]]
+local registry=${BASH_REMATCH[3]}
+case $registry in docker.io | index.docker.io | registry-1.docker.io) registry=$HUB ;; esac
+logins[$registry]=$(printf '%s:%s' "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" | base64 | tr -d '\n')
+}
+load_docker_logins() {
+local name text
+name=$(parameter_of DOCKER_LOGINS_PARAMETER)
+[[ -z $name ]] || read_docker_logins "$name" "${value[${name#/}]}"
+[[ ${ECR_LOGIN:-} != account ]] || log_in_to_ecr
+leave_docker_logins
+}
 log_in_to_ecr() {
 aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
 fail "registry login cannot be had: $error"
-local login='' base64='^[A-Za-z0-9+/=]+$' registry='^https://[A-Za-z0-9.:-]+$'
+local login='' base64='^[A-Za-z0-9+/=]+$' registry='^https://[A-Za-z0-9.:-]+$' account accounts=${ECR_ACCOUNTS:-}
 json "$answer" authorizationToken && login=$field
 json "$answer" proxyEndpoint && [[ $login =~ $base64 && $field =~ $registry ]] ||
 fail "registry login cannot be had: the answer holds no login"
+field=${field#https://}
+logins[$field]=$login
+for account in ${accounts//,/ }; do
+logins[$account.${field#*.}]=$login
+done
+}
+leave_docker_logins() {
+local auths='' home registry
+((${#logins[@]})) || return 0
+while IFS= read -r registry; do
+auths+=",\"$registry\":{\"auth\":\"${logins[$registry]}\"}"
+done < <(printf '%s\n' "${!logins[@]}" | sort)
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker"
-printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
+printf '{"auths":{%s}}\n' "${auths#,}" |
 install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"
-local home
-home=$(getent passwd "$AGENT_USER" | cut -d: -f6) && [[ $home == /* ]] || fail "user $AGENT_USER has no home directory"
+users_home
 [[ ! -f $home/.docker/config.json ]] || return 0
 SECRETS+=("$home/.docker/config.json")
 install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker"

@@ -13,6 +13,8 @@ source "${BASH_SOURCE%/*}/mirrors.sh"
 source "${BASH_SOURCE%/*}/standby.sh"
 # shellcheck source=private.sh
 source "${BASH_SOURCE%/*}/private.sh"
+# shellcheck source=docker.sh
+source "${BASH_SOURCE%/*}/docker.sh"
 # shellcheck source=known_hosts.sh
 source "${BASH_SOURCE%/*}/known_hosts.sh"
 # shellcheck source=job_access.sh

@@ -8,6 +8,7 @@ prepare() {
   spare_units
   ensure_user
   run_bootstrap
+  configure_mirrors
   ensure_packages
   ensure_agent
   confine_job

@@ -17,7 +17,7 @@ fetch_private() {
     one_word "${value[${name#/}]:-}" || fail "parameter $name holds no agent token: one word, no quotes"
     agent_token=$text
   fi
-  [[ ${ECR_LOGIN:-} != account ]] || log_in_to_ecr
+  load_docker_logins
 }
 
 # The parameter of setting $1, as reader $2 gives it, into file $3 of the private directory; nothing without a setting.
@@ -59,24 +59,4 @@ set_git_helper() {
   command -v git >/dev/null || return 0
   (umask 022 && git config --system --add credential.helper "store --file=$PRIVATE/git-credentials") ||
     fail "git's system configuration cannot be written"
-}
-
-# Docker's own form of a login, for this account's registry in this region; good for twelve hours. It goes into the job's
-# user's own configuration, because docker has none for the system.
-log_in_to_ecr() {
-  aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
-    fail "registry login cannot be had: $error"
-  local login='' base64='^[A-Za-z0-9+/=]+$' registry='^https://[A-Za-z0-9.:-]+$'
-  json "$answer" authorizationToken && login=$field
-  json "$answer" proxyEndpoint && [[ $login =~ $base64 && $field =~ $registry ]] ||
-    fail "registry login cannot be had: the answer holds no login"
-  install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker"
-  printf '{"auths":{"%s":{"auth":"%s"}}}\n' "${field#https://}" "$login" |
-    install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" /dev/stdin "$PRIVATE/docker/config.json"
-  local home
-  home=$(getent passwd "$AGENT_USER" | cut -d: -f6) && [[ $home == /* ]] || fail "user $AGENT_USER has no home directory"
-  [[ ! -f $home/.docker/config.json ]] || return 0 # an image's own, to which the hook has docker add it
-  SECRETS+=("$home/.docker/config.json")
-  install -d -m 0700 -o "$AGENT_USER" -g "$AGENT_USER" "$home/.docker"
-  install -m 0600 -o "$AGENT_USER" -g "$AGENT_USER" "$PRIVATE/docker/config.json" "$home/.docker/config.json"
 }

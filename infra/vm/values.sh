@@ -3,6 +3,7 @@
 
 PARAMETERS=(
   GIT_SSH_KEY_PARAMETER GIT_CREDENTIALS_PARAMETER JOB_ENVIRONMENT_PARAMETER SIGNING_KEY_PARAMETER VERIFICATION_KEY_PARAMETER
+  DOCKER_LOGINS_PARAMETER
 )
 
 # Fills the array value, by name, with all parameters that this job needs. One call: a store that answers 40 calls a

@@ -6,7 +6,7 @@ The tools are stand-ins, which do what the real ones leave behind: files below t
 import os
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -73,6 +73,7 @@ class Yard:
     system: str = "amazon-linux-2023"
     answers: dict[str, bytes] = field(default_factory=dict)
     broken: tuple[str, ...] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -92,18 +93,18 @@ class Yard:
         return file.read_text().splitlines() if file.exists() else []
 
     def bake(
-        self, components: tuple[str, ...], environment: Mapping[str, str] = MappingProxyType({}), **settings: str
+        self, components: Iterable[str], environment: Mapping[str, str] = MappingProxyType({}), **settings: str
     ) -> subprocess.CompletedProcess[str]:
         """Run the commands of these components' build phases until one fails; what the last one said."""
         made = image(self.system, "x86", **settings).resources
         self._tools()
-        done = self._run("true", {})
+        done = self.run("true")
         for name in components:
             document = yaml.safe_load(made[name]["Properties"]["Data"])
             (build,) = [phase for phase in document["phases"] if phase["name"] == "build"]
             for step in build["steps"]:
                 for command in step["inputs"]["commands"]:
-                    done = self._run(command, environment)
+                    done = self.run(command, environment)
                     if done.returncode:
                         return done
         return done
@@ -113,7 +114,10 @@ class Yard:
         found = (path for path in self.root.rglob("*") if path.is_file())
         return {str(path.relative_to(self.root)): path.read_bytes() for path in found}
 
-    def _run(self, command: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, command: str, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.CompletedProcess[str]:
+        """One command, as a component has it."""
         return subprocess.run(
             ["bash", "-c", PLACE.sub(f"{self.root}/", command)],
             env={
@@ -139,7 +143,14 @@ class Yard:
         for place in ("yum.repos.d", "apt/sources.list.d"):
             (self.root / "etc" / place).mkdir(parents=True, exist_ok=True)
         manager = "apt-get" if self.system.startswith("ubuntu") else "dnf"
-        tools = {manager: PACKAGE_MANAGER, "curl": CURL, "docker": DOCKER, "systemctl": QUIET, "git": QUIET}
+        tools = {
+            manager: PACKAGE_MANAGER,
+            "curl": CURL,
+            "docker": DOCKER,
+            "systemctl": QUIET,
+            "git": QUIET,
+            **self.tools,
+        }
         for name, text in tools.items():
             (self.path / "bin" / name).write_text(f"#!/bin/bash\n{text}")
             (self.path / "bin" / name).chmod(0o755)

@@ -41,6 +41,7 @@ TEXTS = (
     ),
     "git.example ssh-ed25519 AAAAC3Nz",
     *(ORGANIZATION, ROLE_ARN),
+    *("222222222222", "https://mirror.example"),
     *("docker", "someone@example.com", "arn:aws:sns:eu-central-1:123456789012:other"),
 )
 """One of these fits any pattern; a new kind of parameter adds its kind of text."""
@@ -51,6 +52,7 @@ TAKES_EFFECT_WITH = {
     "BakeImagePackages": {"BakeImage": "amazon-linux-2023"},
     "BakeImageRepositories": {"BakeImage": "amazon-linux-2023"},
     "BuildkiteOrganizationId": {"JobAccess": "stack"},
+    "EcrAccounts": {"EcrLogin": "account"},
     "BuildkiteDialect": {"AgentCredential": "agent-token"},
     "FunctionSecurityGroups": {"FunctionSubnets": "subnet-0123456789abcdef2"},
     "CacheDays": {"CreateCacheBucket": "true"},
@@ -170,6 +172,7 @@ def test_only_what_nobody_can_know_is_required() -> None:
         ({"ArtifactBucket": "ci-artifacts"}, ["ArtifactBucket", "JobAccess", "JobRoleArn"]),
         ({"BakeImagePackages": "make"}, ["BakeImagePackages", "BakeImage "]),
         ({"BakeImageDockerImages": "alpine"}, ["BakeImageDockerImages", "BakeImage "]),
+        ({"EcrAccounts": "222222222222"}, ["EcrAccounts", "EcrLogin"]),
         ({"HoldOnFailureMinutes": "30"}, ["HoldOnFailureMinutes", "SessionManager"]),
         ({"VpcId": OWN_NETWORK["VpcId"]}, ["VpcId", "Subnets"]),
         ({"Subnets": OWN_NETWORK["Subnets"]}, ["Subnets", "VpcId"]),
@@ -204,6 +207,10 @@ def test_what_cannot_work_is_refused_with_its_remedy(parameters_: dict[str, str]
         ("HttpProxy", "http://proxy'; rm -rf /; '"),
         ("HttpProxy", "http://user:s3cr3t@proxy.example:3128"),
         ("AllowedPlugins", "it's"),
+        ("EcrAccounts", "222222222222.dkr.ecr.eu-central-1.amazonaws.com"),
+        ("DockerRegistryMirrors", "mirror.example"),
+        ("DockerRegistryMirrors", "https://user:s3cr3t@mirror.example"),
+        ("DockerRegistryMirrors", "https://mirror.example/path"),  # which dockerd refuses at its start
         ("BakeImagePackages", "make,$(reboot)"),
         ("BakeImagePackages", "make,--nogpgcheck"),
         ("BakeImagePackages", "vim-"),  # apt would remove it

@@ -18,7 +18,7 @@ declare -A value=() mail=([queue_key]=default [credential_kind]=job-token)
 fail() { printf '%s' "$1" >&2; exit 1; }
 say() { :; }
 cd "$1"
-for file in requests mailbox values environment private; do source "./$file.sh"; done
+for file in requests mailbox values environment private docker; do source "./$file.sh"; done
 as_stored() { text=$2; }
 """
 
@@ -89,16 +89,47 @@ read_parameters
     return _run(script, setting, queue)
 
 
-def registry_login(answered: str) -> Read:
+def registry_login(answered: str, *, accounts: str = "") -> Read:
     """Docker's settings, of what the registry's service answered."""
     script = r"""
 aws() { answer=$given; }
 install() { [[ $* != *' /dev/stdin '* ]] || cat; }
 getent() { echo "$2:x:991:991::/nowhere:/bin/bash"; }
-AGENT_USER=somebody PRIVATE=/nowhere given=$(cat)
+AGENT_USER=somebody PRIVATE=/nowhere given=$(cat) ECR_ACCOUNTS=$2
 log_in_to_ecr
+leave_docker_logins
 """
-    return _run(script, given=answered)
+    return _run(script, accounts, given=answered)
+
+
+def docker_logins(stored: str) -> Read:
+    """Docker's settings, of what DockerLoginsParameter's parameter holds."""
+    script = r"""
+install() { [[ $* != *' /dev/stdin '* ]] || cat; }
+getent() { echo "$2:x:991:991::/nowhere:/bin/bash"; }
+AGENT_USER=somebody PRIVATE=/nowhere DOCKER_LOGINS_PARAMETER=/ci/docker value[ci/docker]=$(cat && printf .)
+value[ci/docker]=${value[ci/docker]%.}
+load_docker_logins
+"""
+    return _run(script, given=stored)
+
+
+def configure_mirrors(mirrors: str, directory: Path) -> Read:
+    """Docker's and BuildKit's files below that directory, in place of /etc/docker and the user's home; what it said."""
+    script = r"""
+say() { echo "$1"; }
+install() {
+  local kept=() one
+  for one; do [[ $one == -[og] || $one == "$AGENT_USER" ]] || kept+=("$one"); done
+  command install "${kept[@]}"
+}
+getent() { echo "$2:x:991:991::$DOCKER_DIRECTORY:/bin/bash"; }
+systemctl() { echo "systemctl $*"; }
+timeout() { shift && "$@"; }
+AGENT_USER=somebody DOCKER_MIRRORS=$2
+configure_mirrors
+"""
+    return _run(script, mirrors, environment={"DOCKER_DIRECTORY": str(directory)})
 
 
 def write_host_keys(settings: str, directory: Path, *, slow: str = "") -> str:

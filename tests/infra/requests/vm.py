@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.infra.requests.asking import ANOTHER_VM, ME, PARAMETERS, PLACE, SECRETS, TABLES, Named, ask, key, log
+from tests.infra.requests.asking import ANOTHER_VM, ME, PARAMETERS, SECRETS, TABLES, Named, ask, key, log
 from tests.infra.stacks import KEY, TOKEN_KEY
 from tests.simulator.deployment import ACCOUNT
 from tests.simulator.iam import Asked, asked_of_dynamodb
@@ -44,6 +44,7 @@ def _what_the_parameters_name() -> Named:
     for name in ("/buildkite/agent-token", "/ci/default/ssh-key", *MAX_ATTEMPTS_STORED):
         for action in ("GetParameter", "GetParameters"):
             yield f"parameter {name} {action}", ask(f"ssm:{action}", f"{PARAMETERS}{name}")
+    yield "docker logins", ask("ssm:GetParameters", f"{PARAMETERS}/ci/docker-logins")
     reference = "/aws/reference/secretsmanager/git-credentials"
     for action in ("GetParameter", "GetParameters"):
         yield f"parameter that names a secret {action}", ask(f"ssm:{action}", f"{PARAMETERS}{reference}")
@@ -58,7 +59,9 @@ def _what_the_parameters_name() -> Named:
 def _what_else_is_turned_on() -> Named:
     yield "registry login", ask("ecr:GetAuthorizationToken")
     for action in ("BatchCheckLayerAvailability", "BatchGetImage", "GetDownloadUrlForLayer"):
-        yield f"image {action}", ask(f"ecr:{action}", f"arn:aws:ecr:{PLACE}:repository/app")
+        yield f"image {action}", _of_ecr(action, ACCOUNT)
+        for account in ("222222222222", "333333333333"):
+            yield f"image of {account} {action}", _of_ecr(action, account)
     for action in ("CreateLogStream", "PutLogEvents"):
         yield f"log {action}", ask(f"logs:{action}", log("/agent-stack/ci/vms"))
     yield "session: instance", ask("ssm:UpdateInstanceInformation")
@@ -69,6 +72,18 @@ def _what_else_is_turned_on() -> Named:
     yield "the token's own key", key("Decrypt", "ssm", TOKEN_KEY)
     for action in ("Encrypt", "GenerateDataKey"):
         yield f"key {action}", key(action, "dynamodb")
+
+
+def _of_ecr(action: str, account: str, region: str = "eu-central-1") -> Asked:
+    """A request about a repository, which has its account in its context as AWS puts it there."""
+    return ask(f"ecr:{action}", f"arn:aws:ecr:{region}:{account}:repository/app", aws__ResourceAccount=account)
+
+
+def _registries() -> Named:
+    yield "image of another account", _of_ecr("BatchGetImage", "999999999999")
+    yield "image of another region", _of_ecr("BatchGetImage", "222222222222", "us-east-1")
+    yield "image pushed to another account", _of_ecr("PutImage", "222222222222")
+    yield "image pushed", _of_ecr("PutImage", ACCOUNT)
 
 
 def _keys() -> Named:
@@ -139,8 +154,7 @@ def denied() -> Named:
     yield "another bucket written", ask("s3:PutObject", "arn:aws:s3:::prod/x")
     for bucket in ("ci-files", "prod"):
         yield f"{bucket} listed", ask("s3:ListBucket", f"arn:aws:s3:::{bucket}")
-    yield "image of another account", ask("ecr:BatchGetImage", "arn:aws:ecr:eu-central-1:999999999999:repository/app")
-    yield "image pushed", ask("ecr:PutImage", f"arn:aws:ecr:{PLACE}:repository/app")
+    yield from _registries()
     yield "a log of others", ask("logs:PutLogEvents", log("/aws/lambda/other"))
     yield "key by hand", ask("kms:Decrypt", KEY)
     yield from _keys()

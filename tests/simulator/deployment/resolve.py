@@ -195,7 +195,9 @@ class Resolved:
         return _VARIABLE.sub(fill, text)
 
     def _join(self, argument: Any) -> str:  # noqa: ANN401
-        return str(argument[0]).join(str(item) for item in self._value(argument[1]))
+        if not isinstance(argument[0], str):
+            raise TypeError(f"CloudFormation takes a literal delimiter only, and no {argument[0]}")
+        return argument[0].join(str(item) for item in self._value(argument[1]))
 
     def _split(self, argument: Any) -> list[str]:  # noqa: ANN401
         return str(self._value(argument[1])).split(argument[0])
