@@ -3,7 +3,8 @@
 from math import ceil
 
 from agent_stack.adapters.ec2.requests import CLASS_TAG
-from agent_stack.domain.classes import ClassName, base_name
+from agent_stack.domain.classes import base_name
+from agent_stack.domain.identifiers import ClassName
 from tests.scenario.standing_by import READY_SOON, SOON, World, document
 from tests.simulator.cloud.instance import UP
 
