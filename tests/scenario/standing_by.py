@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from agent_stack.adapters.ec2.requests import CLASS_TAG, HOLD_TAG
+from agent_stack.domain.identifiers import InstanceId
 from tests.simulator.buildkite import JobState, Step
 from tests.simulator.cloud import Instance
 from tests.simulator.cloud.instance import UP
@@ -69,6 +71,12 @@ class World(Simulation):
         """Jobs of that many seconds; their ids."""
         step = Step(env={"SIM_SECONDS": str(seconds)}, agents=list(rules))
         return list(self.buildkite.create_build(steps=[step] * count).job_ids)
+
+    def age(self, instance_id: InstanceId) -> None:
+        """Its hold is nearly over, by the ledger's list."""
+        listed = self.store.standby.get(instance_id)
+        if listed is not None:
+            self.store.standby[instance_id] = replace(listed, hold=self.kernel.now() - listed.launched_at)
 
     def push_one(self) -> None:
         """One short job."""

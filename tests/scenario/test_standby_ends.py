@@ -1,7 +1,6 @@
 """Every way in which an idle VM ends, against a job that comes at that moment and a process that dies at any call."""
 
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -78,8 +77,7 @@ def end_an_idle_vm(world: World, kind: str) -> None:
             vm._hold = timedelta()
             vm._wait()
         case "age":
-            listed = world.store.standby[InstanceId(victim.instance_id)]
-            world.store.standby[listed.instance_id] = replace(listed, hold=world.kernel.now() - listed.launched_at)
+            world.age(InstanceId(victim.instance_id))
         case "spot notice":
             take_back(world, victim)
         case "launches off":

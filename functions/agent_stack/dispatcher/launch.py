@@ -26,7 +26,7 @@ from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
 from agent_stack.dispatcher.vcpu_room import VcpuRoom
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.classes import VmClass
+from agent_stack.domain.classes import VmClass, on_demand_name
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.identifiers import ClassName, InstanceId
 from agent_stack.domain.launching import MAX_VMS_OF_A_LAUNCH, Intent, LaunchOrder
@@ -171,12 +171,16 @@ class Launch:
             yield from self.orders(vm_class, left, memory, quotas, cycle.now, on_their_way=ahead)
 
     def _up(self, name: ClassName, cycle: DispatcherCycle) -> Counter[CapacityType]:
-        """How the VMs of that class were bought, those included that are asked for."""
-        bound = (run.binding for run in cycle.active if run.class_name == name)
-        up = Counter(binding.capacity_type for binding in bound if binding is not None)
-        up.update(vm.capacity_type for vm in cycle.idle_vms.get(name, ()))
+        """How the VMs of that class were bought, those included that are asked for and that fell back to on-demand.
+
+        Standby VMs are bought as the class says. If they counted, all others would be on-demand to make up for them.
+        """
+        names = {name, on_demand_name(name)}
+        bound = (run.binding for run in cycle.active if run.class_name in names)
+        up = Counter(binding.capacity_type for binding in bound if binding is not None and not binding.standby)
+        up.update(vm.capacity_type for one in names for vm in cycle.idle_vms.get(one, ()))
         for intent in self.in_flight.intents:
-            if intent.class_name == name and intent.capacity_type is not None:
+            if intent.class_name in names and intent.capacity_type is not None and not intent.stands_by:
                 up[intent.capacity_type] += intent.count
         return up
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from agent_stack.domain.errors import RetryError, UnknownOutcomeError
@@ -15,6 +16,7 @@ class Fate(StrEnum):
     GOES_ON = "goes on"
     DIES_BEFORE = "dies before"
     DIES_AFTER = "dies after"
+    DIES_AMID = "dies amid"  # every other one of several writes took effect: they go out in transactions, at once
     REFUSED = "is refused"  # nothing happened; records only, the other worlds have faults of their own
     ANSWER_LOST = "loses the answer"  # it happened
 
@@ -48,11 +50,16 @@ class Mortal:
 
         def call(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401  (any method's)
             size = max((len(argument) for argument in args if isinstance(argument, list | tuple)), default=1)
-            return self._process.call(point, lambda: perform(*args, **kwargs), size)
+            half = partial(perform, *map(_every_other, args), **kwargs)
+            return self._process.call(point, lambda: perform(*args, **kwargs), size, half)
 
         call.__name__ = method
         call.__qualname__ = point
         return call
+
+
+def _every_other(argument: object) -> object:
+    return argument[::2] if isinstance(argument, list | tuple) else argument
 
 
 class Process:
@@ -103,8 +110,13 @@ class Process:
         finally:
             self._hurried = False
 
-    def call(self, point: str, perform: Callable[[], object], size: int = 1) -> object:
+    def call(
+        self, point: str, perform: Callable[[], object], size: int = 1, half: Callable[[], object] | None = None
+    ) -> object:
         """One effect or read.
+
+        Args:
+            half: a part of the effect.
 
         Raises:
             Died: before or after it.
@@ -118,8 +130,8 @@ class Process:
         fate = self._judge(point)
         if fate is not Fate.GOES_ON:
             self._note(f"{self.name} {fate} at {point}")
-        if fate is Fate.DIES_BEFORE:
-            self._die()
+        if fate in {Fate.DIES_BEFORE, Fate.DIES_AMID}:
+            self._die(half if fate is Fate.DIES_AMID else None)
         if fate is Fate.REFUSED:
             raise RetryError(f"{point}: throttled")
         with self._around(point):
@@ -132,6 +144,8 @@ class Process:
             raise UnknownOutcomeError(f"{point}: no answer")
         return answer
 
-    def _die(self) -> None:
+    def _die(self, effect: Callable[[], object] | None = None) -> None:
+        if effect is not None:
+            effect()
         self.alive = False
         raise Died

@@ -83,6 +83,7 @@ EC2_WORDS = {
 FATE_WORDS = {
     Fate.DIES_BEFORE: " dies",
     Fate.DIES_AFTER: " dies",
+    Fate.DIES_AMID: " dies",
     Fate.REFUSED: "'s records are refused",
     Fate.ANSWER_LOST: "'s record: answer lost",
 }
