@@ -64,6 +64,7 @@ class Recover:
         self.prefetch.foresee(cycle)
         book = self.classes.book()
         if self.empty_ledger.is_valid(cycle.fence, cycle.now):
+            self.prefetch.read_ahead(cycle.fence)
             return replace(self.prefetch.start(cycle, cycle.expected_launches), book=book)
         if self.first_pages is not None:
             cycle = self.first_pages.start(cycle)

@@ -5,6 +5,7 @@ VMs start and end between two cycles; their number is remembered (`vm_count`). W
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -63,6 +64,13 @@ class VmPrefetch:
         """The cycle will probably launch: what `start` has to know for that is read beside the first requests."""
         if cycle.expected_launches:
             self.count.prepare(cycle.fence)
+
+    def read_ahead(self, fence: int) -> None:
+        """Reads what the first launch under a lease has to know, in a cycle that has nothing else to do."""
+        if self.policy.launch_enabled and not self.policy.observe_only:
+            self.count.prepare(fence)
+            with suppress(AgentStackError):  # then the cycle that launches reads it
+                self.capacity.under(fence)
 
     def start(self, cycle: DispatcherCycle, vms: int) -> DispatcherCycle:
         """The cycle with the request sent, if the dispatcher would request this many VMs now.

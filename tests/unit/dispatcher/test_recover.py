@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,34 @@ def test_while_ec2_does_not_show_the_idle_vms_none_is_bound_and_all_count() -> N
 
 
 # --- what is read, and what is not ---
+
+
+def test_a_cycle_without_work_reads_ahead_what_the_first_launch_under_a_lease_has_to_know() -> None:
+    ward = Ward()
+    ward.cycle()
+    assert "launched" not in ward.read_ahead, "a job may wait for the first cycle"
+    for _ in range(2):
+        ward.cycle()
+        assert ward.read_ahead == ["launched", "launch_memory"]
+    ward.cycle(fence=2)
+    ward.cycle(fence=2)
+    assert ward.read_ahead == ["launched", "launch_memory"] * 2
+
+
+@pytest.mark.parametrize("policy", [{"launch_enabled": False}, {"observe_only": True}])
+def test_a_dispatcher_that_launches_nothing_reads_nothing_ahead(policy: dict[str, Any]) -> None:
+    ward = Ward(**policy)
+    for _ in range(3):
+        ward.cycle()
+    assert ward.read_ahead == []
+
+
+def test_a_look_ahead_that_fails_stops_no_cycle() -> None:
+    ward = Ward()
+    ward.cycle()
+    for method in ("launched", "launch_memory"):
+        ward.memory.fails[method] = [RetryError("throttled")]
+    assert ward.cycle().active == ()
 
 
 def test_a_cycle_that_expects_to_launch_looks_at_the_vms_before_it_reads_the_ledger() -> None:

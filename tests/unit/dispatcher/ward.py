@@ -53,7 +53,8 @@ class Ward:
             clock=VirtualClock(),
             telemetry=self.telemetry,
         )
-        capacity = a_capacity()
+        self.memory = WatchedLedger(store=Store())
+        capacity = a_capacity(ledger=self.memory)
         self.recover = Recover(
             ledger=self.ledger,
             fleet=self.fleet,
@@ -63,7 +64,7 @@ class Ward:
                 fleet=self.fleet,
                 workers=self.workers,
                 capacity=capacity,
-                count=a_vm_count(rules, in_flight=self.in_flight),
+                count=a_vm_count(rules, self.memory, self.in_flight),
                 policy=rules,
             ),
             empty_ledger=self.empty_ledger,
@@ -71,6 +72,11 @@ class Ward:
             policy=rules,
             telemetry=self.telemetry,
         )
+
+    @property
+    def read_ahead(self) -> list[str]:
+        """What was read of the launch memory and of the count of VMs."""
+        return self.memory.journal
 
     def left(self, number: int = 1, **changes: Any) -> Intent:  # noqa: ANN401  (an intent's own fields)
         """An intent in the ledger, by default one without an answer."""
