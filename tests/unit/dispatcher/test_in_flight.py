@@ -13,7 +13,7 @@ from agent_stack.domain.measures import Metric
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLease, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import ByHand, ScriptedFleet, WatchedLedger, an_intent
+from tests.unit.dispatcher.parts import ByHand, ScriptedFleet, WatchedLedger, an_in_flight, an_intent
 from tests.unit.values import a_vm
 
 FULL = LaunchError(error_class=LaunchErrorClass.QUOTA, code="VcpuLimitExceeded", message="32")
@@ -182,3 +182,12 @@ def test_outcomes_of_intents_that_others_closed_are_forgotten() -> None:
     room.launches.record([(intent, LaunchOutcome(vms=(a_vm(1),)))])
     room.launches.forget_others([])
     assert room.launches.outcome_of(intent.intent_id) is None
+
+
+def test_a_replay_that_ec2_answered_stays_answered_however_often_its_vms_are_looked_for() -> None:
+    launches, intent_id = an_in_flight(), an_intent().intent_id
+    for answered in (False, True, False):
+        launches.settle_later(intent_id, answered=answered)
+    known = launches.unsettled(intent_id)
+    assert known is not None
+    assert (known.looks, known.answered) == (3, True)
