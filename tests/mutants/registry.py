@@ -13,6 +13,7 @@ from tests.mutants import (
     machine,
     simulation,
     standby,
+    survived,
 )
 from tests.mutants.mutant import Mutant
 
@@ -27,4 +28,5 @@ MUTANTS: Sequence[Mutant] = (
     *held_vms.MUTANTS,
     *machine.MUTANTS,
     *standby.MUTANTS,
+    *survived.MUTANTS,
 )
