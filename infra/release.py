@@ -17,6 +17,7 @@ from pathlib import Path
 
 from agent_stack.wiring.deployment import VERSION
 from infra.artefact import EPOCH, ROOT, BuildFailedError, build
+from infra.pin_agent import DIGESTS, MACHINES, default_version
 
 FUNCTIONS = "functions.zip"
 """What the released template calls the functions' archive, which lies beside it."""
@@ -71,6 +72,27 @@ def template() -> str:
     if globally != 1 or functions != text.count("Type: AWS::Serverless::Function\n"):
         raise ReleaseError("template.yaml names its code in another way than infra/release.py expects")
     return named
+
+
+def pinned(known: str | None = None, *, default: str | None = None) -> None:
+    """Whether the agent that VMs install by default has its digests in this release.
+
+    Args:
+        known: the text of `infra/vm/data/agent_digests`, which `scripts/pin-agent` writes.
+        default: the version that the template installs where nothing else is said.
+
+    Raises:
+        ReleaseError: one is missing, so that a VM would trust whatever checksum a mirror publishes.
+    """
+    version = default or default_version()
+    lines = (known if known is not None else DIGESTS.read_text()).splitlines()
+    has = {tuple(line.split()[:2]) for line in lines if not line.startswith("#")}
+    missing = [machine for machine in MACHINES if (version, machine) not in has]
+    if missing:
+        raise ReleaseError(
+            f"the default agent {version} has no digest for {' and '.join(missing)} in {DIGESTS.relative_to(ROOT)}: "
+            "run scripts/pin-agent and scripts/generate where the vendor can be reached"
+        )
 
 
 def make(directory: Path, *, functions: Path, tag: str | None = None) -> list[Path]:
@@ -150,6 +172,8 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         tag = f"v{version(arguments.tag)}"
+        if arguments.publish and not arguments.dry_run:
+            pinned()
         built = build(arguments.directory.parent)
         files = make(arguments.directory, functions=built.archive, tag=tag)
         for file in files:

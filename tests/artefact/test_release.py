@@ -101,3 +101,43 @@ def test_the_workflow_releases_the_tag_that_was_pushed() -> None:
     assert workflow[True] == {"push": {"tags": ["v*"]}}  # YAML reads `on` as true
     runs = [step["run"] for step in workflow["jobs"]["run"]["steps"] if "run" in step]
     assert 'scripts/release --tag "$GITHUB_REF_NAME" --publish' in runs
+
+
+LINES = "# VERSION MACHINE SHA256\n4.0.3 amd64 " + "a" * 64 + "\n4.0.3 arm64 " + "b" * 64 + "\n"
+
+
+def test_a_release_with_the_default_agents_digests_may_be_published() -> None:
+    release.pinned(LINES, default="4.0.3")
+
+
+@pytest.mark.parametrize(
+    ("known", "default", "missing"),
+    [
+        (LINES, "4.0.4", "amd64 and arm64"),
+        ("".join(LINES.splitlines(keepends=True)[:2]), "4.0.3", "for arm64 in"),
+        ("# 4.0.3 amd64\n# 4.0.3 arm64\n", "4.0.3", "amd64 and arm64"),
+    ],
+)
+def test_nothing_is_published_while_vms_would_trust_a_mirror(known: str, default: str, missing: str) -> None:
+    with pytest.raises(ReleaseError, match=rf"{missing}.*agent_digests: run scripts/pin-agent"):
+        release.pinned(known, default=default)
+
+
+def test_publishing_asks_for_the_digests_before_it_builds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise ReleaseError("the default agent has no digest")
+
+    monkeypatch.setattr(release, "pinned", refuse)
+    monkeypatch.setattr(release, "build", lambda _: pytest.fail("it built first"))
+    monkeypatch.setattr("sys.argv", ["release", "--publish"])
+    assert release.main() == 1
+    assert capsys.readouterr().err == "Not released: the default agent has no digest\n"
+
+
+def test_the_release_workflow_pins_the_agent_before_anything_is_checked_or_built() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+    ran = [step["run"] for step in workflow["jobs"]["run"]["steps"] if "run" in step]
+    assert ran[0] == "scripts/pin-agent && scripts/generate"
+    assert ran[-1].startswith("scripts/release --tag")

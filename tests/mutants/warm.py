@@ -5,6 +5,7 @@ is a task, each line of its output the end of one.
 """
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -23,6 +24,9 @@ LIBRARIES = (
 """Those that most trials load; one that is not installed costs each trial its own time, and nothing else."""
 
 
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
 class Task(TypedDict):
     """`python -m` with these arguments in that copy; its output goes to those files. Seconds: None for no bound."""
 
@@ -32,6 +36,12 @@ class Task(TypedDict):
     stdout: str
     stderr: str
     environment: dict[str, str]
+
+
+def end_with_parent() -> None:
+    """Let the kernel end this process when its parent is gone: a trial without a reader would burn a core."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def load() -> None:
@@ -49,6 +59,7 @@ def load() -> None:
 
 def serve() -> None:
     """One task after the other, until the input ends."""
+    end_with_parent()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -82,6 +93,7 @@ def _play(task: Task) -> None:
     """Be that module's process."""
     status = 1
     try:
+        end_with_parent()
         os.setpgid(0, 0)
         module, *arguments = task["arguments"]
         for stream, name in ((0, os.devnull), (1, task["stdout"]), (2, task["stderr"])):

@@ -27,7 +27,7 @@ class Ended:
 
 
 class Worker:
-    """One copy and its process. Used by one thread at a time."""
+    """One copy and its process, which ends with the process that made it. Used by one thread at a time."""
 
     def __init__(self, copy: Path) -> None:
         self.copy = copy
@@ -36,6 +36,11 @@ class Worker:
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(WARM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=bare
         )
+
+    @property
+    def pid(self) -> int:
+        """Of the warm process."""
+        return self._process.pid
 
     def close(self) -> None:
         """End the process."""

@@ -28,6 +28,7 @@ class Mutant:
 MUTANTS = (
     Mutant(
         promise="I1",
+        seed=125,
         name="do without the baton, and without ending VMs",
         changes=(
             (
@@ -69,6 +70,7 @@ MUTANTS = (
     ),
     Mutant(
         promise="I4",
+        seed=12,
         name="let VMs live for ever",
         changes=(
             (

@@ -5,7 +5,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -343,7 +343,10 @@ class Simulation:
 
     def boot(self, instance: Instance) -> VirtualVm:
         """An instance runs. See `Machines`."""
-        temper = self._nature.temper if self.faulty else PEACEFUL
+        # A timer that never fires is a fault of the image, not of the moment: peace does not mend it.
+        temper = self._nature.temper
+        if not self.faulty:
+            temper = replace(PEACEFUL, loses_timer=temper.loses_timer)
         self.vms[instance.instance_id] = vm = self.make_vm(instance, VirtualVm, self.chance, temper)
         return vm
 
