@@ -283,3 +283,9 @@ def test_every_client_of_a_deployment_is_bounded() -> None:
         assert {pool.__module__ for pool in classes.values()} == {bounded_aws.__module__}
     pool = deployment.http._transport._pool  # type: ignore[attr-defined]
     assert type(pool._network_backend).__module__ == bounded_httpx.__module__
+
+
+def test_only_an_encoding_is_asked_for_whose_size_can_be_bounded() -> None:
+    """Httpx offers what its installed libraries read, of which one answer may become any size."""
+    with bounded_httpx(httpx.Client()) as client:
+        assert client.build_request("GET", "https://buildkite.invalid").headers["Accept-Encoding"] == "gzip"

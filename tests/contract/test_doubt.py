@@ -1,15 +1,23 @@
 """Doubt stays doubt: a try that may have taken effect, and a refusal after it, are an unknown outcome."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 import httpx
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ProxyConnectionError,
+    ReadTimeoutError,
+)
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError, RefusedInDoubtError
-from agent_stack.domain.errors import RetryError, UnknownOutcomeError, WaitError
+from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.identifiers import InstanceId
 from agent_stack.domain.launching import LaunchErrorClass
 from agent_stack.domain.situations import ABSENCE_GRACE, FINISH_SETTLES_AFTER
@@ -23,20 +31,28 @@ from tests.simulator.identity import SeededIds
 from tests.unit.values import a_letter, a_run, a_vm
 
 LOST = ReadTimeoutError(endpoint_url="https://aws.invalid")
-NOT_SENT = EndpointConnectionError(endpoint_url="https://aws.invalid")
+CLOSED = ConnectionClosedError(endpoint_url="https://aws.invalid")
+NOT_SENT = (
+    EndpointConnectionError(endpoint_url="https://aws.invalid"),
+    ConnectTimeoutError(endpoint_url="https://aws.invalid"),
+    ProxyConnectionError(proxy_url="http://proxy.invalid"),
+)
 
 
 def answer(code: str, status: int = 400) -> ClientError:
     return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "X")  # type: ignore[typeddict-item]
 
 
-def calls(clock: VirtualClock, left: timedelta = timedelta(seconds=60)) -> AwsCalls:
+def calls(
+    clock: VirtualClock, left: timedelta = timedelta(seconds=60), *, throttled: Callable[[], None] = lambda: None
+) -> AwsCalls:
     return AwsCalls(
         clock=clock,
         ids=SeededIds(),
         deadline=FixedDeadline(left),
         throttles=frozenset({"Throttling"}),
         server_errors=frozenset({"InternalError"}),
+        throttled=throttled,
     )
 
 
@@ -49,7 +65,7 @@ def say(*answers: Exception) -> Callable[[], None]:
     return send
 
 
-@pytest.mark.parametrize("doubt", [LOST, answer("InternalError", 500), answer("502", 502), KeyError("x")])
+@pytest.mark.parametrize("doubt", [LOST, CLOSED, answer("InternalError", 500), answer("502", 502), KeyError("x")])
 def test_a_refusal_after_a_lost_answer_is_in_doubt_unless_nothing_is_changed(doubt: Exception) -> None:
     with pytest.raises(RefusedInDoubtError):
         calls(VirtualClock()).call("X", say(doubt, answer("No")))
@@ -57,16 +73,41 @@ def test_a_refusal_after_a_lost_answer_is_in_doubt_unless_nothing_is_changed(dou
         calls(VirtualClock()).call("X", say(doubt, answer("No")), is_read=True)
 
 
-@pytest.mark.parametrize("nothing_done", [answer("Throttling"), NOT_SENT])
+@pytest.mark.parametrize("nothing_done", [answer("Throttling"), *NOT_SENT])
 def test_a_refusal_after_what_surely_did_nothing_is_a_refusal(nothing_done: Exception) -> None:
     with pytest.raises(RefusedError):
         calls(VirtualClock()).call("X", say(nothing_done, answer("No")))
 
 
-@pytest.mark.parametrize("nothing_done", [answer("Throttling"), NOT_SENT])
+@pytest.mark.parametrize("nothing_done", [answer("Throttling"), *NOT_SENT])
 def test_what_did_nothing_after_a_lost_answer_leaves_the_outcome_unknown(nothing_done: Exception) -> None:
     with pytest.raises(UnknownOutcomeError):
         calls(VirtualClock()).call("X", say(LOST, nothing_done))
+
+
+@pytest.mark.parametrize("nothing_done", [answer("Throttling"), *NOT_SENT])
+def test_what_surely_did_nothing_may_be_asked_again(nothing_done: Exception) -> None:
+    with pytest.raises(RetryError):
+        calls(VirtualClock()).call("X", say(nothing_done))
+
+
+def test_without_credentials_nothing_is_repeated_because_somebody_else_must_act() -> None:
+    clock = VirtualClock()
+    with pytest.raises(WaitError):
+        calls(clock).call("X", say(NoCredentialsError()))
+    assert clock.now() == EPOCH
+
+
+def test_each_throttle_is_told_of_and_nothing_else() -> None:
+    told: list[None] = []
+    asked = calls(VirtualClock(), throttled=lambda: told.append(None))
+    for error in (LOST, *NOT_SENT, answer("InternalError", 500), answer("No")):
+        with suppress(AgentStackError, RefusedError):
+            asked.call("X", say(error))
+    assert told == []
+    with pytest.raises(RefusedError):
+        asked.call("X", say(answer("Throttling"), answer("Throttling"), answer("No")))
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize("status", ["302", "403", "404", "408", "413", "500", "502", ""])

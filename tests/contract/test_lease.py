@@ -15,6 +15,18 @@ def test_one_holds_it_at_a_time(tables: AnyTables) -> None:
     assert lease.acquire("second", now=EPOCH, ttl=TTL) is None
 
 
+def test_its_holder_may_take_it_again_under_a_new_number_because_an_answer_may_be_lost(
+    tables: AnyTables,
+) -> None:
+    lease = tables.dispatcher_lease
+    first = lease.acquire("first", now=EPOCH, ttl=TTL)
+    again = lease.acquire("first", now=EPOCH, ttl=TTL)
+    assert first is not None
+    assert again is not None
+    assert again.fence > first.fence
+    assert lease.renew(first, now=EPOCH, ttl=TTL) is None
+
+
 def test_the_fence_grows_with_every_holder(tables: AnyTables) -> None:
     lease = tables.dispatcher_lease
     first = lease.acquire("first", now=EPOCH, ttl=TTL)
@@ -44,6 +56,15 @@ def test_a_knock_is_never_lost(tables: AnyTables) -> None:
     assert again.signals == held.signals + 1
     assert again.successor is None
     assert lease.release(again)
+
+
+def test_a_successor_of_a_holder_that_died_is_forgotten_when_it_took_over(tables: AnyTables) -> None:
+    lease = tables.dispatcher_lease
+    assert lease.acquire("first", now=EPOCH, ttl=TTL) is not None
+    lease.signal("second", handover=True)
+    followed = lease.acquire("second", now=EPOCH + TTL, ttl=TTL)
+    assert followed is not None
+    assert followed.successor is None
 
 
 def test_a_successor_is_seen_and_forgotten_when_it_took_over(tables: AnyTables) -> None:

@@ -198,6 +198,18 @@ def test_the_vms_of_each_intent_are_counted_with_it_and_a_look_beside_them(table
     assert tables.ledger.launched() == Launched(vms=5, look=replace(look, taken=9))
 
 
+def test_an_intent_is_written_once_and_spent_only_while_it_is_open(tables: AnyTables) -> None:
+    held = tables.dispatcher_lease.acquire("a", now=EPOCH, ttl=timedelta(seconds=9))
+    assert held is not None
+    tables.ledger.write_intent(intent(), fence=held.fence)
+    with pytest.raises(GiveUpError):
+        tables.ledger.write_intent(intent(request="another"), fence=held.fence)
+    assert tables.ledger.open_intents() == [intent()]
+    tables.ledger.close_intent(intent().intent_id)
+    tables.ledger.spend_intent(intent(spent=True))
+    assert tables.ledger.open_intents() == []
+
+
 def test_a_spent_intent_keeps_its_vms_until_it_is_closed(tables: AnyTables) -> None:
     held = tables.dispatcher_lease.acquire("me", now=EPOCH, ttl=timedelta(seconds=9))
     assert held is not None
@@ -250,8 +262,9 @@ def test_what_ec2_taught_comes_back_as_it_was_kept(tables: AnyTables) -> None:
     assert tables.ledger.launch_memory() == memory
     tables.ledger.remember_launches(LaunchMemory(), fence=3)  # of a dispatcher that lost its lease since
     assert tables.ledger.launch_memory() == memory
-    tables.ledger.remember_launches(LaunchMemory(), fence=5)
-    assert not tables.ledger.launch_memory().breakers
+    for learnt in (LaunchMemory(), memory, LaunchMemory()):  # one dispatcher writes again and again
+        tables.ledger.remember_launches(learnt, fence=5)
+        assert tables.ledger.launch_memory() == learnt
 
 
 def waits(number: int, reason: WaitReason, words: str = "") -> Waiting:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE
+from agent_stack.adapters.dynamodb.run_writes import CLOSED_LIFE, TOMBSTONE_LIFE
+from agent_stack.adapters.dynamodb.standby import KEPT
 from agent_stack.domain.errors import RetryError
 from agent_stack.domain.states import Outcome
 from agent_stack.domain.waiting import Waiting, WaitReason
+from tests.contract.standby import HOLD, closing, standby_vm
 from tests.contract.tables import Tables
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_letter, a_run, a_vm, job_id
@@ -129,12 +131,22 @@ def test_what_expires_does_so_in_seconds_since_1970_and_no_sooner_than_it_is_nee
         job_id=run.job_id, queue_key=run.queue_key, class_name=run.class_name, reason=WaitReason.QUOTA, words=""
     )
     dynamo.ledger.claim_notices([waiting])
+    dynamo.standby.add([standby_vm(2)])
     assert lifetimes(dynamo) == {
+        "standby": HOLD + KEPT,
         "history": timedelta(days=30),
         "tombstone": TOMBSTONE_LIFE,
         "told": TOMBSTONE_LIFE,
         "mailbox": timedelta(days=1),
     }
+
+
+def test_a_closed_mailbox_stays_until_its_vm_is_gone(dynamo: Tables) -> None:
+    dynamo.standby.add([standby_vm()])
+    dynamo.standby.close([closing()])
+    assert lifetimes(dynamo)["mailbox"] == HOLD + CLOSED_LIFE, "it may stand by until its hold is over"
+    dynamo.ledger.close_mailboxes([a_vm(2).arn])
+    assert lifetimes(dynamo)["mailbox"] == CLOSED_LIFE
 
 
 def test_attempts_are_counted_for_longer_than_buildkite_keeps_a_job_scheduled() -> None:

@@ -14,6 +14,7 @@ from tests.mutants import (
     machine,
     simulation,
     standby,
+    survived,
 )
 from tests.mutants.mutant import Mutant
 
@@ -29,4 +30,5 @@ MUTANTS: Sequence[Mutant] = (
     *held_vms.MUTANTS,
     *machine.MUTANTS,
     *standby.MUTANTS,
+    *survived.MUTANTS,
 )

@@ -230,6 +230,19 @@ def test_a_lease_that_cannot_be_renewed_is_not_worked_under_when_it_is_old(table
     assert "lease_not_renewed" in tables.telemetry.messages("WARNING")
 
 
+def test_a_lease_is_as_old_as_the_question_for_it_however_long_the_answer_takes(tables: AnyTables) -> None:
+    class Slow(Watched):
+        def renew(self, held: HeldLease, *, now: datetime, ttl: timedelta) -> HeldLease | None:
+            renewed = super().renew(held, now=now, ttl=ttl)
+            tables.clock.sleep(MAX_UNRENEWED_AGE - timedelta(seconds=1))
+            return renewed
+
+    lease, cycles = Slow(tables), Ticks()
+    replace(shift(tables, cycles), lease=lease)(scheduled=True)
+    asked = [cycles[0], *lease.renewed]
+    assert all(min(at - one for one in asked if one <= at) <= MAX_UNRENEWED_AGE for at in cycles)
+
+
 def test_a_clock_that_is_put_back_does_not_make_a_lease_younger(tables: AnyTables) -> None:
     class Stepped(VirtualClock):
         def now(self) -> datetime:

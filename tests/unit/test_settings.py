@@ -1,5 +1,6 @@
 """The environment, read once."""
 
+from datetime import timedelta
 from typing import get_type_hints
 
 import pytest
@@ -7,7 +8,7 @@ from pydantic import TypeAdapter
 
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.settings import Settings
-from tests.unit.values import an_environment
+from tests.unit.values import a_policy, an_environment
 
 
 def test_the_templates_defaults_are_good() -> None:
@@ -138,3 +139,10 @@ def test_more_tags_than_ec2_has_room_for_are_refused_with_their_number() -> None
     tags = ",".join(f"k{number}=v" for number in range(41))
     with pytest.raises(ConfigurationError, match="there are 41 tags; EC2 leaves room for 40"):
         Settings.from_environment(an_environment(COST_TAGS=tags))
+
+
+@pytest.mark.parametrize(("unassigned", "bindable"), [(2, 1), (60, 30), (120, 60), (300, 240), (900, 840)])
+def test_a_vm_is_bound_a_minute_before_it_would_leave_or_in_the_first_half_of_its_time(
+    unassigned: int, bindable: int
+) -> None:
+    assert a_policy(unassigned_timeout=timedelta(seconds=unassigned)).bindable_age == timedelta(seconds=bindable)

@@ -33,7 +33,6 @@ ResultT = TypeVar("ResultT")
 
 MAX_TRIES = 4
 BACKOFF_BASE = timedelta(milliseconds=200)
-BACKOFF_CAP = timedelta(seconds=5)
 
 NOT_SENT = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
 
@@ -102,7 +101,7 @@ class AwsCalls:
         failure: TransientError | None = None
         for attempt in range(tries):
             if attempt:
-                pause = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt) * self.ids.fraction()
+                pause = BACKOFF_BASE * 2**attempt * self.ids.fraction()
                 if pause >= self.deadline.left():
                     break
                 self.clock.sleep(pause)

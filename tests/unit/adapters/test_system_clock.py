@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from agent_stack.adapters.system import SystemClock
+from agent_stack.adapters.system import InvocationDeadline, SystemClock
 from agent_stack.wiring.deployment import Deployment
 from tests.unit.values import an_environment
 
@@ -92,3 +92,13 @@ def test_each_invocation_of_a_deployment_counts_what_its_process_missed() -> Non
     deployment.clock.monotonic()
     with deployment.invocation(timedelta(seconds=60)):
         assert deployment.clock.monotonic() - began == 2 * MINUTE
+
+
+def test_an_invocation_that_is_late_has_no_time_left_and_never_less() -> None:
+    machine = Machine()
+    deadline = InvocationDeadline(machine.clock())
+    deadline.begin(MINUTE)
+    machine.runs(59)
+    assert deadline.left() == timedelta(seconds=1)
+    machine.runs(2)
+    assert deadline.left() == timedelta()

@@ -38,12 +38,14 @@ def test_a_shift_of_ticks_is_one_line_for_each_set_of_dimensions(
         telemetry.count(Metric.CYCLES_COMPLETED, of=Function.DISPATCHER)
         telemetry.peak(Metric.JOBS_WAITING, 3)
         telemetry.count(Metric.VMS_ASKED_FOR, 2)
+    telemetry.seconds(Metric.WAIT_SECONDS, 1.5)
     lines = written(telemetry, capsys)
     assert len(lines) == 2
     assert {name: value for line in lines for name, value in line.items() if name in set(Metric)} == {
         "CyclesCompleted": [60.0],
         "JobsWaiting": [3.0],
         "VmsRequested": [120.0],
+        "WaitSeconds": [1.5],
     }
     assert written(telemetry, capsys) == []
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from agent_stack.dispatcher.admit import Admit
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.cycle_room import FEWEST
+from agent_stack.domain.backoff import Backoff, backoff_key
 from agent_stack.domain.breakers import Breaker
 from agent_stack.domain.budgets import LOOK_AHEAD, Budget
 from agent_stack.domain.capacity import LaunchMemory
@@ -23,6 +24,7 @@ from agent_stack.domain.jobs import Job
 from agent_stack.domain.notices import MAX_CHARACTERS
 from agent_stack.domain.policy import UnmatchedJobs
 from agent_stack.domain.standby import StandbyVm
+from agent_stack.domain.states import CapacityType
 from agent_stack.domain.waiting import MAX_UNMATCHED_LISTED, NO_CLASS, PATIENCE, WaitReason
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.telemetry import RecordedTelemetry
@@ -182,6 +184,18 @@ def test_no_more_than_may_be_launched_in_a_minute() -> None:
     jobs = [a_job(number) for number in range(1, 30)]
     asked = LaunchMemory(asked=((EPOCH - 30 * SECOND, 4), (EPOCH - 61 * SECOND, 100)))
     assert len(admit(asked, max_launches_per_minute=7)(a_tick(jobs)).admitted) == 3
+    waiting = (a_run(41), a_run(42))  # what they need is asked for first
+    assert len(admit(asked, max_launches_per_minute=7)(a_tick(jobs, active=waiting)).admitted) == 1
+
+
+@pytest.mark.parametrize("failing", [{CapacityType.SPOT}, {CapacityType.SPOT, CapacityType.ON_DEMAND}])
+def test_a_run_gives_its_place_away_only_while_all_that_its_class_may_ask_for_fails(failing: set[CapacityType]) -> None:
+    book = a_book(a_class(SMALL, capacity_type=CapacityType.SPOT, fallback=True), a_class(LARGE))
+    backoff = Backoff(failures=3, since=EPOCH - SECOND, until=EPOCH + SECOND)
+    memory = LaunchMemory(backoffs={backoff_key(SMALL, kind): backoff for kind in failing})
+    jobs = [a_job(number, rules=("class=large",)) for number in (1, 2)]
+    done = admit(memory, max_instances=2)(a_tick(jobs, book=book, active=(a_run(21, class_name=SMALL),)))
+    assert numbers(done) == [1, 2][: len(failing)]
 
 
 def test_a_broken_class_waits_and_others_go_on() -> None:

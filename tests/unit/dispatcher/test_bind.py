@@ -5,12 +5,16 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from agent_stack.dispatcher.bind import AGENT_TOKEN, PLACEHOLDER, AgentIdentity, Bind
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.launch_permission import LaunchPermission
 from agent_stack.dispatcher.token_supply import TokenSupply
 from agent_stack.domain.errors import RetryError
 from agent_stack.domain.identifiers import ClassName, InstanceId, JobId, QueueKey
 from agent_stack.domain.measures import Metric
+from agent_stack.domain.pauses import OperatorPause, Pauses
 from agent_stack.domain.runs import Run
 from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.states import RunState, VmState
@@ -240,6 +244,13 @@ def test_tokens_are_asked_for_in_one_request_a_queue() -> None:
     assert asked == {QUEUE: [runs[0].job_id, runs[2].job_id], OTHER: [runs[1].job_id]}
 
 
+@pytest.mark.parametrize(("queue", "named"), [("default", "default"), ("_default", ""), ("__default__", "")])
+def test_an_agent_of_the_default_queue_names_none_because_only_buildkite_knows_its_key(queue: str, named: str) -> None:
+    desk = Desk()
+    desk.pairs([desk.ready(queue=QueueKey(queue))], {SMALL: (a_vm(),)})
+    assert desk.letter(a_vm()).queue_key == named
+
+
 # --- the tracker is woken ---
 
 STANDBY = replace(a_vm(1), hold=timedelta(hours=4))
@@ -284,3 +295,25 @@ def test_a_standby_vm_that_was_closed_wakes_no_tracker() -> None:
     desk.store.put_box(STANDBY.arn, None)
     bind_standby(desk)
     assert desk.wake_ups.sent == 0
+
+
+def test_a_standby_vm_that_could_not_be_bound_is_offered_to_no_job_until_the_next_look() -> None:
+    closed, given = Desk(), Desk()
+    closed.store.put_box(STANDBY.arn, None)
+    for desk in (closed, given):
+        bind_standby(desk)
+    assert closed.pool._spoiled == {STANDBY.instance_id}
+    assert given.pool._spoiled == set()
+
+
+def test_a_pause_that_begins_while_buildkite_issues_tokens_binds_nothing() -> None:
+    class Slow(Mint):
+        def issue_tokens(self, queue: QueueKey, job_ids: Sequence[JobId], lifetime: timedelta) -> JobTokens:
+            permission.observe(Pauses(paused={"default": OperatorPause(since=EPOCH)}), timedelta())
+            return super().issue_tokens(queue, job_ids, lifetime)
+
+    permission, desk = LaunchPermission(), Desk(Slow())
+    desk.bind = replace(desk.bind, permission=permission)
+    here, there = desk.ready(1), desk.ready(2, queue=OTHER)
+    assert set(desk.pairs([here, there], {SMALL: (a_vm(1), a_vm(2))})) == {there.job_id}
+    assert desk.store.runs[here.job_id] == here

@@ -13,7 +13,7 @@ from agent_stack.domain.measures import Metric
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLease, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import ByHand, ScriptedFleet, WatchedLedger, an_intent
+from tests.unit.dispatcher.parts import ByHand, ScriptedFleet, WatchedLedger, an_in_flight, an_intent
 from tests.unit.values import a_vm
 
 FULL = LaunchError(error_class=LaunchErrorClass.QUOTA, code="VcpuLimitExceeded", message="32")
@@ -195,3 +195,12 @@ def test_no_more_answers_are_collected_than_a_cycle_can_bind_but_always_one() ->
     assert [intent for intent, _ in room.launches.collect(3)] == intents[1:3]
     assert room.launches.intents == (intents[3],), "it counts as on its way"
     assert [intent for intent, _ in room.launches.collect(0)] == intents[3:]
+
+
+def test_a_replay_that_ec2_answered_stays_answered_however_often_its_vms_are_looked_for() -> None:
+    launches, intent_id = an_in_flight(), an_intent().intent_id
+    for answered in (False, True, False):
+        launches.settle_later(intent_id, answered=answered)
+    known = launches.unsettled(intent_id)
+    assert known is not None
+    assert (known.looks, known.answered) == (3, True)

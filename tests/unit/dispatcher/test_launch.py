@@ -118,6 +118,13 @@ def test_while_no_job_token_can_be_had_no_vm_is_asked_for() -> None:
     assert room.asked() == []
 
 
+def test_while_vms_would_not_find_their_program_no_vm_is_asked_for() -> None:
+    room = Room()
+    room.launch = replace(room.launch, program=replace(room.launch.program, wanted="of another version"))
+    room.cycle(*room.ready(1))
+    assert room.asked() == []
+
+
 def test_a_class_that_ec2_calls_wrong_wants_nothing_and_the_others_go_on() -> None:
     broken = Breaker(until=EPOCH + 60 * SECOND, since=EPOCH, failures=1, message="InvalidAMIID")
     room = Room(memory=LaunchMemory(breakers={SMALL: broken}))

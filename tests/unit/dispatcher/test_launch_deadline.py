@@ -56,9 +56,16 @@ class Line:
         return {run.job_id: run.failure_reason for run in self.store.runs.values() if run.failure_reason is not None}
 
 
-def broken(since: datetime, key: ClassName = SMALL) -> LaunchMemory:
-    breaker = Breaker(until=since + timedelta(hours=1), since=since, failures=3, message="InvalidAMIID: gone")
+def broken(since: datetime, key: ClassName = SMALL, *, definite: bool = True) -> LaunchMemory:
+    until, message = since + timedelta(hours=1), "InvalidAMIID: gone"
+    breaker = Breaker(until=until, since=since, failures=3, message=message, definite=definite)
     return LaunchMemory(breakers={key: breaker})
+
+
+def test_a_class_that_only_looks_wrong_costs_no_job_its_time() -> None:
+    line = Line(a_run(class_name=SMALL))
+    assert line.reasons(EPOCH + DEADLINE - SECOND, broken(EPOCH, definite=False)) == {}
+    assert line.reasons(EPOCH + BROKEN_GRACE, broken(EPOCH)) != {}
 
 
 def test_a_run_without_a_vm_is_given_up_at_the_deadline_and_not_before() -> None:

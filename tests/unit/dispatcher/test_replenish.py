@@ -10,6 +10,7 @@ import pytest
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.list_standby import ListStandby
 from agent_stack.dispatcher.replenish import PLAN_EVERY
+from agent_stack.dispatcher.standby_troubles import BY_ITSELF, SEEN_WITHIN
 from agent_stack.domain.attempts import Failure, FailureKind
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import RetryError
@@ -20,12 +21,16 @@ from agent_stack.domain.pauses import OperatorPause, Pauses
 from agent_stack.domain.runs import Run
 from agent_stack.domain.standby import Closing, StandbyVm
 from agent_stack.domain.standby_trouble import SUSPENDED_FOR, Trouble
+from agent_stack.domain.states import VmState
 from agent_stack.domain.waiting import WaitReason
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryStandbyVms
 from tests.unit.dispatcher.parts import LARGE, SMALL, ByHand, a_book, a_class
 from tests.unit.dispatcher.standing_by import HOUR, QUEUE, SECOND, StandingBy, hot
 from tests.unit.values import a_policy, a_run, a_vm
+
+LEAD = a_class(SMALL).boot_timeout
+MINUTE = timedelta(minutes=1)
 
 
 class NotWritable(MemoryStandbyVms):
@@ -192,6 +197,40 @@ def test_a_suspended_class_has_none_until_its_time_is_over() -> None:
     assert dispatcher.reasons() == {a_vm(1).instance_id: Closing.MISSES}
     dispatcher.clock.sleep(SUSPENDED_FOR)
     assert once(dispatcher) == 2
+
+
+def test_a_class_whose_vms_end_unprepared_asks_for_none_until_its_pause_is_over_and_keeps_those_that_are_up() -> None:
+    dispatcher = StandingBy(memory=LaunchMemory(standby={SMALL: Trouble(at=EPOCH, retry_at=EPOCH + MINUTE)}))
+    dispatcher.put(1, age=SECOND)
+    assert once(dispatcher) == 0
+    assert dispatcher.reasons() == {}
+    dispatcher.clock.sleep(MINUTE)
+    assert once(dispatcher) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "lived", "counted"),
+    [
+        (BY_ITSELF, timedelta(seconds=30), 1),
+        (BY_ITSELF, LEAD + SEEN_WITHIN, 1),
+        (BY_ITSELF, LEAD + SEEN_WITHIN + SECOND, 0),
+        ("Server.SpotInstanceTermination", timedelta(seconds=30), 0),
+        ("Client.UserInitiatedShutdown", timedelta(seconds=30), 0),
+    ],
+)
+def test_only_a_vm_that_powered_itself_off_before_it_was_prepared_says_that_its_class_cannot_boot(
+    reason: str, lived: timedelta, counted: int
+) -> None:
+    dispatcher = StandingBy()
+    dispatcher.put(1, age=timedelta())
+    dispatcher.cycle()
+    (vm,) = dispatcher.fleet.shows
+    dispatcher.clock.sleep(lived)
+    dispatcher.fleet.shows = [replace(vm, state=VmState.TERMINATED, reason=reason)]
+    dispatcher.replenish.troubles.pool._valid = None  # a look is due
+    dispatcher.replenish(dispatcher.cycle())
+    trouble = dispatcher.store.launching.standby.get(SMALL)
+    assert (0 if trouble is None else trouble.unprepared) == counted
 
 
 def test_no_more_than_the_class_may_have() -> None:

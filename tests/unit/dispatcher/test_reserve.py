@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from agent_stack.domain.runs import Run
 from tests.contract.stacks import QUEUE, Desk, a_desk
 from tests.contract.tables import MemoryTables
 from tests.simulator.buildkite import Operation, Step
+from tests.unit.tracker.parts import ScriptedStacks
 from tests.unit.values import a_job, a_policy, a_run
 
 SECOND = timedelta(seconds=1)
@@ -136,3 +138,16 @@ def test_what_a_cycle_recorded_is_reserved_whatever_waits_besides() -> None:
         room.desk.clock.sleep(MAX_RESERVATION_AGE)
         cycle = room.cycle(active=runs, recorded=room.recorded(2), room=1)
         assert (len(cycle.ready), cycle.reserved) == (3, 3)
+
+
+@pytest.mark.parametrize("failing", ["unanswered", "half_answered"])
+def test_a_job_that_buildkite_says_nothing_of_waits_for_the_next_cycle(failing: str) -> None:
+    with ExitStack() as stack:
+        room = Room(stack)
+        silent, named = room.recorded(2)
+        answers: dict[str, Any] = {failing: frozenset({QUEUE})}
+        stacks: Any = ScriptedStacks(**answers, unnamed=frozenset({silent.job_id}))
+        room.reserve = replace(room.reserve, stacks=stacks)
+        done = room.cycle(recorded=(silent, named))
+        assert silent.job_id not in {run.job_id for run in done.ready}
+        assert {run.job_id for run in room.tables.ledger.active_runs()} == {silent.job_id, named.job_id}

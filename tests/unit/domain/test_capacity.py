@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH, CALLS_PER_MINUTE, CALLS_PER_MINUTE_OF_ALL
-from agent_stack.domain.breakers import ACCOUNT, BREAKER_FIRST, BREAKER_LAST, MAX_BREAKERS
+from agent_stack.domain.breakers import ACCOUNT, BREAKER_FIRST, BREAKER_LAST, MAX_BREAKERS, opened
 from agent_stack.domain.budgets import BATCH_WINDOW, Budget
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName
@@ -60,6 +60,13 @@ def test_a_wrong_class_is_left_alone_longer_each_time_and_forgiven_at_once() -> 
     assert rests[:3] == [BREAKER_FIRST, 2 * BREAKER_FIRST, 4 * BREAKER_FIRST]
     assert max(rests) == BREAKER_LAST
     assert answered(memory, launched=1, after=now).breakers == {}
+
+
+def test_several_errors_of_one_class_while_its_breaker_is_open_are_one_failure() -> None:
+    first = opened({}, NAME, "first", EPOCH, definite=True)
+    assert opened(first, NAME, "second", EPOCH, definite=True) == first
+    again = opened(first, NAME, "second", EPOCH + BREAKER_FIRST, definite=True)[NAME]
+    assert (again.failures, again.since, again.message) == (2, EPOCH, "second")
 
 
 def test_breakers_are_bounded_whatever_types_jobs_choose() -> None:

@@ -1,6 +1,7 @@
 """How a job picks a class."""
 
 from dataclasses import replace
+from datetime import timedelta
 from fnmatch import fnmatchcase
 
 import pytest
@@ -11,6 +12,9 @@ from agent_stack.adapters.ssm.class_document import read_classes
 from agent_stack.domain.classes import BrokenClass, ClassBook, Unmatched, VmClass, base_name
 from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName, QueueKey
+from agent_stack.domain.purchase_mix import PurchaseMix
+from agent_stack.domain.standby_schedule import Standby
+from agent_stack.domain.states import CapacityType
 from tests.simulator.catalog import NoShapes
 
 DOCUMENT = """
@@ -209,6 +213,25 @@ def test_what_a_class_does_not_allow_is_said(rules: tuple[str, ...], said: str) 
     matched = choosy().match(rules, QUEUE)
     assert isinstance(matched, Unmatched)
     assert said in matched.reason
+
+
+@pytest.mark.parametrize("asked", CapacityType)
+@pytest.mark.parametrize("allowed", [(), *((one,) for one in CapacityType)])
+@pytest.mark.parametrize("own", CapacityType)
+def test_a_job_gets_the_market_of_its_class_or_one_that_the_class_allows(
+    own: CapacityType, allowed: tuple[CapacityType, ...], asked: CapacityType
+) -> None:
+    listed = choosy().classes[ClassName("big")]
+    mix, hot = PurchaseMix(base=1), Standby(hot=1, max_age=timedelta(hours=1))
+    changed = replace(
+        listed, capacity_type=own, allowed_capacity_types=frozenset(allowed), mix=mix, standby=hot, fallback=True
+    )
+    matched = replace(choosy(), classes={changed.name: changed}).match((f"market={asked}",), QUEUE)
+    assert isinstance(matched, VmClass) == (asked in {own, *allowed})
+    if isinstance(matched, Unmatched):
+        assert f"does not allow “market={asked}”. It allows {own}." in matched.reason
+    else:  # of what the operator wants of the class nothing holds for what a job chose of it
+        assert (matched.mix, matched.standby, matched.fallback) == (None, None, False)
 
 
 def test_a_choice_that_is_no_longer_allowed_is_no_class_any_more() -> None:

@@ -17,6 +17,14 @@ def test_a_cropped_text_fits_and_is_whole(limit: int) -> None:
     assert MIXED.endswith(last_bytes(MIXED, limit)[1:])
 
 
+@pytest.mark.parametrize("length", range(1, 12))
+def test_bytes_are_counted_and_not_characters(length: int) -> None:
+    text = "𝄞" * length
+    for cropped in (crop_bytes(text, 12), last_bytes(text, 12)):
+        assert len(cropped.encode()) <= 12
+        assert cropped == text or length > 3
+
+
 def test_a_text_that_fits_stays_as_it_is() -> None:
     assert crop_characters("héllo", 5) == crop_bytes("héllo", 6) == last_bytes("héllo", 6) == "héllo"
 

@@ -3,7 +3,12 @@
 import pytest
 
 from agent_stack.domain.errors import ConfigurationError, NotPermittedError, RetryError, UnknownOutcomeError
-from agent_stack.removal.retry_until_permitted import PROPAGATION_TIMEOUT, RETRY_INTERVAL, RetryUntilPermitted
+from agent_stack.removal.retry_until_permitted import (
+    ANSWER_RESERVE,
+    PROPAGATION_TIMEOUT,
+    RETRY_INTERVAL,
+    RetryUntilPermitted,
+)
 from tests.simulator.clock import EPOCH, FixedDeadline, VirtualClock
 
 
@@ -47,4 +52,15 @@ def test_a_wrong_setting_is_said_at_once() -> None:
 
     with pytest.raises(ConfigurationError):
         settled(read)
+    assert clock.now() == EPOCH
+
+
+def test_cloudformation_is_answered_in_time_although_it_stays_denied() -> None:
+    clock = VirtualClock()
+
+    def read() -> str:
+        raise denied()
+
+    with pytest.raises(NotPermittedError):
+        RetryUntilPermitted(clock=clock, deadline=FixedDeadline(ANSWER_RESERVE))(read)
     assert clock.now() == EPOCH

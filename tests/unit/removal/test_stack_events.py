@@ -72,6 +72,17 @@ def test_removing_the_stack_withdraws_every_key() -> None:
         assert desk.buildkite.stacks() == ()
 
 
+def test_removing_the_stack_withdraws_the_key_of_a_queue_that_it_served_before() -> None:
+    with ExitStack() as stack:
+        desk = a_desk(stack).registered(QUEUE, OTHER)
+        store = Store()
+        recorded = keys(store)
+        recorded.keep([QUEUE, OTHER], also={})
+        withdraw = Deregister(stacks=desk.client, queues=QUEUES[:1], stack_keys=keys(store), telemetry=desk.telemetry)
+        assert answered(an_event("Delete"), withdraw)["Status"] == "SUCCESS"
+        assert desk.buildkite.stacks() == ()
+
+
 @pytest.mark.parametrize("kind", ["Create", "Update"])
 def test_nothing_else_touches_buildkite(kind: str) -> None:
     def fail() -> Sequence[str]:
@@ -127,7 +138,10 @@ def test_settings_that_cannot_be_read_are_answered_all_the_same(kind: str, statu
 
 def test_the_physical_id_never_changes() -> None:
     made = answered(an_event("Create"), list)["PhysicalResourceId"]
-    assert answered({**an_event("Delete"), "PhysicalResourceId": made}, list)["PhysicalResourceId"] == made
+    for known in (made, "made-by-another-version"):  # CloudFormation would take another id for another resource
+        for kind in ("Update", "Delete"):
+            answer = answered({**an_event(kind), "PhysicalResourceId": known}, list)
+            assert answer["PhysicalResourceId"] == known
 
 
 def test_the_stack_goes_even_when_buildkite_is_dead() -> None:
@@ -145,3 +159,13 @@ def test_the_stack_goes_even_when_we_are_broken() -> None:
         raise ZeroDivisionError("oops")
 
     assert answered(an_event("Delete"), fail)["Status"] == "SUCCESS"
+
+
+def test_an_answer_that_cloudformation_refuses_is_an_error_and_no_end_of_it() -> None:
+    with (
+        httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(403))) as http,
+        pytest.raises(httpx.HTTPStatusError),
+    ):
+        answer_stack_event(
+            an_event("Delete"), on_deploy=tuple, on_delete=tuple, http=http, telemetry=RecordedTelemetry()
+        )

@@ -27,6 +27,8 @@ class ScriptedStacks:
         states: the state of each job.
         refused: jobs that are not, or no longer, to be reserved.
         unanswered: queues of which every question fails.
+        half_answered: queues of which a part of every question fails, and the rest is answered.
+        unnamed: jobs that no answer names.
         no_answer: how these questions fail.
         finishes: how finishing of a job fails.
     """
@@ -34,6 +36,8 @@ class ScriptedStacks:
     states: Mapping[JobId, JobState] = field(default_factory=dict)
     refused: frozenset[JobId] = frozenset()
     unanswered: frozenset[QueueKey] = frozenset()
+    half_answered: frozenset[QueueKey] = frozenset()
+    unnamed: frozenset[JobId] = frozenset()
     no_answer: AgentStackError = field(default_factory=lambda: AgentStackError("no answer"))
     finishes: Mapping[JobId, AgentStackError] = field(default_factory=dict)
     journal: list[str] = field(default_factory=list)
@@ -44,15 +48,17 @@ class ScriptedStacks:
         self.journal.append("job_states")
         if queue in self.unanswered:
             return JobStates(states={}, errors=(self.no_answer,))
-        return JobStates(states={job_id: self.states[job_id] for job_id in job_ids if job_id in self.states})
+        errors = (self.no_answer,) if queue in self.half_answered else ()
+        states = {job_id: self.states[job_id] for job_id in job_ids if job_id in self.states}
+        return JobStates(states=states, errors=errors)
 
     def reserve(self, queue: QueueKey, job_ids: Sequence[JobId], expiry: timedelta) -> Reserved:
         self.journal.append("reserve")
         self.reserved.append((queue, list(job_ids), expiry))
         if queue in self.unanswered:
             return Reserved(reserved=frozenset(), not_reserved=frozenset(), errors=(self.no_answer,))
-        asked = frozenset(job_ids)
-        return Reserved(reserved=asked - self.refused, not_reserved=asked & self.refused)
+        asked, errors = frozenset(job_ids) - self.unnamed, (self.no_answer,) if queue in self.half_answered else ()
+        return Reserved(reserved=asked - self.refused, not_reserved=asked & self.refused, errors=errors)
 
     def finish(self, queue: QueueKey, job_id: JobId, *, exit_status: int, detail: str) -> None:
         self.journal.append("finish")

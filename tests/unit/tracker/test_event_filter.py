@@ -133,6 +133,14 @@ def test_what_a_tick_saw_is_known_without_asking(store: Store) -> None:
     assert CountedLedger.reads == 0
 
 
+def test_half_an_answer_replaces_nothing_that_is_known(store: Store) -> None:
+    ours = news(store, VirtualClock())
+    vm = a_vm(5)
+    ours.learn(TrackerCycle(now=EPOCH, described=True, vms={vm.instance_id: vm}))
+    ours.learn(TrackerCycle(now=EPOCH, described=False))
+    assert ours.mentions_ours(mentioned(batch(state_change(vm.instance_id))))
+
+
 @pytest.mark.parametrize(("lives", "within"), [(False, FRESH_WHEN_EMPTY), (True, FRESH)])
 def test_a_vm_younger_than_the_set_is_news_once_the_set_is_old(store: Store, within: timedelta, *, lives: bool) -> None:
     clock = VirtualClock()

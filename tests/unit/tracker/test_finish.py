@@ -1,6 +1,9 @@
 """Finish: recorded first, asked once, and each job for itself."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -75,6 +78,20 @@ def test_the_console_is_read_where_the_vm_gave_no_words(detail: str, is_read: bo
     court.finish(a_cycle(a_verdict(run, Action.FINISH, mailbox_status=said)))
     ((_, _, _, told),) = court.stacks.finished
     assert ("console" in told) is is_read
+
+
+def test_what_a_console_shows_reaches_the_build_page_as_text_that_nothing_obeys() -> None:
+    court = Court()
+    (run,) = court.ledger.record([a_run(1)])
+    (run,) = court.ledger.update([run.bound(a_vm(), now=NOW)])
+    shown = "\x1b[31mred\x1b[0m \x07bell\r\nlast \x00line"
+    fleet: Any = SimpleNamespace(console_output=lambda _: shown)
+    replace(court.finish, fleet=fleet)(a_cycle(a_verdict(run, Action.FINISH)))
+    ((_, _, _, told),) = court.stacks.finished
+    console = told.partition("console:\n")[2]
+    assert "red" in console
+    assert "last" in console
+    assert all(c.isprintable() or c == "\n" for c in console)
 
 
 def test_a_job_that_was_finished_leaves_an_ended_run_with_its_reason() -> None:

@@ -103,6 +103,14 @@ def a_situation(run: Run, fleet: Shown) -> Situation:
     )
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_vm_without_a_run_has_its_whole_grace(*, late: bool) -> None:
+    it = world(strays=1, bound=0)
+    now = EPOCH + a_policy().orphan_grace + timedelta(seconds=late)
+    it.sweep(replace(it.cycle, now=now))
+    assert len(it.fleet.ended) == late
+
+
 def test_a_share_of_the_fleet_may_be_swept() -> None:
     strays = round(MAX_SHARE * FLEET)
     it = world(strays=strays, bound=FLEET - strays)

@@ -114,6 +114,7 @@ def test_what_is_kept_is_bounded_in_number_and_in_age() -> None:
     pages.cycle("lost")
     pages.cycle(*(str(number) for number in range(MAX_UNSENT + 5)))
     assert pages.telemetry.messages("WARNING")[-1] == "notifications_dropped"
+    assert len(pages.step._unsent) == MAX_UNSENT
     pages.clock.sleep(EXPIRES)
     pages.fails = None
     pages.cycle("young")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -67,8 +68,10 @@ def test_a_long_silence_begins_the_row_anew() -> None:
     assert counted([said()] * 2 * FORGOTTEN_ANSWERS, gap=LONGEST_GAP + SECOND)[0] == frozenset()
 
 
-def test_an_answer_of_which_a_part_failed_is_not_complete() -> None:
-    stacks = ScriptedStacks(unanswered=frozenset({RUN.queue_key}))
+@pytest.mark.parametrize("failing", ["unanswered", "half_answered"])
+def test_an_answer_of_which_a_part_failed_is_not_complete(failing: str) -> None:
+    silent: dict[str, Any] = {failing: frozenset({RUN.queue_key})}
+    stacks = ScriptedStacks(states={RUN.job_id: JobState.RUNNING}, **silent)
     telemetry, failures = RecordedTelemetry(), Outages()
     for _ in range(3):
         answers = job_states([RUN, OTHER], stacks, telemetry, failures)  # type: ignore[arg-type]  # the one question

@@ -36,7 +36,6 @@ CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 8.0
 POOL_TIMEOUT = 3.0
 BACKOFF_BASE = timedelta(milliseconds=200)
-BACKOFF_CAP = timedelta(seconds=5)
 MAX_PAUSES = timedelta(seconds=2)
 """Together in one call, also those for the rate. A cycle waits for the call, and its lease lasts a few seconds."""
 
@@ -270,8 +269,7 @@ class Caller:
     def _pause(self, attempt: int, failure: AgentStackError | None, patience: timedelta) -> timedelta:
         """How long to back off before another try, with full jitter; longer than the patience if Buildkite asks so."""
         asked = failure.after if isinstance(failure, _RateLimitedError) and failure.after is not None else timedelta()
-        ceiling: timedelta = min(BACKOFF_CAP, BACKOFF_BASE * 2**attempt)
-        jitter = ceiling * self._ids.fraction()
+        jitter: timedelta = BACKOFF_BASE * 2**attempt * self._ids.fraction()
         return max(asked, min(asked + jitter, patience))
 
     def _wait_for_rate(self, request: Request, patience: timedelta) -> timedelta:
