@@ -64,7 +64,7 @@ MUTANTS = (
     one(
         Layer.VM,
         "leave the registry's login to whoever looks in",
-        "infra/vm/private.sh",
+        "infra/vm/docker.sh",
         '  SECRETS+=("$home/.docker/config.json")\n',
         "",
         _ON_THE_VM,

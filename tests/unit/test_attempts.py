@@ -1,6 +1,6 @@
 """`MaxLaunchAttempts`: no sequence of answers gives a job more VMs than that."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -22,7 +22,7 @@ from agent_stack.tracker.close import Close
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 from agent_stack.tracker.finish import Finish
 from agent_stack.tracker.requeue import Requeue
-from tests.simulator.clock import EPOCH
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import SMALL, FixedClasses, ScriptedFleet, a_book
@@ -81,6 +81,7 @@ class Story:
             stacks=self.buildkite,  # type: ignore[arg-type]  # the one request that it makes
             fleet=ScriptedFleet(),
             ledger=self.ledger,
+            clock=VirtualClock(self.now),
             telemetry=telemetry,
         )
 
@@ -103,7 +104,8 @@ class Story:
             situation = self._situation(run, lost=lost)
             verdicts[run.job_id] = Verdict(situation=situation, decision=decide(situation))
         cycle = TrackerCycle(now=self.now, verdicts=verdicts)  # type: ignore[arg-type]  # by job
-        cycle = self.close(self.finish(self.requeue(cycle)))
+        finish = replace(self.finish, clock=VirtualClock(self.now))
+        cycle = self.close(finish(self.requeue(cycle)))
         self.over = self.over or any(run.outcome is Outcome.FAILED for run in self.store.history)
 
     def _situation(self, run: Run, *, lost: bool) -> Situation:

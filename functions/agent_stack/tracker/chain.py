@@ -77,7 +77,7 @@ def tracker_steps(ports: Ports, policy: Policy, *, job_tokens: bool) -> tuple[Tr
         *((BestEffort(step=credentials, telemetry=telemetry),) if job_tokens else ()),
         Terminate(fleet=fleet, policy=policy, telemetry=telemetry),
         Requeue(ledger=ledger, classes=ports.classes, telemetry=telemetry),
-        Finish(stacks=stacks, fleet=fleet, ledger=ledger, telemetry=telemetry),
+        Finish(stacks=stacks, fleet=fleet, ledger=ledger, clock=ports.clock, telemetry=telemetry),
         Close(ledger=ledger, telemetry=telemetry),
         BestEffort(step=cleanup, telemetry=telemetry),
         BestEffort(step=waiting, telemetry=telemetry),

@@ -1,11 +1,14 @@
 """Finish: fails a job at Buildkite, with a reason. At most once for each job.
 
-The run records the intention before the request. When the answer is lost, the next cycle reads the job's state and
-learns whether the job was finished. It never repeats the request without this check.
+The run records the intention before the request. When the answer is lost, a later cycle reads the job's state and
+learns whether the job was finished. It never repeats the request without this check, and not while this request may
+still be under way. So the intention has the time at which it was recorded, not that at which its cycle began, and a
+request that cannot be sent soon after it is left to that later cycle.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import islice
 
 from agent_stack.best_effort import written
@@ -17,7 +20,7 @@ from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
 from agent_stack.domain.situations import JobPhase
 from agent_stack.domain.states import Outcome
-from agent_stack.ports import Fleet, Ledger, StacksApi, Telemetry
+from agent_stack.ports import Clock, Fleet, Ledger, StacksApi, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
 EXIT_STATUS = -1
@@ -25,6 +28,10 @@ EXIT_STATUS = -1
 
 CONSOLES_PER_CYCLE = 10
 """About one second of a cycle, at 100 ms each, and half of EC2's read budget in that time."""
+
+SENT_WITHIN = timedelta(seconds=10)
+"""After the intention. With the time that a request may take this is less than `FINISH_SETTLES_AFTER`, after which
+another process may ask again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +41,7 @@ class Finish:
     stacks: StacksApi
     fleet: Fleet
     ledger: Ledger
+    clock: Clock
     telemetry: Telemetry
 
     def __call__(self, cycle: TrackerCycle) -> TrackerCycle:
@@ -41,10 +49,14 @@ class Finish:
         wanted = [verdict for verdict in cycle.verdicts.values() if verdict.decision.action is Action.FINISH]
         consoles = self._consoles(wanted)
         # After a crash here the run says that it is being finished; the next cycle reads the job's state.
-        finishing = [v.run.finishing(v.decision.reason, now=cycle.now) for v in wanted]
+        now, asked = self.clock.now(), self.clock.monotonic()
+        finishing = [v.run.finishing(v.decision.reason, now=now) for v in wanted]
         intended = written(self.ledger.update, finishing, self.telemetry)
         ended: list[Run] = []
         for run in intended:
+            if self.clock.monotonic() - asked > SENT_WITHIN:
+                self.telemetry.info("job_finish_later", job_id=run.job_id)
+                continue
             verdict = cycle.verdicts[run.job_id]
             decision = verdict.decision
             detail = failure_report(

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from agent_stack.adapters.stacks_api.limits import FINISH
 from agent_stack.domain.decisions import Action, decide
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.identifiers import JobId
@@ -15,8 +17,8 @@ from agent_stack.domain.situations import FINISH_SETTLES_AFTER
 from agent_stack.domain.states import BootStage, CredentialHolder, JobState, Outcome
 from agent_stack.domain.vms import MailboxStatus
 from agent_stack.tracker.cycle import TrackerCycle
-from agent_stack.tracker.finish import EXIT_STATUS, Finish
-from tests.simulator.clock import EPOCH
+from agent_stack.tracker.finish import EXIT_STATUS, SENT_WITHIN, Finish
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import ScriptedFleet, WatchedLedger
@@ -29,13 +31,14 @@ class Court:
 
     def __init__(self, finishes: Mapping[JobId, AgentStackError] | None = None) -> None:
         self.journal: list[str] = []
-        self.store, self.telemetry = Store(), RecordedTelemetry()
+        self.store, self.telemetry, self.clock = Store(), RecordedTelemetry(), VirtualClock(NOW)
         self.ledger = WatchedLedger(store=self.store, journal=self.journal)
         self.stacks = ScriptedStacks(finishes=finishes or {}, journal=self.journal)
         self.finish = Finish(
             stacks=self.stacks,  # type: ignore[arg-type]  # the one request that it makes
             fleet=ScriptedFleet(),
             ledger=self.ledger,
+            clock=self.clock,
             telemetry=self.telemetry,
         )
 
@@ -131,6 +134,40 @@ def test_a_finish_whose_outcome_is_unknown_is_not_asked_again_until_it_must_have
     for later, action in ((FINISH_SETTLES_AFTER / 2, Action.KEEP), (FINISH_SETTLES_AFTER, Action.FINISH)):
         seen = a_verdict(run, Action.KEEP, job_state=JobState.RESERVED, now=NOW + later).situation
         assert decide(seen).action is action
+
+
+def test_in_a_cycle_that_lasts_the_intention_has_the_time_at_which_it_is_recorded() -> None:
+    """Another tracker counts from it: with the cycle's beginning it asked while this request was under way."""
+    court = Court({job_id(1): UnknownOutcomeError("no answer")})
+    court.clock.sleep(FINISH_SETTLES_AFTER)
+    court.cycle(*court.runs(1))
+    (run,) = court.store.runs.values()
+    assert run.finishing_at == NOW + FINISH_SETTLES_AFTER
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(9, [job_id(1), job_id(2)]), (11, [job_id(1)])])
+def test_what_cannot_be_asked_soon_after_its_intention_is_left_to_a_later_cycle(
+    seconds: int, asked: list[JobId]
+) -> None:
+    court = Court()
+    finish = court.stacks.finish
+
+    def slowly(*args: object, **named: object) -> None:
+        court.clock.sleep(timedelta(seconds=seconds))
+        finish(*args, **named)  # type: ignore[arg-type]  # as it was called
+
+    court.stacks.finish = slowly  # type: ignore[method-assign]
+    court.cycle(*court.runs(2))
+    assert [job for _, job, _, _ in court.stacks.finished] == asked
+    assert set(court.outcomes()) == set(asked)
+    assert court.telemetry.messages().count("job_finish_later") == 2 - len(asked)
+    for run in court.store.runs.values():
+        seen = a_verdict(run, Action.KEEP, job_state=JobState.RESERVED, now=NOW + FINISH_SETTLES_AFTER).situation
+        assert decide(seen).action is Action.FINISH
+
+
+def test_a_request_is_over_before_another_process_may_ask_again() -> None:
+    assert SENT_WITHIN + FINISH.timeout < FINISH_SETTLES_AFTER
 
 
 def test_after_a_finish_whose_outcome_is_unknown_the_cycle_speaks_of_the_run_as_recorded() -> None:

@@ -25,7 +25,7 @@ from agent_stack.tracker.orphan_cleanup import OrphanCleanup
 from agent_stack.tracker.requeue import Requeue
 from agent_stack.tracker.surplus_vms import SurplusVms
 from agent_stack.tracker.terminate import Terminate
-from tests.simulator.clock import EPOCH
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLedger, MemoryMailbox, Store
 from tests.simulator.memory.store import Box
 from tests.simulator.telemetry import RecordedTelemetry
@@ -70,6 +70,7 @@ class Stack:
         self.mailbox = MemoryMailbox(store=self.store)
         self.stacks = ScriptedStacks()
         self.job_state = JobState.RESERVED
+        self.clock = VirtualClock(NOW)
         self.restart()
 
     def restart(self) -> None:
@@ -87,7 +88,7 @@ class Stack:
             self.hold,
             Terminate(fleet=fleet, policy=self.policy, telemetry=telemetry),  # type: ignore[arg-type]  # what it asks
             Requeue(ledger=self.ledger, classes=None, telemetry=telemetry),  # type: ignore[arg-type]  # asked after spot losses
-            Finish(stacks=self.stacks, fleet=fleet, ledger=self.ledger, telemetry=telemetry),  # type: ignore[arg-type]  # what they ask
+            Finish(stacks=self.stacks, fleet=fleet, ledger=self.ledger, clock=self.clock, telemetry=telemetry),  # type: ignore[arg-type]  # what they ask
             OrphanCleanup(
                 fleet=fleet,  # type: ignore[arg-type]  # what it asks
                 ledger=self.ledger,
@@ -111,6 +112,7 @@ class Stack:
     def cycle(self, now: timedelta = timedelta(), *, described: bool = True) -> TrackerCycle:
         """One cycle."""
         at = NOW + now
+        self.clock.sleep(at - self.clock.now())
         shown = {one: vm for one, vm in self.fleet.vms.items() if vm.state is not VmState.TERMINATED}
         situations = tuple(
             Situation(

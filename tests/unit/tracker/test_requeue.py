@@ -21,7 +21,7 @@ from agent_stack.tracker.decide import Decide
 from agent_stack.tracker.finish import CONSOLES_PER_CYCLE, Finish
 from agent_stack.tracker.requeue import Requeue
 from agent_stack.tracker.terminate import Terminate
-from tests.simulator.clock import EPOCH
+from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.values import a_policy, a_run, a_vm
@@ -163,7 +163,9 @@ class Ends:
 
 
 def finish(ends: Any, ledger: MemoryLedger, cycle: TrackerCycle) -> TrackerCycle:  # noqa: ANN401  (two ports in one)
-    return Finish(stacks=ends, fleet=ends, ledger=ledger, telemetry=RecordedTelemetry())(cycle)
+    return Finish(stacks=ends, fleet=ends, ledger=ledger, clock=VirtualClock(EPOCH), telemetry=RecordedTelemetry())(
+        cycle
+    )
 
 
 def test_a_vm_that_said_nothing_is_asked_for_its_console_and_one_that_did_is_not() -> None:
