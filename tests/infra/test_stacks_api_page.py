@@ -13,17 +13,18 @@ from agent_stack.adapters.stacks_api import limits
 from infra.user_data import ROOT
 
 PAGE = (ROOT / "docs/reference/stacks-api.md").read_text()
+HEAD = "| What the specification says | Where | Test |\n|---|---|---|\n"
 ENDPOINTS = {
     limits.REGISTER: "Register",
     limits.DEREGISTER: "De-register",
-    limits.LIST: "List",
+    limits.LIST: "List scheduled jobs",
     limits.JOB: "Get a job",
     limits.RESERVE: "Reserve",
-    limits.STATES: "States",
+    limits.STATES: "Job states",
     limits.FINISH: "Finish",
     limits.NOTIFY: "Notify",
     limits.NOTIFY_ONE: "Notify",
-    limits.TOKENS: "Tokens",
+    limits.TOKENS: "Job acquisition tokens",
     limits.IDENTITY: "Token identity",
 }
 
@@ -39,10 +40,15 @@ def existing() -> frozenset[str]:
     )
 
 
-def rows(table: str) -> list[list[str]]:
-    """The cells of each row of the first table under that heading."""
-    lines = PAGE.split(f"## {table}\n")[1].split("\n## ")[0].splitlines()
-    return [line.strip("|").split(" | ") for line in lines if line.startswith("| ") and "---" not in line][1:]
+def sections() -> dict[str, list[list[str]]]:
+    """What the specification says under each heading below *Requests*: the cells of each row."""
+    parts = PAGE.split("\n## Requests\n")[1].split("\n## ")[0].split("\n### ")[1:]
+    return {part.partition("\n")[0]: rows(part) for part in parts}
+
+
+def rows(section: str) -> list[list[str]]:
+    table = section.partition(HEAD)[2].partition("\n\n")[0]
+    return [line.strip("|").split(" | ") for line in table.splitlines()]
 
 
 def test_each_test_that_the_page_names_exists() -> None:
@@ -52,7 +58,9 @@ def test_each_test_that_the_page_names_exists() -> None:
 
 
 def test_each_sentence_names_a_test_and_a_place() -> None:
-    for said, where, test in rows("Every sentence of the specification"):
+    sentences = [sentence for section in sections().values() for sentence in section]
+    assert len(sentences) > 40
+    for said, where, test in sentences:
         assert said.strip()
         assert where.strip()
         assert "`test_" in test, said
@@ -60,7 +68,7 @@ def test_each_sentence_names_a_test_and_a_place() -> None:
 
 @pytest.mark.parametrize("operation", ENDPOINTS, ids=lambda operation: operation.name)
 def test_every_endpoint_has_its_sentences(operation: limits.Operation) -> None:
-    assert any(ENDPOINTS[operation] in said for said, _, _ in rows("Every sentence of the specification"))
+    assert sections()[ENDPOINTS[operation]]
 
 
 def test_no_endpoint_is_left_out() -> None:
@@ -70,4 +78,4 @@ def test_no_endpoint_is_left_out() -> None:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 429, 503])
 def test_every_status_of_an_error_has_its_sentence(status: int) -> None:
-    assert any(str(status) in said for said, _, _ in rows("Every sentence of the specification"))
+    assert any(str(status) in said for section in sections().values() for said, _, _ in section)

@@ -10,20 +10,21 @@ from tests.unit.chains import step_modules
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def rows() -> list[list[str]]:
+def requests() -> list[dict[str, str]]:
+    """The first table under each request of docs/reference/stacks-api.md."""
     page = (ROOT / "docs" / "reference" / "stacks-api.md").read_text()
-    table = page.split("|---|---|---|---|---|\n")[1].split("\n\n")[0]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    tables = re.findall(r"^### .*\n\n\| \| \|\n\|---\|---\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    return [dict(re.findall(r"^\| ([^|]+) \| (.+) \|$", table, re.MULTILINE)) for table in tables]
 
 
 def test_every_endpoint_has_its_use_and_its_test() -> None:
     tests = set(re.findall(r"^def (test_\w+)", (ROOT / "tests/contract/test_stacks_api.py").read_text(), re.MULTILINE))
-    assert len(rows()) == 10
-    for _, current, preview, used, test in rows():
-        assert current
-        assert preview
-        assert test.strip("`") in tests
-        steps = re.findall(r"`((?:dispatcher|tracker|removal)/\w+\.py)`", used)
+    assert len(requests()) == 10
+    for request in requests():
+        assert request["Path"]
+        assert request["Preview path"]
+        assert request["Contract test"].strip("`") in tests
+        steps = re.findall(r"`((?:dispatcher|tracker|removal)/\w+\.py)`", request["Sent by"])
         assert steps
         for step in steps:
             assert (ROOT / "functions" / "agent_stack" / step).exists()
