@@ -61,7 +61,7 @@ class Settings(BaseModel):
     cost_tags: CostTags = Field(default=(), alias="COST_TAGS")
 
     token_parameter: str = Field(alias="BUILDKITE_TOKEN_PARAMETER", min_length=1)
-    endpoint: str = Field(alias="BUILDKITE_ENDPOINT", pattern=r"^https?://[!\"$-&(->@-~]+$")
+    endpoint: str = Field(alias="BUILDKITE_ENDPOINT", pattern=r"^https?://[!\"$-&(->A-~]+$")
     dialect: Literal["auto", "current", "preview"] = Field(default="auto", alias="BUILDKITE_DIALECT")
     queue_keys: Annotated[tuple[Annotated[str, Field(pattern=QUEUE_PATTERN)], ...], Commas] = Field(
         alias="QUEUES", min_length=1

@@ -780,7 +780,8 @@ CONFIG
 }
 JOB_PROGRAM=${HOOKS%/*}/agent-stack-aws
 SHARED=(
-tick pause backoff within request json unescape utf8 sign sha256 hex hmac octets aws read_values keep_value lines_in refuse
+tick pause backoff within request json unescape more utf8 sign sha256 hex hmac octets aws
+read_values to_quote keep_value lines_in refuse
 )
 install_job_access() {
 local service url

@@ -6,7 +6,8 @@ JOB_PROGRAM=${HOOKS%/*}/agent-stack-aws
 
 # The program shares with this one how it asks, signs and reads.
 SHARED=(
-  tick pause backoff within request json unescape utf8 sign sha256 hex hmac octets aws read_values keep_value lines_in refuse
+  tick pause backoff within request json unescape more utf8 sign sha256 hex hmac octets aws
+  read_values to_quote keep_value lines_in refuse
 )
 
 install_job_access() {

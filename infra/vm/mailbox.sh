@@ -80,11 +80,16 @@ await_mailbox() {
 }
 
 read_mailbox() {
-  local name id='^[!-~]*$' characters='^[A-Za-z0-9._:/=,@*+-]*$' url='^https?://[]!"$-&(->@-\[^-~]+$'
+  local name wanted id='^[!-~]*$' characters='^[A-Za-z0-9._:/=,@*+-]*$' url='^(https?://[]!"$-&(->A-\[^-~]+)?$'
   bound=1
   for name in job_id queue_key endpoint agent_tags agent_name credential_kind; do
     json "$answer" "$name" || true
-    [[ $field =~ $characters || $name == endpoint && $field =~ $url || $name == job_id && $field =~ $id ]] ||
+    case $name in
+      endpoint) wanted=$url ;;
+      job_id) wanted=$id ;;
+      *) wanted=$characters ;;
+    esac
+    [[ $field =~ $wanted ]] ||
       fail "mailbox: $name is malformed"
     mail[$name]=$field
   done

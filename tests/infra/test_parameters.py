@@ -223,6 +223,7 @@ def test_what_cannot_work_is_refused_with_its_remedy(parameters_: dict[str, str]
         ("BootstrapUrl", "http://example.com/x"),
         ("InstanceManagedPolicies", "ReadOnlyAccess"),
         ("BuildkiteEndpoint", "https://example.com/'; rm -rf /; '"),
+        ("BuildkiteEndpoint", "https://user:s3cr3t@agent.example/v3"),  # it would take the token's place
         ("MaxInstances", "0"),
         ("CostTags", "team"),
         ("CostTags", "team=ci,aws:billing=x"),

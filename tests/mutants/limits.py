@@ -108,9 +108,9 @@ MUTANTS = (
     one(
         _C,
         "read the first page of instances only",
-        f"{_A}/ec2/fleet.py",
-        "            if not token:\n                return\n\n    def _page",
-        "            return\n\n    def _page",
+        f"{_A}/pages.py",
+        "        if not token:\n            return\n",
+        "        return\n",
         "tests/contract/test_fleet.py",
         "-k",
         "every_page",

@@ -43,6 +43,7 @@ def test_each_queue_has_a_stack_key_of_its_own() -> None:
     [
         ("BUILDKITE_TOKEN_PARAMETER", "", "AgentTokenParameter"),
         ("BUILDKITE_ENDPOINT", "agent.buildkite.com", "BuildkiteEndpoint"),
+        ("BUILDKITE_ENDPOINT", "https://proxy:s3cr3t@agent.example/v3", "BuildkiteEndpoint"),
         ("QUEUES", " , ", "Queues"),
         ("QUEUES", "a b", "Queues"),
         ("STACK_KEY", "my stack", "StackKey"),

@@ -1,12 +1,14 @@
 """Single questions to one DynamoDB table: asked again while that is safe, every refusal translated."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError, RefusedInDoubtError, required, required_text
+from agent_stack.adapters.pages import members
 from agent_stack.domain.errors import RetryError, WaitError
 
 if TYPE_CHECKING:
@@ -72,12 +74,10 @@ class Table:
             asked["ExpressionAttributeNames"] = {f"#{name}": name for name in only}
         if where:
             asked["FilterExpression"] = where
-        while True:
-            page = self._call("Query", partial(self._page, asked), is_read=True)
-            yield from page.items
-            if not page.next_key:
-                return
-            asked["ExclusiveStartKey"] = page.next_key
+        try:
+            yield from members(self.calls, "Query", partial(self._page, asked))
+        except RefusedError as error:
+            raise WaitError(f"Query on table {self.name}: {error}") from None
 
     def get_many(self, keys: Sequence[Item]) -> Iterator[Item]:
         """The items of those keys that exist, consistently read.
@@ -167,15 +167,16 @@ class Table:
         delete = partial(self.client.delete_item, TableName=self.name, Key=key, ReturnConsumedCapacity="TOTAL")
         self._call("DeleteItem", lambda: written(delete()))
 
-    def _page(self, asked: Mapping[str, Any]) -> "_Page":
-        page: Mapping[str, Any] = self.client.query(**asked)
+    def _page(self, asked: Mapping[str, Any], token: str | None) -> tuple[Sequence[Item], str]:
+        more: dict[str, Any] = {"ExclusiveStartKey": json.loads(token)} if token else {}
+        page: Mapping[str, Any] = self.client.query(**asked, **more)
         next_key = page.get("LastEvaluatedKey") or {}
         found = items_of(page["Items"])
         shown = asked.get("ExpressionAttributeNames", {"#pk": "pk", "#sk": "sk"}).values()
         for name in {"pk", "sk"}.intersection(shown):
             for item in found:
                 required_text(item[name]["S"])
-        return _Page(items=found, next_key=items_of([next_key])[0] if next_key else {})
+        return found, json.dumps(items_of([next_key])[0]) if next_key else ""
 
     def _batch(self, keys: Sequence[Item], asked: Mapping[str, Any]) -> "_Page":
         page: Mapping[str, Any] = self.client.batch_get_item(RequestItems=asked)
@@ -197,7 +198,6 @@ class _Page:
     """One answer to a read, every member checked."""
 
     items: Sequence[Item]
-    next_key: Item = field(default_factory=dict)
     unprocessed: Sequence[Item] = ()
 
 

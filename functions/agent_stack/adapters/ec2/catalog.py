@@ -11,6 +11,7 @@ from agent_stack.adapters.aws import AwsCalls, RefusedError, required, required_
 from agent_stack.adapters.class_errors import wrong_member
 from agent_stack.adapters.ec2.errors import denied
 from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes, TypeFacts
+from agent_stack.adapters.pages import members, next_page
 from agent_stack.domain.classes import InstanceRequirements
 from agent_stack.domain.errors import ConfigurationError, NotPermittedError, TransientError
 from agent_stack.domain.states import CapacityType
@@ -85,18 +86,12 @@ class Ec2InstanceCatalog:
         return types
 
     def _fitting(self, wanted: InstanceRequirements) -> list[str]:
-        found: list[str] = []
-        asked = _question(wanted)
-        while True:
-            read = partial(self._page, dict(asked))
-            names, token = self.calls.call("GetInstanceTypesFromInstanceRequirements", read, is_read=True)
-            found += names
-            if not token:
-                return found
-            asked["NextToken"] = token
+        read = partial(self._page, _question(wanted))
+        return list(members(self.calls, "GetInstanceTypesFromInstanceRequirements", read))
 
-    def _page(self, asked: Mapping[str, Any]) -> tuple[list[str], str]:
-        answer: Mapping[str, Any] = self.client().get_instance_types_from_instance_requirements(**asked)
+    def _page(self, asked: Mapping[str, Any], token: str | None) -> tuple[list[str], str]:
+        more = next_page(token)
+        answer: Mapping[str, Any] = self.client().get_instance_types_from_instance_requirements(**asked, **more)
         names = [required_text(one["InstanceType"]) for one in answer["InstanceTypes"]]
         return names, required(answer.get("NextToken") or "", str)
 

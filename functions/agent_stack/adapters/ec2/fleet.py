@@ -19,6 +19,7 @@ from agent_stack.adapters.ec2.requests import (
     shape,
 )
 from agent_stack.adapters.ec2.subnets import Subnets
+from agent_stack.adapters.pages import members, next_page
 from agent_stack.domain.backoff import CALLS_OF_A_LAUNCH
 from agent_stack.domain.classes import VmClass
 from agent_stack.domain.ec2_codes import MISMATCH
@@ -220,16 +221,10 @@ class Ec2Fleet:
             raise WaitError(f"DescribeInstances: {error}") from None
 
     def _instances(self, parameters: Mapping[str, Any]) -> Iterator[Vm]:
-        token: str | None = None
-        while True:
-            asked: dict[str, Any] = {**parameters, "NextToken": token} if token else dict(parameters)
-            vms, token = self.calls.call("DescribeInstances", partial(self._page, asked), is_read=True)
-            yield from vms
-            if not token:
-                return
+        return members(self.calls, "DescribeInstances", partial(self._page, parameters))
 
-    def _page(self, asked: Mapping[str, Any]) -> tuple[list[Vm], str]:
-        page: Mapping[str, Any] = self.client().describe_instances(**asked)
+    def _page(self, asked: Mapping[str, Any], token: str | None) -> tuple[list[Vm], str]:
+        page: Mapping[str, Any] = self.client().describe_instances(**asked, **next_page(token))
         vms = [self._shown(one) for reservation in page["Reservations"] for one in reservation.get("Instances", [])]
         return vms, required(page.get("NextToken") or "", str)
 

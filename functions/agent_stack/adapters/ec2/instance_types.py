@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError, required, required_text
+from agent_stack.adapters.pages import members, next_page
 from agent_stack.domain.errors import WaitError
 
 if TYPE_CHECKING:
@@ -70,15 +71,10 @@ class Ec2InstanceTypes:
     def _described(self, names: list[str]) -> Iterator[TypeFacts]:
         """By filter: one unknown name in a list of ids would fail the whole request. A filtered answer has pages."""
         asked: dict[str, Any] = {"Filters": [{"Name": "instance-type", "Values": names}]}
-        while True:
-            found, token = self.calls.call("DescribeInstanceTypes", partial(self._page, dict(asked)), is_read=True)
-            yield from found
-            if not token:
-                return
-            asked["NextToken"] = token
+        return members(self.calls, "DescribeInstanceTypes", partial(self._page, asked))
 
-    def _page(self, asked: Mapping[str, Any]) -> tuple[list[TypeFacts], str]:
-        answer: Mapping[str, Any] = self.client().describe_instance_types(**asked)
+    def _page(self, asked: Mapping[str, Any], token: str | None) -> tuple[list[TypeFacts], str]:
+        answer: Mapping[str, Any] = self.client().describe_instance_types(**asked, **next_page(token))
         found = [
             TypeFacts(
                 name=required_text(one["InstanceType"]),

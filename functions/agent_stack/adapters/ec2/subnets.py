@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError, required, required_text
 from agent_stack.adapters.ec2.errors import denied
+from agent_stack.adapters.pages import members, next_page
 from agent_stack.domain.errors import AgentStackError, ConfigurationError, NotPermittedError, RetryError
 from agent_stack.ports import Clock, Telemetry
 
@@ -192,15 +193,10 @@ class Subnets:
         for start in range(0, len(self.subnet_ids), MAX_FILTER_VALUES):
             wanted = list(self.subnet_ids[start : start + MAX_FILTER_VALUES])
             asked: dict[str, Any] = {"Filters": [{"Name": "subnet-id", "Values": wanted}]}
-            while True:
-                found, token = self.calls.call("DescribeSubnets", partial(self._page, dict(asked)), is_read=True)
-                yield from found
-                if not token:
-                    break
-                asked["NextToken"] = token
+            yield from members(self.calls, "DescribeSubnets", partial(self._page, asked))
 
-    def _page(self, asked: Mapping[str, Any]) -> tuple[list["_Subnet"], str]:
-        answer: Mapping[str, Any] = self.client().describe_subnets(**asked)
+    def _page(self, asked: Mapping[str, Any], token: str | None) -> tuple[list["_Subnet"], str]:
+        answer: Mapping[str, Any] = self.client().describe_subnets(**asked, **next_page(token))
         found = [
             _Subnet(
                 subnet_id=required_text(one["SubnetId"]),
