@@ -9,6 +9,7 @@ import pytest
 
 from agent_stack.domain.errors import GiveUpError, NotAskedError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.identifiers import JobId
+from agent_stack.domain.states import JobState
 from agent_stack.ports import Notification
 from tests.contract.stacks import LEASE, QUEUE, Carrier, Desk, a_desk, in_process, over_http
 from tests.simulator.buildkite import Operation, Step
@@ -334,8 +335,18 @@ def test_an_unavailable_organisation_is_waited_for(desk: Desk) -> None:
         desk.client.list_scheduled(QUEUE)
 
 
+@pytest.mark.parametrize("state", ["1", "null", "[]", '{"a": 1}'])
+def test_a_state_that_cannot_be_read_is_said_of_its_job_alone(stack: ExitStack, state: str) -> None:
+    """Left out it would count as a job that Buildkite does not name, and several such answers end a run."""
+    body = b'{"states": {"a": %s, "b": "running"}}' % state.encode()
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+    desk = a_desk(stack, http=stack.enter_context(httpx.Client(transport=transport)))
+    states = desk.client.job_states(QUEUE, [JobId("a"), JobId("b")])
+    assert (states.errors, states.states) == ((), {"a": JobState.UNRECOGNISED, "b": JobState.RUNNING})
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b"null", b'{"jobs": 1}', b'{"jobs": [', b"\xff\xfe", b'{"states": {"a": 1}}']
+    "body", [b"", b"<html>", b"[]", b"null", b'{"jobs": 1}', b'{"jobs": [', b"\xff\xfe", b'{"states": [{"a": 1}]}']
 )
 def test_an_answer_that_cannot_be_read_says_nothing_about_jobs(stack: ExitStack, body: bytes) -> None:
     """A 2xx of nonsense is no empty list: an empty list would end every run."""

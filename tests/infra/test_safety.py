@@ -173,6 +173,10 @@ LONG = {
     "JobEnvironmentParameter": "/" + "j" * 99,
     "SigningKeyParameter": "/" + "s" * 99,
     "VerificationKeyParameter": "/" + "v" * 99,
+    "EcrLogin": "account",
+    "EcrAccounts": ",".join(["222222222222"] * 5),
+    "DockerLoginsParameter": "/" + "d" * 99,
+    "DockerRegistryMirrors": ",".join(["https://mirror.example.com:5000"] * 2),
     "ArtifactBucket": "b" * 63,
     "GitMirrorSeedBucket": "b" * 63,
     "VmLogs": "cloudwatch",
@@ -181,7 +185,7 @@ LONG = {
 
 LONGEST = {
     "AgentEnvironment": "A=" + "b" * 1998,
-    "GitKnownHosts": "git.example ssh-ed25519 AAAA".ljust(1500, "k"),
+    "GitKnownHosts": "git.example ssh-ed25519 AAAA".ljust(1200, "k"),
     "GitMirrors": "git@git.example:acme/app.git,".ljust(500, "g"),
 }
 

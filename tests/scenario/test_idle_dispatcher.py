@@ -39,7 +39,8 @@ def test_an_idle_minute_asks_the_ledger_next_to_nothing() -> None:
     assert asked["stacks.list_scheduled"] >= 25
     assert asked["ledger.active_runs"] == asked["ledger.open_intents"] <= 3
     assert asked["lease.renew"] <= 60 / 4 + 1
-    assert asked["ledger.launch_memory"] == asked["ledger.holds"] == 0
+    assert asked["ledger.launch_memory"] <= 1  # read ahead for the first launch, once under a lease
+    assert asked["ledger.holds"] == 0
     of_ec2 = {point: count for point, count in asked.items() if point.startswith("fleet.")}
     assert of_ec2 == {"fleet.warm_up": 1}  # once in a process, and here each invocation has a new one
 

@@ -109,7 +109,7 @@ def test_without_the_pause_these_requests_go_on() -> None:
 def test_launch_deadlines_stop_and_the_jobs_run_after_the_resumption() -> None:
     """The pause is longer than the deadline, and shorter than the reservation."""
     simulation = world({"LAUNCH_DEADLINE_SECONDS": "60", "RESERVATION_SECONDS": "600", "MAX_INSTANCES": "6"})
-    simulation.ec2.faults.errors_in_answer("InsufficientInstanceCapacity", times=3)
+    simulation.ec2.faults.errors_in_answer("InsufficientInstanceCapacity", times=30)
     push(simulation, 2)
     simulation.run(10)
     assert states(simulation) == {JobState.RESERVED: 2}

@@ -61,7 +61,7 @@ def test_observing_looks_at_everything_says_so_and_touches_nothing() -> None:
     simulation.run(120)
     assert simulation.store.runs == runs
     assert "Client.UserInitiatedShutdown" not in {instance.reason for instance in simulation.ec2.instances()}
-    looks = {"active_runs", "open_intents", "launch_memory", "bound_instances", "read"}
+    looks = {"active_runs", "refreshed_runs", "open_intents", "launch_memory", "bound_instances", "read"}
     looks |= {
         "stack_keys",
         "describe_by_id",

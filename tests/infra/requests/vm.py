@@ -48,7 +48,7 @@ def _what_the_parameters_name() -> Named:
     reference = "/aws/reference/secretsmanager/git-credentials"
     for action in ("GetParameter", "GetParameters"):
         yield f"parameter that names a secret {action}", ask(f"ssm:{action}", f"{PARAMETERS}{reference}")
-    for name in ("git-credentials", "/ci/default/ssh-key", *MAX_ATTEMPTS_STORED):
+    for name in ("git-credentials", "/ci/default/ssh-key", "/ci/docker-logins", *MAX_ATTEMPTS_STORED):
         yield f"secret {name}", ask("secretsmanager:GetSecretValue", f"{SECRETS}{name}-AbCdEf")
     for name in ("bootstrap.sh", "hooks.tar.gz"):
         yield name, ask("s3:GetObject", f"arn:aws:s3:::ci-files/{name}")

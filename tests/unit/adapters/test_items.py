@@ -36,6 +36,7 @@ RUN = replace(
     priority=5,
     reserved_until=EPOCH + MINUTE,
     reservation_lost=True,
+    lost_standby=True,
     binding=replace(Binding.to(a_vm(capacity_type=CapacityType.SPOT)), standby=True),
     credential_holder=CredentialHolder.TRACKER,
     failure_reason="why",
