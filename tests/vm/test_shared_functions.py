@@ -11,7 +11,8 @@ WORD = re.compile(r"(?<![\w$\[{/.-])[a-z][a-z0-9_]*(?![\w\]}=.-])")
 
 def functions(text: str) -> Mapping[str, str]:
     """Bodies by name, without comments and what stands in single quotes."""
-    found = {name: re.sub(r"'[^'\n]*'|(^|\s)#[^\n]*", " ", short + body) for name, short, body in FUNCTION.findall(text)}
+    bodies = {name: short + body for name, short, body in FUNCTION.findall(text)}
+    found = {name: re.sub(r"'[^'\n]*'|(^|\s)#[^\n]*", " ", body) for name, body in bodies.items()}
     return {name: re.sub(r"\b(local|declare) [^\n;&|]*", " ", body) for name, body in found.items()}
 
 
