@@ -14,16 +14,19 @@ from agent_stack.adapters.dynamodb import DynamoLease, DynamoLedger, DynamoMailb
 from agent_stack.adapters.dynamodb.programs import DynamoPrograms
 from agent_stack.adapters.dynamodb.standby import DynamoStandbyVms
 from agent_stack.domain.identifiers import InstanceArn
+from agent_stack.domain.runs import Run
 from agent_stack.domain.states import BootStage
+from agent_stack.domain.vms import Vm
 from agent_stack.ports import Lease, Ledger, Mailbox, Programs, StandbyVms
 from agent_stack_cli.pausing import write_pause, write_resume
-from tests.simulator.clock import FixedDeadline, VirtualClock
+from tests.simulator.clock import EPOCH, FixedDeadline, VirtualClock
 from tests.simulator.deployment import translated_template
 from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, MemoryStandbyVms, Store
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import AtOnce
+from tests.unit.values import a_letter
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -225,3 +228,9 @@ def lose_next_answer(dynamo: Tables, operation: str) -> None:
             raise error
 
     dynamo.client.meta.events.register_first(f"after-call.dynamodb.{operation}", lose)
+
+
+def bind(tables: AnyTables, run: Run, vm: Vm) -> list[Run]:
+    """Bind that run to that VM at the epoch; the run as it is then, nothing where another was faster."""
+    bound = run.bound(vm, now=EPOCH)
+    return list(tables.ledger.bind([(bound, a_letter(bound, vm))]))

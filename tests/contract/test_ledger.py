@@ -22,7 +22,7 @@ from agent_stack.domain.states import CapacityType, CredentialHolder, Moment, Ou
 from agent_stack.domain.vms import Vm
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
 from agent_stack.ports import Claims
-from tests.contract.tables import AnyTables
+from tests.contract.tables import AnyTables, bind
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_job, a_letter, a_run, a_vm, job_id
 
@@ -31,11 +31,6 @@ TIMED_OUT = Failure(kind=FailureKind.TIMEOUT, words="no agent after 300 s")
 
 def pair(number: int) -> tuple[Run, Vm]:
     return a_run(number), a_vm(number)
-
-
-def bind(tables: AnyTables, run: Run, vm: Vm) -> list[Run]:
-    bound = run.bound(vm, now=EPOCH)
-    return list(tables.ledger.bind([(bound, a_letter(bound, vm))]))
 
 
 def intent(**changes: object) -> Intent:

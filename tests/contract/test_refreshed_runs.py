@@ -10,8 +10,7 @@ from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Outcome
 from agent_stack.ports import Ledger
-from tests.contract.tables import AnyTables, Tables, another_process, lose_next_answer
-from tests.contract.test_ledger import bind
+from tests.contract.tables import AnyTables, Tables, another_process, bind, lose_next_answer
 from tests.simulator.clock import EPOCH
 from tests.unit.values import a_letter, a_run, a_vm
 

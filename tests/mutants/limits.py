@@ -12,8 +12,8 @@ MUTANTS = (
         _C,
         "read the first page of a partition only",
         f"{_A}/dynamodb/table.py",
-        "if not page.next_key:",
-        "if True:",
+        'return found, json.dumps(items_of([next_key])[0]) if next_key else ""',
+        'return found, ""',
         _LIMITS,
     ),
     one(

@@ -139,10 +139,20 @@ def test_a_job_that_comes_with_a_spot_notice_is_handed_back_at_once(harness: VmH
     vm = harness.boot("i-2011", hold=600, environment={"SPOT_POLL_SECONDS": "0"})
     wait_for(lambda: stands_by(vm))
     job_id, token = harness.reserve("true")
-    harness.on_step = lambda instance_id, step: None
-    harness.interrupt("i-2011")
-    harness.fill("i-2011", job_id, token)
+    looks: list[str] = []
+
+    def meanwhile(_: str, step: str) -> None:
+        """The notice comes after a look for one, so that the next finds it; the job, before that one ends."""
+        if "GetItem" in step:
+            looks.append(step)
+            if len(looks) == 1:
+                harness.interrupt("i-2011")
+            elif len(looks) == 2:
+                harness.fill("i-2011", job_id, token)
+
+    harness.on_step = meanwhile
     harness.ended(vm, seconds=10)
+    assert len(looks) >= 2
     mail = harness.mail("i-2011")
     assert mail.get("stage") in {"failed", None}
     assert "credential" in mail

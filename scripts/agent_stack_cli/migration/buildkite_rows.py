@@ -1,6 +1,7 @@
 """Rows of the groups Base, Signed Pipelines and Advanced, as far as they are about Buildkite and its agent."""
 
 from agent_stack_cli.migration.rows import (
+    Fate,
     Outcome,
     Row,
     Values,
@@ -15,6 +16,7 @@ from agent_stack_cli.migration.rows import (
     unneeded,
     where,
 )
+from agent_stack_cli.parameter_rules import MAX_STACK_KEY
 
 OWN_TOKEN = "/buildkite/agent-token"  # noqa: S105  (the name of a parameter, not a token)
 LONGEST_GRACE = 80
@@ -24,6 +26,23 @@ PUT_TOKEN = (
     "Store an agent token of the cluster where the new stack reads it, in its region: aws ssm put-parameter "
     f"--type SecureString --name {OWN_TOKEN} --value TOKEN"
 )
+
+
+LONGEST_QUEUE = MAX_STACK_KEY - 2
+"""Of a queue's key: a stack key of one character and a hyphen stand before it."""
+
+
+def _queue(values: Values) -> Outcome:
+    """The queue, where a stack key fits before its key."""
+    key = values["BuildkiteQueue"]
+    if len(key) <= LONGEST_QUEUE:
+        return carried("", parameters={"Queues": key})
+    return Outcome(
+        fate=Fate.NOT_POSSIBLE,
+        words=f"The queue's key has {len(key)} characters. This stack registers as its stack key and the queue's key, "
+        f"which together have {MAX_STACK_KEY} at most.",
+        do="Make a queue with a shorter key, and set `Queues` to it.",
+    )
 
 
 def _token(values: Values) -> Outcome:
@@ -139,7 +158,7 @@ ROWS: tuple[Row, ...] = (
         "`AgentTokenParameter`; by its ARN where another account shares it", _token_path, always=True,
     ),
     covered("BuildkiteAgentTokenParameterStoreKMSKey", "", "`AgentTokenKeyArn`, by the key's ARN", _token_key),
-    covered("BuildkiteQueue", "default", "`Queues`: one or several", to("Queues", "BuildkiteQueue"), always=True),
+    covered("BuildkiteQueue", "default", "`Queues`: one or several", _queue, always=True),
     covered(
         "AgentEndpoint", "https://agent-edge.buildkite.com/v3",
         "`BuildkiteEndpoint`", to("BuildkiteEndpoint", "AgentEndpoint"),

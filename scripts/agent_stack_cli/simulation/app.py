@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
+from agent_stack_cli.errors import CliError
 from agent_stack_cli.verbs import Call, verb
+
+EXTRA = frozenset({"cryptography", "matplotlib", "moto", "werkzeug"})
+"""Packages of pyproject.toml's extra `simulate`."""
 
 SHAPES = "steady, burst, morning-ramp, fan-out, cancel-storm"
 
@@ -54,7 +58,15 @@ def simulate_verb(
 
     Changes nothing. Asks AWS only with --stack, or for history.
     """
-    from agent_stack_cli.simulation.verb import Options, run  # noqa: PLC0415  (it takes what only this verb needs)
+    try:
+        from agent_stack_cli.simulation.verb import Options, run  # noqa: PLC0415  (it takes what only this verb needs)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in EXTRA:
+            raise
+        raise CliError(
+            f"simulate needs the package {error.name}, which comes with an extra of its own",
+            next="uv tool install 'agent-stack-ec2[cli,simulate] @ git+<this repository>'",
+        ) from None
 
     options = Options(
         file=file, classes=classes, given=given or (), against=against or (), against_classes=against_classes,

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -232,8 +233,12 @@ class Invariants:
         simulation = self.simulation
         most = simulation.settings.policy.max_vcpus
         name = launched.tags[CLASS_TAG].partition("/")[0]
-        vm_class = json.loads(simulation.parameters.values["/classes"])["classes"].get(name, {})
-        own = vm_class.get("max_instances")
+        own: int | None = None
+        with suppress(
+            ValueError
+        ):  # of a document that cannot be read the last good one counts, which is not known here
+            document = json.loads(simulation.parameters.values["/classes"])
+            own = document["classes"].get(name, {}).get("max_instances")
         if most is None and own is None:
             return
         runs = [run.binding for run in simulation.store.runs.values()]
