@@ -191,6 +191,9 @@ def test_the_vms_of_each_intent_are_counted_with_it_and_a_look_beside_them(table
     assert tables.ledger.launched() == Launched(vms=5, look=look)
     tables.ledger.record_look(replace(look, taken=9))
     assert tables.ledger.launched() == Launched(vms=5, look=replace(look, taken=9))
+    held = tables.dispatcher_lease.acquire("me", now=EPOCH, ttl=timedelta(seconds=9))
+    assert held is not None
+    assert tables.ledger.launched().uncounted == 0, "this version counts"
 
 
 def test_an_intent_is_written_once_and_spent_only_while_it_is_open(tables: AnyTables) -> None:

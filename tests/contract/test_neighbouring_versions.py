@@ -23,6 +23,7 @@ import pytest
 
 from agent_stack.dispatcher.bind import AGENT_TOKEN
 from agent_stack.domain.attempts import PriorUsage
+from agent_stack.domain.launching import Launched, VmLook
 from agent_stack.domain.states import BootStage, CapacityType, CredentialHolder, Outcome, RunState
 from agent_stack.domain.vms import MailboxStatus
 from agent_stack.domain.waiting import WaitReason
@@ -102,6 +103,13 @@ def test_a_lease_holds_with_its_fencing_number_its_signals_and_its_successor(lef
     after = lease.acquire("another", now=EPOCH + story.TTL, ttl=story.TTL)
     assert after is not None
     assert (after.fence, after.signals) == (2, 1)
+
+
+def test_each_holder_of_version_0_1_0_is_one_that_counted_no_vms(left: Tables) -> None:
+    assert left.ledger.launched() == Launched(uncounted=1)
+    assert left.dispatcher_lease.acquire("another", now=EPOCH + story.TTL, ttl=story.TTL)
+    left.ledger.record_look(look := VmLook(taken=3, launched=0, uncounted=1, at=EPOCH))
+    assert left.ledger.launched() == Launched(uncounted=1, look=look)
 
 
 def test_every_mailbox_is_read_as_it_was_meant(left: Tables) -> None:

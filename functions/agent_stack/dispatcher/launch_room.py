@@ -84,9 +84,9 @@ class LaunchRoom:
         taken = len(up | (recorded - shown.keys())) + self._coming(cycle)
         if late is not None:
             launched = self.prefetch.count.launched(cycle.fence)
-            if launched is None or late.launched is None:
+            if launched is None or late.launched is None or launched.uncounted != late.launched.uncounted:
                 return None
-            taken += launched - late.launched  # the list may be older than these VMs
+            taken += launched.vms - late.launched.vms  # the list may be older than these VMs
         self.prefetch.count.learn(taken, cycle, cycle.now if late is None else late.at)
         return self.policy.max_instances - taken
 

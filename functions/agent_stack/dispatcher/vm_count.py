@@ -4,11 +4,12 @@ EC2 shows a thousand VMs on a page, and a small function needs a tenth of a seco
 launches does not look anew while the latest look leaves room. VMs become more by launches of the dispatcher alone, and
 the ledger counts these, in the transaction that writes the intent. So what a look showed, with all launches since, is
 never too few. It may be too many, because VMs end meanwhile; a cycle that lacks room looks again. The ledger keeps the
-latest look, because the next lease holder may be another process.
+latest look, because the next lease holder may be another process. A lease holder of an earlier version launched without
+counting, so a look from before its time counts for nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -64,7 +65,7 @@ class VmCount:
             read = self.workers.submit(self.ledger.launched)
             self._counted = _Counted(fence=fence, sent=self.in_flight.vms_sent, read=read)
 
-    def launched(self, fence: int) -> int | None:
+    def launched(self, fence: int) -> Launched | None:
         """How many VMs dispatchers have ever asked for; None when the ledger does not answer."""
         self.prepare(fence)
         counted = self._counted
@@ -78,9 +79,9 @@ class VmCount:
         if before is None:
             self._counted = None  # the next cycle reads again
             return None
-        if before.look is not None and (self._look is None or before.look.launched > self._look.launched):
-            self._look = before.look
-        return before.vms + self.in_flight.vms_sent - counted.sent
+        looks = [look for look in (self._look, before.look) if look and look.uncounted == before.uncounted]
+        self._look = max(looks, key=lambda look: look.launched, default=None)
+        return replace(before, vms=before.vms + self.in_flight.vms_sent - counted.sent)
 
     def left(self, cycle: DispatcherCycle) -> int | None:
         """How many more VMs may start, at least; None when it takes a look to know that."""
@@ -88,7 +89,7 @@ class VmCount:
         look = self._look
         if launched is None or look is None or has_passed(MAX_AGE + LONGEST_LOOK, look.at, cycle.now):
             return None
-        return self.most - look.taken - (launched - look.launched)
+        return self.most - look.taken - (launched.vms - look.launched)
 
     def suffices(self, cycle: DispatcherCycle, vms: int) -> bool:
         """Whether so many VMs may start without another look."""
@@ -100,5 +101,5 @@ class VmCount:
         """A look, made at that time, shows that so many VMs may be up now."""
         launched = self.launched(cycle.fence)
         if launched is not None:
-            self._look = VmLook(taken=taken, launched=launched, at=at)
+            self._look = VmLook(taken=taken, launched=launched.vms, uncounted=launched.uncounted, at=at)
             self.write_beside("vm_look_not_recorded", partial(self.ledger.record_look, self._look))

@@ -13,6 +13,7 @@ from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.vm_count import LONGEST_LOOK, VmCount
 from agent_stack.domain.errors import AgentStackError, RetryError
+from agent_stack.domain.launching import Launched
 from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.vms import Vm
@@ -33,7 +34,7 @@ class Begun:
     """
 
     listing: Task[Sequence[Vm]]
-    launched: int | None
+    launched: Launched | None
     at: datetime
 
     def is_long(self, short: int) -> bool:

@@ -63,18 +63,25 @@ class VmLook:
     Attributes:
         taken: how many VMs may have been up or on their way.
         launched: how many VMs all intents had asked for by then.
+        uncounted: see `Launched`. What others launched uncounted makes the look worthless.
     """
 
     taken: int
     launched: int
+    uncounted: int = 0
     at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launched:
-    """How many VMs all intents have asked for, and the latest look that is recorded."""
+    """How many VMs all intents have asked for, and the latest look that is recorded.
+
+    Attributes:
+        uncounted: how often a version that does not count its VMs has held the lease.
+    """
 
     vms: int = 0
+    uncounted: int = 0
     look: VmLook | None = None
 
 

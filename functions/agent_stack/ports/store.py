@@ -97,7 +97,7 @@ class Ledger(Protocol):
     def launched(self) -> Launched:
         """Returns how many VMs all intents together asked for since the deployment began, and the latest look at EC2.
 
-        Consistent read. `write_intent` counts in its own transaction.
+        Consistent read. `write_intent` counts in its own transaction. Versions before 0.2.0 do not count.
         """
 
     def record_look(self, look: VmLook) -> None:

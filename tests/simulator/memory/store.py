@@ -51,6 +51,7 @@ class LeaseItem:
     holder: str | None = None
     until: datetime | None = None
     fence: int = 0
+    counted: int = 0
     signals: int = 0
     successor: str | None = None
     pauses: Pauses = field(default_factory=Pauses)
@@ -249,7 +250,8 @@ class MemoryLedger:
 
     def launched(self) -> Launched:
         """See the port."""
-        return self.store.launched
+        lease = self.store.leases.get("dispatcher", LeaseItem())
+        return replace(self.store.launched, uncounted=lease.fence - lease.counted)
 
     def record_look(self, look: VmLook) -> None:
         """See the port."""
@@ -423,6 +425,7 @@ class MemoryLease:
             return None
         item.holder, item.until, item.successor = holder, now + ttl, None
         item.fence += 1
+        item.counted += 1
         return self._held(item)
 
     def signal(self, holder: str, *, handover: bool) -> None:

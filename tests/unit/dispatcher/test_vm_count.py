@@ -131,6 +131,38 @@ def test_the_next_process_goes_on_from_the_look_and_counts_what_others_launched_
     assert first.cycle(3) == (3, False)
 
 
+def an_earlier_version_holds_the_lease(store: Store) -> None:
+    """It adds nothing to the count of VMs."""
+    store.leases["dispatcher"].fence += 1
+
+
+def test_a_look_counts_for_nothing_once_a_version_that_does_not_count_has_held_the_lease() -> None:
+    first = a_process(1, 2)
+    first.cycle(1)
+    an_earlier_version_holds_the_lease(first.store)
+    first.fleet.shows = [a_vm(number) for number in range(7)]
+    assert first.takes_the_lease().cycle(3) == (3, True), "its own look"
+    an_earlier_version_holds_the_lease(first.store)
+    second = Process(first.store, first.fleet).takes_the_lease()
+    assert second.cycle(3) == (3, True), "the ledger's look"
+    third = Process(first.store, first.fleet).takes_the_lease()
+    assert third.cycle(3) == (3, False), "a look made since"
+
+
+def test_a_late_list_counts_for_nothing_once_a_version_that_does_not_count_has_held_the_lease() -> None:
+    process = a_process(1, by_hand=True)
+    process.cycle(1)
+    an_earlier_version_holds_the_lease(process.store)
+    process.takes_the_lease()
+    assert isinstance(process.looks, ByHand)
+    process.looks.perform()
+    assert process.cycle(1)[0] == 0
+    process.fleet.shows = [a_vm(number) for number in range(7)]
+    process.cycle(1)
+    process.looks.perform()
+    assert process.cycle(1)[0] == 3
+
+
 def test_an_intent_counts_though_the_answer_to_its_write_is_lost() -> None:
     """It may be there, and whoever finds it sends its request."""
     process = a_process()

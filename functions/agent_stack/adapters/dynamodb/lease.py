@@ -1,9 +1,9 @@
 """The port `Lease`: one item for each function, in the ledger table.
 
-Attributes: `holder` and `lease_until` while it is held; `fence`, which only grows; `wakes`, which counts the signals;
-`successor`, the invocation that waits to take over. The operator's command writes two more into the dispatcher's item,
-for each queue or `*` for all: `paused#<queue>`, a map of `at`, `by` and `reason`, and `resumed#<queue>`, a point in
-time. No update of the functions touches those.
+Attributes: `holder` and `lease_until` while it is held; `fence`, which only grows; `counted`, see `launched`; `wakes`,
+which counts the signals; `successor`, the invocation that waits to take over. The operator's command writes two more
+into the dispatcher's item, for each queue or `*` for all: `paused#<queue>`, a map of `at`, `by` and `reason`, and
+`resumed#<queue>`, a point in time. No update of the functions touches those.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class DynamoLease:
         """See the port. The holder itself may take it again: so a lost answer costs one fencing number."""
         return self._update(
             "SET holder = :holder, lease_until = :until, fence = if_not_exists(fence, :zero) + :one, "
-            "wakes = if_not_exists(wakes, :zero) REMOVE successor",
+            "counted = if_not_exists(counted, :zero) + :one, wakes = if_not_exists(wakes, :zero) REMOVE successor",
             "attribute_not_exists(holder) OR lease_until <= :now OR holder = :holder",
             {
                 ":holder": holder,

@@ -26,7 +26,7 @@ from agent_stack.adapters.dynamodb.holds import holds_values, read_holds
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE, KnownRuns
 from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
 from agent_stack.adapters.dynamodb.launched import KEY as LAUNCHED
-from agent_stack.adapters.dynamodb.launched import PARTITION, counting, looking, read_launched
+from agent_stack.adapters.dynamodb.launched import LEASE, counting, looking, read_launched
 from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, close_mailbox, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
@@ -155,7 +155,7 @@ class DynamoLedger:
                 {
                     "ConditionCheck": {
                         "TableName": self.table.name,
-                        "Key": items.key("lease", "dispatcher"),
+                        "Key": LEASE,
                         "ConditionExpression": "fence = :fence",
                         "ExpressionAttributeValues": items.packed({":fence": fence}),
                     }
@@ -169,7 +169,7 @@ class DynamoLedger:
 
     def launched(self) -> Launched:
         """See the port."""
-        return read_launched(next(iter(self.table.query(PARTITION)), None))
+        return read_launched(self.table.get_many([LAUNCHED, LEASE]))
 
     def record_look(self, look: VmLook) -> None:
         """See the port."""
