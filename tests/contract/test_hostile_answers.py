@@ -129,7 +129,7 @@ def intent() -> Intent:
 READS: dict[str, tuple[str, Callable[[Tables], object]]] = {
     "active runs": ("Query", lambda t: t.ledger.active_runs()),
     "refreshed runs": ("Query", lambda t: t.ledger.refreshed_runs()),
-    "launched": ("Query", lambda t: t.ledger.launched()),
+    "launched": ("BatchGetItem", lambda t: t.ledger.launched()),
     "bound instances": ("Query", lambda t: t.ledger.bound_instances()),
     "open intents": ("Query", lambda t: t.ledger.open_intents()),
     "launch memory": ("Query", lambda t: t.ledger.launch_memory()),
