@@ -142,7 +142,7 @@ def file_server(directory: Path) -> Iterator[int]:
     """What stands for a bucket; its port."""
     handler = partial(Quiet, directory=str(directory))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         yield server.server_port
         server.shutdown()
 

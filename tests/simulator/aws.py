@@ -61,4 +61,4 @@ class _Server(ThreadedMotoServer):
             request_handler=MotoRequestHandler,
         )
         self._server_ready_event.set()
-        self._server.serve_forever()
+        self._server.serve_forever(poll_interval=0.05)

@@ -55,7 +55,10 @@ def test_a_curl_that_cannot_sign_leaves_no_key_among_arguments(harness: VmHarnes
 
 
 @settings(max_examples=15, deadline=None)
-@given(key=st.binary(min_size=1, max_size=100), text=st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=40))
+@given(
+    key=st.binary(min_size=1, max_size=100),
+    text=st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=40),
+)
 def test_signatures_are_those_of_any_other_program(key: bytes, text: str) -> None:
     script = f'set -euo pipefail; source "{VM}/requests.sh"; hmac "$1" "$2"'
     done = subprocess.run(["bash", "-c", script, "bash", key.hex(), text.encode()], capture_output=True, check=True)
