@@ -1,38 +1,95 @@
-"""What each commit plays of a group of tests whose members differ in one value: a share, by turns.
+"""What each commit plays of the tests: of some groups a share, by turns.
 
 `@pytest.mark.share(3)`, or `pytestmark = pytest.mark.share(3)` for a file: `.ci/run` plays every third of the file's
 tests with that mark, three commits in a row play them all, and so do each night and a plain `scripts/test`. With which
 member a commit begins depends on the file's name, too: else one commit would play the first of every small file.
+
+Of the directories in `HALVES`, each commit plays every other file, and each file that it changes itself.
 """
 
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 import pytest
 
-from tests.simulator.simulation.rotation import of_turn, turn_of
+from tests.simulator.simulation.rotation import changed_files, of_turn, turn_of
 
 ROOT = Path(__file__).resolve().parents[1]
+HALVES = (
+    "tests/artefact",
+    "tests/cli",
+    "tests/contract",
+    "tests/infra",
+    "tests/scenario",
+    "tests/unit/simulator",
+    "tests/vm",
+)
+"""Their tests take long, and their files are about one thing each. A test with the mark `e2e` has its own turns."""
 
 
-def mark_for_the_night(items: Sequence[pytest.Item], turn: int | None = None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One commit's turn.
+
+    Attributes:
+        number: that of the commit.
+        changed: the files that it changes, which it plays whole.
+    """
+
+    root: Path
+    number: int
+    changed: Collection[Path] = ()
+
+    @classmethod
+    def of_the_commit(cls, root: Path = ROOT) -> Self:
+        """That of the commit that is checked out."""
+        return cls(root=root, number=turn_of(root), changed={root / name for name in changed_files(root)})
+
+    def plays(self, file: Path) -> bool:
+        """Whether the commit plays this file of tests; of a share in it, only what its turn is."""
+        return file not in self._later or file in self.changed
+
+    def of_shares(self, file: Path) -> int:
+        """The turn of the shares in a file. One of a half is played at every other turn."""
+        number = self.number // 2 if file in self._halves else self.number
+        return number + zlib.crc32(file.name.encode())
+
+    @cached_property
+    def _halves(self) -> Sequence[Path]:
+        return [file for directory in HALVES for file in sorted((self.root / directory).glob("test_*.py"))]
+
+    @cached_property
+    def _later(self) -> frozenset[Path]:
+        return frozenset(of_turn(self._halves, self.number + 1, 2))
+
+
+def mark_for_the_night(items: Sequence[pytest.Item], turn: Turn | None = None) -> None:
     """Mark those as `night` whose turn it is not.
 
     Args:
         items: all that were collected; the members of a group in their order.
         turn: that of the commit that is checked out, where nothing is said.
     """
+    turn = turn or Turn.of_the_commit()
     groups: dict[tuple[Path, int], list[pytest.Item]] = defaultdict(list)
     for item in items:
         share = item.get_closest_marker("share")
         if share is not None:
             groups[item.path, share.args[0]].append(item)
-    if groups and turn is None:
-        turn = turn_of(ROOT)
+        if not turn.plays(item.path) and item.get_closest_marker("e2e") is None:
+            item.add_marker("night")
     for (path, turns), members in groups.items():
-        by_day = {id(item) for item in of_turn(members, (turn or 0) + zlib.crc32(path.name.encode()), turns)}
+        by_day = {id(item) for item in of_turn(members, turn.of_shares(path), turns)}
         for item in members:
             if id(item) not in by_day:
                 item.add_marker("night")
+
+
+def is_left_out(file: Path, markers: str, turn: Turn) -> bool:
+    """Whether pytest's `-m` leaves out all of this file's tests, which then need not be read."""
+    return "not e2e and not night" in markers and file.suffix == ".py" and not turn.plays(file)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from itertools import pairwise
 
-from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG
+from agent_stack.adapters.ec2.requests import CLASS_TAG, DEPLOYMENT_TAG, INTENT_TAG
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, JobId, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.runs import Run
@@ -148,7 +148,7 @@ class Fleet:
 
     def _people(self) -> None:
         simulation = self.simulation
-        tags = {DEPLOYMENT_TAG: simulation.settings.deployment, INTENT_TAG: "as-1"}
+        tags = {DEPLOYMENT_TAG: simulation.settings.deployment, INTENT_TAG: "as-1", CLASS_TAG: "default"}
         instances = [simulation.ec2.launch_orphan(tags=tags, subnet_id="subnet-a") for _ in range(self.live)]
         job_ids = simulation.buildkite.create_build(steps=[Step()] * self.live).job_ids
         self._reserve(job_ids)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 from werkzeug.routing import Map, Rule
 
@@ -138,6 +139,7 @@ _PUBLIC = (
 ENDPOINTS: Sequence[Endpoint] = (*_stacks_endpoints(), *_agent_endpoints(), *_PUBLIC)
 
 
+@cache  # each simulated world asks for it, and making it takes milliseconds
 def url_map(dialects: frozenset[Dialect]) -> Map:
     """The paths a service of these dialects answers; any other path is 404 there."""
     return Map(

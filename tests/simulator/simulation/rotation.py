@@ -22,6 +22,14 @@ def turn_of(root: Path) -> int:
         return 0
 
 
+def changed_files(root: Path) -> Sequence[str]:
+    """The files that the commit that is checked out there changes; none where its parent is not known."""
+    try:
+        return _git(root, "diff", "--name-only", "HEAD~1", "HEAD").splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return ()
+
+
 def of_turn(things: Sequence[ThingT], turn: int, turns: int) -> Sequence[ThingT]:
     """Those whose turn it is; those of that many turns in a row are all of them, each once."""
     return things[turn % turns :: turns]

@@ -76,7 +76,9 @@ class FakeImds:
         self._lock = threading.Lock()
         self._requests: list[tuple[str, str]] = []
         self._server = make_server("127.0.0.1", 0, self._application, threaded=True, request_handler=_Quiet)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="imds", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, name="imds", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()

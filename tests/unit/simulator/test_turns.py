@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.turns import mark_for_the_night
+from tests.turns import HALVES, Turn, is_left_out, mark_for_the_night
 
 
 @dataclass
@@ -16,9 +16,12 @@ class Collected:
 
     path: Path
     share: int | None
+    e2e: bool = False
     marks: list[str] = field(default_factory=list)
 
     def get_closest_marker(self, name: str) -> Any:  # noqa: ANN401  (pytest's)
+        if name == "e2e":
+            return pytest.mark.e2e.mark if self.e2e else None
         assert name == "share"
         return None if self.share is None else pytest.mark.share(self.share).mark
 
@@ -26,12 +29,16 @@ class Collected:
         self.marks.append(name)
 
 
+def turn_number(number: int) -> Turn:
+    return Turn(root=Path("nowhere"), number=number)
+
+
 @pytest.mark.parametrize("share", [2, 3, 7])
 def test_as_many_commits_as_a_share_says_play_every_test_once(share: int) -> None:
     played: list[int] = []
     for turn in range(10, 10 + share):
         tests = [Collected(Path("a"), share) for _ in range(20)]
-        mark_for_the_night(tests, turn)  # type: ignore[arg-type]
+        mark_for_the_night(tests, turn_number(turn))  # type: ignore[arg-type]
         played += [number for number, test in enumerate(tests) if not test.marks]
     assert sorted(played) == list(range(20))
 
@@ -39,7 +46,7 @@ def test_as_many_commits_as_a_share_says_play_every_test_once(share: int) -> Non
 def played_at(turn: int, tests: Sequence[Collected]) -> list[bool]:
     for test in tests:
         test.marks.clear()
-    mark_for_the_night(tests, turn)  # type: ignore[arg-type]
+    mark_for_the_night(tests, turn_number(turn))  # type: ignore[arg-type]
     return [not test.marks for test in tests]
 
 
@@ -54,3 +61,53 @@ def test_small_files_do_not_all_begin_with_the_same_commit() -> None:
     played = [sum(played_at(turn, tests)) for turn in range(4)]
     assert sum(played) == len(tests)
     assert max(played) < len(tests)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with five files of tests in each directory that is played by halves, and one in another."""
+    for directory in (*HALVES, "tests/unit"):
+        (tmp_path / directory).mkdir(parents=True, exist_ok=True)
+        for number in range(5):
+            (tmp_path / directory / f"test_{number}.py").touch()
+    return tmp_path
+
+
+def test_two_commits_in_a_row_play_every_file_of_a_half_once_and_the_others_twice(root: Path) -> None:
+    files = sorted(root.rglob("test_*.py"))
+    played = {file: sum(Turn(root=root, number=turn).plays(file) for turn in (8, 9)) for file in files}
+    assert {played[file] for file in files if file.parent == root / "tests/unit"} == {2}
+    assert {played[file] for file in files if file.parent != root / "tests/unit"} == {1}
+    assert len(files) == 5 * len(HALVES) + 5
+
+
+def test_a_commit_plays_the_files_that_it_changes(root: Path) -> None:
+    file = root / HALVES[0] / "test_0.py"
+    assert all(Turn(root=root, number=turn, changed={file}).plays(file) for turn in (8, 9))
+
+
+def test_a_file_that_waits_for_its_turn_has_its_end_to_end_tests_played(root: Path) -> None:
+    file = root / HALVES[0] / "test_0.py"
+    turn = later(root, file)
+    tests = [Collected(file, None), Collected(file, None, e2e=True)]
+    mark_for_the_night(tests, turn)  # type: ignore[arg-type]
+    assert [test.marks for test in tests] == [["night"], []]
+    assert is_left_out(file, "not e2e and not night", turn)
+    assert not is_left_out(file, "e2e and not night", turn)
+    assert not is_left_out(file, "night", turn)
+    assert not is_left_out(file, "", turn)
+
+
+def test_the_shares_of_a_file_that_is_played_at_every_other_turn_are_all_played(root: Path) -> None:
+    file = root / HALVES[0] / "test_0.py"
+    played: set[int] = set()
+    for number in range(8):
+        tests = [Collected(file, 2) for _ in range(4)]
+        mark_for_the_night(tests, Turn(root=root, number=number))  # type: ignore[arg-type]
+        played |= {index for index, test in enumerate(tests) if not test.marks}
+    assert played == {0, 1, 2, 3}
+
+
+def later(root: Path, file: Path) -> Turn:
+    """A turn at which that file is not played."""
+    return next(turn for number in (8, 9) if not (turn := Turn(root=root, number=number)).plays(file))
