@@ -64,6 +64,7 @@ from tests.simulator.simulation.costs import (
 )
 from tests.simulator.simulation.coverage import Coverage
 from tests.simulator.simulation.direct import DirectClient
+from tests.simulator.simulation.direct_http import DirectHttp
 from tests.simulator.simulation.invariants import Invariants
 from tests.simulator.simulation.invocation import Invocation, Wired
 from tests.simulator.simulation.kernel import MAX_EVENTS, Kernel
@@ -316,7 +317,7 @@ class Simulation:
             with self.meter.excluded():
                 return carrier.handle_request(request)
 
-        return httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
+        return DirectHttp(carry, base_url="http://buildkite.invalid/v3")
 
     @cached_property
     def _agents(self) -> Ask:
