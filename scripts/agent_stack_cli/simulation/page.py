@@ -5,7 +5,7 @@ from html import escape
 
 from agent_stack_cli.output import clean
 from agent_stack_cli.simulation import charts
-from agent_stack_cli.simulation.analysis import PARTS, Day, Summary
+from agent_stack_cli.simulation.analysis import PARTS, Day, Summary, remarks
 
 GUESS = "guess"
 MANY_TIMES = 10
@@ -33,6 +33,8 @@ ROWS: Sequence[tuple[str, str, str, bool]] = (
     ("jobs", "jobs", "", False),
     ("started", "started", "", False),
     ("cancelled", "cancelled", "", False),
+    ("cancelled_before", "of that, before they started", "", False),
+    ("lost", "lost, because the VM ended first", "", True),
     ("finished_by_stack", "finished by the stack, without an agent", "", True),
     ("not_over", "not over at the end", "", True),
     ("on_standby", "started on a standby VM", "", False),
@@ -85,7 +87,7 @@ def page(
     parts = [
         f"<h1>{_text(title)}</h1><p class=lead>{_text(lead)}</p>",
         _tiles(summaries),
-        _list("Not read", problems, "The rest was played."),
+        _list("Left out", problems, "The rest was played."),
         _section("What changes" if len(days) > 1 else "In figures", _figures(summaries)),
         _section("Jobs over time", drawn["jobs"], "Time is in hours and minutes from the start."),
         _section("How long jobs waited", drawn["waits"], "From scheduling until the agent starts the job."),
@@ -199,10 +201,11 @@ def _requests(days: Sequence[Day]) -> str:
 
 
 def _said(day: Day) -> str:
-    rows = [f"{row['level'].lower()}: {row['message']}, {row['times']} times" for row in day.outcome["said"]]
-    rows += [f"class {name} cannot be used: {why}" for name, why in day.outcome["broken_classes"].items()]
-    reasons = sorted({job["finished_by_stack"] for job in day.jobs if job["finished_by_stack"]})
-    rows += [f"jobs were finished: {reason}" for reason in reasons[:5]]
+    rows = [
+        f"{row['level'].lower()}: {row['message']}, {row['times']:,} time{'' if row['times'] == 1 else 's'}"
+        for row in day.outcome["said"]
+    ]
+    rows = [*remarks(day), *rows]
     if not rows:
         return "<p>No warning and no error.</p>"
     return "<ul>" + "".join(f"<li>{_text(row)}</li>" for row in rows) + "</ul>"

@@ -9,7 +9,7 @@ from typing import Any
 from agent_stack_cli.errors import CliError, command, read_text
 from agent_stack_cli.output import Output
 from agent_stack_cli.simulation import boot_times, deployments, history, loads, player
-from agent_stack_cli.simulation.analysis import Day, Summary
+from agent_stack_cli.simulation.analysis import Day, Summary, remarks
 from agent_stack_cli.simulation.asked import Load
 from agent_stack_cli.simulation.boot_times import BootTimes
 from agent_stack_cli.simulation.deployments import Deployment
@@ -94,6 +94,11 @@ def run(call: Call, options: Options) -> None:
         )
         return
     _say(call.output, summaries, problems, load, options, slowest)
+    for day in days:
+        for remark in remarks(day):
+            call.output.line(f"{day.deployment.name}: {remark}", "warning")
+    call.output.line(f"The report: {options.report}")
+    call.output.line(f"Next: open it in a browser: {command('xdg-open', str(options.report))}")
 
 
 def _sets(call: Call, options: Options) -> list[Deployment]:
@@ -179,9 +184,9 @@ def _say(
     output: Output, summaries: Sequence[Summary], problems: Sequence[str], load: Load, options: Options, slowest: Played
 ) -> None:
     for problem in problems[:SHOWN_PROBLEMS]:
-        output.line(f"Not read: {problem}", "warning")
+        output.line(f"Left out: {problem}", "warning")
     if len(problems) > SHOWN_PROBLEMS:
-        output.line(f"Not read: {len(problems) - SHOWN_PROBLEMS} more, which the report lists", "warning")
+        output.line(f"Left out: {len(problems) - SHOWN_PROBLEMS} more, which the report lists", "warning")
     output.line(f"{load.said}: {len(load.jobs):,} jobs in {load.hours:g} h, seed {options.seed}", "head")
     rows = [
         (name, *(f"{shown(getattr(one, field), unit)} {unit}".strip() for one in summaries))
@@ -193,5 +198,3 @@ def _say(
         f"{slowest.hours_a_cpu_minute:.1f} in a minute of one core",
         "quiet",
     )
-    output.line(f"The report: {options.report}")
-    output.line(f"Next: open it in a browser: {command('xdg-open', str(options.report))}")
