@@ -63,11 +63,13 @@ def test_a_standby_vm_costs_while_it_waits() -> None:
 
 def test_a_page_asks_for_nothing_and_shows_no_markup_of_others() -> None:
     evil = "<script>alert(1)</script>"
-    text = page(evil, evil, [a_day()], pictures([a_day()]), [("load", evil, "guess")], [evil])
+    text = page(
+        evil, evil, [a_day()], pictures([a_day()]), pictures([a_day()], narrow=True), [("load", evil, "guess")], [evil]
+    )
     assert "<script" not in text
     fetched = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(?!#)([^"\')\s>]+)', text)
     assert [one for one in fetched if not one.startswith("#")] == []
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 10
     assert "<span class=guess>guess</span>" in text
 
 
@@ -88,7 +90,7 @@ def test_what_went_otherwise_is_said_with_its_count_and_why() -> None:
         "1 job lost: the VM ended before the job; see MaxLifetimeSeconds",
     ]
     assert remarks(a_day()) == []
-    assert "no class matches" in page("t", "l", [day], pictures([day]), [], [])
+    assert "no class matches" in page("t", "l", [day], pictures([day]), pictures([day], narrow=True), [], [])
 
 
 def test_every_job_is_in_one_row_of_the_figures() -> None:
@@ -110,7 +112,7 @@ def test_a_day_in_which_nothing_starts_has_a_page() -> None:
     (job,) = an_outcome()["jobs"]
     waits = {**job, "moments": [None] * 4, "started": None, "ended": None, "state": "scheduled", "vm": None}
     days = [a_day(jobs=[waits], vms=[])]
-    text = page("t", "l", days, pictures(days), [], [])
+    text = page("t", "l", days, pictures(days), pictures(days, narrow=True), [], [])
     assert "not over at the end" in text
 
 

@@ -70,7 +70,11 @@ def run(call: Call, options: Options) -> None:
     lead = f"Simulated with the functions of this version; seed {options.seed}. {load.said}."
     summaries = [day.summary() for day in days]
     drawn = pictures(days)
-    files = {options.report: page(title, lead, days, drawn, _inputs(days, load, boots, options), problems)}
+    files = {
+        options.report: page(
+            title, lead, days, drawn, pictures(days, narrow=True), _inputs(days, load, boots, options), problems
+        )
+    }
     if options.pictures is not None:
         files |= {options.pictures / f"{name}.svg": svg for name, svg in drawn.items()}
     for path, text in files.items():
@@ -118,7 +122,7 @@ def _sets(call: Call, options: Options) -> list[Deployment]:
     if options.against_classes is not None:
         other = other.with_classes(options.against_classes)
         words.append(options.against_classes.stem)
-    return [base, replace(other, name=" ".join(words))]
+    return [base, replace(other, name=", ".join(words))]
 
 
 def _load(call: Call, options: Options, of: Deployment) -> Load:
