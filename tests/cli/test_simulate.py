@@ -155,6 +155,7 @@ def test_the_command_plays_a_csv_with_two_sets_and_names_the_bad_row(tmp_path: P
         (("--load", "none.csv"), "none.csv cannot be read", "at,seconds"),
         (("--boots", "none.txt"), "none.txt cannot be read", "baked"),
         (("--set", "MaxInstances=0"), "MaxInstances", "docs/"),
+        (("--against", "MaxInstances"), "the parameter MaxInstances has no value", "MaxInstances=VALUE"),
         (("--price", "m7i.large"), "is no price", "m7i.large=0.12"),
         (("none.parameters",), "none.parameters cannot be read", "Name=value"),
         (("--classes", "none.json"), "none.json cannot be read", "class document"),
