@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # What the operator adds to a baked image: package repositories, packages and docker images. infra/additions.py writes it
 # into a component of infra/image.yaml, below lines that set REPOSITORIES, PACKAGES and IMAGES. They are in base64, so that
-# no value is read as shell code. What cannot be had is left out and noted in LACKS, and the image comes without it.
+# no value is read as shell code. What cannot be had is left out and noted in LACKS, and the image comes without it. The
+# lines about each value go to the build's log, where `agent-stack images` reads them.
 set -euo pipefail
 LACKS=/var/cache/agent-stack/lacks
 REPOSITORY_FILES=/etc/yum.repos.d SOURCE_FILES=/etc/apt/sources.list.d KEYRINGS=/etc/apt/keyrings
 
-said=$(mktemp)
+said=$(mktemp) held=0 left_out=0
 DOCKER_CONFIG=$(mktemp -d) # so that no login and no setting of docker's gets into the image
 export DOCKER_CONFIG DEBIAN_FRONTEND=noninteractive
 trap 'rm -rf "$said" "$DOCKER_CONFIG"' EXIT
@@ -24,9 +25,15 @@ members_of() {
   done
 }
 
+holds() {
+  held=$((held + 1))
+  printf '%s=%s is in this image\n' "$1" "$2"
+}
+
 # Value $2 of setting $1 is left out, because of what was said last.
 lacks() {
   local why
+  left_out=$((left_out + 1))
   why=$(tr -d '\000-\011\013-\037\177' <"$said" | grep -v '^ *$' | tail -n 1 | cut -c 1-300) || true
   printf '%s=%s is not in this image: %s\n' "$1" "$2" "${why:-no reason was given}" | tee -a "$LACKS" >&2
 }
@@ -86,7 +93,9 @@ members_of "${REPOSITORIES:-}"
 for number in "${!members[@]}"; do
   read -r -a words <<<"${members[number]}"
   if command -v dnf >/dev/null; then add=add_for_dnf; else add=add_for_apt; fi
-  if ! { no_option "${words[0]}" && "$add" "$number" "${words[@]}"; }; then
+  if no_option "${words[0]}" && "$add" "$number" "${words[@]}"; then
+    holds BakeImageRepositories "${members[number]}"
+  else
     rm -f "$REPOSITORY_FILES/agent-stack-$number.repo" "$SOURCE_FILES/agent-stack-$number.sources" \
       "$KEYRINGS/agent-stack-$number"{,.asc,.gpg}
     lacks BakeImageRepositories "${members[number]}"
@@ -101,16 +110,25 @@ done
 if ((${#packages[@]})); then
   command -v dnf >/dev/null || try apt-get -q update || true
   # All in one go, because it is fast; one by one where a name is wrong, because one must not stop the others.
-  install_packages "${packages[@]}" </dev/null >"$said" 2>&1 ||
-    for name in "${packages[@]}"; do
-      try install_packages "$name" || lacks BakeImagePackages "$name"
-    done
+  install_packages "${packages[@]}" </dev/null >"$said" 2>&1 && apart='' || apart=yes
+  for name in "${packages[@]}"; do
+    if [[ -z $apart ]] || try install_packages "$name"; then
+      holds BakeImagePackages "$name"
+    else
+      lacks BakeImagePackages "$name"
+    fi
+  done
 fi
 
 members_of "${IMAGES:-}"
 if ((${#members[@]})); then
   try systemctl start docker || true # the pulls then say so
   for name in "${members[@]}"; do
-    { no_option "$name" && try docker pull -q "$name"; } || lacks BakeImageDockerImages "$name"
+    if no_option "$name" && try docker pull -q "$name"; then
+      holds BakeImageDockerImages "$name"
+    else
+      lacks BakeImageDockerImages "$name"
+    fi
   done
 fi
+echo "BakeImage: $held in this image, $left_out left out"

@@ -1,11 +1,14 @@
-"""Images and types of the deployed classes, as EC2 shows them: what starts today and will not do for long."""
+"""Images of the deployed classes, as EC2 and Image Builder show them: what will not last, and what bakes lack."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 
 from agent_stack.domain.findings import Finding
+from agent_stack_cli import images as baked_images
+from agent_stack_cli.bakes import FAILED, by_setting, correction, log_of
 from agent_stack_cli.class_checks import of_account
 from agent_stack_cli.classes import book_of, deployed
+from agent_stack_cli.errors import CliError
 from agent_stack_cli.stacks import Stack
 
 
@@ -28,3 +31,38 @@ def images(stack: Stack) -> Iterator[Finding]:
             remedy="Name a newer image, or resolve:ssm:PARAMETER with one that is kept up to date: "
             + stack.agent_stack("classes", "push", "FILE"),
         )
+
+
+def baked(stack: Stack) -> Iterator[Finding]:
+    """Bakes that failed after the newest image, and values of BakeImage parameters that an image in use lacks.
+
+    Raises:
+        CliError: Image Builder or a log may not be read.
+    """
+    found = baked_images.with_records(stack, baked_images.read(stack))
+    if not found.parameter:
+        return
+    again = baked_images.start(stack, found.parameter)
+    for failed in (one for one in found.bakes if one.status == FAILED):
+        newest = found.images[0].image if found.images else ""
+        yield Finding(
+            check=f"bake {failed.version}",
+            severity="warning",
+            problem=f"It failed on {failed.made[:16]}: {failed.reason or 'Image Builder gives no reason'}",
+            effect=f"The newest image is {newest}." if newest else f"{found.parameter} is not there.",
+            remedy=f"See its log: {log_of(stack, failed)}; when its cause is gone: {again}",
+        )
+    for image in found.images:
+        if image.added is None or not (image.in_use or image.classes):
+            continue
+        for setting, lacks in by_setting(image.added.lacks).items():
+            said = "; ".join(f"{lack.value} ({lack.why})" for lack in lacks)
+            yield Finding(
+                check=f"image {image.image}",
+                severity="warning",
+                problem=f"It lacks of {setting}: {said}",
+                effect="Jobs that need it fail on VMs of that image, or install it themselves.",
+                remedy=correction(stack, setting, lacks, again),
+            )
+    if found.unreadable:
+        raise CliError("; ".join(found.unreadable), next=stack.agent_stack("policy", "read"))

@@ -1,17 +1,18 @@
-"""`agent-stack images`: the images that this stack baked, and which of them new VMs use."""
+"""`agent-stack images`: the images that this stack baked, what they hold, and which of them new VMs use."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from agent_stack.adapters.ec2.catalog import RESOLVE
 from agent_stack.adapters.ssm.json_document import read_json
+from agent_stack_cli import bakes
+from agent_stack_cli.bakes import Bake, Record
 from agent_stack_cli.classes import deployed
-from agent_stack_cli.errors import CliError, code_of
-from agent_stack_cli.output import Output
+from agent_stack_cli.errors import CliError, code_of, words_of
 from agent_stack_cli.stacks import Stack
 
 What = Literal["list", "use"]
@@ -20,6 +21,9 @@ TAG = "Ec2ImageBuilderArn"
 """Image Builder puts it on each AMI that it bakes: recipe, version and build."""
 
 PAGE = 200
+MOST_RECORDS = 10
+"""Logs of bakes that are read, of the newest images and those in use: one call each, and old images may be many."""
+
 _BAKED = r"image/{name}(?:-(?:[0-9a-f]{{12}}-)?(?P<revision>\d+)(?:-\d+)?)?/(?P<agent>[0-9.]+)/\d+"
 """How a baked image's ARN ends: names of recipes are those of infra/image.yaml, in lower case."""
 
@@ -34,6 +38,8 @@ class BakedImage:
         revision: of what is in it besides agent and boot program; empty for the first.
         in_use: whether the stack's image parameter names it.
         classes: whose new VMs get it.
+        arn: of its build.
+        added: what the operator added and what is lacking; None when no log says it.
     """
 
     image: str
@@ -43,6 +49,8 @@ class BakedImage:
     revision: str
     in_use: bool
     classes: tuple[str, ...]
+    arn: str = ""
+    added: Record | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +60,15 @@ class BakedImages:
     Attributes:
         parameter: the SSM parameter that classes name; empty for a stack that bakes none.
         value: the image in it; empty before the first is baked.
+        bakes: those that go on, and those that failed after the newest image.
+        unreadable: what AWS does not let you read, and why.
     """
 
     parameter: str
     value: str
     images: tuple[BakedImage, ...]
+    bakes: tuple[Bake, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +103,35 @@ def read(stack: Stack) -> BakedImages:
             classes=tuple(
                 name for name, of in wanted.items() if (value if of == RESOLVE + parameter else of) == image["ImageId"]
             ),
+            arn=named[0],
         )
         for image, named in _described(stack, parameter)
     ]
     newest_first = sorted(found, key=lambda one: (one.made, one.image), reverse=True)
     return BakedImages(parameter=parameter, value=value, images=tuple(newest_first))
+
+
+def with_records(stack: Stack, known: BakedImages) -> BakedImages:
+    """The same with what Image Builder and the logs of the bakes say; what may not be read stops nothing."""
+    if not known.parameter:
+        return known
+    unreadable: dict[str, None] = {}
+    try:
+        built = bakes.of_pipeline(stack, pipeline_of(stack, known.parameter))
+    except (ClientError, BotoCoreError) as error:
+        return replace(known, unreadable=(words_of(error),))
+    by_arn = {bake.arn: bake for bake in built}
+    images = []
+    for number, image in enumerate(known.images):
+        added, bake = None, by_arn.get(image.arn)
+        if bake is not None and (number < MOST_RECORDS or image.in_use or image.classes):
+            try:
+                added = bakes.record(stack, bake)
+            except (ClientError, BotoCoreError) as error:
+                unreadable[words_of(error)] = None
+        images.append(replace(image, added=added))
+    shown = [bake for bake in built if bake.goes_on or bake in set(bakes.failures(built))]
+    return replace(known, images=tuple(images), bakes=tuple(shown), unreadable=tuple(unreadable))
 
 
 def use(stack: Stack, image: str) -> Used:
@@ -106,7 +142,7 @@ def use(stack: Stack, image: str) -> Used:
     """
     known = read(stack)
     if not known.parameter:
-        raise CliError(f"{stack.name} bakes no image", next=_bake(stack))
+        raise CliError(f"{stack.name} bakes no image", next=bake(stack))
     if not image:
         raise CliError("images use needs the id of an image", next=stack.agent_stack("images"))
     found = next((one for one in known.images if one.image == image), None)
@@ -121,63 +157,8 @@ def use(stack: Stack, image: str) -> Used:
     return Used(parameter=known.parameter, image=image, before=known.value, changed=not found.in_use)
 
 
-def run(stack: Stack, what: What, image: str, output: Output) -> None:
-    """The verb.
-
-    Raises:
-        CliError: see `use`.
-    """
-    if what == "use":
-        _show_used(use(stack, image), stack, output)
-    else:
-        show(read(stack), stack, output)
-
-
-def show(found: BakedImages, stack: Stack, output: Output) -> None:
-    """The images for people, or as JSON."""
-    if output.as_json:
-        output.json(found)
-        return
-    if not found.parameter:
-        output.line(f"{stack.name} bakes no image.")
-        output.line(f"Next: {_bake(stack)}")
-        return
-    output.table(
-        ("Image", "Made", "State", "Agent", "Revision", "New VMs of"),
-        [(one.image, one.made[:16], one.state, one.agent_version, one.revision, _users(one)) for one in found.images],
-    )
-    others = [one.image for one in found.images if one.state == "available" and not one.in_use]
-    if not found.value:
-        output.line(f"{found.parameter} is not there: no image is baked yet, or its build goes on.", "warning")
-        output.line(f"Next: {_start(stack, found.parameter)}")
-    elif not any(one.in_use for one in found.images):
-        output.line(f"{found.parameter} names {found.value}, which is no baked image of this stack.", "warning")
-    elif not any(one.classes for one in found.images):
-        output.line(f"No class names {RESOLVE}{found.parameter}: no VM uses a baked image.", "warning")
-        output.line(f"Next: {stack.agent_stack('classes', 'push', 'FILE')}")
-    if found.value and others:
-        output.line(f"Another one: {stack.agent_stack('images', 'use', others[0])}")
-
-
-def _show_used(done: Used, stack: Stack, output: Output) -> None:
-    if output.as_json:
-        output.json(done)
-        return
-    if not done.changed:
-        output.line(f"{done.parameter} names {done.image} already.")
-        return
-    output.line(f"{done.parameter} is now {done.image}: new VMs get it. VMs that are up go on.", "ok")
-    output.line("The next bake names its own image again. To stay, name this one in your classes; to go back:")
-    back = stack.agent_stack("images", "use", done.before) if done.before else stack.agent_stack("images")
-    output.line(f"Next: {back}")
-
-
-def _users(image: BakedImage) -> str:
-    """Classes, or that the parameter names it and no class does."""
-    return ", ".join(image.classes) or ("no class" if image.in_use else "")
-
-
-def _bake(stack: Stack) -> str:
+def bake(stack: Stack) -> str:
+    """The command that makes a stack bake an image."""
     return stack.deploy("BakeImage=amazon-linux-2023")
 
 
@@ -191,8 +172,14 @@ def _name(parameter: str) -> str:
     return parameter.rpartition("/")[2].lower()
 
 
-def _start(stack: Stack, parameter: str) -> str:
-    pipeline = _arn(stack, f"image-pipeline/{_name(parameter)}")
+def pipeline_of(stack: Stack, parameter: str) -> str:
+    """The ARN of the pipeline that bakes the image in that parameter."""
+    return _arn(stack, f"image-pipeline/{_name(parameter)}")
+
+
+def start(stack: Stack, parameter: str) -> str:
+    """The command that bakes once more."""
+    pipeline = pipeline_of(stack, parameter)
     return stack.aws("imagebuilder", "start-image-pipeline-execution", "--image-pipeline-arn", pipeline)
 
 

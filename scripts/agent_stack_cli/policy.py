@@ -124,7 +124,8 @@ def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
         _allow(
             "ReadLogs",
             ["logs:FilterLogEvents"],
-            [_arn(stack, "logs", f"log-group:{stack.log_group(of)}:*") for of in ("dispatcher", "tracker", "vms")],
+            [_arn(stack, "logs", f"log-group:{stack.log_group(of)}:*") for of in ("dispatcher", "tracker", "vms")]
+            + [_arn(stack, "logs", f"log-group:/aws/imagebuilder/{name}*") for name in _names_of_bakes(made)],
         ),
         _allow("SeeTheOidcProvider", ["iam:GetOpenIDConnectProvider"], _oidc_provider(stack)),
         _allow("ReadSettings", ["lambda:GetFunctionConfiguration"], functions),
@@ -138,7 +139,16 @@ def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
             ],
         ),
     ]
+    if made:
+        pipeline = _arn(stack, "imagebuilder", f"image-pipeline/{made.rpartition('/')[2].lower()}")
+        statements.append(_allow("SeeBakes", ["imagebuilder:ListImagePipelineImages"], pipeline))
     return [*statements, *_use_the_key(stack)]
+
+
+def _names_of_bakes(parameter: str) -> list[str]:
+    """How names of recipes begin, as they are written and as ARNs have them: a build's log group has the recipe's."""
+    name = parameter.rpartition("/")[2]
+    return list(dict.fromkeys((name, name.lower()))) if name else []
 
 
 def _use_the_key(stack: Stack) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ DIGESTS = {
     "4": "19babd9d16fc49a5",
     "5": "677f6c51ce261ee7",
     "6": "62c8aaa1508e94bf",
+    "7": "a718398ddef74f4a",
 }
 """By revision, which ends the names of component and recipe: of what both are made of."""
 
