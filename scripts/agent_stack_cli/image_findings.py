@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from agent_stack.domain.findings import Finding
 from agent_stack_cli import images as baked_images
 from agent_stack_cli.bakes import FAILED, by_setting, correction, log_of
-from agent_stack_cli.class_checks import of_account
+from agent_stack_cli.class_checks import MAY_GO, of_account
 from agent_stack_cli.classes import book_of, deployed
 from agent_stack_cli.errors import CliError
+from agent_stack_cli.parameter_rules import repositories_of_another_system
 from agent_stack_cli.stacks import Stack
 
 
 def images(stack: Stack) -> Iterator[Finding]:
-    """Images that are deprecated or gone, and types that EC2 does not know or that do not run the image."""
+    """Images that are deprecated, gone or not kept, and types that EC2 does not know or that do not run the image."""
     concerned: dict[tuple[str, str], list[str]] = defaultdict(list)
     for vm_class in book_of(stack, deployed(stack)).classes.values():
         for found in of_account(stack, vm_class):
@@ -28,7 +29,12 @@ def images(stack: Stack) -> Iterator[Finding]:
             effect=f"No VM of {several} {', '.join(names)} starts."
             if error
             else "VMs start with it until its owner removes it; then no job of these classes gets one.",
-            remedy="Name a newer image, or resolve:ssm:PARAMETER with one that is kept up to date: "
+            remedy=(
+                "Run that command, or name a newer image, or "
+                if problem.startswith(MAY_GO)
+                else "Name a newer image, or "
+            )
+            + "resolve:ssm:PARAMETER with one that is kept up to date: "
             + stack.agent_stack("classes", "push", "FILE"),
         )
 
@@ -43,6 +49,14 @@ def baked(stack: Stack) -> Iterator[Finding]:
     if not found.parameter:
         return
     again = baked_images.start(stack, found.parameter)
+    for problem in repositories_of_another_system(stack.parameters):
+        yield Finding(
+            check="BakeImageRepositories",
+            severity="warning",
+            problem=problem,
+            effect="Each bake leaves it out, and packages of it are not in the image.",
+            remedy="Correct it: " + stack.deploy("BakeImageRepositories=LIST"),
+        )
     for failed in (one for one in found.bakes if one.status == FAILED):
         newest = found.images[0].image if found.images else ""
         yield Finding(

@@ -10,22 +10,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from agent_stack.adapters.ec2.catalog import RESOLVE
 from agent_stack.adapters.ssm.json_document import read_json
 from agent_stack_cli import bakes
+from agent_stack_cli.baked_names import KEEP, TAG, arn, kept, name_of, named_by, parameter_of, pipeline_of
 from agent_stack_cli.bakes import Bake, Record
 from agent_stack_cli.classes import deployed
 from agent_stack_cli.errors import CliError, code_of, words_of
 from agent_stack_cli.stacks import Stack
 
-What = Literal["list", "use"]
-
-TAG = "Ec2ImageBuilderArn"
-"""Image Builder puts it on each AMI that it bakes: recipe, version and build."""
+What = Literal["list", "use", "keep", "unkeep"]
 
 PAGE = 200
 MOST_RECORDS = 10
 """Logs of bakes that are read, of the newest images and those in use: one call each, and old images may be many."""
-
-_BAKED = r"image/{name}(?:-(?:[0-9a-f]{{12}}-)?(?P<revision>\d+)(?:-\d+)?)?/(?P<agent>[0-9.]+)/\d+"
-"""How a baked image's ARN ends: names of recipes are those of infra/image.yaml, in lower case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +33,7 @@ class BakedImage:
         revision: of what is in it besides agent and boot program; empty for the first.
         in_use: whether the stack's image parameter names it.
         classes: whose new VMs get it.
+        kept: whether its tag lets nothing remove it.
         arn: of its build.
         added: what the operator added and what is lacking; None when no log says it.
     """
@@ -49,6 +45,7 @@ class BakedImage:
     revision: str
     in_use: bool
     classes: tuple[str, ...]
+    kept: bool = False
     arn: str = ""
     added: Record | None = None
 
@@ -81,9 +78,14 @@ class Used:
     changed: bool
 
 
-def parameter_of(stack: Stack) -> str:
-    """The SSM parameter with the baked image; empty for a stack that bakes none."""
-    return stack.outputs.get("ImageParameter", "")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What `keep` or `unkeep` left, and which classes name the image."""
+
+    image: str
+    kept: bool
+    changed: bool
+    classes: tuple[str, ...]
 
 
 def read(stack: Stack) -> BakedImages:
@@ -103,6 +105,7 @@ def read(stack: Stack) -> BakedImages:
             classes=tuple(
                 name for name, of in wanted.items() if (value if of == RESOLVE + parameter else of) == image["ImageId"]
             ),
+            kept=kept(image),
             arn=named[0],
         )
         for image, named in _described(stack, parameter)
@@ -140,14 +143,7 @@ def use(stack: Stack, image: str) -> Used:
     Raises:
         CliError: it is none of this stack's, or cannot be launched now.
     """
-    known = read(stack)
-    if not known.parameter:
-        raise CliError(f"{stack.name} bakes no image", next=bake(stack))
-    if not image:
-        raise CliError("images use needs the id of an image", next=stack.agent_stack("images"))
-    found = next((one for one in known.images if one.image == image), None)
-    if found is None:
-        raise CliError(f"{image} is none that {stack.name} baked", next=stack.agent_stack("images"))
+    known, found = _chosen(stack, "use", image)
     if found.state != "available":
         raise CliError(f"{image} is {found.state}: EC2 launches no VM of it", next=stack.agent_stack("images"))
     if not found.in_use:
@@ -162,19 +158,33 @@ def bake(stack: Stack) -> str:
     return stack.deploy("BakeImage=amazon-linux-2023")
 
 
-def _arn(stack: Stack, resource: str) -> str:
-    _, partition, _, region, account, _ = stack.arn.split(":", 5)
-    return f"arn:{partition}:imagebuilder:{region}:{account}:{resource}"
+def keep(stack: Stack, what: What, image: str) -> Kept:
+    """Lets nothing remove that image, or lets it go.
+
+    Raises:
+        CliError: it is none of this stack's.
+    """
+    _, found = _chosen(stack, what, image)
+    key, value = KEEP
+    wanted = what == "keep"
+    if wanted and not found.kept:
+        stack.session.ec2.create_tags(Resources=[image], Tags=[{"Key": key, "Value": value}])
+    if found.kept and not wanted:
+        stack.session.ec2.delete_tags(Resources=[image], Tags=[{"Key": key}])
+    return Kept(image=image, kept=wanted, changed=found.kept != wanted, classes=found.classes)
 
 
-def _name(parameter: str) -> str:
-    """Of recipe and pipeline, as Image Builder's ARNs have it."""
-    return parameter.rpartition("/")[2].lower()
-
-
-def pipeline_of(stack: Stack, parameter: str) -> str:
-    """The ARN of the pipeline that bakes the image in that parameter."""
-    return _arn(stack, f"image-pipeline/{_name(parameter)}")
+def _chosen(stack: Stack, what: What, image: str) -> tuple[BakedImages, BakedImage]:
+    """The images, and the one that is meant."""
+    known = read(stack)
+    if not known.parameter:
+        raise CliError(f"{stack.name} bakes no image", next=bake(stack))
+    if not image:
+        raise CliError(f"images {what} needs the id of an image", next=stack.agent_stack("images"))
+    found = next((one for one in known.images if one.image == image), None)
+    if found is None:
+        raise CliError(f"{image} is none that {stack.name} baked", next=stack.agent_stack("images"))
+    return known, found
 
 
 def start(stack: Stack, parameter: str) -> str:
@@ -194,16 +204,14 @@ def _value(stack: Stack, parameter: str) -> str:
 
 def _described(stack: Stack, parameter: str) -> Iterator[tuple[Mapping[str, Any], re.Match[str]]]:
     """This stack's baked images, each with what its ARN says. The filter finds those of longer names, too."""
-    name = _name(parameter)
-    wanted = re.compile(re.escape(_arn(stack, "")) + _BAKED.format(name=re.escape(name)))
     pages = stack.session.ec2.get_paginator("describe_images").paginate(
         Owners=["self"],
-        Filters=[{"Name": f"tag:{TAG}", "Values": [_arn(stack, f"image/{name}*")]}],
+        Filters=[{"Name": f"tag:{TAG}", "Values": [arn(stack, f"image/{name_of(parameter)}*")]}],
         PaginationConfig={"PageSize": PAGE},
     )
     for page in pages:
         for image in page["Images"]:
-            named = wanted.fullmatch(next((tag["Value"] for tag in image.get("Tags", ()) if tag["Key"] == TAG), ""))
+            named = named_by(stack, parameter, image)
             if named is not None:
                 yield image, named
 

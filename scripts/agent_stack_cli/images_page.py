@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from agent_stack.adapters.ec2.catalog import RESOLVE
 from agent_stack_cli.bakes import FAILED, Bake, by_setting, correction, log_of
-from agent_stack_cli.images import BakedImage, BakedImages, Used, What, bake, read, start, use, with_records
+from agent_stack_cli.images import BakedImage, BakedImages, Kept, Used, What, bake, keep, read, start, use, with_records
 from agent_stack_cli.output import Output
 from agent_stack_cli.stacks import Stack
 
@@ -23,6 +23,8 @@ def run(stack: Stack, what: What, image: str, output: Output) -> None:
     """
     if what == "use":
         _show_used(use(stack, image), stack, output)
+    elif what != "list":
+        _show_kept(keep(stack, what, image), stack, output)
     else:
         show(with_records(stack, read(stack)), stack, output)
 
@@ -37,8 +39,14 @@ def show(found: BakedImages, stack: Stack, output: Output) -> None:
         output.line(f"Next: {bake(stack)}")
         return
     output.table(
-        ("Image", "Made", "State", "Agent", "Revision", "New VMs of"),
-        [(one.image, one.made[:16], one.state, one.agent_version, one.revision, _users(one)) for one in found.images],
+        ("Image", "Made", "State", "Agent", "Revision", "Kept", "New VMs of"),
+        [
+            (
+                *(one.image, one.made[:16], one.state, one.agent_version, one.revision),
+                *("kept" if one.kept else "", _users(one)),
+            )
+            for one in found.images
+        ],
     )
     for image in found.images:
         _show_additions(image, output)
@@ -107,9 +115,24 @@ def _show_used(done: Used, stack: Stack, output: Output) -> None:
         output.line(f"{done.parameter} names {done.image} already.")
         return
     output.line(f"{done.parameter} is now {done.image}: new VMs get it. VMs that are up go on.", "ok")
-    output.line("The next bake names its own image again. To stay, name this one in your classes; to go back:")
+    output.line("The next bake names its own image again. To stay, name this one in your classes and keep it:")
+    output.line(f"Next: {stack.agent_stack('images', 'keep', done.image)}")
     back = stack.agent_stack("images", "use", done.before) if done.before else stack.agent_stack("images")
-    output.line(f"Next: {back}")
+    output.line(f"To go back: {back}")
+
+
+def _show_kept(done: Kept, stack: Stack, output: Output) -> None:
+    if output.as_json:
+        output.json(done)
+        return
+    if done.kept:
+        output.line(
+            f"{done.image} stays until you let it go: {stack.agent_stack('images', 'unkeep', done.image)}", "ok"
+        )
+        return
+    output.line(f"{done.image} may be removed when five are newer and it launched nothing for 60 days.")
+    if done.classes:
+        output.line(f"Classes have it still: {', '.join(done.classes)}.", "warning")
 
 
 def _users(image: BakedImage) -> str:

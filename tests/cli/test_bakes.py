@@ -190,3 +190,10 @@ def test_a_record_is_read_of_the_newest_images_and_of_those_in_use(served: Serve
     assert {one.image for one in found if one.added is not None} == {NEW, OLD}, "both are a class's"
     read = [asked for asked in served.front.asked if asked.action == "logs:FilterLogEvents"]
     assert len(read) == 2 * images.MOST_RECORDS + 2, "two names of a group for those without a log"
+
+
+def test_doctor_names_a_repository_that_the_baked_system_cannot_take(built: Stack) -> None:
+    given = {"BakeImage": "ubuntu-server-24-lts", "BakeImageRepositories": "https://example.com/tools.repo"}
+    found = [one for one in baked(replace(built, parameters=given)) if one.check == "BakeImageRepositories"]
+    assert ["https://example.com/tools.repo" in one.problem for one in found] == [True]
+    assert "scripts/deploy demo BakeImageRepositories=LIST" in found[0].remedy

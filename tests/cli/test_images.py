@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent_stack_cli import images, images_page
+from agent_stack_cli.baked_names import TAG
 from agent_stack_cli.errors import CliError
 from agent_stack_cli.output import Output
 from agent_stack_cli.session import Session
@@ -25,7 +26,7 @@ NAME = "demo-amazon-linux-2023-x86"
 
 
 def baked(recipe: str, day: int, *, state: str = "available", version: str = "4.0.3/1") -> Image:
-    tags = {"CreatedBy": "EC2 Image Builder", images.TAG: f"{PLACE}/{recipe}/{version}"}
+    tags = {"CreatedBy": "EC2 Image Builder", TAG: f"{PLACE}/{recipe}/{version}"}
     return Image(tags=tags, created_at=f"2026-11-{day:02}T03:00:00.000Z", state=state)
 
 
@@ -91,7 +92,7 @@ def test_use_goes_back_in_one_command_and_names_the_way_forth(
 ) -> None:
     images_page.run(stack, "use", OLD, Output(as_json=False))
     said = capsys.readouterr().out
-    assert f"Next: agent-stack images use {NEW} --stack demo" in said
+    assert f"To go back: agent-stack images use {NEW} --stack demo" in said
     held = served.world._client("ssm").get_parameter(Name=IMAGE_PARAMETER)["Parameter"]
     assert (held["Value"], held["DataType"]) == (OLD, "aws:ec2:image")
     (default,) = [one for one in images.read(stack).images if "default" in one.classes]
