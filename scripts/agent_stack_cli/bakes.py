@@ -1,7 +1,7 @@
 """What Image Builder and the logs of its builds say: bakes that failed or go on, and what was added to an image.
 
-The component infra/image/additions.sh writes a line for each value into the build's log, and how many there are at its
-end. So what an image holds is read from what its own bake did, and not from today's parameters.
+The components of infra/image/ write a line for each value into the build's log, and how many there are at their ends.
+So what an image holds is read from what its own bake did, and not from today's parameters.
 """
 
 import re
@@ -20,7 +20,9 @@ PHRASE = '"in this image"'
 """What each line of the record has, as a filter of CloudWatch's."""
 
 _ADDITION = re.compile(r"\b(BakeImage(?:Repositories|Packages|DockerImages))=(.+?) is (not )?in this image(?:: (.*))?$")
-_END = re.compile(r"\bBakeImage: (\d+) in this image, (\d+) left out\b")
+_END = re.compile(r"\bBakeImage (packages|docker images): (\d+) in this image, (\d+) left out\b")
+_ENDS = frozenset({"packages", "docker images"})
+"""Each component writes one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,21 +99,22 @@ def record_in(log: Iterable[str]) -> Record | None:
     """What these lines of a build's log record; Image Builder puts words of its own before each."""
     holds: dict[str, list[str]] = {}
     lacks: list[Lack] = []
-    told: tuple[int, int] | None = None
+    ends: dict[str, tuple[int, int]] = {}
     for line in _lines(log):
         if end := _END.search(line):
-            told = int(end[1]), int(end[2])
+            ends[end[1]] = int(end[2]), int(end[3])
         elif said := _ADDITION.search(line):
             setting, value, is_not, why = said.groups()
             if is_not:
                 lacks.append(Lack(setting=setting, value=value, why=why or ""))
             else:
                 holds.setdefault(setting, []).append(value)
-    if told is None and not holds and not lacks:
+    if not ends and not holds and not lacks:
         return None
+    told = tuple(map(sum, zip(*ends.values(), strict=True)))
     seen = sum(map(len, holds.values())), len(lacks)
     kept = {setting: tuple(values) for setting, values in holds.items()}
-    return Record(holds=kept, lacks=tuple(lacks), whole=told == seen)
+    return Record(holds=kept, lacks=tuple(lacks), whole=set(ends) == _ENDS and told == seen)
 
 
 def failures(bakes: Sequence[Bake]) -> Iterator[Bake]:

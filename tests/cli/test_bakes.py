@@ -34,6 +34,14 @@ def said(text: str) -> str:
     return f"2026-11-15 03:09:12 Info Stdout: {text}"
 
 
+def ends(packages: int, left_out: int = 0, *, images: int = 0) -> list[str]:
+    """How the components' parts of a log end."""
+    return [
+        said(f"BakeImage packages: {packages} in this image, {left_out} left out"),
+        said(f"BakeImage docker images: {images} in this image, 0 left out"),
+    ]
+
+
 @pytest.fixture
 def built(served: Served, stack: Stack) -> Iterator[Stack]:
     """Four builds, each with the image of MADE that came of it, and one that failed after them."""
@@ -49,7 +57,7 @@ def built(served: Served, stack: Stack) -> Iterator[Stack]:
             (
                 FIRST,
                 "4.0.3/1",
-                [said("BakeImagePackages=make is in this image"), said("BakeImage: 1 in this image, 0 left out")],
+                [said("BakeImagePackages=make is in this image"), *ends(1)],
             ),
             (
                 SECOND,
@@ -58,7 +66,7 @@ def built(served: Served, stack: Stack) -> Iterator[Stack]:
                     said("Complete!"),
                     "\n".join((said("BakeImagePackages=make is in this image"), f"Stderr: {MISSING}")),
                     said("BakeImageDockerImages=alpine:3.22 is in this image"),
-                    said("BakeImage: 2 in this image, 1 left out"),
+                    *ends(1, 1, images=1),
                 ],
             ),
         ):
@@ -107,17 +115,19 @@ def test_each_image_shows_what_its_bake_added_and_what_it_lacks(
 def test_what_the_component_writes_is_what_is_read(tmp_path: Path) -> None:
     """The script and its reader cannot drift apart."""
     yard = Yard(tmp_path, broken=("mkae",))
-    done = yard.bake(
-        ("Additions",), Packages="make, mkae", DockerImages="alpine", Repositories="https://e.example/a b c"
+    yard.bake(
+        ("Additions", "Pulls"), Packages="make, mkae", DockerImages="alpine", Repositories="https://e.example/a b c"
     )
-    read = bakes.record_in([said(line) for line in (done.stderr + done.stdout).splitlines()])
+    read = bakes.record_in([said(line) for line in yard.said.splitlines()])
     assert read is not None
     assert (read.holds, read.whole) == ({"BakeImagePackages": ("make",), "BakeImageDockerImages": ("alpine",)}, True)
     assert [(one.setting, one.value) for one in read.lacks] == [
         ("BakeImageRepositories", "https://e.example/a b c"),
         ("BakeImagePackages", "mkae"),
     ]
-    nothing = bakes.record_in(Yard(tmp_path / "other").bake(("Additions",)).stdout.splitlines())
+    other = Yard(tmp_path / "other")
+    other.bake(("Additions", "Pulls"))
+    nothing = bakes.record_in(other.said.splitlines())
     assert nothing == bakes.Record()
 
 

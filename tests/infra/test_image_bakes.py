@@ -22,9 +22,17 @@ CHANGES = {
     "AgentDownloadUrl": "https://mirror.example/agent",
     "AgentChannel": "unstable",
     "BakeImage": "ubuntu-server-24-lts",
+    "DockerLoginsParameter": "/ci/docker",
+    "EcrLogin": "account",
+    "EcrAccounts": "222222222222",
     "BakeImageArchitecture": "arm64",
 }
 """Every parameter that an image depends on, with another value."""
+
+
+LOGINS = ("DockerLoginsParameter", "EcrLogin", "EcrAccounts")
+NEEDED_FOR_LOGINS = {"BakeImageDockerImages": "ghcr.io/acme/app"}
+"""Without a docker image to pull no bake logs in."""
 
 
 def nested(**parameters: str) -> Mapping[str, Any]:
@@ -43,7 +51,8 @@ def made_of(resources: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CHANGES)
 def test_another_setting_is_another_recipe_of_components_under_names_that_are_free(name: str) -> None:
     """Image Builder refuses another text under a name and version that exist, and the old ones go last."""
-    before, after = nested(), nested(**{name: CHANGES[name]})
+    also = NEEDED_FOR_LOGINS if name in LOGINS else {}
+    before, after = nested(**also), nested(**also, **{name: CHANGES[name]})
     old, new = (resources["Recipe"]["Properties"] for resources in (before, after))
     assert (old["Name"], old["Version"]) != (new["Name"], new["Version"])
     old_parts, new_parts = made_of(before), made_of(after)
@@ -59,7 +68,8 @@ def test_the_same_settings_are_the_same_recipe() -> None:
 def test_every_setting_that_reaches_the_image_is_among_the_changes() -> None:
     """A new parameter of the image that CHANGES lacks would go unseen."""
     inputs = {"Repositories", "Packages", "DockerImages", "AgentVersion", "AgentDownloadUrl"}
-    placed = {"Name", "SubnetId", "SecurityGroupId", "PermissionsBoundary", "RolePath", "ParentStackId"}
+    inputs |= {"DockerLogins", "EcrLogin", "EcrAccounts"}
+    placed = {"KmsKeyArn", "Name", "SubnetId", "SecurityGroupId", "PermissionsBoundary", "RolePath", "ParentStackId"}
     outer = deployed({"BakeImage": SYSTEM}).resources["Image"]["Properties"]["Parameters"]
     assert set(outer) == inputs | placed | {"OperatingSystem", "Architecture"}
 
