@@ -1,7 +1,7 @@
 """`agent-stack images`: the images that this stack baked, what they hold, and which of them new VMs use."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -56,13 +56,13 @@ class BakedImages:
 
     Attributes:
         parameter: the SSM parameter that classes name; empty for a stack that bakes none.
-        value: the image in it; empty before the first is baked.
+        value: the image in it; empty before the first is baked, None when it may not be read.
         bakes: those that go on, and those that failed after the newest image.
         unreadable: what AWS does not let you read, and why.
     """
 
     parameter: str
-    value: str
+    value: str | None
     images: tuple[BakedImage, ...]
     bakes: tuple[Bake, ...] = ()
     unreadable: tuple[str, ...] = ()
@@ -93,7 +93,10 @@ def read(stack: Stack) -> BakedImages:
     parameter = parameter_of(stack)
     if not parameter:
         return BakedImages(parameter="", value="", images=())
-    value, wanted = _value(stack, parameter), _images_of_classes(deployed(stack).text)
+    unreadable: list[str] = []
+    value = _looked("which image new VMs use", unreadable, lambda: _value(stack, parameter))
+    text = _looked("which classes use them", unreadable, lambda: deployed(stack).text)
+    wanted = _images_of_classes(text or "")
     found = [
         BakedImage(
             image=image["ImageId"],
@@ -111,18 +114,29 @@ def read(stack: Stack) -> BakedImages:
         for image, named in _described(stack, parameter)
     ]
     newest_first = sorted(found, key=lambda one: (one.made, one.image), reverse=True)
-    return BakedImages(parameter=parameter, value=value, images=tuple(newest_first))
+    return BakedImages(parameter=parameter, value=value, images=tuple(newest_first), unreadable=tuple(unreadable))
+
+
+def _looked(what: str, unreadable: list[str], look: Callable[[], str]) -> str | None:
+    """What a look finds; None and a line of why when it may not be taken, because the others go on."""
+    try:
+        return look()
+    except CliError as error:
+        unreadable.append(f"{what}: {error.message}")
+    except (ClientError, BotoCoreError) as error:
+        unreadable.append(f"{what}: {words_of(error)}")
+    return None
 
 
 def with_records(stack: Stack, known: BakedImages) -> BakedImages:
     """The same with what Image Builder and the logs of the bakes say; what may not be read stops nothing."""
     if not known.parameter:
         return known
-    unreadable: dict[str, None] = {}
+    unreadable = dict.fromkeys(known.unreadable)
     try:
         built = bakes.of_pipeline(stack, pipeline_of(stack, known.parameter))
     except (ClientError, BotoCoreError) as error:
-        return replace(known, unreadable=(words_of(error),))
+        return replace(known, unreadable=(*known.unreadable, f"what images hold: {words_of(error)}"))
     by_arn = {bake.arn: bake for bake in built}
     images = []
     for number, image in enumerate(known.images):
@@ -131,7 +145,7 @@ def with_records(stack: Stack, known: BakedImages) -> BakedImages:
             try:
                 added = bakes.record(stack, bake)
             except (ClientError, BotoCoreError) as error:
-                unreadable[words_of(error)] = None
+                unreadable[f"what images hold: {words_of(error)}"] = None
         images.append(replace(image, added=added))
     shown = [bake for bake in built if bake.goes_on or bake in set(bakes.failures(built))]
     return replace(known, images=tuple(images), bakes=tuple(shown), unreadable=tuple(unreadable))
@@ -150,7 +164,7 @@ def use(stack: Stack, image: str) -> Used:
         stack.session.ssm.put_parameter(
             Name=known.parameter, Value=image, Type="String", DataType="aws:ec2:image", Overwrite=True
         )
-    return Used(parameter=known.parameter, image=image, before=known.value, changed=not found.in_use)
+    return Used(parameter=known.parameter, image=image, before=known.value or "", changed=not found.in_use)
 
 
 def bake(stack: Stack) -> str:

@@ -57,7 +57,7 @@ def show(found: BakedImages, stack: Stack, output: Output) -> None:
     for baked in found.bakes:
         _show_bake(baked, stack, output)
     for why in found.unreadable:
-        output.line(f"Not shown: what images hold: {why}", "warning")
+        output.line(f"Not shown: {why}", "warning")
     _show_use(found, stack, output)
 
 
@@ -92,6 +92,8 @@ def _show_bake(baked: Bake, stack: Stack, output: Output) -> None:
 
 def _show_use(found: BakedImages, stack: Stack, output: Output) -> None:
     others = [one.image for one in found.images if one.state == "available" and not one.in_use]
+    if found.value is None:
+        return
     if not found.value:
         if any(baked.goes_on for baked in found.bakes):
             output.line(f"{found.parameter} is not there before the bake ends.", "warning")
@@ -99,7 +101,10 @@ def _show_use(found: BakedImages, stack: Stack, output: Output) -> None:
             output.line(f"{found.parameter} is not there: no image is baked yet, or its build goes on.", "warning")
             output.line(f"Next: {start(stack, found.parameter)}")
     elif not any(one.in_use for one in found.images):
-        output.line(f"{found.parameter} names {found.value}, which is no baked image of this stack.", "warning")
+        output.line(
+            f"{found.parameter} names {found.value}, which is no baked image of this stack: it is gone, or another's.",
+            "warning",
+        )
     elif not any(one.classes for one in found.images):
         output.line(f"No class names {RESOLVE}{found.parameter}: no VM uses a baked image.", "warning")
         output.line(f"Next: {stack.agent_stack('classes', 'push', 'FILE')}")

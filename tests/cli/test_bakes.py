@@ -186,6 +186,18 @@ def test_what_may_not_be_read_is_said_and_the_images_are_listed(
     assert all(image in text for image in MADE)
 
 
+def test_images_are_listed_without_a_class_document_and_without_a_right_to_the_parameter(
+    served: Served, built: Stack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.front.denied.add("ssm:GetParameter")
+    text = shown(built, capsys)
+    assert "Not shown: which image new VMs use: GetParameter: AccessDenied" in text
+    assert "Not shown: which classes use them: GetParameter: AccessDenied" in text
+    assert "no image is baked yet" not in text
+    assert all(image in text for image in MADE)
+    assert f"{NEW} holds packages make" in text
+
+
 def test_a_record_is_read_of_the_newest_images_and_of_those_in_use(served: Served, built: Stack) -> None:
     newer = range(100, 102 + images.MOST_RECORDS)
     known = {
