@@ -43,6 +43,13 @@ def deprecated_since(image: Mapping[str, Any], now: datetime) -> str:
     return at[:10] if at and at < f"{now:%Y-%m-%dT%H:%M}" else ""
 
 
+def root_gib(image: Mapping[str, Any]) -> int:
+    """How large the disk of an image is at least, as EC2 shows it; 0 where it does not."""
+    disks = image.get("BlockDeviceMappings", ())
+    of_root = (disk.get("Ebs", {}) for disk in disks if disk.get("DeviceName") == image.get("RootDeviceName"))
+    return max((int(disk.get("VolumeSize", 0)) for disk in of_root), default=0)
+
+
 def image_parameters(stack: Stack) -> list[str]:
     """The account's own SSM parameters that the classes in force take their images from."""
     settings = stack.settings
@@ -114,6 +121,10 @@ def _of_types_and_image(stack: Stack, vm_class: VmClass) -> Iterator[tuple[str, 
         if known and image.get("Architecture") and image["Architecture"] not in known:
             words = f"{kind['InstanceType']} is {' or '.join(sorted(known))}, and the image is {image['Architecture']}"
             yield ERROR, words
+    gib, least = vm_class.volume.gib if vm_class.volume else None, root_gib(image)
+    if gib is not None and gib < least:
+        words = f"the disk of {image['ImageId']} has {least} GiB, and volume_gib is {gib}: set it to {least} or more"
+        yield ERROR, f"volume_gib: {words}"
     if day := deprecated_since(image, session.now()):
         yield WARNING, f"image: {image['ImageId']} is deprecated since {day}"
     if not kept(image) and image["ImageId"] == vm_class.image and named_by(stack, parameter_of(stack), image):

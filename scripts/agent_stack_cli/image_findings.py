@@ -29,14 +29,15 @@ def images(stack: Stack) -> Iterator[Finding]:
             effect=f"No VM of {several} {', '.join(names)} starts."
             if error
             else "VMs start with it until its owner removes it; then no job of these classes gets one.",
-            remedy=(
-                "Run that command, or name a newer image, or "
-                if problem.startswith(MAY_GO)
-                else "Name a newer image, or "
-            )
-            + "resolve:ssm:PARAMETER with one that is kept up to date: "
-            + stack.agent_stack("classes", "push", "FILE"),
+            remedy=f"{_remedy(problem)}: {stack.agent_stack('classes', 'push', 'FILE')}",
         )
+
+
+def _remedy(problem: str) -> str:
+    newer = "a newer image, or resolve:ssm:PARAMETER with one that is kept up to date"
+    if problem.startswith(MAY_GO):
+        return f"Run that command, or name {newer}"
+    return f"Name {newer}" if problem.startswith("image:") else "Correct the class, in a file with all classes"
 
 
 def baked(stack: Stack) -> Iterator[Finding]:

@@ -54,6 +54,13 @@ def test_a_class_that_names_a_baked_image_is_warned_about_until_it_is_kept(serve
     assert warned(stack) == []
 
 
+def test_doctor_s_remedy_is_of_the_class_where_the_image_is_right(served: Served, stack: Stack) -> None:
+    known = served.world.ec2.images.known
+    known |= {NEW: replace(known[NEW], architecture="arm64")}
+    (found,) = [found for found in looked(stack) if "the image is arm64" in found.problem]
+    assert found.remedy.startswith("Correct the class")
+
+
 def test_what_becomes_of_an_image_is_told(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     images_page.run(stack, "keep", OLD, Output(as_json=False))
     assert f"agent-stack images unkeep {OLD}" in capsys.readouterr().out

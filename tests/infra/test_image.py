@@ -26,7 +26,7 @@ DIGESTS = {
     "4": "19babd9d16fc49a5",
     "5": "677f6c51ce261ee7",
     "6": "62c8aaa1508e94bf",
-    "7": "dfa6c8ba2276b920",
+    "7": "b36430032fe3af94",
 }
 """By revision, which ends the names of component and recipe: of what both are made of."""
 

@@ -18,6 +18,7 @@ CHANGES = {
     "BakeImagePackages": "make",
     "BakeImageRepositories": "https://example.com/tools.repo",
     "BakeImageDockerImages": "alpine",
+    "BakeImageVolumeGib": "30",
     "AgentVersion": "4.0.99",
     "AgentDownloadUrl": "https://mirror.example/agent",
     "AgentChannel": "unstable",
@@ -68,7 +69,7 @@ def test_the_same_settings_are_the_same_recipe() -> None:
 def test_every_setting_that_reaches_the_image_is_among_the_changes() -> None:
     """A new parameter of the image that CHANGES lacks would go unseen."""
     inputs = {"Repositories", "Packages", "DockerImages", "AgentVersion", "AgentDownloadUrl"}
-    inputs |= {"DockerLogins", "EcrLogin", "EcrAccounts"}
+    inputs |= {"DockerLogins", "EcrLogin", "EcrAccounts", "VolumeGib"}
     placed = {"KmsKeyArn", "Name", "SubnetId", "SecurityGroupId", "PermissionsBoundary", "RolePath", "ParentStackId"}
     outer = deployed({"BakeImage": SYSTEM}).resources["Image"]["Properties"]["Parameters"]
     assert set(outer) == inputs | placed | {"OperatingSystem", "Architecture"}
