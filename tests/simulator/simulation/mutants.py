@@ -28,7 +28,7 @@ class Mutant:
 MUTANTS = (
     Mutant(
         promise="I1",
-        seed=125,
+        seed=175,
         name="do without the baton, and without ending VMs",
         changes=(
             (
