@@ -11,8 +11,9 @@ from tests.simulator.buildkite import Step
 from tests.simulator.cloud import Instance
 from tests.simulator.cloud.instance import UP
 from tests.simulator.simulation.machine import Temper, VirtualVm
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
 from tests.simulator.simulation.process import Fate
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 from tests.simulator.world import Plan, World
 
 FAILS = Temper(fails_booting=1.0, boot=(2.0, 2.0))
