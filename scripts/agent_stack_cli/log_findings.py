@@ -75,11 +75,15 @@ def logged(stack: Stack) -> Iterator[Finding]:
         )
 
 
+JUST_RAN = timedelta(minutes=2)
+"""Since a lease that ended unreleased: its function ran until then, and had more to write than one that goes on."""
+
+
 def unlogged(stack: Stack) -> Iterator[Finding]:
     """Functions that run and whose lines are not in their log group."""
     now = stack.session.now()
     for holder in Records(stack=stack).holders():
-        runs = holder.until is not None and holder.until > now
+        runs = holder.until is not None and holder.until > now - JUST_RAN
         if runs and not lines.has_any(stack, holder.function, since=now - LOOK_BACK):
             yield Finding(
                 check=f"logs of the {holder.function}",

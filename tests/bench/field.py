@@ -31,7 +31,8 @@ from tests.simulator.deployment import translated_template
 from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.simulation.costs import ACTIVE_RUNS, KNOWN, NEWS, REFRESHED_RUNS, TRANSACTIONS, Costs
 from tests.simulator.simulation.kernel import Kernel
-from tests.simulator.simulation.simulation import Nature, Simulation
+from tests.simulator.simulation.nature import Nature
+from tests.simulator.simulation.simulation import Simulation
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.values import an_environment
 

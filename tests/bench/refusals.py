@@ -15,7 +15,8 @@ from tests.simulator.buildkite import JobState, Step
 from tests.simulator.cloud import Subnet
 from tests.simulator.cloud.quotas import Workload
 from tests.simulator.cloud.refusals import Refusal
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 IMAGE = "ami-0123456789abcdef0"
 ZONES = {f"subnet-{zone}": Subnet(zone=f"eu-central-1{zone}") for zone in "ab"}

@@ -21,8 +21,9 @@ from tests.simulator.buildkite import Event, JobState, JobStateChanged, Step
 from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud import Subnet
 from tests.simulator.simulation.machine import POLL, REQUEST, Temper
+from tests.simulator.simulation.nature import Nature
 from tests.simulator.simulation.process import Fate
-from tests.simulator.simulation.simulation import Nature, Simulation
+from tests.simulator.simulation.simulation import Simulation
 from tests.unit.values import an_environment
 
 HOT_P50, HOT_P99, PUSH_P50 = 3.0, 5.0, 2.0

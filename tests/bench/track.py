@@ -40,7 +40,8 @@ from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.memory.store import Box
 from tests.simulator.simulation.costs import ACTIVE_RUNS, FULL_CORE_MIB, KNOWN, NEWS
 from tests.simulator.simulation.machine import Temper
-from tests.simulator.simulation.simulation import Nature, Simulation
+from tests.simulator.simulation.nature import Nature
+from tests.simulator.simulation.simulation import Simulation
 from tests.unit.values import a_letter, a_vm
 
 BOOTING_SHARE = 0.2

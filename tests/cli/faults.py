@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,7 @@ def _image_gone(served: Served) -> None:
 
 
 def _no_logs(served: Served) -> None:
+    served.wait_for_lease("dispatcher", timedelta(seconds=5))  # between two tenures nobody can say that it runs
     served.may_log.discard("dispatcher")
     served.forget_logs("dispatcher")
 

@@ -44,6 +44,8 @@ NEEDS: Mapping[str, Kind] = {
     "resume": "operate",
     "drain": "operate",
     "images use": "operate",
+    "images keep": "operate",
+    "images unkeep": "operate",
     "classes push": "classes",
     "connect": "classes",
 }
@@ -297,6 +299,17 @@ class Served:
     def lease_holders(self) -> int:
         """How many of the two functions hold their lease."""
         return sum("holder" in item for item in self.world.ledger_items("lease"))
+
+    def wait_for_lease(self, function: str, lasts: timedelta) -> None:
+        """Wait until the function holds its lease for that long at least."""
+        retry_until = time.monotonic() + 60
+        while True:
+            held = [item for item in self.world.ledger_items("lease") if item["sk"]["S"] == function]
+            until = float(held[0].get("lease_until", {"N": "0"})["N"]) if held else 0.0
+            if until > datetime.now(UTC).timestamp() + lasts.total_seconds():
+                return
+            assert time.monotonic() < retry_until, f"lease of the {function}: {held}"
+            time.sleep(0.05)
 
     def tidy(self) -> None:
         """Nothing is left of what a test wrote."""

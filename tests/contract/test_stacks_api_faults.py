@@ -282,11 +282,28 @@ def test_several_short_waits_of_one_call_are_bounded_together(stack: ExitStack) 
     assert desk.clock.now() - before <= timedelta(seconds=3)
 
 
-def test_a_short_retry_after_is_waited_for(desk: Desk) -> None:
-    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=429, retry_after=1)
+@pytest.mark.parametrize("status", [429, 500, 503, 504])
+def test_a_short_retry_after_is_waited_for(desk: Desk, status: int) -> None:
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=status, retry_after=1)
     before = desk.clock.now()
     desk.client.list_scheduled(QUEUE)
     assert timedelta(seconds=1) <= desk.clock.now() - before < timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_service_that_is_away_and_says_how_long_is_left_alone_for_a_minute_at_most(
+    stack: ExitStack, status: int
+) -> None:
+    """A gateway's page may say an hour. Jobs would wait for that long after the service is back."""
+    desk = a_desk(stack, carrier=in_process).registered()
+    desk.buildkite.faults.fail(Operation.LIST_SCHEDULED_JOBS, status=status, retry_after=3_600)
+    requests = desk.requests(Operation.LIST_SCHEDULED_JOBS)
+    for _ in range(3):
+        with pytest.raises((RetryError, UnknownOutcomeError)):
+            desk.client.list_scheduled(QUEUE)
+    assert desk.requests(Operation.LIST_SCHEDULED_JOBS) == requests + 1
+    desk.clock.sleep(timedelta(seconds=60))
+    desk.client.list_scheduled(QUEUE)
 
 
 def test_a_wait_that_outlasts_the_invocation_is_not_begun(stack: ExitStack) -> None:

@@ -19,7 +19,8 @@ from tests.simulator.cloud import Settings as Ec2Settings
 from tests.simulator.cloud import Subnet
 from tests.simulator.memory import Store
 from tests.simulator.simulation.costs import FULL_CORE_MIB, Costs
-from tests.simulator.simulation.simulation import Nature, Simulation
+from tests.simulator.simulation.nature import Nature
+from tests.simulator.simulation.simulation import Simulation
 
 WARM_SECONDS = 150.0
 JOBS = 20

@@ -20,7 +20,7 @@ from infra.template_yaml import loads
 from infra.user_data import ROOT
 from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.deployment import translated_template
-from tests.simulator.simulation.simulation import Nature, plain_ec2
+from tests.simulator.simulation.nature import Nature, plain_ec2
 from tests.simulator.watching.metrics import Identity, identity, named
 from tests.simulator.watching.pictures import COLOURS
 from tests.simulator.watching.template import REGION, TEMPLATE, Rendered

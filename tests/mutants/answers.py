@@ -184,6 +184,14 @@ MUTANTS = (
     ),
     one(
         _C,
+        "ask a service again that says how long it is away",
+        f"{_A}/stacks_api/caller.py",
+        "                    self._rates.refused(request.stack, request.operation, away, self._clock.monotonic())\n",
+        "                    pass\n",
+        _FAULTS,
+    ),
+    one(
+        _C,
         "hold a cycle as long as Retry-After says",
         f"{_A}/stacks_api/caller.py",
         "MAX_PAUSES = timedelta(seconds=2)",

@@ -12,7 +12,8 @@ from tests.simulator.buildkite import JobState, Step
 from tests.simulator.cloud import Instance
 from tests.simulator.cloud.instance import UP
 from tests.simulator.simulation.machine import Temper
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 IMAGE = "ami-0123456789abcdef0"
 SETTINGS = {

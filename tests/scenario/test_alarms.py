@@ -16,7 +16,7 @@ from tests.simulator.buildkite import Operation, Step
 from tests.simulator.clock import EPOCH
 from tests.simulator.cloud.refusals import Refusal
 from tests.simulator.simulation.machine import Temper
-from tests.simulator.simulation.simulation import Nature, plain_ec2
+from tests.simulator.simulation.nature import Nature, plain_ec2
 from tests.simulator.watching.alarms import rings
 from tests.simulator.watching.day import CLASSES, SETTINGS
 from tests.simulator.watching.template import Rendered

@@ -15,7 +15,8 @@ from tests.bench.refusals import DEPLOYED_SECONDS
 from tests.simulator.buildkite import JobState, Step
 from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.cloud import StateChange
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 pytestmark = pytest.mark.share(2)
 

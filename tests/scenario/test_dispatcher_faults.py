@@ -9,9 +9,10 @@ import pytest
 from tests.simulator.buildkite import JobState, Operation, Step
 from tests.simulator.cloud import Subnet
 from tests.simulator.lambda_host import ANYWHERE, PUNCTUAL
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
 from tests.simulator.simulation.process import Fate
 from tests.simulator.simulation.scenario import play
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 pytestmark = pytest.mark.share(2)
 

@@ -11,8 +11,9 @@ from tests.simulator.buildkite import Step
 from tests.simulator.cloud import Instance
 from tests.simulator.cloud.instance import UP
 from tests.simulator.simulation.machine import Temper, VirtualVm
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
 from tests.simulator.simulation.process import Fate
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 from tests.simulator.world import Plan, World
 
 FAILS = Temper(fails_booting=1.0, boot=(2.0, 2.0))
@@ -163,6 +164,7 @@ def until(holds: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.share(3, "whole stacks")
 def test_the_whole_stack_holds_a_vm_and_says_how_to_connect() -> None:
     lines: list[str] = []
     with World(PLAN, on_line=lambda _, line: lines.append(line)) as world:

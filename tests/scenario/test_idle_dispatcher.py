@@ -10,8 +10,9 @@ from agent_stack.dispatcher.empty_ledger import MAX_AGE, EmptyLedgerCache
 from agent_stack.lease_loop import LEASE
 from tests.simulator.buildkite import JobState, Step
 from tests.simulator.clock import EPOCH
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
 from tests.simulator.simulation.process import Fate
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 SECOND = timedelta(seconds=1)
 LONG = {"RESERVATION_SECONDS": "600", "LAUNCH_DEADLINE_SECONDS": "600"}

@@ -12,7 +12,8 @@ from tests.simulator.buildkite import JobState, Operation, Step
 from tests.simulator.cloud import Subnet
 from tests.simulator.simulation.invariants import TOLD_AT_MOST
 from tests.simulator.simulation.machine import Temper
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 ZONES = {f"subnet-{suffix}": Subnet(zone=f"eu-central-1{suffix}") for suffix in "ab"}
 CLASSES = """

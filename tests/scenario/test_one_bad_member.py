@@ -12,7 +12,8 @@ import pytest
 
 from tests.simulator.buildkite import JobState, Step
 from tests.simulator.cloud import Image, Refusal, Subnet
-from tests.simulator.simulation.simulation import CLASSES_PARAMETER, QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.nature import CLASSES_PARAMETER, QUICK, Nature, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 GOOD_IMAGE, BAD_IMAGE = "ami-0123456789abcdef0", "ami-0fedcba9876543210"
 SUBNETS = {f"subnet-{zone}": Subnet(zone=f"eu-central-1{zone}") for zone in "ab"}

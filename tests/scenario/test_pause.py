@@ -8,7 +8,8 @@ import pytest
 
 from agent_stack.domain.waiting import WaitReason
 from tests.simulator.buildkite import JobState, Step
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 BOUND = timedelta(seconds=5)
 SLOW = {**QUICK, "MAX_INSTANCES": "20", "IDLE_POLL_SECONDS": "2"}

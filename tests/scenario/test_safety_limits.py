@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from tests.simulator.buildkite import JobState, Operation, Step
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 
 def world(**settings: str) -> Simulation:

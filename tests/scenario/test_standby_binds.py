@@ -10,8 +10,8 @@ from tests.scenario.standing_by import READY_SOON, SOON, World, document
 from tests.scenario.test_standby_ends import ON_THE_WAY
 from tests.simulator.buildkite import JobState
 from tests.simulator.cloud import Instance
+from tests.simulator.simulation.nature import CLASSES_PARAMETER
 from tests.simulator.simulation.process import Fate
-from tests.simulator.simulation.simulation import CLASSES_PARAMETER
 
 OTHER_IMAGE = "ami-0aaaaaaaaaaaaaaa0"
 STALE = ("launch template", "image", "age", "class")

@@ -12,8 +12,8 @@ from tests.scenario.standing_by import READY_SOON, SOON, World, cold_start, docu
 from tests.simulator.buildkite import JobState
 from tests.simulator.cloud import Instance
 from tests.simulator.memory.store import Box
+from tests.simulator.simulation.nature import CLASSES_PARAMETER
 from tests.simulator.simulation.process import Fate
-from tests.simulator.simulation.simulation import CLASSES_PARAMETER
 from tests.unit.values import a_letter, a_run, a_vm
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.scenario.standing_by import OTHER, READY_SOON, SHAPE, SOON, World, document
 from tests.simulator.buildkite import JobState
 from tests.simulator.clock import EPOCH
-from tests.simulator.simulation.simulation import CLASSES_PARAMETER
+from tests.simulator.simulation.nature import CLASSES_PARAMETER
 
 pytestmark = pytest.mark.share(3)
 

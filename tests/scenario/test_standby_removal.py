@@ -14,7 +14,7 @@ from tests.scenario.standing_by import READY_SOON, SOON, World, document
 from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease
 from tests.simulator.simulation.direct import DirectClient
-from tests.simulator.simulation.simulation import CLASSES_PARAMETER
+from tests.simulator.simulation.nature import CLASSES_PARAMETER
 
 
 class Invocation:

@@ -20,8 +20,9 @@ from tests.simulator.buildkite import JobState, Operation, Step
 from tests.simulator.cloud import StateChange
 from tests.simulator.lambda_host import ANYWHERE, PUNCTUAL
 from tests.simulator.simulation.machine import Temper
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
 from tests.simulator.simulation.process import Fate
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 SETTLES = 900.0
 """Seconds: two boots, the four minutes in which Buildkite misses an agent, and EC2's ten of absence."""

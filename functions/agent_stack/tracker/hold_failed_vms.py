@@ -25,8 +25,8 @@ from agent_stack.outages import Outages
 from agent_stack.ports import Fleet, Ledger, Mailbox, Telemetry
 from agent_stack.tracker.cycle import TrackerCycle, Verdict
 
-WANT_OF_ROOM = frozenset({WaitReason.MAX_INSTANCES, WaitReason.MAX_VCPUS, WaitReason.QUOTA})
-"""Why jobs wait that a held VM may be in the way of."""
+WANT_OF_ROOM = frozenset({WaitReason.MAX_INSTANCES, WaitReason.QUOTA})
+"""Why jobs wait that a held VM may be in the way of. `MaxVcpus` and a class's maximum do not count it."""
 
 _HOLDS, _VMS, _JOBS, _RECORD = "holds", "held VMs", "waiting jobs", "record of holds"
 

@@ -28,8 +28,9 @@ from tests.simulator.day.vm import AFTER_THE_NETWORK, DayVm
 from tests.simulator.simulation.invariants import OVER
 from tests.simulator.simulation.invocation import Wired
 from tests.simulator.simulation.machine import SECOND, Temper, VirtualVm
+from tests.simulator.simulation.nature import WAKE_UP_SECONDS, Nature
 from tests.simulator.simulation.process import WRITES, Fate, Process
-from tests.simulator.simulation.simulation import WAKE_UP_SECONDS, Nature, Simulation
+from tests.simulator.simulation.simulation import Simulation
 
 PUSH_SECONDS = (0.2, 0.6)
 """From a job's scheduling to the dispatcher's code: EventBridge, the queue, and Lambda's own time; a guess."""

@@ -15,8 +15,9 @@ from tests.simulator.buildkite import AGENT_TOKEN, JobState, Step
 from tests.simulator.cloud import Instance
 from tests.simulator.simulation.invariants import BrokenPromise
 from tests.simulator.simulation.machine import Temper
+from tests.simulator.simulation.nature import QUICK, Nature, plain_ec2
 from tests.simulator.simulation.random_run import push_pipeline
-from tests.simulator.simulation.simulation import QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 SETTLES_SECONDS = 240.0
 """Two boots and a reservation; a world that needs longer waits until something else makes good what is missing."""

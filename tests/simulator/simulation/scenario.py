@@ -13,9 +13,10 @@ from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.simulation.fault_injection import doomed, lie_in_wait
 from tests.simulator.simulation.invariants import BrokenPromise
 from tests.simulator.simulation.machine import Temper
+from tests.simulator.simulation.nature import CLASSES, PERIOD_SECONDS, QUICK, Nature, plain_ec2
 from tests.simulator.simulation.process import WRITES, Fate
 from tests.simulator.simulation.random_run import STORY_SECONDS, push_pipeline, refusals, slow_down, write
-from tests.simulator.simulation.simulation import CLASSES, PERIOD_SECONDS, QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 from tests.simulator.simulation.standby import (
     STANDBY_EVERY,
     classes_with_standby,

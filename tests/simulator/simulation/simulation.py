@@ -1,231 +1,60 @@
 """One world from one seed: Buildkite, EC2, records, VMs, and the two functions as they are wired in production."""
 
-import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import httpx
 
-from agent_stack.adapters.aws import AwsCalls
-from agent_stack.adapters.ec2 import Ec2Fleet
-from agent_stack.adapters.ec2 import errors as ec2_errors
-from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
-from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
-from agent_stack.adapters.ec2.requests import LaunchTemplate
-from agent_stack.adapters.ec2.subnets import Subnets
-from agent_stack.adapters.ssm import SsmClasses, parameters
-from agent_stack.adapters.ssm.class_document import read_classes
-from agent_stack.adapters.stacks_api import HttpStacksApi
-from agent_stack.adapters.stacks_api.caller import Caller
-from agent_stack.dispatcher.chain import dispatcher_steps, in_flight_of, warm_up_of
-from agent_stack.dispatcher.launch_permission import LaunchPermission
-from agent_stack.dispatcher.reconcile import ReconcileQueues
-from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.identifiers import InstanceArn, JobId
-from agent_stack.domain.measures import Metric
-from agent_stack.domain.programs import VmProgram
 from agent_stack.domain.runs import Run
-from agent_stack.ports import ClassSource, Ports, Telemetry
+from agent_stack.ports import Telemetry
 from agent_stack.settings import Settings
-from agent_stack.stack_keys import StackKeys
-from agent_stack.tracker.chain import tracker_steps
-from agent_stack.tracker.event_filter import EventFilter
-from agent_stack.tracker.reconcile import ReconcileRuns
-from agent_stack.wiring.options import dispatcher_options
-from tests.simulator.buildkite import AGENT_TOKEN, Buildkite, Event, JobState, JobStateChanged, transport
-from tests.simulator.buildkite import Settings as BuildkiteSettings
+from tests.simulator.buildkite import Buildkite, Event, JobState, JobStateChanged, transport
 from tests.simulator.buildkite.transport import Ask, asker
-from tests.simulator.catalog import NoShapes
-from tests.simulator.clock import EPOCH, FixedDeadline
-from tests.simulator.cloud import Caller as Ec2Caller
-from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange, Subnet
-from tests.simulator.cloud import Settings as Ec2Settings
+from tests.simulator.cloud import Ec2, Instance, LaunchTemplateData, StateChange
 from tests.simulator.identity import SeededIds
-from tests.simulator.lambda_host import ANYWHERE, moments
-from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, MemoryStandbyVms, Rates, Store
+from tests.simulator.lambda_host import moments
+from tests.simulator.memory import MemoryLease, Rates, Store
 from tests.simulator.memory.programs import MemoryPrograms
-from tests.simulator.memory.rates import WRITES_PER_SECOND
 from tests.simulator.parameters import FakeParameters
 from tests.simulator.simulation.costs import (
-    ACTIVE_RUNS,
-    KNOWN,
-    NEWS,
-    OWN_WRITES,
-    REFRESHED_RUNS,
-    RUNS,
-    Costs,
     Meter,
 )
 from tests.simulator.simulation.coverage import Coverage
-from tests.simulator.simulation.direct import DirectClient
 from tests.simulator.simulation.direct_http import DirectHttp
 from tests.simulator.simulation.invariants import Invariants
 from tests.simulator.simulation.invocation import Invocation, Wired
-from tests.simulator.simulation.kernel import MAX_EVENTS, Kernel
+from tests.simulator.simulation.kernel import Kernel
 from tests.simulator.simulation.machine import Temper, VirtualVm
+from tests.simulator.simulation.nature import (
+    CLASSES,
+    CLASSES_PARAMETER,
+    EC2_WORDS,
+    FATE_WORDS,
+    PEACEFUL,
+    PERIOD_SECONDS,
+    PROGRAM,
+    QUICK,
+    WAKE_UP_SECONDS,
+    Nature,
+    without_standby,
+)
+from tests.simulator.simulation.passing_time import PassingTime
 from tests.simulator.simulation.process import Fate, Process
-from tests.simulator.simulation.workers import KernelWorkers
+from tests.simulator.simulation.wiring import ProductionWiring
 from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.values import an_environment
 
-EC2_WORDS = {
-    "RequestLimitExceeded": "throttled",
-    "InternalError": "server error",
-    "answer lost": "answer lost",
-    "says nothing": "answer lost",
-    "launches nothing": "launches nothing",
-}
-FATE_WORDS = {
-    Fate.DIES_BEFORE: " dies",
-    Fate.DIES_AFTER: " dies",
-    Fate.DIES_AMID: " dies",
-    Fate.REFUSED: "'s records are refused",
-    Fate.ANSWER_LOST: "'s record: answer lost",
-}
-CLASSES_PARAMETER = "/classes"
-WAKE_UP_SECONDS = (10.0, 10.6)
-"""From a wake-up to the tracker's code: the batching window of template.yaml, the queue's and Lambda's own time."""
-
-BESIDE = "ledger.write"
-"""What a task is charged as that is no call of a port itself: it makes one, and that is a write of the ledger's."""
-
-StepT = TypeVar("StepT")
 VmT = TypeVar("VmT", bound=VirtualVm)
-PERIOD_SECONDS = 60.0  # of the schedules
-CLASSES = """
-{"classes": {
-  "default": {"instance_types": ["m7i.large", "m6i.large"], "image": "ami-0123456789abcdef0",
-              "boot_timeout_seconds": 60},
-  "spot": {"instance_types": ["c7i.large"], "market": "spot", "image": "ami-0123456789abcdef0",
-           "boot_timeout_seconds": 60}
-}, "default_class": "default"}
-"""
-QUICK = {
-    "RESERVATION_SECONDS": "120",
-    "LAUNCH_DEADLINE_SECONDS": "120",
-    "UNASSIGNED_TIMEOUT_SECONDS": "90",
-    "MAX_LIFETIME_SECONDS": "900",
-    "CANCEL_GRACE_SECONDS": "20",
-    "FINISH_GRACE_SECONDS": "10",
-    "SWEEP_GRACE_SECONDS": "60",
-    "IDLE_POLL_SECONDS": "5",
-    "MAX_INSTANCES": "6",
-    "UNMATCHED_JOBS": "fail",
-}
-
-PROGRAM = VmProgram(text="echo the second stage\n")
-"""What a VM would run; virtual ones only have one name for it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nature:
-    """What kind of world it is."""
-
-    ec2: Ec2Settings
-    temper: Temper = field(default_factory=Temper)
-    latency: tuple[float, float] = (0.005, 0.2)
-    launch_latency: tuple[float, float] = (0.3, 3.0)
-    costs: Costs | None = None
-    """In place of `latency` where time is what matters."""
-    only: tuple[str, ...] = ("dispatcher", "tracker")
-    warm: bool = False
-    """Whether a process serves later invocations, with what it remembers."""
-    watched: bool = True
-    """Whether the promises are looked at after each event; thousands of VMs make that slow."""
-    judged: bool = True
-    """Whether what Buildkite and EC2 tell is held against the promises; with tens of thousands of VMs that is slow."""
-    cold_seconds: float = 0.0
-    """Before the code of an invocation whose process is new."""
-    jitter_seconds: tuple[float, float] = ANYWHERE
-    """Where in its minute a schedule fires; drawn anew for each minute."""
-    invoke_seconds: tuple[float, float] = (0.0, 0.0)
-    """From an invocation's moment to its code: Lambda's own time."""
-    buildkite: BuildkiteSettings = field(default_factory=BuildkiteSettings)
-    """Which of the answers that the real one may give it gives."""
-    writes_per_second: float = WRITES_PER_SECOND
-    conflicts: float = 0.0
-    """How often a transaction meets another."""
-    callers: Mapping[str, Ec2Caller] = field(default_factory=dict)
-    """What EC2 lets a function do, by function; one that is not named may do everything."""
-    start: datetime = EPOCH
-    max_events: int = MAX_EVENTS
-    """What goes round in circles has more."""
-    spot_notices: bool = True
-    """Whether a VM looks for the announcement that EC2 takes it back."""
-    asks_for_classes: bool = False
-    """Whether a process reads the class document from SSM, and asks EC2 about it; else it is taken as it stands."""
-
-
-def plain_ec2(**changes: Any) -> Ec2Settings:  # noqa: ANN401  (the settings' own)
-    """An EC2 that always has what it is asked for."""
-    values: dict[str, Any] = {
-        "subnets": {"subnet-a": Subnet(zone="eu-central-1a"), "subnet-b": Subnet(zone="eu-central-1b")},
-        "pending": (timedelta(seconds=3), timedelta(seconds=8)),
-        "shutting_down": timedelta(seconds=5),
-        **changes,
-    }
-    return Ec2Settings(**values)
-
-
-PEACEFUL = Temper()
-
-
-def without_standby(document: str) -> str:
-    """The class document after its operator wants no standby VMs any more; a document without any stays as it is."""
-    read = json.loads(document)
-    if not any("standby" in entry for entry in read["classes"].values()):
-        return document
-    for entry in read["classes"].values():
-        if "standby" in entry:
-            entry["standby"] = {"hot": 0}
-    return json.dumps(read)
-
-
-class Token:
-    """Where the functions find the agent token."""
-
-    def agent_token(self, *, fresh: bool = False) -> str:
-        """See the port."""
-        return AGENT_TOKEN
-
-
-class Classes:
-    """The class document."""
-
-    def __init__(self, document: Callable[[], str]) -> None:
-        self._document = document
-        self._read: tuple[str, ClassBook] | None = None
-
-    def book(self) -> ClassBook:
-        """See the port."""
-        text = self._document()
-        if self._read is None or self._read[0] != text:
-            self._read = (text, read_classes(text, name="/classes", deployment_tags=(), shapes=NoShapes()))
-        return self._read[1]
-
-
-class SimulatedWakeUps:
-    """See the port `WakeUps`."""
-
-    def __init__(self, simulation: "Simulation") -> None:
-        self._simulation = simulation
-
-    def wake_tracker(self) -> None:
-        """See the port."""
-        self._simulation.send_wake_up()
-
-
-class Simulation:
+class Simulation(ProductionWiring, PassingTime):
     """The world, and the hands that a scenario has in it."""
-
-    send_wake_up: Callable[[], None] = staticmethod(lambda: None)
-    """What becomes of the dispatcher's wake-ups of the tracker; they get lost unless a scenario says otherwise."""
 
     def __init__(
         self,
@@ -556,230 +385,3 @@ class Simulation:
         if fate is not Fate.GOES_ON:
             self.hits(f"{point.partition(' ')[0]}{FATE_WORDS[fate]}")
         return fate
-
-    def _pass_time(self, used: set[str], point: str, size: int) -> None:
-        """Each call takes a while, in which the rest of the world goes on.
-
-        Args:
-            used: the services that the calling process has used already; this one is added.
-        """
-        costs = self._nature.costs
-        if costs is None:
-            self.kernel.sleep(timedelta(seconds=self.chance.uniform(*self._nature.latency)))
-            return
-        call = point.partition(" ")[2]
-        requests = costs.requests(call, size)
-        self.requests[call] += requests
-        cpu = self._spend(costs.of_call(call, size) + self._first_use(used, call)) + self.meter.lap()
-        self._sleep(costs.waiting(call, requests, self.chance) + costs.seconds(cpu))
-
-    def spend_rest(self) -> None:
-        """Let the time pass that a cycle's own CPU took since its last call."""
-        if self._nature.costs is not None:
-            self._sleep(self._nature.costs.seconds(self.meter.lap()))
-
-    def _sleep(self, seconds: float) -> None:
-        with self.meter.excluded():
-            self.kernel.sleep(timedelta(seconds=seconds))
-
-    def _spend(self, cpu: float) -> float:
-        self.meter.charge(cpu)
-        return cpu
-
-    def _first_use(self, used: set[str], call: str) -> float:
-        """What the first call of a service costs a process besides; nothing afterwards."""
-        service = call.partition(".")[0]
-        if service in used:
-            return 0.0
-        used.add(service)
-        assert self._nature.costs is not None
-        return self._nature.costs.of_first_use(call)
-
-    def _before_task(self, used: set[str], point: str) -> timedelta:
-        """How long after it was begun a task beside the cycle takes effect."""
-        costs, call = self._nature.costs, point.partition(" ")[2] or BESIDE
-        if call == "fleet.launch":
-            seconds = self.chance.uniform(*self._nature.launch_latency)
-        elif costs is not None:
-            seconds = costs.waiting(call, 1, self.chance)
-        else:
-            seconds = self.chance.uniform(*self._nature.latency)
-        if costs is not None:
-            if call != BESIDE:  # which is some of the stages' own code, that makes a request or none
-                self.requests[call] += 1
-            seconds += costs.seconds(self._spend(costs.of_call(call, 1) + self._first_use(used, call)))
-        return timedelta(seconds=seconds)
-
-    def _after_task(self, parsed: dict[JobId, Run], point: str, answer: object) -> timedelta:
-        """How long after its effect a task's answer is read."""
-        return timedelta(seconds=self._reading(parsed, point, answer) if isinstance(answer, list | tuple) else 0.0)
-
-    def _take_in(self, parsed: dict[JobId, Run], point: str, answer: Sequence[object]) -> None:
-        """Let the time pass that reading an answer of several things takes."""
-        if seconds := self._reading(parsed, point, answer):
-            self._sleep(seconds)
-
-    def _reading(self, parsed: dict[JobId, Run], point: str, answer: Sequence[object]) -> float:
-        """Seconds that an answer takes after its first page has come.
-
-        Args:
-            parsed: the runs that the process knows. It reads each version of a run once, and none that it wrote
-                itself, as the real ledger does.
-        """
-        costs, call = self._nature.costs, point.partition(" ")[2]
-        if costs is None:
-            return 0.0
-        if call in OWN_WRITES:
-            parsed.update({run.job_id: run for run in answer if isinstance(run, Run)})
-        parts = {call: len(answer)}
-        if call in RUNS and (parsed or call == REFRESHED_RUNS):
-            sent = (
-                answer if call == ACTIVE_RUNS else [run for run in answer if isinstance(run, Run) and not run.binding]
-            )
-            known = sum(isinstance(run, Run) and parsed.get(run.job_id) is run for run in sent)
-            parts = {KNOWN: known, NEWS: len(sent) - known}
-        if call in RUNS:
-            parsed.update({run.job_id: run for run in answer if isinstance(run, Run)})
-        pages = {part: costs.further_pages(part, size) for part, size in parts.items()}
-        if call == REFRESHED_RUNS:  # DynamoDB reads those that it does not send
-            pages[KNOWN] = costs.further_pages(KNOWN, len(answer))
-        cpu = sum(costs.of_answer(part, size) for part, size in parts.items())
-        if parts.get(NEWS) and NEWS in costs.page_of_answer:  # they are asked for after the look that showed them
-            pages[NEWS], cpu = pages[NEWS] + 1, cpu + costs.of_requests(call, 1)
-        if more := sum(pages.values()):
-            self.requests[f"{call} pages"] += more
-        waited = sum(costs.waiting(NEWS if part == NEWS else call, n, self.chance) for part, n in pages.items())
-        return waited + costs.seconds(self._spend(cpu))
-
-    def _around(self, point: str) -> AbstractContextManager[None]:
-        """Adapters that are simulated are charged for by `Costs.cpu`, not by what the simulation takes."""
-        return nullcontext() if " stacks." in point else self.meter.excluded()
-
-    def _work(self, function: str, process: Process) -> Wired:
-        """Production wiring over mortal ports; fresh, as a cold start is."""
-        deadline = FixedDeadline()
-        telemetry = self.telemetry_of(function)
-        calls = AwsCalls(
-            clock=self.kernel,
-            ids=self._ids,
-            deadline=deadline,
-            throttles=ec2_errors.NOTHING_DONE,
-            server_errors=ec2_errors.SERVER,
-            throttled=partial(telemetry.count, Metric.EC2_THROTTLED),
-        )
-        client: Any = DirectClient(self.ec2, self._nature.callers.get(function), self.laws.on_answer)
-        types = Ec2InstanceTypes(client=lambda: client, calls=calls)
-        fleet = Ec2Fleet(
-            client=lambda: client,
-            calls=calls,
-            clock=self.kernel,
-            deployment=self.settings.deployment,
-            arn_prefix=self.settings.instance_arn_prefix,
-            template=LaunchTemplate(
-                template_id=self.settings.launch_template_id, version=self.settings.launch_template_version
-            ),
-            subnets=Subnets(
-                client=lambda: client,
-                calls=calls,
-                clock=self.kernel,
-                telemetry=telemetry,
-                subnet_ids=self.settings.subnet_ids,
-            ),
-            policy=self.settings.launch_policy,
-        )
-        stacks = HttpStacksApi(
-            caller=Caller(
-                base_url="http://buildkite.invalid/v3",
-                http=self.http,
-                secrets=Token(),
-                clock=self.kernel,
-                ids=self._ids,
-                deadline=deadline,
-                telemetry=telemetry,
-            ),
-            queues=self.settings.queues,
-            stack_key=StackKeys(names=self.settings.stack_key_names, ledger=MemoryLedger(store=self.store)),
-            dialect=None,
-            job_tokens=True,
-            metadata={},
-            telemetry=telemetry,
-        )
-        ports = Ports(
-            stacks=process.mortal(stacks, f"{function} stacks"),
-            fleet=process.mortal(fleet, f"{function} fleet"),
-            instance_types=process.mortal(types, f"{function} instance_types"),
-            ledger=process.mortal(
-                MemoryLedger(store=self.store, rates=self.rates, sleep=self.kernel.sleep), f"{function} ledger"
-            ),
-            mailbox=process.mortal(MemoryMailbox(store=self.store), f"{function} mailbox"),
-            standby=process.mortal(MemoryStandbyVms(store=self.store), f"{function} standby"),
-            programs=process.mortal(self.programs, f"{function} programs"),
-            program=PROGRAM,
-            classes=self._class_source(client, calls, types, telemetry),
-            clock=self.kernel,
-            ids=self._ids,
-            telemetry=telemetry,
-            workers=KernelWorkers(kernel=self.kernel, process=process, counted=self.meter.included),
-            wake_ups=process.mortal(SimulatedWakeUps(self), f"{function} wake_ups"),
-        )
-        if function == "dispatcher":
-            lease = process.mortal(MemoryLease(store=self.store, function=function), f"{function} lease")
-            permission = LaunchPermission(read=lambda: lease.pauses(), clock=self.kernel)  # noqa: PLW0108  (a call that can die)
-            in_flight = in_flight_of(ports, permission)
-            options = dispatcher_options(self.settings)
-            chain = dispatcher_steps(ports, self.settings.policy, options, in_flight)
-            queues = ReconcileQueues(
-                steps=self._left(function, chain),
-                clock=self.kernel,
-                warm_up=warm_up_of(ports, self.settings.policy),
-            )
-            return Wired(
-                process=process,
-                work=queues,
-                begin=lambda scheduled: queues.begin(scheduled=scheduled),
-                drain=in_flight.drain,
-                observe=permission.observe,
-                idle_pause=None if self.settings.woken_by_jobs else self.settings.idle_poll,
-            )
-        steps = self._left(
-            function, tracker_steps(ports, self.settings.policy, job_tokens=self.settings.uses_job_tokens)
-        )
-        events = EventFilter(ledger=ports.ledger, clock=ports.clock, telemetry=telemetry)
-        return Wired(process=process, work=ReconcileRuns(steps=steps, event_filter=events, clock=self.kernel))
-
-    def _class_source(
-        self,
-        client: Any,  # noqa: ANN401  (it looks like EC2's)
-        calls: AwsCalls,
-        types: Ec2InstanceTypes,
-        telemetry: Telemetry,
-    ) -> ClassSource:
-        if not self._nature.asks_for_classes:
-            return Classes(lambda: self.parameters.values[CLASSES_PARAMETER])
-        ssm: Any = self.parameters
-        read = parameters.Parameters(client=lambda: ssm, calls=calls)
-        return SsmClasses(
-            parameters=read,
-            name=CLASSES_PARAMETER,
-            default_name="/default-classes",
-            deployment_tags=(),
-            shapes=Ec2InstanceCatalog(
-                client=lambda: client,
-                calls=calls,
-                instance_types=types,
-                parameter=lambda name: read.read(name, setting="ClassesParameter", remedy="Name one that exists."),
-                clock=self.kernel,
-            ),
-            clock=self.kernel,
-            telemetry=telemetry,
-        )
-
-    def _left(self, function: str, steps: Sequence[StepT]) -> tuple[StepT, ...]:
-        """The chain, without the stage that is taken out."""
-        self.stages[function] = tuple(stage_name(step) for step in steps)
-        return tuple(step for step in steps if stage_name(step) != self._without)
-
-
-def stage_name(step: object) -> str:
-    """The name of a step's class, or of the step's that is wrapped in it."""
-    return type(getattr(step, "step", step)).__name__

@@ -13,8 +13,9 @@ from typing import Any
 from agent_stack.adapters.ec2.requests import HOLD_TAG
 from tests.simulator.clock import EPOCH
 from tests.simulator.cloud.instance import UP
+from tests.simulator.simulation.nature import CLASSES, CLASSES_PARAMETER
 from tests.simulator.simulation.random_run import STORY_SECONDS, RandomRun, take
-from tests.simulator.simulation.simulation import CLASSES, CLASSES_PARAMETER, Simulation
+from tests.simulator.simulation.simulation import Simulation
 
 STANDBY_EVERY = 3
 

@@ -7,7 +7,7 @@ from functools import partial
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
 from tests.simulator.buildkite import Operation, Step
 from tests.simulator.simulation.machine import Temper
-from tests.simulator.simulation.simulation import Nature, plain_ec2
+from tests.simulator.simulation.nature import Nature, plain_ec2
 from tests.simulator.watching.world import WatchedUniverse
 
 HOURS = 3

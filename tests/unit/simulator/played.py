@@ -5,7 +5,8 @@ from datetime import timedelta
 
 from tests.simulator.demo.pipeline import Pipeline
 from tests.simulator.demo.play import Play, with_environment
-from tests.simulator.simulation.simulation import CLASSES, QUICK, Nature, Simulation, plain_ec2
+from tests.simulator.simulation.nature import CLASSES, QUICK, Nature, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 HOUR = timedelta(hours=1)
 

@@ -18,7 +18,8 @@ from tests.simulator.simulation.costs import (
     Costs,
 )
 from tests.simulator.simulation.invocation import Wired
-from tests.simulator.simulation.simulation import Nature, Simulation, plain_ec2
+from tests.simulator.simulation.nature import Nature, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 from tests.unit.values import a_run
 
 COSTS = Costs(

@@ -9,8 +9,9 @@ import pytest
 from tests.simulator.buildkite import Operation, Settings
 from tests.simulator.clock import EPOCH
 from tests.simulator.lambda_host import PUNCTUAL
+from tests.simulator.simulation.nature import Nature, plain_ec2
 from tests.simulator.simulation.scenario import play
-from tests.simulator.simulation.simulation import Nature, Simulation, plain_ec2
+from tests.simulator.simulation.simulation import Simulation
 
 
 def fired(simulation: Simulation) -> list[float]:

@@ -17,7 +17,7 @@ from agent_stack.tracker.cycle import TrackerCycle
 from agent_stack.wiring.options import dispatcher_options
 from tests.simulator.chain_source import CHAINS, FUNCTIONS, without
 from tests.simulator.simulation.outcome import stages
-from tests.simulator.simulation.simulation import stage_name
+from tests.simulator.simulation.wiring import stage_name
 from tests.simulator.without_each_stage import report
 from tests.unit.values import an_environment
 

@@ -20,7 +20,7 @@ from agent_stack.domain.vms import MailboxStatus, Vm
 from agent_stack.domain.waiting import Waiting, WaitingList, WaitReason
 from agent_stack.tracker.cycle import TrackerCycle, TrackerStep, Verdict
 from agent_stack.tracker.finish import Finish
-from agent_stack.tracker.hold_failed_vms import WANT_OF_ROOM, HoldFailedVms
+from agent_stack.tracker.hold_failed_vms import HoldFailedVms
 from agent_stack.tracker.orphan_cleanup import OrphanCleanup
 from agent_stack.tracker.requeue import Requeue
 from agent_stack.tracker.surplus_vms import SurplusVms
@@ -149,6 +149,10 @@ class Stack:
     @property
     def held(self) -> list[InstanceId]:
         return [hold.instance_id for hold in self.store.holds.vms]
+
+
+WANT_OF_ROOM = {WaitReason.MAX_INSTANCES, WaitReason.QUOTA}
+"""What a held VM counts for; docs/tasks/debug-a-job.md."""
 
 
 def someone_waits(reason: WaitReason) -> WaitingList:

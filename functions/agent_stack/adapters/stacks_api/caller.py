@@ -16,7 +16,7 @@ from agent_stack.adapters.bounded_http import TOTAL_SECONDS
 from agent_stack.adapters.stacks_api.bodies import UnreadableBodyError, body_parts
 from agent_stack.adapters.stacks_api.limits import REGISTER, Names, Operation, Safety
 from agent_stack.adapters.stacks_api.models import problem
-from agent_stack.adapters.stacks_api.rates import Rates, retry_after, used_percent
+from agent_stack.adapters.stacks_api.rates import Rates, away_for, retry_after, used_percent
 from agent_stack.adapters.stacks_api.redaction import redacted
 from agent_stack.domain.errors import (
     AgentStackError,
@@ -261,6 +261,9 @@ class Caller:
                     self._rates.refused(request.stack, request.operation, after, self._clock.monotonic())
                 error = _RateLimitedError(said, after)
             case status if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.REQUEST_TIMEOUT:
+                away = away_for(reply.headers, self._clock.now())
+                if away is not None:
+                    self._rates.refused(request.stack, request.operation, away, self._clock.monotonic())
                 error = UnknownOutcomeError(said)
             case _:
                 error = GiveUpError(said)
@@ -287,7 +290,7 @@ class Caller:
             if not delay:
                 return waited
             if delay > patience - waited or delay >= self._deadline.left() or request.operation.tries == 1:
-                raise NotAskedError(f"{request.operation.name}: no time left under Buildkite's rate limit")
+                raise NotAskedError(f"{request.operation.name}: the wait that Buildkite asks for outlasts this cycle")
             self._telemetry.count(Metric.STACKS_API_DELAYED)
             self._clock.sleep(delay)
             waited += delay

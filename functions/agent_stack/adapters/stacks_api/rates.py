@@ -17,6 +17,8 @@ MAX_SHARE = 0.8
 MAX_RESET = timedelta(seconds=60)
 MAX_BLOCKED = timedelta(seconds=300)
 """A header may ask for more; then we ask again after this time."""
+MAX_AWAY = timedelta(seconds=60)
+"""Of a service that is away. A gateway in front of it may say too long, and jobs would wait when it is back."""
 
 
 class Rates:
@@ -74,13 +76,24 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
 
     Retry-After may be a time, as HTTP has it: by the clock of the same answer, or by ours where that says none.
     """
-    seconds = _number(headers.get("Retry-After"))
-    until = _time(headers.get("Retry-After"))
-    if seconds is None and until is not None:
-        seconds = max(0.0, (until - (_time(headers.get("Date")) or now)).total_seconds())
+    seconds = _said(headers, now)
     if seconds is None:
         seconds = _number(headers.get("RateLimit-Reset"))
     return None if seconds is None else min(timedelta(seconds=seconds), MAX_BLOCKED)
+
+
+def away_for(headers: Mapping[str, str], now: datetime) -> timedelta | None:
+    """How long a service that answers 5xx says that it is away; None when it does not."""
+    seconds = _said(headers, now)
+    return None if seconds is None else min(timedelta(seconds=seconds), MAX_AWAY)
+
+
+def _said(headers: Mapping[str, str], now: datetime) -> float | None:
+    """The seconds of Retry-After."""
+    seconds, until = _number(headers.get("Retry-After")), _time(headers.get("Retry-After"))
+    if seconds is None and until is not None:
+        return max(0.0, (until - (_time(headers.get("Date")) or now)).total_seconds())
+    return seconds
 
 
 def used_percent(headers: Mapping[str, str]) -> float:
