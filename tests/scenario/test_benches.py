@@ -5,6 +5,7 @@ CI plays only the rows that can fail it. The others are figures of a night, whic
 
 from dataclasses import fields
 
+import httpx
 import pytest
 
 from tests.bench import dispatch, track
@@ -42,3 +43,8 @@ def test_all_jobs_of_a_size_are_bound() -> None:
 @pytest.mark.parametrize("hot", [False, True])
 def test_the_last_job_has_its_agent(*, hot: bool) -> None:
     assert ours(Field(FREE), 5, hot=hot).started > 0
+
+
+def test_what_is_measured_is_the_products_own_client() -> None:
+    """A simulated world without costs has a client that does less than httpx's, because nobody measures it."""
+    assert type(track.Fleet(1, FREE).simulation.http) is httpx.Client

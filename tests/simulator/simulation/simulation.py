@@ -146,7 +146,10 @@ class Simulation(ProductionWiring, PassingTime):
             with self.meter.excluded():
                 return carrier.handle_request(request)
 
-        return DirectHttp(carry, base_url="http://buildkite.invalid/v3")
+        base_url = "http://buildkite.invalid/v3"
+        if self._nature.costs is not None:  # the product's CPU is measured, and httpx is part of it
+            return httpx.Client(transport=httpx.MockTransport(carry), base_url=base_url)
+        return DirectHttp(carry, base_url=base_url)
 
     @cached_property
     def _agents(self) -> Ask:
