@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.fields import moment
 from agent_stack.adapters.dynamodb.holds import read_holds
 from agent_stack.adapters.dynamodb.launch_memory import read_memory
 from agent_stack.adapters.dynamodb.lease import read_pauses
@@ -104,9 +105,7 @@ class Records:
         return [
             Holder(
                 function=function,
-                until=items.moment(stored[function]["lease_until"])
-                if "lease_until" in stored.get(function, {})
-                else None,
+                until=moment(stored[function]["lease_until"]) if "lease_until" in stored.get(function, {}) else None,
                 fence=int(stored.get(function, {}).get("fence", 0)),
             )
             for function in FUNCTIONS
