@@ -9,18 +9,16 @@ import sys
 
 from agent_stack.adapters.ssm.class_document import ClassDocument
 from infra import (
-    additions,
-    baked_program,
     codes,
     decisions,
     doctor_looks,
-    host_keys,
     layout,
     metrics_page,
     notifications,
     parameters,
     parity,
     user_data,
+    vm_files,
 )
 
 CLASSES_SCHEMA = user_data.ROOT / "docs" / "reference" / "classes.schema.json"
@@ -31,11 +29,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; fail when a change is needed")
     check = parser.parse_args().check
-    template = user_data.generated(host_keys.generated(user_data.TEMPLATE.read_text()))
+    of_vms = vm_files.wanted()
+    template = of_vms[user_data.TEMPLATE]
     wanted = {
-        user_data.TEMPLATE: template,
-        user_data.PROGRAM: user_data.second_stage(),
-        baked_program.IMAGE: additions.generated(baked_program.generated(baked_program.IMAGE.read_text())),
+        **of_vms,
         parameters.PAGE: parameters.page(template),
         parameters.SPECIFICATION: parameters.specification(template),
         decisions.PAGE: decisions.page(),
@@ -50,7 +47,7 @@ def main() -> int:
     if missing := parameters.ungrouped(template):
         sys.stderr.write(f"template.yaml shows in no parameter group: {', '.join(sorted(missing))}\n")
         return 1
-    stale = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
+    stale = vm_files.stale(wanted)
     if check and stale:
         sys.stderr.write(f"not up to date: {', '.join(path.name for path in stale)}; run scripts/generate\n")
         return 1

@@ -3,6 +3,7 @@
 `@pytest.mark.share(3)`, or `pytestmark = pytest.mark.share(3)` for a file: `.ci/run` plays every third of the file's
 tests with that mark, three commits in a row play them all, and so do each night and a plain `scripts/test`. With which
 member a commit begins depends on the file's name, too: else one commit would play the first of every small file.
+`share(3, "whole stacks")` makes one group of all tests with that name, whichever files they are in.
 
 Of the directories in `HALVES`, each commit plays every other file, and each file that it changes itself.
 """
@@ -54,10 +55,10 @@ class Turn:
         """Whether the commit plays this file of tests; of a share in it, only what its turn is."""
         return file not in self._later or file in self.changed
 
-    def of_shares(self, file: Path) -> int:
-        """The turn of the shares in a file. One of a half is played at every other turn."""
-        number = self.number // 2 if file in self._halves else self.number
-        return number + zlib.crc32(file.name.encode())
+    def of_shares(self, group: Path | str) -> int:
+        """The turn of the shares in a file or a named group. A file of a half is played at every other turn."""
+        number = self.number // 2 if group in self._halves else self.number
+        return number + zlib.crc32((group if isinstance(group, str) else group.name).encode())
 
     @cached_property
     def _halves(self) -> Sequence[Path]:
@@ -76,17 +77,18 @@ def mark_for_the_night(items: Sequence[pytest.Item], turn: Turn | None = None) -
         turn: that of the commit that is checked out, where nothing is said.
     """
     turn = turn or Turn.of_the_commit()
-    groups: dict[tuple[Path, int], list[pytest.Item]] = defaultdict(list)
+    groups: dict[tuple[Path | str, int], list[pytest.Item]] = defaultdict(list)
     for item in items:
         share = item.get_closest_marker("share")
         if share is not None:
-            groups[item.path, share.args[0]].append(item)
+            turns, group = (*share.args, item.path)[:2]
+            groups[group, turns].append(item)
         if not turn.plays(item.path) and item.get_closest_marker("e2e") is None:
             item.add_marker("night")
-    for (path, turns), members in groups.items():
-        by_day = {id(item) for item in of_turn(members, turn.of_shares(path), turns)}
+    for (group, turns), members in groups.items():
+        by_day = {id(item) for item in of_turn(members, turn.of_shares(group), turns)}
         for item in members:
-            if id(item) not in by_day:
+            if id(item) not in by_day and not (isinstance(group, str) and item.path in turn.changed):
                 item.add_marker("night")
 
 

@@ -1,51 +1,15 @@
 #!/usr/bin/env bash
-# What the operator adds to a baked image: package repositories, packages and docker images. infra/additions.py writes it
-# into a component of infra/image.yaml, below lines that set REPOSITORIES, PACKAGES and IMAGES. They are in base64, so that
-# no value is read as shell code. What cannot be had is left out and noted in LACKS, and the image comes without it.
-set -euo pipefail
-LACKS=/var/cache/agent-stack/lacks
+# What the operator adds to a baked image: package repositories and packages. infra/additions.py writes it into a component
+# of infra/image.yaml, below lines that set REPOSITORIES and PACKAGES. They are in base64, so that no value is read as shell
+# code. What cannot be had is left out and noted in LACKS, and the image comes without it.
+# shellcheck source=common.sh
+source "${BASH_SOURCE%/*}/common.sh"
 REPOSITORY_FILES=/etc/yum.repos.d SOURCE_FILES=/etc/apt/sources.list.d KEYRINGS=/etc/apt/keyrings
 
-said=$(mktemp)
-DOCKER_CONFIG=$(mktemp -d) # so that no login and no setting of docker's gets into the image
-export DOCKER_CONFIG DEBIAN_FRONTEND=noninteractive
-trap 'rm -rf "$said" "$DOCKER_CONFIG"' EXIT
-install -d -m 0755 "${LACKS%/*}"
+export DEBIAN_FRONTEND=noninteractive
 rm -f "$LACKS"
 
-# Fills members with the comma-separated values of $1, which is base64.
-members_of() {
-  local value all
-  members=()
-  mapfile -t -d , all < <(base64 -d <<<"$1")
-  for value in "${all[@]}"; do
-    value=${value//[$'\n\t']/ } value=${value#"${value%%[! ]*}"} value=${value%"${value##*[! ]}"}
-    [[ -z $value ]] || members+=("$value")
-  done
-}
-
-# Value $2 of setting $1 is left out, because of what was said last.
-lacks() {
-  local why
-  why=$(tr -d '\000-\011\013-\037\177' <"$said" | grep -v '^ *$' | tail -n 1 | cut -c 1-300) || true
-  printf '%s=%s is not in this image: %s\n' "$1" "$2" "${why:-no reason was given}" | tee -a "$LACKS" >&2
-}
-
-# Three tries, because a mirror or a registry may be busy.
-try() {
-  local number
-  for number in 1 2 3; do
-    ! "$@" </dev/null >"$said" 2>&1 || return 0
-    ((number == 3)) || sleep "${PAUSE_SECONDS:-$((number * 10))}"
-  done
-  return 1
-}
-
 download() { curl -fsSL --proto =https --proto-redir =https --max-time 60 -o "$1" --url "$2"; }
-
-no() { echo "$1" >"$said" && return 1; }
-
-no_option() { [[ $1 != -* ]] || no "no value begins with a dash, because it would be an option"; }
 
 # A .repo file: each of its repositories must answer, because one that does not would fail every later installation.
 add_for_dnf() {
@@ -86,7 +50,9 @@ members_of "${REPOSITORIES:-}"
 for number in "${!members[@]}"; do
   read -r -a words <<<"${members[number]}"
   if command -v dnf >/dev/null; then add=add_for_dnf; else add=add_for_apt; fi
-  if ! { no_option "${words[0]}" && "$add" "$number" "${words[@]}"; }; then
+  if no_option "${words[0]}" && "$add" "$number" "${words[@]}"; then
+    holds BakeImageRepositories "${members[number]}"
+  else
     rm -f "$REPOSITORY_FILES/agent-stack-$number.repo" "$SOURCE_FILES/agent-stack-$number.sources" \
       "$KEYRINGS/agent-stack-$number"{,.asc,.gpg}
     lacks BakeImageRepositories "${members[number]}"
@@ -101,16 +67,14 @@ done
 if ((${#packages[@]})); then
   command -v dnf >/dev/null || try apt-get -q update || true
   # All in one go, because it is fast; one by one where a name is wrong, because one must not stop the others.
-  install_packages "${packages[@]}" </dev/null >"$said" 2>&1 ||
-    for name in "${packages[@]}"; do
-      try install_packages "$name" || lacks BakeImagePackages "$name"
-    done
-fi
-
-members_of "${IMAGES:-}"
-if ((${#members[@]})); then
-  try systemctl start docker || true # the pulls then say so
-  for name in "${members[@]}"; do
-    { no_option "$name" && try docker pull -q "$name"; } || lacks BakeImageDockerImages "$name"
+  install_packages "${packages[@]}" </dev/null >"$said" 2>&1 && apart='' || apart=yes
+  for name in "${packages[@]}"; do
+    if [[ -z $apart ]] || try install_packages "$name"; then
+      holds BakeImagePackages "$name"
+    else
+      lacks BakeImagePackages "$name"
+    fi
   done
 fi
+
+ended packages

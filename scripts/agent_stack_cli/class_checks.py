@@ -15,12 +15,16 @@ from agent_stack.adapters.ssm import parameters
 from agent_stack.adapters.ssm.json_document import read_json
 from agent_stack.adapters.system import SystemClock, SystemIds
 from agent_stack.domain.classes import VmClass
+from agent_stack_cli.baked_names import kept, named_by, parameter_of
 from agent_stack_cli.errors import code_of, words_of
 from agent_stack_cli.session import Session
 from agent_stack_cli.stacks import Stack
 from agent_stack_cli.waiting_room import Patience
 
 ERROR, WARNING = "error", "warning"
+MAY_GO = "image: nothing keeps it; "
+"""How the words begin about a baked image that a class names by its id."""
+
 IMAGE_PARAMETER = re.compile(r"resolve:ssm:([A-Za-z0-9/._-]+)(:[A-Za-z0-9._-]+)?")
 """The name, and perhaps a version or a label."""
 
@@ -28,7 +32,7 @@ IMAGE_PARAMETER = re.compile(r"resolve:ssm:([A-Za-z0-9/._-]+)(:[A-Za-z0-9._-]+)?
 def of_account(stack: Stack, vm_class: VmClass) -> Iterator[tuple[str, str]]:
     """Severity and words of what is wrong with a class here. What AWS does not say about one class is said, too."""
     try:
-        yield from _of_types_and_image(stack.session, vm_class)
+        yield from _of_types_and_image(stack, vm_class)
     except (ClientError, BotoCoreError) as error:
         yield WARNING, f"not examined: {words_of(error)}"
 
@@ -37,6 +41,13 @@ def deprecated_since(image: Mapping[str, Any], now: datetime) -> str:
     """The day since when an image is deprecated; empty for one that is not."""
     at = str(image.get("DeprecationTime", ""))
     return at[:10] if at and at < f"{now:%Y-%m-%dT%H:%M}" else ""
+
+
+def root_gib(image: Mapping[str, Any]) -> int:
+    """How large the disk of an image is at least, as EC2 shows it; 0 where it does not."""
+    disks = image.get("BlockDeviceMappings", ())
+    of_root = (disk.get("Ebs", {}) for disk in disks if disk.get("DeviceName") == image.get("RootDeviceName"))
+    return max((int(disk.get("VolumeSize", 0)) for disk in of_root), default=0)
 
 
 def image_parameters(stack: Stack) -> list[str]:
@@ -89,7 +100,8 @@ def catalog(stack: Stack) -> Ec2InstanceCatalog:
     )
 
 
-def _of_types_and_image(session: Session, vm_class: VmClass) -> Iterator[tuple[str, str]]:
+def _of_types_and_image(stack: Stack, vm_class: VmClass) -> Iterator[tuple[str, str]]:
+    session = stack.session
     types = list(vm_class.instance_types)
     try:
         shown = session.ec2.describe_instance_types(
@@ -109,8 +121,18 @@ def _of_types_and_image(session: Session, vm_class: VmClass) -> Iterator[tuple[s
         if known and image.get("Architecture") and image["Architecture"] not in known:
             words = f"{kind['InstanceType']} is {' or '.join(sorted(known))}, and the image is {image['Architecture']}"
             yield ERROR, words
+    gib, least = vm_class.volume.gib if vm_class.volume else None, root_gib(image)
+    if gib is not None and gib < least:
+        words = f"the disk of {image['ImageId']} has {least} GiB, and volume_gib is {gib}: set it to {least} or more"
+        yield ERROR, f"volume_gib: {words}"
     if day := deprecated_since(image, session.now()):
         yield WARNING, f"image: {image['ImageId']} is deprecated since {day}"
+    if not kept(image) and image["ImageId"] == vm_class.image and named_by(stack, parameter_of(stack), image):
+        keep = stack.agent_stack("images", "keep", vm_class.image)
+        yield (
+            WARNING,
+            f"{MAY_GO}{vm_class.image} is removed once five are newer and it launched no VM for 60 days: {keep}",
+        )
 
 
 def _image(session: Session, named: str) -> Mapping[str, Any] | None:

@@ -11,7 +11,7 @@ from agent_stack.domain.findings import Finding
 from agent_stack_cli.account_findings import alarms, routes
 from agent_stack_cli.findings import looked
 from agent_stack_cli.function_findings import inspected
-from agent_stack_cli.image_findings import images
+from agent_stack_cli.image_findings import baked, images
 from agent_stack_cli.log_findings import logged, unlogged
 from agent_stack_cli.output import Output
 from agent_stack_cli.quota_findings import quotas
@@ -30,6 +30,7 @@ LOOKS: Mapping[str, Callable[[Stack], Iterable[Finding]]] = {
     "quotas": quotas,
     "routes": routes,
     "images": images,
+    "bakes": baked,
 }
 """Everything that is looked at, by the name that a look which fails is shown under. docs/reference/agent-stack.md shows
 the first sentence of each."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from agent_stack_cli import images
+from agent_stack_cli import images, images_page
 from agent_stack_cli.verbs import Call, verb
 
 
@@ -12,13 +12,20 @@ def add(app: typer.Typer) -> None:
     """Make it a verb of the program."""
 
     @verb(
-        app, "images", "agent-stack images", "agent-stack images --json", "agent-stack images use ami-0123456789abcdef0"
+        app,
+        "images",
+        "agent-stack images",
+        "agent-stack images --json",
+        "agent-stack images use ami-0123456789abcdef0",
+        "agent-stack images keep ami-0123456789abcdef0",
     )
     def images_verb(
         call: Call,
         *,
-        what: Annotated[images.What, typer.Argument(help="list, or use, which lets new VMs have IMAGE.")] = "list",
-        image: Annotated[str, typer.Argument(help="With use: the id of a baked image, such as an older one.")] = "",
+        what: Annotated[
+            images.What, typer.Argument(help="list; use: new VMs get IMAGE; keep: nothing removes IMAGE; unkeep.")
+        ] = "list",
+        image: Annotated[str, typer.Argument(help="The id of a baked image, such as an older one.")] = "",
     ) -> None:
-        """List the images that BakeImage made and which one new VMs use, or let new VMs use another one."""
-        images.run(call.stack, what, image, call.output)
+        """List the images that BakeImage made, what they hold, and which one new VMs use, or let new VMs use one."""
+        images_page.run(call.stack, what, image, call.output)

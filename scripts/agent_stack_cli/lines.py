@@ -93,7 +93,7 @@ def has_any(stack: Stack, function: str, *, since: datetime) -> bool:
 def of_vm(stack: Stack, instance_id: str) -> list[Line]:
     """What a VM's boot program and agent wrote; empty when VmLogs is console."""
     lines = []
-    for event in _events(stack, "vms", since=None, until=None, streams=[instance_id]):
+    for event in _events(stack, stack.log_group("vms"), streams=[instance_id]):
         at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC)
         lines.append(
             Line(
@@ -101,6 +101,11 @@ def of_vm(stack: Stack, instance_id: str) -> list[Line]:
             )
         )
     return lines
+
+
+def texts(stack: Stack, group: str, *, stream: str, pattern: str) -> list[str]:
+    """What one stream of any log group says about that pattern; empty where there is none."""
+    return [str(event["message"]) for event in _events(stack, group, pattern=pattern, streams=[stream])]
 
 
 def link(stack: Stack, group: str, stream: str = "") -> str:
@@ -116,24 +121,24 @@ def link(stack: Stack, group: str, stream: str = "") -> str:
 def _filtered(stack: Stack, function: str, pattern: str, since: datetime, until: datetime | None) -> list[Line]:
     return [
         _line(function, event["message"], event["timestamp"])
-        for event in _events(stack, function, pattern=pattern, since=since, until=until)
+        for event in _events(stack, stack.log_group(function), pattern=pattern, since=since, until=until)
     ]
 
 
 def _events(
     stack: Stack,
-    of: str,
+    group: str,
     *,
     pattern: str = "",
-    since: datetime | None,
-    until: datetime | None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     streams: list[str] | None = None,
 ) -> Sequence[Mapping[str, Any]]:
     """The newest events, oldest first; none where the group or the stream is not there: nothing was written then.
 
     FilterLogEvents knows one order only, oldest first. So all pages are read, and the last lines are kept.
     """
-    asked: dict[str, Any] = {"logGroupName": stack.log_group(of)}
+    asked: dict[str, Any] = {"logGroupName": group}
     if pattern:
         asked["filterPattern"] = pattern
     if streams:

@@ -15,6 +15,8 @@ from typing import Any
 MAX_COST_TAGS = (
     40  # as in agent_stack/setting_kinds.py, which cannot be imported before the build; a test holds them together
 )
+AMAZON_LINUX, UBUNTU = "amazon-linux-2023", "ubuntu-server-24-lts"
+"""What BakeImage may be; a test holds them together with the template."""
 MAX_STACK_KEY = 80
 DEFAULT_QUEUES = ("_default", "__default__")
 """As in agent_stack/domain; a test holds them together."""
@@ -104,12 +106,42 @@ def _misfits(values: Mapping[str, str]) -> Iterator[str]:
             "AgentTokenParameter is an ARN and AgentCredential=agent-token, with which VMs read it by its name in this "
             "account; set AgentCredential to job-token, or name a parameter of this account"
         )
+    yield from repositories_of_another_system(values)
     for queue in values.get("Queues", "").split(","):
         if "StackKey" in values and len(f"{values['StackKey']}-{queue.strip()}") > MAX_STACK_KEY:
             yield (
                 f"StackKey={values['StackKey']!r}: with the queue {queue.strip()} it is longer than {MAX_STACK_KEY} "
                 "characters; shorten it"
             )
+
+
+def repositories_of_another_system(values: Mapping[str, str]) -> Iterator[str]:
+    """Package repositories that the baked system cannot take: a .repo file is one word, apt's has three or more.
+
+    A bake would leave them out, a quarter of an hour after the deployment.
+    """
+    listed = [member.strip() for member in values.get("BakeImageRepositories", "").split(",") if member.strip()]
+    of_apt = [member for member in listed if " " in member]
+    of_dnf = [member for member in listed if " " not in member]
+    system = values.get("BakeImage", "")
+    if system == AMAZON_LINUX:
+        for member in of_apt:
+            yield (
+                f"BakeImageRepositories has {member!r}, a repository of apt's, and BakeImage={system} takes URLs of "
+                ".repo files; name the URL of its .repo file, or leave it out"
+            )
+    elif system == UBUNTU:
+        for member in of_dnf:
+            yield (
+                f"BakeImageRepositories has {member!r}, the URL of a .repo file, and BakeImage={system} takes the "
+                "repository's URL, suite, components and the URL of its key, with spaces between them; write it so, or "
+                "leave it out"
+            )
+    elif of_apt and of_dnf and system != "none":
+        yield (
+            f"BakeImageRepositories has {of_apt[0]!r} of apt's and {of_dnf[0]!r} of dnf's, and an image has one "
+            f"system; leave out those of apt's for {AMAZON_LINUX}, the others for {UBUNTU}"
+        )
 
 
 def _misfit(name: str, parameter: Mapping[str, Any], value: str) -> str:

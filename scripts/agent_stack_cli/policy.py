@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG
+from agent_stack_cli.baked_names import KEEP, TAG, arn, name_of
 from agent_stack_cli.stacks import Stack
 
 Kind = Literal["read", "operate", "classes"]
@@ -15,6 +16,9 @@ MAILBOX_ATTRIBUTES = ["instance_arn", "stage", "stage_seconds", "detail", "revok
 IMAGES = "agent-stack/images/"
 """Below it lie the account's own image parameters that the dispatcher's role may read, besides those of
 ImageParameters, and its public ones below AWS's. No class with another one starts a VM, so nobody needs to read it."""
+
+NAMES_OF_RECIPES = ("/*", "-?/*", "-????????????-*")
+"""How ARNs of baked images go on after the stack's name of them: none of another stack whose name begins alike."""
 
 PUBLIC = frozenset({"ClassesParameter"})
 """Parameters of the template that name an SSM parameter without a secret in it."""
@@ -124,7 +128,8 @@ def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
         _allow(
             "ReadLogs",
             ["logs:FilterLogEvents"],
-            [_arn(stack, "logs", f"log-group:{stack.log_group(of)}:*") for of in ("dispatcher", "tracker", "vms")],
+            [_arn(stack, "logs", f"log-group:{stack.log_group(of)}:*") for of in ("dispatcher", "tracker", "vms")]
+            + [_arn(stack, "logs", f"log-group:/aws/imagebuilder/{name}*") for name in _names_of_bakes(made)],
         ),
         _allow("SeeTheOidcProvider", ["iam:GetOpenIDConnectProvider"], _oidc_provider(stack)),
         _allow("ReadSettings", ["lambda:GetFunctionConfiguration"], functions),
@@ -138,7 +143,16 @@ def _read(stack: Stack, images: Iterable[str]) -> list[dict[str, Any]]:
             ],
         ),
     ]
+    if made:
+        pipeline = _arn(stack, "imagebuilder", f"image-pipeline/{name_of(made)}")
+        statements.append(_allow("SeeBakes", ["imagebuilder:ListImagePipelineImages"], pipeline))
     return [*statements, *_use_the_key(stack)]
+
+
+def _names_of_bakes(parameter: str) -> list[str]:
+    """How names of recipes begin, as they are written and as ARNs have them: a build's log group has the recipe's."""
+    name = parameter.rpartition("/")[2]
+    return list(dict.fromkeys((name, name_of(parameter)))) if name else []
 
 
 def _use_the_key(stack: Stack) -> list[dict[str, Any]]:
@@ -168,6 +182,14 @@ def _operate(stack: Stack) -> list[dict[str, Any]]:
     made = stack.outputs.get("ImageParameter", "")
     if made:
         statements.append(_allow("UseAnotherImage", ["ssm:PutParameter"], _parameter(stack, made)))
+        baked = [arn(stack, f"image/{name_of(made)}{end}") for end in NAMES_OF_RECIPES]
+        only_that = {
+            "StringLike": {f"aws:ResourceTag/{TAG}": baked},
+            "ForAllValues:StringEquals": {"aws:TagKeys": [KEEP[0]]},
+            "Null": {"aws:TagKeys": "false"},
+        }
+        images = _arn(stack, "ec2", "image/*", account=False)
+        statements.append(_allow("KeepImages", ["ec2:CreateTags", "ec2:DeleteTags"], images, condition=only_that))
     return statements
 
 

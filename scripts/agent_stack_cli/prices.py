@@ -43,6 +43,8 @@ PRICES: Mapping[str, Price] = {
     "snapshot_gb_month": Price(0.05, 0.054, "ebs/pricing"),
     "gp3_gb_month": Price(0.08, 0.0952, "ebs/pricing"),
     "m7i.large_hour": Price(0.1008, 0.12075, "ec2/pricing/on-demand"),
+    "t3.medium_hour": Price(0.0416, 0.048, "ec2/pricing/on-demand", US),
+    "state_transition": Price(2.5e-05, 2.5e-05, "step-functions/pricing"),
 }
 
 ASSUMED: Mapping[str, tuple[float, str]] = {
@@ -64,7 +66,9 @@ ASSUMED: Mapping[str, tuple[float, str]] = {
     ),
     "gb_out_per_job": (0.05, "logs, artifacts and pushed images that leave AWS; what comes in is free"),
     "snapshot_gb_of_an_image": (8, "blocks in use of a baked image; only those are stored"),
-    "images_kept": (4, "the weekly builds of a month; nothing deletes older ones for you"),
+    "images_kept": (5, "the newest ones, of weekly builds; those that a class or an operator keeps come on top"),
+    "bakes_of_a_month": (4.3, "one each week; an upgrade or another setting makes one more"),
+    "hours_of_a_bake": (0.5, "two VMs after one another, which build and test; no test of an account says it"),
     "jobs_of_a_busy_month": (20_000, "about 100 developers"),
     "gb_through_nat_per_job": (1, "clone, packages, images; only in private subnets behind a NAT gateway"),
 }

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, unquote
 import httpx
 from werkzeug import Request, Response
 
+from tests.cli.image_builder import ImageBuilder
 from tests.simulator.iam import Asked, Policies, asked_of_dynamodb
 from tests.simulator.loopback import LoopbackServer
 
@@ -84,6 +85,7 @@ class OperatorFront(LoopbackServer):
 
     Attributes:
         denied: actions that an organisation's policy takes from everybody.
+        image_builder: answers for Image Builder, which moto does not know.
         no_echo: parameters whose templates declare NoEcho, so that their values are masked, empty ones, too.
     """
 
@@ -105,6 +107,7 @@ class OperatorFront(LoopbackServer):
         self.denied: set[str] = set()
         self.no_echo: set[str] = set()
         self.asked: list[Asked] = []
+        self.image_builder = ImageBuilder()
         self._after: dict[str, Callable[[], object]] = {}
         self._backends, self._policies, self._keys = backends, policies, keys
         self._place = f"{region}:{account_id}"
@@ -142,6 +145,8 @@ class OperatorFront(LoopbackServer):
     def _served(self, service: str, request: Request, body: bytes) -> Response:
         if service == "servicequotas":
             return self._quota(json.loads(body))
+        if service == "imagebuilder":
+            return self.image_builder.answer(request.path.strip("/"), json.loads(body))
         if service == "ssm" and request.headers["X-Amz-Target"].endswith(".DescribeParameters"):
             stated = json.loads(body)
             if stated.pop("NextToken", None) != FILTERED_PAGE:
@@ -168,6 +173,9 @@ class OperatorFront(LoopbackServer):
             action = "InvokeFunction" if function["what"] == "invocations" else "GetFunctionConfiguration"
             resource = f"arn:aws:lambda:{self._place}:function:{unquote(function['name'])}"
             yield Asked(action=f"lambda:{action}", resource=resource)
+            return
+        if service == "imagebuilder":
+            yield Asked(action=f"imagebuilder:{request.path.strip('/')}", resource=json.loads(body)["imagePipelineArn"])
             return
         target = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         cbor = _CBOR_OPERATION.search(request.path)

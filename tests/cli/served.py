@@ -44,6 +44,8 @@ NEEDS: Mapping[str, Kind] = {
     "resume": "operate",
     "drain": "operate",
     "images use": "operate",
+    "images keep": "operate",
+    "images unkeep": "operate",
     "classes push": "classes",
     "connect": "classes",
 }

@@ -11,7 +11,7 @@ from tests.cli.served import Served
 from tests.simulator.buildkite import JobState, Step
 from tests.simulator.world import NAME, Plan, World
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3, "whole stacks")]
 
 PATIENCE_SECONDS = 60
 PLAN = Plan(operators=operators())

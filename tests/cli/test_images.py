@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from agent_stack_cli import images
+from agent_stack_cli import images, images_page
+from agent_stack_cli.baked_names import TAG
 from agent_stack_cli.errors import CliError
 from agent_stack_cli.output import Output
 from agent_stack_cli.session import Session
@@ -25,7 +26,7 @@ NAME = "demo-amazon-linux-2023-x86"
 
 
 def baked(recipe: str, day: int, *, state: str = "available", version: str = "4.0.3/1") -> Image:
-    tags = {"CreatedBy": "EC2 Image Builder", images.TAG: f"{PLACE}/{recipe}/{version}"}
+    tags = {"CreatedBy": "EC2 Image Builder", TAG: f"{PLACE}/{recipe}/{version}"}
     return Image(tags=tags, created_at=f"2026-11-{day:02}T03:00:00.000Z", state=state)
 
 
@@ -89,9 +90,9 @@ def test_the_images_that_the_template_bakes_now_are_among_them(served: Served, s
 def test_use_goes_back_in_one_command_and_names_the_way_forth(
     served: Served, stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images.run(stack, "use", OLD, Output(as_json=False))
+    images_page.run(stack, "use", OLD, Output(as_json=False))
     said = capsys.readouterr().out
-    assert f"Next: agent-stack images use {NEW} --stack demo" in said
+    assert f"To go back: agent-stack images use {NEW} --stack demo" in said
     held = served.world._client("ssm").get_parameter(Name=IMAGE_PARAMETER)["Parameter"]
     assert (held["Value"], held["DataType"]) == (OLD, "aws:ec2:image")
     (default,) = [one for one in images.read(stack).images if "default" in one.classes]
@@ -129,9 +130,15 @@ def test_a_stack_without_images_and_one_before_its_first_say_what_to_run(
     served: Served, stack: Stack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "Next: scripts/deploy demo BakeImage=amazon-linux-2023" in served.ok("images")
-    assert served.data("images") == {"parameter": "", "value": "", "images": []}
+    assert served.data("images") == {
+        "parameter": "",
+        "value": "",
+        "images": [],
+        "bakes": [],
+        "unreadable": [],
+    }
     assert "demo bakes no image" in served.run("images", "use", OLD).stderr
     served.world._client("ssm").delete_parameter(Name=IMAGE_PARAMETER)
     served.world.ec2.images.known = {}
-    images.run(stack, "list", "", Output(as_json=False))
+    images_page.run(stack, "list", "", Output(as_json=False))
     assert f"start-image-pipeline-execution --image-pipeline-arn {PLACE}-pipeline/{NAME}" in capsys.readouterr().out

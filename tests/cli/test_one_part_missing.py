@@ -122,6 +122,24 @@ def test_types_that_ec2_does_not_describe_hide_no_other_class(served: Served, tm
     assert "m7i.4xlarge is x86_64, and the image is arm64" in found["large"][1]
 
 
+def test_a_class_with_a_smaller_volume_than_its_image_is_an_error_before_a_launch(
+    served: Served, tmp_path: Path
+) -> None:
+    served.world.ec2.images.known[IMAGE] = Image(root_gib=30)
+    document = json.loads(CLASSES)
+    for name, gib in (("default", 20), ("large", 30)):
+        document["classes"][name]["volume_gib"] = gib
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps(document))
+    try:
+        result = served.run("classes", "validate", str(path), "--json")
+    finally:
+        del served.world.ec2.images.known[IMAGE]
+    (found,) = json.loads(result.stdout)
+    assert (result.exit_code, found["vm_class"], found["severity"]) == (1, "default", "error")
+    assert "30 GiB, and volume_gib is 20: set it to 30 or more" in found["problem"]
+
+
 def test_an_old_image_is_a_warning_and_stops_no_push(served: Served, tmp_path: Path) -> None:
     served.world.ec2.images.known[IMAGE] = Image(deprecated_at="2024-01-02T00:00:00.000Z")
     document = json.loads(CLASSES)

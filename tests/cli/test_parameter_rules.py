@@ -114,3 +114,39 @@ def test_a_new_stack_is_judged_with_its_defaults() -> None:
 def test_the_rules_know_what_the_functions_know() -> None:
     assert set(parameter_rules.DEFAULT_QUEUES) == DEFAULT_QUEUE_ALIASES
     assert parameter_rules.MAX_STACK_KEY == MAX_STACK_KEY_BYTES
+
+
+APT, REPO = "https://example.com/apt noble main https://example.com/key.asc", "https://example.com/tools.repo"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"BakeImage": "amazon-linux-2023", "BakeImageRepositories": f"{REPO}, {APT}"},
+            f"{APT!r}, a repository of apt's",
+        ),
+        (
+            {"BakeImage": "ubuntu-server-24-lts", "BakeImageRepositories": f"{REPO},{APT}"},
+            f"{REPO!r}, the URL of a .repo",
+        ),
+        ({"BakeImageRepositories": f"{REPO},{APT}"}, "leave out those of apt's for amazon-linux-2023"),
+        ({"BakeImage": "amazon-linux-2023", "BakeImageRepositories": f"{REPO},{REPO}"}, ""),
+        ({"BakeImage": "ubuntu-server-24-lts", "BakeImageRepositories": APT}, ""),
+        ({"BakeImageRepositories": APT}, ""),  # of a stack that is there the system is not known
+        ({"BakeImage": "ubuntu-server-24-lts", "BakeImageRepositories": ""}, ""),
+    ],
+)
+def test_a_repository_of_another_system_is_refused_before_anything_is_deployed(
+    given: dict[str, str], words: str
+) -> None:
+    said = list(problems(given))
+    assert [words in one for one in said] == ([True] if words else [])
+
+
+def test_the_systems_are_the_templates() -> None:
+    assert specification()["BakeImage"]["AllowedValues"] == [
+        "none",
+        parameter_rules.AMAZON_LINUX,
+        parameter_rules.UBUNTU,
+    ]

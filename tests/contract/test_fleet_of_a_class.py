@@ -15,6 +15,7 @@ from tests.contract.fleets import World, made, settings, templates
 from tests.simulator.catalog import NoShapes
 from tests.simulator.clock import VirtualClock
 from tests.simulator.cloud import Ec2
+from tests.simulator.cloud.images import Image
 from tests.simulator.cloud.prices import spot as spot_price
 
 ZONES = ("eu-central-1a", "eu-central-1b")
@@ -99,6 +100,15 @@ def test_what_depends_on_the_size_is_refused_by_ec2_in_its_words() -> None:
     assert {error.code for error in outcome.errors} == {"InvalidParameterCombination"}
     assert "ratio of 8000.0 is too high" in outcome.errors[0].message
     assert not where.ec2.instances()
+
+
+@pytest.mark.parametrize(("gib", "codes"), [(29, {"InvalidBlockDeviceMapping"}), (30, set()), (None, set())])
+def test_a_volume_smaller_than_the_image_s_disk_is_refused_by_ec2(gib: int | None, codes: set[str]) -> None:
+    where = world()
+    where.ec2.images.known["ami-0123456789abcdef0"] = Image(root_gib=30)
+    outcome = launched(where, of_entry(**({} if gib is None else {"volume_gib": gib})))
+    assert {error.code for error in outcome.errors} == codes
+    assert bool(where.ec2.instances()) is not bool(codes)
 
 
 DEARER, CHEAPER = sorted(("m7i.large", "m7a.large"), key=lambda kind: -min(spot_price(kind, zone) for zone in ZONES))

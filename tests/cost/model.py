@@ -95,7 +95,7 @@ def often_forgotten(region: str) -> Bill:
     price = usd(region)
     return {
         "data out to the internet, a thousand jobs": 1_000 * assumed("gb_out_per_job") * price["internet_gb_out"],
-        "snapshots of baked images, a month": snapshots(region),
+        **{f"{name}, a month": cost for name, cost in images(region).items()},
         "AWS Config that records continuously, a thousand jobs": 1_000
         * assumed("config_items_per_vm")
         * price["config_item"],
@@ -104,9 +104,28 @@ def often_forgotten(region: str) -> Bill:
     }
 
 
-def snapshots(region: str) -> float:
+def images(region: str) -> Bill:
     """What a month of baked images costs; nothing without the image pipeline."""
-    return assumed("images_kept") * assumed("snapshot_gb_of_an_image") * usd(region)["snapshot_gb_month"]
+    price = usd(region)
+    looks = HOURS_OF_A_MONTH * len(states_of_a_look())  # its rule is `rate(1 hour)`, which a test holds
+    return {
+        "snapshots of baked images": assumed("images_kept")
+        * assumed("snapshot_gb_of_an_image")
+        * price["snapshot_gb_month"],
+        "builders of baked images": assumed("bakes_of_a_month") * assumed("hours_of_a_bake") * price["t3.medium_hour"],
+        "the hourly look for another recipe": looks * price["state_transition"],
+    }
+
+
+def states_of_a_look() -> list[str]:
+    """The steps of the state machine that starts bakes, when there is nothing to bake: each is a transition."""
+    states = loads((ROOT / "infra" / "image.yaml").read_text())["Resources"]["Bake"]["Properties"]["Definition"]
+    at, passed = states["StartAt"], list[str]()
+    while at:
+        passed.append(at)
+        state = states["States"][at]
+        at = state["Choices"][0]["Next"] if state["Type"] == "Choice" else state.get("Next", "")
+    return passed
 
 
 def busy_month(mode: str, region: str) -> Bill:
@@ -119,7 +138,7 @@ def busy_month(mode: str, region: str) -> Bill:
         "the stack's part of the jobs": sum(thousand_jobs(mode, region).values()) * thousands,
         **vms,
         "data out to the internet": out,
-        "snapshots of baked images": snapshots(region),
+        "baked images": sum(images(region).values()),
     }
 
 

@@ -4,10 +4,12 @@ import pytest
 
 from agent_stack.ports import Fleet, Lease, Ledger, Mailbox, StacksApi
 from agent_stack_cli.prices import PRICES, REGIONS
+from infra.baked_program import IMAGE
+from infra.template_yaml import loads
 from tests.bench.field import LATENCY, PER_REQUEST
 from tests.cost import readme
 from tests.cost.__main__ import PAGE
-from tests.cost.model import MODES, idle_month
+from tests.cost.model import MODES, idle_month, images, states_of_a_look
 from tests.cost.page import missed, page
 from tests.cost.units import Units, billed, weigh
 from tests.infra.stacks import deployed
@@ -63,6 +65,14 @@ def test_schedules_fire_once_a_minute_as_they_are_billed(mode: str) -> None:
     resources = deployed(dict(MODES[mode])).resources.values()
     schedules = [each["Properties"] for each in resources if each["Type"] == "AWS::Scheduler::Schedule"]
     assert {schedule["ScheduleExpression"] for schedule in schedules} == {"rate(1 minute)"}
+
+
+def test_the_look_for_another_recipe_is_hourly_and_ends_where_there_is_none() -> None:
+    resources = loads(IMAGE.read_text())["Resources"]
+    assert resources["Deployed"]["Properties"]["ScheduleExpression"] == "rate(1 hour)"
+    assert states_of_a_look() == ["Look", "Started", "Done"]
+    looks = images(REGIONS[0])["the hourly look for another recipe"]
+    assert looks == pytest.approx(730 * 3 * 0.025 / 1_000)
 
 
 def test_push_polls_another_queue() -> None:

@@ -15,7 +15,7 @@ import yaml
 
 from tests.infra.test_image_model import image
 
-PLACE = re.compile(r"/(?=(?:etc|var|usr/local)/)")
+PLACE = re.compile(r"/(?=(?:etc|var|usr/local)/|dev/shm\b)")
 """How absolute paths begin that components name."""
 
 CURL = """
@@ -55,9 +55,27 @@ case $1 in
       printf 'Error response from daemon: \\033[31mmanifest unknown\\n\\n' >&2
       exit 1
     fi
+    registry=${*: -1} given=$DOCKER_CONFIG/config.json
+    registry=${registry%%/*}
+    [[ ${*: -1} == */* && $registry == *.* ]] || registry=https://index.docker.io/v1/
+    for rule in ${PRIVATE//,/ }; do
+      if [[ ${rule%%=*} == "$registry" ]] && ! grep -qF "\\"$registry\\":{\\"auth\\":\\"${rule#*=}\\"}" "$given"; then
+        echo "Error response from daemon: pull access denied" >&2
+        exit 1
+      fi
+    done
+    [[ -z $SECRETS ]] || grep -rlE "$SECRETS" "$ROOT" --exclude-dir=shm | sed 's/^/on the disk: /' >>"$CALLS"
     mkdir -p "$ROOT/var/lib/docker" && echo "${*: -1}" >>"$ROOT/var/lib/docker/pulled"
     ;;
 esac
+"""
+
+AWS = """
+echo "aws $*" >>"$CALLS"
+while [[ $1 == --* ]]; do shift 2; done
+answer=$ANSWERS/aws_$1_$2
+[[ -f $answer ]] || { echo "An error occurred (AccessDeniedException) when calling $2: not allowed" >&2; exit 254; }
+cat "$answer"
 """
 
 QUIET = """
@@ -67,12 +85,20 @@ echo "${0##*/} $*" >>"$CALLS"
 
 @dataclass(frozen=True, slots=True)
 class Yard:
-    """The root, and what was called."""
+    """The root, and what was called.
+
+    Attributes:
+        answers: by URL; those of the AWS CLI as aws_SERVICE_OPERATION.
+        private: registries that ask for a login, with docker's own form of it.
+        secrets: an expression for what no file outside the memory may hold while docker pulls.
+    """
 
     path: Path
     system: str = "amazon-linux-2023"
     answers: dict[str, bytes] = field(default_factory=dict)
     broken: tuple[str, ...] = ()
+    private: Mapping[str, str] = field(default_factory=dict)
+    secrets: str = ""
     tools: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -87,6 +113,11 @@ class Yard:
         return file.read_text().splitlines() if file.exists() else []
 
     @property
+    def said(self) -> str:
+        """All that the last bake wrote to its log."""
+        return (self.path / "said").read_text()
+
+    @property
     def lacks(self) -> list[str]:
         """What the image says that it lacks."""
         file = self.root / "var/cache/agent-stack/lacks"
@@ -98,6 +129,7 @@ class Yard:
         """Run the commands of these components' build phases until one fails; what the last one said."""
         made = image(self.system, "x86", **settings).resources
         self._tools()
+        (self.path / "said").unlink(missing_ok=True)
         done = self.run("true")
         for name in components:
             document = yaml.safe_load(made[name]["Properties"]["Data"])
@@ -105,6 +137,8 @@ class Yard:
             for step in build["steps"]:
                 for command in step["inputs"]["commands"]:
                     done = self.run(command, environment)
+                    with (self.path / "said").open("a") as said:
+                        said.write(done.stdout + done.stderr)
                     if done.returncode:
                         return done
         return done
@@ -129,6 +163,8 @@ class Yard:
                 "CALLS": str(self.path / "calls"),
                 "ANSWERS": str(self.path / "answers"),
                 "BROKEN": ",".join(self.broken),
+                "PRIVATE": ",".join(f"{registry}={login}" for registry, login in self.private.items()),
+                "SECRETS": self.secrets,
                 "PAUSE_SECONDS": "0",
             },
             capture_output=True,
@@ -138,7 +174,16 @@ class Yard:
         )
 
     def _tools(self) -> None:
-        for place in ("bin", "answers", "root/tmp", "root/root", "root/etc", "root/var/lib", "root/usr/local/bin"):
+        for place in (
+            "bin",
+            "answers",
+            "root/tmp",
+            "root/root",
+            "root/dev/shm",
+            "root/etc",
+            "root/var/lib",
+            "root/usr/local/bin",
+        ):
             (self.path / place).mkdir(parents=True, exist_ok=True)
         for place in ("yum.repos.d", "apt/sources.list.d"):
             (self.root / "etc" / place).mkdir(parents=True, exist_ok=True)
@@ -147,6 +192,7 @@ class Yard:
             manager: PACKAGE_MANAGER,
             "curl": CURL,
             "docker": DOCKER,
+            "aws": AWS,
             "systemctl": QUIET,
             "git": QUIET,
             **self.tools,

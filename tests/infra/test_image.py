@@ -26,13 +26,14 @@ DIGESTS = {
     "4": "19babd9d16fc49a5",
     "5": "677f6c51ce261ee7",
     "6": "62c8aaa1508e94bf",
+    "7": "b36430032fe3af94",
 }
 """By revision, which ends the names of component and recipe: of what both are made of."""
 
 
 def test_another_text_of_the_image_has_another_name() -> None:
     resources = loads((ROOT / "infra" / "image.yaml").read_text())["Resources"]
-    parts = [dict(resources[name]["Properties"]) for name in ("Component", "Additions", "Recipe")]
+    parts = [dict(resources[name]["Properties"]) for name in ("Component", "Additions", "Pulls", "Recipe")]
     names = [str(properties.pop("Name")["Fn::Sub"]) for properties in parts]
     assert all(name.endswith("-${Settings.LatestVersionNumber}") for name in names), "other settings, another name"
     (revision,) = {name.split("-")[-2] for name in names}
@@ -53,11 +54,12 @@ def test_the_image_holds_the_program_of_its_stack_under_its_hash() -> None:
     for name in (*NAMES, "Recipe"):
         named = resources[name]["Properties"]["Name"]["Fn::Sub"]
         assert program_sha256()[:12] in named, "another program is another component and another recipe"
-    *listed, cli, additions = resources["Recipe"]["Properties"]["Components"]
+    *listed, cli, additions, pulls = resources["Recipe"]["Properties"]["Components"]
     refs = [component["ComponentArn"]["Ref"] for component in listed]
     assert refs == ["Component", *NAMES], "each half after the one before"
     assert cli["Fn::If"][0] == "IsUbuntu", "the AWS CLI, and after unzip"
     assert additions["ComponentArn"]["Ref"] == "Additions", "after everything that it may need"
+    assert pulls["ComponentArn"]["Ref"] == "Pulls", "after what docker may get by then"
 
 
 def program_with_pins(versions: int) -> str:

@@ -7,9 +7,10 @@ import pytest
 from infra import additions
 from infra.baked_program import IMAGE, MAX_DATA_CHARACTERS
 from tests.infra.image_yard import Yard
-from tests.infra.stacks import template
+from tests.infra.stacks import REGION, template
 from tests.infra.test_image_model import image
 
+ADDED = ("Additions", "Pulls")
 UBUNTU = "ubuntu-server-24-lts"
 REPO = b"[tools]\nname=tools\nbaseurl=https://example.com/rpm\n"
 KEY = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
@@ -17,7 +18,7 @@ KEY = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
 
 def test_packages_and_docker_images_are_in_the_image(tmp_path: Path) -> None:
     yard = Yard(tmp_path)
-    done = yard.bake(("Additions",), Packages="make, gcc-c++", DockerImages="alpine:3.22, ghcr.io/acme/app:1")
+    done = yard.bake(ADDED, Packages="make, gcc-c++", DockerImages="alpine:3.22, ghcr.io/acme/app:1")
     assert (done.returncode, yard.lacks) == (0, [])
     assert "dnf -q -y install make gcc-c++" in yard.calls, "with one call"
     assert (yard.root / "var/lib/docker/pulled").read_text().split() == ["alpine:3.22", "ghcr.io/acme/app:1"]
@@ -25,20 +26,20 @@ def test_packages_and_docker_images_are_in_the_image(tmp_path: Path) -> None:
 
 def test_nothing_is_called_where_nothing_is_added(tmp_path: Path) -> None:
     yard = Yard(tmp_path)
-    assert yard.bake(("Additions",)).returncode == 0
+    assert yard.bake(ADDED).returncode == 0
     assert (yard.calls, yard.files()) == ([], {})
 
 
 @pytest.mark.parametrize("system", ["amazon-linux-2023", UBUNTU])
 def test_what_cannot_be_had_is_told_with_its_setting_and_all_else_is_there(tmp_path: Path, system: str) -> None:
     yard = Yard(tmp_path, system, broken=("mkae", "acme/gone"))
-    done = yard.bake(("Additions",), Packages="make,mkae,zstd", DockerImages="acme/gone,alpine")
+    done = yard.bake(ADDED, Packages="make,mkae,zstd", DockerImages="acme/gone,alpine")
     assert done.returncode == 0
     assert yard.lacks == [
         "BakeImagePackages=mkae is not in this image: E: no mkae here",
         "BakeImageDockerImages=acme/gone is not in this image: Error response from daemon: [31mmanifest unknown",
     ]
-    assert all(line in done.stderr for line in yard.lacks), "in the log of the build, too"
+    assert all(line in yard.said for line in yard.lacks), "in the log of the build, too"
     asked = [call.split("install --no-install-recommends " if "apt" in call else "install ")[1:] for call in yard.calls]
     packages = [words for (words,) in filter(None, asked)]
     assert packages == ["make mkae zstd", "make", "mkae", "mkae", "mkae", "zstd"], "three tries"
@@ -50,7 +51,7 @@ def test_amazon_linux_takes_repo_files_whose_repositories_answer(tmp_path: Path)
     answers = {urls[0]: REPO, urls[1]: REPO.replace(b"[tools]", b"[gone]"), urls[2]: b"<html>\n"}
     yard = Yard(tmp_path, answers=answers)
     listed = ",".join([*urls, "https://example.com/apt noble main https://example.com/key"])
-    assert yard.bake(("Additions",), Repositories=listed).returncode == 0
+    assert yard.bake(ADDED, Repositories=listed).returncode == 0
     found = {name: text for name, text in yard.files().items() if name.startswith("etc/")}
     assert found == {"etc/yum.repos.d/agent-stack-0.repo": REPO}, "no other one stays"
     assert [line.split(" is not in this image: ")[1] for line in yard.lacks] == [
@@ -70,7 +71,7 @@ def test_ubuntu_takes_repositories_with_their_keys(tmp_path: Path) -> None:
         "https://example.com/gone noble main https://example.com/key.asc",
         "https://example.com/tools.repo",
     ]
-    assert yard.bake(("Additions",), Repositories=",".join(listed), Packages="tool").returncode == 0
+    assert yard.bake(ADDED, Repositories=",".join(listed), Packages="tool").returncode == 0
     sources = yard.root / "etc/apt/sources.list.d"
     assert sorted(path.name for path in sources.iterdir()) == ["agent-stack-0.sources", "agent-stack-1.sources"]
     assert sources.joinpath("agent-stack-0.sources").read_text().splitlines() == [
@@ -107,7 +108,7 @@ HOSTILE = [
 def test_no_value_becomes_shell_code_or_an_option(tmp_path: Path, setting: str) -> None:
     """Even of what the template's patterns refuse."""
     yard = Yard(tmp_path)
-    assert yard.bake(("Additions",), {}, **{setting: ",".join(HOSTILE)}).returncode == 0
+    assert yard.bake(ADDED, {}, **{setting: ",".join(HOSTILE)}).returncode == 0
     assert not list(tmp_path.rglob("PWNED"))
     dashed = [value for value in HOSTILE if value.startswith("-")]
     assert not set(dashed) & {word for call in yard.calls for word in call.split()[1:]}
@@ -125,10 +126,16 @@ def test_the_component_has_room_for_the_longest_values_that_the_template_allows(
     declared = template()["Parameters"]
     names = {of: f"BakeImage{of}" for of in additions.MAX_VALUES}
     assert {of: declared[name]["MaxLength"] for of, name in names.items()} == additions.MAX_VALUES
-    full = {of: "x" * most for of, most in additions.MAX_VALUES.items()}
+    most = {**additions.MAX_VALUES, **additions.MAX_OTHERS}
+    region = most.pop("AWS::Region") - len(REGION)
+    full = {of: "account" if of == "EcrLogin" else "x" * many for of, many in most.items()}
     for system in ("amazon-linux-2023", UBUNTU):
-        data = image(system, "x86", **full).resources["Additions"]["Properties"]["Data"]
-        assert len(data) == additions.longest(additions.script()) <= MAX_DATA_CHARACTERS
+        resources = image(system, "x86", **full).resources
+        for part in additions.PARTS:
+            data = resources[part.logical_id]["Properties"]["Data"]
+            spare = -(-region // 3) * 4 if "REGION" in part.settings else 0
+            assert 0 <= additions.longest(part, additions.script(part)) - len(data) - spare <= 4
+            assert additions.longest(part, additions.script(part)) <= MAX_DATA_CHARACTERS
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,22 @@ CHANGES = {
     "BakeImagePackages": "make",
     "BakeImageRepositories": "https://example.com/tools.repo",
     "BakeImageDockerImages": "alpine",
+    "BakeImageVolumeGib": "30",
     "AgentVersion": "4.0.99",
     "AgentDownloadUrl": "https://mirror.example/agent",
     "AgentChannel": "unstable",
     "BakeImage": "ubuntu-server-24-lts",
+    "DockerLoginsParameter": "/ci/docker",
+    "EcrLogin": "account",
+    "EcrAccounts": "222222222222",
     "BakeImageArchitecture": "arm64",
 }
 """Every parameter that an image depends on, with another value."""
+
+
+LOGINS = ("DockerLoginsParameter", "EcrLogin", "EcrAccounts")
+NEEDED_FOR_LOGINS = {"BakeImageDockerImages": "ghcr.io/acme/app"}
+"""Without a docker image to pull no bake logs in."""
 
 
 def nested(**parameters: str) -> Mapping[str, Any]:
@@ -43,7 +52,8 @@ def made_of(resources: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", CHANGES)
 def test_another_setting_is_another_recipe_of_components_under_names_that_are_free(name: str) -> None:
     """Image Builder refuses another text under a name and version that exist, and the old ones go last."""
-    before, after = nested(), nested(**{name: CHANGES[name]})
+    also = NEEDED_FOR_LOGINS if name in LOGINS else {}
+    before, after = nested(**also), nested(**also, **{name: CHANGES[name]})
     old, new = (resources["Recipe"]["Properties"] for resources in (before, after))
     assert (old["Name"], old["Version"]) != (new["Name"], new["Version"])
     old_parts, new_parts = made_of(before), made_of(after)
@@ -59,7 +69,8 @@ def test_the_same_settings_are_the_same_recipe() -> None:
 def test_every_setting_that_reaches_the_image_is_among_the_changes() -> None:
     """A new parameter of the image that CHANGES lacks would go unseen."""
     inputs = {"Repositories", "Packages", "DockerImages", "AgentVersion", "AgentDownloadUrl"}
-    placed = {"Name", "SubnetId", "SecurityGroupId", "PermissionsBoundary", "RolePath", "ParentStackId"}
+    inputs |= {"DockerLogins", "EcrLogin", "EcrAccounts", "VolumeGib"}
+    placed = {"KmsKeyArn", "Name", "SubnetId", "SecurityGroupId", "PermissionsBoundary", "RolePath", "ParentStackId"}
     outer = deployed({"BakeImage": SYSTEM}).resources["Image"]["Properties"]["Parameters"]
     assert set(outer) == inputs | placed | {"OperatingSystem", "Architecture"}
 
@@ -128,7 +139,9 @@ def test_the_first_image_and_each_other_recipes_is_baked_once() -> None:
     first = machine("arn:recipe/ci-1")
     assert [first.run(), first.run()] == ["Done", "Done"]
     ((pipeline, token),) = first.started
-    assert (pipeline, token) == ("PipelineId", "States.Hash('arn:recipe/ci-1', 'MD5')")
+    assert pipeline == "PipelineId"
+    assert token.startswith("States.Hash('arn:recipe/ci-1 arn:aws:cloudformation:")
+    assert ":stack/" in token, "one that is made again begins its recipes' numbers again, and Image Builder remembers"
     again = machine("arn:recipe/ci-2", parameters=first.parameters)
     again.run()
     again.run()

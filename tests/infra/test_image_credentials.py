@@ -13,7 +13,7 @@ from infra.baked_program import IMAGE
 from tests.infra.image_yard import Yard
 from tests.infra.stacks import REQUIRED, deployed, template
 
-WHOLE = ("Component", "Program", "ProgramRest", "Additions")
+WHOLE = ("Component", "Program", "ProgramRest", "Additions", "Pulls")
 """Every component of ours, in the recipe's order."""
 
 ENVIRONMENT = {

@@ -118,6 +118,19 @@ def test_image_builder_takes_every_argument(system: str, architecture: str) -> N
         assert findings(one["Type"], properties) == [], name
 
 
+@pytest.mark.parametrize(
+    ("system", "device"), [("amazon-linux-2023", "/dev/xvda"), ("ubuntu-server-24-lts", "/dev/sda1")]
+)
+def test_a_disk_of_another_size_is_the_root_disk_of_the_system(system: str, device: str) -> None:
+    made = image(system, "x86", VolumeGib="30")
+    recipe = made.resources["Recipe"]["Properties"]
+    (disk,) = recipe["BlockDeviceMappings"]
+    assert (disk["DeviceName"], int(disk["Ebs"]["VolumeSize"])) == (device, 30)
+    disk["Ebs"]["VolumeSize"] = int(disk["Ebs"]["VolumeSize"])  # CloudFormation's own way with numbers
+    assert findings("AWS::ImageBuilder::ImageRecipe", with_arns(recipe, arns(made), made)) == []
+    assert "BlockDeviceMappings" not in image(system, "x86").resources["Recipe"]["Properties"]
+
+
 def test_old_images_go_with_their_snapshots_and_those_that_are_new_or_were_launched_lately_stay() -> None:
     made = image("amazon-linux-2023", "x86").resources
     policy = made["OldImages"]["Properties"]

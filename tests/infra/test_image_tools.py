@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.infra.image_yard import Yard
 from tests.infra.test_image_model import SYSTEMS, image
 
 PLUGINS = "/usr/local/lib/docker/cli-plugins"
@@ -75,3 +76,24 @@ def test_a_plugin_of_docker_is_installed_only_with_its_pinned_digest(
         machine = ("x86_64", "amd64") if architecture == "x86" else ("aarch64", "arm64")
         urls = asked.read_text().splitlines()
         assert all(url.startswith("https://github.com/docker/") and url.endswith(machine) for url in urls)
+
+
+BUSY = """
+echo "${0##*/} $*" >>"$CALLS"
+(($(grep -c "^${0##*/} " "$CALLS") > BUSY_FOR)) || { echo "E: Could not get lock" >&2; exit 100; }
+"""
+
+
+@pytest.mark.parametrize("system", ["amazon-linux-2023", "ubuntu-server-24-lts"])
+@pytest.mark.parametrize(("busy_for", "baked"), [(2, True), (9, False)])
+def test_a_lock_or_a_mirror_that_is_busy_for_a_while_fails_no_bake(
+    tmp_path: Path, system: str, busy_for: int, *, baked: bool
+) -> None:
+    manager = "apt-get" if system.startswith("ubuntu") else "dnf"
+    yard = Yard(tmp_path, system, tools={manager: BUSY.replace("BUSY_FOR", str(busy_for))})
+    yard.bake(())
+    done = yard.run(steps(system, "x86")["Packages"])
+    assert (done.returncode == 0) is baked
+    asked = [call for call in yard.calls if call.startswith(manager)]
+    calls = 2 if manager == "apt-get" else 1
+    assert len(asked) == (busy_for + calls if baked else 5)

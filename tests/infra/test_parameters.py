@@ -50,6 +50,7 @@ TAKES_EFFECT_WITH = {
     "BakeImageArchitecture": {"BakeImage": "amazon-linux-2023"},
     "BakeImageDockerImages": {"BakeImage": "amazon-linux-2023"},
     "BakeImagePackages": {"BakeImage": "amazon-linux-2023"},
+    "BakeImageVolumeGib": {"BakeImage": "amazon-linux-2023"},
     "BakeImageRepositories": {"BakeImage": "amazon-linux-2023"},
     "BuildkiteOrganizationId": {"JobAccess": "stack"},
     "EcrAccounts": {"EcrLogin": "account"},

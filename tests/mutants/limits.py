@@ -14,7 +14,7 @@ MUTANTS = (
         f"{_A}/dynamodb/table.py",
         'return found, json.dumps(items_of([next_key])[0]) if next_key else ""',
         'return found, ""',
-        _LIMITS,
+        f"{_LIMITS}::test_every_page_of_a_partition_is_read",
     ),
     one(
         _C,
@@ -38,7 +38,7 @@ MUTANTS = (
         f"{_A}/dynamodb/table.py",
         '"ConsistentRead": True,\n            "KeyConditionExpression"',
         '"ConsistentRead": False,\n            "KeyConditionExpression"',
-        _LIMITS,
+        f"{_LIMITS}::test_every_read_is_consistent",
     ),
     one(
         _C,
@@ -46,7 +46,7 @@ MUTANTS = (
         f"{_A}/dynamodb/table.py",
         '"Keys": list(left), "ConsistentRead": True',
         '"Keys": list(left)',
-        _LIMITS,
+        f"{_LIMITS}::test_every_read_is_consistent",
     ),
     one(
         _C,
@@ -54,7 +54,7 @@ MUTANTS = (
         f"{_A}/dynamodb/table.py",
         "KEYS_OF_A_BATCH = 100",
         "KEYS_OF_A_BATCH = 1000",
-        _LIMITS,
+        f"{_LIMITS}::test_no_batch_has_more_keys_than_dynamodb_takes",
     ),
     one(
         _C,
@@ -62,7 +62,7 @@ MUTANTS = (
         f"{_A}/dynamodb/transactions.py",
         "WRITES_OF_A_TRANSACTION = 100",
         "WRITES_OF_A_TRANSACTION = 1000",
-        _LIMITS,
+        f"{_LIMITS}::test_no_transaction_has_more_writes_than_dynamodb_takes",
     ),
     one(
         _C,
@@ -70,7 +70,7 @@ MUTANTS = (
         f"{_A}/dynamodb/run_writes.py",
         "TOMBSTONE_LIFE = timedelta(days=2)",
         "TOMBSTONE_LIFE = timedelta(minutes=2)",
-        _LIMITS,
+        f"{_LIMITS}::test_attempts_are_counted_for_longer_than_buildkite_keeps_a_job_scheduled",
     ),
     one(
         _C,
@@ -78,7 +78,7 @@ MUTANTS = (
         f"{_A}/dynamodb/run_writes.py",
         '":expires_at": int(items.seconds(now + TOMBSTONE_LIFE)),',
         '":expires_at": int(items.seconds(now + TOMBSTONE_LIFE)) * 1000,',
-        _LIMITS,
+        f"{_LIMITS}::test_what_expires_does_so_in_seconds_since_1970_and_no_sooner_than_it_is_needed",
     ),
     one(
         _C,
@@ -86,7 +86,7 @@ MUTANTS = (
         f"{_A}/dynamodb/run_writes.py",
         '"expires_at": int(items.seconds(now + history)),',
         '"expires_at": int(items.seconds(now)),',
-        _LIMITS,
+        f"{_LIMITS}::test_what_expires_does_so_in_seconds_since_1970_and_no_sooner_than_it_is_needed",
     ),
     one(
         _C,
@@ -94,7 +94,7 @@ MUTANTS = (
         f"{_A}/dynamodb/items.py",
         '"expires_at": int(seconds(assignment.expires_at)),',
         '"expires_at": int(seconds(assignment.expires_at) * 1000),',
-        _LIMITS,
+        f"{_LIMITS}::test_what_expires_does_so_in_seconds_since_1970_and_no_sooner_than_it_is_needed",
     ),
     one(
         _C,

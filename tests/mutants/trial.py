@@ -1,6 +1,6 @@
 """One trial: a copy of the repository, the change made in it, and the tests that must notice."""
 
-from tests.mutants.copies import Copies
+from tests.mutants.copies import OF_VMS, Copies
 from tests.mutants.mutant import Layer, Mutant
 from tests.mutants.worker import Worker
 
@@ -17,11 +17,11 @@ def caught(mutant: Mutant, copies: Copies) -> tuple[bool, str]:
             if text.count(before) != 1:
                 return False, f"{file} holds {before!r} {text.count(before)} times, not once"
             (worker.copy / file).write_text(text.replace(before, after))
-        if any(file.startswith("infra/") for file, _, _ in mutant.changes):
+        if any(file.startswith(OF_VMS) for file, _, _ in mutant.changes):
             # Else a VM would refuse the changed program by its hash, and each test would fail for that.
-            generated = worker.run(["infra.generate"], SECONDS)
+            generated = worker.run(["infra.vm_files"], SECONDS)
             if generated.status != 0:
-                return False, f"infra.generate: {_last(generated.stderr)}"
+                return False, f"infra.vm_files: {_last(generated.stderr)}"
         if mutant.layer is Layer.SIMULATION:
             return _in_the_simulation(mutant, worker)
         return _by_tests(mutant, worker)
@@ -49,7 +49,8 @@ def _in_the_simulation(mutant: Mutant, worker: Worker) -> tuple[bool, str]:
         said = [line for line in run.stdout.splitlines() if line.startswith("seed ")] or run.stderr.splitlines()[-1:]
         ours = [line for line in said if line.startswith("seed ") and f": {promise}:" in line]
         if ours:
-            return True, ours[0]
+            elsewhere = mutant.seed is not None and first != mutant.seed
+            return True, f"seed {mutant.seed} shows it no more; {ours[0]}" if elsewhere else ours[0]
     return False, (said or ["nothing was broken"])[0]
 
 

@@ -21,7 +21,7 @@ from tests.simulator.demo.pipeline import Cancel, Demo, read_pipeline
 from tests.simulator.demo.prepared import PIPELINE
 from tests.simulator.world import FUNCTIONS, NAME, Plan, World, log_record
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3, "whole stacks")]
 
 PATIENCE_SECONDS = float(os.environ.get("AGENT_STACK_PATIENCE_SECONDS", "45"))
 STUCK_SECONDS = 10.0

@@ -164,6 +164,7 @@ def until(holds: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.share(3, "whole stacks")
 def test_the_whole_stack_holds_a_vm_and_says_how_to_connect() -> None:
     lines: list[str] = []
     with World(PLAN, on_line=lambda _, line: lines.append(line)) as world:

@@ -8,7 +8,7 @@ from tests.simulator.buildkite import Dialect, Settings, Step
 from tests.simulator.demo.judgement import settled, unsettled
 from tests.simulator.world import Plan, World
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3, "whole stacks")]
 
 PATIENCE_SECONDS = 40.0
 

@@ -16,7 +16,7 @@ from tests.simulator.buildkite import JobState, Step
 from tests.simulator.loopback import LoopbackServer
 from tests.simulator.world import Plan, World
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.share(3, "whole stacks")]
 
 PATIENCE_SECONDS = 30
 ANOTHER_SHIFT_SECONDS = 6.0

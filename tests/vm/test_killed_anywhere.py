@@ -1,6 +1,7 @@
 """The boot program is killed after each of its steps, preparation and private work included: the VM always ends.
 
-Two dozen VMs boot in here, one for each step; they take a processor's time, so more at once would not be sooner.
+Two dozen VMs boot in here, one for each step; they take a processor's time, so more at once would not be sooner. Each
+commit kills after every fourth step, because a neighbour differs in one step.
 """
 
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.buildkite import JobState
+from tests.simulator.simulation.rotation import of_turn
 from tests.simulator.vm.process import LocalVm
 from tests.vm.harness import BUCKET, VmHarness, wait_for
 from tests.vm.test_every_end import kill_boot_program
@@ -28,6 +30,7 @@ EVERYTHING: dict[str, str | None] = {
     "LOG_GROUP": "/agent-stack/stack/vms",
 }
 AT_ONCE = 6
+TURNS = 4
 TAKEN = "dynamodb:UpdateItem credential_taken"
 OWN_END = "systemctl poweroff"
 
@@ -54,7 +57,11 @@ def kill_after(vm: LocalVm, effects: int) -> threading.Thread:
     return watcher
 
 
-def test_killed_after_any_step_it_ends_and_the_job_is_one_agents_or_nobodys(harness: VmHarness, tmp_path: Path) -> None:
+@pytest.mark.share(TURNS)
+@pytest.mark.parametrize("turn", range(TURNS))
+def test_killed_after_any_step_it_ends_and_the_job_is_one_agents_or_nobodys(
+    harness: VmHarness, tmp_path: Path, turn: int
+) -> None:
     keep(harness, "/private/default/ssh-key", yard_key(tmp_path / "none"))
     put(harness, "bootstrap", b"#!/bin/sh\n")
     put(harness, "hooks.tar.gz", bundle(pre_command="#!/bin/sh\n"))
@@ -65,9 +72,10 @@ def test_killed_after_any_step_it_ends_and_the_job_is_one_agents_or_nobodys(harn
     last = next(number for number, effect in enumerate(effects) if effect == OWN_END)
     assert last >= 20, effects
     assert SSH_AGENT in harness.steps(whole)
-    for first in range(1, last + 1, AT_ONCE):
+    numbers = of_turn(range(1, last + 1), turn, TURNS)
+    for first in range(0, len(numbers), AT_ONCE):
         killed = []
-        for number in range(first, min(first + AT_ONCE, last + 1)):
+        for number in numbers[first : first + AT_ONCE]:
             vm, job_id = boot(harness, f"i-05{number:02}")
             killed.append((vm, job_id, f"i-05{number:02}", kill_after(vm, number)))
         for vm, job_id, instance_id, watcher in killed:

@@ -156,7 +156,8 @@ def decoded(message: str) -> Mapping[str, Any]:
 
 
 def _request_tags(tags: Mapping[str, str]) -> Context:
-    return {f"aws:RequestTag/{key}": [value] for key, value in tags.items()}
+    keys = {"aws:TagKeys": list(tags)} if tags else {}
+    return {**keys, **{f"aws:RequestTag/{key}": [value] for key, value in tags.items()}}
 
 
 def _denied(caller: Caller, asked: Asked) -> Ec2Error:

@@ -11,6 +11,7 @@ from tests.simulator.cloud.budgets import Budgets
 from tests.simulator.cloud.errors import Ec2Error
 from tests.simulator.cloud.faults import Faults
 from tests.simulator.cloud.fleets import Fleets
+from tests.simulator.cloud.image_tags import about_images, tag
 from tests.simulator.cloud.images import Images
 from tests.simulator.cloud.instance import Instance
 from tests.simulator.cloud.instances_api import InstancesApi
@@ -24,7 +25,7 @@ from tests.simulator.iam.policy import Asked
 from tests.simulator.loopback import AnswerLost
 
 LAUNCHES = frozenset({"CreateFleet", "RunInstances"})
-ON_A_RESOURCE = LAUNCHES | {"CreateTags", "GetConsoleOutput", "TerminateInstances"}
+ON_A_RESOURCE = LAUNCHES | {"CreateTags", "DeleteTags", "GetConsoleOutput", "TerminateInstances"}
 
 Watcher = Callable[[StateChange], None]
 Action = Callable[[Mapping[str, Any], datetime, Caller | None], dict[str, Any]]
@@ -95,7 +96,12 @@ class Ec2:
         self._watchers: list[Watcher] = []
         self._actions: Mapping[str, Action] = {
             "CreateFleet": fleets.create,
-            "CreateTags": instances.create_tags,
+            "CreateTags": lambda request, now, caller: (
+                tag(self.images, settings, "CreateTags", request, caller)
+                if about_images(request)
+                else instances.create_tags(request, now, caller)
+            ),
+            "DeleteTags": lambda request, _now, caller: tag(self.images, settings, "DeleteTags", request, caller),
             "DescribeImages": lambda request, _now, _caller: self.images.describe(request),
             "DescribeInstances": lambda request, now, _caller: instances.describe(request, now),
             "DescribeInstanceStatus": lambda request, now, _caller: instances.describe_status(request, now),

@@ -23,11 +23,13 @@ class Image:
         architecture: None fits every type.
         state: `available`, or a state in which nothing can be launched: `pending`, `failed`, `disabled`.
         tags: of an image of the account's own; images of others have none.
+        root_gib: the size of its root snapshot; no volume of a VM may be smaller.
         created_at: as ISO 8601 in UTC.
         deprecated_at: when it was or will be deprecated, as ISO 8601 in UTC; it can be launched all the same.
     """
 
     root_device: str = "/dev/xvda"
+    root_gib: int | None = None
     architecture: str | None = None
     state: str = "available"
     deprecated_at: str = ""
@@ -104,6 +106,9 @@ class Images:
     def _described(self, image_id: str) -> dict[str, Any]:
         image = self.known.get(image_id, Image())
         shown: dict[str, Any] = {"ImageId": image_id, "RootDeviceName": image.root_device, "State": image.state}
+        if image.root_gib is not None:
+            disk = {"DeviceName": image.root_device, "Ebs": {"VolumeSize": image.root_gib}}
+            shown |= {"BlockDeviceMappings": [disk]}
         shown |= {"DeprecationTime": image.deprecated_at} if image.deprecated_at else {}
         shown |= {"CreationDate": image.created_at} if image.created_at else {}
         shown |= {"Tags": [{"Key": key, "Value": value} for key, value in image.tags.items()]} if image.tags else {}

@@ -12,7 +12,7 @@ from tests.simulator.cloud.images import Image, Images
 from tests.simulator.cloud.prices import price
 from tests.simulator.cloud.quotas import Quotas, bucket_of
 from tests.simulator.cloud.region import Region
-from tests.simulator.cloud.volumes import check_volumes
+from tests.simulator.cloud.volumes import check_room, check_volumes
 
 NO_CAPACITY = "InsufficientInstanceCapacity"
 NO_ADDRESS = "InsufficientFreeAddressesInSubnet"
@@ -98,7 +98,9 @@ class Pools:
         """
         if override["InstanceType"] not in catalogue():
             raise Ec2Error("InvalidParameterValue", f"Invalid value '{override['InstanceType']}' for InstanceType.")
-        return self._images.launched(override.get("ImageId", ""), override["InstanceType"])
+        image_id, image = self._images.launched(override.get("ImageId", ""), override["InstanceType"])
+        check_room(image, override)
+        return image_id, image
 
     def room(self, override: Mapping[str, Any], capacity_type: str, wanted: int, now: datetime) -> Room:
         """How many instances the pool can give now, of those that are wanted."""

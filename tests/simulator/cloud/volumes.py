@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.simulator.cloud.errors import Ec2Error
+from tests.simulator.cloud.images import Image
 
 IOPS: Mapping[str, tuple[int, int]] = {"gp3": (3_000, 80_000), "io1": (100, 64_000), "io2": (100, 256_000)}
 GIB: Mapping[str, tuple[int, int]] = {
@@ -29,6 +30,21 @@ def check_volumes(override: Mapping[str, Any]) -> None:
     """
     for mapping in override.get("BlockDeviceMappings", ()):
         _check(mapping.get("Ebs", {}))
+
+
+def check_room(image: Image, override: Mapping[str, Any]) -> None:
+    """Whether the image's snapshot fits on the root volume that an override asks for.
+
+    Raises:
+        Ec2Error: it does not. Source: the error code reference of the EC2 API, InvalidBlockDeviceMapping.
+    """
+    for mapping in override.get("BlockDeviceMappings", ()):
+        size = mapping.get("Ebs", {}).get("VolumeSize")
+        if mapping.get("DeviceName") == image.root_device and None not in {size, image.root_gib}:
+            least = image.root_gib or 0
+            if int(size) < least:
+                words = f"Volume of size {size}GB is smaller than snapshot 'snap-1', expect size >= {least}GB"
+                raise Ec2Error("InvalidBlockDeviceMapping", words)
 
 
 def _check(disk: Mapping[str, Any]) -> None:

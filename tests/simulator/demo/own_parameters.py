@@ -29,7 +29,10 @@ _REASONS: Mapping[str, tuple[str, ...]] = {
         *("JobAccess", "JobRoleArn", "CreateOidcProvider", "CacheBucket", "CreateCacheBucket"),
     ),
     "the demo fetches nothing from your buckets": ("GitMirrors", "GitMirrorSeedBucket", "GitMirrorPipelineId"),
-    "the demo bakes no image": ("BakeImage", "BakeImageArchitecture"),
+    "the demo bakes no image": (
+        *("BakeImage", "BakeImageArchitecture", "BakeImageRepositories", "BakeImagePackages", "BakeImageDockerImages"),
+        "BakeImageVolumeGib",
+    ),
 }
 LEFT_OUT: Mapping[str, str] = MappingProxyType({name: why for why, names in _REASONS.items() for name in names})
 """Parameters that the demo does not deploy, and why."""

@@ -28,7 +28,7 @@ class Mutant:
 MUTANTS = (
     Mutant(
         promise="I1",
-        seed=125,
+        seed=175,
         name="do without the baton, and without ending VMs",
         changes=(
             (
@@ -64,7 +64,7 @@ MUTANTS = (
     ),
     Mutant(
         promise="I3",
-        seed=5,
+        seed=22,
         name="sweep no orphans",
         changes=((f"{TRACKER}/orphan_cleanup.py", "age > self.policy.orphan_grace", "age.days > 1"),),
     ),
@@ -93,11 +93,13 @@ MUTANTS = (
     ),
     Mutant(
         promise="I6",
+        seed=6,
         name="count no VMs before a launch",
         changes=((f"{DISPATCHER}/launch_room.py", "len(up | (recorded - shown.keys())) + self._coming(cycle)", "0"),),
     ),
     Mutant(
         promise="I7",
+        seed=5,
         name="terminate under running agents",
         changes=(
             (
@@ -117,6 +119,7 @@ MUTANTS = (
     ),
     Mutant(
         promise="I9",
+        seed=2,
         name="look at nothing but news, in worlds that have none",
         changes=(
             (f"{TRACKER}/observe.py", "runs = self.ledger.active_runs()", "runs = self.ledger.active_runs()[:0]"),
@@ -141,6 +144,7 @@ MUTANTS = (
     ),
     Mutant(
         promise="I12",
+        seed=634,
         name="stop every class for what EC2 says of one",
         changes=(
             ("agent_stack/domain/capacity.py", "for key in (ACCOUNT, name):", "for key in (ACCOUNT, *self.breakers):"),
@@ -149,6 +153,7 @@ MUTANTS = (
     ),
     Mutant(
         promise="I13",
+        seed=79,
         name="take a code that no document lists for a wrong class",
         changes=(
             (

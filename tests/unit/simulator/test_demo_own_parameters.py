@@ -67,7 +67,7 @@ def _a_value(name: str) -> str:
         *("vpc-0123456789abcdef0", "subnet-0123456789abcdef0", "sg-0123456789abcdef0", "10.0.0.0/16", "eu-central-1a"),
         *("http://proxy.internal:3128", "https://buildkite.internal/v3", uuid, "/some/name", "a-name"),
         *("arn:aws:iam::123456789012:policy/ci", "arn:aws:iam::123456789012:role/ci"),
-        *(arn.format("kms", "key/1-2"), arn.format("sns", "topic")),
+        *(arn.format("kms", "key/1-2"), arn.format("sns", "topic"), "30"),
     )
     return next(text for text in texts if not list(problems({name: text})))
 

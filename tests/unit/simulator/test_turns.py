@@ -16,6 +16,7 @@ class Collected:
 
     path: Path
     share: int | None
+    group: tuple[str, ...] = ()
     e2e: bool = False
     marks: list[str] = field(default_factory=list)
 
@@ -23,7 +24,7 @@ class Collected:
         if name == "e2e":
             return pytest.mark.e2e.mark if self.e2e else None
         assert name == "share"
-        return None if self.share is None else pytest.mark.share(self.share).mark
+        return None if self.share is None else pytest.mark.share(self.share, *self.group).mark
 
     def add_marker(self, name: str) -> None:
         self.marks.append(name)
@@ -54,6 +55,19 @@ def test_files_and_shares_are_groups_of_their_own_and_a_test_without_a_share_is_
     tests = [Collected(Path("a"), 2), Collected(Path("b"), 2), Collected(Path("b"), 3), Collected(Path("b"), None)]
     played = [played_at(turn, tests) for turn in range(6)]
     assert [sum(each) for each in zip(*played, strict=True)] == [3, 3, 2, 6]
+
+
+def test_a_group_with_a_name_takes_turns_over_its_files_and_a_commit_plays_what_it_changes() -> None:
+    tests = [Collected(Path(name), 3, ("whole stacks",)) for name in ("a", "b", "c", "d", "e")]
+    played = [played_at(turn, tests) for turn in range(3)]
+    assert [sum(each) for each in zip(*played, strict=True)] == [1, 1, 1, 1, 1]
+    assert {sum(each) for each in played} == {1, 2}
+    changed = Turn(root=Path("nowhere"), number=played.index(next(each for each in played if not each[0])),
+                   changed={Path("a")})  # fmt: skip
+    for test in tests:
+        test.marks.clear()
+    mark_for_the_night(tests, changed)  # type: ignore[arg-type]
+    assert [not test.marks for test in tests] == [True, *played[changed.number][1:]]
 
 
 def test_small_files_do_not_all_begin_with_the_same_commit() -> None:
