@@ -85,7 +85,10 @@ def at(values: Mapping[str, Any], name: str) -> datetime:
     value = values[name]
     if type(value) is not Decimal:
         raise _wrong(name, value, Decimal)
-    return moment(value)
+    try:
+        return moment(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def maybe_at(values: Mapping[str, Any], name: str) -> datetime | None:
