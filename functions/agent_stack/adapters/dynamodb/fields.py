@@ -18,8 +18,8 @@ UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, ArithmeticError)
 LATEST = Decimal(datetime(3000, 1, 1, tzinfo=UTC).timestamp())
 """A later point in time is none: steps add a few days to one, and a time in milliseconds would never be over."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 _KINDS = {
     str: "a text",
     Decimal: "a number",
@@ -128,7 +128,7 @@ def moment(value: Decimal) -> datetime:
     """
     if not 0 <= value < LATEST:
         raise ValueError(f"{value:.3} seconds since 1970 are no time that the stack writes")
-    return _EPOCH + int(value.scaleb(6)) * _MICROSECOND
+    return EPOCH + int(value.scaleb(6)) * MICROSECOND
 
 
 def _or(value: Any, default: Any) -> Any:  # noqa: ANN401  (any attribute)

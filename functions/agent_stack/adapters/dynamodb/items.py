@@ -6,12 +6,12 @@ what is unknown is left alone. Points in time are seconds since 1970, so that a 
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from agent_stack.adapters.dynamodb import fields
-from agent_stack.adapters.dynamodb.fields import UNREADABLE, moment, unreadable
+from agent_stack.adapters.dynamodb.fields import EPOCH, MICROSECOND, UNREADABLE, moment, unreadable
 from agent_stack.adapters.dynamodb.wire import pack, unpack
 from agent_stack.domain.attempts import Attempt, FailureKind, PriorUsage
 from agent_stack.domain.errors import BugError
@@ -27,8 +27,6 @@ SHARDS = 8
 """A partition takes 1,000 writes a second; a burst of a thousand jobs is spread over this many."""
 
 MAX_DETAIL_CHARACTERS = 300  # of a VM's own words, which a job on it can forge
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def shard(kind: str, job_id: JobId) -> str:
@@ -43,7 +41,7 @@ def key(pk: str, sk: str) -> dict[str, Any]:
 
 def seconds(at: datetime) -> Decimal:
     """Seconds since 1970, to the microsecond."""
-    return Decimal((at - _EPOCH) // _MICROSECOND).scaleb(-6)
+    return Decimal((at - EPOCH) // MICROSECOND).scaleb(-6)
 
 
 def packed(values: Mapping[str, Any]) -> dict[str, Any]:
