@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent_stack_cli.simulation import verb
-from agent_stack_cli.simulation.analysis import Day, accumulated, most_at_once, over_time, parts_of
+from agent_stack_cli.simulation.analysis import Day, accumulated, most_at_once, over_time, parts_of, remarks
 from agent_stack_cli.simulation.deployments import of_defaults
 from agent_stack_cli.simulation.page import page, pictures
 from agent_stack_cli.simulation.prices_used import PricesUsed
@@ -22,7 +22,7 @@ def an_outcome(**changes: Any) -> Mapping[str, Any]:  # noqa: ANN401  (its own f
     job = {
         "id": "j", "queue": "default", "pipeline": "p", "class": "default", "scheduled": 10.0,
         "moments": [11.0, 13.0, None, 40.0], "started": 42.0, "ended": 100.0, "state": "finished",
-        "finished_by_stack": "", "attempts": 1, "standby": False, "vm": "i-1",
+        "finished_by_stack": "", "lost": False, "told": "", "attempts": 1, "standby": False, "vm": "i-1",
     }  # fmt: skip
     vm = {
         "id": "i-1", "type": "m7i.large", "zone": "a", "capacity_type": "on-demand", "class": "default",
@@ -63,11 +63,13 @@ def test_a_standby_vm_costs_while_it_waits() -> None:
 
 def test_a_page_asks_for_nothing_and_shows_no_markup_of_others() -> None:
     evil = "<script>alert(1)</script>"
-    text = page(evil, evil, [a_day()], pictures([a_day()]), [("load", evil, "guess")], [evil])
+    text = page(
+        evil, evil, [a_day()], pictures([a_day()]), pictures([a_day()], narrow=True), [("load", evil, "guess")], [evil]
+    )
     assert "<script" not in text
     fetched = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(?!#)([^"\')\s>]+)', text)
     assert [one for one in fetched if not one.startswith("#")] == []
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 10
     assert "<span class=guess>guess</span>" in text
 
 
@@ -76,11 +78,41 @@ def test_the_pictures_of_a_day_are_the_same_each_time() -> None:
     assert pictures(days) == pictures(days)
 
 
+def test_what_went_otherwise_is_said_with_its_count_and_why() -> None:
+    (job,) = an_outcome()["jobs"]
+    waits = {**job, "started": None, "ended": None, "told": "no class matches", "vm": None}
+    jobs = [job, {**job, "lost": True}, waits, waits, {**job, "started": None, "finished_by_stack": "too late"}]
+    day = a_day(jobs=jobs, broken_classes={"big": "it has no image"})
+    assert remarks(day) == [
+        "class big cannot be used: it has no image",
+        "1 job finished without an agent: too late",
+        "2 jobs still waiting at the end: no class matches",
+        "1 job lost: the VM ended before the job; see MaxLifetimeSeconds",
+    ]
+    assert remarks(a_day()) == []
+    assert "no class matches" in page("t", "l", [day], pictures([day]), pictures([day], narrow=True), [], [])
+
+
+def test_every_job_is_in_one_row_of_the_figures() -> None:
+    (job,) = an_outcome()["jobs"]
+    unstarted = {**job, "started": None, "vm": None}
+    jobs = [
+        job,
+        {**job, "state": "canceled"},
+        {**unstarted, "state": "canceled"},
+        {**unstarted, "finished_by_stack": "too late"},
+        {**unstarted, "state": "scheduled", "ended": None},
+    ]
+    figures = a_day(jobs=jobs).summary()
+    assert (figures.cancelled, figures.cancelled_before) == (2, 1)
+    assert figures.jobs == figures.started + figures.cancelled_before + figures.finished_by_stack + figures.not_over
+
+
 def test_a_day_in_which_nothing_starts_has_a_page() -> None:
     (job,) = an_outcome()["jobs"]
     waits = {**job, "moments": [None] * 4, "started": None, "ended": None, "state": "scheduled", "vm": None}
     days = [a_day(jobs=[waits], vms=[])]
-    text = page("t", "l", days, pictures(days), [], [])
+    text = page("t", "l", days, pictures(days), pictures(days, narrow=True), [], [])
     assert "not over at the end" in text
 
 
@@ -123,6 +155,7 @@ def test_the_command_plays_a_csv_with_two_sets_and_names_the_bad_row(tmp_path: P
         (("--load", "none.csv"), "none.csv cannot be read", "at,seconds"),
         (("--boots", "none.txt"), "none.txt cannot be read", "baked"),
         (("--set", "MaxInstances=0"), "MaxInstances", "docs/"),
+        (("--against", "MaxInstances"), "the parameter MaxInstances has no value", "MaxInstances=VALUE"),
         (("--price", "m7i.large"), "is no price", "m7i.large=0.12"),
         (("none.parameters",), "none.parameters cannot be read", "Name=value"),
         (("--classes", "none.json"), "none.json cannot be read", "class document"),

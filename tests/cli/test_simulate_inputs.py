@@ -64,6 +64,9 @@ def test_dates_count_from_the_first_midnight() -> None:
     [
         ("soon,5,,,,,,", "at", "08:30:15"),
         ("-3,5,,,,,,", "at", "08:30:15"),
+        ("1764145800,5,,,,,,", "at", "within 7 days"),
+        ("1e300,5,,,,,,", "at", "within 7 days"),
+        ("0001-01-01T00:00:00+14:00,5,,,,,,", "at", "08:30:15"),
         ("25:00,5,,,,,,", "at", "08:30:15"),
         (",5,,,,,,", "at", "seconds from the start"),
         ("1,,,,,,,", "seconds", "how long its command runs"),
@@ -71,7 +74,9 @@ def test_dates_count_from_the_first_midnight() -> None:
         ("1,long,,,,,,", "seconds", "a number"),
         ("1,5,,large,,,,", "agents", "class=large"),
         ("1,5,,,1.5,,,", "priority", "a whole number"),
-        ("1,5,,,,,-1,", "cancel_after", "from 0 on"),
+        ("1,5,,,,,-1,", "cancel_after", "from 0 to 604800"),
+        ("1,5,,,,,1e300,", "cancel_after", "from 0 to 604800"),
+        (f"1,5,,,{'9' * 400},,,", "priority", "a whole number"),
         ("1,5,,,,,,0", "count", "from 1 to 50000"),
         ("1,5,,,,,,many", "count", "a whole number"),
     ],
@@ -86,6 +91,32 @@ def test_a_bad_row_is_named_with_line_column_and_remedy_and_the_others_are_playe
     assert remedy in problem
 
 
+@pytest.mark.parametrize("far", ["1970-01-01T00:00:00Z", "2199-01-01", "2026-12-03T00:00:00Z"])
+def test_a_date_far_from_the_others_makes_no_day_of_years(far: str) -> None:
+    dates = ("2026-11-25T08:00:00Z", far, "2026-11-25T09:00:00Z", "2026-11-26T09:00:00Z")
+    load = read("at,seconds,count\n" + "".join(f"{at},5,2\n" for at in dates))
+    assert [job.at for job in load.jobs] == [8 * 3600] * 2 + [9 * 3600] * 2 + [33 * 3600] * 2
+    assert load.hours < 34
+    (problem,) = load.problems
+    assert problem.startswith("line 3, column at: ")
+    assert "within 7 days from 2026-11-25" in problem
+
+
+def test_a_row_that_is_no_csv_is_named_and_the_next_ones_are_read() -> None:
+    load = read(f"at,seconds,pipeline\n1,5,a\n2,5,{'x' * 200_000}\n3,5,b\n")
+    assert [job.at for job in load.jobs] == [1, 3]
+    assert load.problems[0].startswith("line 3: it is no row of a CSV")
+
+
+def test_jobs_that_come_after_the_hours_are_left_out_and_counted() -> None:
+    load = read("at,seconds\n00:10,5\n02:00,5\n03:00,5\n", hours=1)
+    assert [job.at for job in load.jobs] == [600]
+    assert load.problems == ("2 jobs come after 1 h; --hours 3 takes them all",)
+    assert len(read("at,seconds\n00:10,5\n02:00,5\n03:00,5\n", hours=3).jobs) == 3
+    with pytest.raises(CliError, match="no job within the first"):
+        read("at,seconds\n00:10,5\n", hours=0.1)
+
+
 def test_a_column_that_there_is_not_is_said_and_one_that_is_needed_stops() -> None:
     assert "column colour: there is no such column" in read("at,seconds,colour\n1,5,red\n").problems[0]
     with pytest.raises(CliError, match="no column seconds in its first line") as missing:
@@ -98,10 +129,13 @@ def test_a_column_that_there_is_not_is_said_and_one_that_is_needed_stops() -> No
 
 
 def test_measured_boots_become_a_distribution_and_a_bad_line_is_named() -> None:
-    boots = boot_times.read_seconds("seconds\n20\n# slow\n40\n1x\n30\n", "boots.txt")
+    boots = boot_times.read_seconds("seconds\n20\n# slow\n40\n1x\n30\n1e300\n", "boots.txt")
     assert (boots.quantiles[0], boots.quantiles[20], boots.quantiles[-1]) == (20, 30, 40)
     assert boots.pending[1] <= 0.6 * 20
-    assert boots.problems == ("boots.txt, line 5: '1x' is no number above 0; write seconds, such as 23.5",)
+    assert boots.problems == tuple(
+        f"boots.txt, line {line}: '{word}' is no number of seconds above 0, 3600 at most; write one such as 23.5"
+        for line, word in ((5, "1x"), (7, "1e300"))
+    )
     assert not boots.guesses
     with pytest.raises(CliError, match="holds no boot time"):
         boot_times.read_seconds("seconds\n", "boots.txt")

@@ -90,6 +90,11 @@ def thousand_vms(job_minutes: float, region: str) -> Bill:
     }
 
 
+def tracker_all_month(memory_mib: int, region: str) -> float:
+    """What the tracker's time costs in a month in which a VM is always up. Lambda bills its pauses as its work."""
+    return MINUTES_OF_A_MONTH * 60 * memory_mib / 1024 * usd(region)["lambda_arm_gb_second"]
+
+
 def often_forgotten(region: str) -> Bill:
     """What else a deployment may cost, where it applies."""
     price = usd(region)

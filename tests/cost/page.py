@@ -9,6 +9,12 @@ from tests.cost.usage import JOB_EVERY, JOB_MINUTES, JOBS
 from tests.infra.stacks import template
 
 LENGTHS = (1, 5, 20)
+MEMORIES = (int(template()["Parameters"]["TrackerMemory"]["Default"]), 512, 256)
+
+ALWAYS_UP = (
+    "A month in which a VM is always up: the tracker's time, by `TrackerMemory`. Lambda bills the pauses between its "
+    "cycles as well, so fewer cycles would not lower it; the first memory is the default."
+)
 
 
 def page() -> str:
@@ -41,6 +47,11 @@ def _of_region(region: str) -> Iterator[str]:
     pace = f"where a job comes each {JOB_EVERY.total_seconds():g} s. A burst costs less."
     yield from ("", f"A thousand jobs: the stack's own part, over what it costs idle, {pace}", "")
     yield from _table(("", *MODES), _bills([model.thousand_jobs(mode, region) for mode in MODES]))
+    yield from ("", ALWAYS_UP, "")
+    yield from _table(
+        ("", *(f"{memory} MiB" for memory in MEMORIES)),
+        [("the tracker", *(_usd(model.tracker_all_month(memory, region)) for memory in MEMORIES))],
+    )
     yield from ("", "A thousand jobs: what EC2 bills, one VM a job, by the length of a job:", "")
     heads = [f"{minutes} min" for minutes in LENGTHS]
     yield from _table(("", *heads), _bills([model.thousand_vms(minutes, region) for minutes in LENGTHS]))

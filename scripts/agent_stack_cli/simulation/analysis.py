@@ -1,5 +1,6 @@
 """The figures of a played day: waits and where their time went, VMs and their cost, by set."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,6 +13,8 @@ HOUR = 3600.0
 PARTS = ("until reserved", "until a VM is asked for", "VM starts", "VM boots, agent starts", "agent takes the job")
 """Of a wait, between the moments that the simulator gives."""
 
+SHOWN_REASONS = 5
+
 STATES = ("waits to be reserved", "waits for a VM", "VM boots", "runs")
 
 
@@ -23,6 +26,8 @@ class Summary:
     jobs: int
     started: int
     cancelled: int
+    cancelled_before: int
+    lost: int
     finished_by_stack: int
     not_over: int
     on_standby: int
@@ -101,6 +106,8 @@ class Day:
             jobs=len(self.jobs),
             started=len(waits),
             cancelled=sum(job["state"] == "canceled" for job in self.jobs),
+            cancelled_before=sum(job["state"] == "canceled" and job["started"] is None for job in self.jobs),
+            lost=sum(job["lost"] for job in self.jobs),
             finished_by_stack=sum(bool(job["finished_by_stack"]) for job in self.jobs),
             not_over=sum(job["ended"] is None for job in self.jobs),
             on_standby=sum(job["standby"] for job in self.jobs),
@@ -123,6 +130,22 @@ class Day:
             fullest_budget=fullest["name"],
             fullest_budget_percent=fullest["used_percent"],
         )
+
+
+def remarks(day: Day) -> list[str]:
+    """What the operator should know of: classes that cannot be used, jobs that no agent ran, jobs that were lost."""
+    rows = [f"class {name} cannot be used: {why}" for name, why in day.outcome["broken_classes"].items()]
+    finished = Counter(job["finished_by_stack"] for job in day.jobs if job["finished_by_stack"])
+    rows += [_counted(count, "finished without an agent", why) for why, count in finished.most_common(SHOWN_REASONS)]
+    waiting = Counter(job["told"] for job in day.jobs if job["started"] is None and job["ended"] is None)
+    rows += [_counted(count, "still waiting at the end", why) for why, count in waiting.most_common(SHOWN_REASONS)]
+    if lost := sum(job["lost"] for job in day.jobs):
+        rows.append(_counted(lost, "lost", "the VM ended before the job; see MaxLifetimeSeconds"))
+    return rows
+
+
+def _counted(count: int, what: str, why: str) -> str:
+    return f"{count:,} job{'' if count == 1 else 's'} {what}{': ' if why else ''}{why}"
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:

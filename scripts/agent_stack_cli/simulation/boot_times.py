@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from math import isfinite
 
 from agent_stack_cli.errors import CliError
 
@@ -18,6 +17,9 @@ NAMED: Mapping[str, tuple[tuple[float, float], str]] = {
     "stock": ((12.0, 40.0), "a stock image, on which packages and the agent are installed first"),
 }
 """Seconds that the boot program takes besides, and what for. Guesses: measure yours."""
+
+LONGEST = 3600.0
+"""A number above is no boot: it counts milliseconds, or is a slip."""
 
 STEPS = 9
 QUANTILES = 40
@@ -88,10 +90,13 @@ def read_seconds(text: str, name: str) -> BootTimes:
             value = float(word)
         except ValueError:
             value = float("nan")
-        if isfinite(value) and value > 0:
+        if 0 < value <= LONGEST:
             seconds.append(value)
         elif number > 1 or any(character.isdigit() for character in word):
-            problems.append(f"{name}, line {number}: {word!r} is no number above 0; write seconds, such as 23.5")
+            problems.append(
+                f"{name}, line {number}: {word!r} is no number of seconds above 0, {LONGEST:g} at most; "
+                "write one such as 23.5"
+            )
     if not seconds:
         raise CliError(f"{name} holds no boot time", next="write one number of seconds a line, such as 23.5")
     return measured(seconds, f"{len(seconds)} boots of {name}", tuple(problems))

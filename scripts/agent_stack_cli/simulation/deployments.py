@@ -103,6 +103,8 @@ def changed(base: Deployment, given: Iterable[str], *, name: str | None = None) 
         if equals:
             values[parameter] = value
             said.append(word)
+        elif word in specification() and not Path(word).exists():
+            raise CliError(f"the parameter {word} has no value", next=f"write it as {word}=VALUE")
         else:
             read = of_file(Path(word))
             values |= read.parameters

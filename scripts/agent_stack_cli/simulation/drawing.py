@@ -2,9 +2,10 @@
 
 import io
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,7 +14,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 HOUR = 3600.0
 INK, FAINT, GRID = "#1d2733", "#6b7785", "#dfe4ea"
-WIDTH = 10.4
+WIDTH, NARROW = 10.4, 4.7
+"""Inches. Text keeps its size on a phone, where the wide pictures would shrink it to a third."""
+
+LABEL = 22
+"""Characters of a label before it goes on in the next line."""
 MINUTES_OF_A_STEP = (1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1440)
 MOST_STEPS = 8
 STYLE: Any = {
@@ -32,13 +37,26 @@ STYLE: Any = {
 
 
 @contextmanager
-def drawing(rows: int, columns: int, height: float, *, share_y: bool = True) -> Iterator[tuple[list[Axes], list[str]]]:
-    """Axes to draw on; the second list gets the SVG when the drawing is done."""
+def drawing(
+    rows: int, columns: int, height: float, *, narrow: bool, share_y: bool = True
+) -> Iterator[tuple[list[Axes], list[str]]]:
+    """Axes to draw on; the second list gets the SVG when the drawing is done.
+
+    Args:
+        narrow: for a phone: what would stand side by side stands one under the other.
+        share_y: whether those of one row have one scale.
+    """
     done: list[str] = []
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        axes = list(figure.subplots(rows, columns, squeeze=False, sharey="row" if share_y else "none").flat)
-        for one in axes:
+        size = (NARROW, height * columns) if narrow else (WIDTH, height)
+        figure = Figure(figsize=size, layout="constrained")
+        shape = (rows * columns, 1) if narrow else (rows, columns)
+        axes = list(figure.subplots(*shape, squeeze=False).flat)
+        for number, one in enumerate(axes):
+            first = axes[number - number % columns]
+            if share_y and one is not first:
+                one.sharey(first)
+                one.tick_params(labelleft=narrow)
             one.spines[["top", "right"]].set_visible(False)
             one.grid(axis="y", color=GRID, linewidth=0.7)
             one.set_axisbelow(True)
@@ -52,9 +70,18 @@ def drawing(rows: int, columns: int, height: float, *, share_y: bool = True) -> 
     done.append(re.sub(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"<svg \1\2", svg, count=1))
 
 
-def below(axes: Axes) -> None:
-    """The legend under the axes, where it hides nothing."""
-    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.12), ncol=4, frameon=False, fontsize=8.5, borderaxespad=0)
+Place = Literal["outside lower left", "outside lower right", "outside upper left"]
+
+
+def legend(axes: Axes, columns: int, place: Place = "outside lower left") -> None:
+    """The legend of these axes, outside of all of them, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.figure.legend(handles, labels, loc=place, ncols=columns, frameon=False, fontsize=8.5)
+
+
+def label(*words: str) -> str:
+    """Words of a label, in lines that leave room for what it labels."""
+    return "\n".join(textwrap.fill(word, LABEL) for word in words if word)
 
 
 def lie_down(axes: Axes) -> None:

@@ -5,14 +5,15 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from math import isfinite
+from math import ceil, isfinite
+from typing import Any, NamedTuple
 
 from agent_stack_cli.errors import CliError
 from agent_stack_cli.simulation.asked import Load, LoadJob
 
 REQUIRED = ("at", "seconds")
 COLUMNS: Mapping[str, str] = {
-    "at": "when the job is scheduled: seconds from the start, a time such as 08:30:15, or 2026-11-25T08:30:00Z",
+    "at": "when the job is scheduled, within 7 days: seconds from the start, 08:30:15, or 2026-11-25T08:30:00Z",
     "seconds": "how long its command runs",
     "queue": "its queue; the stack's first one unless given",
     "agents": "agent query rules with spaces between them, such as class=large os=linux",
@@ -23,6 +24,9 @@ COLUMNS: Mapping[str, str] = {
 }
 MAX_COUNT = 50_000
 MAX_JOBS = 200_000
+LONGEST = 7 * 86_400.0
+"""How far from the start a job may come or be cancelled, in seconds: what `--hours` takes."""
+
 HEADER = ",".join(COLUMNS)
 
 
@@ -36,8 +40,8 @@ def read_jobs(text: str, *, name: str, hours: float | None, queue: str | None) -
     Raises:
         CliError: a column that is needed is missing, or no row can be read.
     """
-    lines = csv.reader(io.StringIO(text.removeprefix("\ufeff")), skipinitialspace=True)
-    header = [cell.strip().lower() for cell in next(lines, [])]
+    lines = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), skipinitialspace=True)
+    header = [cell.strip().lower() for cell in next(_rows(lines, []), [])]
     if missing := [column for column in REQUIRED if column not in header]:
         raise CliError(
             f"{name} has no column {missing[0]} in its first line",
@@ -48,37 +52,55 @@ def read_jobs(text: str, *, name: str, hours: float | None, queue: str | None) -
         for column in header
         if column not in COLUMNS
     ]
-    read: list[tuple[LoadJob, datetime | None]] = []
-    for row in lines:
+    read: list[_Read] = []
+    for row in _rows(lines, problems):
         if not "".join(row).strip():
             continue
         try:
-            read += _jobs(dict(zip(header, row, strict=False)), queue)
+            read += _jobs(dict(zip(header, row, strict=False)), queue, lines.line_num)
         except _RowError as error:
             problems.append(f"line {lines.line_num}, {error}")
         if len(read) > MAX_JOBS:
             raise CliError(f"{name} has more than {MAX_JOBS} jobs", next="split it, and simulate each part")
-    if not read:
+    jobs = _from_the_start(read, problems)
+    if not jobs:
         why = problems[0] if problems else "it has no row"
         raise CliError(f"{name} has no job that can be read: {why}", next=f"write rows of {HEADER}")
-    jobs = _from_the_start(read)
     needed = max(job.at for job in jobs) / 3600
+    if hours is not None and needed > hours:
+        within = [job for job in jobs if job.at <= hours * 3600]
+        takes_all = f"--hours {ceil(needed * 100) / 100:g} takes them all"
+        if not within:
+            raise CliError(f"{name} has no job within the first {hours:g} h", next=takes_all)
+        problems.append(f"{len(jobs) - len(within)} jobs come after {hours:g} h; {takes_all}")
+        jobs = within
     return Load(
         said=f"the jobs of {name}",
         jobs=tuple(sorted(jobs, key=lambda job: job.at)),
-        hours=hours or max(1.0, needed + 0.25),
+        hours=hours or min(LONGEST / 3600, max(1.0, round(needed + 0.25, 2))),
         problems=tuple(problems),
     )
 
 
-def _jobs(cells: Mapping[str, str], queue: str | None) -> Iterator[tuple[LoadJob, datetime | None]]:
+def _rows(lines: Any, problems: list[str]) -> Iterator[list[str]]:  # noqa: ANN401  (the csv module's reader has no name)
+    """The rows of a CSV. One that is none is named, and the next ones are read."""
+    while True:
+        try:
+            yield next(lines)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            problems.append(f"line {lines.line_num}: it is no row of a CSV ({error}); write one job a line")
+
+
+def _jobs(cells: Mapping[str, str], queue: str | None, line: int) -> Iterator["_Read"]:
     given = {column: cell.strip() for column, cell in cells.items() if cell and cell.strip()}
     for column in REQUIRED:
         if column not in given:
             raise _RowError(f"column {column}: it is empty; write {COLUMNS[column]}")
     at, moment = _moment(given["at"])
     count = int(_number(given, "count", least=1, most=MAX_COUNT, whole=True) or 1)
-    cancel = _number(given, "cancel_after", least=0)
+    cancel = _number(given, "cancel_after", least=0, most=LONGEST)
     job = LoadJob(
         at=at,
         seconds=_number(given, "seconds", least=0, most=86_400) or 0.0,
@@ -89,7 +111,7 @@ def _jobs(cells: Mapping[str, str], queue: str | None) -> Iterator[tuple[LoadJob
         cancel_at=None if cancel is None else at + cancel,
     )
     for _ in range(count):
-        yield job, moment
+        yield _Read(job, moment, line)
 
 
 def _number(
@@ -102,7 +124,7 @@ def _number(
     bounds = "" if least is None else f" from {least:g} on" if most is None else f" from {least:g} to {most:g}"
     try:
         number = float(int(text)) if whole else float(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         number = float("nan")
     if not isfinite(number) or (least is not None and number < least) or (most is not None and number > most):
         raise _RowError(f"column {column}: {text!r} is not {kind}{bounds}; write {COLUMNS[column]}")
@@ -130,7 +152,7 @@ def _moment(text: str) -> tuple[float, datetime | None]:
             at, moment = reader(text)
         except ValueError:
             continue
-        if isfinite(at) and at >= 0:
+        if 0 <= at <= LONGEST:
             return at, moment
     raise _RowError(f"column at: {text!r} is no moment; write {COLUMNS['at']}")
 
@@ -146,17 +168,52 @@ def _of_day(text: str) -> float:
 
 def _absolute(text: str) -> datetime:
     read = datetime.fromisoformat(text)
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    try:
+        return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ValueError(text) from None
 
 
-def _from_the_start(read: Sequence[tuple[LoadJob, datetime | None]]) -> list[LoadJob]:
-    """Jobs with a date count from the first midnight among them, as a time of the day does."""
-    dated = [moment.astimezone(UTC) for _, moment in read if moment is not None]
+class _Read(NamedTuple):
+    """A job, its date if its row has one, and the row's line."""
+
+    job: LoadJob
+    moment: datetime | None
+    line: int
+
+
+def _from_the_start(read: Sequence[_Read], problems: list[str]) -> list[LoadJob]:
+    """Jobs with a date count from the first midnight, as a time of the day does.
+
+    A date that is far from most others, such as 1970-01-01 of a job that never ran, would make a day of years: it is
+    named, and the other rows are played.
+    """
+    dated = sorted(one.moment for one in read if one.moment is not None)
     if not dated:
-        return [job for job, _ in read]
-    midnight = min(dated).replace(hour=0, minute=0, second=0, microsecond=0)
-    jobs = []
-    for job, moment in read:
-        ahead = 0.0 if moment is None else (moment.astimezone(UTC) - midnight).total_seconds()
-        jobs.append(replace(job, at=job.at + ahead, cancel_at=None if job.cancel_at is None else job.cancel_at + ahead))
+        return [one.job for one in read]
+    midnight = _first_midnight(dated)
+    jobs, named = [], set[int]()
+    for job, moment, line in read:
+        ahead = 0.0 if moment is None else (moment - midnight).total_seconds()
+        if 0 <= ahead <= LONGEST:
+            cancel_at = None if job.cancel_at is None else job.cancel_at + ahead
+            jobs.append(replace(job, at=job.at + ahead, cancel_at=cancel_at))
+        elif line not in named:
+            named.add(line)
+            problems.append(
+                f"line {line}, column at: {moment:%Y-%m-%d} is not within {LONGEST / 86_400:g} days from "
+                f"{midnight:%Y-%m-%d}, as most rows are; write {COLUMNS['at']}"
+            )
     return jobs
+
+
+def _first_midnight(ordered: Sequence[datetime]) -> datetime:
+    """The midnight from which on `LONGEST` holds most of these dates; the earliest of several."""
+    best, most, last = ordered[0], 0, 0
+    for first, moment in enumerate(ordered):
+        midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        while last < len(ordered) and (ordered[last] - midnight).total_seconds() <= LONGEST:
+            last += 1
+        if last - first > most:
+            best, most = midnight, last - first
+    return best.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -90,8 +90,8 @@ SHAPES: Mapping[str, Shape] = {
         guesses=(f"{GUESS}, and a third of that",),
     ),
     "cancel-storm": Shape(
-        said="jobs of two minutes, of which four in five are cancelled a minute or two later", jobs=400, hours=1,
-        make=_storm, guesses=(GUESS, "the share that is cancelled, and when"),
+        said="jobs come within two minutes, and four in five are cancelled 45 to 120 s after they came",
+        jobs=400, hours=1, make=_storm, guesses=(GUESS, "the share that is cancelled, and when"),
     ),
 }  # fmt: skip
 

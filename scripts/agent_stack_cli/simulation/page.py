@@ -5,7 +5,7 @@ from html import escape
 
 from agent_stack_cli.output import clean
 from agent_stack_cli.simulation import charts
-from agent_stack_cli.simulation.analysis import PARTS, Day, Summary
+from agent_stack_cli.simulation.analysis import PARTS, Day, Summary, remarks
 
 GUESS = "guess"
 MANY_TIMES = 10
@@ -16,7 +16,7 @@ main { max-width: 1080px; margin: 0 auto; padding: 24px 20px 60px; }
 h1 { font-size: 25px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 0 0 8px; }
 .lead { color: #50607a; margin: 0 0 20px; }
 section { background: #fff; border: 1px solid #dfe4ea; border-radius: 8px; padding: 16px 20px; margin: 0 0 18px; }
-svg { width: 100%; height: auto; display: block; }
+svg { width: 100%; height: auto; display: block; } .phone { display: none; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: 4px 14px 4px 0; border-bottom: 1px solid #edf0f3; vertical-align: top; }
 th { font-weight: 600; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -26,6 +26,18 @@ th { font-weight: 600; } td.n, th.n { text-align: right; font-variant-numeric: t
 .tile b { display: block; font-size: 21px; } .two .tile b { font-size: 17px; }
 .tile span { color: #50607a; font-size: 13px; }
 .note { color: #50607a; font-size: 13px; } .bad { color: #b03a2e; } .good { color: #1e7d4f; }
+@media (max-width: 640px) {
+  .desk { display: none; } .phone { display: block; } main { padding: 16px 10px 40px; } section { padding: 14px 12px; }
+  td, th { padding-right: 8px; } th, td { overflow-wrap: anywhere; } td.n, th.n { white-space: normal; }
+  .cards, .cards tbody { display: block; font-size: 13px; }
+  .cards tr { display: grid; grid-template-columns: repeat(2, minmax(0, 2fr)) minmax(0, 3fr); padding: 4px 0; }
+  .cards.four tr { grid-template-columns: repeat(2, minmax(0, 2fr)) minmax(0, 4fr) minmax(0, 2fr); }
+  .cards tr { border-bottom: 1px solid #edf0f3; } .cards td, .cards th { border: 0; padding-bottom: 0; }
+  .cards td:first-child, .cards th:first-child { grid-column: 1 / -1; }
+  .inputs tr { display: block; border-bottom: 1px solid #edf0f3; padding: 6px 0; }
+  .inputs tr:first-child { display: none; }
+  .inputs td { display: block; border: 0; padding: 0; } .inputs td:first-child { font-weight: 600; }
+}
 @media print { body { background: #fff; } section { break-inside: avoid; } }
 """
 
@@ -33,6 +45,8 @@ ROWS: Sequence[tuple[str, str, str, bool]] = (
     ("jobs", "jobs", "", False),
     ("started", "started", "", False),
     ("cancelled", "cancelled", "", False),
+    ("cancelled_before", "of that, before they started", "", False),
+    ("lost", "lost, because the VM ended first", "", True),
     ("finished_by_stack", "finished by the stack, without an agent", "", True),
     ("not_over", "not over at the end", "", True),
     ("on_standby", "started on a standby VM", "", False),
@@ -55,15 +69,18 @@ ROWS: Sequence[tuple[str, str, str, bool]] = (
 """Field, what people call it, its unit, and whether less is better."""
 
 
-def pictures(days: Sequence[Day]) -> Mapping[str, str]:
-    """The report's pictures as SVG, by name."""
-    return {
-        "jobs": charts.jobs_over_time(days),
-        "waits": charts.waits(days),
-        "vms": charts.vms_over_time(days),
-        "budgets": charts.budgets(days),
-        "job": charts.time_lines(days),
-    }
+DRAWS = {
+    "jobs": charts.jobs_over_time,
+    "waits": charts.waits,
+    "vms": charts.vms_over_time,
+    "budgets": charts.budgets,
+    "job": charts.time_lines,
+}
+
+
+def pictures(days: Sequence[Day], *, narrow: bool = False) -> Mapping[str, str]:
+    """The report's pictures as SVG, by name; narrow ones for a phone."""
+    return {name: draw(days, narrow=narrow) for name, draw in DRAWS.items()}
 
 
 def page(
@@ -71,29 +88,33 @@ def page(
     lead: str,
     days: Sequence[Day],
     drawn: Mapping[str, str],
+    phone: Mapping[str, str],
     inputs: Iterable[tuple[str, str, str]],
     problems: Sequence[str],
 ) -> str:
     """The whole report.
 
     Args:
-        drawn: its pictures, see `pictures`.
+        drawn, phone: its pictures, and those for a phone, see `pictures`.
         inputs: what was put in: its name, its value, and where it comes from; `guess` is marked.
         problems: what could not be read of the inputs.
     """
     summaries = [day.summary() for day in days]
+    both = {
+        name: f'<div class="desk">{wide}</div><div class="phone">{phone[name]}</div>' for name, wide in drawn.items()
+    }
     parts = [
         f"<h1>{_text(title)}</h1><p class=lead>{_text(lead)}</p>",
         _tiles(summaries),
-        _list("Not read", problems, "The rest was played."),
+        _list("Left out", problems, "The rest was played."),
         _section("What changes" if len(days) > 1 else "In figures", _figures(summaries)),
-        _section("Jobs over time", drawn["jobs"], "Time is in hours and minutes from the start."),
-        _section("How long jobs waited", drawn["waits"], "From scheduling until the agent starts the job."),
-        _section("VMs and their cost over time", drawn["vms"],
+        _section("Jobs over time", both["jobs"], "Time is in hours and minutes from the start."),
+        _section("How long jobs waited", both["waits"], "From scheduling until the agent starts the job."),
+        _section("VMs and their cost over time", both["vms"],
                  "A VM counts from its launch until it begins to end, without volumes, traffic, taxes and discounts."),
-        _section("Requests against their budgets", drawn["budgets"] + _requests(days),
+        _section("Requests against their budgets", both["budgets"] + _requests(days),
                  "Budgets of one account and region as EC2 publishes them, and of one queue as Buildkite does."),
-        _section("One job, step by step", drawn["job"]),
+        _section("One job, step by step", both["job"]),
         *(_section(f"What the functions said: {_text(day.deployment.name)}", _said(day)) for day in days),
         _section("Inputs", _inputs(inputs)),
     ]  # fmt: skip
@@ -181,7 +202,8 @@ def _figures(summaries: Sequence[Summary]) -> str:
         change = f"<td class=n>{_change(values[0], values[1], 's', less_is_better=True)}</td>" if two else ""
         rows.append(f"<tr><td>mean wait {_text(part)}</td>{cells}{change}</tr>")
     last = "<th class=n>change</th>" if two else ""
-    return f"<div class=wide><table><tr><th></th>{head}{last}</tr>{''.join(rows)}</table></div>"
+    kind = " class=cards" if two else ""
+    return f"<div class=wide><table{kind}><tr><th></th>{head}{last}</tr>{''.join(rows)}</table></div>"
 
 
 def _requests(days: Sequence[Day]) -> str:
@@ -194,15 +216,16 @@ def _requests(days: Sequence[Day]) -> str:
                 f"<td>{_text(row['budget'])}</td><td class=n>{row['refused']:,}</td></tr>"
             )
     head = "<th></th><th class=n>in all</th><th class=n>most in a second</th><th>budget</th><th class=n>refused</th>"
-    table = f"<div class=wide><table><tr>{head}</tr>{''.join(rows)}</table></div>"
+    table = f'<div class=wide><table class="cards four"><tr>{head}</tr>{"".join(rows)}</table></div>'
     return f"<details><summary>All figures</summary>{table}</details>"
 
 
 def _said(day: Day) -> str:
-    rows = [f"{row['level'].lower()}: {row['message']}, {row['times']} times" for row in day.outcome["said"]]
-    rows += [f"class {name} cannot be used: {why}" for name, why in day.outcome["broken_classes"].items()]
-    reasons = sorted({job["finished_by_stack"] for job in day.jobs if job["finished_by_stack"]})
-    rows += [f"jobs were finished: {reason}" for reason in reasons[:5]]
+    rows = [
+        f"{row['level'].lower()}: {row['message']}, {row['times']:,} time{'' if row['times'] == 1 else 's'}"
+        for row in day.outcome["said"]
+    ]
+    rows = [*remarks(day), *rows]
     if not rows:
         return "<p>No warning and no error.</p>"
     return "<ul>" + "".join(f"<li>{_text(row)}</li>" for row in rows) + "</ul>"
@@ -214,4 +237,4 @@ def _inputs(inputs: Iterable[tuple[str, str, str]]) -> str:
         f"<td>{'<span class=guess>guess</span>' if source == GUESS else _text(source)}</td></tr>"
         for name, value, source in inputs
     )
-    return f"<div class=wide><table><tr><th>input</th><th>value</th><th>from</th></tr>{rows}</table></div>"
+    return f"<div class=wide><table class=inputs><tr><th>input</th><th>value</th><th>from</th></tr>{rows}</table></div>"

@@ -9,7 +9,7 @@ from typing import Any
 from agent_stack_cli.errors import CliError, command, read_text
 from agent_stack_cli.output import Output
 from agent_stack_cli.simulation import boot_times, deployments, history, loads, player
-from agent_stack_cli.simulation.analysis import Day, Summary
+from agent_stack_cli.simulation.analysis import Day, Summary, remarks
 from agent_stack_cli.simulation.asked import Load
 from agent_stack_cli.simulation.boot_times import BootTimes
 from agent_stack_cli.simulation.deployments import Deployment
@@ -70,7 +70,11 @@ def run(call: Call, options: Options) -> None:
     lead = f"Simulated with the functions of this version; seed {options.seed}. {load.said}."
     summaries = [day.summary() for day in days]
     drawn = pictures(days)
-    files = {options.report: page(title, lead, days, drawn, _inputs(days, load, boots, options), problems)}
+    files = {
+        options.report: page(
+            title, lead, days, drawn, pictures(days, narrow=True), _inputs(days, load, boots, options), problems
+        )
+    }
     if options.pictures is not None:
         files |= {options.pictures / f"{name}.svg": svg for name, svg in drawn.items()}
     for path, text in files.items():
@@ -94,6 +98,11 @@ def run(call: Call, options: Options) -> None:
         )
         return
     _say(call.output, summaries, problems, load, options, slowest)
+    for day in days:
+        for remark in remarks(day):
+            call.output.line(f"{day.deployment.name}: {remark}", "warning")
+    call.output.line(f"The report: {options.report}")
+    call.output.line(f"Next: open it in a browser: {command('xdg-open', str(options.report))}")
 
 
 def _sets(call: Call, options: Options) -> list[Deployment]:
@@ -113,7 +122,7 @@ def _sets(call: Call, options: Options) -> list[Deployment]:
     if options.against_classes is not None:
         other = other.with_classes(options.against_classes)
         words.append(options.against_classes.stem)
-    return [base, replace(other, name=" ".join(words))]
+    return [base, replace(other, name=", ".join(words))]
 
 
 def _load(call: Call, options: Options, of: Deployment) -> Load:
@@ -179,9 +188,9 @@ def _say(
     output: Output, summaries: Sequence[Summary], problems: Sequence[str], load: Load, options: Options, slowest: Played
 ) -> None:
     for problem in problems[:SHOWN_PROBLEMS]:
-        output.line(f"Not read: {problem}", "warning")
+        output.line(f"Left out: {problem}", "warning")
     if len(problems) > SHOWN_PROBLEMS:
-        output.line(f"Not read: {len(problems) - SHOWN_PROBLEMS} more, which the report lists", "warning")
+        output.line(f"Left out: {len(problems) - SHOWN_PROBLEMS} more, which the report lists", "warning")
     output.line(f"{load.said}: {len(load.jobs):,} jobs in {load.hours:g} h, seed {options.seed}", "head")
     rows = [
         (name, *(f"{shown(getattr(one, field), unit)} {unit}".strip() for one in summaries))
@@ -193,5 +202,3 @@ def _say(
         f"{slowest.hours_a_cpu_minute:.1f} in a minute of one core",
         "quiet",
     )
-    output.line(f"The report: {options.report}")
-    output.line(f"Next: open it in a browser: {command('xdg-open', str(options.report))}")

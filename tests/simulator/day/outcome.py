@@ -20,6 +20,9 @@ from tests.simulator.day.world import SHUTTING_DOWN, DayWorld
 OF_THE_WAIT = (Moment.RESERVED, Moment.LAUNCHED, Moment.VM_RUNNING, Moment.AGENT_STARTED)
 """The moments between the job's scheduling and its start, in order."""
 
+LOST = "agent_lost"
+"""Why a job ended, in Buildkite's word: its VM did, and the agent fell silent."""
+
 INSTANCES = {"CreateFleet": ("instances launched", LAUNCHES), "TerminateInstances": ("instances ended", TERMINATIONS)}
 
 
@@ -71,6 +74,8 @@ def _job(world: DayWorld, job: JobView, run: Run | None) -> dict[str, Any]:
         "ended": None if ended is None else _since(world, ended),
         "state": str(job.state),
         "finished_by_stack": "" if job.stack_finish is None else job.stack_finish.detail,
+        "lost": job.signal_reason == LOST,
+        "told": job.notifications[-1].detail if job.notifications else "",
         "attempts": 0 if run is None else run.attempt,
         "standby": run is not None and run.binding is not None and run.binding.standby,
         "vm": None if run is None or run.binding is None else run.binding.instance_id,

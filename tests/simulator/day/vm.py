@@ -10,6 +10,9 @@ from tests.simulator.simulation.machine import SECOND, VirtualVm
 AFTER_THE_NETWORK = 2.55
 """Seconds from the network to the agent: what `VirtualVm` takes for its own stages, on average."""
 
+HEARTBEAT = SECOND * 60
+"""From one sign of life of the agent to the next, as Buildkite asks for it. Without any, the agent counts as lost."""
+
 
 class DayVm(VirtualVm):
     """See `VirtualVm`. Its agent looks at its job each second, and only the looks that find something are played."""
@@ -32,6 +35,8 @@ class DayVm(VirtualVm):
 
     def _run(self, assignment: Assignment, exit_status: str) -> None:
         left = self._ends_at - self._clock.now()
+        if self._job is None:
+            self._then(HEARTBEAT, "", self._beat)
         self._job, self._looks_at = (assignment, exit_status), self._clock.monotonic()
         began = self._looks_at
 
@@ -41,3 +46,8 @@ class DayVm(VirtualVm):
                 super(DayVm, self)._run(assignment, exit_status)
 
         self._then(SECOND * max(0, ceil(left / SECOND)), "", look)
+
+    def _beat(self) -> None:
+        if self.agent_has_job:
+            self._ask("POST", "/heartbeat", self._session, {})
+            self._then(HEARTBEAT, "", self._beat)

@@ -43,6 +43,9 @@ SHORTEST_NETWORK = 0.5
 SHUTTING_DOWN = timedelta(seconds=30)
 NO_LIMIT = 10**12
 
+IN_VAIN = timedelta(hours=1)
+"""How long waiting jobs are played on after the load when nothing happens: nobody comes to correct a setting."""
+
 
 class DayWorld(Simulation):
     """One deployment, with its jobs still to come."""
@@ -54,7 +57,7 @@ class DayWorld(Simulation):
         self.listed_at: list[datetime] = []
         """When cycles that were skipped would have listed jobs."""
         self.job_ids: dict[str, AskedJob] = {}
-        self._changed_at = request.start - WARM
+        self._changed_at = self._moved_at = request.start - WARM
         self._rest: Rest | None = None
         self._waking = False
         self._booted = 0
@@ -99,13 +102,13 @@ class DayWorld(Simulation):
         """Let the day pass; yields now and then how many seconds of it have."""
         began, over = self.request.start, self.request.start + SECOND * self.request.seconds
         latest = over + SECOND * self.request.tail_seconds
-        while (now := self.kernel.now()) < over or (now < latest and self._waits_for_jobs()):
+        while (now := self.kernel.now()) < over or (now < latest and self._waits_for_jobs(max(over, self._moved_at))):
             self.kernel.run_until(min(over, now + SLICE) if now < over else now + SLICE)
             self.buildkite.advance()
             yield max(0.0, (self.kernel.now() - began).total_seconds())
 
-    def _waits_for_jobs(self) -> bool:
-        return bool(self.store.runs) or self._open > 0
+    def _waits_for_jobs(self, since: datetime) -> bool:
+        return bool(self.store.runs) or (self._open > 0 and self.kernel.now() - since < IN_VAIN)
 
     # --- the load ---
 
@@ -159,6 +162,7 @@ class DayWorld(Simulation):
         self._changed_at = self.kernel.now()
         if not isinstance(event, JobStateChanged):
             return
+        self._moved_at = self._changed_at
         self._open += (event.before is None) - (event.after in OVER)
         self._scheduled += (event.after is JobState.SCHEDULED) - (event.before is JobState.SCHEDULED)
         if event.after is JobState.CANCELING:

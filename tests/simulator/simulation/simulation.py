@@ -26,6 +26,7 @@ from tests.simulator.simulation.costs import (
     Meter,
 )
 from tests.simulator.simulation.coverage import Coverage
+from tests.simulator.simulation.direct_http import DirectHttp
 from tests.simulator.simulation.invariants import Invariants
 from tests.simulator.simulation.invocation import Invocation, Wired
 from tests.simulator.simulation.kernel import Kernel
@@ -145,7 +146,7 @@ class Simulation(ProductionWiring, PassingTime):
             with self.meter.excluded():
                 return carrier.handle_request(request)
 
-        return httpx.Client(transport=httpx.MockTransport(carry), base_url="http://buildkite.invalid/v3")
+        return DirectHttp(carry, base_url="http://buildkite.invalid/v3")
 
     @cached_property
     def _agents(self) -> Ask:

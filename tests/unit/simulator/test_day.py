@@ -77,6 +77,35 @@ def test_a_boot_takes_what_the_distribution_says(day: dict[str, Any]) -> None:
     assert all(15 - 3 <= seconds <= 60 + 3 for seconds in took)
 
 
+def test_a_job_runs_as_long_as_the_load_says_however_long_that_is() -> None:
+    lengths = {10: 59.0, 11: 170.5, 12: 185.0, 13: 1234.0}
+    found = played(jobs=tuple(AskedJob(at=at, seconds=seconds) for at, seconds in lengths.items()))
+    for job in found["jobs"]:
+        asked = lengths[job["scheduled"]]
+        assert asked <= job["ended"] - job["started"] < asked + 1 + 0.1
+        assert (job["state"], job["lost"]) == ("finished", False)
+        (vm,) = [vm for vm in found["vms"] if vm["id"] == job["vm"]]
+        assert job["ended"] <= vm["ended"] < job["ended"] + 5
+
+
+def test_a_job_that_outlasts_its_vm_is_lost_once_buildkite_has_heard_nothing_of_its_agent_for_so_long() -> None:
+    found = played(parameters={"MaxLifetimeSeconds": "600"}, jobs=(AskedJob(at=10, seconds=3000),))
+    (job,) = found["jobs"]
+    (vm,) = found["vms"]
+    assert job["lost"]
+    assert 590 <= vm["ended"] - vm["running"] < 610
+    assert vm["ended"] + 100 < job["ended"] <= vm["ended"] + 181
+
+
+def test_a_job_that_nothing_will_ever_start_ends_the_day_after_an_hour_in_vain_and_says_why() -> None:
+    jobs = (AskedJob(at=10, seconds=20), AskedJob(at=11, seconds=20, agents=("class=no-such",)))
+    found = played(jobs=jobs, seconds=60, tail_seconds=86_400)
+    ran, waits = found["jobs"]
+    assert (ran["state"], waits["state"]) == ("finished", "scheduled")
+    assert 3600 <= found["seconds"] - ran["ended"] < 3600 + 120
+    assert "no-such" in waits["told"]
+
+
 def test_boots_are_straight_between_two_quantiles() -> None:
     boots = Boots(pending=(1, 2), quantiles=(10, 20, 60))
     assert [boots.seconds(fraction) for fraction in (0, 0.25, 0.5, 0.75, 1)] == [10, 15, 20, 40, 60]
