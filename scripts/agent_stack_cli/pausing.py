@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.fields import moment
 from agent_stack.adapters.dynamodb.lease import PAUSED, RESUMED, read_pauses
 from agent_stack.domain.pauses import OperatorPause
 from agent_stack_cli.errors import code_of
@@ -34,7 +35,7 @@ def write_pause(
         ReturnValues="ALL_NEW",
     )
     pause = read_pauses(items.unpacked(answer["Attributes"])).paused[queue]
-    return pause, pause == OperatorPause(since=items.moment(items.seconds(at)), by=by, reason=reason)
+    return pause, pause == OperatorPause(since=moment(items.seconds(at)), by=by, reason=reason)
 
 
 def write_resume(client: "DynamoDBClient", table: str, *, queue: str, at: datetime) -> bool:

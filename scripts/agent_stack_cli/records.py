@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.fields import UNREADABLE, maybe_at, whole
 from agent_stack.adapters.dynamodb.holds import read_holds
 from agent_stack.adapters.dynamodb.launch_memory import read_memory
 from agent_stack.adapters.dynamodb.lease import read_pauses
@@ -101,16 +102,16 @@ class Records:
     def holders(self) -> list[Holder]:
         """Both leases."""
         stored = {item["sk"]["S"]: items.unpacked(item) for item in self._query("lease")}
-        return [
-            Holder(
-                function=function,
-                until=items.moment(stored[function]["lease_until"])
-                if "lease_until" in stored.get(function, {})
-                else None,
-                fence=int(stored.get(function, {}).get("fence", 0)),
-            )
-            for function in FUNCTIONS
-        ]
+        return [self._holder(function, stored.get(function, {})) for function in FUNCTIONS]
+
+    def _holder(self, function: str, lease: Mapping[str, Any]) -> Holder:
+        """What a lease says; one that cannot be read is named, and seems not to be held."""
+        try:
+            return Holder(function=function, until=maybe_at(lease, "lease_until"), fence=whole(lease, "fence", 0))
+        except UNREADABLE as error:
+            name = f"the lease of the {function} (pk lease, sk {function})"
+            self.unreadable.append(f"{name} cannot be read: {error}. The function corrects it when it takes the lease")
+            return Holder(function=function, until=None, fence=0)
 
     def pauses(self) -> Pauses:
         """What an operator has paused."""

@@ -31,6 +31,7 @@ from agent_stack.adapters.dynamodb.table import KEYS_OF_A_BATCH
 from agent_stack.adapters.dynamodb.transactions import AT_ONCE
 from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2.instances import read_lean
+from agent_stack.adapters.ec2.oddities import Oddities
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, INTENT_TAG, LaunchTemplate
 from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.adapters.system import Threads
@@ -295,6 +296,7 @@ def _fleet(action: str, answer: dict[str, Any]) -> Ec2Fleet:
         template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
         subnets=subnets,
         policy=LaunchPolicy(),
+        oddities=Oddities(telemetry=RecordedTelemetry()),
     )
 
 

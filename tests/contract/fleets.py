@@ -8,6 +8,7 @@ from botocore.config import Config
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import Ec2Fleet, errors
 from agent_stack.adapters.ec2.instances import read_lean
+from agent_stack.adapters.ec2.oddities import Oddities
 from agent_stack.adapters.ec2.requests import LaunchTemplate
 from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.classes import VmClass
@@ -110,5 +111,6 @@ def made(
         template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
         subnets=Subnets(client=lambda: client, calls=calls, clock=clock, telemetry=telemetry, subnet_ids=subnets),
         policy=policy,
+        oddities=Oddities(telemetry=telemetry),
     )
     return World(fleet=fleet, ec2=ec2, clock=clock, ids=ids, telemetry=telemetry)

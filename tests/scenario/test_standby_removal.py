@@ -7,6 +7,7 @@ import pytest
 
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import Ec2Fleet, errors
+from agent_stack.adapters.ec2.oddities import Oddities
 from agent_stack.adapters.ec2.requests import LaunchTemplate
 from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.removal.terminate_all import TerminateAll
@@ -50,6 +51,7 @@ def removal(world: World) -> TerminateAll:
             subnet_ids=settings.subnet_ids,
         ),
         policy=settings.launch_policy,
+        oddities=Oddities(telemetry=world.telemetry),
     )
     world.laws.removed = True
     leases = [MemoryLease(store=world.store, function=function) for function in ("dispatcher", "tracker")]

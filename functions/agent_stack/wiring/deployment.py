@@ -26,6 +26,7 @@ from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
 from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
 from agent_stack.adapters.ec2.instances import read_lean
+from agent_stack.adapters.ec2.oddities import Oddities
 from agent_stack.adapters.ec2.requests import LaunchTemplate
 from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.adapters.powertools import PowertoolsTelemetry
@@ -197,6 +198,7 @@ class Deployment:
                 ),
                 subnets=self.subnets,
                 policy=settings.launch_policy,
+                oddities=Oddities(telemetry=self.telemetry),
             ),
             instance_types=self.instance_types,
             ledger=self.ledger,

@@ -11,6 +11,7 @@ from agent_stack.adapters.ec2 import Ec2Fleet
 from agent_stack.adapters.ec2 import errors as ec2_errors
 from agent_stack.adapters.ec2.catalog import Ec2InstanceCatalog
 from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
+from agent_stack.adapters.ec2.oddities import Oddities
 from agent_stack.adapters.ec2.requests import LaunchTemplate
 from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.adapters.ssm import SsmClasses, parameters
@@ -145,6 +146,7 @@ class ProductionWiring:
                 subnet_ids=self.settings.subnet_ids,
             ),
             policy=self.settings.launch_policy,
+            oddities=Oddities(telemetry=telemetry),
         )
         stacks = HttpStacksApi(
             caller=Caller(

@@ -3,7 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from agent_stack.adapters.dynamodb.items import moment, packed, seconds
+from agent_stack.adapters.dynamodb.fields import moment
+from agent_stack.adapters.dynamodb.items import packed, seconds
 from agent_stack.adapters.dynamodb.launch_memory import LONG_AGO, memory_values, read_memory
 from agent_stack.domain.breakers import Breaker
 from agent_stack.domain.capacity import LaunchMemory

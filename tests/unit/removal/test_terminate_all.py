@@ -8,6 +8,7 @@ import pytest
 
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2 import Ec2Fleet, errors
+from agent_stack.adapters.ec2.oddities import Oddities
 from agent_stack.adapters.ec2.requests import DEPLOYMENT_TAG, LaunchTemplate
 from agent_stack.adapters.ec2.subnets import Subnets
 from agent_stack.domain.errors import GiveUpError
@@ -79,6 +80,7 @@ def world() -> World:
         template=LaunchTemplate(template_id="lt-0123456789abcdef0", version="1"),
         subnets=Subnets(client=lambda: client, calls=calls, clock=clock, telemetry=telemetry, subnet_ids=("subnet-a",)),
         policy=LaunchPolicy(),
+        oddities=Oddities(telemetry=telemetry),
     )
     leases = [MemoryLease(store=store, function=function) for function in ("dispatcher", "tracker")]
     clear = TerminateAll(fleet=fleet, leases=leases, clock=clock, deadline=clock, ids=ids, telemetry=telemetry)

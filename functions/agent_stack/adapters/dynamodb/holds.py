@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agent_stack.adapters.dynamodb.items import moment, seconds, unpacked
+from agent_stack.adapters.dynamodb.fields import UNREADABLE, at, count, members, text
+from agent_stack.adapters.dynamodb.items import seconds, unpacked
 from agent_stack.domain.errors import BugError
 from agent_stack.domain.holds import Hold, Holds
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId
 
 REMEDY = "Delete the item `holds`, `list` of the ledger table: no VM is held until the next boot fails."
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError)
 
 
 def holds_values(holds: Holds) -> dict[str, Any]:
@@ -41,11 +41,11 @@ def read_holds(item: Mapping[str, Any], unreadable: Callable[[str], None]) -> Ho
     vms: list[Hold] = []
     try:
         values = unpacked(item)
-        version = int(values["version"])
+        version = count(values, "version")
     except UNREADABLE as error:
         raise BugError(f"the record of held VMs has no version that can be read: {error!r}. {REMEDY}") from None
     try:
-        for stored in values.get("vms", []):
+        for stored in members(values, "vms"):
             try:
                 vms.append(_hold(stored))
             except UNREADABLE as error:
@@ -57,8 +57,8 @@ def read_holds(item: Mapping[str, Any], unreadable: Callable[[str], None]) -> Ho
 
 def _hold(stored: Mapping[str, Any]) -> Hold:
     return Hold(
-        instance_id=InstanceId(stored["instance_id"]),
-        arn=InstanceArn(stored["instance_arn"]),
-        class_name=ClassName(stored["class_name"]),
-        until=moment(stored["until"]),
+        instance_id=InstanceId(text(stored, "instance_id")),
+        arn=InstanceArn(text(stored, "instance_arn")),
+        class_name=ClassName(text(stored, "class_name")),
+        until=at(stored, "until"),
     )

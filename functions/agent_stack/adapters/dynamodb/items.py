@@ -4,11 +4,14 @@ One attribute a fact, so that versions of this code can read each other's items:
 what is unknown is left alone. Points in time are seconds since 1970, so that a person can compare them with a TTL.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from agent_stack.adapters.dynamodb import fields
+from agent_stack.adapters.dynamodb.fields import EPOCH, MICROSECOND, UNREADABLE, moment, unreadable
 from agent_stack.adapters.dynamodb.wire import pack, unpack
 from agent_stack.domain.attempts import Attempt, FailureKind, PriorUsage
 from agent_stack.domain.errors import BugError
@@ -24,8 +27,6 @@ SHARDS = 8
 """A partition takes 1,000 writes a second; a burst of a thousand jobs is spread over this many."""
 
 MAX_DETAIL_CHARACTERS = 300  # of a VM's own words, which a job on it can forge
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def shard(kind: str, job_id: JobId) -> str:
@@ -40,12 +41,7 @@ def key(pk: str, sk: str) -> dict[str, Any]:
 
 def seconds(at: datetime) -> Decimal:
     """Seconds since 1970, to the microsecond."""
-    return Decimal((at - _EPOCH) // _MICROSECOND).scaleb(-6)
-
-
-def moment(value: Decimal) -> datetime:
-    """The point in time behind `seconds`."""
-    return _EPOCH + int(value.scaleb(6)) * _MICROSECOND
+    return Decimal((at - EPOCH) // MICROSECOND).scaleb(-6)
 
 
 def packed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,31 +97,50 @@ def read_run(item: Mapping[str, Any]) -> Run:
     try:
         values = unpacked(item)
         return Run(
-            job_id=JobId(values["sk"]),
-            queue_key=QueueKey(values["queue_key"]),
-            class_name=ClassName(values["class_name"]),
-            state=RunState(values["state"]),
-            state_entered_at=moment(values["state_entered_at"]),
-            version=int(values["version"]),
-            attempt=int(values["attempt"]),
-            lost_standby=bool(values.get("lost_standby", False)),
-            priority=int(values["priority"]),
-            reserved_until=_moment(values.get("reserved_until")),
-            reservation_lost=values.get("reservation_lost", False),
+            job_id=JobId(fields.text(values, "sk")),
+            queue_key=QueueKey(fields.text(values, "queue_key")),
+            class_name=ClassName(fields.text(values, "class_name")),
+            state=RunState(fields.text(values, "state")),
+            state_entered_at=fields.at(values, "state_entered_at"),
+            version=fields.count(values, "version"),
+            attempt=fields.count(values, "attempt"),
+            lost_standby=fields.flag(values, "lost_standby", default=False),
+            priority=fields.whole(values, "priority"),
+            reserved_until=fields.maybe_at(values, "reserved_until"),
+            reservation_lost=fields.flag(values, "reservation_lost", default=False),
             binding=_binding(values),
-            credential_holder=CredentialHolder(values["baton"]),
-            failure_reason=values.get("give_up"),
-            finishing_at=_moment(values.get("finishing_at")),
-            job_over_at=_moment(values.get("job_over_at")),
-            outcome=Outcome(values["outcome"]) if "outcome" in values else None,
-            origin=_origin(values.get("origin", "")),
-            tried=tuple(_attempts(values.get("tried", ()))),
-            notices_sent=frozenset(values.get("told", ())),
-            notices_sent_before=int(values.get("told_before", 0)),
-            timeline={Moment(name): moment(at) for name, at in values.get("timeline", {}).items() if name in _MOMENTS},
+            credential_holder=CredentialHolder(fields.text(values, "baton")),
+            failure_reason=fields.maybe_text(values, "give_up"),
+            finishing_at=fields.maybe_at(values, "finishing_at"),
+            job_over_at=fields.maybe_at(values, "job_over_at"),
+            outcome=Outcome(fields.text(values, "outcome")) if values.get("outcome") is not None else None,
+            origin=_origin(values.get("origin")),
+            tried=tuple(_attempts(values.get("tried"))),
+            notices_sent=fields.texts(values, "told"),
+            notices_sent_before=fields.count(values, "told_before", 0),
+            timeline=_timeline(values.get("timeline")),
         )
-    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise BugError(f"run item {item.get('sk')} cannot be read: {error!r}") from None
+    except UNREADABLE as error:
+        raise unreadable(_named("run", item), error) from None
+
+
+BOUND = ("instance_id", "instance_arn")
+"""The attributes that tell a run's VM. Either tells it alone: cleanup ends a VM that no run has."""
+
+
+def bound_instance(item: Mapping[str, Any]) -> InstanceId | None:
+    """The VM of a run, also of one that cannot be read; None of a run that has none.
+
+    Raises:
+        BugError: it has one, and nothing tells which. Then no VM is known to be without a run.
+    """
+    if not any(name in item for name in BOUND):
+        return None
+    instance_id, arn = (item.get(name, {}).get("S", "") for name in BOUND)
+    found = instance_id or arn.rpartition("/")[2]
+    if not found:
+        raise unreadable(_named("run", item), ValueError("neither instance_id nor instance_arn is a text"))
+    return InstanceId(found)
 
 
 def read_prior_usage(item: Mapping[str, Any]) -> PriorUsage:
@@ -137,12 +152,12 @@ def read_prior_usage(item: Mapping[str, Any]) -> PriorUsage:
     try:
         values = unpacked(item)
         return PriorUsage(
-            attempts=int(values["attempts"]),
-            notices_sent=int(values.get("told", 0)),
-            lost_standby=bool(values.get("lost_standby", False)),
+            attempts=fields.count(values, "attempts"),
+            notices_sent=fields.count(values, "told", 0),
+            lost_standby=fields.flag(values, "lost_standby", default=False),
         )
-    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise BugError(f"tombstone item {item.get('sk')} cannot be read: {error!r}") from None
+    except UNREADABLE as error:
+        raise unreadable(_named("tombstone", item), error) from None
 
 
 def intent_values(intent: Intent) -> dict[str, Any]:
@@ -168,22 +183,23 @@ def read_intent(item: Mapping[str, Any]) -> Intent:
     """
     try:
         values = unpacked(item)
-        intent_id = IntentId(values["sk"])
+        intent_id = IntentId(fields.text(values, "sk"))
+        kind, hold = fields.maybe_text(values, "capacity_type"), fields.maybe_whole(values, "hold")
         return Intent(
             intent_id=intent_id,
-            class_name=ClassName(values["class_name"]),
-            request=values["request"],
-            count=int(values["instance_count"]),
-            queues=tuple(QueueKey(queue) for queue in values.get("queues", ())),
-            created_at=moment(values["created_at"]),
-            capacity_type=CapacityType(values["capacity_type"]) if "capacity_type" in values else None,
-            spent=values["spent"],
-            vms=tuple(_vm(vm, intent_id) for vm in values.get("vms", ())),
-            hold=timedelta(seconds=int(values["hold"])) if "hold" in values else None,
-            shape=values.get("shape", ""),
+            class_name=ClassName(fields.text(values, "class_name")),
+            request=fields.text(values, "request"),
+            count=fields.count(values, "instance_count"),
+            queues=tuple(QueueKey(_text(queue)) for queue in fields.members(values, "queues")),
+            created_at=fields.at(values, "created_at"),
+            capacity_type=None if kind is None else CapacityType(kind),
+            spent=fields.flag(values, "spent"),
+            vms=tuple(_vm(vm, intent_id) for vm in fields.members(values, "vms")),
+            hold=None if hold is None else timedelta(seconds=hold),
+            shape=fields.text(values, "shape", ""),
         )
-    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise BugError(f"intent item {item.get('sk')} cannot be read: {error!r}") from None
+    except UNREADABLE as error:
+        raise unreadable(_named("intent", item), error) from None
 
 
 def stack_key_values(record: StackKeyRecord) -> dict[str, Any]:
@@ -204,10 +220,11 @@ def read_stack_keys(item: Mapping[str, Any]) -> StackKeyRecord:
     """
     try:
         values = unpacked(item)
-        keys = {QueueKey(queue): StackKey(key) for queue, key in values.get("keys", {}).items()}
-        retired = {StackKey(key): QueueKey(queue) for key, queue in values.get("retired", {}).items()}
-        return StackKeyRecord(prefix=values["prefix"], long=values["long"], keys=keys, retired=retired)
-    except (KeyError, TypeError, AttributeError) as error:
+        keys = {QueueKey(queue): StackKey(_text(key)) for queue, key in fields.mapping(values, "keys").items()}
+        retired = {StackKey(key): QueueKey(_text(queue)) for key, queue in fields.mapping(values, "retired").items()}
+        prefix, long = fields.text(values, "prefix"), fields.flag(values, "long")
+        return StackKeyRecord(prefix=prefix, long=long, keys=keys, retired=retired)
+    except UNREADABLE as error:
         raise BugError(
             f"the stack keys in the ledger (pk stack_keys, sk keys) cannot be read: {error!r}. "
             "Deploy the version that wrote them, or correct the item."
@@ -251,28 +268,32 @@ def holder(item: Mapping[str, Any]) -> CredentialHolder:
     return CredentialHolder.TRACKER if "revoked" in item else CredentialHolder.VM
 
 
-_MOMENTS = frozenset(point.value for point in Moment)
-
-
 def _seconds(at: datetime | None) -> Decimal | None:
     return None if at is None else seconds(at)
 
 
-def _moment(value: Decimal | None) -> datetime | None:
-    return None if value is None else moment(value)
+def _named(kind: str, item: Mapping[str, Any]) -> str:
+    return f"{kind} item {item.get('sk', {}).get('S', 'without a key')}"
+
+
+def _text(value: object) -> str:
+    """A member of a list or a map, which is a text."""
+    if type(value) is not str:
+        raise TypeError("a member is no text")
+    return value
 
 
 def _binding(values: Mapping[str, Any]) -> Binding | None:
     if "instance_id" not in values:
         return None
     return Binding(
-        instance_id=InstanceId(values["instance_id"]),
-        arn=InstanceArn(values["instance_arn"]),
-        instance_type=values.get("instance_type", ""),
-        zone=values.get("zone", ""),
-        capacity_type=CapacityType(values["market"]),
-        launched_at=moment(values["launched_at"]),
-        standby=bool(values.get("standby", False)),
+        instance_id=InstanceId(fields.text(values, "instance_id")),
+        arn=InstanceArn(fields.text(values, "instance_arn")),
+        instance_type=fields.text(values, "instance_type", ""),
+        zone=fields.text(values, "zone", ""),
+        capacity_type=CapacityType(fields.text(values, "market")),
+        launched_at=fields.at(values, "launched_at"),
+        standby=fields.flag(values, "standby", default=False),
     )
 
 
@@ -283,8 +304,9 @@ def _origin_text(origin: Origin) -> str | None:
     return ORIGIN_SEPARATOR.join(parts) if any(parts) else None
 
 
-def _origin(text: str) -> Origin:
+def _origin(stored: object) -> Origin:
     """What of it this version understands: no step depends on it."""
+    text = stored if isinstance(stored, str) else ""
     pipeline_id, number, slug, branch, *_ = (*text.split(ORIGIN_SEPARATOR, 3), "", "", "", "")
     return Origin(
         pipeline_id=pipeline_id,
@@ -308,9 +330,18 @@ def _attempt_values(attempt: Attempt) -> str:
     return "|".join(map(str, parts))
 
 
-def _attempts(stored: Sequence[str]) -> Iterator[Attempt]:
-    """Those that this version understands; the others are a story, not a state."""
-    for text in stored:
+def _timeline(stored: object) -> dict[Moment, datetime]:
+    """Those moments that this version understands; the others are a story, not a state."""
+    found: dict[Moment, datetime] = {}
+    for name, at in stored.items() if isinstance(stored, dict) else ():
+        with suppress(*UNREADABLE):
+            found[Moment(name)] = moment(at)
+    return found
+
+
+def _attempts(stored: object) -> Iterator[Attempt]:
+    """As for `_timeline`."""
+    for text in stored if isinstance(stored, list) else ():
         try:
             vm, instance_type, zone, capacity_type, kind, spent, *more = text.split("|")
             yield Attempt(
@@ -322,7 +353,7 @@ def _attempts(stored: Sequence[str]) -> Iterator[Attempt]:
                 seconds=int(spent),
                 standby="s" in more,
             )
-        except ValueError:
+        except (ValueError, AttributeError):
             continue
 
 
@@ -340,12 +371,12 @@ def _vm_values(vm: Vm) -> dict[str, Any]:
 def _vm(values: Mapping[str, Any], intent_id: IntentId) -> Vm:
     """A VM as EC2 first told of it; what became of it since is for EC2 to say."""
     return Vm(
-        instance_id=InstanceId(values["instance_id"]),
-        arn=InstanceArn(values["arn"]),
+        instance_id=InstanceId(fields.text(values, "instance_id")),
+        arn=InstanceArn(fields.text(values, "arn")),
         state=VmState.PENDING,
-        launched_at=moment(values["launched_at"]),
-        instance_type=values["type"],
-        zone=values["zone"],
-        capacity_type=CapacityType(values["market"]),
+        launched_at=fields.at(values, "launched_at"),
+        instance_type=fields.text(values, "type"),
+        zone=fields.text(values, "zone"),
+        capacity_type=CapacityType(fields.text(values, "market")),
         intent_id=intent_id,
     )

@@ -4,12 +4,14 @@ Version 0.1.0 knows the attributes `cooling`, `breakers`, `instances`, `requests
 They keep their meaning; what it does not know stands beside them.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from agent_stack.adapters.dynamodb.items import moment, seconds, unpacked
+from agent_stack.adapters.dynamodb.fields import UNREADABLE, count, flag, maybe_at, maybe_whole, moment, text
+from agent_stack.adapters.dynamodb.items import seconds, unpacked
 from agent_stack.domain.backoff import Backoff
 from agent_stack.domain.breakers import Breaker
 from agent_stack.domain.budgets import Level, Pause
@@ -56,21 +58,19 @@ def read_memory(item: Mapping[str, Any]) -> LaunchMemory:
     nothing: dict[str, Any] = {}
     values = _part(lambda: unpacked(item), nothing)
     return LaunchMemory(
-        unavailable_pools=_part(lambda: {pool: moment(until) for pool, until in values["cooling"].items()}, {}),
+        unavailable_pools=_each(values, "cooling", str, moment),
         breakers=_each(values, "breakers", ClassName, _breaker),
         instances=_part(lambda: _level(values["instances"]), None),
         requests=_part(lambda: _level(values["requests"]), None),
         pause=_part(
-            lambda: Pause(until=moment(values["pause"]["until"]), throttles=int(values["pause"]["throttles"])), None
+            lambda: Pause(until=moment(values["pause"]["until"]), throttles=count(values["pause"], "throttles")), None
         ),
         asked=_part(lambda: tuple[tuple[datetime, int], ...]((moment(at), int(n)) for at, n in values["asked"]), ()),
-        last_error_by_class=_part(
-            lambda: {ClassName(name): str(said) for name, said in values["last_words"].items()}, {}
-        ),
+        last_error_by_class=_each(values, "last_words", ClassName, _words),
         refused=_each(values, "refused", str, _refusal),
         quotas=_each(values, "quotas", Bucket, _ceiling),
         backoffs=_each(values, "backoffs", str, _backoff),
-        seen=_part(lambda: {key: moment(at) for key, at in values["seen"].items()}, {}),
+        seen=_each(values, "seen", str, moment),
         began_at=_part(lambda: moment(values["began_at"]), None if "layout" in values else LONG_AGO),
         worked_at=_part(lambda: moment(values["worked_at"]), None),
         standby=_each(values, "standby", ClassName, _trouble),
@@ -92,9 +92,9 @@ def _breaker(stored: Mapping[str, Any]) -> Breaker:
     return Breaker(
         until=moment(stored["until"]),
         since=moment(stored["since"]),
-        failures=int(stored["failures"]),
-        message=stored["message"],
-        definite=bool(stored.get("definite", True)),
+        failures=count(stored, "failures"),
+        message=text(stored, "message"),
+        definite=flag(stored, "definite", default=True),
     )
 
 
@@ -111,8 +111,8 @@ def _refusal(stored: Mapping[str, Any]) -> Refusal:
     return Refusal(
         since=moment(stored["since"]),
         until=moment(stored["until"]),
-        message=stored["message"],
-        listed=bool(stored["listed"]),
+        message=text(stored, "message"),
+        listed=flag(stored, "listed"),
     )
 
 
@@ -137,21 +137,20 @@ def _ceiling_values(ceiling: Ceiling) -> dict[str, Any]:
 
 
 def _ceiling(stored: Mapping[str, Any]) -> Ceiling:
-    ended_at, vms, vcpus = stored.get("ended_at"), stored.get("vms"), stored.get("vcpus")
     return Ceiling(
-        most=int(stored["most"]),
+        most=count(stored, "most"),
         refused_at=moment(stored["refused_at"]),
-        code=stored["code"],
-        message=stored["message"],
-        ended_at=None if ended_at is None else moment(ended_at),
-        retries=int(stored["retries"]),
-        bound=None if stored.get("bound") is None else int(stored["bound"]),
-        limit=None if stored.get("limit") is None else int(stored["limit"]),
-        too_large=None if stored.get("too_large") is None else int(stored["too_large"]),
-        tight=bool(stored["tight"]),
-        growing=bool(stored["growing"]),
-        vms=None if vms is None else int(vms),
-        vcpus=None if vcpus is None else int(vcpus),
+        code=text(stored, "code"),
+        message=text(stored, "message"),
+        ended_at=maybe_at(stored, "ended_at"),
+        retries=count(stored, "retries"),
+        bound=maybe_whole(stored, "bound"),
+        limit=maybe_whole(stored, "limit"),
+        too_large=maybe_whole(stored, "too_large"),
+        tight=flag(stored, "tight"),
+        growing=flag(stored, "growing"),
+        vms=maybe_whole(stored, "vms"),
+        vcpus=maybe_whole(stored, "vcpus"),
         held=tuple((moment(begin), moment(end)) for begin, end in stored["held"]),
     )
 
@@ -169,12 +168,12 @@ def _backoff_values(backoff: Backoff) -> dict[str, Any]:
 
 def _backoff(stored: Mapping[str, Any]) -> Backoff:
     return Backoff(
-        failures=int(stored["failures"]),
+        failures=count(stored, "failures"),
         since=moment(stored["since"]),
         until=moment(stored["until"]),
         recent=tuple((moment(at), int(count)) for at, count in stored["recent"]),
-        message=stored["message"],
-        suspect=bool(stored["suspect"]),
+        message=text(stored, "message"),
+        suspect=flag(stored, "suspect"),
     )
 
 
@@ -193,16 +192,15 @@ def _trouble_values(trouble: Trouble) -> dict[str, Any]:
 
 
 def _trouble(stored: Mapping[str, Any]) -> Trouble:
-    missed_at, suspended, retry_at = (stored.get(name) for name in ("missed_at", "suspended_until", "retry_at"))
     return Trouble(
         at=moment(stored["at"]),
-        misses=int(stored["misses"]),
-        missed_at=None if missed_at is None else moment(missed_at),
-        suspended_until=None if suspended is None else moment(suspended),
-        unprepared=int(stored["unprepared"]),
-        retry_at=None if retry_at is None else moment(retry_at),
-        reason=stored["reason"],
-        counted=tuple(InstanceId(one) for one in stored["counted"]),
+        misses=count(stored, "misses"),
+        missed_at=maybe_at(stored, "missed_at"),
+        suspended_until=maybe_at(stored, "suspended_until"),
+        unprepared=count(stored, "unprepared"),
+        retry_at=maybe_at(stored, "retry_at"),
+        reason=text(stored, "reason"),
+        counted=tuple(InstanceId(_words(one)) for one in stored["counted"]),
     )
 
 
@@ -211,7 +209,16 @@ def _level_values(level: Level | None) -> dict[str, Any] | None:
 
 
 def _level(stored: Mapping[str, Any]) -> Level:
-    return Level(tokens=float(stored["tokens"]), at=moment(stored["at"]))
+    tokens = float(text(stored, "tokens"))
+    if not math.isfinite(tokens):  # a budget with it would be full, or empty, for ever
+        raise ValueError("a number that is none")
+    return Level(tokens=tokens, at=moment(stored["at"]))
+
+
+def _words(stored: object) -> str:
+    if not isinstance(stored, str):
+        raise TypeError("words that are no text")
+    return stored
 
 
 def _maybe(at: datetime | None) -> Any:  # noqa: ANN401  (as `seconds` gives it)
@@ -219,7 +226,7 @@ def _maybe(at: datetime | None) -> Any:  # noqa: ANN401  (as `seconds` gives it)
 
 
 def _each(
-    values: Mapping[str, Any], name: str, key: Callable[[str], KeyT], read: Callable[[Mapping[str, Any]], PartT]
+    values: Mapping[str, Any], name: str, key: Callable[[str], KeyT], read: Callable[[Any], PartT]
 ) -> dict[KeyT, PartT]:
     """The entries of a map; one that cannot be read costs only itself."""
     stored = values.get(name)
@@ -232,5 +239,5 @@ def _each(
 def _part(read: Callable[[], PartT], otherwise: PartT) -> PartT:
     try:
         return read()
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+    except UNREADABLE:
         return otherwise

@@ -7,24 +7,25 @@ counts adds 1 to `counted` as well. So their difference grows only while a versi
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
-from agent_stack.adapters.dynamodb.items import key, moment, packed, seconds, unpacked
-from agent_stack.domain.errors import BugError
+from agent_stack.adapters.dynamodb.fields import UNREADABLE, at, count, unreadable, whole
+from agent_stack.adapters.dynamodb.items import key, packed, seconds, unpacked
 from agent_stack.domain.launching import Launched, VmLook
 
 KEY = key("launched", "vms")
 LEASE = key("lease", "dispatcher")
 
 
-def counting(table: str, count: int) -> Mapping[str, Any]:
+def counting(table: str, more: int) -> Mapping[str, Any]:
     """The write that adds the VMs of an intent."""
     return {
         "Update": {
             "TableName": table,
             "Key": KEY,
             "UpdateExpression": "ADD vms :count",
-            "ExpressionAttributeValues": packed({":count": count}),
+            "ExpressionAttributeValues": packed({":count": more}),
         }
     }
 
@@ -53,15 +54,36 @@ def read_launched(found: Iterable[Mapping[str, Any]]) -> Launched:
     try:
         each = {item["pk"]: item for item in map(unpacked, found)}
         values, lease = each.get("launched", {}), each.get("lease", {})
-        look = None
-        if "uncounted" in values:
-            look = VmLook(
-                taken=int(values["taken"]),
-                launched=int(values["launched"]),
-                uncounted=int(values["uncounted"]),
-                at=moment(values["looked_at"]),
-            )
-        uncounted = int(lease.get("fence", 0)) - int(lease.get("counted", 0))
-        return Launched(vms=int(values.get("vms", 0)), uncounted=uncounted, look=look)
-    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise BugError(f"the count of launched VMs cannot be read: {error!r}") from None
+        uncounted = whole(lease, "fence", 0) - whole(lease, "counted", 0)
+        vms = count(values, "vms") if "vms" in values else 0  # null is nothing that an intent could add to
+        return Launched(vms=vms, uncounted=uncounted, look=_look(values, vms))
+    except UNREADABLE as error:
+        raise unreadable("the count of launched VMs (pk launched, sk vms)", error) from None
+
+
+def mending(now: datetime) -> Mapping[str, Any]:
+    """The update of a count that is no number, which no intent could add to: the time, more than was ever counted.
+
+    So a look from before, which another process may still record, seems to have no room, and EC2 is looked at again.
+    """
+    return {
+        "UpdateExpression": "SET vms = :fresh REMOVE taken, launched, uncounted, looked_at",
+        "ConditionExpression": "attribute_exists(vms) AND NOT attribute_type(vms, :number)",
+        "ExpressionAttributeValues": packed({":fresh": int(now.timestamp()), ":number": "N"}),
+    }
+
+
+def _look(values: Mapping[str, Any], vms: int) -> VmLook | None:
+    """The latest look; none where it cannot be read or does not go with the count, so that EC2 is looked at again."""
+    if "uncounted" not in values:
+        return None
+    try:
+        look = VmLook(
+            taken=count(values, "taken"),
+            launched=count(values, "launched"),
+            uncounted=whole(values, "uncounted"),
+            at=at(values, "looked_at"),
+        )
+    except UNREADABLE:
+        return None
+    return look if look.launched <= vms else None

@@ -14,12 +14,17 @@ from typing import Any
 
 from agent_stack.adapters.aws import required_text
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.fields import at, moment, whole
 from agent_stack.adapters.dynamodb.table import Item, Refused, Table
 from agent_stack.adapters.dynamodb.wire import pack
+from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.pauses import OperatorPause, Pauses
 from agent_stack.ports import HeldLease
 
 PAUSED, RESUMED = "paused#", "resumed#"
+COUNTERS = ("fence", "counted", "wakes")
+NEVER = timedelta(days=1)
+"""No lease is held for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +35,56 @@ class DynamoLease:
     function: str
 
     def acquire(self, holder: str, *, now: datetime, ttl: timedelta) -> HeldLease | None:
-        """See the port. The holder itself may take it again: so a lost answer costs one fencing number."""
+        """See the port. The holder itself may take it again: so a lost answer costs one fencing number.
+
+        Raises:
+            RetryError: the item had a counter that is no number. It has one now, so the next try takes the lease.
+        """
+        try:
+            return self._taken(holder, now=now, ttl=ttl)
+        except (WaitError, UnknownOutcomeError):
+            mended = self._mend_counters(now)
+            if not mended:
+                raise
+        names = " and ".join(mended)
+        raise RetryError(
+            f"the lease item (pk lease, sk {self.function}) had no number in {names}; it was set to the time, "
+            "which is more than any earlier number. Find out who changed the item"
+        )
+
+    def _taken(self, holder: str, *, now: datetime, ttl: timedelta) -> HeldLease | None:
+        """Takes it where nobody has it. An end that is no time, or days away, is none: it would hold for ever."""
         return self._update(
             "SET holder = :holder, lease_until = :until, fence = if_not_exists(fence, :zero) + :one, "
             "counted = if_not_exists(counted, :zero) + :one, wakes = if_not_exists(wakes, :zero) REMOVE successor",
-            "attribute_not_exists(holder) OR lease_until <= :now OR holder = :holder",
+            "attribute_not_exists(holder) OR holder = :holder OR NOT attribute_type(lease_until, :number) "
+            "OR lease_until <= :now OR lease_until > :never",
             {
                 ":holder": holder,
                 ":until": items.seconds(now + ttl),
                 ":now": items.seconds(now),
                 ":zero": 0,
                 ":one": 1,
+                ":number": "N",
+                ":never": items.seconds(now + NEVER),
             },
         )
+
+    def _mend_counters(self, now: datetime) -> list[str]:
+        """Sets counters that are no numbers to the time: a fencing number may only grow. Which ones it set."""
+        try:
+            stored = next(self.table.get_many([self._key()]), {})
+            wrong = [name for name in COUNTERS if name in stored and "N" not in stored[name]]
+            for name in wrong:
+                self.table.update(
+                    self._key(),
+                    UpdateExpression=f"SET {name} = :fresh",
+                    ConditionExpression=f"attribute_exists({name}) AND NOT attribute_type({name}, :number)",
+                    ExpressionAttributeValues=items.packed({":fresh": int(now.timestamp()), ":number": "N"}),
+                )
+        except AgentStackError:
+            return []  # what failed before is what to say
+        return wrong
 
     def signal(self, holder: str, *, handover: bool) -> None:
         """See the port."""
@@ -98,15 +140,15 @@ class DynamoLease:
 def _held(item: Item) -> HeldLease | None:
     stored = items.unpacked(item)
     if "holder" not in stored:
-        int(stored["wakes"])  # a signal while nobody holds the lease
+        whole(stored, "wakes")  # a signal while nobody holds the lease
         return None
     successor = stored.get("successor")
     return HeldLease(
         holder=required_text(stored["holder"]),
-        fence=int(stored["fence"]),
-        signals=int(stored["wakes"]),
-        expires_at=items.moment(stored["lease_until"]),
-        successor=None if successor is None else required_text(successor),
+        fence=whole(stored, "fence"),
+        signals=whole(stored, "wakes"),
+        expires_at=at(stored, "lease_until"),
+        successor=successor if isinstance(successor, str) and successor else None,
         pauses=read_pauses(stored),
     )
 
@@ -124,13 +166,17 @@ def _pause(value: Any) -> OperatorPause:  # noqa: ANN401  (whatever the item hol
     told: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
     return OperatorPause(
         since=_at(told.get("at")) or datetime.fromtimestamp(0, UTC),
-        by=str(told.get("by", "")),
-        reason=str(told.get("reason", "")),
+        by=_words(told.get("by")),
+        reason=_words(told.get("reason")),
     )
+
+
+def _words(value: Any) -> str:  # noqa: ANN401  (whatever the item holds)
+    return str(value) if isinstance(value, str | Decimal) else ""
 
 
 def _at(value: Any) -> datetime | None:  # noqa: ANN401  (whatever the item holds)
     try:
-        return items.moment(value) if isinstance(value, Decimal) else None
+        return moment(value) if isinstance(value, Decimal) else None
     except (ValueError, ArithmeticError):
         return None

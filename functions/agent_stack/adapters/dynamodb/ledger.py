@@ -26,7 +26,7 @@ from agent_stack.adapters.dynamodb.holds import holds_values, read_holds
 from agent_stack.adapters.dynamodb.known_runs import SIGNATURE, KnownRuns
 from agent_stack.adapters.dynamodb.launch_memory import memory_values, read_memory
 from agent_stack.adapters.dynamodb.launched import KEY as LAUNCHED
-from agent_stack.adapters.dynamodb.launched import LEASE, counting, looking, read_launched
+from agent_stack.adapters.dynamodb.launched import LEASE, counting, looking, mending, read_launched
 from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, close_mailbox, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
@@ -41,6 +41,7 @@ from agent_stack.domain.runs import Run
 from agent_stack.domain.stack_keys import StackKeyRecord
 from agent_stack.domain.vms import Assignment
 from agent_stack.domain.waiting import Waiting, WaitingList
+from agent_stack.outages import Outages
 from agent_stack.ports import Claims, Clock, ClosedMailboxes, Ids, Telemetry
 
 ValueT = TypeVar("ValueT")
@@ -62,6 +63,7 @@ class DynamoLedger:
     ids: Ids
     telemetry: Telemetry
     _known: KnownRuns = field(default_factory=KnownRuns, init=False, repr=False, compare=False)
+    _said: Outages = field(default_factory=Outages, init=False, repr=False, compare=False)
 
     def active_runs(self) -> Sequence[Run]:
         """See the port. A run that nobody wrote since this process saw it is not read in full again."""
@@ -90,12 +92,9 @@ class DynamoLedger:
         return runs
 
     def bound_instances(self) -> frozenset[InstanceId]:
-        """See the port. Reads one attribute, so that a run no version of ours can read still owns its VM."""
-        return frozenset(
-            InstanceId(item["instance_id"]["S"])
-            for item in self._run_items(only=("instance_id",))
-            if "S" in item.get("instance_id", {})
-        )
+        """See the port. Reads two attributes, so that a run no version of ours can read still owns its VM."""
+        owned = map(items.bound_instance, self._run_items(only=("sk", *items.BOUND)))
+        return frozenset(instance_id for instance_id in owned if instance_id is not None)
 
     def earlier(self, job_ids: Sequence[JobId]) -> Mapping[JobId, PriorUsage]:
         """See the port."""
@@ -168,8 +167,13 @@ class DynamoLedger:
             raise GiveUpError(f"the dispatcher's lease is not held under number {fence} any more")
 
     def launched(self) -> Launched:
-        """See the port."""
-        return read_launched(self.table.get_many([LAUNCHED, LEASE]))
+        """See the port. A count that is no number is set to one, because no intent could add to it."""
+        try:
+            return read_launched(self.table.get_many([LAUNCHED, LEASE]))
+        except BugError as error:
+            self._unreadable(str(error))
+            self.table.update(LAUNCHED, **mending(self.clock.now()))
+            raise
 
     def record_look(self, look: VmLook) -> None:
         """See the port."""
@@ -195,12 +199,12 @@ class DynamoLedger:
         return LaunchMemory() if stored is None else read_memory(stored)
 
     def remember_launches(self, memory: LaunchMemory, *, fence: int) -> None:
-        """See the port. Version 0.1.0 writes no fence, and so may be written over."""
+        """See the port. Version 0.1.0 writes no fence, and so may be written over; so may a fence that is no number."""
         values = {name: value for name, value in memory_values(memory).items() if value is not None}
         self.table.put_unless(
             items.packed({"pk": "launching", "sk": "memory", "fence": fence, **values}),
-            condition="attribute_not_exists(fence) OR fence <= :fence",
-            values=items.packed({":fence": fence}),
+            condition="NOT attribute_type(fence, :number) OR fence <= :fence",
+            values=items.packed({":fence": fence, ":number": "N"}),
         )
 
     def list_waiting(self, waiting: WaitingList) -> None:
@@ -296,7 +300,8 @@ class DynamoLedger:
             return None
 
     def _unreadable(self, error: str) -> None:
-        self.telemetry.error("ledger_item_unreadable", error=error)
+        """Once; the alarm rings while it lasts."""
+        self._said.serious(error, self.telemetry, "ledger_item_unreadable", error=error)
 
     @property
     def _writes(self) -> RunWrites:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb.fields import moment
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.wire import unpack
 from agent_stack.domain.programs import PublishedProgram, VmProgram
@@ -74,6 +75,6 @@ class DynamoPrograms:
 def _superseded_at(item: Item) -> datetime | None:
     """When another program took its place; None while it is in force, or when nobody can tell."""
     try:
-        return items.moment(unpack(item["superseded_at"]))
+        return moment(unpack(item["superseded_at"]))
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         return None

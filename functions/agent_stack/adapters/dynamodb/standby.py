@@ -5,11 +5,12 @@ closes any. That has the opposite of a binding's condition, so exactly one of th
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from agent_stack.adapters.dynamodb import items
+from agent_stack.adapters.dynamodb import fields, items
+from agent_stack.adapters.dynamodb.fields import UNREADABLE, unreadable
 from agent_stack.adapters.dynamodb.run_writes import close_mailbox, put
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
@@ -17,6 +18,7 @@ from agent_stack.domain.errors import BugError, RetryError
 from agent_stack.domain.identifiers import ClassName, InstanceArn, InstanceId, IntentId
 from agent_stack.domain.standby import Closing, StandbyVm
 from agent_stack.domain.states import CapacityType
+from agent_stack.outages import Outages
 from agent_stack.ports import Clock, Ids, Telemetry
 
 PARTITION = "standby"
@@ -34,6 +36,7 @@ class DynamoStandbyVms:
     clock: Clock
     ids: Ids
     telemetry: Telemetry
+    _said: Outages = field(default_factory=Outages, init=False, repr=False, compare=False)
 
     def listed(self) -> Sequence[StandbyVm]:
         """See the port. An item that no version of ours can read is left alone: its VM ends by its hold."""
@@ -78,7 +81,7 @@ class DynamoStandbyVms:
             try:
                 yield read_standby_vm(item)
             except BugError as error:
-                self.telemetry.error("ledger_item_unreadable", error=str(error))
+                self._said.serious(str(error), self.telemetry, "ledger_item_unreadable", error=str(error))
 
 
 def _values(vm: StandbyVm) -> dict[str, Any]:
@@ -105,29 +108,30 @@ def read_standby_vm(item: Item) -> StandbyVm:
     """
     try:
         return _read(items.unpacked(item))
-    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise BugError(f"standby item {item.get('sk')} cannot be read: {error!r}") from None
+    except UNREADABLE as error:
+        raise unreadable(f"standby item {item.get('sk', {}).get('S', 'without a key')}", error) from None
 
 
 def _read(values: Mapping[str, Any]) -> StandbyVm:
-    intent = values.get("intent")
+    intent = fields.maybe_text(values, "intent")
     return StandbyVm(
-        instance_id=InstanceId(values["sk"]),
-        arn=InstanceArn(values["arn"]),
-        class_name=ClassName(values["class_name"]),
-        launched_at=items.moment(values["launched_at"]),
-        hold=timedelta(seconds=int(values["hold"])),
-        shape=values.get("shape", ""),
-        instance_type=values.get("type", ""),
-        zone=values.get("zone", ""),
-        capacity_type=CapacityType(values["market"]),
+        instance_id=InstanceId(fields.text(values, "sk")),
+        arn=InstanceArn(fields.text(values, "arn")),
+        class_name=ClassName(fields.text(values, "class_name")),
+        launched_at=fields.at(values, "launched_at"),
+        hold=timedelta(seconds=fields.count(values, "hold")),
+        shape=fields.text(values, "shape", ""),
+        instance_type=fields.text(values, "type", ""),
+        zone=fields.text(values, "zone", ""),
+        capacity_type=CapacityType(fields.text(values, "market")),
         intent_id=None if intent is None else IntentId(intent),
-        closing=_closing_of(values.get("closing")),
+        closing=_closing_of(values),
     )
 
 
-def _closing_of(stored: str | None) -> Closing | None:
-    """A reason that a later version knows closes a VM all the same."""
-    if stored is None:
+def _closing_of(values: Mapping[str, Any]) -> Closing | None:
+    """A reason that a later version knows closes a VM all the same, and so does one that cannot be read."""
+    if "closing" not in values:
         return None
-    return Closing(stored) if stored in set(Closing) else Closing.SCALE_DOWN
+    stored = values["closing"]
+    return Closing(stored) if isinstance(stored, str) and stored in set(Closing) else Closing.SCALE_DOWN

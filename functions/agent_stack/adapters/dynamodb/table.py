@@ -235,8 +235,8 @@ def items_of(stored: object) -> list[Item]:
 def _checked(value: object) -> None:
     ((kind, content),) = required(value, dict).items()
     match kind:
-        case "S":
-            required(content, str)
+        case "S" | "BOOL":
+            required(content, str if kind == "S" else bool)
         case "N":
             if not Decimal(required_text(content)).is_finite():
                 raise ValueError("a number that is none")

@@ -5,9 +5,12 @@ The list is grouped by what its jobs have in common, so that five hundred of the
 
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from agent_stack.adapters.dynamodb.items import moment, packed, seconds, unpacked
+from agent_stack.adapters.aws import required_text
+from agent_stack.adapters.dynamodb.fields import UNREADABLE, at, members, text
+from agent_stack.adapters.dynamodb.items import packed, seconds, unpacked
 from agent_stack.domain.identifiers import ClassName, JobId, QueueKey
 from agent_stack.domain.waiting import MAX_NOTICES_OF_A_JOB, Waiting, WaitingList, WaitReason
 
@@ -36,27 +39,42 @@ def list_values(waiting: WaitingList) -> dict[str, Any]:
 
 
 def read_list(item: Mapping[str, Any]) -> WaitingList | None:
-    """The list behind an item; None for one that no version of this code writes, because a list is no record."""
+    """The list behind an item; None for one that no version of this code writes, because a list is no record.
+
+    A group that cannot be read is left out, and the others are there.
+    """
     try:
         values = unpacked(item)
-        placed = [
-            (
-                int(place),
-                Waiting(
-                    job_id=JobId(job_id),
-                    queue_key=QueueKey(group["queue_key"]),
-                    class_name=ClassName(group["class_name"]),
-                    reason=WaitReason(group["reason"]),
-                    words=group["words"],
-                ),
-            )
-            for group in values.get("groups", [])
-            if group["reason"] in _REASONS
-            for job_id, place in zip(group["jobs"], group["places"], strict=True)
-        ]
-        return WaitingList(at=moment(values["at"]), jobs=tuple(job for _, job in sorted(placed, key=lambda p: p[0])))
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
+        made, groups = at(values, "at"), members(values, "groups")
+    except UNREADABLE:
         return None
+    placed: list[tuple[int, Waiting]] = []
+    for group in groups:
+        with suppress(*UNREADABLE):
+            placed += _placed(group)
+    return WaitingList(at=made, jobs=tuple(job for _, job in sorted(placed, key=lambda p: p[0])))
+
+
+def _placed(group: Mapping[str, Any]) -> list[tuple[int, Waiting]]:
+    """The jobs of one group, each with its place; none where a later version gave the reason."""
+    reason = text(group, "reason")
+    if reason not in _REASONS:
+        return []
+    queue_key, class_name = QueueKey(text(group, "queue_key")), ClassName(text(group, "class_name"))
+    words = text(group, "words")
+    return [
+        (
+            int(place),
+            Waiting(
+                job_id=JobId(required_text(job_id)),
+                queue_key=queue_key,
+                class_name=class_name,
+                reason=WaitReason(reason),
+                words=words,
+            ),
+        )
+        for job_id, place in zip(members(group, "jobs"), members(group, "places"), strict=True)
+    ]
 
 
 def mark(waiting: Waiting, *, write_id: str, expires_at: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent_stack.adapters.aws import AwsCalls, RefusedError, RefusedInDoubtError, required, required_text
 from agent_stack.adapters.ec2.errors import classify, is_of_subnet, is_without_subnet
+from agent_stack.adapters.ec2.oddities import Oddities, tags_of
 from agent_stack.adapters.ec2.requests import (
     DEPLOYMENT_TAG,
     HOLD_TAG,
@@ -50,6 +51,7 @@ class Ec2Fleet:
         client: makes or gives the EC2 client; called at the first use, for an idle poll needs none.
         arn_prefix: what an instance's ARN is but its id.
         policy: what every launch request says besides its order.
+        oddities: what EC2 says of VMs that cannot be true.
     """
 
     client: Callable[[], "EC2Client"]
@@ -60,6 +62,7 @@ class Ec2Fleet:
     template: LaunchTemplate
     subnets: Subnets
     policy: LaunchPolicy
+    oddities: Oddities
 
     def pools(self, vm_class: VmClass, capacity_type: CapacityType) -> Sequence[str]:
         """See the port. One subnet stands for each zone."""
@@ -111,11 +114,12 @@ class Ec2Fleet:
         required_text(answer["FleetId"])
         intent_id = IntentId(parameters["ClientToken"])
         capacity_type = CapacityType(parameters["TargetCapacitySpecification"]["DefaultTargetCapacityType"])
-        vms = tuple(
-            self._launched(instance_id, group, intent_id, capacity_type, asked_at)
+        named = {
+            instance_id: self._launched(instance_id, group, intent_id, capacity_type, asked_at)
             for group in answer.get("Instances", [])
             for instance_id in group.get("InstanceIds", [])
-        )
+        }
+        vms = self.oddities.as_asked(tuple(named.values()), parameters, intent_id)
         told = answer.get("Errors", [])
         if not vms and not told:
             raise ValueError("neither instances nor errors")
@@ -216,7 +220,8 @@ class Ec2Fleet:
 
     def _described(self, parameters: Mapping[str, Any]) -> list[Vm]:
         try:
-            return list(self._instances(parameters))
+            # The later answer about a VM that moved from one page to the next.
+            return list({vm.instance_id: vm for vm in self._instances(parameters)}.values())
         except RefusedError as error:
             raise WaitError(f"DescribeInstances: {error}") from None
 
@@ -226,21 +231,26 @@ class Ec2Fleet:
     def _page(self, asked: Mapping[str, Any], token: str | None) -> tuple[list[Vm], str]:
         page: Mapping[str, Any] = self.client().describe_instances(**asked, **next_page(token))
         vms = [self._shown(one) for reservation in page["Reservations"] for one in reservation.get("Instances", [])]
-        return vms, required(page.get("NextToken") or "", str)
+        return [vm for vm in vms if vm is not None], required(page.get("NextToken") or "", str)
 
     def _our_tag(self) -> dict[str, Any]:
         return {"Name": f"tag:{DEPLOYMENT_TAG}", "Values": [self.deployment]}
 
-    def _shown(self, instance: Mapping[str, Any]) -> Vm:
-        tags = {required_text(tag["Key"]): required(tag.get("Value", ""), str) for tag in instance.get("Tags", [])}
+    def _shown(self, instance: Mapping[str, Any]) -> Vm | None:
+        """The VM; None for one that is not this deployment's, whatever was asked for."""
+        tags = tags_of(instance.get("Tags", []))
         intent = tags.get(INTENT_TAG)
         reason, cpus = instance.get("StateReason", {}), instance.get("CpuOptions", {})
         instance_id = required_text(instance["InstanceId"])
+        launched_at = required(instance["LaunchTime"], datetime).astimezone(UTC)
+        if tags.get(DEPLOYMENT_TAG) != self.deployment:
+            self.oddities.foreign(instance_id)
+            return None
         return Vm(
             instance_id=InstanceId(instance_id),
             arn=InstanceArn(self.arn_prefix + instance_id),
             state=VmState.parse(required_text(instance["State"]["Name"])),
-            launched_at=required(instance["LaunchTime"], datetime).astimezone(UTC),
+            launched_at=self.oddities.launch_time(instance_id, launched_at, now=self.clock.now()),
             instance_type=required(instance.get("InstanceType", ""), str),
             zone=required(instance.get("Placement", {}).get("AvailabilityZone", ""), str),
             capacity_type=CapacityType.SPOT if instance.get("InstanceLifecycle") == "spot" else CapacityType.ON_DEMAND,
