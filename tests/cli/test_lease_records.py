@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent_stack_cli.records import Records
-from tests.contract.test_hostile_items import LEASE, VALUES
+from tests.contract.hostile_items import LEASE, VALUES
 
 
 def records(*stored: dict[str, Any]) -> Records:

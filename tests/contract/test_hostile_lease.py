@@ -12,8 +12,8 @@ from agent_stack.domain.errors import AgentStackError, BugError, RetryError
 from agent_stack.domain.identifiers import ClassName, IntentId, QueueKey
 from agent_stack.domain.launching import Intent, VmLook
 from agent_stack.ports import HeldLease
+from tests.contract.hostile_items import VALUES, Item
 from tests.contract.tables import Tables
-from tests.contract.test_hostile_items import VALUES, Item
 from tests.simulator.clock import EPOCH
 
 TTL = timedelta(seconds=9)
