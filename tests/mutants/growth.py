@@ -57,6 +57,22 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "believe EC2's list though the holder before may have replayed the launch",
+        f"{_D}/recover.py",
+        "max(intent.created_at, min(since, intent.created_at + self.policy.bindable_age))",
+        "intent.created_at",
+        "tests/unit/dispatcher/test_recover_launches.py",
+    ),
+    one(
+        Layer.UNIT,
+        "believe EC2's list though our own replay may have launched",
+        f"{_D}/recover.py",
+        "max(others, self.in_flight.asked(intent.intent_id) or others)",
+        "others",
+        "tests/unit/dispatcher/test_recover_launches.py",
+    ),
+    one(
+        Layer.UNIT,
         "count an intent only when its write was answered",
         f"{_D}/send_launch.py",
         "self.in_flight.counts(intent)",

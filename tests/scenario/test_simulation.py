@@ -46,8 +46,8 @@ def test_undisturbed_the_pipeline_ends_as_it_should() -> None:
 
 
 # The first twelve are among the hundred that .ci/run plays with `scripts/simulate`. In 274 one class is told what EC2
-# said of the account.
-@pytest.mark.parametrize("seed", [*(pytest.param(seed, marks=pytest.mark.night) for seed in range(12)), 274])
+# said of the account. In 40209 a dispatcher replays a launch and loses its lease before EC2 shows the VMs.
+@pytest.mark.parametrize("seed", [*(pytest.param(seed, marks=pytest.mark.night) for seed in range(12)), 274, 40209])
 def test_no_promise_is_broken(seed: int) -> None:
     assert play(seed).broken is None
 

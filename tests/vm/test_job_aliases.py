@@ -70,6 +70,6 @@ def test_an_alias_that_cannot_be_asked_for_ends_the_job_with_the_reason(yard: Jo
     keep(yard, job, **{"agent-stack-aliases": "payments/SHARED"})
     share(yard, "payments/SHARED", "shared-value", job.pipeline_id)
     yard.front.lose_answer = lambda asked: asked.action == "ssm:GetParameter"
-    done = yard.hooked(job, "echo ran", job_aws=yard.job_aws(secrets=PATH), env={"PATIENCE_SECONDS": "1"})
+    done = yard.hooked(job, "echo ran", job_aws=yard.job_aws(secrets=PATH), env={"PATIENCE_SECONDS": "5"})
     assert (done.code, done.out) == (1, "")
     assert f"secret {PATH}/payments/SHARED cannot be read" in done.said

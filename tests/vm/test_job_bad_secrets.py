@@ -178,7 +178,7 @@ def test_a_bucket_that_cannot_be_listed_is_said_in_s3s_words(yard: JobYard) -> N
 
 def test_a_role_that_sts_refuses_is_said_with_what_to_run(yard: JobYard) -> None:
     yard.sts.roles.clear()
-    env = {"PATIENCE_SECONDS": "1"}
+    env = {"PATIENCE_SECONDS": "5"}
     for access in ({"secrets": PATH}, {"bucket": BUCKET}):
         done = yard.hooked(yard.job(), job_aws=yard.job_aws(**access), env=env)
         assert "Not authorized to perform sts:AssumeRoleWithWebIdentity. Run agent-stack oidc" in done.said

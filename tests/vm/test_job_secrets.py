@@ -98,7 +98,7 @@ def test_secrets_that_cannot_be_read_end_the_job_with_the_reason(yard: JobYard, 
         yard.sts.roles[yard.role.arn] = job_role({**ACCESS, "JobSecretsPath": ""})
     else:
         yard.sts.down = True
-    env = {"PATIENCE_SECONDS": "1"}
+    env = {"PATIENCE_SECONDS": "5"}
     done = yard.hooked(job, "echo ran", job_aws=yard.job_aws(secrets=PATH), env=env)
     assert (done.code, done.out) == (1, "")
     assert {"the role is not trusted": "Not authorized", "STS is down": "down"}.get(fault, "AccessDenied") in done.said

@@ -68,6 +68,8 @@ class InFlightLaunches:
     _writes: list[Task[None]] = field(default_factory=list, init=False)
     _replays: set[IntentId] = field(default_factory=set, init=False)
     _unsettled: dict[IntentId, Unsettled] = field(default_factory=dict, init=False)
+    _asked: dict[IntentId, datetime] = field(default_factory=dict, init=False)
+    """When a request without a certain outcome was on its way last."""
     _outcomes: dict[IntentId, Intent] = field(default_factory=dict, init=False)
     """Outcomes that this process knows and the ledger may not, because a write failed; without VMs if EC2 refused."""
 
@@ -100,6 +102,10 @@ class InFlightLaunches:
         """What this process knows of a launch without a certain outcome."""
         return self._unsettled.get(intent_id)
 
+    def asked(self, intent_id: IntentId) -> datetime | None:
+        """When this process's latest request may still have launched VMs; None when it sent none."""
+        return self._asked.get(intent_id)
+
     def settle_later(self, intent_id: IntentId, *, answered: bool = False) -> None:
         """Nothing certain is known of it; it is asked about again, later each time."""
         before = self._unsettled.get(intent_id)
@@ -116,6 +122,7 @@ class InFlightLaunches:
     def settled(self, intent_id: IntentId) -> None:
         """What came of it is known."""
         self._unsettled.pop(intent_id, None)
+        self._asked.pop(intent_id, None)
         self._replays.discard(intent_id)
 
     def counts(self, intent: Intent) -> None:
@@ -151,6 +158,7 @@ class InFlightLaunches:
             try:
                 answers.append((intent, task.result()))
             except AgentStackError as error:
+                self._asked[intent.intent_id] = self.clock.now()
                 answers.append((intent, error))
         return answers
 

@@ -32,7 +32,7 @@ UNANSWERED_GRACE = timedelta(seconds=12)
 after its lease, and the slowest answer. The successor of a dead process starts after its lease has expired anyway."""
 
 NOT_SHOWN_YET = timedelta(seconds=30)
-"""How old a launch without an answer is before EC2's list proves that nothing came of it."""
+"""How long ago the last request of a launch was before EC2's list proves that nothing came of it."""
 
 Listing = Callable[[], Sequence[Vm] | AgentStackError]
 
@@ -55,12 +55,15 @@ class Recover:
     first_pages: FirstPages | None = None
     _outages: Outages = field(default_factory=Outages, init=False, repr=False)
     _active: ActiveRuns = field(init=False, repr=False)
+    _lease: tuple[int, datetime] | None = field(default=None, init=False, repr=False)
+    """The number of the lease, and when this process first worked under it."""
 
     def __post_init__(self) -> None:
         self._active = ActiveRuns(ledger=self.ledger, clock=self.in_flight.clock)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `vm_listing` to `idle_vms`, and what of the launches of standby VMs is open."""
+        self._lease = self._lease if self._lease and self._lease[0] == cycle.fence else (cycle.fence, cycle.now)
         self.prefetch.foresee(cycle)
         book = self.classes.book()
         if self.empty_ledger.is_valid(cycle.fence, cycle.now):
@@ -140,8 +143,9 @@ class Recover:
         one answer to one client token. The dispatcher does not replay when the VMs would be too old to be bound, when
         the class has fallen back to another capacity type, when the VMs are to stand by, when the operator has paused
         launches, or when no queue of the intent needs VMs. Then it finds existing VMs by the launch tag. A launch that
-        was looked for and may not be replayed now is looked for later each time. Only `poll`, later in the cycle,
-        learns whether a queue is paused, so the first cycle under a new lease replays nothing.
+        was looked for and may not be replayed now is looked for later each time. Fewer VMs than it asked for prove
+        nothing before `NOT_SHOWN_YET` after the last request, also one of the process before. Only `poll`, later in
+        the cycle, learns whether a queue is paused, so the first cycle under a new lease replays nothing.
         """
         known = self.in_flight.unsettled(intent.intent_id)
         age = cycle.now - intent.created_at
@@ -158,17 +162,30 @@ class Recover:
                 return settled
         held = intent.stands_by or self._has_fallen_back(intent, cycle)  # no job waits for a standby VM
         if replayable and (held or not self.in_flight.permission.allows(intent.queues)):
-            tells = age >= NOT_SHOWN_YET
+            tells = True
         else:
             tells = not (replayable and paused is not None and set(intent.queues) & (queues - paused))
             if not tells and self._may_ask(intent, cycle):
                 self.in_flight.replay(intent)
                 return None
         if tells:
-            return self._by_tag(intent, listing)
+            proves = cycle.now - self._last_asked(intent, cycle) >= NOT_SHOWN_YET
+            settled = self._by_tag(intent, listing, at_least=0 if proves else intent.count)
+            if settled is None and self.in_flight.unsettled(intent.intent_id) == known:
+                self.in_flight.settle_later(intent.intent_id)
+            return settled
         if looks and self.in_flight.unsettled(intent.intent_id) == known:
             self.in_flight.look_later(intent.intent_id)
         return None
+
+    def _last_asked(self, intent: Intent, cycle: DispatcherCycle) -> datetime:
+        """When a request of this launch may have been sent last: by this process, or by one that had the lease before.
+
+        That one may have replayed it up to the end of its lease, and nobody replays one that is too old.
+        """
+        since = self._lease[1] if self._lease is not None else cycle.now
+        others = max(intent.created_at, min(since, intent.created_at + self.policy.bindable_age))
+        return max(others, self.in_flight.asked(intent.intent_id) or others)
 
     def _by_tag(self, intent: Intent, listing: Listing, at_least: int = 0) -> Intent | None:
         """What EC2 shows with the launch tag; None when it does not answer or shows too few, which proves nothing.

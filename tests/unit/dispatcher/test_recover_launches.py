@@ -26,6 +26,9 @@ from tests.unit.values import a_policy, a_run, a_vm
 
 MINUTE = timedelta(minutes=1)
 
+PROVEN = EPOCH + NOT_SHOWN_YET
+"""From then on EC2's list proves what came of a launch that was asked for at EPOCH."""
+
 
 def test_a_launch_is_left_to_its_process_for_as_long_as_that_waits_for_answers() -> None:
     assert DRAIN_SECONDS < UNANSWERED_GRACE <= 4 * DRAIN_SECONDS
@@ -74,7 +77,7 @@ def test_the_launch_of_a_paused_queue_is_not_replayed_and_its_vms_are_found_by_t
     ward = Ward(ScriptedFleet(shows=(a_vm(1),)))
     ward.waits()
     ward.left()
-    cycle = ward.cycle(paused_before=frozenset({QUEUE}))
+    cycle = ward.cycle(now=PROVEN, paused_before=frozenset({QUEUE}))
     assert (ward.fleet.requests, cycle.idle_vms) == ([], {SMALL: (a_vm(1),)})
 
 
@@ -92,7 +95,7 @@ def test_while_launches_are_switched_off_none_is_replayed(paused: frozenset[Queu
     ward = Ward(ScriptedFleet(shows=(a_vm(1),)), launch_enabled=False)
     ward.waits()
     ward.left()
-    cycle = ward.cycle(paused_before=paused)
+    cycle = ward.cycle(now=PROVEN, paused_before=paused)
     assert (ward.fleet.requests, cycle.idle_vms) == ([], {SMALL: (a_vm(1),)})
 
 
@@ -100,7 +103,7 @@ def test_a_launch_whose_vms_would_be_too_old_to_be_bound_is_not_replayed() -> No
     ward = Ward()
     ward.waits()
     ward.left()
-    cycle = ward.cycle(now=EPOCH + a_policy().bindable_age)
+    cycle = ward.cycle(now=EPOCH + a_policy().bindable_age + NOT_SHOWN_YET)
     assert (ward.fleet.requests, cycle.unconfirmed, ward.store.intents) == ([], 0, {})
 
 
@@ -108,8 +111,45 @@ def test_the_launch_of_a_queue_without_runs_is_not_replayed() -> None:
     ward = Ward()
     ward.waits(queue=OTHER)
     ward.left()
-    ward.cycle()
+    ward.cycle(now=PROVEN)
     assert (ward.fleet.requests, ward.store.intents) == ([], {})
+
+
+def test_ec2s_list_proves_nothing_while_whoever_had_the_lease_before_may_have_replayed_the_launch() -> None:
+    """Seed 40209: it had, a second before; its VMs came, and were not counted."""
+    ward = Ward(ScriptedFleet(shows=()))
+    ward.waits(queue=OTHER)
+    intent = ward.left()
+    late = EPOCH + a_policy().bindable_age / 2
+    for seconds in (0, 29):
+        cycle = ward.cycle(fence=2, now=late + seconds * SECOND)
+        assert (cycle.unconfirmed, ward.store.intents) == (2, {intent.intent_id: intent})
+    for _ in range(2):
+        ward.cycle(fence=2, now=late + 10 * NOT_SHOWN_YET)
+    assert ward.store.intents == {}
+
+
+def test_nor_while_its_own_replay_may_have_launched() -> None:
+    ward = Ward(ScriptedFleet(shows=(), answers=[UnknownOutcomeError("no answer")]))
+    ward.waits()
+    intent = ward.left()
+    clock = ward.in_flight.clock
+    assert isinstance(clock, VirtualClock)
+    clock.sleep(2 * NOT_SHOWN_YET)
+    ward.cycle(now=clock.now())
+    ward.take_answers()
+    assert len(ward.fleet.requests) == 1
+    clock.sleep(NOT_SHOWN_YET - SECOND)
+    cycle = ward.cycle(now=clock.now(), paused_before=frozenset({QUEUE}))
+    assert (cycle.unconfirmed, ward.store.intents) == (2, {intent.intent_id: intent})
+
+
+def test_all_vms_of_a_launch_prove_it_at_once() -> None:
+    vms = (a_vm(1), a_vm(2))
+    ward = Ward(ScriptedFleet(shows=vms), launch_enabled=False)
+    ward.waits()
+    ward.left()
+    assert ward.cycle(fence=2).idle_vms == {SMALL: vms}
 
 
 def test_a_launch_that_the_operator_paused_is_not_replayed_and_counts_until_the_tag_proves_something() -> None:
@@ -236,13 +276,13 @@ def test_launches_that_are_looked_for_in_one_cycle_share_one_list() -> None:
     ward = Ward(ScriptedFleet(shows=()), launch_enabled=False)
     for number in (1, 2, 3):
         ward.left(number)
-    ward.cycle()
+    ward.cycle(now=PROVEN)
     assert ward.journal.count("describe") == 1
     assert ward.store.intents == {}
     failing = Ward(ScriptedFleet(look=RetryError("throttled")), launch_enabled=False)
     for number in (1, 2, 3):
         failing.left(number)
-    failing.cycle()
+    failing.cycle(now=PROVEN)
     assert failing.journal.count("describe") == 1, "a failure is an answer, too"
 
 
@@ -274,7 +314,7 @@ def test_an_outcome_that_cannot_be_recorded_leaves_the_others_their_own() -> Non
     ward.left(1)
     ward.left(2, class_name=LARGE)
     ward.ledger.fails["spend_intent"] = [RetryError("throttled")]
-    cycle = ward.cycle()
+    cycle = ward.cycle(now=PROVEN)
     assert (cycle.unconfirmed_by_class, [vm.instance_id for vm in cycle.idle_vms[LARGE]]) == (
         {SMALL: 2},
         [a_vm(5).instance_id],

@@ -72,6 +72,7 @@ class Ward:
             policy=rules,
             telemetry=self.telemetry,
         )
+        self.recover._lease = (1, EPOCH)  # it has the lease since then
 
     @property
     def read_ahead(self) -> list[str]:
