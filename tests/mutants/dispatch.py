@@ -13,8 +13,8 @@ MUTANTS = (
         _U,
         "settle a replay in doubt with the VMs that happen to be shown",
         f"{_D}/recover.py",
-        "at_least=0 if known.answered else intent.count",
-        "at_least=0",
+        "at_least=intent.count) if looks",
+        "at_least=0) if looks",
         "tests/unit/dispatcher/test_recover_launches.py",
     ),
     one(

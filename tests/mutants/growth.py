@@ -65,6 +65,14 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "believe EC2's list at once when a replay was answered without VMs",
+        f"{_D}/recover.py",
+        "proves = cycle.now - self._last_asked(intent, cycle) >= NOT_SHOWN_YET",
+        "proves = answered or cycle.now - self._last_asked(intent, cycle) >= NOT_SHOWN_YET",
+        "tests/unit/dispatcher/test_recover_launches.py",
+    ),
+    one(
+        Layer.UNIT,
         "believe EC2's list though our own replay may have launched",
         f"{_D}/recover.py",
         "max(others, self.in_flight.asked(intent.intent_id) or others)",

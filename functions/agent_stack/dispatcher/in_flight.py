@@ -69,7 +69,7 @@ class InFlightLaunches:
     _replays: set[IntentId] = field(default_factory=set, init=False)
     _unsettled: dict[IntentId, Unsettled] = field(default_factory=dict, init=False)
     _asked: dict[IntentId, datetime] = field(default_factory=dict, init=False)
-    """When a request without a certain outcome was on its way last."""
+    """When the latest request for an open intent was answered, or known to have none."""
     _outcomes: dict[IntentId, Intent] = field(default_factory=dict, init=False)
     """Outcomes that this process knows and the ledger may not, because a write failed; without VMs if EC2 refused."""
 
@@ -155,10 +155,10 @@ class InFlightLaunches:
                     break
                 left -= intent.count
             del self._tasks[intent.intent_id]
+            self._asked[intent.intent_id] = self.clock.now()
             try:
                 answers.append((intent, task.result()))
             except AgentStackError as error:
-                self._asked[intent.intent_id] = self.clock.now()
                 answers.append((intent, error))
         return answers
 
@@ -192,11 +192,11 @@ class InFlightLaunches:
         return outcome
 
     def forget_others(self, open_intents: Iterable[Intent]) -> None:
-        """Forgets the outcomes of intents that are no longer open."""
+        """Forgets the outcomes of intents that are no longer open, and when they were asked for."""
         still_open = {intent.intent_id for intent in open_intents}
-        for intent_id in tuple(self._outcomes):
-            if intent_id not in still_open:
-                self._outcomes.pop(intent_id, None)
+        for known in (self._outcomes, self._asked):
+            for intent_id in known.keys() - still_open:
+                known.pop(intent_id, None)
 
     def close(self, intent_id: IntentId) -> None:
         """Closes an intent beside the cycle, because no step waits for it. After a failure the next cycle retries."""

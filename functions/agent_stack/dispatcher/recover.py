@@ -152,31 +152,30 @@ class Recover:
         if age < UNANSWERED_GRACE if known is None else not is_due(known.next_at, cycle.now, longest=SETTLE_LAST):
             return None
         replayable = self.policy.launch_enabled and age < self.policy.bindable_age
-        paused = cycle.paused_before
-        if replayable and paused is None:
+        if replayable and cycle.paused_before is None:
             return None
-        looks = known is not None and is_due(known.look_at, cycle.now, longest=SETTLE_LAST)
-        if known is not None and looks:
-            settled = self._by_tag(intent, listing, at_least=0 if known.answered else intent.count)
-            if settled is not None or known.answered:
-                return settled
-        held = intent.stands_by or self._has_fallen_back(intent, cycle)  # no job waits for a standby VM
-        if replayable and (held or not self.in_flight.permission.allows(intent.queues)):
-            tells = True
-        else:
-            tells = not (replayable and paused is not None and set(intent.queues) & (queues - paused))
-            if not tells and self._may_ask(intent, cycle):
-                self.in_flight.replay(intent)
-                return None
-        if tells:
+        answered = known is not None and known.answered
+        looks = known is not None and not answered and is_due(known.look_at, cycle.now, longest=SETTLE_LAST)
+        settled = self._by_tag(intent, listing, at_least=intent.count) if looks else None
+        if settled is not None:
+            return settled
+        if answered or not self._may_be_replayed(intent, cycle, queues if replayable else frozenset()):
             proves = cycle.now - self._last_asked(intent, cycle) >= NOT_SHOWN_YET
             settled = self._by_tag(intent, listing, at_least=0 if proves else intent.count)
             if settled is None and self.in_flight.unsettled(intent.intent_id) == known:
                 self.in_flight.settle_later(intent.intent_id)
-            return settled
-        if looks and self.in_flight.unsettled(intent.intent_id) == known:
+        elif self._may_ask(intent, cycle):
+            self.in_flight.replay(intent)
+        elif looks and self.in_flight.unsettled(intent.intent_id) == known:
             self.in_flight.look_later(intent.intent_id)
-        return None
+        return settled
+
+    def _may_be_replayed(self, intent: Intent, cycle: DispatcherCycle, queues: frozenset[QueueKey]) -> bool:
+        """Whether jobs want its VMs, and nobody forbids them. No job waits for a standby VM."""
+        if intent.stands_by or self._has_fallen_back(intent, cycle):
+            return False
+        wanted = set(intent.queues) & (queues - (cycle.paused_before or frozenset()))
+        return bool(wanted) and self.in_flight.permission.allows(intent.queues)
 
     def _last_asked(self, intent: Intent, cycle: DispatcherCycle) -> datetime:
         """When a request of this launch may have been sent last: by this process, or by one that had the lease before.

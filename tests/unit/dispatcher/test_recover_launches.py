@@ -144,6 +144,35 @@ def test_nor_while_its_own_replay_may_have_launched() -> None:
     assert (cycle.unconfirmed, ward.store.intents) == (2, {intent.intent_id: intent})
 
 
+def test_nor_after_a_replay_that_ec2_answered_without_vms_because_the_first_request_may_have_launched() -> None:
+    ward = Ward(ScriptedFleet(shows=(), answers=[LaunchOutcome(vms=())]))
+    ward.waits()
+    intent = ward.left()
+    clock = ward.in_flight.clock
+    assert isinstance(clock, VirtualClock)
+    clock.sleep(2 * NOT_SHOWN_YET)
+    ward.cycle(now=clock.now())
+    ward.take_answers()
+    assert len(ward.fleet.requests) == 1
+    for _ in range(int(NOT_SHOWN_YET / SECOND) - 1):
+        clock.sleep(SECOND)
+        assert ward.cycle(now=clock.now()).unconfirmed == 2
+    assert ward.store.intents == {intent.intent_id: intent}
+    clock.sleep(2 * NOT_SHOWN_YET)
+    ward.cycle(now=clock.now())
+    assert (ward.store.intents, len(ward.fleet.requests)) == ({}, 1), "another replay would tell no more"
+
+
+def test_what_is_remembered_of_a_launch_ends_with_it() -> None:
+    ward = Ward(ScriptedFleet(shows=(), answers=[GiveUpError("no")]))
+    ward.waits()
+    intent = ward.left()
+    ward.in_flight.begin(intent)
+    ward.take_answers()
+    ward.cycle(now=PROVEN)
+    assert ward.in_flight.asked(intent.intent_id) is None
+
+
 def test_all_vms_of_a_launch_prove_it_at_once() -> None:
     vms = (a_vm(1), a_vm(2))
     ward = Ward(ScriptedFleet(shows=vms), launch_enabled=False)
