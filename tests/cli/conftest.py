@@ -1,8 +1,7 @@
-"""The served world, made once for all modules; each test finds it tidy."""
+"""The served world, made once for each module; each test finds it tidy."""
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
 from datetime import timedelta
 from functools import partial
 from typing import get_args
@@ -66,41 +65,18 @@ def stack_of(deployed: Deployed, **parameters: str) -> Stack:
     return stack
 
 
-class Kept:
-    """The world of the modules before, because making one takes longer than many a test."""
-
-    def __init__(self) -> None:
-        self._ends = ExitStack()
-        self._served: Served | None = None
-
-    def get(self) -> Served:
-        """The world; a new one when another test's account has taken its place, because moto has one at a time."""
-        if self._served is None or not self._served.world.is_deployed():
-            self.close()
-            plan = Plan(
-                parameters=PARAMETERS,
-                classes=CLASSES,
-                pending=(SOON, SOON),
-                pending_of={STAYS_PENDING: timedelta(hours=1)},
-                operators=operators(),
-            )
-            self._served = Served(self._ends.enter_context(World(plan)))
-        return self._served
-
-    def close(self) -> None:
-        """End the world."""
-        self._ends.close()
-
-
-@pytest.fixture(scope="session")
-def kept() -> Iterator[Kept]:
-    with closing(Kept()) as kept:
-        yield kept
-
-
 @pytest.fixture(scope="module")
-def _world(kept: Kept) -> Served:
-    return kept.get()
+def _world() -> Iterator[Served]:
+    with World(
+        Plan(
+            parameters=PARAMETERS,
+            classes=CLASSES,
+            pending=(SOON, SOON),
+            pending_of={STAYS_PENDING: timedelta(hours=1)},
+            operators=operators(),
+        )
+    ) as world:
+        yield Served(world)
 
 
 @pytest.fixture

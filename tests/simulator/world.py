@@ -167,10 +167,6 @@ class World:
                 timeout_seconds=deployed.timeouts[function],
             )
 
-    def is_deployed(self) -> bool:
-        """Whether the account is as this world made it, and not one that was made since."""
-        return self.deployed.ledger_table in self.dynamodb.list_tables()["TableNames"]
-
     def on_leaving(self, end: Callable[[], None]) -> None:
         """Let something end with the world."""
         self._stack.callback(end)
