@@ -11,6 +11,7 @@ name=$(parameter_of "$setting")
 [[ -z $name ]] || { check_name "$setting" "$name" && wanted[${name#/}]=$name; }
 done
 ((${#wanted[@]})) || return 0
+[[ -z $hold ]] || report booting "" 3
 printf -v list '"%s",' "${wanted[@]}"
 if ! aws ssm AmazonSSM.GetParameters "{\"Names\":[${list%,}],\"WithDecryption\":true}" "${PARAMETER_SECONDS:-120}"; then
 json "$answer" message || json "$answer" Message || field=$trouble
@@ -569,7 +570,6 @@ ship_logs 0
 await_job
 arm_lifetime agent-stack-job "$MAX_LIFETIME_SECONDS" agent-stack-standby
 read_mailbox
-report booting "" 3
 }
 arm_lifetime() {
 systemd-run -q -u "$1" --on-active="$2s" --timer-property=AccuracySec=1s systemctl poweroff ||
@@ -600,7 +600,7 @@ if [[ -n $ending ]]; then
 say "$ending"
 exit 0
 fi
-sleep 0.25
+sleep 0.2
 done
 }
 fetch_private() {

@@ -10,7 +10,6 @@ stand_by() {
   await_job
   arm_lifetime agent-stack-job "$MAX_LIFETIME_SECONDS" agent-stack-standby
   read_mailbox
-  report booting "" 3
 }
 
 # A timer $1 that ends the VM after $2 seconds, in place of timer $3, which goes once the new one runs.
@@ -20,7 +19,7 @@ arm_lifetime() {
   systemctl stop "$3.timer" || say "timer $3 cannot be stopped"
 }
 
-# Polls about three times a second. At its end, by its hold or by EC2, it looks once more, for the ledger may have given it a job.
+# Polls about four times a second. At its end, by its hold or by EC2, it looks once more, for the ledger may have given it a job.
 # A mailbox without a job is one that the dispatcher closed.
 await_job() {
   local told='' watched=-1000 ending=''
@@ -46,6 +45,6 @@ await_job() {
       say "$ending"
       exit 0
     fi
-    sleep 0.25
+    sleep 0.2
   done
 }

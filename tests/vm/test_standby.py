@@ -46,7 +46,6 @@ def test_it_prepares_first_then_waits_and_takes_its_job_within_a_second(harness:
     assert after == [
         "agent-stack-job",
         "systemctl stop agent-stack-standby.timer",
-        "dynamodb:UpdateItem booting",
         "dynamodb:UpdateItem credential_taken",
         "agent-stack-agent",
         "dynamodb:UpdateItem agent_started",
@@ -182,6 +181,9 @@ def test_until_it_has_a_job_it_asks_for_no_secret_and_holds_none(harness: VmHarn
     harness.fill("i-2013", job_id, token)
     harness.ended(vm)
     assert harness.buildkite.job(job_id).exit_status == 0, "what was rotated while it waited is what its job gets"
+    steps = harness.steps(vm)
+    told, read = steps.index("dynamodb:UpdateItem booting"), steps.index("ssm:GetParameters /private/environment")
+    assert told < read, "it tells that it lives before what may take long"
 
 
 def test_role_keys_that_end_while_it_waits_are_read_anew(harness: VmHarness) -> None:

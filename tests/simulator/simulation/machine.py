@@ -16,14 +16,14 @@ from tests.simulator.memory import Store
 from tests.simulator.simulation.kernel import Kernel
 
 SECOND = timedelta(seconds=1)
-POLL = 0.25
+POLL = 0.2
 """Seconds from one look of a VM that stands by to the next (infra/vm/standby.sh)."""
 
 REQUEST = 0.05
 """Seconds of each of its requests: a program that starts, a connection, an answer from within the region."""
 
-BEFORE_TAKING = 0.15
-"""From the look that finds the job: its timer is armed, it tells that it boots, and asks for the credential."""
+BEFORE_TAKING = 0.1
+"""From the look that finds the job: its timer is armed, and it asks for the credential."""
 
 SPOT_LOOK_IDLE = 5.0
 """Seconds between two looks for a spot notice while a VM stands by (infra/vm/standby.sh)."""
@@ -154,7 +154,6 @@ class VirtualVm:
             self._takes = True
             if self._keeps_time:
                 self._arm(self._lifetime)
-            self._report(BootStage.BOOTING)
             self._then(SECOND * BEFORE_TAKING, "takes the credential", lambda: self._take(assignment))
         elif self.noticed:
             self._then(SECOND * self._polls.uniform(0, SPOT_LOOK_IDLE), "", self._end_of_standing_by)
