@@ -105,6 +105,22 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "take what another process may have learned for known",
+        f"{_D}/capacity_cache.py",
+        "self._memory[0] not in {fence, fence - 1}",
+        "self._memory[0] > fence",
+        f"{_TESTS}/test_capacity_cache.py",
+    ),
+    one(
+        Layer.UNIT,
+        "believe the ledger's count although another process had the lease",
+        f"{_D}/vm_count.py",
+        "self._counted.fence == fence - 1",
+        "self._counted.fence < fence",
+        f"{_TESTS}/test_vm_count.py",
+    ),
+    one(
+        Layer.UNIT,
         "believe a look from before the time of a version that counts no VMs",
         f"{_D}/vm_count.py",
         "if look and look.uncounted == before.uncounted",

@@ -1,4 +1,8 @@
-"""Capacity cache: what EC2's answers taught the dispatcher. Read once under each lease; only `launch` writes it."""
+"""Capacity cache: what EC2's answers taught the dispatcher. Only `launch` writes it.
+
+It is read once under each lease, because another dispatcher may have written it before. Where this process had the
+lease before, too, nobody did.
+"""
 
 import threading
 from collections.abc import Callable
@@ -24,9 +28,10 @@ class CapacityCache:
     _writing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def under(self, fence: int) -> LaunchMemory:
-        """The launch memory; read once under each lease, because only the lease holder writes it."""
-        if self._memory is None or self._memory[0] != fence:
+        """The launch memory. Each lease has the number after that of the one before."""
+        if self._memory is None or self._memory[0] not in {fence, fence - 1}:
             self._memory = (fence, self.ledger.launch_memory())
+        self._memory = (fence, self._memory[1])
         return self._memory[1]
 
     @property

@@ -60,7 +60,9 @@ class VmCount:
     _look: VmLook | None = field(default=None, init=False)
 
     def prepare(self, fence: int) -> None:
-        """Reads the ledger's count beside the cycle, once under a lease."""
+        """Reads the ledger's count beside the cycle, once under a lease; not where this process had the one before."""
+        if self._counted is not None and self._counted.fence == fence - 1:
+            self._counted = replace(self._counted, fence=fence)
         if self._counted is None or self._counted.fence != fence:
             read = self.workers.submit(self.ledger.launched)
             self._counted = _Counted(fence=fence, sent=self.in_flight.vms_sent, read=read)

@@ -186,11 +186,14 @@ def test_while_the_ledger_does_not_count_each_cycle_looks() -> None:
     assert [process.cycle(1) for _ in range(2)] == [(9, True), (9, False)]
 
 
-def test_the_ledgers_count_is_read_once_under_a_lease() -> None:
+def test_the_ledgers_count_is_read_once_until_another_process_has_had_the_lease() -> None:
     process = a_process(1)
     for _ in range(3):
         process.cycle(1)
+    process.takes_the_lease()
+    process.cycle(1)
     assert process.ledger.journal.count("launched") == 1
+    Process(process.store, process.fleet).takes_the_lease()
     process.takes_the_lease()
     process.cycle(1)
     assert process.ledger.journal.count("launched") == 2
