@@ -15,8 +15,8 @@ REST = 9
 """All runs are read again after this many times as long as reading them took: a tenth of the time goes to it. A few
 hundred runs are read in each cycle."""
 
-LONGEST_REST = timedelta(seconds=20)
-"""The same at the longest. A run that ended makes room for another after this time."""
+LONGEST_REST = timedelta(minutes=1)
+"""The same at the longest: with tens of thousands. A run that ended makes room for another after this time."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -85,12 +85,13 @@ class Admission:
         return admitted, kept
 
     def _count(self, live: Sequence[Run]) -> None:
-        for run in live:
-            self._by_class[base_name(run.class_name)] += 1
-            if run.binding is None:
-                self._without_vm[run.class_name].append(run.priority)
-                self._hot[run.class_name] -= run.may_stand_by
-            self._vcpus_used += self.vcpus.of_run(run)
+        for name, runs in Counter(run.class_name for run in live).items():
+            self._by_class[base_name(name)] += runs
+        for run in (run for run in live if run.binding is None):
+            self._without_vm[run.class_name].append(run.priority)
+            self._hot[run.class_name] -= run.may_stand_by
+        if self.policy.max_vcpus is not None:
+            self._vcpus_used += sum(map(self.vcpus.of_run, live))
 
     def _take(self, job: Job, name: ClassName) -> None:
         self._by_class[base_name(name)] += 1

@@ -61,7 +61,7 @@ class PublishWaitReasons:
     @staticmethod
     def _paused(cycle: DispatcherCycle) -> Iterator[Waiting]:
         """Reserved jobs without a VM of queues that the operator paused."""
-        for run in cycle.active:
+        for run in cycle.active if cycle.operator_paused else ():
             pause = cycle.operator_paused.get(run.queue_key)
             without_vm = run.state is RunState.RESERVED and run.failure_reason is None
             if pause is not None and without_vm and cycle.now - run.state_entered_at >= PATIENCE:

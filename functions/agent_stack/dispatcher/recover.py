@@ -76,7 +76,7 @@ class Recover:
         waiting_queues = frozenset(
             run.queue_key for run in active if run.binding is None and run.failure_reason is None
         )
-        taken = {run.binding.instance_id for run in active if run.binding is not None}
+        taken = cache(lambda: frozenset(run.binding.instance_id for run in active if run.binding is not None))
         idle: dict[ClassName, tuple[Vm, ...]] = {}
         unknown: list[Intent] = []
         launched: list[Intent] = []
@@ -98,7 +98,7 @@ class Recover:
             if settled.stands_by:
                 launched.append(settled)
                 continue
-            usable = tuple(vm for vm in settled.vms if self._fresh(vm, cycle.now) and vm.instance_id not in taken)
+            usable = tuple(vm for vm in settled.vms if self._fresh(vm, cycle.now) and vm.instance_id not in taken())
             if intent.spent or self.policy.hold_on_failure:
                 usable = tuple(vm for vm in usable if vm.instance_id not in held())
             if not usable:

@@ -231,7 +231,7 @@ class Invariants:
     def _within_bounds(self, launched: Instance) -> None:
         """MaxVcpus and the class's own maximum count standby VMs, and VMs of runs, with the one that is launched."""
         simulation = self.simulation
-        most = simulation.settings.policy.max_vcpus
+        most = simulation.settings.max_vcpus
         name = launched.tags[CLASS_TAG].partition("/")[0]
         own: int | None = None
         with suppress(
