@@ -11,7 +11,7 @@ name=$(parameter_of "$setting")
 [[ -z $name ]] || { check_name "$setting" "$name" && wanted[${name#/}]=$name; }
 done
 ((${#wanted[@]})) || return 0
-[[ -z $hold ]] || report booting "" 3
+[[ -z ${hold-} ]] || report booting "" 3
 printf -v list '"%s",' "${wanted[@]}"
 if ! aws ssm AmazonSSM.GetParameters "{\"Names\":[${list%,}],\"WithDecryption\":true}" "${PARAMETER_SECONDS:-120}"; then
 json "$answer" message || json "$answer" Message || field=$trouble
