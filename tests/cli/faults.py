@@ -41,8 +41,8 @@ def healthy_world(plan: Plan, before: Callable[[World], None] = lambda _: None) 
         before(world)
         world.start()
         retry_until = time.monotonic() + 60
-        while served.lease_holders() < len(FUNCTIONS) or not _wrote(waiting) >= FUNCTIONS:
-            assert time.monotonic() < retry_until, f"leases: {served.lease_holders()}, lines: {_wrote(waiting)}"
+        while served.leases_taken() < len(FUNCTIONS) or not _wrote(waiting) >= FUNCTIONS:
+            assert time.monotonic() < retry_until, f"leases: {served.leases_taken()}, lines: {_wrote(waiting)}"
             time.sleep(0.2)
         yield served
 

@@ -8,6 +8,7 @@ _LIST = "tests/contract/test_standby_vms.py"
 _PLAN = "tests/unit/domain/test_standby_plan.py"
 _REMOVAL = "tests/scenario/test_standby_removal.py"
 _ASKED = "tests/unit/dispatcher/test_replenish.py"
+_COUNTS = "tests/unit/dispatcher/test_standby_counts.py"
 _DRAIN = ("tests/cli/test_drain.py", "-k", "standby")
 _SCENES = "tests/scenario/test_standby.py"
 
@@ -289,5 +290,21 @@ MUTANTS = (
         "return max(STANDBY_TIMEOUT, prepared_at - self.run.state_entered_at)",
         "return self.boot_timeout",
         "tests/unit/domain/test_standby_timeout.py",
+    ),
+    one(
+        Layer.UNIT,
+        "guess how large VMs to stand by will be",
+        f"{_F}/dispatcher/standby_room.py",
+        ", among=vm_class.name",
+        "",
+        _COUNTS,
+    ),
+    one(
+        Layer.UNIT,
+        "launch beside standby VMs whose size EC2 has not said yet",
+        f"{_F}/dispatcher/launch.py",
+        "                0 if vcpus is not None and not vcpus.known else len(runs),\n",
+        "",
+        _COUNTS,
     ),
 )

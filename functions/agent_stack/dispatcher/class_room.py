@@ -20,10 +20,12 @@ class Left:
     Attributes:
         left: negative when standby VMs and jobs together are too many.
         standby: what standby VMs take of it.
+        known: whether all that counts is known; otherwise nothing may start.
     """
 
     left: int
     standby: int
+    known: bool = True
 
     @property
     def held_back(self) -> int:

@@ -141,6 +141,7 @@ class Launch:
                 len(runs),
                 room,
                 len(runs) - self._behind_standby(name, vcpus, self.class_room(name, cycle, taken=taken), cycle),
+                0 if vcpus is not None and not vcpus.known else len(runs),
                 memory.requests_left(cycle.now) * MAX_VMS_OF_A_LAUNCH,
             )
             if count < len(runs):

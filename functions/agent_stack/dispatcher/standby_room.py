@@ -62,7 +62,7 @@ class StandbyRoom:
         own = self.class_room(vm_class.name, cycle)
         if own is not None:
             bounds.append(own.left)
-        vcpus = self.vcpu_room(cycle)
+        vcpus = self.vcpu_room(cycle, among=vm_class.name)
         if vcpus is not None:
             bounds.append(vcpus.left // self.vcpu_room.size(vm_class.name, cycle))
         return min(bounds, default=MANY)

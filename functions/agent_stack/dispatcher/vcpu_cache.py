@@ -28,12 +28,14 @@ class CountedVcpus:
         by_type: by instance type.
         why_unknown: by class whose vCPUs are not known, in words for the build page.
         unknown_running: the same for a VM that runs. Until it is counted, nothing more starts.
+        unanswered: what EC2 has not said yet of any of them; None when it has answered.
     """
 
     largest: Mapping[ClassName, int] = field(default_factory=dict)
     by_type: Mapping[str, int] = field(default_factory=dict)
     why_unknown: Mapping[ClassName, str] = field(default_factory=dict)
     unknown_running: str | None = None
+    unanswered: str | None = None
 
     def of(self, name: ClassName) -> int:
         """Of one VM of that class, whichever type it gets."""
@@ -107,6 +109,7 @@ class VcpuCache:
             by_type=dict(self._known),
             why_unknown=unknown,
             unknown_running=self._open_question(up),
+            unanswered=self._open_question([*(one for types in by_class.values() for one in types), *up]),
         )
 
     def _open_question(self, types: Iterable[str]) -> str | None:

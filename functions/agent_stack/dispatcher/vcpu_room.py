@@ -21,11 +21,14 @@ class VcpuRoom:
     in_flight: InFlightLaunches
     policy: Policy
 
-    def __call__(self, cycle: DispatcherCycle, *, taken: Collection[InstanceId] = frozenset()) -> Left | None:
-        """What is left; None without a maximum. While the size of any VM is not known, there is no room.
+    def __call__(
+        self, cycle: DispatcherCycle, *, taken: Collection[InstanceId] = frozenset(), among: ClassName | None = None
+    ) -> Left | None:
+        """What is left; None without a maximum. While EC2 has not said the size of any VM, there is no room.
 
         Args:
             taken: standby VMs that runs of this cycle get.
+            among: a class of which VMs are to be launched: their size is asked for, too.
         """
         most, book = self.policy.max_vcpus, cycle.book
         if most is None or book is None:
@@ -37,13 +40,14 @@ class VcpuRoom:
             *(run.class_name for run in live),
             *(intent.class_name for intent in asked),
             *cycle.standby_unconfirmed,
+            *(() if among is None else (among,)),
         }
         names |= cycle.standby_answered.keys() | {intent.class_name for intent in cycle.standby_launches}
         types = {name: vm_class.instance_types for name in names if (vm_class := book.find(name)) is not None}
         running = [run.binding.instance_type for run in live if run.binding is not None]
         counted = self.vcpus.counted(types, [*running, *(vm.instance_type for vm in standby)], cycle.now)
-        if counted.unknown_running is not None or counted.why_unknown:
-            return Left(left=0, standby=0)
+        if counted.unanswered is not None:
+            return Left(left=0, standby=0, known=False)
         of_runs = sum(counted.of_run(run) for run in live)
         of_standby = sum(counted.by_type.get(vm.instance_type, 0) for vm in standby)
         of_standby += sum(counted.of(intent.class_name) * intent.count for intent in asked)
@@ -52,7 +56,7 @@ class VcpuRoom:
         return Left(left=most - of_runs - of_standby, standby=of_standby)
 
     def size(self, name: ClassName, cycle: DispatcherCycle) -> int:
-        """The vCPUs of the largest VM that the class may get."""
+        """The vCPUs of the largest VM that the class may get, once EC2 has said them."""
         vm_class = None if cycle.book is None else cycle.book.find(name)
         types = () if vm_class is None else vm_class.instance_types
         return max((self.vcpus.known.get(one, 1) for one in types), default=1)

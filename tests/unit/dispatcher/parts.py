@@ -16,7 +16,7 @@ from agent_stack.dispatcher.vm_count import VmCount
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, VmClass
-from agent_stack.domain.errors import AgentStackError, LaunchPausedError
+from agent_stack.domain.errors import AgentStackError, LaunchPausedError, RetryError
 from agent_stack.domain.identifiers import ClassName, InstanceId, IntentId, QueueKey
 from agent_stack.domain.launching import Intent, LaunchOrder, LaunchOutcome
 from agent_stack.domain.policy import Policy
@@ -238,6 +238,17 @@ def a_capacity(memory: LaunchMemory | None = None, ledger: Ledger | None = None)
     if memory is not None:
         kept.remember_launches(memory, fence=1)
     return CapacityCache(ledger=kept, write_beside=lambda _, write: write())
+
+
+class SilentInstanceTypes:
+    """An EC2 that does not say how many vCPUs a type has."""
+
+    def __init__(self) -> None:
+        self.asked: list[Sequence[str]] = []
+
+    def vcpus(self, instance_types: Sequence[str]) -> Mapping[str, int]:
+        self.asked.append(instance_types)
+        raise RetryError("DescribeInstanceTypes: throttled")
 
 
 def a_vcpu_cache(instance_types: InstanceTypes | None = None) -> VcpuCache:

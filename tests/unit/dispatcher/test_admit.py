@@ -1,7 +1,7 @@
 """Which of the listed jobs start now: by class, priority, age, queue, and every bound there is."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from agent_stack.domain.breakers import Breaker
 from agent_stack.domain.budgets import LOOK_AHEAD, Budget
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.classes import ClassBook, Unmatched, VmClass
-from agent_stack.domain.errors import ConfigurationError, RetryError
+from agent_stack.domain.errors import ConfigurationError
 from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.jobs import Job
 from agent_stack.domain.notices import MAX_CHARACTERS
@@ -31,6 +31,7 @@ from tests.simulator.telemetry import RecordedTelemetry
 from tests.unit.dispatcher.parts import (
     LARGE,
     SMALL,
+    SilentInstanceTypes,
     a_book,
     a_capacity,
     a_class,
@@ -122,19 +123,8 @@ def test_a_vm_that_runs_counts_with_its_own_type_and_one_that_comes_with_the_lar
     assert numbers(admit(max_vcpus=4)(a_tick([chosen], book=book, active=(running,)))) == [1]
 
 
-class Silent:
-    """An EC2 that does not say how many vCPUs a type has."""
-
-    def __init__(self) -> None:
-        self.asked: list[Sequence[str]] = []
-
-    def vcpus(self, instance_types: Sequence[str]) -> Mapping[str, int]:
-        self.asked.append(instance_types)
-        raise RetryError("DescribeInstanceTypes: throttled")
-
-
 def test_vcpus_that_nobody_knows_hold_a_job_back_with_the_true_reason_and_are_asked_for_again() -> None:
-    silent = Silent()
+    silent = SilentInstanceTypes()
     step = replace(admit(max_vcpus=100), vcpus=a_vcpu_cache(silent))
     job = a_job(1, scheduled_at=EPOCH - 60 * SECOND)
     for at in range(12):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from agent_stack.dispatcher.class_room import Left
 from agent_stack.domain.breakers import Breaker
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.identifiers import ClassName
@@ -11,7 +12,7 @@ from agent_stack.domain.states import VmState
 from agent_stack.domain.vms import Vm
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory.store import Box
-from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_class
+from tests.unit.dispatcher.parts import LARGE, SMALL, SilentInstanceTypes, a_book, a_class
 from tests.unit.dispatcher.standing_by import HOUR, SECOND, StandingBy, hot
 from tests.unit.values import a_letter, a_run, a_vm
 
@@ -110,14 +111,21 @@ def test_max_vcpus_that_idle_vms_fill_makes_room_by_size() -> None:
     assert closed(dispatcher) == ids(1, 2, 3, 4), "sixteen vCPUs are missing, and each VM has two"
 
 
-def test_while_the_size_of_a_vm_is_not_known_max_vcpus_leaves_no_room() -> None:
+def test_until_ec2_has_said_the_size_of_a_vm_max_vcpus_leaves_no_room() -> None:
+    dispatcher = full(1, max_vcpus=100)
+    room = dispatcher.preempt.vcpu_room
+    assert room(dispatcher.cycle()) == Left(left=98, standby=2)
+    room.vcpus.instance_types = SilentInstanceTypes()
+    unknown = room(dispatcher.cycle(active=(a_run(1, class_name=LARGE),)))
+    assert unknown == Left(left=0, standby=0, known=False)
+
+
+def test_a_type_that_ec2_does_not_know_takes_no_room_from_others() -> None:
+    """A class may name it by mistake, and a run of that class may be there already."""
     dispatcher = full(1, max_vcpus=100)
     dispatcher.book = a_book(hot(1), a_class(LARGE, instance_types=("x99.large",)))
-    room = dispatcher.preempt.vcpu_room
-    known, unknown = room(dispatcher.cycle()), room(dispatcher.cycle(active=(a_run(1, class_name=LARGE),)))
-    assert known is not None
-    assert unknown is not None
-    assert (known.left, unknown.left) == (98, 0)
+    room = dispatcher.preempt.vcpu_room(dispatcher.cycle(active=(a_run(1, class_name=LARGE),)))
+    assert room == Left(left=98, standby=2)
 
 
 def test_the_launch_deadline_stands_still_while_room_is_made() -> None:

@@ -20,7 +20,7 @@ from agent_stack.domain.states import CapacityType, VmState
 from tests.simulator.clock import EPOCH
 from tests.simulator.memory import MemoryStandbyVms
 from tests.unit.dispatcher.launching import Room
-from tests.unit.dispatcher.parts import LARGE, SMALL, a_book, a_class, an_intent
+from tests.unit.dispatcher.parts import LARGE, SMALL, SilentInstanceTypes, a_book, a_class, an_intent
 from tests.unit.dispatcher.standing_by import HOLD, HOUR, SECOND, StandingBy, hot
 from tests.unit.values import a_policy, a_run, a_vm
 
@@ -61,6 +61,20 @@ def test_what_was_asked_for_in_this_cycle_counts_once_for_max_vcpus() -> None:
     dispatcher.book = a_book(hot(2), replace(hot(2), name=OTHER))
     dispatcher.replenish(dispatcher.cycle())
     assert dispatcher.asked() == [(SMALL, 2), (OTHER, 2)]
+
+
+def test_the_size_of_vms_to_stand_by_is_not_guessed() -> None:
+    """Nothing of their class is up, and no job asks for it, so that nobody has needed their size before."""
+    dispatcher = StandingBy(hot(2), max_vcpus=8)
+    dispatcher.book = a_book(hot(1), replace(hot(2), name=OTHER, instance_types=("m7i.xlarge",)))
+    dispatcher.replenish(dispatcher.cycle())
+    assert dispatcher.asked() == [(SMALL, 1), (OTHER, 1)]
+
+
+def test_until_ec2_has_said_the_size_of_standby_vms_no_job_gets_a_vm_beside_them() -> None:
+    room = with_idle(2, max_vcpus=4)
+    room.launch.vcpu_room.vcpus.instance_types = SilentInstanceTypes()
+    assert launches(room, OTHER) == []
 
 
 @pytest.mark.parametrize("policy", [{}, {"max_vcpus": 4}, {"max_instances": 2}])
