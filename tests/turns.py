@@ -5,7 +5,7 @@ tests with that mark, three commits in a row play them all, and so do each night
 member a commit begins depends on the file's name, too: else one commit would play the first of every small file.
 `share(3, "whole stacks")` makes one group of all tests with that name, whichever files they are in.
 
-Of the directories in `HALVES`, each commit plays every other file, and each file that it changes itself.
+Of the directories in `THIRDS`, each commit plays every third file, and each file that it changes itself.
 """
 
 import zlib
@@ -21,7 +21,7 @@ import pytest
 from tests.simulator.simulation.rotation import changed_files, of_turn, turn_of
 
 ROOT = Path(__file__).resolve().parents[1]
-HALVES = (
+THIRDS = (
     "tests/artefact",
     "tests/cli",
     "tests/contract",
@@ -56,17 +56,17 @@ class Turn:
         return file not in self._later or file in self.changed
 
     def of_shares(self, group: Path | str) -> int:
-        """The turn of the shares in a file or a named group. A file of a half is played at every other turn."""
-        number = self.number // 2 if group in self._halves else self.number
+        """The turn of the shares in a file or a named group. A file of a third is played at every third turn."""
+        number = self.number // 3 if group in self._thirds else self.number
         return number + zlib.crc32((group if isinstance(group, str) else group.name).encode())
 
     @cached_property
-    def _halves(self) -> Sequence[Path]:
-        return [file for directory in HALVES for file in sorted((self.root / directory).glob("test_*.py"))]
+    def _thirds(self) -> Sequence[Path]:
+        return [file for directory in THIRDS for file in sorted((self.root / directory).glob("test_*.py"))]
 
     @cached_property
     def _later(self) -> frozenset[Path]:
-        return frozenset(of_turn(self._halves, self.number + 1, 2))
+        return frozenset(self._thirds) - frozenset(of_turn(self._thirds, self.number, 3))
 
 
 def mark_for_the_night(items: Sequence[pytest.Item], turn: Turn | None = None) -> None:

@@ -3,6 +3,7 @@
 import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from operator import eq
 from typing import Any
 
 import pytest
@@ -25,9 +26,10 @@ def allows(documents: Documents, request: Request) -> bool:
     return all(policies.allow(asked) for asked in request.asked)
 
 
-def verdicts(documents: Documents, role: str) -> list[bool]:
+def verdicts(documents: Documents, role: str) -> Iterator[bool]:
+    """One by one, because the first that differs is enough."""
     policies = Policies(documents)
-    return [all(policies.allow(asked) for asked in request.asked) for request in REQUESTS if request.role == role]
+    return (all(policies.allow(asked) for asked in request.asked) for request in REQUESTS if request.role == role)
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: f"{request.role}: {request.name}")
@@ -122,6 +124,6 @@ def test_both_functions_have_the_policies_that_the_operator_adds_and_nobody_else
 @pytest.mark.parametrize("role", ROLES)
 def test_nothing_can_be_taken_out_of_a_role_unnoticed(role: str) -> None:
     documents = STACK.policies(role)
-    as_it_is = verdicts(documents, role)
-    survivors = [name for name, mutant in mutants(documents) if verdicts(mutant, role) == as_it_is]
+    as_it_is = list(verdicts(documents, role))
+    survivors = [name for name, mutant in mutants(documents) if all(map(eq, verdicts(mutant, role), as_it_is))]
     assert survivors == []

@@ -7,7 +7,6 @@ from tests.contract.changed import ROOT, concerned
 SUITES = {str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "contract").glob("test_*.py")}
 
 
-@pytest.mark.share(6)
 def test_a_suite_that_changed_is_run() -> None:
     assert all(concerned([suite]) == [suite] for suite in SUITES)
 

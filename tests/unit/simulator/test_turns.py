@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.turns import HALVES, Turn, is_left_out, mark_for_the_night
+from tests.turns import THIRDS, Turn, is_left_out, mark_for_the_night
 
 
 @dataclass
@@ -79,29 +79,29 @@ def test_small_files_do_not_all_begin_with_the_same_commit() -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A repository with five files of tests in each directory that is played by halves, and one in another."""
-    for directory in (*HALVES, "tests/unit"):
+    """A repository with five files of tests in each directory that is played by thirds, and one in another."""
+    for directory in (*THIRDS, "tests/unit"):
         (tmp_path / directory).mkdir(parents=True, exist_ok=True)
         for number in range(5):
             (tmp_path / directory / f"test_{number}.py").touch()
     return tmp_path
 
 
-def test_two_commits_in_a_row_play_every_file_of_a_half_once_and_the_others_twice(root: Path) -> None:
+def test_three_commits_in_a_row_play_every_file_of_a_third_once_and_the_others_each_time(root: Path) -> None:
     files = sorted(root.rglob("test_*.py"))
-    played = {file: sum(Turn(root=root, number=turn).plays(file) for turn in (8, 9)) for file in files}
-    assert {played[file] for file in files if file.parent == root / "tests/unit"} == {2}
+    played = {file: sum(Turn(root=root, number=turn).plays(file) for turn in (8, 9, 10)) for file in files}
+    assert {played[file] for file in files if file.parent == root / "tests/unit"} == {3}
     assert {played[file] for file in files if file.parent != root / "tests/unit"} == {1}
-    assert len(files) == 5 * len(HALVES) + 5
+    assert len(files) == 5 * len(THIRDS) + 5
 
 
 def test_a_commit_plays_the_files_that_it_changes(root: Path) -> None:
-    file = root / HALVES[0] / "test_0.py"
-    assert all(Turn(root=root, number=turn, changed={file}).plays(file) for turn in (8, 9))
+    file = root / THIRDS[0] / "test_0.py"
+    assert all(Turn(root=root, number=turn, changed={file}).plays(file) for turn in (8, 9, 10))
 
 
 def test_a_file_that_waits_for_its_turn_has_its_end_to_end_tests_played(root: Path) -> None:
-    file = root / HALVES[0] / "test_0.py"
+    file = root / THIRDS[0] / "test_0.py"
     turn = later(root, file)
     tests = [Collected(file, None), Collected(file, None, e2e=True)]
     mark_for_the_night(tests, turn)  # type: ignore[arg-type]
@@ -112,10 +112,10 @@ def test_a_file_that_waits_for_its_turn_has_its_end_to_end_tests_played(root: Pa
     assert not is_left_out(file, "", turn)
 
 
-def test_the_shares_of_a_file_that_is_played_at_every_other_turn_are_all_played(root: Path) -> None:
-    file = root / HALVES[0] / "test_0.py"
+def test_the_shares_of_a_file_that_is_played_at_every_third_turn_are_all_played(root: Path) -> None:
+    file = root / THIRDS[0] / "test_0.py"
     played: set[int] = set()
-    for number in range(8):
+    for number in range(12):
         tests = [Collected(file, 2) for _ in range(4)]
         mark_for_the_night(tests, Turn(root=root, number=number))  # type: ignore[arg-type]
         played |= {index for index, test in enumerate(tests) if not test.marks}
