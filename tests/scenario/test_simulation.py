@@ -7,7 +7,7 @@ import pytest
 
 from tests.simulator.buildkite import Settings as BuildkiteSettings
 from tests.simulator.simulation.coverage import FAULTS
-from tests.simulator.simulation.crashes import calls_of_the_hold, calls_of_the_pipeline, ways
+from tests.simulator.simulation.crashes import calls_of_the_hold, calls_of_the_pipeline
 from tests.simulator.simulation.process import Fate
 from tests.simulator.simulation.scenario import PIPELINE_SECONDS, Report, Story, die_at, manners, play, undisturbed
 from tests.simulator.simulation.shrink import shrink
@@ -76,20 +76,24 @@ def test_the_same_seed_gives_the_same_trace() -> None:
     "method", ["fleet.launch", "ledger.bind", "stacks.finish", "mailbox.revoke_credential", "ledger.end"]
 )
 def test_a_death_at_an_effect_costs_time_and_nothing_else(method: str) -> None:
-    points = calls_of_the_pipeline()
-    number = next(number for number, point in enumerate(points) if point.endswith(method))
-    for fate in ways(points[number]):
-        report = die_at(number, fate, points[number])
+    call = next(call for call in calls_of_the_pipeline() if call.point.endswith(method))
+    for fate in call.ways:
+        report = die_at(call.number, fate, call.point)
         assert report.broken is None
-        assert report.crashes == (fate in {Fate.DIES_BEFORE, Fate.DIES_AFTER})
+        assert report.crashes == (fate in {Fate.DIES_BEFORE, Fate.DIES_AFTER, Fate.DIES_AMID})
+
+
+def test_a_process_dies_amid_each_write_of_several_things_and_of_no_other() -> None:
+    amid = [call for call in calls_of_the_pipeline() if Fate.DIES_AMID in call.ways]
+    assert {call.point for call in amid} >= {f"dispatcher ledger.{write}" for write in ("record", "update", "bind")}
+    assert all(call.size > 1 for call in amid)
 
 
 def test_a_death_at_a_hold_costs_time_and_nothing_else() -> None:
-    points = [(number, point) for number, point in calls_of_the_hold() if point.endswith("holds")]
-    tried = [(number, point, fate) for number, point in points for fate in ways(point)]
-    assert ("tracker ledger.record_holds", Fate.ANSWER_LOST) in {(point, fate) for _, point, fate in tried}
-    for number, point, fate in tried:
-        assert die_at(number, fate, point, story=Story.HOLD).broken is None
+    tried = [(call, fate) for call in calls_of_the_hold() if call.point.endswith("holds") for fate in call.ways]
+    assert ("tracker ledger.record_holds", Fate.ANSWER_LOST) in {(call.point, fate) for call, fate in tried}
+    for call, fate in tried:
+        assert die_at(call.number, fate, call.point, story=Story.HOLD).broken is None
 
 
 def test_a_broken_world_is_reduced_to_what_breaks_it() -> None:

@@ -33,6 +33,8 @@ class PassingTime:
     chance: random.Random
     meter: Meter
     requests: Counter[str]
+    points: list[str]
+    sizes: dict[int, int]
     _nature: Nature
 
     def _pass_time(self, used: set[str], point: str, size: int) -> None:
@@ -44,6 +46,7 @@ class PassingTime:
         costs = self._nature.costs
         if costs is None:
             self.kernel.sleep(timedelta(seconds=self.chance.uniform(*self._nature.latency)))
+            self.sizes[len(self.points)] = size
             return
         call = point.partition(" ")[2]
         requests = costs.requests(call, size)
