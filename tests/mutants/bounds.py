@@ -14,4 +14,28 @@ MUTANTS = (
         "launched.vms",
         f"{_TESTS}/test_vm_count.py",
     ),
+    one(
+        Layer.UNIT,
+        "launch for jobs beyond MaxVcpus and the maximum of their class",
+        f"{_D}/launch.py",
+        "bounds.within(name, len(runs)),",
+        "len(runs),",
+        f"{_TESTS}/test_launch_maxima.py",
+    ),
+    one(
+        Layer.UNIT,
+        "forget what was asked for before in the same cycle",
+        f"{_D}/launch_bounds.py",
+        "self._asked[base_name(name)] += count",
+        "pass",
+        f"{_TESTS}/test_launch_maxima.py",
+    ),
+    one(
+        Layer.UNIT,
+        "let a job wait for ever whose VM never fits into MaxVcpus",
+        f"{_D}/launch_bounds.py",
+        "self._hopeful or self.vcpu_room.ever_fits(name, self.cycle)",
+        "True",
+        f"{_TESTS}/test_launch_maxima.py",
+    ),
 )

@@ -64,6 +64,7 @@ class DispatcherCycle:
         launching: launch → VMs requested, whose answer from EC2 is not collected yet.
         coming: launch → VMs of each class that were asked for because of jobs, and are not there yet.
         unmet: launch → how many VMs of each class the runs need that were not asked for in this cycle.
+        held_back: launch → the classes of which VMs were not asked for because of MaxVcpus or the class's own maximum.
         standby_answered: launch → standby VMs of each class that EC2 has just launched.
         wanted_launches: launch → how many VMs the runs without a VM needed.
         bound: bind → the runs that got a VM.
@@ -107,6 +108,7 @@ class DispatcherCycle:
     launching: int = 0
     coming: Mapping[ClassName, int] = field(default_factory=dict)
     unmet: Mapping[ClassName, int] = field(default_factory=dict)
+    held_back: Mapping[ClassName, WaitReason] = field(default_factory=dict)
     standby_answered: Mapping[ClassName, int] = field(default_factory=dict)
     wanted_launches: int = 0
     bound: tuple[Run, ...] = ()

@@ -8,7 +8,7 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.dispatcher.vcpu_cache import VcpuCache
-from agent_stack.domain.identifiers import ClassName, InstanceId
+from agent_stack.domain.identifiers import ClassName, InstanceId, JobId
 from agent_stack.domain.policy import Policy
 
 
@@ -22,12 +22,18 @@ class VcpuRoom:
     policy: Policy
 
     def __call__(
-        self, cycle: DispatcherCycle, *, taken: Collection[InstanceId] = frozenset(), among: ClassName | None = None
+        self,
+        cycle: DispatcherCycle,
+        *,
+        taken: Collection[InstanceId] = frozenset(),
+        besides: Collection[JobId] = frozenset(),
+        among: ClassName | None = None,
     ) -> Left | None:
         """What is left; None without a maximum. While EC2 has not said the size of any VM, there is no room.
 
         Args:
             taken: standby VMs that runs of this cycle get.
+            besides: runs that do not count, because what is left is for them.
             among: a class of which VMs are to be launched: their size is asked for, too.
         """
         most, book = self.policy.max_vcpus, cycle.book
@@ -48,7 +54,7 @@ class VcpuRoom:
         counted = self.vcpus.counted(types, [*running, *(vm.instance_type for vm in standby)], cycle.now)
         if counted.unanswered is not None:
             return Left(left=0, standby=0, known=False)
-        of_runs = sum(counted.of_run(run) for run in live)
+        of_runs = sum(counted.of_run(run) for run in live if run.job_id not in besides)
         of_standby = sum(counted.by_type.get(vm.instance_type, 0) for vm in standby)
         of_standby += sum(counted.of(intent.class_name) * intent.count for intent in asked)
         for coming in (cycle.standby_unconfirmed, cycle.standby_answered):
@@ -60,3 +66,7 @@ class VcpuRoom:
         vm_class = None if cycle.book is None else cycle.book.find(name)
         types = () if vm_class is None else vm_class.instance_types
         return max((self.vcpus.known.get(one, 1) for one in types), default=1)
+
+    def ever_fits(self, name: ClassName, cycle: DispatcherCycle) -> bool:
+        """Whether a VM of that class fits into MaxVcpus once all others have ended."""
+        return self.policy.max_vcpus is None or self.size(name, cycle) <= self.policy.max_vcpus

@@ -114,9 +114,9 @@ def test_a_standby_vm_that_is_closed_counts_for_max_vcpus_until_it_has_ended() -
 
 
 def test_jobs_alone_are_never_too_many_for_max_vcpus() -> None:
-    """The operator has lowered it after they were reserved."""
+    """Also where the operator has lowered it after they were reserved."""
     room = with_idle(0, max_vcpus=2)
-    assert launches(room, OTHER, OTHER) == [(OTHER, 2)]
+    assert launches(room, OTHER, OTHER) == [(OTHER, 1)]
 
 
 @pytest.mark.parametrize("closing", [None, Closing.PREEMPTED])
