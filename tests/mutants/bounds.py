@@ -24,6 +24,23 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "count VMs on their way with the types that their class names by now",
+        f"{_D}/cycle.py",
+        "*self.types_on_their_way.get(name, ())",
+        "",
+        f"{_TESTS}/test_launch_maxima.py",
+        f"{_TESTS}/test_admit.py",
+    ),
+    one(
+        Layer.UNIT,
+        "count a standby VM of an unknown type as nothing",
+        f"{_D}/vcpu_cache.py",
+        " or vm.vcpus or self.of(vm.class_name)",
+        " or 0",
+        f"{_TESTS}/test_standby_counts.py",
+    ),
+    one(
+        Layer.UNIT,
         "forget what was asked for before in the same cycle",
         f"{_D}/launch_bounds.py",
         "self._asked[base_name(name)] += count",

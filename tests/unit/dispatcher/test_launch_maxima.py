@@ -98,3 +98,20 @@ def test_a_maximum_that_is_exceeded_already_starts_nothing_more() -> None:
     room = a_room(max_vcpus=8)
     launched(room, [a_run(1, class_name=SMALL)], [on("m7i.4xlarge", 2)])
     assert room.asked() == []
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_what_is_on_its_way_counts_as_it_was_asked_for_whatever_its_class_names_now(*, removed: bool) -> None:
+    room = a_room(max_vcpus=18)
+    small_now = a_class(MIXED, instance_types=SIZES[:1])
+    room.book = a_book(a_class(SMALL), *(() if removed else (small_now,)))
+    comes, wants = a_run(1, class_name=MIXED), a_run(2, class_name=SMALL)
+    asked: dict[str, Any] = {
+        "types_on_their_way": {MIXED: frozenset({"m7i.4xlarge"})},
+        "unconfirmed": 1,
+        "unconfirmed_by_class": {MIXED: 1},
+    }
+    room.cycle(wants, active=(comes, wants, on("m7i.large", 3, SMALL)), **asked)
+    assert room.asked() == []
+    room.cycle(wants, active=(comes, wants), **asked)
+    assert room.asked() == [(SMALL, 1)]
