@@ -33,6 +33,14 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "look for no VM that stands by for a class which wants none any more",
+        f"{_D}/standby_pool.py",
+        " or self._may_be_left(cycle)",
+        "",
+        f"{_TESTS}/test_standby_pool.py",
+    ),
+    one(
+        Layer.UNIT,
         "count a standby VM of an unknown type as nothing",
         f"{_D}/vcpu_cache.py",
         " or vm.vcpus or self.of(vm.class_name)",

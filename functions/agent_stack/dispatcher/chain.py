@@ -81,6 +81,7 @@ def dispatcher_steps(
     )
     prefetch = VmPrefetch(fleet=fleet, workers=ports.workers, capacity=capacity, count=count, policy=policy)
     pool = StandbyPool(
+        max_vcpus=policy.max_vcpus,
         fleet=fleet,
         records=ports.standby,
         workers=ports.workers,

@@ -25,6 +25,8 @@ class FindStandby:
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `standby` and `standby_ids`."""
         jobs = bool(cycle.listed) or any(run.binding is None for run in cycle.active)
+        if cycle.listed:
+            self.pool.begin(cycle)  # a look that only jobs need
         recent = self.pool.recent(cycle)
         self.pool.collect(cycle, wait=not (jobs and recent))
         by_class: dict[ClassName, list[StandbyVm]] = defaultdict(list)

@@ -2,8 +2,9 @@
 
 It looks at them beside the cycle: the ledger's list, and what EC2 shows of each VM on it. An idle VM changes seldom, so
 a look every 30 s is enough; while VMs come and go it looks more often. Between two looks the process adds what it does
-itself. Under a new lease the first look replaces all that it knew. Without a class that wants standby VMs it never
-looks.
+itself. Under a new lease the first look replaces all that it knew. Without a class that wants standby VMs it looks
+once under a lease, and only for a job: there may be some of a class that wanted them before, which `MaxVcpus` and a
+class's own maximum count. Where neither is set it never looks.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -55,6 +56,7 @@ class StandbyPool:
 
     Attributes:
         write_beside: writes beside the cycle; takes the log message for a failure, and the write.
+        max_vcpus: how many vCPUs may be up, standby VMs included; None for no maximum.
     """
 
     fleet: Fleet
@@ -62,6 +64,7 @@ class StandbyPool:
     workers: Workers
     telemetry: Telemetry
     write_beside: Callable[[str, Callable[[], None]], None]
+    max_vcpus: int | None = None
     _vms: dict[InstanceId, StandbyVm] = field(default_factory=dict, init=False)
     _valid: tuple[int, datetime] | None = field(default=None, init=False)
     """The lease, and when the latest look that succeeded began."""
@@ -196,7 +199,15 @@ class StandbyPool:
 
     def _may_be_any(self, cycle: DispatcherCycle) -> bool:
         wanted = cycle.book is not None and any(one.standby is not None for one in cycle.book.classes.values())
-        return wanted or bool(self._vms) or bool(cycle.standby_launches)
+        return wanted or bool(self._vms) or bool(cycle.standby_launches) or self._may_be_left(cycle)
+
+    def _may_be_left(self, cycle: DispatcherCycle) -> bool:
+        """Whether a job may need room that VMs take of a class which wants none any more, unknown to this process."""
+        if cycle.book is None or not (cycle.active or cycle.listed or cycle.expected_launches):
+            return False
+        if self._valid is not None and self._valid[0] == cycle.fence:
+            return False
+        return self.max_vcpus is not None or any(one.max_instances for one in cycle.book.classes.values())
 
     @staticmethod
     def _is_settled(vm: StandbyVm, cycle: DispatcherCycle) -> bool:

@@ -84,6 +84,7 @@ class StandingBy:
             workers=workers or AtOnce(),
             telemetry=said,
             write_beside=lambda _, write: write(),
+            max_vcpus=rules.max_vcpus,
         )
         self.in_flight = InFlightLaunches(
             fleet=self.fleet, ledger=self.ledger, workers=ByHand(), clock=self.clock, telemetry=said

@@ -14,17 +14,17 @@ from agent_stack.domain.states import VmState
 from agent_stack.ports import Task
 from tests.unit.dispatcher.parts import SMALL, ByHand, a_book, a_class
 from tests.unit.dispatcher.standing_by import HOUR, SECOND, StandingBy
-from tests.unit.values import a_run, a_vm
+from tests.unit.values import a_job, a_run, a_vm
 
 
 def looks(dispatcher: StandingBy) -> int:
     return dispatcher.fleet.journal.count("describe_by_id")
 
 
-def after(dispatcher: StandingBy, passed: timedelta) -> int:
+def after(dispatcher: StandingBy, passed: timedelta, **found: Any) -> int:  # noqa: ANN401  (the cycle's own fields)
     """How often it has looked, that much later."""
     dispatcher.clock.sleep(passed)
-    dispatcher.cycle()
+    dispatcher.cycle(**found)
     return looks(dispatcher)
 
 
@@ -192,3 +192,21 @@ def test_the_first_look_under_a_lease_is_waited_for_without_jobs_too() -> None:
     dispatcher.clock.sleep(LOOK_EVERY)
     dispatcher.cycle()
     assert len(workers.waited) == 1, "later looks under the same lease are taken in when they are there"
+
+
+@pytest.mark.parametrize(("members", "policy"), [({}, {"max_vcpus": 8}), ({"max_instances": 4}, {})])
+def test_vms_that_no_class_wants_any_more_are_looked_for_once_under_a_lease_when_a_job_may_need_their_room(
+    members: dict[str, Any], policy: dict[str, Any]
+) -> None:
+    dispatcher = StandingBy(**policy)
+    dispatcher.put(1)
+    dispatcher.book = a_book(a_class(SMALL, **members))
+    dispatcher.cycle()
+    assert looks(dispatcher) == 0, "without a job nobody asks"
+    cycle = dispatcher.cycle(look=False, listed=(a_job(),))
+    assert cycle.standby_ids == frozenset({a_vm(1).instance_id})
+    dispatcher.fence += 1
+    dispatcher.fleet.shows = [replace(dispatcher.fleet.shows[0], state=VmState.TERMINATED)]
+    assert dispatcher.cycle(active=(a_run(1),)).standby_ids == frozenset()
+    dispatcher.put(2)
+    assert after(dispatcher, LOOK_EVERY, active=(a_run(1),)) == 2, "nobody else adds any under this lease"
