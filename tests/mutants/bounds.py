@@ -41,6 +41,15 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "forget the VM of a job that is being finished",
+        "functions/agent_stack/domain/runs.py",
+        "self.failure_reason is None or self.binding is not None",
+        "self.failure_reason is None",
+        f"{_TESTS}/test_launch_maxima.py",
+        f"{_TESTS}/test_admit.py",
+    ),
+    one(
+        Layer.UNIT,
         "count a standby VM of an unknown type as nothing",
         f"{_D}/vcpu_cache.py",
         " or vm.vcpus or self.of(vm.class_name)",

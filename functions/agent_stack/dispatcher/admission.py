@@ -46,7 +46,7 @@ class Admission:
 
     def cut(self, candidates: Sequence[Candidate]) -> tuple[list[Candidate], list[Waiting]]:
         """The jobs that are admitted, queue by queue in turn; and why the next ones are not."""
-        live = [run for run in self.cycle.active if run.failure_reason is None]
+        live = [run for run in self.cycle.active if run.takes_room]
         self._hot.update({name: len(vms) for name, vms in self.cycle.standby.items()})
         self._count(live)
         # A run that EC2 gives nothing to takes no place from jobs of other classes; launches are bounded by VMs anyway.

@@ -170,7 +170,7 @@ class Admit:
         """The vCPUs of what lives and of what wants to; nobody counts them without `MaxVcpus`."""
         if self.policy.max_vcpus is None:
             return CountedVcpus()
-        live = [run for run in cycle.active if run.failure_reason is None]
+        live = [run for run in cycle.active if run.takes_room]
         types = {name: cycle.types_of(name) for name in {*names, *(run.class_name for run in live)}}
         running = [(run.binding.instance_type,) if run.binding else types.get(run.class_name, ()) for run in live]
         return self.vcpus.counted(types, [one for each in running for one in each], cycle.now)

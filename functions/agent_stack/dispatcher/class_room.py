@@ -61,7 +61,7 @@ class ClassRoom:
         runs = {
             run.job_id
             for run in (*cycle.active, *cycle.recorded)
-            if base_name(run.class_name) == base and run.failure_reason is None and run.job_id not in besides
+            if base_name(run.class_name) == base and run.takes_room and run.job_id not in besides
         }
         listed = sum(vm.class_name == base and vm.instance_id not in taken for vm in self.pool.vms(cycle) or ())
         coming = cycle.standby_unconfirmed.get(base, 0) + cycle.standby_answered.get(base, 0)

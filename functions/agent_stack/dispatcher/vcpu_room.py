@@ -39,7 +39,7 @@ class VcpuRoom:
         most = self.policy.max_vcpus
         if most is None or cycle.book is None:
             return None
-        live = [run for run in (*cycle.active, *cycle.recorded) if run.failure_reason is None]
+        live = [run for run in (*cycle.active, *cycle.recorded) if run.takes_room]
         standby = [vm for vm in self.pool.vms(cycle) or () if vm.instance_id not in taken]
         asked = [intent for intent in self.in_flight.intents if intent.stands_by]
         names = {

@@ -168,6 +168,11 @@ class Run:
         bound = self.timeline.get(Moment.BOUND, self.state_entered_at)
         return max(bound, self.binding.launched_at) if self.binding.standby else self.binding.launched_at
 
+    @property
+    def takes_room(self) -> bool:
+        """Whether it has a VM or is to get one. A job that is being finished has its VM until that is done."""
+        return self.failure_reason is None or self.binding is not None
+
     def reserved(self, *, now: datetime, until: datetime) -> Self:
         """The reservation was granted or extended."""
         return self._next(reserved_until=until, reservation_lost=False, moments={Moment.RESERVED: now})

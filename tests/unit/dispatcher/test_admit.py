@@ -123,6 +123,14 @@ def test_a_vm_that_runs_counts_with_its_own_type_and_one_that_comes_with_the_lar
     assert numbers(admit(max_vcpus=4)(a_tick([chosen], book=book, active=(running,)))) == [1]
 
 
+@pytest.mark.parametrize("policy", [{"max_vcpus": 3}, {"max_instances": 1}])
+def test_a_job_that_is_being_finished_counts_while_it_has_its_vm(policy: dict[str, Any]) -> None:
+    ending = a_run(21, class_name=SMALL).bound(a_vm(), now=EPOCH).finishing("no agent", now=EPOCH)
+    assert numbers(admit(**policy)(a_tick([a_job(1)], active=(ending,)))) == []
+    given_up = a_run(21, class_name=SMALL).failing("too late")
+    assert numbers(admit(**policy)(a_tick([a_job(1)], active=(given_up,)))) == [1]
+
+
 def test_a_job_whose_vm_is_on_its_way_counts_with_the_types_that_were_asked_for() -> None:
     """The operator has taken the large type out of the class meanwhile."""
     comes = a_run(21, class_name=SMALL)

@@ -94,6 +94,17 @@ def test_the_launch_deadline_stands_still_while_a_vm_may_end_that_leaves_the_roo
     assert stands_still or "MaxVcpus" in str(run.failure_reason)
 
 
+@pytest.mark.parametrize("members", [{"max_vcpus": 17}, {}])
+def test_a_job_that_is_being_finished_counts_while_it_has_its_vm(members: dict[str, int]) -> None:
+    room = a_room(**members)
+    room.book = a_book(a_class(LARGE, instance_types=SIZES[1:], max_instances=None if members else 1))
+    ending = on("m7i.4xlarge", 2, LARGE).finishing("no agent", now=EPOCH)
+    launched(room, [a_run(1, class_name=LARGE)], [ending])
+    assert room.asked() == []
+    launched(room, [a_run(1, class_name=LARGE)], [a_run(2, class_name=LARGE).failing("too late")])
+    assert room.asked() == [(LARGE, 1)]
+
+
 def test_a_maximum_that_is_exceeded_already_starts_nothing_more() -> None:
     room = a_room(max_vcpus=8)
     launched(room, [a_run(1, class_name=SMALL)], [on("m7i.4xlarge", 2)])
