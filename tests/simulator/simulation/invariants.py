@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -229,7 +229,10 @@ class Invariants:
         self._hold(not paused, f"I11: VM {instance.instance_id} was launched while the queue was paused")
 
     def _within_bounds(self, launched: Instance) -> None:
-        """MaxVcpus and the class's own maximum count standby VMs, and VMs of runs, with the one that is launched."""
+        """MaxVcpus and the class's own maximum count standby VMs, VMs of runs, and those that runs wait for.
+
+        The one that is launched counts in any case.
+        """
         simulation = self.simulation
         most = simulation.settings.max_vcpus
         name = launched.tags[CLASS_TAG].partition("/")[0]
@@ -248,10 +251,27 @@ class Invariants:
             for one in simulation.ec2.instances()
             if one.state in UP and INTENT_TAG in one.tags and (one.instance_id in owned or HOLD_TAG in one.tags)
         ]
+        counted += self._awaited(launched, {one.instance_id for one in counted})
         vcpus = sum(catalogue()[one.instance_type].vcpus for one in counted)
         self._hold(most is None or vcpus <= most, f"I6: {vcpus} vCPUs are up, at most {most} may be")
         of_class = sum(one.tags[CLASS_TAG].partition("/")[0] == name for one in counted)
         self._hold(own is None or of_class <= own, f"I6: {of_class} VMs of class {name} are up, at most {own} may be")
+
+    def _awaited(self, launched: Instance, counted: Collection[str]) -> Iterator[Instance]:
+        """The other VMs that runs wait for, the smallest first: as many of a class as runs of it have none."""
+        store = self.simulation.store
+        runs = [run for run in store.runs.values() if run.binding is None and run.failure_reason is None]
+        waiting = Counter(run.class_name.partition("/")[0] for run in runs)
+        waiting[_class_of(launched)] -= HOLD_TAG not in launched.tags
+        free = [
+            one
+            for one in self.simulation.ec2.instances()
+            if one.state in UP and one.instance_id not in counted and one.tags.get(INTENT_TAG) in store.intents
+        ]
+        for one in sorted(free, key=lambda one: catalogue()[one.instance_type].vcpus):
+            if waiting[_class_of(one)] > 0:
+                waiting[_class_of(one)] -= 1
+                yield one
 
     def _terminated(self, instance: Instance) -> None:
         simulation = self.simulation
@@ -303,6 +323,11 @@ class Invariants:
 def _is_of_account(code: str) -> bool:
     """Whether EC2 says it of the whole account, so that every class may be told."""
     return row_for(code, placed=False).scope is Scope.ACCOUNT
+
+
+def _class_of(instance: Instance) -> str:
+    """The operator's name of its class."""
+    return instance.tags[CLASS_TAG].partition("/")[0]
 
 
 def hold_of(instance: Instance) -> timedelta:

@@ -23,6 +23,8 @@ from tests.simulator.simulation.standby import (
     few_of_a_class,
     few_vcpus,
     meddle,
+    name_other_sizes,
+    of_many_sizes,
     with_standby,
 )
 
@@ -156,11 +158,13 @@ def play(
     document = CLASSES
     if hot:
         document = few_of_a_class(classes_with_standby(random.Random(f"{seed} standby")), seed)  # streams of their own
+        document = of_many_sizes(document, seed)
     simulation = Simulation(seed=seed, nature=nature, judge=malice, settings=settings, classes=document)
     story = write(simulation, chance, without)
     lie_in_wait(story, seed)
     if hot:
         meddle(story, random.Random(f"{seed} standby's story"))
+        name_other_sizes(story, seed)
     if not prompt:
         slow_down(story, seed)
     report = tell(simulation, seed=seed, faults=lambda: malice.injected)

@@ -33,6 +33,45 @@ def few_vcpus(seed: int) -> Mapping[str, str]:
     return {"MAX_VCPUS": "8"} if random.Random(f"{seed} vCPUs").random() < 1 / 3 else {}
 
 
+def sizes_differ(seed: int) -> bool:
+    """In half of the worlds with MaxVcpus, VMs of a class have 2, 4 or 8 vCPUs."""
+    return bool(few_vcpus(seed)) and random.Random(f"{seed} sizes").random() >= 0.5
+
+
+def of_many_sizes(document: str, seed: int) -> str:
+    """The document of such a world: the first type of a class is the smallest of one, and the largest of the other."""
+    if not sizes_differ(seed):
+        return document
+    return _with_types(document, {"default": ["m7i.large", "m7i.xlarge"], "spot": ["c7i.xlarge", "c7i.large"]})
+
+
+def name_other_sizes(story: RandomRun, seed: int) -> None:
+    """The operator of such a world names larger types, smaller ones, or takes a class out, in the midst of launches."""
+    if not sizes_differ(seed):
+        return
+    chance = random.Random(f"{seed} other sizes")
+    for _ in range(chance.choice([1, 2])):
+        default, spot = chance.choice([("m7i.2xlarge", "c7i.2xlarge"), ("m7i.large", "c7i.large")])
+        types = {"default": [default], **({"spot": [spot]} if chance.random() < 0.7 else {})}
+        at = chance.uniform(5, STORY_SECONDS)
+        story.at(at, "the operator names other types", partial(_name_types, story.simulation, types))
+
+
+def _name_types(simulation: Simulation, types: Mapping[str, list[str]]) -> None:
+    document = _with_types(simulation.parameters.values[CLASSES_PARAMETER], types)
+    _put(simulation, document)
+
+
+def _with_types(document: str, types: Mapping[str, list[str]]) -> str:
+    """With these types; a class without any is left out."""
+    read = json.loads(document)
+    read["classes"] = {
+        name: {**read["classes"].get(name, json.loads(CLASSES)["classes"][name]), "instance_types": wanted}
+        for name, wanted in types.items()
+    }
+    return json.dumps(read)
+
+
 def few_of_a_class(document: str, seed: int) -> str:
     """The document of such a world: in a third of them a class may have three VMs at most."""
     if random.Random(f"{seed} maximum of a class").random() >= 1 / 3:
