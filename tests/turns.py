@@ -5,7 +5,8 @@ tests with that mark, three commits in a row play them all, and so do each night
 member a commit begins depends on the file's name, too: else one commit would play the first of every small file.
 `share(3, "whole stacks")` makes one group of all tests with that name, whichever files they are in.
 
-Of the directories in `THIRDS`, each commit plays every third file, and each file that it changes itself.
+Of the directories in `THIRDS`, each commit plays a third of the files, and each file that it changes itself. The third
+depends on the file's name, so that three commits in a row play every file, whatever files they add.
 """
 
 import zlib
@@ -53,20 +54,24 @@ class Turn:
 
     def plays(self, file: Path) -> bool:
         """Whether the commit plays this file of tests; of a share in it, only what its turn is."""
-        return file not in self._later or file in self.changed
+        return not self._is_of_a_third(file) or self.number % 3 == _number_of(file.stem) % 3 or file in self.changed
 
     def of_shares(self, group: Path | str) -> int:
         """The turn of the shares in a file or a named group. A file of a third is played at every third turn."""
-        number = self.number // 3 if group in self._thirds else self.number
-        return number + zlib.crc32((group if isinstance(group, str) else group.name).encode())
+        if isinstance(group, str):
+            return self.number + _number_of(group)
+        return (self.number // 3 if self._is_of_a_third(group) else self.number) + _number_of(group.name)
+
+    def _is_of_a_third(self, file: Path) -> bool:
+        return file.parent in self._directories and file.match("test_*.py")
 
     @cached_property
-    def _thirds(self) -> Sequence[Path]:
-        return [file for directory in THIRDS for file in sorted((self.root / directory).glob("test_*.py"))]
+    def _directories(self) -> frozenset[Path]:
+        return frozenset(self.root / directory for directory in THIRDS)
 
-    @cached_property
-    def _later(self) -> frozenset[Path]:
-        return frozenset(self._thirds) - frozenset(of_turn(self._thirds, self.number, 3))
+
+def _number_of(name: str) -> int:
+    return zlib.crc32(name.encode())
 
 
 def mark_for_the_night(items: Sequence[pytest.Item], turn: Turn | None = None) -> None:
