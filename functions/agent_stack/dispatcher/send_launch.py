@@ -49,6 +49,7 @@ class SendLaunch:
                 "intent_not_written", class_name=intent.class_name, count=intent.count, error=str(error)
             )
             return False
+        self.in_flight.is_written(intent)
         self.in_flight.begin(intent)
         self.telemetry.count(Metric.VMS_ASKED_FOR, intent.count)
         self._say(intent, order.hold)
