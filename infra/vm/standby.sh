@@ -6,7 +6,7 @@ stand_by() {
   arm_lifetime agent-stack-standby "$((hold + MAX_LIFETIME_SECONDS))" agent-stack-lifetime
   prepare
   say "stands by"
-  ship_logs 0
+  ship_logs "$SHIP_SECONDS"
   await_job
   arm_lifetime agent-stack-job "$MAX_LIFETIME_SECONDS" agent-stack-standby
   read_mailbox

@@ -163,6 +163,14 @@ MUTANTS = (
     ),
     one(
         Layer.VM,
+        "ship no log of a standby VM before its job",
+        "infra/vm/standby.sh",
+        '  ship_logs "$SHIP_SECONDS"\n',
+        "  ship_logs 0\n",
+        f"{_STANDBY}::test_a_closed_mailbox_ends_it_quietly_within_a_second",
+    ),
+    one(
+        Layer.VM,
         "tell again and again that a standby VM lives",
         "infra/vm/standby.sh",
         "  told_that_it_lives=1\n",

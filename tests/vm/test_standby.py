@@ -27,6 +27,13 @@ def close(harness: VmHarness, instance_id: str) -> None:
     )
 
 
+def logged(harness: VmHarness, group: str, instance_id: str) -> list[str]:
+    logs = harness.aws.client("logs")
+    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=instance_id)["logStreams"]
+    answers = [logs.get_log_events(logGroupName=group, logStreamName=one["logStreamName"]) for one in streams]
+    return [event["message"] for answer in answers for event in answer["events"]]
+
+
 def timers(harness: VmHarness, vm: LocalVm) -> list[str]:
     wanted = (*TIMERS, *(f"systemctl stop {timer}.timer" for timer in TIMERS))
     return [step for step in harness.steps(vm) if step in wanted]
@@ -99,8 +106,10 @@ def test_its_lifetime_ends_one_that_hangs_while_it_prepares(harness: VmHarness) 
 
 
 def test_a_closed_mailbox_ends_it_quietly_within_a_second(harness: VmHarness) -> None:
-    vm = harness.boot("i-2006", hold=600)
+    group = "/agent-stack/stack/vms"
+    vm = harness.boot("i-2006", hold=600, header={"LOG_GROUP": group})
     wait_for(lambda: stands_by(vm))
+    wait_for(lambda: "stands by" in logged(harness, group, "i-2006"))  # how it was prepared can be read while it waits
     close(harness, "i-2006")
     harness.ended(vm, seconds=5)
     assert "closed: this VM is not needed any more" in vm.console()
