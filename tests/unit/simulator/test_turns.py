@@ -140,6 +140,17 @@ def test_the_shares_of_a_file_that_is_played_at_every_third_turn_are_all_played(
     assert played == {0, 1, 2, 3}
 
 
+def test_the_shares_of_end_to_end_tests_in_such_a_file_have_a_turn_at_each_commit(root: Path) -> None:
+    """Because the file's own turn does not count for them."""
+    file = root / THIRDS[0] / "test_0.py"
+    played = []
+    for number in range(4):
+        tests = [Collected(file, 4, e2e=True) for _ in range(4)]
+        mark_for_the_night(tests, Turn(root=root, number=number))  # type: ignore[arg-type]
+        played += [index for index, test in enumerate(tests) if not test.marks]
+    assert sorted(played) == [0, 1, 2, 3]
+
+
 def later(root: Path, file: Path) -> Turn:
     """A turn at which that file is not played."""
     return next(turn for number in (8, 9) if not (turn := Turn(root=root, number=number)).plays(file))
