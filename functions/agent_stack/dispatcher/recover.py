@@ -17,6 +17,7 @@ from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.first_pages import FirstPages
 from agent_stack.dispatcher.idle_vms import NOT_SHOWN_YET, IdleVms
 from agent_stack.dispatcher.in_flight import SETTLE_LAST, InFlightLaunches
+from agent_stack.dispatcher.types_on_their_way import types_on_their_way
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
@@ -115,6 +116,7 @@ class Recover:
             active=active,
             unconfirmed=sum(intent.count for intent in unknown) + found.hidden,
             unconfirmed_by_class=_by_class(for_jobs) + found.coming,
+            types_on_their_way={} if self.policy.max_vcpus is None else types_on_their_way(intents, self.fleet),
             idle_vms=found.alive,
             standby_launches=tuple(launched),
             standby_unconfirmed=_by_class([one for one in unknown if one.stands_by]),

@@ -42,9 +42,11 @@ class SendLaunch:
         try:
             self.ledger.write_intent(intent, fence=cycle.fence)
         except GiveUpError:
+            self.in_flight.doubts(intent)
             self.telemetry.info("lease_lost_before_launch", class_name=intent.class_name, count=intent.count)
             return False
         except AgentStackError as error:
+            self.in_flight.doubts(intent)
             self.telemetry.error(
                 "intent_not_written", class_name=intent.class_name, count=intent.count, error=str(error)
             )

@@ -36,10 +36,12 @@ class _Counted:
 
     Attributes:
         sent: VMs that this process had asked for by then.
+        doubtful: those of them whose intent could not be written.
     """
 
     fence: int
     sent: int
+    doubtful: int
     read: Task[Launched]
 
 
@@ -65,7 +67,8 @@ class VmCount:
             self._counted = replace(self._counted, fence=fence)
         if self._counted is None or self._counted.fence != fence:
             read = self.workers.submit(self.ledger.launched)
-            self._counted = _Counted(fence=fence, sent=self.in_flight.vms_sent, read=read)
+            sent, doubtful = self.in_flight.vms_sent, self.in_flight.vms_doubtful
+            self._counted = _Counted(fence=fence, sent=sent, doubtful=doubtful, read=read)
 
     def launched(self, fence: int) -> Launched | None:
         """How many VMs dispatchers have ever asked for; None when the ledger does not answer."""
@@ -100,8 +103,12 @@ class VmCount:
         return fresh and left is not None and left >= vms
 
     def learn(self, taken: int, cycle: DispatcherCycle, at: datetime) -> None:
-        """A look, made at that time, shows that so many VMs may be up now."""
+        """A look, made at that time, shows that so many VMs may be up now.
+
+        It says nothing of intents that were perhaps not written: counted as seen, they would hide launches of others.
+        """
         launched = self.launched(cycle.fence)
-        if launched is not None:
-            self._look = VmLook(taken=taken, launched=launched.vms, uncounted=launched.uncounted, at=at)
+        if launched is not None and self._counted is not None:
+            sure = launched.vms - (self.in_flight.vms_doubtful - self._counted.doubtful)
+            self._look = VmLook(taken=taken, launched=sure, uncounted=launched.uncounted, at=at)
             self.write_beside("vm_look_not_recorded", partial(self.ledger.record_look, self._look))

@@ -56,6 +56,17 @@ def test_an_unanswered_launch_is_replayed_as_it_was_written_and_its_answer_recor
     assert ward.cycle().idle_vms == {SMALL: answer.vms}
 
 
+def test_with_max_vcpus_each_class_knows_the_types_of_its_open_launches() -> None:
+    expected = {SMALL: {"m7i.large", "m7i.4xlarge"}, LARGE: {"c7i.large"}}
+    for most in (8, None):
+        ward = Ward(ScriptedFleet(shows=(a_vm(2),), types={"old": frozenset({"m7i.4xlarge"})}), max_vcpus=most)
+        ward.waits()
+        ward.left(1, request="old")
+        ward.left(2, spent=True, vms=(a_vm(2),))
+        ward.left(3, class_name=LARGE, spent=True, vms=(a_vm(3, instance_type="c7i.large"),))
+        assert ward.cycle(now=OLD_ENOUGH - SECOND).types_on_their_way == (expected if most else {})
+
+
 def test_a_replay_that_names_no_vm_makes_the_tag_tell() -> None:
     ward = Ward(ScriptedFleet(shows=(a_vm(1), a_vm(9, intent_id=IntentId("as-9"))), answers=[LaunchOutcome(vms=())]))
     ward.waits()

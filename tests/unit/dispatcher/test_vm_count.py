@@ -13,7 +13,7 @@ from agent_stack.dispatcher.send_launch import SendLaunch
 from agent_stack.dispatcher.vm_count import LONGEST_LOOK, MAX_AGE, VmCount
 from agent_stack.dispatcher.vm_prefetch import PAGE, VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.errors import RetryError, UnknownOutcomeError
+from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import IntentId
 from agent_stack.domain.launching import Launched, LaunchOrder, VmLook
 from agent_stack.domain.states import CapacityType
@@ -275,3 +275,16 @@ def test_a_list_that_fails_later_is_asked_for_again() -> None:
     process.cycle(1)
     process.looks.perform()
     assert process.cycle(1)[0] == 9
+
+
+@pytest.mark.parametrize("failure", [RetryError("throttled"), UnknownOutcomeError("the answer is lost")])
+def test_an_intent_that_was_not_written_hides_no_launch_of_the_next_process(failure: AgentStackError) -> None:
+    first = a_process(1, 2)
+    first.cycle(1)
+    first.ledger.fails["write_intent"] = [failure]
+    assert not first.asks_for(5)
+    assert first.cycle(9) == (8, True), "a look after it"
+    second = Process(first.store, first.fleet).takes_the_lease()
+    assert second.cycle(5)[0] == 8
+    assert second.asks_for(5)
+    assert first.takes_the_lease().cycle(3) == (3, False)
