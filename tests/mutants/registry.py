@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tests.mutants import (
     answers,
     around,
+    bounds,
     conditions,
     dispatch,
     growth,
@@ -26,6 +27,7 @@ MUTANTS: Sequence[Mutant] = (
     *dispatch.MUTANTS,
     *growth.MUTANTS,
     *around.MUTANTS,
+    *bounds.MUTANTS,
     *holds.MUTANTS,
     *held_vms.MUTANTS,
     *machine.MUTANTS,

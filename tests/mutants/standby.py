@@ -302,9 +302,9 @@ MUTANTS = (
     one(
         Layer.UNIT,
         "launch beside standby VMs whose size EC2 has not said yet",
-        f"{_F}/dispatcher/launch.py",
-        "                0 if vcpus is not None and not vcpus.known else len(runs),\n",
-        "",
+        f"{_F}/dispatcher/vcpu_room.py",
+        "return Left(left=0, standby=0, known=False)",
+        "return Left(left=most, standby=0)",
         _COUNTS,
     ),
 )

@@ -129,7 +129,7 @@ class Admit:
             book=book,
             memory=memory,
             quotas=self.quotas.room(cycle, memory, self._applicants(candidates, book, memory)),
-            vcpus=self._counted(cycle, [name for _, name in candidates], book),
+            vcpus=self._counted(cycle, [name for _, name in candidates]),
             policy=self.policy,
             room=max(FEWEST, self._room(cycle) - self._to_bind(cycle)),
         )
@@ -166,13 +166,12 @@ class Admit:
             if (vm_class := book.find(name)) is not None
         ]
 
-    def _counted(self, cycle: DispatcherCycle, names: Sequence[ClassName], book: ClassBook) -> CountedVcpus:
+    def _counted(self, cycle: DispatcherCycle, names: Sequence[ClassName]) -> CountedVcpus:
         """The vCPUs of what lives and of what wants to; nobody counts them without `MaxVcpus`."""
         if self.policy.max_vcpus is None:
             return CountedVcpus()
         live = [run for run in cycle.active if run.failure_reason is None]
-        found = {name: book.find(name) for name in {*names, *(run.class_name for run in live)}}
-        types = {name: vm_class.instance_types for name, vm_class in found.items() if vm_class is not None}
+        types = {name: cycle.types_of(name) for name in {*names, *(run.class_name for run in live)}}
         running = [(run.binding.instance_type,) if run.binding else types.get(run.class_name, ()) for run in live]
         return self.vcpus.counted(types, [one for each in running for one in each], cycle.now)
 

@@ -10,7 +10,7 @@ from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.standby_pool import StandbyPool
 from agent_stack.domain.classes import base_name
-from agent_stack.domain.identifiers import ClassName, InstanceId
+from agent_stack.domain.identifiers import ClassName, InstanceId, JobId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Left:
 
     @property
     def held_back(self) -> int:
-        """What runs must wait for until standby VMs have ended; runs alone are never too many."""
+        """What runs must wait for until standby VMs have ended."""
         return max(0, min(-self.left, self.standby))
 
 
@@ -41,12 +41,18 @@ class ClassRoom:
     in_flight: InFlightLaunches
 
     def __call__(
-        self, name: ClassName, cycle: DispatcherCycle, *, taken: Collection[InstanceId] = frozenset()
+        self,
+        name: ClassName,
+        cycle: DispatcherCycle,
+        *,
+        taken: Collection[InstanceId] = frozenset(),
+        besides: Collection[JobId] = frozenset(),
     ) -> Left | None:
         """What is left for a class; None without a maximum.
 
         Args:
             taken: standby VMs that runs of this cycle get.
+            besides: runs that do not count, because what is left is for them.
         """
         base = base_name(name)
         vm_class = None if cycle.book is None else cycle.book.classes.get(base)
@@ -55,7 +61,7 @@ class ClassRoom:
         runs = {
             run.job_id
             for run in (*cycle.active, *cycle.recorded)
-            if base_name(run.class_name) == base and run.failure_reason is None
+            if base_name(run.class_name) == base and run.failure_reason is None and run.job_id not in besides
         }
         listed = sum(vm.class_name == base and vm.instance_id not in taken for vm in self.pool.vms(cycle) or ())
         coming = cycle.standby_unconfirmed.get(base, 0) + cycle.standby_answered.get(base, 0)

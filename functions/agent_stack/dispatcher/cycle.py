@@ -38,6 +38,8 @@ class DispatcherCycle:
         active: recover → all runs that have not ended.
         unconfirmed: recover → how many more VMs may exist: launches without an answer, or VMs that EC2 does not show.
         unconfirmed_by_class: recover → how many VMs of each class the launches without an answer may have created.
+        types_on_their_way: recover → with MaxVcpus, the instance types of the VMs that open launches may bring or have
+            brought, by class: the class may name others by now, or may be gone.
         idle_vms: recover, launch → VMs without a run that can be bound now, by class.
         standby_launches: recover → launches of standby VMs that EC2 has answered, whose VMs are not on the list yet.
         standby_unconfirmed: recover, list standby → how many standby VMs of each class launches without an answer may
@@ -64,6 +66,7 @@ class DispatcherCycle:
         launching: launch → VMs requested, whose answer from EC2 is not collected yet.
         coming: launch → VMs of each class that were asked for because of jobs, and are not there yet.
         unmet: launch → how many VMs of each class the runs need that were not asked for in this cycle.
+        held_back: launch → the classes of which VMs were not asked for because of MaxVcpus or the class's own maximum.
         standby_answered: launch → standby VMs of each class that EC2 has just launched.
         wanted_launches: launch → how many VMs the runs without a VM needed.
         bound: bind → the runs that got a VM.
@@ -83,6 +86,7 @@ class DispatcherCycle:
     active: tuple[Run, ...] = ()
     unconfirmed: int = 0
     unconfirmed_by_class: Mapping[ClassName, int] = field(default_factory=dict)
+    types_on_their_way: Mapping[ClassName, frozenset[str]] = field(default_factory=dict)
     idle_vms: Mapping[ClassName, tuple[Vm, ...]] = field(default_factory=dict)
     standby_launches: tuple[Intent, ...] = ()
     standby_unconfirmed: Mapping[ClassName, int] = field(default_factory=dict)
@@ -107,6 +111,7 @@ class DispatcherCycle:
     launching: int = 0
     coming: Mapping[ClassName, int] = field(default_factory=dict)
     unmet: Mapping[ClassName, int] = field(default_factory=dict)
+    held_back: Mapping[ClassName, WaitReason] = field(default_factory=dict)
     standby_answered: Mapping[ClassName, int] = field(default_factory=dict)
     wanted_launches: int = 0
     bound: tuple[Run, ...] = ()
@@ -120,6 +125,11 @@ class DispatcherCycle:
         idle = sorted(self.idle_vms.get(name, ()), key=lambda vm: (vm.launched_at, vm.instance_id))
         booting = [one.vm for one in standby if not one.is_ready(self.now, lead)]
         return Supply(ready=ready, idle=idle, coming=self.coming.get(name, 0), booting=booting)
+
+    def types_of(self, name: ClassName) -> tuple[str, ...]:
+        """All instance types that a VM of that class may have, one that is on its way included."""
+        vm_class = None if self.book is None else self.book.find(name)
+        return (*(() if vm_class is None else vm_class.instance_types), *self.types_on_their_way.get(name, ()))
 
     @property
     def begun(self) -> frozenset[JobId]:

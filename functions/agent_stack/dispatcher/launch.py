@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent_stack.dispatcher.capacity_cache import CapacityCache
-from agent_stack.dispatcher.class_room import ClassRoom, Left
+from agent_stack.dispatcher.class_room import ClassRoom
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.cycle_room import FEWEST
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.launch_answers import LaunchAnswers, Learnt
+from agent_stack.dispatcher.launch_bounds import LaunchBounds
 from agent_stack.dispatcher.launch_deadline import LaunchDeadline
 from agent_stack.dispatcher.launch_orders import LaunchOrders
 from agent_stack.dispatcher.launch_room import LaunchRoom
@@ -82,7 +83,10 @@ class Launch:
         )
         memory = learnt.memory
         if wanted and self.policy.launch_enabled and not self.tokens.down(cycle.now) and self.program.done(cycle.now):
-            memory = self._ask(wanted, memory, cycle)
+            taken = self._taken(cycle) if cycle.standby else frozenset[InstanceId]()
+            bounds = LaunchBounds.of(wanted.values(), self.vcpu_room, self.class_room, cycle, taken)
+            memory = bounds.remembered(self._ask(wanted, memory, cycle, bounds))
+            cycle = replace(cycle, held_back=bounds.held_back)
         cycle = replace(cycle, coming=self._coming(cycle, learnt))
         unmet = {name: len(runs) for name, runs in self._wanted(cycle, learnt).items()} if wanted else {}
         cycle = replace(cycle, unmet=unmet)
@@ -123,15 +127,19 @@ class Launch:
                 coming[intent.class_name] += intent.count
         return coming
 
-    def _ask(self, wanted: Mapping[ClassName, list[Run]], memory: LaunchMemory, cycle: DispatcherCycle) -> LaunchMemory:
+    def _ask(
+        self,
+        wanted: Mapping[ClassName, list[Run]],
+        memory: LaunchMemory,
+        cycle: DispatcherCycle,
+        bounds: LaunchBounds,
+    ) -> LaunchMemory:
         if not memory.worth_asking(cycle.wanted_launches, self.policy.instance_budget, cycle.now):
             paused = "launches_paused" if memory.paused(cycle.now) else "launches_held_back"
             self.telemetry.info(paused, count=cycle.wanted_launches)
             return memory
         room = self.room(cycle, memory, cycle.wanted_launches)
         quotas = self.quotas.room(cycle, memory)
-        taken = self._taken(cycle) if cycle.standby else frozenset[InstanceId]()
-        vcpus = self.vcpu_room(cycle, taken=taken)
         for name, runs in wanted.items():
             vm_class = cycle.book.find(name) if cycle.book is not None else None
             if vm_class is None:
@@ -140,8 +148,7 @@ class Launch:
             count = min(
                 len(runs),
                 room,
-                len(runs) - self._behind_standby(name, vcpus, self.class_room(name, cycle, taken=taken), cycle),
-                0 if vcpus is not None and not vcpus.known else len(runs),
+                bounds.within(name, len(runs)),
                 memory.requests_left(cycle.now) * MAX_VMS_OF_A_LAUNCH,
             )
             if count < len(runs):
@@ -152,6 +159,7 @@ class Launch:
                 if not self._send(order, chunk, cycle):
                     return memory
                 room -= order.count
+                bounds.ask(name, order.count)
                 memory = memory.asking(order.count, self.policy.instance_budget, cycle.now)
                 quotas = replace(quotas, busy=quotas.busy | buckets_of(order.pools))
         return memory
@@ -184,11 +192,6 @@ class Launch:
             if intent.class_name in names and intent.capacity_type is not None and not intent.stands_by:
                 up[intent.capacity_type] += intent.count
         return up
-
-    def _behind_standby(self, name: ClassName, vcpus: Left | None, own: Left | None, cycle: DispatcherCycle) -> int:
-        """How many VMs of that class must wait until standby VMs have ended: for MaxVcpus or the class's maximum."""
-        waiting = 0 if vcpus is None else -(-vcpus.held_back // self.vcpu_room.size(name, cycle))
-        return max(waiting, 0 if own is None else own.held_back)
 
     @staticmethod
     def _taken(cycle: DispatcherCycle) -> frozenset[InstanceId]:

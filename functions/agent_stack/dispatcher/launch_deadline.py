@@ -16,10 +16,16 @@ from agent_stack.domain.quota_room import QuotaRoom
 from agent_stack.domain.quotas import Ceiling, held_since
 from agent_stack.domain.runs import Run
 from agent_stack.domain.vms import Vm
+from agent_stack.domain.waiting import WaitReason
 from agent_stack.ports import Ledger, Telemetry
 
 BROKEN_GRACE = timedelta(seconds=60)
 """How long a job waits for an operator to fix what EC2 reports as wrong. Then the job fails with EC2's message."""
+
+_NO_ROOM = {
+    WaitReason.MAX_VCPUS: " It needs more vCPUs than MaxVcpus leaves. Raise MaxVcpus, or name smaller types.",
+    WaitReason.CLASS_MAXIMUM: " The max_instances of the class leaves no room.",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,7 @@ class LaunchDeadline:
         broken = cycle.book.why_broken(run.class_name) if cycle.book is not None else None
         words = memory.last_error_by_class.get(base_name(run.class_name))
         because = f" The class cannot be used: {broken}" if broken else f" Last EC2 error: {words}" if words else ""
+        because = _NO_ROOM.get(cycle.held_back.get(run.class_name, WaitReason.PAUSED), because)
         return f"No VM of class “{run.class_name}” could be launched within {seconds} s.{because}"
 
     def _full(

@@ -112,6 +112,8 @@ class PublishWaitReasons:
             return told
         if not memory.worth_asking(max(1, cycle.wanted_launches), self.policy.instance_budget, now):
             return WaitReason.EC2_BUDGET, ""
+        if (held := cycle.held_back.get(name)) is not None:
+            return held, f"{vm_class.max_instances}" if vm_class and held is WaitReason.CLASS_MAXIMUM else ""
         return None, ""
 
     def _by_lessons(self, vm_class: VmClass, memory: LaunchMemory, now: datetime) -> tuple[WaitReason, str] | None:

@@ -9,6 +9,7 @@ from agent_stack.domain.errors import AgentStackError
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.moments import has_passed
 from agent_stack.domain.runs import Run
+from agent_stack.domain.standby import StandbyVm
 from agent_stack.ports import InstanceTypes, Task, Telemetry, Workers
 
 RETRY_AFTER = timedelta(seconds=10)
@@ -45,6 +46,10 @@ class CountedVcpus:
         """Of the VM that this run has, by its own type, or will get."""
         bound = self.by_type.get(run.binding.instance_type) if run.binding is not None else None
         return self.of(run.class_name) if bound is None else bound
+
+    def of_standby(self, vm: StandbyVm) -> int:
+        """Of a VM that stands by, by its own type, or as EC2 shows it; until it does, of the largest of its class."""
+        return self.by_type.get(vm.instance_type) or vm.vcpus or self.of(vm.class_name)
 
     def unknown(self, name: ClassName) -> str | None:
         """Why a VM of that class cannot be counted; None when it can."""

@@ -48,7 +48,8 @@ class LaunchMemory:
         worked_at: the latest answer that brought a VM.
         seen: by class and capacity type, when it asked last within minutes.
         standby: by class, what keeps it from having standby VMs for a while.
-        preempting: when jobs waited for the room of standby VMs that were being ended, oldest first.
+        preempting: when jobs waited for room that standby VMs left, which were being ended, or VMs of other jobs within
+            MaxVcpus or a class's maximum; oldest first.
     """
 
     unavailable_pools: Mapping[str, datetime] = field(default_factory=dict)

@@ -34,6 +34,9 @@ class Fleet(Protocol):
     def render(self, order: LaunchOrder) -> str:
         """Returns the exact request for this order, as text. The intent stores it and `launch` sends it."""
 
+    def types_of(self, request: str) -> frozenset[str]:
+        """Returns the instance types of which this request may bring VMs, whatever its class names by now."""
+
     def launch(self, request: str, *, permitted: Callable[[], bool] = always) -> LaunchOutcome:
         """Sends this request. Sending the same text again launches no further VM.
 

@@ -142,8 +142,9 @@ class MemoryLedger:
 
     def launched(self) -> Launched:
         """See the port."""
-        lease = self.store.leases.get("dispatcher", LeaseItem())
-        return replace(self.store.launched, uncounted=lease.fence - lease.counted)
+        lease, found = self.store.leases.get("dispatcher", LeaseItem()), self.store.launched
+        look = found.look if found.look is not None and found.look.launched <= found.vms else None
+        return replace(found, uncounted=lease.fence - lease.counted, look=look)
 
     def record_look(self, look: VmLook) -> None:
         """See the port."""

@@ -100,6 +100,7 @@ class ScriptedFleet:
 
     Attributes:
         shows: the VMs that EC2 shows, by whichever look.
+        types: those that each request names.
         answers: to launches, in order; after them each launch brings all VMs that it asks for.
         look: fails each look at the VMs.
         no_pools: fails the look-up of pools.
@@ -114,6 +115,7 @@ class ScriptedFleet:
     orders: list[LaunchOrder] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     shapes: dict[ClassName, str] = field(default_factory=dict)
+    types: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def pools(self, vm_class: VmClass, capacity_type: CapacityType) -> Sequence[str]:
         self.journal.append(f"pools {capacity_type}")
@@ -127,6 +129,9 @@ class ScriptedFleet:
     def render(self, order: LaunchOrder) -> str:
         self.orders.append(order)
         return f"{order.intent_id} {order.count}"
+
+    def types_of(self, request: str) -> frozenset[str]:
+        return self.types.get(request, frozenset())
 
     def launch(self, request: str, *, permitted: Callable[[], bool] = always) -> LaunchOutcome:
         if not permitted():

@@ -123,6 +123,15 @@ def test_a_vm_that_runs_counts_with_its_own_type_and_one_that_comes_with_the_lar
     assert numbers(admit(max_vcpus=4)(a_tick([chosen], book=book, active=(running,)))) == [1]
 
 
+def test_a_job_whose_vm_is_on_its_way_counts_with_the_types_that_were_asked_for() -> None:
+    """The operator has taken the large type out of the class meanwhile."""
+    comes = a_run(21, class_name=SMALL)
+    asked: dict[str, Any] = {"active": (comes,), "types_on_their_way": {SMALL: frozenset({"m7i.4xlarge"})}}
+    jobs = [a_job(1, rules=("class=large",))]
+    assert numbers(admit(max_vcpus=31)(a_tick(jobs, **asked))) == []
+    assert numbers(admit(max_vcpus=32)(a_tick(jobs, **asked))) == [1]
+
+
 def test_vcpus_that_nobody_knows_hold_a_job_back_with_the_true_reason_and_are_asked_for_again() -> None:
     silent = SilentInstanceTypes()
     step = replace(admit(max_vcpus=100), vcpus=a_vcpu_cache(silent))

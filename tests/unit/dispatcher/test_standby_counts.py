@@ -77,6 +77,18 @@ def test_until_ec2_has_said_the_size_of_standby_vms_no_job_gets_a_vm_beside_them
     assert launches(room, OTHER) == []
 
 
+@pytest.mark.parametrize(("vcpus", "asked"), [(16, []), (2, [(OTHER, 1)]), (0, [])])
+def test_a_standby_vm_whose_type_is_not_known_counts_as_ec2_shows_it_or_else_as_the_largest_of_its_class(
+    vcpus: int, asked: list[tuple[str, int]]
+) -> None:
+    room = with_idle(1, hot(1, instance_types=("m7i.large", "m7i.4xlarge")), max_vcpus=17)
+    (known,) = room.pool.records.listed()
+    room.pool.records.remove([known.instance_id])
+    room.pool.records.add([replace(known, instance_type="")])
+    room.fleet.shows = [replace(vm, instance_type="", vcpus=vcpus) for vm in room.fleet.shows]
+    assert launches(room, OTHER) == asked
+
+
 @pytest.mark.parametrize("policy", [{}, {"max_vcpus": 4}, {"max_instances": 2}])
 def test_a_vm_that_nothing_could_be_bound_to_counts_until_a_look_shows_more(policy: dict[str, Any]) -> None:
     dispatcher = StandingBy(hot(2), **policy)
@@ -114,9 +126,9 @@ def test_a_standby_vm_that_is_closed_counts_for_max_vcpus_until_it_has_ended() -
 
 
 def test_jobs_alone_are_never_too_many_for_max_vcpus() -> None:
-    """The operator has lowered it after they were reserved."""
+    """Also where the operator has lowered it after they were reserved."""
     room = with_idle(0, max_vcpus=2)
-    assert launches(room, OTHER, OTHER) == [(OTHER, 2)]
+    assert launches(room, OTHER, OTHER) == [(OTHER, 1)]
 
 
 @pytest.mark.parametrize("closing", [None, Closing.PREEMPTED])

@@ -13,7 +13,7 @@ from agent_stack.dispatcher.send_launch import SendLaunch
 from agent_stack.dispatcher.vm_count import LONGEST_LOOK, MAX_AGE, VmCount
 from agent_stack.dispatcher.vm_prefetch import PAGE, VmPrefetch
 from agent_stack.domain.capacity import LaunchMemory
-from agent_stack.domain.errors import RetryError, UnknownOutcomeError
+from agent_stack.domain.errors import AgentStackError, RetryError, UnknownOutcomeError
 from agent_stack.domain.identifiers import IntentId
 from agent_stack.domain.launching import Launched, LaunchOrder, VmLook
 from agent_stack.domain.states import CapacityType
@@ -172,18 +172,6 @@ def test_an_intent_counts_though_the_answer_to_its_write_is_lost() -> None:
     assert process.cycle(6) == (6, False)
 
 
-def test_an_intent_that_the_ledger_never_had_is_in_no_look_that_another_process_reads() -> None:
-    """Else as many VMs of a later launch would seem to be in the look."""
-    first = a_process()
-    first.ledger.fails["write_intent"] = [RetryError("throttled")]
-    first.cycle(1)
-    assert not first.asks_for(4)
-    assert first.cycle(MAXIMUM) == (MAXIMUM, True)
-    assert first.asks_for(4)
-    second = Process(first.store, first.fleet).takes_the_lease()
-    assert second.cycle(6) == (6, False)
-
-
 def test_a_late_list_counts_with_what_others_launched_since_though_an_intent_before_it_was_refused() -> None:
     process = a_process(1, by_hand=True)
     process.count.prepare(process.fence)
@@ -314,3 +302,16 @@ def test_a_list_that_fails_later_is_asked_for_again() -> None:
     process.cycle(1)
     process.looks.perform()
     assert process.cycle(1)[0] == 9
+
+
+@pytest.mark.parametrize("failure", [RetryError("throttled"), UnknownOutcomeError("the answer is lost")])
+def test_an_intent_that_was_not_written_hides_no_launch_of_the_next_process(failure: AgentStackError) -> None:
+    first = a_process(1, 2)
+    first.cycle(1)
+    first.ledger.fails["write_intent"] = [failure]
+    assert not first.asks_for(5)
+    assert first.cycle(9) == (8, True), "a look after it"
+    second = Process(first.store, first.fleet).takes_the_lease()
+    assert second.cycle(5)[0] == 8
+    assert second.asks_for(5)
+    assert first.takes_the_lease().cycle(3) == (3, False)

@@ -31,7 +31,16 @@ from agent_stack.tracker.send_notifications import SendNotifications
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import MemoryLedger, Store
 from tests.simulator.telemetry import RecordedTelemetry
-from tests.unit.dispatcher.parts import AtOnce, a_capacity, a_prefetch, a_quota_watch, a_vcpu_cache, an_in_flight
+from tests.unit.dispatcher.parts import (
+    AtOnce,
+    a_book,
+    a_capacity,
+    a_class,
+    a_prefetch,
+    a_quota_watch,
+    a_vcpu_cache,
+    an_in_flight,
+)
 from tests.unit.values import a_job, a_policy, a_run, a_vm, job_id
 
 DEFAULT = ClassName("default")
@@ -245,6 +254,17 @@ def note(ledger: Any, **policy: object) -> PublishWaitReasons:  # noqa: ANN401  
         policy=values,
         telemetry=RecordedTelemetry(),
     )
+
+
+@pytest.mark.parametrize(("reason", "words"), [(WaitReason.MAX_VCPUS, ""), (WaitReason.CLASS_MAXIMUM, "3")])
+def test_a_reserved_job_that_waits_for_a_maximum_reads_which(reason: WaitReason, words: str) -> None:
+    ledger = MemoryLedger(store=Store())
+    book = a_book(a_class(DEFAULT, max_instances=3))
+    cycle = DispatcherCycle(now=EPOCH + 60 * SECOND, fence=1, ready=(a_run(1, class_name=DEFAULT),), book=book)
+    note(ledger)(replace(cycle, held_back={DEFAULT: reason}))
+    listed = ledger.waiting()
+    assert listed is not None
+    assert [(one.reason, one.words) for one in listed.jobs] == [(reason, words)]
 
 
 def test_the_list_is_written_when_it_changed_and_not_too_often() -> None:

@@ -85,6 +85,14 @@ class Ec2Fleet:
             policy=self.policy,
         )
 
+    def types_of(self, request: str) -> frozenset[str]:
+        """See the port. A request that cannot be read names none; EC2 could not be sent it either."""
+        try:
+            configs = json.loads(request)["LaunchTemplateConfigs"]
+            return frozenset(override["InstanceType"] for config in configs for override in config["Overrides"])
+        except (ValueError, KeyError, TypeError):
+            return frozenset()
+
     def launch(self, request: str, *, permitted: Callable[[], bool] = always) -> LaunchOutcome:
         """See the port."""
         parameters = json.loads(request)

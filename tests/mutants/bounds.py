@@ -1,0 +1,58 @@
+"""Mutants of what counts for a maximum."""
+
+from tests.mutants.mutant import Layer, one
+
+_D = "functions/agent_stack/dispatcher"
+_TESTS = "tests/unit/dispatcher"
+
+MUTANTS = (
+    one(
+        Layer.UNIT,
+        "take an intent that was not written for one that the look has counted",
+        f"{_D}/vm_count.py",
+        "launched.vms - (self.in_flight.vms_doubtful - counted.doubtful)",
+        "launched.vms",
+        f"{_TESTS}/test_vm_count.py",
+    ),
+    one(
+        Layer.UNIT,
+        "launch for jobs beyond MaxVcpus and the maximum of their class",
+        f"{_D}/launch.py",
+        "bounds.within(name, len(runs)),",
+        "len(runs),",
+        f"{_TESTS}/test_launch_maxima.py",
+    ),
+    one(
+        Layer.UNIT,
+        "count VMs on their way with the types that their class names by now",
+        f"{_D}/cycle.py",
+        "*self.types_on_their_way.get(name, ())",
+        "",
+        f"{_TESTS}/test_launch_maxima.py",
+        f"{_TESTS}/test_admit.py",
+    ),
+    one(
+        Layer.UNIT,
+        "count a standby VM of an unknown type as nothing",
+        f"{_D}/vcpu_cache.py",
+        " or vm.vcpus or self.of(vm.class_name)",
+        " or 0",
+        f"{_TESTS}/test_standby_counts.py",
+    ),
+    one(
+        Layer.UNIT,
+        "forget what was asked for before in the same cycle",
+        f"{_D}/launch_bounds.py",
+        "self._asked[base_name(name)] += count",
+        "pass",
+        f"{_TESTS}/test_launch_maxima.py",
+    ),
+    one(
+        Layer.UNIT,
+        "let a job wait for ever whose VM never fits into MaxVcpus",
+        f"{_D}/launch_bounds.py",
+        "self._hopeful or self.vcpu_room.ever_fits(name, self.cycle)",
+        "True",
+        f"{_TESTS}/test_launch_maxima.py",
+    ),
+)
