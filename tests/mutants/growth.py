@@ -155,7 +155,7 @@ MUTANTS = (
         Layer.UNIT,
         "keep counting an intent that cannot arrive any more",
         f"{_D}/vm_count.py",
-        " and before.doubtful == doubtful",
+        " and before.in_doubt == in_doubt",
         "",
         f"{_TESTS}/test_vm_count.py",
     ),

@@ -39,12 +39,12 @@ class _Counted:
 
     Attributes:
         sent: VMs that this process had asked for by then.
-        doubtful: those of them whose intent could not be written.
+        in_doubt: those of them whose intent the ledger may not have.
     """
 
     fence: int
     sent: int
-    doubtful: int
+    in_doubt: int
     read: Task[Launched]
 
 
@@ -70,13 +70,13 @@ class VmCount:
         Where this process had the lease before this one, too, it knows the count, unless an intent is in doubt: under a
         new number that intent cannot arrive any more.
         """
-        sent, doubtful = self.in_flight.vms_sent, self.in_flight.vms_doubtful
+        sent, in_doubt = self.in_flight.vms_sent, self.in_flight.vms_in_doubt
         before = self._counted
-        if before is not None and before.fence == fence - 1 and before.doubtful == doubtful:
+        if before is not None and before.fence == fence - 1 and before.in_doubt == in_doubt:
             self._counted = replace(before, fence=fence)
         elif before is None or before.fence != fence:
             read = self.workers.submit(self.ledger.launched)
-            self._counted = _Counted(fence=fence, sent=sent, doubtful=doubtful, read=read)
+            self._counted = _Counted(fence=fence, sent=sent, in_doubt=in_doubt, read=read)
 
     def launched(self, fence: int) -> Launched | None:
         """How many VMs dispatchers have ever asked for, at most; None when the ledger does not answer."""
@@ -101,7 +101,7 @@ class VmCount:
         launched, counted = self.launched(fence), self._counted
         if launched is None or counted is None:
             return None
-        return replace(launched, vms=launched.vms - (self.in_flight.vms_doubtful - counted.doubtful))
+        return replace(launched, vms=launched.vms - (self.in_flight.vms_in_doubt - counted.in_doubt))
 
     def left(self, cycle: DispatcherCycle) -> int | None:
         """How many more VMs may start, at least; None when it takes a look to know that."""
@@ -118,10 +118,7 @@ class VmCount:
         return fresh and left is not None and left >= vms
 
     def learn(self, taken: int, cycle: DispatcherCycle, at: datetime) -> None:
-        """A look, made at that time, shows that so many VMs may be up now.
-
-        It says nothing of intents that were perhaps not written: counted as seen, they would hide launches of others.
-        """
+        """A look, made at that time, shows that so many VMs may be up now."""
         launched = self.surely_launched(cycle.fence)
         if launched is not None:
             self._look = VmLook(taken=taken, launched=launched.vms, uncounted=launched.uncounted, at=at)

@@ -172,6 +172,18 @@ def test_an_intent_counts_though_the_answer_to_its_write_is_lost() -> None:
     assert process.cycle(6) == (6, False)
 
 
+def test_an_intent_that_the_ledger_never_had_is_in_no_look_that_another_process_reads() -> None:
+    """Else as many VMs of a later launch would seem to be in the look."""
+    first = a_process()
+    first.ledger.fails["write_intent"] = [RetryError("throttled")]
+    first.cycle(1)
+    assert not first.asks_for(4)
+    assert first.cycle(MAXIMUM) == (MAXIMUM, True)
+    assert first.asks_for(4)
+    second = Process(first.store, first.fleet).takes_the_lease()
+    assert second.cycle(6) == (6, False)
+
+
 def test_a_late_list_counts_with_what_others_launched_since_though_an_intent_before_it_was_refused() -> None:
     process = a_process(1, by_hand=True)
     process.count.prepare(process.fence)
