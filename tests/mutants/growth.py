@@ -82,7 +82,7 @@ MUTANTS = (
     one(
         Layer.UNIT,
         "replay a launch although the VMs that are known are enough",
-        f"{_D}/recover.py",
+        f"{_D}/runs_in_need.py",
         "enough = len(runs) <= len(idle.get(name, ())) + asked",
         "enough = len(runs) <= asked",
         "tests/unit/dispatcher/test_recover_launches.py",
@@ -90,7 +90,7 @@ MUTANTS = (
     one(
         Layer.UNIT,
         "replay two launches because of one run",
-        f"{_D}/recover.py",
+        f"{_D}/runs_in_need.py",
         "enough = len(runs) <= len(idle.get(name, ())) + asked",
         "enough = len(runs) <= len(idle.get(name, ()))",
         "tests/unit/dispatcher/test_recover_launches.py",

@@ -5,7 +5,7 @@ A crash between two effects of the dispatcher leaves a run without a VM or a VM 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -17,6 +17,7 @@ from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.first_pages import FirstPages
 from agent_stack.dispatcher.idle_vms import NOT_SHOWN_YET, IdleVms
 from agent_stack.dispatcher.in_flight import SETTLE_LAST, InFlightLaunches
+from agent_stack.dispatcher.runs_in_need import RunsInNeed
 from agent_stack.dispatcher.types_on_their_way import types_on_their_way
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.errors import AgentStackError
@@ -24,7 +25,6 @@ from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.moments import is_due
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.runs import Run
 from agent_stack.domain.states import CapacityType
 from agent_stack.domain.vms import Vm
 from agent_stack.outages import Outages
@@ -75,7 +75,7 @@ class Recover:
             cycle = self.first_pages.start(cycle)
         cycle = self.prefetch.start(cycle, cycle.expected_launches)
         active = tuple(self._active(cycle.fence))
-        waiting = [run for run in active if run.binding is None and run.failure_reason is None]
+        in_need = RunsInNeed(active=active, in_flight=self.in_flight)
         taken = cache(lambda: frozenset(run.binding.instance_id for run in active if run.binding is not None))
         idle: dict[ClassName, tuple[Vm, ...]] = {}
         unknown: list[Intent] = []
@@ -92,7 +92,7 @@ class Recover:
             if intent.intent_id in under_way:
                 continue  # this process requested it and waits for the answer
             settled = outcomes[intent.intent_id] or self._settle(
-                intent, cycle, self._in_need(intent.class_name, waiting, idle), listing
+                intent, cycle, in_need.queues(intent.class_name, idle), listing
             )
             if settled is None:
                 unknown += [] if self._is_replayed(intent) else [intent]  # that is counted with those asked for
@@ -180,15 +180,6 @@ class Recover:
             return False
         wanted = set(intent.queues) & (queues - (cycle.paused_before or frozenset()))
         return bool(wanted) and self.in_flight.permission.allows(intent.queues)
-
-    def _in_need(
-        self, name: ClassName, waiting: Sequence[Run], idle: Mapping[ClassName, Sequence[Vm]]
-    ) -> frozenset[QueueKey]:
-        """The queues of the runs of a class that lack a VM; none where those there and those asked for are enough."""
-        runs = [run for run in waiting if run.class_name == name]
-        asked = sum(one.count for one in self.in_flight.intents if one.class_name == name and not one.stands_by)
-        enough = len(runs) <= len(idle.get(name, ())) + asked
-        return frozenset() if enough else frozenset(run.queue_key for run in runs)
 
     def _last_asked(self, intent: Intent, cycle: DispatcherCycle) -> datetime:
         """When a request of this launch may have been sent last: by this process, or by one that had the lease before.
