@@ -5,7 +5,8 @@ tests with that mark, three commits in a row play them all, and so do each night
 member a commit begins depends on the file's name, too: else one commit would play the first of every small file.
 `share(3, "whole stacks")` makes one group of all tests with that name, whichever files they are in.
 
-Of the directories in `THIRDS`, each commit plays every third file, and each file that it changes itself.
+Of the directories in `THIRDS`, each commit plays a third of the files, and each file that it changes itself. The third
+depends on the file's name, so that three commits in a row play every file, whatever files they add.
 """
 
 import zlib
@@ -39,7 +40,8 @@ class Turn:
 
     Attributes:
         number: that of the commit.
-        changed: the files that it changes, which it plays whole.
+        changed: the files that it changes, which it plays whatever their turn; not all shares in them, but those of a
+            group with a name.
     """
 
     root: Path
@@ -53,20 +55,28 @@ class Turn:
 
     def plays(self, file: Path) -> bool:
         """Whether the commit plays this file of tests; of a share in it, only what its turn is."""
-        return file not in self._later or file in self.changed
+        return not self._is_of_a_third(file) or self.number % 3 == _number_of(file.stem) % 3 or file in self.changed
 
-    def of_shares(self, group: Path | str) -> int:
-        """The turn of the shares in a file or a named group. A file of a third is played at every third turn."""
-        number = self.number // 3 if group in self._thirds else self.number
-        return number + zlib.crc32((group if isinstance(group, str) else group.name).encode())
+    def of_shares(self, group: Path | str, *, e2e: bool = False) -> int:
+        """The turn of the shares in a file or a named group.
+
+        A file of a third is played at every third turn, but for its end-to-end tests.
+        """
+        if isinstance(group, str):
+            return self.number + _number_of(group)
+        waits = self._is_of_a_third(group) and not e2e
+        return (self.number // 3 if waits else self.number) + _number_of(group.name)
+
+    def _is_of_a_third(self, file: Path) -> bool:
+        return file.parent in self._directories and file.match("test_*.py")
 
     @cached_property
-    def _thirds(self) -> Sequence[Path]:
-        return [file for directory in THIRDS for file in sorted((self.root / directory).glob("test_*.py"))]
+    def _directories(self) -> frozenset[Path]:
+        return frozenset(self.root / directory for directory in THIRDS)
 
-    @cached_property
-    def _later(self) -> frozenset[Path]:
-        return frozenset(self._thirds) - frozenset(of_turn(self._thirds, self.number, 3))
+
+def _number_of(name: str) -> int:
+    return zlib.crc32(name.encode())
 
 
 def mark_for_the_night(items: Sequence[pytest.Item], turn: Turn | None = None) -> None:
@@ -77,16 +87,16 @@ def mark_for_the_night(items: Sequence[pytest.Item], turn: Turn | None = None) -
         turn: that of the commit that is checked out, where nothing is said.
     """
     turn = turn or Turn.of_the_commit()
-    groups: dict[tuple[Path | str, int], list[pytest.Item]] = defaultdict(list)
+    groups: dict[tuple[Path | str, int, bool], list[pytest.Item]] = defaultdict(list)
     for item in items:
-        share = item.get_closest_marker("share")
+        share, e2e = item.get_closest_marker("share"), item.get_closest_marker("e2e") is not None
         if share is not None:
             turns, group = (*share.args, item.path)[:2]
-            groups[group, turns].append(item)
-        if not turn.plays(item.path) and item.get_closest_marker("e2e") is None:
+            groups[group, turns, e2e].append(item)
+        if not e2e and not turn.plays(item.path):
             item.add_marker("night")
-    for (group, turns), members in groups.items():
-        by_day = {id(item) for item in of_turn(members, turn.of_shares(group), turns)}
+    for (group, turns, e2e), members in groups.items():
+        by_day = {id(item) for item in of_turn(members, turn.of_shares(group, e2e=e2e), turns)}
         for item in members:
             if id(item) not in by_day and not (isinstance(group, str) and item.path in turn.changed):
                 item.add_marker("night")

@@ -11,7 +11,7 @@ name=$(parameter_of "$setting")
 [[ -z $name ]] || { check_name "$setting" "$name" && wanted[${name#/}]=$name; }
 done
 ((${#wanted[@]})) || return 0
-[[ -z ${hold-} ]] || report booting "" 3
+tell_that_it_lives
 printf -v list '"%s",' "${wanted[@]}"
 if ! aws ssm AmazonSSM.GetParameters "{\"Names\":[${list%,}],\"WithDecryption\":true}" "${PARAMETER_SECONDS:-120}"; then
 json "$answer" message || json "$answer" Message || field=$trouble
@@ -566,7 +566,7 @@ stand_by() {
 arm_lifetime agent-stack-standby "$((hold + MAX_LIFETIME_SECONDS))" agent-stack-lifetime
 prepare
 say "stands by"
-ship_logs 0
+ship_logs "$SHIP_SECONDS"
 await_job
 arm_lifetime agent-stack-job "$MAX_LIFETIME_SECONDS" agent-stack-standby
 read_mailbox
@@ -575,6 +575,12 @@ arm_lifetime() {
 systemd-run -q -u "$1" --on-active="$2s" --timer-property=AccuracySec=1s systemctl poweroff ||
 fail "lifetime timer cannot be armed"
 systemctl stop "$3.timer" || say "timer $3 cannot be stopped"
+}
+told_that_it_lives=0
+tell_that_it_lives() {
+[[ -n $hold ]] && ((!told_that_it_lives)) || return 0
+told_that_it_lives=1
+report booting "" 3
 }
 await_job() {
 local told='' watched=-1000 ending=''
@@ -702,6 +708,7 @@ name=$(parameter_of DOCKER_LOGINS_PARAMETER)
 leave_docker_logins
 }
 log_in_to_ecr() {
+tell_that_it_lives
 aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
 fail "registry login cannot be had: $error"
 local login='' base64='^[A-Za-z0-9+/=]+$' registry='^https://[A-Za-z0-9.:-]+$' account accounts=${ECR_ACCOUNTS:-}

@@ -61,6 +61,7 @@ load_docker_logins() {
 
 # One login for this region's registries, good for twelve hours: AWS looks at who pulls, not at whose registry it is.
 log_in_to_ecr() {
+  tell_that_it_lives
   aws ecr AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken '{}' 60 ||
     fail "registry login cannot be had: $error"
   local login='' base64='^[A-Za-z0-9+/=]+$' registry='^https://[A-Za-z0-9.:-]+$' account accounts=${ECR_ACCOUNTS:-}

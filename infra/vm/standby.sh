@@ -6,7 +6,7 @@ stand_by() {
   arm_lifetime agent-stack-standby "$((hold + MAX_LIFETIME_SECONDS))" agent-stack-lifetime
   prepare
   say "stands by"
-  ship_logs 0
+  ship_logs "$SHIP_SECONDS"
   await_job
   arm_lifetime agent-stack-job "$MAX_LIFETIME_SECONDS" agent-stack-standby
   read_mailbox
@@ -19,8 +19,18 @@ arm_lifetime() {
   systemctl stop "$3.timer" || say "timer $3 cannot be stopped"
 }
 
-# Polls about four times a second. At its end, by its hold or by EC2, it looks once more, for the ledger may have given it a job.
-# A mailbox without a job is one that the dispatcher closed.
+told_that_it_lives=0
+
+# A standby VM that has a job and reports nothing for 20 s counts as dead, until it has the credential. So it reports once,
+# before the first request that may take longer. A VM that did not stand by has reported before.
+tell_that_it_lives() {
+  [[ -n $hold ]] && ((!told_that_it_lives)) || return 0
+  told_that_it_lives=1
+  report booting "" 3
+}
+
+# Polls about four times a second. At its end, by its hold or by EC2, it looks once more, because the ledger may have given
+# it a job. A mailbox without a job is one that the dispatcher closed.
 await_job() {
   local told='' watched=-1000 ending=''
   while :; do

@@ -17,7 +17,7 @@ read_parameters() {
     [[ -z $name ]] || { check_name "$setting" "$name" && wanted[${name#/}]=$name; }
   done
   ((${#wanted[@]})) || return 0
-  [[ -z ${hold-} ]] || report booting "" 3 # before what may take long: one that stood by and says nothing counts as dead
+  tell_that_it_lives
   printf -v list '"%s",' "${wanted[@]}"
   if ! aws ssm AmazonSSM.GetParameters "{\"Names\":[${list%,}],\"WithDecryption\":true}" "${PARAMETER_SECONDS:-120}"; then
     json "$answer" message || json "$answer" Message || field=$trouble

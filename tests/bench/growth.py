@@ -87,7 +87,9 @@ def _one(place: Field, jobs: int, at_most: float, before: Grown | None) -> Grown
     spent, began = simulation.meter.total, now()
     simulation.buildkite.create_build(steps=[Step()] * jobs)
     while len(telemetry.bound) < jobs and now() - began < at_most:
-        gc.freeze()  # a collection would walk the simulation's memory, which grows, too, in the product's time
+        # A collection would walk the simulation's memory, which grows, too, in the product's time. So of collections of
+        # the product's own memory only what is newer than a second counts.
+        gc.freeze()
         simulation.run(1)
     gc.unfreeze()
     complete = len(telemetry.bound) >= jobs

@@ -8,14 +8,6 @@ _TESTS = "tests/unit/dispatcher"
 MUTANTS = (
     one(
         Layer.UNIT,
-        "take an intent that was not written for one that the look has counted",
-        f"{_D}/vm_count.py",
-        "launched.vms - (self.in_flight.vms_doubtful - self._counted.doubtful)",
-        "launched.vms",
-        f"{_TESTS}/test_vm_count.py",
-    ),
-    one(
-        Layer.UNIT,
         "launch for jobs beyond MaxVcpus and the maximum of their class",
         f"{_D}/launch.py",
         "bounds.within(name, len(runs)),",

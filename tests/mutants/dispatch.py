@@ -36,7 +36,7 @@ MUTANTS = (
     one(
         _U,
         "bind VMs of any age",
-        f"{_D}/recover.py",
+        f"{_D}/idle_vms.py",
         "return now - vm.launched_at < self.policy.bindable_age",
         "return True",
         "tests/unit/dispatcher/test_recover.py",

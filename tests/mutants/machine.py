@@ -7,6 +7,7 @@ _ENVIRONMENTS = "tests/vm/test_hostile_environments.py"
 _PRIVATE = "tests/vm/test_private_work.py"
 _VALUES = "tests/vm/test_values.py"
 _STAGES = "tests/vm/test_second_stage.py"
+_STANDBY = "tests/vm/test_standby.py"
 
 MUTANTS = (
     one(
@@ -135,6 +136,46 @@ MUTANTS = (
         "  [[ $2 =~ $whole && ! $2 =~ $dots ]] ||",
         "  [[ ! $2 =~ $dots ]] ||",
         f"{_VALUES}::test_a_name_that_a_shell_or_a_path_could_misread_is_refused",
+    ),
+    *(
+        one(
+            Layer.VM,
+            f"let a standby VM with a job stay silent while it {does}",
+            file,
+            f"{function}\n  tell_that_it_lives\n",
+            f"{function}\n",
+            f"{_STANDBY}::{test}",
+        )
+        for does, file, function, test in (
+            (
+                "reads parameters",
+                "infra/vm/values.sh",
+                "  ((${#wanted[@]})) || return 0",
+                "test_until_it_has_a_job_it_asks_for_no_secret_and_holds_none",
+            ),
+            (
+                "logs in to registries",
+                "infra/vm/docker.sh",
+                "log_in_to_ecr() {",
+                "test_it_tells_that_it_lives_before_it_asks_for_a_registry_login",
+            ),
+        )
+    ),
+    one(
+        Layer.VM,
+        "ship no log of a standby VM before its job",
+        "infra/vm/standby.sh",
+        '  ship_logs "$SHIP_SECONDS"\n',
+        "  ship_logs 0\n",
+        f"{_STANDBY}::test_a_closed_mailbox_ends_it_quietly_within_a_second",
+    ),
+    one(
+        Layer.VM,
+        "tell again and again that a standby VM lives",
+        "infra/vm/standby.sh",
+        "  told_that_it_lives=1\n",
+        "",
+        f"{_STANDBY}::test_until_it_has_a_job_it_asks_for_no_secret_and_holds_none",
     ),
     one(
         Layer.VM,

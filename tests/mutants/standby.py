@@ -293,6 +293,14 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "link to no log of a standby VM that hangs",
+        f"{_F}/domain/notices.py",
+        " or binding.standby or ",
+        " or ",
+        "tests/unit/domain/test_notices.py",
+    ),
+    one(
+        Layer.UNIT,
         "guess how large VMs to stand by will be",
         f"{_F}/dispatcher/standby_room.py",
         ", among=vm_class.name",

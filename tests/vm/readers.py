@@ -15,10 +15,11 @@ DRIVER = r"""
 set -euo pipefail
 export LC_ALL=C
 declare -A value=() mail=([queue_key]=default [credential_kind]=job-token)
+hold=''
 fail() { printf '%s' "$1" >&2; exit 1; }
 say() { :; }
 cd "$1"
-for file in requests mailbox values environment private docker; do source "./$file.sh"; done
+for file in requests mailbox values environment private docker standby; do source "./$file.sh"; done
 as_stored() { text=$2; }
 """
 

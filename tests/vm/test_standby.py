@@ -12,6 +12,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.share(4)]
 
 POLL = "dynamodb:GetItem"
 TIMERS = ("agent-stack-lifetime", "agent-stack-standby", "agent-stack-job")
+TELLS, LOGS_IN = "dynamodb:UpdateItem booting", "ecr:GetAuthorizationToken"
 
 
 def stands_by(vm: LocalVm) -> bool:
@@ -26,9 +27,21 @@ def close(harness: VmHarness, instance_id: str) -> None:
     )
 
 
+def logged(harness: VmHarness, group: str, instance_id: str) -> list[str]:
+    logs = harness.aws.client("logs")
+    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=instance_id)["logStreams"]
+    answers = [logs.get_log_events(logGroupName=group, logStreamName=one["logStreamName"]) for one in streams]
+    return [event["message"] for answer in answers for event in answer["events"]]
+
+
 def timers(harness: VmHarness, vm: LocalVm) -> list[str]:
     wanted = (*TIMERS, *(f"systemctl stop {timer}.timer" for timer in TIMERS))
     return [step for step in harness.steps(vm) if step in wanted]
+
+
+def asked(harness: VmHarness, vm: LocalVm) -> list[str]:
+    """Its requests that may take long, and its report before them."""
+    return [step for step in harness.steps(vm) if step == TELLS or step.startswith(("ssm:", "ecr:"))]
 
 
 def test_it_prepares_first_then_waits_and_takes_its_job_within_a_second(harness: VmHarness) -> None:
@@ -93,8 +106,10 @@ def test_its_lifetime_ends_one_that_hangs_while_it_prepares(harness: VmHarness) 
 
 
 def test_a_closed_mailbox_ends_it_quietly_within_a_second(harness: VmHarness) -> None:
-    vm = harness.boot("i-2006", hold=600)
+    group = "/agent-stack/stack/vms"
+    vm = harness.boot("i-2006", hold=600, header={"LOG_GROUP": group})
     wait_for(lambda: stands_by(vm))
+    wait_for(lambda: "stands by" in logged(harness, group, "i-2006"))  # how it was prepared can be read while it waits
     close(harness, "i-2006")
     harness.ended(vm, seconds=5)
     assert "closed: this VM is not needed any more" in vm.console()
@@ -169,7 +184,8 @@ def test_until_it_has_a_job_it_asks_for_no_secret_and_holds_none(harness: VmHarn
     harness.aws.client("ssm").put_parameter(
         Name="/private/environment", Value="SECRET=first-of-all\n", Type="SecureString", Overwrite=True
     )
-    vm = harness.boot("i-2013", hold=600, header={"JOB_ENVIRONMENT_PARAMETER": "/private/environment"})
+    header = {"JOB_ENVIRONMENT_PARAMETER": "/private/environment", "ECR_LOGIN": "account"}
+    vm = harness.boot("i-2013", hold=600, header=header)
     wait_for(lambda: stands_by(vm))
     assert not any(step.startswith(("ssm:", "ecr:")) for step in harness.steps(vm))
     kept = [path for path in vm.directory.rglob("*") if path.is_file() and path.name != "user-data"]
@@ -181,9 +197,17 @@ def test_until_it_has_a_job_it_asks_for_no_secret_and_holds_none(harness: VmHarn
     harness.fill("i-2013", job_id, token)
     harness.ended(vm)
     assert harness.buildkite.job(job_id).exit_status == 0, "what was rotated while it waited is what its job gets"
-    steps = harness.steps(vm)
-    told, read = steps.index("dynamodb:UpdateItem booting"), steps.index("ssm:GetParameters /private/environment")
-    assert told < read, "it tells that it lives before what may take long"
+    assert asked(harness, vm) == [TELLS, "ssm:GetParameters /private/environment", LOGS_IN]
+
+
+def test_it_tells_that_it_lives_before_it_asks_for_a_registry_login(harness: VmHarness) -> None:
+    """Which may take a minute. A standby VM that has a job and reports nothing for 20 s counts as dead."""
+    job_id, token = harness.reserve("true")
+    harness.fill("i-2015", job_id, token)
+    vm = harness.boot("i-2015", hold=600, header={"ECR_LOGIN": "account"})
+    harness.ended(vm)
+    assert harness.buildkite.job(job_id).state == "finished"
+    assert asked(harness, vm) == [TELLS, LOGS_IN]
 
 
 def test_role_keys_that_end_while_it_waits_are_read_anew(harness: VmHarness) -> None:

@@ -1,7 +1,7 @@
 """Capacity cache: what EC2's answers taught the dispatcher. Only `launch` writes it.
 
-It is read once under each lease, because another dispatcher may have written it before. Where this process had the
-lease before, too, nobody did.
+It is read again under each lease, because another process may have held one and written it. Where this process had the
+lease before as well, it knows what is there.
 """
 
 import threading

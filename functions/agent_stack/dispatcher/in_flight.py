@@ -64,8 +64,8 @@ class InFlightLaunches:
     permission: LaunchPermission = field(default_factory=LaunchPermission)
     vms_sent: int = field(default=0, init=False)
     """VMs that this process asked for, or meant to."""
-    vms_doubtful: int = field(default=0, init=False)
-    """Those of them whose intent could not be written, as far as is known."""
+    vms_in_doubt: int = field(default=0, init=False)
+    """Those of them whose intent the ledger may not have: its write was refused, or was not answered."""
     _tasks: dict[IntentId, tuple[Intent, Task[LaunchOutcome]]] = field(default_factory=dict, init=False)
     _writes: list[Task[None]] = field(default_factory=list, init=False)
     _replays: set[IntentId] = field(default_factory=set, init=False)
@@ -130,10 +130,11 @@ class InFlightLaunches:
     def counts(self, intent: Intent) -> None:
         """An intent is about to be written. From then on its VMs may start, by this process or another."""
         self.vms_sent += intent.count
+        self.vms_in_doubt += intent.count
 
-    def doubts(self, intent: Intent) -> None:
-        """It could not be written, as far as is known. A write whose answer is lost may still come."""
-        self.vms_doubtful += intent.count
+    def is_written(self, intent: Intent) -> None:
+        """The ledger has it."""
+        self.vms_in_doubt -= intent.count
 
     def replay(self, intent: Intent) -> None:
         """Send the same request again, beside the cycle: EC2 gives one answer to one client token."""

@@ -15,7 +15,9 @@ from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.first_pages import FirstPages
+from agent_stack.dispatcher.idle_vms import NOT_SHOWN_YET, IdleVms
 from agent_stack.dispatcher.in_flight import SETTLE_LAST, InFlightLaunches
+from agent_stack.dispatcher.runs_in_need import RunsInNeed
 from agent_stack.dispatcher.types_on_their_way import types_on_their_way
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
 from agent_stack.domain.errors import AgentStackError
@@ -23,7 +25,7 @@ from agent_stack.domain.identifiers import ClassName, InstanceId, QueueKey
 from agent_stack.domain.launching import Intent
 from agent_stack.domain.moments import is_due
 from agent_stack.domain.policy import Policy
-from agent_stack.domain.states import UP, CapacityType
+from agent_stack.domain.states import CapacityType
 from agent_stack.domain.vms import Vm
 from agent_stack.outages import Outages
 from agent_stack.ports import ClassSource, Fleet, Ledger, Telemetry
@@ -32,12 +34,9 @@ UNANSWERED_GRACE = timedelta(seconds=12)
 """How long an unanswered launch is left to the process that requested it: the time that this process waits for answers
 after its lease, and the slowest answer. The successor of a dead process starts after its lease has expired anyway."""
 
-NOT_SHOWN_YET = timedelta(seconds=30)
-"""How long ago the last request of a launch was before EC2's list proves that nothing came of it."""
-
 Listing = Callable[[], Sequence[Vm] | AgentStackError]
 
-_IDLE, _HOLDS = "idle VMs", "holds"
+_HOLDS = "holds"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,11 +55,13 @@ class Recover:
     first_pages: FirstPages | None = None
     _outages: Outages = field(default_factory=Outages, init=False, repr=False)
     _active: ActiveRuns = field(init=False, repr=False)
+    _idle: IdleVms = field(init=False, repr=False)
     _lease: tuple[int, datetime] | None = field(default=None, init=False, repr=False)
     """The number of the lease, and when this process first worked under it."""
 
     def __post_init__(self) -> None:
         self._active = ActiveRuns(ledger=self.ledger, clock=self.in_flight.clock)
+        self._idle = IdleVms(fleet=self.fleet, policy=self.policy, telemetry=self.telemetry)
 
     def __call__(self, cycle: DispatcherCycle) -> DispatcherCycle:
         """Fills `vm_listing` to `idle_vms`, and what of the launches of standby VMs is open."""
@@ -74,9 +75,7 @@ class Recover:
             cycle = self.first_pages.start(cycle)
         cycle = self.prefetch.start(cycle, cycle.expected_launches)
         active = tuple(self._active(cycle.fence))
-        waiting_queues = frozenset(
-            run.queue_key for run in active if run.binding is None and run.failure_reason is None
-        )
+        in_need = RunsInNeed(active=active, in_flight=self.in_flight)
         taken = cache(lambda: frozenset(run.binding.instance_id for run in active if run.binding is not None))
         idle: dict[ClassName, tuple[Vm, ...]] = {}
         unknown: list[Intent] = []
@@ -88,34 +87,37 @@ class Recover:
         self.in_flight.forget_others(intents)
         held = cache(self._held)
         listing = cache(lambda: self._listing(cycle))
-        for intent in intents:
+        outcomes = {one.intent_id: one if one.spent else self.in_flight.outcome_of(one.intent_id) for one in intents}
+        for intent in sorted(intents, key=lambda one: outcomes[one.intent_id] is None):  # the VMs that are known first
             if intent.intent_id in under_way:
                 continue  # this process requested it and waits for the answer
-            known = intent if intent.spent else self.in_flight.outcome_of(intent.intent_id)
-            settled = known or self._settle(intent, cycle, waiting_queues, listing)
+            settled = outcomes[intent.intent_id] or self._settle(
+                intent, cycle, in_need.queues(intent.class_name, idle), listing
+            )
             if settled is None:
                 unknown += [] if self._is_replayed(intent) else [intent]  # that is counted with those asked for
                 continue
             if settled.stands_by:
                 launched.append(settled)
                 continue
-            usable = tuple(vm for vm in settled.vms if self._fresh(vm, cycle.now) and vm.instance_id not in taken())
+            young = (vm for vm in settled.vms if self._idle.is_young(vm, cycle.now))
+            usable = tuple(vm for vm in young if vm.instance_id not in taken())
             if intent.spent or self.policy.hold_on_failure:
                 usable = tuple(vm for vm in usable if vm.instance_id not in held())
             if not usable:
                 self.in_flight.close(settled.intent_id)
                 continue
             idle[settled.class_name] = (*idle.get(settled.class_name, ()), *usable)
-        alive, hidden = self._alive(idle, cycle.now)
+        found = self._idle.look(idle, cycle.now)
         for_jobs = [one for one in unknown if not one.stands_by and not self._has_fallen_back(one, cycle)]
         return replace(
             cycle,
             book=book,
             active=active,
-            unconfirmed=sum(intent.count for intent in unknown) + hidden,
-            unconfirmed_by_class=_by_class(for_jobs),
+            unconfirmed=sum(intent.count for intent in unknown) + found.hidden,
+            unconfirmed_by_class=_by_class(for_jobs) + found.coming,
             types_on_their_way={} if self.policy.max_vcpus is None else types_on_their_way(intents, self.fleet),
-            idle_vms=alive,
+            idle_vms=found.alive,
             standby_launches=tuple(launched),
             standby_unconfirmed=_by_class([one for one in unknown if one.stands_by]),
         )
@@ -144,10 +146,10 @@ class Recover:
         Then the dispatcher replays the stored request, beside the cycle. That is safe at any time, because EC2 gives
         one answer to one client token. The dispatcher does not replay when the VMs would be too old to be bound, when
         the class has fallen back to another capacity type, when the VMs are to stand by, when the operator has paused
-        launches, or when no queue of the intent needs VMs. Then it finds existing VMs by the launch tag. A launch that
-        was looked for and may not be replayed now is looked for later each time. Fewer VMs than it asked for prove
-        nothing before `NOT_SHOWN_YET` after the last request, also one of the process before. Only `poll`, later in
-        the cycle, learns whether a queue is paused, so the first cycle under a new lease replays nothing.
+        launches, or when no run of its class and queues lacks a VM. Then it finds existing VMs by the launch tag. A
+        launch that was looked for and may not be replayed now is looked for later each time. Fewer VMs than it asked
+        for prove nothing before `NOT_SHOWN_YET` after the last request, also one of the process before. Only `poll`,
+        later in the cycle, learns whether a queue is paused, so the first cycle under a new lease replays nothing.
         """
         known = self.in_flight.unsettled(intent.intent_id)
         age = cycle.now - intent.created_at
@@ -232,30 +234,6 @@ class Recover:
             return self.prefetch.result(cycle)
         except AgentStackError as error:
             return error
-
-    def _fresh(self, vm: Vm, now: datetime) -> bool:
-        return now - vm.launched_at < self.policy.bindable_age
-
-    def _alive(
-        self, idle: dict[ClassName, tuple[Vm, ...]], now: datetime
-    ) -> tuple[dict[ClassName, tuple[Vm, ...]], int]:
-        """The idle VMs that EC2 shows as up now, at their true age. The answer to a replay may name dead or old VMs.
-
-        Returns:
-            these VMs, and how many EC2 does not show, which may be up, too.
-        """
-        instance_ids: list[InstanceId] = [vm.instance_id for vms in idle.values() for vm in vms]
-        if not instance_ids:
-            return {}, 0
-        try:
-            shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(instance_ids)}
-        except AgentStackError as error:
-            self._outages.passing(_IDLE, self.telemetry, "idle_vms_unknown", count=len(instance_ids), error=str(error))
-            return {}, len(instance_ids)
-        self._outages.is_over(_IDLE)
-        fit = {vm_id: vm for vm_id, vm in shown.items() if vm.state in UP and self._fresh(vm, now)}
-        alive = {name: tuple(fit[vm.instance_id] for vm in vms if vm.instance_id in fit) for name, vms in idle.items()}
-        return alive, len(instance_ids) - len(shown)
 
 
 def _by_class(intents: Iterable[Intent]) -> Counter[ClassName]:

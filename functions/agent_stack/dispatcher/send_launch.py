@@ -42,15 +42,14 @@ class SendLaunch:
         try:
             self.ledger.write_intent(intent, fence=cycle.fence)
         except GiveUpError:
-            self.in_flight.doubts(intent)
             self.telemetry.info("lease_lost_before_launch", class_name=intent.class_name, count=intent.count)
             return False
         except AgentStackError as error:
-            self.in_flight.doubts(intent)
             self.telemetry.error(
                 "intent_not_written", class_name=intent.class_name, count=intent.count, error=str(error)
             )
             return False
+        self.in_flight.is_written(intent)
         self.in_flight.begin(intent)
         self.telemetry.count(Metric.VMS_ASKED_FOR, intent.count)
         self._say(intent, order.hold)

@@ -6,6 +6,9 @@ the ledger counts these, in the transaction that writes the intent. So what a lo
 never too few. It may be too many, because VMs end meanwhile; a cycle that lacks room looks again. The ledger keeps the
 latest look, because the next lease holder may be another process. A lease holder of an earlier version launched without
 counting, so a look from before its time counts for nothing.
+
+The write of an intent may fail, and the intent be there nevertheless. Its VMs count as launched, and as launched after
+each look: they may come at any time.
 """
 
 from collections.abc import Callable
@@ -36,12 +39,12 @@ class _Counted:
 
     Attributes:
         sent: VMs that this process had asked for by then.
-        doubtful: those of them whose intent could not be written.
+        in_doubt: those of them whose intent the ledger may not have.
     """
 
     fence: int
     sent: int
-    doubtful: int
+    in_doubt: int
     read: Task[Launched]
 
 
@@ -62,16 +65,21 @@ class VmCount:
     _look: VmLook | None = field(default=None, init=False)
 
     def prepare(self, fence: int) -> None:
-        """Reads the ledger's count beside the cycle, once under a lease; not where this process had the one before."""
-        if self._counted is not None and self._counted.fence == fence - 1:
-            self._counted = replace(self._counted, fence=fence)
-        if self._counted is None or self._counted.fence != fence:
+        """Reads the ledger's count beside the cycle, once under a lease.
+
+        Where this process had the lease before this one, too, it knows the count, unless an intent is in doubt: under a
+        new number that intent cannot arrive any more.
+        """
+        sent, in_doubt = self.in_flight.vms_sent, self.in_flight.vms_in_doubt
+        before = self._counted
+        if before is not None and before.fence == fence - 1 and before.in_doubt == in_doubt:
+            self._counted = replace(before, fence=fence)
+        elif before is None or before.fence != fence:
             read = self.workers.submit(self.ledger.launched)
-            sent, doubtful = self.in_flight.vms_sent, self.in_flight.vms_doubtful
-            self._counted = _Counted(fence=fence, sent=sent, doubtful=doubtful, read=read)
+            self._counted = _Counted(fence=fence, sent=sent, in_doubt=in_doubt, read=read)
 
     def launched(self, fence: int) -> Launched | None:
-        """How many VMs dispatchers have ever asked for; None when the ledger does not answer."""
+        """How many VMs dispatchers have ever asked for, at most; None when the ledger does not answer."""
         self.prepare(fence)
         counted = self._counted
         if counted is None:
@@ -88,6 +96,13 @@ class VmCount:
         self._look = max(looks, key=lambda look: look.launched, default=None)
         return replace(before, vms=before.vms + self.in_flight.vms_sent - counted.sent)
 
+    def surely_launched(self, fence: int) -> Launched | None:
+        """The same at least: without VMs whose intent the ledger may not have."""
+        launched, counted = self.launched(fence), self._counted
+        if launched is None or counted is None:
+            return None
+        return replace(launched, vms=launched.vms - (self.in_flight.vms_in_doubt - counted.in_doubt))
+
     def left(self, cycle: DispatcherCycle) -> int | None:
         """How many more VMs may start, at least; None when it takes a look to know that."""
         launched = self.launched(cycle.fence)
@@ -103,12 +118,8 @@ class VmCount:
         return fresh and left is not None and left >= vms
 
     def learn(self, taken: int, cycle: DispatcherCycle, at: datetime) -> None:
-        """A look, made at that time, shows that so many VMs may be up now.
-
-        It says nothing of intents that were perhaps not written: counted as seen, they would hide launches of others.
-        """
-        launched = self.launched(cycle.fence)
-        if launched is not None and self._counted is not None:
-            sure = launched.vms - (self.in_flight.vms_doubtful - self._counted.doubtful)
-            self._look = VmLook(taken=taken, launched=sure, uncounted=launched.uncounted, at=at)
+        """A look, made at that time, shows that so many VMs may be up now."""
+        launched = self.surely_launched(cycle.fence)
+        if launched is not None:
+            self._look = VmLook(taken=taken, launched=launched.vms, uncounted=launched.uncounted, at=at)
             self.write_beside("vm_look_not_recorded", partial(self.ledger.record_look, self._look))

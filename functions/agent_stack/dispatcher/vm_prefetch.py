@@ -30,7 +30,7 @@ class Begun:
     """A list that was asked for beside a cycle.
 
     Attributes:
-        launched: how many VMs all intents had asked for by then; None when it is not known.
+        launched: how many VMs all intents had asked for by then, at least; None when it is not known.
     """
 
     listing: Task[Sequence[Vm]]
@@ -85,7 +85,7 @@ class VmPrefetch:
             return cycle
         if self._earlier(cycle) is not None or self.count.suffices(cycle, vms):
             return self._with_subnets(cycle)
-        launched = self.count.launched(cycle.fence)
+        launched = self.count.surely_launched(cycle.fence)
         self._begun = Begun(listing=self.workers.submit(self.fleet.describe), launched=launched, at=cycle.now)
         return replace(cycle, vm_listing=self._begun.listing)
 

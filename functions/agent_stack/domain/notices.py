@@ -202,9 +202,16 @@ def vm_lost(s: Situation) -> Notice:
 
 
 def vm_log_url(s: Situation) -> str:
-    """Where the log of the run's VM can be read; empty where VMs send none, or this one has not come so far."""
-    sends = s.run.state is not RunState.BOOTING or (s.mailbox_status is not None and s.mailbox_status.stage is not None)
-    return s.policy.vm_log_url + s.run.binding.instance_id if sends and s.policy.vm_log_url and s.run.binding else ""
+    """Where the log of the run's VM can be read; empty where VMs send none, or this one has not come so far.
+
+    A standby VM sends its log when it begins to wait, and reports nothing until it has a job.
+    """
+    binding = s.run.binding
+    if binding is None or not s.policy.vm_log_url:
+        return ""
+    reported = s.mailbox_status is not None and s.mailbox_status.stage is not None
+    sends = reported or binding.standby or s.run.state is not RunState.BOOTING
+    return s.policy.vm_log_url + binding.instance_id if sends else ""
 
 
 def vm_log(s: Situation) -> tuple[Notice, ...]:

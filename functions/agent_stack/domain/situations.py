@@ -22,7 +22,8 @@ Longer than the client's total time-out, so no request of ours can still be unde
 """
 
 STANDBY_TIMEOUT = timedelta(seconds=20)
-"""A standby VM is up and prepared, so it says within a second that it has a job. One that stays silent is dead."""
+"""A standby VM is up and prepared, so within a second it has its job's credential, or reports that it lives (before it
+reads parameters or logs in to registries, which may take longer). One that does neither is dead."""
 
 ABSENCE_GRACE = timedelta(minutes=10)
 """A fresh instance may be missing from EC2's answers for minutes. Source: EC2's eventual-consistency page."""

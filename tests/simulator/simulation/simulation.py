@@ -90,9 +90,9 @@ class Simulation(ProductionWiring, PassingTime):
         self.peace_since: datetime | None = None
         self.judge = judge
         self.points: list[str] = []
-        self.sizes: dict[int, int] = {}
-        """By the number of a call, of how many things it was about; not of those beside a cycle."""
         """Every call of a port so far: the places at which a process can die."""
+        self.sizes: dict[int, int] = {}
+        """Of how many things each call was, by its place in `points`; nothing of calls beside a cycle."""
         self.crashes = 0
         self.overlaps = 0
         """How often a piece of work began inside one whose lease had run out."""

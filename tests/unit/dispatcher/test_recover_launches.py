@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from agent_stack.dispatcher.idle_vms import NOT_SHOWN_YET
 from agent_stack.dispatcher.in_flight import DRAIN_SECONDS
-from agent_stack.dispatcher.recover import NOT_SHOWN_YET, UNANSWERED_GRACE
+from agent_stack.dispatcher.recover import UNANSWERED_GRACE
 from agent_stack.domain.backoff import Backoff, backoff_key
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, UnknownOutcomeError, WaitError
@@ -124,6 +125,53 @@ def test_the_launch_of_a_queue_without_runs_is_not_replayed() -> None:
     ward.left()
     ward.cycle(now=PROVEN)
     assert (ward.fleet.requests, ward.store.intents) == ([], {})
+
+
+def test_a_launch_is_not_replayed_where_the_vms_that_are_known_are_enough_for_its_class() -> None:
+    """Seed 62169: they were bound in the same cycle, and VMs without a job came in addition, beyond MaxVcpus."""
+    ward = Ward(ScriptedFleet(shows=(a_vm(5),)))
+    ward.waits()
+    ward.left(1)
+    ward.left(2, spent=True, vms=(a_vm(5),))
+    assert ward.cycle().idle_vms == {SMALL: (a_vm(5),)}
+    assert ward.fleet.requests == []
+    ward.waits(2)
+    ward.cycle()
+    assert len(ward.fleet.requests) == 1, "the second run lacks one"
+
+
+def test_of_two_unanswered_launches_as_many_are_replayed_as_runs_need() -> None:
+    ward = Ward(by_hand=True)
+    ward.waits()
+    ward.left(1)
+    ward.left(2)
+    ward.cycle()
+    assert len(ward.in_flight.intents) == 1
+
+
+def test_a_launch_of_a_class_whose_runs_are_gone_is_not_replayed_for_another_class() -> None:
+    ward = Ward()
+    ward.waits(class_name=LARGE)
+    ward.left()
+    ward.cycle()
+    assert ward.fleet.requests == []
+
+
+@pytest.mark.parametrize(("age", "coming"), [(NOT_SHOWN_YET - SECOND, 1), (NOT_SHOWN_YET, 0)])
+def test_a_vm_that_ec2_does_not_show_yet_is_waited_for(age: timedelta, coming: int) -> None:
+    ward = Ward(ScriptedFleet(shows=()))
+    ward.waits()
+    ward.left(spent=True, vms=(a_vm(1, launched_at=OLD_ENOUGH - age),))
+    cycle = ward.cycle()
+    assert (cycle.idle_vms, cycle.unconfirmed, cycle.unconfirmed_by_class[SMALL]) == ({SMALL: ()}, 1, coming)
+
+
+def test_while_ec2_does_not_say_which_vms_are_up_none_is_asked_for_in_their_place() -> None:
+    ward = Ward(ScriptedFleet(look=RetryError("throttled")))
+    ward.waits()
+    ward.left(spent=True, vms=(a_vm(1),))
+    cycle = ward.cycle()
+    assert (cycle.unconfirmed, cycle.unconfirmed_by_class) == (1, {SMALL: 1})
 
 
 def test_ec2s_list_proves_nothing_while_whoever_had_the_lease_before_may_have_replayed_the_launch() -> None:
@@ -282,7 +330,8 @@ def describes(ward: Ward, cycles: int, **found: object) -> int:
 def test_launches_in_doubt_whose_class_backs_off_are_looked_for_later_each_time_and_all_in_one_list() -> None:
     """Their class may not be asked for, so nothing of them changes from one second to the next."""
     ward = Ward(ScriptedFleet(shows=(), answers=[RetryError("throttled")] * 3))
-    ward.waits()
+    for number in range(1, 6):
+        ward.waits(number)
     for number in (1, 2, 3):
         ward.left(number, capacity_type=CapacityType.ON_DEMAND)
     clock = ward.in_flight.clock
@@ -329,6 +378,7 @@ def test_launches_that_are_looked_for_in_one_cycle_share_one_list() -> None:
 def test_one_launch_that_stays_unsettled_does_not_hold_up_the_others() -> None:
     ward = Ward(ScriptedFleet(shows=(a_vm(5),), answers=[RetryError("throttled"), LaunchOutcome(vms=(a_vm(5),))]))
     ward.waits()
+    ward.waits(2, class_name=LARGE)
     ward.left(1)
     ward.left(2, class_name=LARGE)
     ward.cycle()

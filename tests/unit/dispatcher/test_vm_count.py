@@ -172,6 +172,45 @@ def test_an_intent_counts_though_the_answer_to_its_write_is_lost() -> None:
     assert process.cycle(6) == (6, False)
 
 
+def test_an_intent_that_the_ledger_never_had_is_in_no_look_that_another_process_reads() -> None:
+    """Else as many VMs of a later launch would seem to be in the look."""
+    first = a_process()
+    first.ledger.fails["write_intent"] = [RetryError("throttled")]
+    first.cycle(1)
+    assert not first.asks_for(4)
+    assert first.cycle(MAXIMUM) == (MAXIMUM, True)
+    assert first.asks_for(4)
+    second = Process(first.store, first.fleet).takes_the_lease()
+    assert second.cycle(6) == (6, False)
+
+
+def test_a_late_list_counts_with_what_others_launched_since_though_an_intent_before_it_was_refused() -> None:
+    process = a_process(1, by_hand=True)
+    process.count.prepare(process.fence)
+    process.ledger.fails["write_intent"] = [RetryError("throttled")]
+    assert not process.asks_for(4)
+    assert process.cycle(1)[0] == 0, "the list is under way"
+    assert Process(process.store, process.fleet).takes_the_lease().asks_for(4)
+    process.takes_the_lease()
+    assert isinstance(process.looks, ByHand)
+    process.looks.perform()
+    assert process.cycle(1)[0] == MAXIMUM - 1 - 4
+
+
+def test_after_an_intent_in_doubt_the_next_lease_reads_the_ledgers_count_again() -> None:
+    """Under a new number it can no longer arrive, so that it counts for nothing if it is not there."""
+    process = a_process(1)
+    process.cycle(1)
+    process.ledger.fails["write_intent"] = [UnknownOutcomeError("lost")]
+    assert not process.asks_for(4)
+    assert process.cycle(5) == (5, False)
+    process.takes_the_lease()
+    assert process.cycle(9) == (9, False)
+    process.takes_the_lease()
+    assert process.cycle(9) == (9, False)
+    assert process.ledger.journal.count("launched") == 2
+
+
 def test_what_is_coming_at_the_look_counts() -> None:
     process = a_process(1)
     assert process.cycle(1, unconfirmed=3) == (6, True)

@@ -9,7 +9,7 @@ from agent_stack.dispatcher.empty_ledger import EmptyLedgerCache
 from agent_stack.dispatcher.in_flight import InFlightLaunches
 from agent_stack.dispatcher.recover import UNANSWERED_GRACE, Recover
 from agent_stack.dispatcher.vm_prefetch import VmPrefetch
-from agent_stack.domain.identifiers import QueueKey
+from agent_stack.domain.identifiers import ClassName, QueueKey
 from agent_stack.domain.launching import Intent
 from tests.simulator.clock import EPOCH, VirtualClock
 from tests.simulator.memory import Store
@@ -85,9 +85,9 @@ class Ward:
         self.store.intents[intent.intent_id] = intent
         return intent
 
-    def waits(self, number: int = 1, queue: QueueKey = QUEUE) -> None:
+    def waits(self, number: int = 1, queue: QueueKey = QUEUE, class_name: ClassName = SMALL) -> None:
         """A run that wants a VM."""
-        self.ledger.record([replace(a_run(number, class_name=SMALL), queue_key=queue)])
+        self.ledger.record([replace(a_run(number, class_name=class_name), queue_key=queue)])
 
     def cycle(self, **found: Any) -> DispatcherCycle:  # noqa: ANN401  (the cycle's own fields)
         self.journal.clear()

@@ -243,6 +243,9 @@ def test_a_link_to_the_log_is_whole_or_is_not_told() -> None:
 def test_a_vm_that_never_spoke_has_no_log_to_link_to() -> None:
     silent = situation(300, policy=WITH_LOGS, mailbox_status=MailboxStatus(credential_holder=CredentialHolder.MAILBOX))
     assert notices.vm_log(silent) == ()
+    assert silent.run.binding is not None
+    stood_by = replace(silent, run=replace(silent.run, binding=replace(silent.run.binding, standby=True)))
+    assert [n.text for n in notices.vm_log(stood_by)] == [f"Log of the VM: {LOG_URL}{a_vm().instance_id}"]
 
 
 def test_a_spot_notice_before_the_agent_had_the_job_is_a_spot_loss() -> None:

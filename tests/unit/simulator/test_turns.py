@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.turns import THIRDS, Turn, is_left_out, mark_for_the_night
+from tests.turns import ROOT, THIRDS, Turn, is_left_out, mark_for_the_night
 
 
 @dataclass
@@ -95,6 +95,24 @@ def test_three_commits_in_a_row_play_every_file_of_a_third_once_and_the_others_e
     assert len(files) == 5 * len(THIRDS) + 5
 
 
+def test_three_commits_in_a_row_play_every_file_whatever_files_they_add(root: Path) -> None:
+    files = sorted(root.rglob("test_*.py"))
+    played: set[Path] = set()
+    for number in (8, 9, 10):
+        turn = Turn(root=root, number=number)
+        played |= {file for file in files if turn.plays(file)}
+        for directory in THIRDS:
+            (root / directory / f"test_00{number}.py").touch()
+    assert played == set(files)
+
+
+def test_each_commit_plays_about_a_third_of_the_files() -> None:
+    files = [file for directory in THIRDS for file in (ROOT / directory).glob("test_*.py")]
+    played = [sum(Turn(root=ROOT, number=number).plays(file) for file in files) for number in range(3)]
+    assert sum(played) == len(files)
+    assert max(played) < 0.4 * len(files)
+
+
 def test_a_commit_plays_the_files_that_it_changes(root: Path) -> None:
     file = root / THIRDS[0] / "test_0.py"
     assert all(Turn(root=root, number=turn, changed={file}).plays(file) for turn in (8, 9, 10))
@@ -120,6 +138,17 @@ def test_the_shares_of_a_file_that_is_played_at_every_third_turn_are_all_played(
         mark_for_the_night(tests, Turn(root=root, number=number))  # type: ignore[arg-type]
         played |= {index for index, test in enumerate(tests) if not test.marks}
     assert played == {0, 1, 2, 3}
+
+
+def test_the_shares_of_end_to_end_tests_in_such_a_file_have_a_turn_at_each_commit(root: Path) -> None:
+    """Because the file's own turn does not count for them."""
+    file = root / THIRDS[0] / "test_0.py"
+    played = []
+    for number in range(4):
+        tests = [Collected(file, 4, e2e=True) for _ in range(4)]
+        mark_for_the_night(tests, Turn(root=root, number=number))  # type: ignore[arg-type]
+        played += [index for index, test in enumerate(tests) if not test.marks]
+    assert sorted(played) == [0, 1, 2, 3]
 
 
 def later(root: Path, file: Path) -> Turn:
