@@ -33,6 +33,14 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "let a job wait for room that its VM never fits into",
+        f"{_D}/admission.py",
+        "        if size <= most:\n",
+        "        if True:\n",
+        f"{_TESTS}/test_admit.py",
+    ),
+    one(
+        Layer.UNIT,
         "forget the VM of a job that is being finished",
         "functions/agent_stack/domain/runs.py",
         "self.failure_reason is None or self.binding is not None",

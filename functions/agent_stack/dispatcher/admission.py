@@ -108,13 +108,22 @@ class Admission:
         unknown = self.vcpus.unknown(name)  # a size that is not known is not guessed
         if unknown is not None:
             return WaitReason.BROKEN, unknown
-        if self.policy.max_vcpus is not None and self._vcpus_used + self.vcpus.of(name) > self.policy.max_vcpus:
-            return WaitReason.MAX_VCPUS, ""
+        if (lack := self._lacks_vcpus(name)) is not None:
+            return lack
         if hot or vm_class is None:
             return None  # a standby VM is up, whatever EC2 refuses now
         if breaker is not None:
             return WaitReason.BROKEN, breaker.message
         return self._why_refused(vm_class) or self._why_no_quota(job, vm_class)
+
+    def _lacks_vcpus(self, name: ClassName) -> tuple[WaitReason, str] | None:
+        most, size = self.policy.max_vcpus, self.vcpus.of(name)
+        if most is None or self._vcpus_used + size <= most:
+            return None
+        if size <= most:
+            return WaitReason.MAX_VCPUS, ""
+        remedy = "Raise MaxVcpus, or name smaller types"
+        return WaitReason.BROKEN, f"a VM of it has up to {size} vCPUs, and MaxVcpus is {most}. {remedy}"
 
     def _why_refused(self, vm_class: VmClass) -> tuple[WaitReason, str] | None:
         """Requests of the class keep failing as a whole: one job at a time finds out whether they still do."""

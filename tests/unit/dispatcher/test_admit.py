@@ -140,6 +140,16 @@ def test_a_job_whose_vm_is_on_its_way_counts_with_the_types_that_were_asked_for(
     assert numbers(admit(max_vcpus=32)(a_tick(jobs, **asked))) == [1]
 
 
+def test_a_vm_that_never_fits_into_max_vcpus_is_said_to_be_too_large_and_others_lack_nothing_by_it() -> None:
+    """Else its job would wait for an end that makes no room, and nothing would be launched to stand by meanwhile."""
+    jobs = [a_job(1, rules=("class=large",), scheduled_at=EPOCH - 60 * SECOND), a_job(2)]
+    cycle = admit(max_vcpus=15)(a_tick(jobs))
+    assert numbers(cycle) == [2]
+    words = "a VM of it has up to 16 vCPUs, and MaxVcpus is 15. Raise MaxVcpus, or name smaller types"
+    assert [(w.reason, w.words) for w in cycle.waiting] == [(WaitReason.BROKEN, words)]
+    assert cycle.lacking == {(LARGE, WaitReason.BROKEN)}
+
+
 def test_vcpus_that_nobody_knows_hold_a_job_back_with_the_true_reason_and_are_asked_for_again() -> None:
     silent = SilentInstanceTypes()
     step = replace(admit(max_vcpus=100), vcpus=a_vcpu_cache(silent))
