@@ -265,6 +265,20 @@ def test_what_ec2_taught_comes_back_as_it_was_kept(tables: AnyTables) -> None:
         assert tables.ledger.launch_memory() == learnt
 
 
+def test_what_is_learnt_is_kept_after_somebody_has_deleted_the_lease(tables: AnyTables) -> None:
+    """Its numbers begin anew then, and what was written under a larger one is older all the same."""
+    tables.ledger.remember_launches(LaunchMemory(), fence=5000)
+    held = tables.dispatcher_lease.acquire("me", now=EPOCH, ttl=timedelta(seconds=9))
+    assert held is not None
+    asked = LaunchMemory(asked=((EPOCH, 7),))
+    tables.ledger.remember_launches(asked, fence=held.fence - 1)
+    assert tables.ledger.launch_memory() == LaunchMemory()
+    tables.ledger.remember_launches(asked, fence=held.fence)
+    assert tables.ledger.launch_memory() == asked
+    tables.ledger.remember_launches(LaunchMemory(), fence=held.fence - 1)
+    assert tables.ledger.launch_memory() == asked
+
+
 def waits(number: int, reason: WaitReason, words: str = "") -> Waiting:
     return Waiting(
         job_id=job_id(number),

@@ -7,6 +7,14 @@ _TESTS = "tests/unit/dispatcher"
 
 MUTANTS = (
     one(
+        Layer.CONTRACT,
+        "keep the launch memory of before a lease was deleted",
+        "functions/agent_stack/adapters/dynamodb/ledger.py",
+        "if not kept and next(",
+        "if kept and next(",
+        "tests/contract/test_ledger.py::test_what_is_learnt_is_kept_after_somebody_has_deleted_the_lease",
+    ),
+    one(
         Layer.UNIT,
         "launch for jobs beyond MaxVcpus and the maximum of their class",
         f"{_D}/launch.py",

@@ -115,6 +115,8 @@ class Ledger(Protocol):
     def remember_launches(self, memory: LaunchMemory, *, fence: int) -> None:
         """Stores the launch memory, unless a dispatcher under a higher fencing number has written.
 
+        The number that the lease has now is the highest, also after a person has deleted the lease.
+
         A lost version costs little, because EC2 teaches it again.
         """
 

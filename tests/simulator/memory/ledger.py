@@ -165,7 +165,8 @@ class MemoryLedger:
 
     def remember_launches(self, memory: LaunchMemory, *, fence: int) -> None:
         """See the port."""
-        if fence >= self.store.launching_fence:
+        lease = self.store.leases.get("dispatcher", LeaseItem())
+        if fence >= self.store.launching_fence or fence == lease.fence:
             self.store.launching, self.store.launching_fence = memory, fence
 
     def list_waiting(self, waiting: WaitingList) -> None:

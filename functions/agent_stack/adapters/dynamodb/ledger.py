@@ -31,6 +31,7 @@ from agent_stack.adapters.dynamodb.run_writes import TOMBSTONE_LIFE, RunWrites, 
 from agent_stack.adapters.dynamodb.table import Item, Table
 from agent_stack.adapters.dynamodb.transactions import Group, Transactions
 from agent_stack.adapters.dynamodb.waiting import list_values, mark, read_list
+from agent_stack.adapters.dynamodb.wire import pack
 from agent_stack.domain.attempts import PriorUsage
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import BugError, GiveUpError
@@ -199,13 +200,19 @@ class DynamoLedger:
         return LaunchMemory() if stored is None else read_memory(stored)
 
     def remember_launches(self, memory: LaunchMemory, *, fence: int) -> None:
-        """See the port. Version 0.1.0 writes no fence, and so may be written over; so may a fence that is no number."""
+        """See the port. Version 0.1.0 writes no fence, and so may be written over; so may a fence that is no number.
+
+        So may one beyond that of the lease: a person has deleted or changed that since, and it would hold for long.
+        """
         values = {name: value for name, value in memory_values(memory).items() if value is not None}
-        self.table.put_unless(
-            items.packed({"pk": "launching", "sk": "memory", "fence": fence, **values}),
+        item = items.packed({"pk": "launching", "sk": "memory", "fence": fence, **values})
+        kept = self.table.put_unless(
+            item,
             condition="NOT attribute_type(fence, :number) OR fence <= :fence",
             values=items.packed({":fence": fence, ":number": "N"}),
         )
+        if not kept and next(self.table.get_many([LEASE]), {}).get("fence") == pack(fence):
+            self.table.put(item)
 
     def list_waiting(self, waiting: WaitingList) -> None:
         """See the port."""
