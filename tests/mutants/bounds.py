@@ -41,6 +41,14 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "end VMs that stand by for a job whose VM never fits into MaxVcpus",
+        f"{_D}/preempt.py",
+        "if not self.vcpu_room.ever_fits(name, cycle):",
+        "if not name:",
+        f"{_TESTS}/test_preempt.py",
+    ),
+    one(
+        Layer.UNIT,
         "let a job wait for room that its VM never fits into",
         f"{_D}/admission.py",
         "        if size <= most:\n",

@@ -145,6 +145,8 @@ class Preempt:
         vm_class = None if cycle.book is None else cycle.book.find(name)
         if vm_class is None or memory.breaker(name, cycle.now) is not None:
             return False
+        if not self.vcpu_room.ever_fits(name, cycle):
+            return False
         return any(memory.may_ask(name, kind, cycle.now) for kind in capacity_types_of(vm_class))
 
     @staticmethod

@@ -70,4 +70,7 @@ class VcpuRoom:
 
     def ever_fits(self, name: ClassName, cycle: DispatcherCycle) -> bool:
         """Whether a VM of that class fits into MaxVcpus once all others have ended."""
-        return self.policy.max_vcpus is None or self.size(name, cycle) <= self.policy.max_vcpus
+        vm_class = None if cycle.book is None else cycle.book.find(name)
+        if self.policy.max_vcpus is None or vm_class is None:
+            return True
+        return self.vcpus.counted({name: vm_class.instance_types}, (), cycle.now).of(name) <= self.policy.max_vcpus

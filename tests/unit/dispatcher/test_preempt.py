@@ -105,10 +105,10 @@ def test_with_launches_off_nothing_is_preempted() -> None:
 
 
 def test_max_vcpus_that_idle_vms_fill_makes_room_by_size() -> None:
-    dispatcher = full(4, max_instances=100, max_vcpus=8)
+    dispatcher = full(9, max_instances=100, max_vcpus=18)
     waits = (a_run(1, class_name=LARGE),)
     dispatcher.preempt(dispatcher.cycle(unmet={LARGE: 1}, active=waits))
-    assert closed(dispatcher) == ids(1, 2, 3, 4), "sixteen vCPUs are missing, and each VM has two"
+    assert closed(dispatcher) == ids(1, 2, 3, 4, 5, 6, 7, 8), "sixteen vCPUs are missing, and each VM has two"
 
 
 def test_until_ec2_has_said_the_size_of_a_vm_max_vcpus_leaves_no_room() -> None:
@@ -143,3 +143,12 @@ def test_vms_that_ec2_does_not_show_up_any_more_are_no_room() -> None:
     dispatcher.fleet.shows = [shown[0], a_vm(7, state=VmState.RUNNING)]
     dispatcher.preempt(dispatcher.cycle(unmet={SMALL: 1}))
     assert closed(dispatcher) == ids(1)
+
+
+def test_for_a_job_whose_vm_never_fits_into_max_vcpus_nothing_is_ended_and_no_deadline_stands_still() -> None:
+    """It was reserved before its class named a larger type; no end makes room for it."""
+    dispatcher = StandingBy(hot(2), max_vcpus=8)
+    dispatcher.put(1, 2)
+    dispatcher.preempt(dispatcher.cycle(unmet={LARGE: 1}, active=(a_run(1, class_name=LARGE),)))
+    assert dispatcher.reasons() == {}
+    assert dispatcher.store.launching.preempting == ()
