@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 FULL_CORE_MIB = 1_769
 """Memory at which a Lambda function has one whole core. Source: the Lambda developer guide."""
 
-LOCAL = frozenset({"fleet.pools", "fleet.render", "fleet.shape"})
+LOCAL = frozenset({"fleet.pools", "fleet.render", "fleet.shape", "fleet.types_of"})
 """Calls that only compute."""
 
 OF_AWS = ("fleet.", "ledger.", "lease.", "mailbox.")
