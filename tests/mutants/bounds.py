@@ -82,10 +82,26 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
-        "let a job wait for ever whose VM never fits into MaxVcpus",
+        "let the deadline stand still while a job waits for one that only waits itself",
         f"{_D}/launch_bounds.py",
-        "self._hopeful or self.vcpu_room.ever_fits(name, self.cycle)",
+        "min(later.values()) > allowed",
         "True",
+        f"{_TESTS}/test_launch_maxima.py",
+    ),
+    one(
+        Layer.UNIT,
+        "take a waiting run of a class for a VM that ends",
+        f"{_D}/class_room.py",
+        "up=sum(runs.values()) + standby",
+        "up=len(runs) + standby",
+        f"{_TESTS}/test_launch_maxima.py",
+    ),
+    one(
+        Layer.UNIT,
+        "take a waiting run for a VM whose end makes room in MaxVcpus",
+        f"{_D}/vcpu_room.py",
+        "for run in live if run.binding is not None and run.job_id not in besides",
+        "for run in live if run.job_id not in besides",
         f"{_TESTS}/test_launch_maxima.py",
     ),
 )

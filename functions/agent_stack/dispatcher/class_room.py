@@ -20,11 +20,13 @@ class Left:
     Attributes:
         left: negative when standby VMs and jobs together are too many.
         standby: what standby VMs take of it.
+        up: what VMs take of it that run, and so end some time.
         known: whether all that counts is known; otherwise nothing may start.
     """
 
     left: int
     standby: int
+    up: int = 0
     known: bool = True
 
     @property
@@ -59,7 +61,7 @@ class ClassRoom:
         if vm_class is None or vm_class.max_instances is None:
             return None
         runs = {
-            run.job_id
+            run.job_id: run.binding is not None
             for run in (*cycle.active, *cycle.recorded)
             if base_name(run.class_name) == base and run.takes_room and run.job_id not in besides
         }
@@ -67,4 +69,5 @@ class ClassRoom:
         coming = cycle.standby_unconfirmed.get(base, 0) + cycle.standby_answered.get(base, 0)
         asked = sum(one.count for one in self.in_flight.intents if one.stands_by and one.class_name == base)
         standby = listed + coming + asked
-        return Left(left=vm_class.max_instances - len(runs) - standby, standby=standby)
+        left = vm_class.max_instances - len(runs) - standby
+        return Left(left=left, standby=standby, up=sum(runs.values()) + standby)

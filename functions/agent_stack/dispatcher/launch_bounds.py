@@ -64,22 +64,24 @@ class LaunchBounds:
         if not self._counted:
             self._vcpus = self.vcpu_room(self.cycle, taken=self.taken, besides=self.wanting)
             self._counted = True
-        bounds = {}
         if self._vcpus is not None and not self._vcpus.known:
             return 0
+        now, later = {}, {}  # later: once all that run have ended; runs that only wait make no room
         if self._vcpus is not None:
-            size = self.vcpu_room.size(name, self.cycle)
-            bounds[WaitReason.MAX_VCPUS] = (self._vcpus.left - self._vcpus_asked) // size
+            size, left = self.vcpu_room.size(name, self.cycle), self._vcpus.left - self._vcpus_asked
+            now[WaitReason.MAX_VCPUS], later[WaitReason.MAX_VCPUS] = left // size, (left + self._vcpus.up) // size
         own = self.class_room(name, self.cycle, taken=self.taken, besides=self.wanting)
         if own is not None:
-            bounds[WaitReason.CLASS_MAXIMUM] = own.left - self._asked[base_name(name)]
-        if not bounds:
+            left = own.left - self._asked[base_name(name)]
+            now[WaitReason.CLASS_MAXIMUM], later[WaitReason.CLASS_MAXIMUM] = left, left + own.up
+        if not now:
             return count
-        tightest = min(bounds, key=lambda reason: bounds[reason])
-        if bounds[tightest] < count:
+        tightest = min(now, key=lambda reason: now[reason])
+        allowed = max(0, min(count, now[tightest]))
+        if allowed < count:
             self.held_back[name] = tightest
-            self._hopeful = self._hopeful or self.vcpu_room.ever_fits(name, self.cycle)
-        return max(0, min(count, bounds[tightest]))
+            self._hopeful = self._hopeful or min(later.values()) > allowed
+        return allowed
 
     def ask(self, name: ClassName, count: int) -> None:
         """That many VMs of that class were asked for."""
@@ -87,7 +89,7 @@ class LaunchBounds:
         self._vcpus_asked += count * self.vcpu_room.size(name, self.cycle)
 
     def remembered(self, memory: LaunchMemory) -> LaunchMemory:
-        """With this moment, if jobs wait in it for VMs to end. One that can never fit waits in vain."""
+        """With this moment, if jobs wait in it for VMs to end. One that no end makes room for waits in vain."""
         held, now = memory.preempting, self.cycle.now
         if not self._hopeful or (held and not has_passed(PROLONGED_EVERY, held[-1][1], now)):
             return memory

@@ -60,7 +60,8 @@ class VcpuRoom:
         of_standby += sum(counted.of(intent.class_name) * intent.count for intent in asked)
         for coming in (cycle.standby_unconfirmed, cycle.standby_answered):
             of_standby += sum(counted.of(name) * count for name, count in coming.items())
-        return Left(left=most - of_runs - of_standby, standby=of_standby)
+        up = sum(counted.of_run(run) for run in live if run.binding is not None and run.job_id not in besides)
+        return Left(left=most - of_runs - of_standby, standby=of_standby, up=up + of_standby)
 
     def size(self, name: ClassName, cycle: DispatcherCycle) -> int:
         """The vCPUs of the largest VM that the class may get, once EC2 has said them."""

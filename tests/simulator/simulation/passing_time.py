@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
+from agent_stack.domain.errors import UnknownOutcomeError
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
+from tests.simulator.simulation.client_clock import LONGEST_SLEEP
 from tests.simulator.simulation.costs import (
     ACTIVE_RUNS,
     KNOWN,
+    LOCAL,
     NEWS,
     OWN_WRITES,
     REFRESHED_RUNS,
@@ -45,7 +48,7 @@ class PassingTime:
         """
         costs = self._nature.costs
         if costs is None:
-            self.kernel.sleep(timedelta(seconds=self.chance.uniform(*self._nature.latency)))
+            self._be_asked(point, self.chance.uniform(*self._nature.latency))
             self.sizes[len(self.points)] = size
             return
         call = point.partition(" ")[2]
@@ -53,6 +56,17 @@ class PassingTime:
         self.requests[call] += requests
         cpu = self._spend(costs.of_call(call, size) + self._first_use(used, call)) + self.meter.lap()
         self._sleep(costs.waiting(call, requests, self.chance) + costs.seconds(cpu))
+
+    def _be_asked(self, point: str, seconds: float) -> None:
+        """Let the time of a request pass. Other processes run in it, and this one goes on when they pause.
+
+        Raises:
+            UnknownOutcomeError: that took longer than any client waits, so that the request never arrives.
+        """
+        began = self.kernel.now()
+        self.kernel.sleep(timedelta(seconds=seconds))
+        if self.kernel.now() - began > LONGEST_SLEEP and point.partition(" ")[2] not in LOCAL:
+            raise UnknownOutcomeError(f"{point}: no answer")
 
     def spend_rest(self) -> None:
         """Let the time pass that a cycle's own CPU took since its last call."""

@@ -94,6 +94,31 @@ def test_the_launch_deadline_stands_still_while_a_vm_may_end_that_leaves_the_roo
     assert stands_still or "MaxVcpus" in str(run.failure_reason)
 
 
+@pytest.mark.parametrize("running", [0, 1])
+@pytest.mark.parametrize("by_class", [False, True])
+def test_a_job_waits_for_vms_to_end_and_not_for_a_job_that_only_waits_itself(*, running: int, by_class: bool) -> None:
+    """Seed 70071: EC2 refused the one for its quota, and both waited for ever, each with the other as the reason."""
+    room = a_room(**({} if by_class else {"max_vcpus": 16 * (1 + running)}))
+    if by_class:
+        room.book = a_book(a_class(LARGE, instance_types=SIZES[1:], max_instances=1 + running))
+    others = [on("m7i.4xlarge", 9, LARGE)] * running
+    cycle = launched(room, [a_run(1, class_name=LARGE), a_run(2, class_name=LARGE)], others)
+    assert room.asked() == [(LARGE, 1)]
+    assert cycle.held_back.keys() == {LARGE}
+    assert bool(room.store.launching.preempting) == bool(running)
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+def test_nor_for_one_whose_vm_is_only_on_its_way(*, by_class: bool) -> None:
+    room = a_room(**({} if by_class else {"max_vcpus": 16}))
+    if by_class:
+        room.book = a_book(a_class(LARGE, instance_types=SIZES[1:], max_instances=1))
+    cycle = launched(room, [a_run(1, class_name=LARGE)], [a_run(2, class_name=LARGE)])
+    assert room.asked() == []
+    assert cycle.held_back.keys() == {LARGE}
+    assert room.store.launching.preempting == ()
+
+
 @pytest.mark.parametrize("members", [{"max_vcpus": 17}, {}])
 def test_a_job_that_is_being_finished_counts_while_it_has_its_vm(members: dict[str, int]) -> None:
     room = a_room(**members)

@@ -114,7 +114,7 @@ def test_max_vcpus_that_idle_vms_fill_makes_room_by_size() -> None:
 def test_until_ec2_has_said_the_size_of_a_vm_max_vcpus_leaves_no_room() -> None:
     dispatcher = full(1, max_vcpus=100)
     room = dispatcher.preempt.vcpu_room
-    assert room(dispatcher.cycle()) == Left(left=98, standby=2)
+    assert room(dispatcher.cycle()) == Left(left=98, standby=2, up=2)
     room.vcpus.instance_types = SilentInstanceTypes()
     unknown = room(dispatcher.cycle(active=(a_run(1, class_name=LARGE),)))
     assert unknown == Left(left=0, standby=0, known=False)
@@ -125,7 +125,7 @@ def test_a_type_that_ec2_does_not_know_takes_no_room_from_others() -> None:
     dispatcher = full(1, max_vcpus=100)
     dispatcher.book = a_book(hot(1), a_class(LARGE, instance_types=("x99.large",)))
     room = dispatcher.preempt.vcpu_room(dispatcher.cycle(active=(a_run(1, class_name=LARGE),)))
-    assert room == Left(left=98, standby=2)
+    assert room == Left(left=98, standby=2, up=2)
 
 
 def test_the_launch_deadline_stands_still_while_room_is_made() -> None:
