@@ -315,4 +315,20 @@ MUTANTS = (
         "return Left(left=most, standby=0)",
         _COUNTS,
     ),
+    one(
+        Layer.UNIT,
+        "leave the VMs of a class that wants none any more to a process that knows them",
+        f"{_F}/dispatcher/standby_pool.py",
+        "not self._may_be_any(cycle) and self._valid is not None",
+        "not self._may_be_any(cycle)",
+        "tests/unit/dispatcher/test_standby_pool.py",
+    ),
+    one(
+        Layer.UNIT,
+        "wait for a look that no job needs",
+        f"{_F}/dispatcher/standby_pool.py",
+        " and fence == cycle.fence and self._may_be_any(cycle):",
+        " and fence == cycle.fence:",
+        "tests/unit/dispatcher/test_standby_pool.py",
+    ),
 )

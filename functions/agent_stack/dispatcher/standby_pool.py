@@ -2,9 +2,10 @@
 
 It looks at them beside the cycle: the ledger's list, and what EC2 shows of each VM on it. An idle VM changes seldom, so
 a look every 30 s is enough; while VMs come and go it looks more often. Between two looks the process adds what it does
-itself. Under a new lease the first look replaces all that it knew. Without a class that wants standby VMs it looks
-once under a lease, and only for a job: there may be some of a class that wanted them before, which `MaxVcpus` and a
-class's own maximum count. Where neither is set it never looks.
+itself. Under a new lease the first look replaces all that it knew. A process looks once
+in any case: another one may have left VMs of a class that wants none any more, and somebody has to close them. Then,
+without a class that wants some, it looks only for a job, under each lease, where `MaxVcpus` or a class's own maximum
+counts those VMs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -126,7 +127,7 @@ class StandbyPool:
             return
         fence, began, version, task = self._look
         known = self._valid is not None and self._valid[0] == cycle.fence
-        if wait and not known and fence == cycle.fence:
+        if wait and not known and fence == cycle.fence and self._may_be_any(cycle):
             self.workers.wait([task], ANSWER_TIMEOUT)
         if not task.done():
             return
@@ -188,7 +189,7 @@ class StandbyPool:
         return _Look(listed=listed, shown={vm.instance_id: vm for vm in shown})
 
     def _is_due(self, cycle: DispatcherCycle) -> bool:
-        if not self._may_be_any(cycle):
+        if not self._may_be_any(cycle) and self._valid is not None:
             return False
         if not is_due(self._not_before, cycle.now, longest=RETRY_AFTER):
             return False

@@ -50,12 +50,27 @@ def test_a_vm_that_is_closed_is_looked_at_soon_until_it_has_ended() -> None:
     assert not dispatcher.pool.take_ended(), "it was closed, so nothing is wrong with it"
 
 
-def test_without_a_class_that_wants_them_nothing_is_looked_at() -> None:
+def test_without_a_class_that_wants_them_a_process_looks_once_and_nobody_waits_for_that() -> None:
+    workers = ByHand()
+    dispatcher = StandingBy(workers=workers)
+    dispatcher.book = a_book(a_class(SMALL))
+    assert dispatcher.cycle().standby_ids == frozenset()
+    assert dispatcher.pool._look is not None
+    assert workers.waited == []
+    workers.perform()
+    for fence in (dispatcher.fence, dispatcher.fence + 1, dispatcher.fence + 3):
+        dispatcher.fence = fence
+        assert dispatcher.cycle().standby_ids == frozenset()
+        assert dispatcher.pool._look is None
+
+
+def test_a_new_process_closes_the_vms_that_no_class_wants_any_more() -> None:
+    """Seed 70608: they were up until their hold was over, for hours."""
     dispatcher = StandingBy()
     dispatcher.put(1)
     dispatcher.book = a_book(a_class(SMALL))
-    assert dispatcher.cycle().standby_ids == frozenset()
-    assert looks(dispatcher) == 0
+    dispatcher.replenish(dispatcher.cycle())
+    assert dispatcher.reasons() == {a_vm(1).instance_id: Closing.SCALE_DOWN}
 
 
 def test_before_the_first_look_under_a_lease_nobody_knows_what_is_up() -> None:
@@ -202,11 +217,15 @@ def test_vms_that_no_class_wants_any_more_are_looked_for_once_under_a_lease_when
     dispatcher.put(1)
     dispatcher.book = a_book(a_class(SMALL, **members))
     dispatcher.cycle()
-    assert looks(dispatcher) == 0, "without a job nobody asks"
+    assert looks(dispatcher) == 1, "a process looks once in any case"
+    dispatcher.fence += 1
+    dispatcher.pool._vms.clear()  # as if it had seen none
+    dispatcher.cycle()
+    assert looks(dispatcher) == 1, "without a job nobody asks"
     cycle = dispatcher.cycle(look=False, listed=(a_job(),))
     assert cycle.standby_ids == frozenset({a_vm(1).instance_id})
     dispatcher.fence += 1
     dispatcher.fleet.shows = [replace(dispatcher.fleet.shows[0], state=VmState.TERMINATED)]
     assert dispatcher.cycle(active=(a_run(1),)).standby_ids == frozenset()
     dispatcher.put(2)
-    assert after(dispatcher, LOOK_EVERY, active=(a_run(1),)) == 2, "nobody else adds any under this lease"
+    assert after(dispatcher, LOOK_EVERY, active=(a_run(1),)) == 3, "nobody else adds any under this lease"
