@@ -113,6 +113,14 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "take an intent for as old as its cycle",
+        f"{_D}/send_launch.py",
+        "created_at=self.in_flight.clock.now()",
+        "created_at=cycle.now",
+        "tests/unit/dispatcher/test_launch.py",
+    ),
+    one(
+        Layer.UNIT,
         "count an intent only when its write was answered",
         f"{_D}/send_launch.py",
         "self.in_flight.counts(intent)",

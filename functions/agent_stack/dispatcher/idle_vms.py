@@ -13,6 +13,8 @@ from agent_stack.domain.vms import Vm
 from agent_stack.outages import Outages
 from agent_stack.ports import Fleet, Telemetry
 
+_IDLE = "idle VMs"
+
 NOT_SHOWN_YET = timedelta(seconds=30)
 """How long after a request EC2's answers may leave out a VM that it launched. So long a list proves nothing, and a VM
 whose launch EC2 has answered is waited for."""
@@ -50,9 +52,9 @@ class IdleVms:
         try:
             shown = {vm.instance_id: vm for vm in self.fleet.describe_by_id(instance_ids)}
         except AgentStackError as error:
-            self._outages.passing("", self.telemetry, "idle_vms_unknown", count=len(instance_ids), error=str(error))
+            self._outages.passing(_IDLE, self.telemetry, "idle_vms_unknown", count=len(instance_ids), error=str(error))
             return Looked(hidden=len(instance_ids), coming=Counter({name: len(vms) for name, vms in idle.items()}))
-        self._outages.is_over("")
+        self._outages.is_over(_IDLE)
         fit = {vm_id: vm for vm_id, vm in shown.items() if vm.state in UP and self.is_young(vm, now)}
         return Looked(
             alive={

@@ -33,7 +33,7 @@ class SendLaunch:
             request=self.fleet.render(order),
             count=order.count,
             queues=queues,
-            created_at=cycle.now,
+            created_at=self.in_flight.clock.now(),  # a cycle may have waited for a minute before
             capacity_type=order.capacity_type,
             hold=order.hold,
             shape=self.fleet.shape(order.vm_class) if order.hold is not None else "",

@@ -60,7 +60,7 @@ def is_prepared(world: World) -> bool:
     return any(
         one.state == "running"
         and one.instance_id in standing_by(world)
-        and "stands by" in world.machines.vm(one.instance_id).console()
+        and "stands by" in world.machines.said(one.instance_id)
         for one in world.ec2.instances()
     )
 

@@ -384,6 +384,11 @@ class Simulation(ProductionWiring, PassingTime):
         if is_deployed and (self._nature.warm or self._nature.costs is not None) and invocation.wired.process.alive:
             self._warm[invocation.function].append(invocation.wired)
 
+    @property
+    def quotas(self) -> Mapping[str, int]:
+        """The account's, in vCPUs."""
+        return self._nature.ec2.quotas
+
     def _fate(self, point: str) -> Fate:
         self.points.append(point)
         fate = self.judge(point) if self.faulty else Fate.GOES_ON

@@ -46,12 +46,17 @@ def of_many_sizes(document: str, seed: int) -> str:
 
 
 def name_other_sizes(story: RandomRun, seed: int) -> None:
-    """The operator of such a world names larger types, smaller ones, or takes a class out, in the midst of launches."""
+    """The operator of such a world names larger types, smaller ones, or takes a class out, in the midst of launches.
+
+    Where the account has a quota of six vCPUs the larger ones have four: jobs that no quota ever has room for are given
+    up one after the other, for longer than a world is watched.
+    """
     if not sizes_differ(seed):
         return
     chance = random.Random(f"{seed} other sizes")
     for _ in range(chance.choice([1, 2])):
-        default, spot = chance.choice([("m7i.2xlarge", "c7i.2xlarge"), ("m7i.large", "c7i.large")])
+        large = "xlarge" if story.simulation.quotas else "2xlarge"
+        default, spot = chance.choice([(f"m7i.{large}", f"c7i.{large}"), ("m7i.large", "c7i.large")])
         types = {"default": [default], **({"spot": [spot]} if chance.random() < 0.7 else {})}
         at = chance.uniform(5, STORY_SECONDS)
         story.at(at, "the operator names other types", partial(_name_types, story.simulation, types))

@@ -83,6 +83,12 @@ class LocalMachines:
         with self._lock:
             return self._vms[instance_id]
 
+    def said(self, instance_id: str) -> str:
+        """What its console shows; nothing of one that EC2 calls running and that is not booted yet."""
+        with self._lock:
+            vm = self._vms.get(instance_id)
+        return "" if vm is None else vm.console()
+
     def close(self) -> None:
         """End every VM and wait for the last word of each."""
         with self._lock:

@@ -1,6 +1,7 @@
 """Launch: what is asked of EC2, in which order it is written down, and what a crash or a refusal leaves."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -46,6 +47,17 @@ def test_an_intent_names_the_class_the_count_and_the_queues_of_its_runs() -> Non
     (intent,) = room.store.intents.values()
     assert (intent.class_name, intent.count, intent.created_at) == (SMALL, 2, EPOCH)
     assert intent.queues == ("another", "default")
+
+
+def test_an_intent_is_as_old_as_its_writing_and_not_as_its_cycle() -> None:
+    """Seed 81375: a slow cycle's launch looked a minute old at once, and EC2's list without its VMs proved too much."""
+    room = Room()
+    ready = room.ready(1)
+    began = room.clock.now()
+    room.clock.sleep(timedelta(minutes=1))
+    room.cycle(*ready, now=began)
+    (intent,) = room.store.intents.values()
+    assert intent.created_at == began + timedelta(minutes=1)
 
 
 def test_an_ec2_whose_intent_cannot_be_written_is_not_asked() -> None:
