@@ -123,7 +123,8 @@ def test_a_dry_pool_is_named_and_the_next_one_takes_the_rest(build: Build) -> No
 def test_a_request_says_of_which_types_it_may_bring_vms(world: World) -> None:
     types = ("c7i.large", "m7i.large")
     assert world.fleet.types_of(world.fleet.render(world.order(1, instance_types=types))) == set(types)
-    for unreadable in ("", "[]", '{"LaunchTemplateConfigs": [{}]}'):
+    of_a_number = '{"LaunchTemplateConfigs": [{"Overrides": [{"InstanceType": 5}]}]}'
+    for unreadable in ("", "[]", '{"LaunchTemplateConfigs": [{}]}', of_a_number):
         assert world.fleet.types_of(unreadable) == set()
 
 

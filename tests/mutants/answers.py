@@ -7,6 +7,7 @@ _DOUBT = "tests/contract/test_doubt.py"
 _HOSTILE = "tests/contract/test_hostile_answers.py"
 _BOUNDS = "tests/contract/test_bounds.py"
 _FAULTS = "tests/contract/test_stacks_api_faults.py"
+_STANDSTILL = "tests/unit/adapters/test_standstill.py"
 _C = Layer.CONTRACT
 
 MUTANTS = (
@@ -291,5 +292,29 @@ MUTANTS = (
         "tests/contract/test_stacks_api_properties.py",
         "-k",
         "one_broken_job",
+    ),
+    one(
+        Layer.UNIT,
+        "ask Buildkite again after the process stood still",
+        f"{_A}/stacks_api/caller.py",
+        "                if not paused(self._clock, pause):\n                    break\n",
+        "                paused(self._clock, pause)\n",
+        _STANDSTILL,
+    ),
+    one(
+        Layer.UNIT,
+        "take a place under the rate that came while the process stood still",
+        f"{_A}/stacks_api/caller.py",
+        "if not paused(self._clock, delay):",
+        "if paused(self._clock, delay) is None:",
+        _STANDSTILL,
+    ),
+    one(
+        Layer.UNIT,
+        "ask AWS again after the process stood still",
+        f"{_A}/aws.py",
+        "                if not paused(self.clock, pause):\n                    break\n",
+        "                paused(self.clock, pause)\n",
+        _STANDSTILL,
     ),
 )

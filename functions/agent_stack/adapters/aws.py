@@ -19,6 +19,7 @@ from botocore.exceptions import (
     ProxyConnectionError,
 )
 
+from agent_stack.adapters.standstill import paused
 from agent_stack.domain.errors import (
     AgentStackError,
     LaunchPausedError,
@@ -104,7 +105,8 @@ class AwsCalls:
                 pause = BACKOFF_BASE * 2**attempt * self.ids.fraction()
                 if pause >= self.deadline.left():
                     break
-                self.clock.sleep(pause)
+                if not paused(self.clock, pause):
+                    break
             if not permitted():
                 raise doubt or LaunchPausedError(f"{name}: paused by an operator")
             try:

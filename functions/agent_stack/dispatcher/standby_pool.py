@@ -2,10 +2,9 @@
 
 It looks at them beside the cycle: the ledger's list, and what EC2 shows of each VM on it. An idle VM changes seldom, so
 a look every 30 s is enough; while VMs come and go it looks more often. Between two looks the process adds what it does
-itself. Under a new lease the first look replaces all that it knew. A process looks once
-in any case: another one may have left VMs of a class that wants none any more, and somebody has to close them. Then,
-without a class that wants some, it looks only for a job, under each lease, where `MaxVcpus` or a class's own maximum
-counts those VMs.
+itself. Under a new lease the first look replaces all that it knew. A process looks once in any case: another one may
+have left VMs of a class that wants none any more, and somebody has to close them. Then, without a class that wants
+some, it looks only for a job, under each lease, where `MaxVcpus` or a class's own maximum counts those VMs.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -9,7 +9,6 @@ from datetime import timedelta
 from agent_stack.domain.errors import UnknownOutcomeError
 from agent_stack.domain.identifiers import JobId
 from agent_stack.domain.runs import Run
-from tests.simulator.simulation.client_clock import LONGEST_SLEEP
 from tests.simulator.simulation.costs import (
     ACTIVE_RUNS,
     KNOWN,
@@ -27,6 +26,10 @@ from tests.simulator.simulation.nature import (
 
 BESIDE = "ledger.write"
 """What a task is charged as that is no call of a port itself: it makes one, and that is a write of the ledger's."""
+
+LONGEST_REQUEST = timedelta(seconds=30)
+"""No client of the stack waits longer for one request. Other processes run within a request's time here, and this one
+goes on when they pause; a real request does not arrive later because of them."""
 
 
 class PassingTime:
@@ -65,7 +68,7 @@ class PassingTime:
         """
         began = self.kernel.now()
         self.kernel.sleep(timedelta(seconds=seconds))
-        if self.kernel.now() - began > LONGEST_SLEEP and point.partition(" ")[2] not in LOCAL:
+        if self.kernel.now() - began > LONGEST_REQUEST and point.partition(" ")[2] not in LOCAL:
             raise UnknownOutcomeError(f"{point}: no answer")
 
     def spend_rest(self) -> None:

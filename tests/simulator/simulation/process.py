@@ -144,15 +144,6 @@ class Process:
             raise UnknownOutcomeError(f"{point}: no answer")
         return answer
 
-    def die(self) -> None:
-        """It stood still for so long that Lambda has ended it.
-
-        Raises:
-            Died: always.
-        """
-        self._note(f"{self.name} stood still and is ended")
-        self._die()
-
     def _die(self, effect: Callable[[], object] | None = None) -> None:
         if effect is not None:
             effect()

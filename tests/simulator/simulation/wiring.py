@@ -38,7 +38,6 @@ from tests.simulator.identity import SeededIds
 from tests.simulator.memory import MemoryLease, MemoryLedger, MemoryMailbox, MemoryStandbyVms, Rates, Store
 from tests.simulator.memory.programs import MemoryPrograms
 from tests.simulator.parameters import FakeParameters
-from tests.simulator.simulation.client_clock import ClientClock
 from tests.simulator.simulation.costs import (
     Meter,
 )
@@ -120,9 +119,8 @@ class ProductionWiring:
         """Production wiring over mortal ports; fresh, as a cold start is."""
         deadline = FixedDeadline()
         telemetry = self.telemetry_of(function)
-        clock = ClientClock(kernel=self.kernel, process=process)
         calls = AwsCalls(
-            clock=clock,
+            clock=self.kernel,
             ids=self._ids,
             deadline=deadline,
             throttles=ec2_errors.NOTHING_DONE,
@@ -155,7 +153,7 @@ class ProductionWiring:
                 base_url="http://buildkite.invalid/v3",
                 http=self.http,
                 secrets=Token(),
-                clock=clock,
+                clock=self.kernel,
                 ids=self._ids,
                 deadline=deadline,
                 telemetry=telemetry,

@@ -12,7 +12,7 @@ from agent_stack.domain.backoff import Backoff, backoff_key
 from agent_stack.domain.capacity import LaunchMemory
 from agent_stack.domain.errors import AgentStackError, GiveUpError, RetryError, UnknownOutcomeError, WaitError
 from agent_stack.domain.identifiers import IntentId, QueueKey
-from agent_stack.domain.launching import LaunchOutcome
+from agent_stack.domain.launching import Intent, LaunchOutcome
 from agent_stack.domain.pauses import OperatorPause, Pauses
 from agent_stack.domain.states import CapacityType
 from tests.simulator.clock import EPOCH, VirtualClock
@@ -188,8 +188,9 @@ def test_ec2s_list_proves_nothing_while_whoever_had_the_lease_before_may_have_re
     assert ward.store.intents == {}
 
 
-def test_nor_while_its_own_replay_may_have_launched() -> None:
-    ward = Ward(ScriptedFleet(shows=(), answers=[UnknownOutcomeError("no answer")]))
+def replayed(answer: LaunchOutcome | AgentStackError) -> tuple[Ward, Intent, VirtualClock]:
+    """A launch that was sent again when it was a minute old, with that answer; EC2 shows no VM."""
+    ward = Ward(ScriptedFleet(shows=(), answers=[answer]))
     ward.waits()
     intent = ward.left()
     clock = ward.in_flight.clock
@@ -198,21 +199,18 @@ def test_nor_while_its_own_replay_may_have_launched() -> None:
     ward.cycle(now=clock.now())
     ward.take_answers()
     assert len(ward.fleet.requests) == 1
+    return ward, intent, clock
+
+
+def test_nor_while_its_own_replay_may_have_launched() -> None:
+    ward, intent, clock = replayed(UnknownOutcomeError("no answer"))
     clock.sleep(NOT_SHOWN_YET - SECOND)
     cycle = ward.cycle(now=clock.now(), paused_before=frozenset({QUEUE}))
     assert (cycle.unconfirmed, ward.store.intents) == (2, {intent.intent_id: intent})
 
 
 def test_nor_after_a_replay_that_ec2_answered_without_vms_because_the_first_request_may_have_launched() -> None:
-    ward = Ward(ScriptedFleet(shows=(), answers=[LaunchOutcome(vms=())]))
-    ward.waits()
-    intent = ward.left()
-    clock = ward.in_flight.clock
-    assert isinstance(clock, VirtualClock)
-    clock.sleep(2 * NOT_SHOWN_YET)
-    ward.cycle(now=clock.now())
-    ward.take_answers()
-    assert len(ward.fleet.requests) == 1
+    ward, intent, clock = replayed(LaunchOutcome(vms=()))
     for _ in range(int(NOT_SHOWN_YET / SECOND) - 1):
         clock.sleep(SECOND)
         assert ward.cycle(now=clock.now()).unconfirmed == 2

@@ -89,9 +89,10 @@ class Ec2Fleet:
         """See the port. A request that cannot be read names none; EC2 could not be sent it either."""
         try:
             configs = json.loads(request)["LaunchTemplateConfigs"]
-            return frozenset(override["InstanceType"] for config in configs for override in config["Overrides"])
+            named = [override["InstanceType"] for config in configs for override in config["Overrides"]]
         except (ValueError, KeyError, TypeError):
             return frozenset()
+        return frozenset(name for name in named if isinstance(name, str))
 
     def launch(self, request: str, *, permitted: Callable[[], bool] = always) -> LaunchOutcome:
         """See the port."""

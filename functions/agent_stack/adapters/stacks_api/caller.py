@@ -18,6 +18,7 @@ from agent_stack.adapters.stacks_api.limits import REGISTER, Names, Operation, S
 from agent_stack.adapters.stacks_api.models import problem
 from agent_stack.adapters.stacks_api.rates import Rates, away_for, retry_after, used_percent
 from agent_stack.adapters.stacks_api.redaction import redacted
+from agent_stack.adapters.standstill import paused
 from agent_stack.domain.errors import (
     AgentStackError,
     GiveUpError,
@@ -170,7 +171,8 @@ class Caller:
                 if pause > patience or pause >= self._deadline.left():
                     break
                 patience -= pause
-                self._clock.sleep(pause)
+                if not paused(self._clock, pause):
+                    break
             patience -= self._wait_for_rate(request, patience)
             try:
                 return self._answered(request, fresh_token=fresh_token)
@@ -282,7 +284,7 @@ class Caller:
             how long that took.
 
         Raises:
-            NotAskedError: the place comes later than a cycle can wait for it.
+            NotAskedError: the place comes later than a cycle can wait for it, or came while the process stood still.
         """
         waited = timedelta()
         while True:
@@ -292,7 +294,8 @@ class Caller:
             if delay > patience - waited or delay >= self._deadline.left() or request.operation.tries == 1:
                 raise NotAskedError(f"{request.operation.name}: the wait that Buildkite asks for outlasts this cycle")
             self._telemetry.count(Metric.STACKS_API_DELAYED)
-            self._clock.sleep(delay)
+            if not paused(self._clock, delay):
+                raise NotAskedError(f"{request.operation.name}: the function stood still before it could ask Buildkite")
             waited += delay
 
 
