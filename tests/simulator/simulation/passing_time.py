@@ -54,11 +54,12 @@ class PassingTime:
             self._be_asked(point, self.chance.uniform(*self._nature.latency))
             self.sizes[len(self.points)] = size
             return
-        call = point.partition(" ")[2]
-        requests = costs.requests(call, size)
-        self.requests[call] += requests
-        cpu = self._spend(costs.of_call(call, size) + self._first_use(used, call)) + self.meter.lap()
-        self._sleep(costs.waiting(call, requests, self.chance) + costs.seconds(cpu))
+        with self.meter.excluded():
+            call = point.partition(" ")[2]
+            requests = costs.requests(call, size)
+            self.requests[call] += requests
+            cpu = self._spend(costs.of_call(call, size) + self._first_use(used, call)) + self.meter.lap()
+            self._sleep(costs.waiting(call, requests, self.chance) + costs.seconds(cpu))
 
     def _be_asked(self, point: str, seconds: float) -> None:
         """Let the time of a request pass. Other processes run in it, and this one goes on when they pause.
@@ -110,12 +111,14 @@ class PassingTime:
 
     def _after_task(self, parsed: dict[JobId, Run], point: str, answer: object) -> timedelta:
         """How long after its effect a task's answer is read."""
-        return timedelta(seconds=self._reading(parsed, point, answer) if isinstance(answer, list | tuple) else 0.0)
+        with self.meter.excluded():
+            return timedelta(seconds=self._reading(parsed, point, answer) if isinstance(answer, list | tuple) else 0.0)
 
     def _take_in(self, parsed: dict[JobId, Run], point: str, answer: Sequence[object]) -> None:
         """Let the time pass that reading an answer of several things takes."""
-        if seconds := self._reading(parsed, point, answer):
-            self._sleep(seconds)
+        with self.meter.excluded():
+            if seconds := self._reading(parsed, point, answer):
+                self._sleep(seconds)
 
     def _reading(self, parsed: dict[JobId, Run], point: str, answer: Sequence[object]) -> float:
         """Seconds that an answer takes after its first page has come.
