@@ -175,8 +175,8 @@ class ClassPool:
 
     @property
     def wanted(self) -> int:
-        """How many are wanted now, or once a VM that is asked for now is ready."""
-        return max(self.standby.wanted(self.now), self.standby.wanted(self.now + self.lead))
+        """How many are wanted at most until a VM that is asked for now is ready."""
+        return self.standby.most_wanted(self.now, self.now + self.lead)
 
     def _lasts(self, vm: StandbyVm) -> bool:
         """Whether it still stands by when a replacement would be ready."""
@@ -187,7 +187,7 @@ class ClassPool:
         if self.standby.least_age < shortest:
             return
         for place in range(supply, self.wanted):
-            begin = self.now if self.standby.wanted(self.now) > place else self.now + self.lead
+            begin = self.standby.needed_from(place, self.now, self.now + self.lead)
             hold = self.standby.hold(place, begin, fraction) + (begin - self.now)
             if hold >= shortest:
                 yield hold

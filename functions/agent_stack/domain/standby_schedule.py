@@ -1,7 +1,8 @@
 """Standby schedule: how many standby VMs an operator wants of a class at a moment, and for how long.
 
 Windows are in local time. A change of the clock moves them with it: a window never ends before its local end, and a
-time that a change of the clock leaves out is taken as long after midnight as on other days.
+time that a change of the clock leaves out is taken as long after midnight as on other days. A window that begins
+at such a time, and would lose more than half of itself, is as long as ever.
 """
 
 from collections.abc import Iterator
@@ -37,8 +38,10 @@ class Window:
         overnight = self.end is None or self.end <= self.begin
         closes = datetime.combine(day + DAY if overnight else day, self.end or time.min, self.timezone)
         opens = datetime.combine(day, self.begin, self.timezone)
+        begin, length = opens.astimezone(UTC), closes - opens  # as the clock shows it on other days
         end = max(closes.replace(fold=0).astimezone(UTC), closes.replace(fold=1).astimezone(UTC))
-        return opens.astimezone(UTC), end
+        left_out = begin.astimezone(self.timezone).time() != self.begin
+        return begin, begin + length if left_out and end - begin < length / 2 else end
 
     def spans(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
         """Its spans that may touch that time."""
@@ -78,14 +81,19 @@ class Standby:
 
     def needed_until(self, place: int, since: datetime, at_most: datetime) -> datetime:
         """When a VM is not wanted any more that has so many others before it; `at_most` when it is wanted that long."""
-        edges = sorted(
-            edge
-            for window in self.schedule
-            for span in window.spans(since, at_most)
-            for edge in span
-            if since < edge < at_most
-        )
-        return next((edge for edge in edges if self.wanted(edge) <= place), at_most)
+        return next((edge for edge in self._edges(since, at_most) if self.wanted(edge) <= place), at_most)
+
+    def most_wanted(self, since: datetime, until: datetime) -> int:
+        """How many are wanted at that time at most, both moments included. A window may open and close in between."""
+        return max(self.wanted(at) for at in (since, until, *self._edges(since, until)))
+
+    def needed_from(self, place: int, since: datetime, until: datetime) -> datetime:
+        """When a VM is wanted by then that has so many others before it; `until` when it is wanted then."""
+        if self.wanted(since) > place:
+            return since
+        if self.wanted(until) > place:
+            return until
+        return next((edge for edge in self._edges(since, until) if self.wanted(edge) > place), until)
 
     def hold(self, place: int, now: datetime, fraction: float) -> timedelta:
         """How long a VM that is launched now may stand by.
@@ -96,3 +104,8 @@ class Standby:
         """
         age = self.least_age + self.max_age * 2 * JITTER * fraction
         return self.needed_until(place, now, now + age) - now
+
+    def _edges(self, since: datetime, until: datetime) -> list[datetime]:
+        """The moments in between at which a window opens or closes."""
+        spans = (span for window in self.schedule for span in window.spans(since, until))
+        return sorted(edge for span in spans for edge in span if since < edge < until)

@@ -139,6 +139,24 @@ def test_a_window_s_vms_are_asked_for_once_however_long_a_boot_may_take(boot: in
     assert launches(opens, MINUTE * boot) == 4
 
 
+@pytest.mark.parametrize(("boot", "length"), [(30, 20), (30, 5), (5, 4), (54, 30), (10, 9)])
+def test_the_vms_of_a_window_shorter_than_a_boot_may_take_are_ready_in_it(boot: int, length: int) -> None:
+    """They are asked for so long before that the window is over when one asked for a little later is ready."""
+    opens = standby(window("13:00", f"13:{length:02}", hot=4, zone=NOON.tzinfo), hot=0)  # type: ignore[arg-type]  # UTC in either form
+    vms: list[StandbyVm] = []
+    asked, ready = 0, []
+    for minute in range(60 + length - 1):
+        now = NOON + MINUTE * minute
+        plan = pool(*vms, standby=opens, lead=MINUTE * boot, now=now).plan(0.5)
+        gone = {vm.instance_id for vm, _ in plan.closing}
+        vms = [vm for vm in vms if vm.instance_id not in gone]
+        vms += [one(asked + n, age=0, hold=hold / MINUTE, now=now) for n, hold in enumerate(plan.holds)]
+        asked += len(plan.holds)
+        if minute >= 60:
+            ready.append(sum(vm.is_ready(now, MINUTE * boot) for vm in vms))
+    assert (asked, set(ready)) == (4, {4})
+
+
 @pytest.mark.parametrize("boot", [9, 11, 54])
 def test_a_vm_that_ends_before_its_preparation_may_is_never_asked_for(boot: int) -> None:
     """It would be replaced before it is ready, again and again."""

@@ -85,6 +85,36 @@ def test_a_window_in_the_hour_that_is_left_out_is_as_long_as_ever() -> None:
     assert sum(lost.wanted(minute) == 10 for minute in minutes) == 30
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "minutes"),
+    [
+        ("02:00", "03:00", 60),
+        ("02:30", "03:15", 45),
+        ("02:30", "03:31", 61),
+        ("02:00", "04:00", 60),  # the clock shows its second hour only
+        ("01:30", "02:30", 60),
+        ("01:45", "03:05", 20),  # both of its times are there
+    ],
+)
+def test_a_change_of_the_clock_leaves_no_window_out(begin: str, end: str, minutes: int) -> None:
+    night = [datetime(2026, 3, 28, 23, 0, tzinfo=UTC) + MINUTE * n for n in range(300)]
+    assert sum(standby(window(begin, end)).wanted(minute) == 10 for minute in night) == minutes
+
+
+def test_a_day_whose_midnight_is_left_out_ends_at_its_next_midnight() -> None:
+    cairo = ZoneInfo("Africa/Cairo")  # 00:00 is 01:00 there on 24 April 2026
+    friday = standby(window("00:00", "24:00", days=frozenset({4}), zone=cairo))
+    edges = [local("2026-04-23 23:59", cairo), local("2026-04-24 01:00", cairo), local("2026-04-25 00:00", cairo)]
+    assert [friday.wanted(at) for at in edges] == [2, 10, 2]
+
+
+def test_the_most_that_is_wanted_for_a_time_is_that_of_a_window_within_it_too() -> None:
+    short, noon = standby(window("12:10", "12:20")), local("2026-11-26 12:00")
+    assert [short.most_wanted(noon, noon + MINUTE * minutes) for minutes in (9, 10, 30)] == [2, 10, 10]
+    assert short.needed_from(1, noon, noon + HOUR) == noon
+    assert short.needed_from(2, noon, noon + HOUR) == noon + 10 * MINUTE
+
+
 def test_a_hold_ends_with_the_window_that_the_vm_is_for_and_others_are_as_old_as_they_may_be() -> None:
     office, now = standby(window("08:00", "19:00"), minutes=1000), local("2026-11-26 17:00")
     assert office.hold(1, now, 0.5) == timedelta(minutes=1000)
