@@ -8,6 +8,7 @@ _LIST = "tests/contract/test_standby_vms.py"
 _PLAN = "tests/unit/domain/test_standby_plan.py"
 _REMOVAL = "tests/scenario/test_standby_removal.py"
 _ASKED = "tests/unit/dispatcher/test_replenish.py"
+_BESIDE = "tests/unit/dispatcher/test_standby_beside_jobs.py"
 _COUNTS = "tests/unit/dispatcher/test_standby_counts.py"
 _DRAIN = ("tests/cli/test_drain.py", "-k", "standby")
 _SCENES = "tests/scenario/test_standby.py"
@@ -80,6 +81,46 @@ MUTANTS = (
         "max(closes.replace(fold=0).astimezone(UTC), closes.replace(fold=1).astimezone(UTC))",
         "closes.replace(fold=0).astimezone(UTC)",
         "tests/unit/domain/test_standby_schedule.py",
+    ),
+    one(
+        Layer.UNIT,
+        "let a window vanish whose begin the change of the clock leaves out",
+        f"{_F}/domain/standby_schedule.py",
+        "begin + length if left_out and end - begin < length / 2 else end",
+        "end",
+        "tests/unit/domain/test_standby_schedule.py",
+    ),
+    one(
+        Layer.UNIT,
+        "end the VMs of a short window before it opens",
+        f"{_F}/domain/standby.py",
+        "self.standby.most_wanted(self.now, self.now + self.lead)",
+        "max(self.standby.wanted(self.now), self.standby.wanted(self.now + self.lead))",
+        _PLAN,
+    ),
+    one(
+        Layer.UNIT,
+        "launch VMs to stand by in the place of a job that waits for EC2",
+        f"{_F}/dispatcher/standby_room.py",
+        "kept = sum(cycle.unmet.values())",
+        "kept = 0",
+        _BESIDE,
+    ),
+    one(
+        Layer.UNIT,
+        "launch VMs to stand by under a quota that a job waits for",
+        f"{_F}/dispatcher/standby_room.py",
+        "        waiting |= {name for name in cycle.unmet if self._is_full(name, cycle, quotas)}\n",
+        "",
+        _BESIDE,
+    ),
+    one(
+        Layer.UNIT,
+        "launch no VM to stand by while a job of another class waits for EC2",
+        f"{_F}/dispatcher/standby_room.py",
+        "return any(memory.may_ask(name, kind, cycle.now) for kind in capacity_types_of(vm_class))",
+        "return True",
+        _BESIDE,
     ),
     one(
         Layer.UNIT,

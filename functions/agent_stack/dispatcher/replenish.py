@@ -139,7 +139,7 @@ class Replenish:
             )
 
     def _may_launch(self, cycle: DispatcherCycle) -> bool:
-        if not self.policy.launch_enabled or cycle.unmet:
+        if not self.policy.launch_enabled:
             return False
         stopped = self.in_flight.permission.stopped([QueueKey(EVERYTHING)])
         return not stopped and not self.room.queues_paused(cycle) and self.program.done(cycle.now)
@@ -157,14 +157,14 @@ class Replenish:
         self, missing: Mapping[ClassName, Sequence[timedelta]], memory: LaunchMemory, cycle: DispatcherCycle
     ) -> Iterator[tuple[int, LaunchMemory]]:
         """The size of each request that was sent, and the launch memory after it."""
-        asked, places = 0, self.room.places(cycle, memory, sum(map(len, missing.values())))
         quotas = self.quotas.room(cycle, memory)
+        asked, places = 0, self.room.places(cycle, memory, quotas, sum(map(len, missing.values())))
         for name, holds in missing.items():
             vm_class = cycle.book.find(name) if cycle.book is not None else None
             trouble = memory.standby.get(name)
             if vm_class is None or (trouble is not None and not trouble.may_launch(cycle.now)):
                 continue
-            count = min(len(holds), places - asked, self.room.of_class(vm_class, cycle))
+            count = min(len(holds), places - asked, self.room.of_class(vm_class, cycle, quotas))
             if count <= 0 or memory.breaker(name, cycle.now) is not None:
                 continue
             for hold, same in groupby(holds[:count]):

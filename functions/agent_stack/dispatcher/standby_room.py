@@ -11,7 +11,7 @@ from agent_stack.domain.classes import VmClass
 from agent_stack.domain.identifiers import Bucket, ClassName
 from agent_stack.domain.jobs import Queue
 from agent_stack.domain.quota_buckets import bucket_of
-from agent_stack.domain.quota_room import capacity_types_of
+from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
 from agent_stack.domain.waiting import WaitReason
 
 SHARED = frozenset(
@@ -39,7 +39,7 @@ class StandbyRoom:
         """Whether no queue may start a job. A standby VM is for the jobs of all queues."""
         return all(queue.key in cycle.paused for queue in self.queues)
 
-    def places(self, cycle: DispatcherCycle, memory: LaunchMemory, wanted: int) -> int:
+    def places(self, cycle: DispatcherCycle, memory: LaunchMemory, quotas: QuotaRoom, wanted: int) -> int:
         """How many VMs of any class.
 
         Args:
@@ -47,16 +47,20 @@ class StandbyRoom:
         """
         if any(reason in SHARED for _, reason in cycle.lacking):
             return 0
-        return (
-            self.room(cycle, memory, wanted) if memory.requests_left(cycle.now) and not memory.paused(cycle.now) else 0
-        )
+        if any(self._waits_for_room(name, cycle, memory, quotas) for name in cycle.unmet):
+            return 0
+        if not memory.requests_left(cycle.now) or memory.paused(cycle.now):
+            return 0
+        kept = sum(cycle.unmet.values())  # for the jobs that wait for EC2 alone
+        return self.room(cycle, memory, wanted + kept) - kept
 
-    def of_class(self, vm_class: VmClass, cycle: DispatcherCycle) -> int:
+    def of_class(self, vm_class: VmClass, cycle: DispatcherCycle, quotas: QuotaRoom) -> int:
         """How many VMs of that class. What was asked for in this cycle is in flight, and counted."""
-        if cycle.book is None or any(
-            reason is WaitReason.QUOTA and self._buckets(name, cycle) & self._buckets(vm_class.name, cycle)
-            for name, reason in cycle.lacking
-        ):
+        if cycle.book is None or vm_class.name in cycle.unmet:
+            return 0
+        waiting = {name for name, reason in cycle.lacking if reason is WaitReason.QUOTA}
+        waiting |= {name for name in cycle.unmet if self._is_full(name, cycle, quotas)}
+        if any(self._buckets(name, cycle) & self._buckets(vm_class.name, cycle) for name in waiting):
             return 0
         bounds = []
         own = self.class_room(vm_class.name, cycle)
@@ -66,6 +70,19 @@ class StandbyRoom:
         if vcpus is not None:
             bounds.append(vcpus.left // self.vcpu_room.size(vm_class.name, cycle))
         return min(bounds, default=MANY)
+
+    @classmethod
+    def _waits_for_room(cls, name: ClassName, cycle: DispatcherCycle, memory: LaunchMemory, quotas: QuotaRoom) -> bool:
+        """Whether jobs of that class wait for what all classes share. The others wait for EC2 or for their quota."""
+        vm_class = None if cycle.book is None else cycle.book.find(name)
+        if vm_class is None or cls._is_full(name, cycle, quotas):
+            return False
+        return any(memory.may_ask(name, kind, cycle.now) for kind in capacity_types_of(vm_class))
+
+    @staticmethod
+    def _is_full(name: ClassName, cycle: DispatcherCycle, quotas: QuotaRoom) -> bool:
+        vm_class = None if cycle.book is None else cycle.book.find(name)
+        return vm_class is not None and quotas.is_full(vm_class)
 
     @staticmethod
     def _buckets(name: ClassName, cycle: DispatcherCycle) -> frozenset[Bucket]:
