@@ -66,12 +66,47 @@ def test_days_are_named_alone_in_lists_and_in_spans_also_over_the_weekend(days: 
         ),
         ({"hot": 1, "schedule": [{**OFFICE, "timezone": "../../etc/passwd"}]}, "schedule.0.timezone"),
         ("two", "classes.small.standby"),
+        ({"hot": True}, "classes.small.standby.hot: a whole number is wanted, not true"),
+        ({"hot": 1, "max_age_minutes": True}, "classes.small.standby.max_age_minutes: a whole number is wanted"),
+        (
+            {"hot": 1, "schedule": [OFFICE, {**OFFICE, "hot": False}]},
+            "schedule.1.hot: a whole number is wanted, not false",
+        ),
+        ({"hot": 5000}, "less than or equal to 1000; it is 5000"),
+        ({"hot": 1, "schedule": [{**OFFICE, "from": "8:00"}]}, '; it is "8:00"'),
+        ({"hot": 1, "schedule": [{**OFFICE, "days": "Mon"}]}, '; it is "Mon"'),
+        ({"hot": 1, "schedule": [{**OFFICE, "to": "08:00"}]}, "schedule.0: from and to"),
     ],
 )
 def test_what_is_wrong_is_named_and_the_other_class_goes_on(standby: object, words: str) -> None:
     book = read(standby)
     assert words in str(book.broken[SMALL])
     assert OTHER in book.classes
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"max_instances": True}, "classes.small.max_instances: a whole number is wanted, not true"),
+        ({"volume_gib": False}, "classes.small.volume_gib: a whole number is wanted, not false"),
+        (
+            {"boot_timeout_seconds": 5},
+            "classes.small.boot_timeout_seconds: Input should be greater than or equal to 30; it is 5",
+        ),
+        ({"image": "x" * 10_000}, '; it is "xxxx'),
+        (
+            {
+                "instance_types": None,
+                "instance_requirements": {"architecture": "arm64", "vcpus_min": True, "memory_gib_min": 8},
+            },
+            "classes.small.instance_requirements.vcpus_min: a whole number is wanted, not true",
+        ),
+    ],
+)
+def test_the_same_holds_for_the_other_members_and_the_value_is_named(changes: dict[str, Any], words: str) -> None:
+    said = str(read({"hot": 1}, **changes).broken[SMALL])
+    assert words in said
+    assert len(said) < 800
 
 
 def test_a_vm_stands_by_for_the_class_as_it_is_written_and_not_for_a_jobs_variant_of_it() -> None:

@@ -20,6 +20,7 @@ from agent_stack.adapters.ssm.class_rules import (
     VolumeType,
     volume_problem,
 )
+from agent_stack.adapters.ssm.entry_values import Entry, words_of
 from agent_stack.adapters.ssm.json_document import UnreadableError, given_twice, read_json
 from agent_stack.adapters.ssm.requirements_entry import Requirements
 from agent_stack.adapters.ssm.standby_entry import StandbyEntry
@@ -39,7 +40,7 @@ TypePattern = Annotated[str, Field(pattern=r"^[a-z0-9*?.-]+$", max_length=40)]
 AgentTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@+-]+=[A-Za-z0-9._/:@+*-]+$", max_length=200)]
 
 
-class ClassEntry(BaseModel):
+class ClassEntry(Entry):
     """One class as the operator writes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -236,7 +237,7 @@ def _class_or_error(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in (place, *first["loc"]))
-        return _wrong(name, f"{where}: {first['msg']}")
+        return _wrong(name, f"{where}: {words_of(first)}")
     except ConfigurationError as error:
         return type(error)(setting=SETTING, value=name, problem=f"{place}.{error.problem}", remedy=error.remedy)
     except AgentStackError as error:

@@ -2,14 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from agent_stack.adapters.ssm.entry_values import Entry
 from agent_stack.domain.classes import InstanceRequirements
 
 Choice = Literal["excluded", "included", "required"]
 
 
-class Requirements(BaseModel):
+class Requirements(Entry):
     """Attributes in place of types; EC2 says which types have them.
 
     Accelerators (GPUs and the like), bare metal and previous generations come only when they are asked for.

@@ -4,8 +4,9 @@ from datetime import time, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
+from agent_stack.adapters.ssm.entry_values import Entry
 from agent_stack.domain.standby_schedule import Standby, Window
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -20,7 +21,7 @@ TimeZone = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0
 Hot = Annotated[int, Field(ge=0, le=MAX_HOT)]
 
 
-class WindowEntry(BaseModel):
+class WindowEntry(Entry):
     """A window of the week with a number of its own. The first one that is open decides."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
@@ -54,7 +55,7 @@ class WindowEntry(BaseModel):
         )
 
 
-class StandbyEntry(BaseModel):
+class StandbyEntry(Entry):
     """VMs that are up and prepared before a job asks for one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
