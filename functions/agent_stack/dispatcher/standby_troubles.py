@@ -13,6 +13,7 @@ from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.cycle import DispatcherCycle
 from agent_stack.dispatcher.standby_pool import Ended, StandbyPool
 from agent_stack.domain.capacity import LaunchMemory
+from agent_stack.domain.classes import base_name
 from agent_stack.domain.identifiers import ClassName
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.policy import Policy
@@ -50,7 +51,7 @@ class StandbyTroubles:
         after = dict(before)
         by_class: dict[ClassName, list[Run]] = defaultdict(list)
         for run in cycle.active:
-            by_class[run.class_name].append(run)
+            by_class[base_name(run.class_name)].append(run)  # a job's choices and its fallback have none
         for name, runs in by_class.items():
             after[name] = self._of_runs(after.get(name), runs, cycle)
         for ended in self.pool.take_ended():

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 DAY = timedelta(days=1)
 JITTER = 0.2
-"""Of the greatest age, in both directions, so that VMs that were launched together do not all end together."""
+"""Of the greatest age, in both directions, so that VMs of launches at one time do not end at one time. Those of one
+launch do, because a hold is a tag of the launch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,6 +109,17 @@ def test_the_same_holds_for_the_other_members_and_the_value_is_named(changes: di
     assert len(said) < 800
 
 
+@pytest.mark.parametrize("zone", ["localtime", "posixrules", "right/Europe/Berlin", "posix/UTC", "Europe", "CEST"])
+def test_a_zone_that_only_some_machines_know_is_none(zone: str) -> None:
+    """The functions have the tz database that they ship with, and a laptop that checks a document has more."""
+    assert f"there is no time zone '{zone}'" in str(read({"hot": 1, "schedule": [{**OFFICE, "timezone": zone}]}).broken)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Etc/GMT+2", "America/Argentina/Ushuaia", "EST5EDT", "Asia/Kathmandu"])
+def test_all_names_of_the_tz_database_are_zones(zone: str) -> None:
+    assert SMALL in read({"hot": 1, "schedule": [{**OFFICE, "timezone": zone}]}).classes
+
+
 def test_a_vm_stands_by_for_the_class_as_it_is_written_and_not_for_a_jobs_variant_of_it() -> None:
     book = read({"hot": 1}, allow_markets=["spot"])
     plain, variant = (book.match(("class=small", *rules), QueueKey("default")) for rules in ((), ("market=spot",)))
