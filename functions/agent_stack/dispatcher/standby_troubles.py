@@ -20,7 +20,7 @@ from agent_stack.domain.policy import Policy
 from agent_stack.domain.runs import Run
 from agent_stack.domain.standby import StandbyVm
 from agent_stack.domain.standby_trouble import Trouble, current
-from agent_stack.domain.states import RunState
+from agent_stack.domain.states import CapacityType, RunState
 from agent_stack.ports import Telemetry
 
 BY_ITSELF = "Client.InstanceInitiatedShutdown"
@@ -95,7 +95,9 @@ class StandbyTroubles:
             return known
         instance_id = ended.vm.instance_id
         log = f" Its log: {self.policy.vm_log_url}{instance_id}" if self.policy.vm_log_url else ""
-        words = f"VM {instance_id} powered itself off before it was prepared.{log}"
+        # A spot VM powers itself off at EC2's notice, too, and nothing that EC2 shows tells the two apart.
+        taken = ", or because EC2 takes it back" if ended.vm.capacity_type is CapacityType.SPOT else ""
+        words = f"VM {instance_id} powered itself off before it was prepared{taken}.{log}"
         return known.ended([instance_id], words, cycle.now)
 
     @staticmethod
