@@ -118,8 +118,16 @@ MUTANTS = (
         Layer.UNIT,
         "launch no VM to stand by while a job of another class waits for EC2",
         f"{_F}/dispatcher/standby_room.py",
-        "return any(memory.may_ask(name, kind, cycle.now) for kind in capacity_types_of(vm_class))",
+        "return self.orders.may_be_asked(vm_class, memory, cycle.now)",
         "return True",
+        _BESIDE,
+    ),
+    one(
+        Layer.UNIT,
+        "end an idle VM for a class that has no pool now",
+        f"{_F}/dispatcher/launch_orders.py",
+        "if any(memory.is_open(vm_class.name, pool, now) for pool in pools):",
+        "if pools:",
         _BESIDE,
     ),
     one(

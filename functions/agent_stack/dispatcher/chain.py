@@ -189,13 +189,16 @@ def dispatcher_steps(
             class_room=class_room,
             quotas=quotas,
             capacity=capacity,
+            orders=orders,
             policy=policy,
             telemetry=telemetry,
         ),
         Replenish(
             pool=pool,
             troubles=StandbyTroubles(pool=pool, capacity=capacity, policy=policy, telemetry=telemetry),
-            room=StandbyRoom(room=room, vcpu_room=vcpu_room, class_room=class_room, queues=options.queues),
+            room=StandbyRoom(
+                room=room, vcpu_room=vcpu_room, class_room=class_room, orders=orders, queues=options.queues
+            ),
             orders=orders,
             send=send,
             fleet=fleet,

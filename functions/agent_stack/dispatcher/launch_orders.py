@@ -89,3 +89,16 @@ class LaunchOrders:
                 hold=hold,
             )
             yield order, chunk
+
+    def may_be_asked(self, vm_class: VmClass, memory: LaunchMemory, now: datetime) -> bool:
+        """Whether EC2 could be asked for this class now, quotas apart: it has a pool, and backs off in none."""
+        for kind in capacity_types_of(vm_class):
+            if not memory.may_ask(vm_class.name, kind, now):
+                continue
+            try:
+                pools = self.fleet.pools(vm_class, kind)
+            except AgentStackError:
+                return True  # they are not known at the moment
+            if any(memory.is_open(vm_class.name, pool, now) for pool in pools):
+                return True
+        return False

@@ -13,6 +13,7 @@ from functools import partial
 from agent_stack.dispatcher.capacity_cache import CapacityCache
 from agent_stack.dispatcher.class_room import ClassRoom
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.launch_orders import LaunchOrders
 from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.quota_watch import QuotaWatch
 from agent_stack.dispatcher.standby_pool import StandbyPool
@@ -23,7 +24,7 @@ from agent_stack.domain.identifiers import Bucket, ClassName, InstanceId
 from agent_stack.domain.moments import has_passed
 from agent_stack.domain.policy import Policy
 from agent_stack.domain.quota_buckets import bucket_of
-from agent_stack.domain.quota_room import QuotaRoom, capacity_types_of
+from agent_stack.domain.quota_room import QuotaRoom
 from agent_stack.domain.quotas import prolonged
 from agent_stack.domain.standby import Closing, StandbyVm
 from agent_stack.ports import Telemetry
@@ -62,6 +63,7 @@ class Preempt:
     class_room: ClassRoom
     quotas: QuotaWatch
     capacity: CapacityCache
+    orders: LaunchOrders
     policy: Policy
     telemetry: Telemetry
     _closed: list[tuple[datetime, StandbyVm]] = field(default_factory=list, init=False)
@@ -147,7 +149,7 @@ class Preempt:
             return False
         if not self.vcpu_room.ever_fits(name, cycle):
             return False
-        return any(memory.may_ask(name, kind, cycle.now) for kind in capacity_types_of(vm_class))
+        return self.orders.may_be_asked(vm_class, memory, cycle.now)
 
     @staticmethod
     def _worth(vm: StandbyVm, unmet: Iterable[ClassName], cycle: DispatcherCycle) -> tuple[bool, bool, float]:

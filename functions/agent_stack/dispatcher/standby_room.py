@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from agent_stack.dispatcher.class_room import ClassRoom
 from agent_stack.dispatcher.cycle import DispatcherCycle
+from agent_stack.dispatcher.launch_orders import LaunchOrders
 from agent_stack.dispatcher.launch_room import LaunchRoom
 from agent_stack.dispatcher.vcpu_room import VcpuRoom
 from agent_stack.domain.capacity import LaunchMemory
@@ -33,6 +34,7 @@ class StandbyRoom:
     room: LaunchRoom
     vcpu_room: VcpuRoom
     class_room: ClassRoom
+    orders: LaunchOrders
     queues: tuple[Queue, ...]
 
     def queues_paused(self, cycle: DispatcherCycle) -> bool:
@@ -71,13 +73,12 @@ class StandbyRoom:
             bounds.append(vcpus.left // self.vcpu_room.size(vm_class.name, cycle))
         return min(bounds, default=MANY)
 
-    @classmethod
-    def _waits_for_room(cls, name: ClassName, cycle: DispatcherCycle, memory: LaunchMemory, quotas: QuotaRoom) -> bool:
+    def _waits_for_room(self, name: ClassName, cycle: DispatcherCycle, memory: LaunchMemory, quotas: QuotaRoom) -> bool:
         """Whether jobs of that class wait for what all classes share. The others wait for EC2 or for their quota."""
         vm_class = None if cycle.book is None else cycle.book.find(name)
-        if vm_class is None or cls._is_full(name, cycle, quotas):
+        if vm_class is None or self._is_full(name, cycle, quotas):
             return False
-        return any(memory.may_ask(name, kind, cycle.now) for kind in capacity_types_of(vm_class))
+        return self.orders.may_be_asked(vm_class, memory, cycle.now)
 
     @staticmethod
     def _is_full(name: ClassName, cycle: DispatcherCycle, quotas: QuotaRoom) -> bool:

@@ -102,6 +102,7 @@ class ScriptedFleet:
         shows: the VMs that EC2 shows, by whichever look.
         types: those that each request names.
         answers: to launches, in order; after them each launch brings all VMs that it asks for.
+        pools_by_class: of classes that have pools of their own.
         look: fails each look at the VMs.
         no_pools: fails the look-up of pools.
     """
@@ -109,6 +110,7 @@ class ScriptedFleet:
     shows: Sequence[Vm] = ()
     answers: list[LaunchOutcome | AgentStackError] = field(default_factory=list)
     pools_by_type: Mapping[CapacityType, Sequence[str]] = field(default_factory=dict)
+    pools_by_class: dict[ClassName, tuple[str, ...]] = field(default_factory=dict)
     look: AgentStackError | None = None
     no_pools: AgentStackError | None = None
     journal: list[str] = field(default_factory=list)
@@ -121,6 +123,8 @@ class ScriptedFleet:
         self.journal.append(f"pools {capacity_type}")
         if self.no_pools is not None:
             raise self.no_pools
+        if vm_class.name in self.pools_by_class:
+            return self.pools_by_class[vm_class.name]
         return self.pools_by_type.get(capacity_type, (f"{capacity_type}:m7i.large:a", f"{capacity_type}:m7i.large:b"))
 
     def shape(self, vm_class: VmClass) -> str:

@@ -97,6 +97,7 @@ class StandingBy:
         room = LaunchRoom(in_flight=self.in_flight, prefetch=prefetch, policy=rules, telemetry=said)
         vcpu_room = VcpuRoom(vcpus=vcpus, pool=self.pool, in_flight=self.in_flight, policy=rules)
         class_room = ClassRoom(pool=self.pool, in_flight=self.in_flight)
+        orders = LaunchOrders(fleet=self.fleet, ids=ids, telemetry=said)
         self.find = FindStandby(pool=self.pool, fleet=self.fleet)
         self.preempt = Preempt(
             pool=self.pool,
@@ -105,6 +106,7 @@ class StandingBy:
             class_room=class_room,
             quotas=quotas,
             capacity=capacity,
+            orders=orders,
             policy=rules,
             telemetry=said,
         )
@@ -115,9 +117,10 @@ class StandingBy:
                 room=room,
                 vcpu_room=vcpu_room,
                 class_room=class_room,
+                orders=orders,
                 queues=(Queue(key=QUEUE, stack_key=StackKey("stack")),),
             ),
-            orders=LaunchOrders(fleet=self.fleet, ids=ids, telemetry=said),
+            orders=orders,
             send=SendLaunch(fleet=self.fleet, ledger=self.ledger, in_flight=self.in_flight, telemetry=said),
             fleet=self.fleet,
             in_flight=self.in_flight,

@@ -21,12 +21,25 @@ FULL_QUOTA = Ceiling(most=0, bound=1, tight=True, refused_at=EPOCH, code="VcpuLi
 BACKOFF = Backoff(failures=3, since=EPOCH, until=EPOCH + MINUTE)
 
 
+POOLS = {
+    name: tuple(f"on-demand:{one}:{zone}" for zone in "ab")
+    for name, one in ((SMALL, "m7i.large"), (LARGE, "m7i.4xlarge"), (GPU, "g6.xlarge"))
+}
+
+
+def a_dispatcher(memory: LaunchMemory, **policy: Any) -> StandingBy:  # noqa: ANN401  (a policy's own)
+    """Its small class keeps two VMs standing by; jobs of the others wait."""
+    dispatcher = StandingBy(memory=memory, **policy)
+    dispatcher.fleet.pools_by_class = POOLS
+    dispatcher.replenish.quotas.vcpus.want(("m7i.large", "m7i.4xlarge", "g6.xlarge"), EPOCH)
+    gpu = a_class(GPU, instance_types=("g6.xlarge",))
+    dispatcher.book = a_book(hot(2), a_class(LARGE, instance_types=("m7i.4xlarge",)), gpu)
+    return dispatcher
+
+
 def beside_a_job(waits: ClassName, memory: LaunchMemory, **policy: Any) -> int:  # noqa: ANN401  (a policy's own)
     """How many VMs are asked for to stand by while a job of that class waits for another launch."""
-    dispatcher = StandingBy(memory=memory, **policy)
-    gpu = a_class(GPU, instance_types=("g6.xlarge",))
-    dispatcher.replenish.quotas.vcpus.want(("m7i.large", "m7i.4xlarge", "g6.xlarge"), EPOCH)
-    dispatcher.book = a_book(hot(2), a_class(LARGE, instance_types=("m7i.4xlarge",)), gpu)
+    dispatcher = a_dispatcher(memory, **policy)
     return dispatcher.replenish(dispatcher.cycle(unmet={waits: 1}, active=(a_run(1, class_name=waits),))).launching
 
 
@@ -38,6 +51,23 @@ def test_a_job_that_ec2_is_not_asked_for_now_keeps_no_other_class_from_standing_
     assert beside_a_job(LARGE, backs_off, max_instances=2) == 1
     assert beside_a_job(LARGE, backs_off, max_instances=1) == 0
     assert beside_a_job(LARGE, backs_off, max_launches_per_minute=2) == 1
+
+
+NO_CAPACITY = LaunchMemory(unavailable_pools=dict.fromkeys(POOLS[LARGE], EPOCH + MINUTE))
+
+
+def test_a_job_of_a_class_that_has_no_pool_now_keeps_no_other_class_from_standing_by() -> None:
+    assert beside_a_job(LARGE, NO_CAPACITY) == 2
+
+
+def test_for_a_class_that_has_no_pool_now_no_vm_is_ended() -> None:
+    dispatcher = a_dispatcher(NO_CAPACITY, max_instances=2)
+    dispatcher.put(1, 2)
+    dispatcher.preempt(dispatcher.cycle(unmet={LARGE: 1}))
+    assert dispatcher.reasons() == {}
+    dispatcher.clock.sleep(MINUTE)
+    dispatcher.preempt(dispatcher.cycle(unmet={LARGE: 1}))
+    assert len(dispatcher.reasons()) == 1
 
 
 def test_a_job_that_waits_for_a_quota_keeps_only_vms_under_that_quota_from_standing_by() -> None:
