@@ -1,10 +1,14 @@
 """Jobs on standby VMs, one situation each: hot starts, bursts, room for other classes, and VMs that are dead."""
 
+import json
 from collections import Counter
+from typing import Any
+
+import pytest
 
 from agent_stack.domain.measures import Metric
 from agent_stack.domain.standby import Closing
-from tests.scenario.standing_by import World, cold_start, document
+from tests.scenario.standing_by import OTHER, World, cold_start, document
 from tests.simulator.buildkite import JobState
 from tests.simulator.simulation.machine import Temper
 
@@ -75,6 +79,30 @@ def test_no_vm_is_launched_to_stand_by_while_jobs_wait_for_a_place() -> None:
     world.push(9, seconds=30, rules=("class=other",))
     world.run(60)
     assert not [launch for launch in world.fleets(since) if launch[2]]
+
+
+@pytest.mark.parametrize(
+    "ec2",
+    [
+        {"quotas": {"on-demand:standard": 100, "on-demand:g-vt": 4}},
+        {"capacity": {f"on-demand:g6.xlarge:eu-central-1{zone}": 0 for zone in "ab"}},
+    ],
+    ids=["quota", "capacity"],
+)
+def test_jobs_of_another_class_that_wait_for_ec2_alone_keep_no_vm_from_standing_by(ec2: dict[str, Any]) -> None:
+    gpu = {**OTHER, "instance_types": ["g6.xlarge"]}
+    classes = {**json.loads(document(hot=2))["classes"], "gpu": gpu}
+    world = World(json.dumps({"classes": classes, "default_class": "default"}), ec2=ec2)
+    waiting = world.push(3, seconds=400, rules=("class=gpu",))
+    world.run(30)
+    since = world.kernel.now()
+    world.push(2, seconds=100)
+    world.run(20)
+    states = {world.buildkite.job(job).state for job in waiting}
+    assert states & {JobState.SCHEDULED, JobState.RESERVED}, "they wait"
+    taken = [(at, count) for at, count, standby in world.fleets(since) if standby]
+    assert sum(count for _, count in taken) == 2
+    assert all((at - since).total_seconds() <= 10 for at, _ in taken)
 
 
 def test_a_dead_hot_vm_costs_its_job_twenty_seconds_and_the_job_gets_a_cold_one() -> None:
