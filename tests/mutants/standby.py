@@ -92,6 +92,14 @@ MUTANTS = (
     ),
     one(
         Layer.UNIT,
+        "keep VMs that are older than the operator wants them by now",
+        f"{_F}/domain/standby.py",
+        "min(vm.expires_at, vm.launched_at + self.standby.greatest_age + self.lead)",
+        "vm.expires_at",
+        _PLAN,
+    ),
+    one(
+        Layer.UNIT,
         "end the VMs of a short window before it opens",
         f"{_F}/domain/standby.py",
         "self.standby.most_wanted(self.now, self.now + self.lead)",

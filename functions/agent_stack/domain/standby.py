@@ -179,8 +179,9 @@ class ClassPool:
         return self.standby.most_wanted(self.now, self.now + self.lead)
 
     def _lasts(self, vm: StandbyVm) -> bool:
-        """Whether it still stands by when a replacement would be ready."""
-        return vm.expires_at - LAST_MINUTE > self.now + self.lead
+        """Whether it may still stand by when a replacement is ready. The operator may have lowered the greatest age."""
+        ends = min(vm.expires_at, vm.launched_at + self.standby.greatest_age + self.lead)
+        return ends - LAST_MINUTE > self.now + self.lead
 
     def _holds(self, supply: int, fraction: float) -> Iterator[timedelta]:
         shortest = shortest_hold(self.lead)

@@ -73,6 +73,11 @@ class Standby:
         """How long a VM stands by at least, where no window ends earlier."""
         return self.max_age * (1 - JITTER)
 
+    @property
+    def greatest_age(self) -> timedelta:
+        """How long a VM stands by at most, from when it is wanted."""
+        return self.max_age * (1 + JITTER)
+
     def wanted(self, at: datetime) -> int:
         """How many standby VMs are wanted at that moment."""
         for window in self.schedule:

@@ -70,6 +70,15 @@ def test_an_old_vm_goes_once_its_replacement_is_ready() -> None:
     assert closed(pool(old, one(2, age=6), hot=1)) == {"i-0001": Closing.AGE}
 
 
+def test_a_lower_greatest_age_holds_for_vms_that_are_up_too_and_their_replacements_come_first() -> None:
+    lower: dict[str, Any] = {"standby": standby(hot=2, minutes=20)}
+    old, young = one(1, age=100), one(2, age=10)
+    assert missing(pool(old, young, **lower)) == 1
+    assert closed(pool(old, young, **lower)) == {}
+    assert closed(pool(old, young, one(3, age=6, hold=20), **lower)) == {"i-0001": Closing.AGE}
+    assert missing(pool(one(1, age=1, hold=24 + 5), **lower)) == 1, "so long one may stand by that was asked for early"
+
+
 def test_stale_vms_are_replaced_one_by_one_and_the_pool_is_never_empty() -> None:
     """A deployment with a full pool, minute by minute."""
     vms = [one(number, age=10, hold=1000, shape="old") for number in range(10)]
