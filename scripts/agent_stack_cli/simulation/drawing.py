@@ -23,6 +23,7 @@ MINUTES_OF_A_STEP = (1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1440)
 MOST_STEPS = 8
 STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "svg.hashsalt": "agent-stack",
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
