@@ -96,6 +96,12 @@ def play(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Played]:
             raise
 
 
+def _environment(root: Path) -> dict[str, str]:
+    """Where the child finds its modules: not in the operator's directory, whose `tests` would hide the simulator's."""
+    own = [str(root), *(place for place in sys.path if place and os.path.realpath(place) != os.path.realpath("."))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(own), "PYTHONSAFEPATH": "1"}
+
+
 class _Child:
     """One process that plays one day."""
 
@@ -110,7 +116,7 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)])},
+            env=_environment(root),
         )
         assert self._process.stdin is not None  # noqa: S101  (a pipe was asked for)
         try:

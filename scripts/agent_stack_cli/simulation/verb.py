@@ -1,22 +1,24 @@
 """`agent-stack simulate`: gather the inputs, play each set, write the report, and say what it shows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent_stack_cli.errors import CliError, command, read_text
+from agent_stack_cli.errors import CliError, command, is_there, read_text
 from agent_stack_cli.output import Output
 from agent_stack_cli.simulation import boot_times, deployments, history, loads, player
 from agent_stack_cli.simulation.analysis import Day, Summary, remarks
 from agent_stack_cli.simulation.asked import Load
 from agent_stack_cli.simulation.boot_times import BootTimes
 from agent_stack_cli.simulation.deployments import Deployment
-from agent_stack_cli.simulation.job_file import HEADER, read_jobs
-from agent_stack_cli.simulation.page import GUESS, ROWS, page, pictures, shown
+from agent_stack_cli.simulation.job_columns import HEADER
+from agent_stack_cli.simulation.job_file import read_jobs
+from agent_stack_cli.simulation.page import DRAWS, GUESS, ROWS, page, pictures, shown
 from agent_stack_cli.simulation.player import Played
-from agent_stack_cli.simulation.prices_used import PricesUsed, prices
+from agent_stack_cli.simulation.prices_used import PricesUsed, prices, unused
 from agent_stack_cli.verbs import Call
 
 START = datetime(2026, 1, 6, tzinfo=UTC)
@@ -53,22 +55,23 @@ def run(call: Call, options: Options) -> None:
     Raises:
         CliError: an input is wrong, or the report is there already.
     """
-    if options.report.exists() and not options.force:
+    if is_there(options.report) and not options.force:
         raise CliError(f"{options.report} is there already", next="name another file with --report, or add --force")
     player.simulator()
-    sets = _sets(call, options)
+    sets = sets_of(call, options)
     load = _load(call, options, sets[0])
     boots = _boots(call, options)
     asked = prices(options.price)
+    _try_to_write(options)
     played = player.play([(one.name, _request(one, load, boots, options)) for one in sets])
     days = [
         Day(deployment=one, outcome=done.outcome, prices=PricesUsed(own=asked.own))
         for one, done in zip(sets, played, strict=True)
     ]
-    problems = [*load.problems, *boots.problems]
-    title = f"{load.said.partition(':')[0].capitalize()}: {len(load.jobs):,} jobs in {load.hours:g} h"
+    title = f"{title_of(load.said)}: {len(load.jobs):,} jobs in {load.hours:g} h"
     lead = f"Simulated with the functions of this version; seed {options.seed}. {load.said}."
     summaries = [day.summary() for day in days]
+    problems = [*load.problems, *boots.problems, *unused([day.prices for day in days])]
     drawn = pictures(days)
     files = {
         options.report: page(
@@ -78,11 +81,8 @@ def run(call: Call, options: Options) -> None:
     if options.pictures is not None:
         files |= {options.pictures / f"{name}.svg": svg for name, svg in drawn.items()}
     for path, text in files.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with _written(path, options):
             path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise CliError(f"{path} cannot be written: {error}", next="name another place") from None
     slowest = min(played, key=lambda done: done.hours_a_minute)
     if call.output.as_json:
         call.output.json(
@@ -105,7 +105,42 @@ def run(call: Call, options: Options) -> None:
     call.output.line(f"Next: open it in a browser: {command('xdg-open', str(options.report))}")
 
 
-def _sets(call: Call, options: Options) -> list[Deployment]:
+def title_of(said: str) -> str:
+    """What the load is, as a title; names in it stay as they are."""
+    short = said.partition(": ")[0]
+    return short[:1].upper() + short[1:]
+
+
+def _try_to_write(options: Options) -> None:
+    """Before a day is played for minutes, so that no place that cannot be written loses it."""
+    wanted = [options.report]
+    if options.pictures is not None:
+        wanted += [options.pictures / f"{name}.svg" for name in DRAWS]
+    for path in wanted:
+        with _written(path, options):
+            there = is_there(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a"):
+                pass
+            if not there:
+                path.unlink()
+
+
+@contextmanager
+def _written(path: Path, options: Options) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        option = "--report" if path == options.report else "--pictures"
+        raise CliError(f"{path} cannot be written: {error}", next=f"name another place with {option}") from None
+
+
+def sets_of(call: Call, options: Options) -> list[Deployment]:
+    """What is tried: one set, or two with names of their own.
+
+    Raises:
+        CliError: one of them cannot be so.
+    """
     if options.file is not None:
         base = deployments.of_file(options.file)
     elif call.named is not None:
@@ -122,17 +157,24 @@ def _sets(call: Call, options: Options) -> list[Deployment]:
     if options.against_classes is not None:
         other = other.with_classes(options.against_classes)
         words.append(options.against_classes.stem)
+    if words == [base.name]:  # the file of the second set is called as the first one
+        words = [str(options.against_classes or options.against[0])]
     return [base, replace(other, name=", ".join(words))]
 
 
 def _load(call: Call, options: Options, of: Deployment) -> Load:
+    if options.jobs is not None and options.load not in loads.SHAPES:
+        raise CliError(
+            f"--jobs {options.jobs} is for a named load, and {options.load} has its own",
+            next=f"leave --jobs out, or name a load: {', '.join(loads.SHAPES)}",
+        )
     if options.load in loads.SHAPES:
         return loads.named(options.load, seed=options.seed, jobs=options.jobs, hours=options.hours, queue=of.queue)
     if options.load == history.HISTORY:
         return history.load_of(call.stack, hours=options.hours)
     names = ", ".join([*loads.SHAPES, history.HISTORY])
     path = Path(options.load)
-    if not path.suffix and not path.exists():
+    if not path.suffix and not is_there(path):
         raise CliError(f"there is no load {options.load}", next=f"name one of {names}, or a CSV with {HEADER}")
     text = read_text(path, next=f"name a load ({names}), or a CSV with the columns {HEADER}")
     return read_jobs(text, name=path.name, hours=options.hours, queue=of.queue)

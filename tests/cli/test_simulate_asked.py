@@ -1,0 +1,65 @@
+"""What `agent-stack simulate` is asked for, and what it says of that before and after it plays a day."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent_stack_cli.simulation import player, verb
+from agent_stack_cli.simulation.analysis import Day
+from agent_stack_cli.simulation.deployments import of_defaults
+from agent_stack_cli.simulation.prices_used import prices, unused
+from tests.cli.migrations import run_verb
+from tests.cli.test_simulate import CSV, TOO_LONG, an_outcome
+
+
+@pytest.mark.parametrize("place", [("--report", "jobs.csv/out.html"), ("--report", f"{TOO_LONG}.html"),
+                                   ("--report", "drawn", "--force"), ("--pictures", "jobs.csv")])  # fmt: skip
+def test_a_place_that_cannot_be_written_is_said_before_the_day_is_played(
+    place: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(player, "play", lambda _: pytest.fail("the day was played"))
+    Path("jobs.csv").write_text(CSV)
+    Path("drawn").mkdir()
+    result = run_verb("simulate", *place)
+    assert result.exit_code == 1
+    assert "cannot be written" in result.stderr
+    assert f"Next: name another place with {place[0]}" in result.stderr
+    assert Path("jobs.csv").read_text() == CSV
+    assert not Path("simulated.html").exists()
+
+
+def test_two_sets_have_two_names(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "other"):
+        place.mkdir(exist_ok=True)
+        (place / "ci.parameters").write_text("MaxInstances=40\n")
+        (place / "ci.json").write_text('{"classes": {}}')
+    first = tmp_path / "ci.parameters"
+
+    def names(**given: Any) -> list[str]:  # noqa: ANN401  (the options')
+        asked = {"against": (), "against_classes": None, "file": first, "classes": None, "given": (), **given}
+        return [one.name for one in verb.sets_of(None, SimpleNamespace(**asked))]  # type: ignore[arg-type]
+
+    assert names(against=[str(tmp_path / "other" / "ci.parameters")]) == ["ci", f"{tmp_path}/other/ci.parameters"]
+    assert names(against_classes=tmp_path / "ci.json") == ["ci", f"{tmp_path}/ci.json"]
+    assert names(against=["MaxInstances=3"], against_classes=tmp_path / "ci.json") == ["ci", "MaxInstances=3, ci"]
+    assert names() == ["ci"]
+
+
+def test_the_title_keeps_the_names_in_it() -> None:
+    assert verb.title_of("the jobs of Jobs-CI.csv") == "The jobs of Jobs-CI.csv"
+    assert verb.title_of("burst: all jobs come at one moment") == "Burst"
+    history = "3 jobs that Prod ran from 2026-01-05 09:00 UTC on, as its ledger keeps them"
+    assert verb.title_of(history) == history
+
+
+def test_a_price_that_no_vm_had_is_said() -> None:
+    (vm,) = an_outcome()["vms"]
+    used = prices(["m7i.large=0.5", "m7i.lrage=0.5", "c7i.large=0.3"])
+    day = Day(deployment=of_defaults(), outcome=an_outcome(vms=[vm, {**vm, "type": "c7i.large", "capacity_type": "spot"}]), prices=used)  # fmt: skip  # noqa: E501
+    day.summary()
+    assert [one.partition(":")[0] for one in unused([used])] == ["--price c7i.large=0.3", "--price m7i.lrage=0.5"]
+    assert dict(used.said())["given"] == "m7i.large 0.5 USD an hour"
+    assert "--price" not in dict(used.said())["guess"]
