@@ -86,8 +86,9 @@ def test_what_went_otherwise_is_said_with_its_count_and_why() -> None:
     (job,) = an_outcome()["jobs"]
     waits = {**job, "started": None, "ended": None, "told": "no class matches", "vm": None}
     jobs = [job, {**job, "lost": True}, waits, waits, {**job, "started": None, "finished_by_stack": "too late"}]
-    day = a_day(jobs=jobs, broken_classes={"big": "it has no image"})
+    day = a_day(jobs=jobs, broken_classes={"": "it has no default", "big": "it has no image"})
     assert remarks(day) == [
+        "jobs that name no class cannot have a VM: it has no default",
         "class big cannot be used: it has no image",
         "1 job finished without an agent: too late",
         "2 jobs still waiting at the end: no class matches",
@@ -192,7 +193,8 @@ def test_a_class_document_that_is_none_is_said_by_the_product_itself(
     words = ("--classes", str(tmp_path / "classes.json"), "--jobs", "1", "--hours", "0.05")
     result = run_verb("simulate", *words, "--report", str(tmp_path / "out.html"))
     assert result.exit_code == 1
-    assert "not JSON" in result.stderr
+    assert f"{tmp_path}/classes.json: the document is not JSON (line 1, column 2: " in result.stderr
+    assert "ClassesParameter" not in result.stderr
     assert not (tmp_path / "out.html").exists()
 
 

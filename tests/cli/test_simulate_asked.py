@@ -1,11 +1,14 @@
 """What `agent-stack simulate` is asked for, and what it says of that before and after it plays a day."""
 
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from agent_stack_cli.errors import CliError
 from agent_stack_cli.simulation import player, verb
 from agent_stack_cli.simulation.analysis import Day
 from agent_stack_cli.simulation.deployments import of_defaults
@@ -29,6 +32,36 @@ def test_a_place_that_cannot_be_written_is_said_before_the_day_is_played(
     assert f"Next: name another place with {place[0]}" in result.stderr
     assert Path("jobs.csv").read_text() == CSV
     assert not Path("simulated.html").exists()
+
+
+def test_a_set_that_cannot_be_played_is_said_at_once_and_the_other_one_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended = []
+
+    class Child:
+        """The first one plays until it is ended; the second one is wrong."""
+
+        seconds = 1.0
+
+        def __init__(self, _root: Path, name: str, _request: Mapping[str, Any]) -> None:
+            self.name = name
+            self._over = threading.Event()
+
+        def follow(self, *_: object) -> None:
+            if self.name == "good":
+                assert self._over.wait(60)
+            raise CliError(self.name, next="")
+
+        def end(self) -> None:
+            ended.append(self.name)
+            self._over.set()
+
+    monkeypatch.setattr(player, "_Child", Child)
+    with pytest.raises(CliError) as refused:
+        player.play([("good", {}), ("bad", {})])
+    assert refused.value.message == "bad"
+    assert "good" in ended
 
 
 def test_two_sets_have_two_names(tmp_path: Path) -> None:

@@ -135,7 +135,10 @@ class Day:
 
 def remarks(day: Day) -> list[str]:
     """What the operator should know of: classes that cannot be used, jobs that no agent ran, jobs that were lost."""
-    rows = [f"class {name} cannot be used: {why}" for name, why in day.outcome["broken_classes"].items()]
+    rows = [
+        f"class {name} cannot be used: {why}" if name else f"jobs that name no class cannot have a VM: {why}"
+        for name, why in day.outcome["broken_classes"].items()
+    ]
     finished = Counter(job["finished_by_stack"] for job in day.jobs if job["finished_by_stack"])
     rows += [_counted(count, "finished without an agent", why) for why, count in finished.most_common(SHOWN_REASONS)]
     waiting = Counter(_why(day, job) for job in day.jobs if job["started"] is None and job["ended"] is None)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,7 @@ def play(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Played]:
     """Play them all at once, with a bar for each.
 
     Raises:
-        CliError: one cannot be played, and why.
+        CliError: one cannot be played, and why; at once, whatever the others still do.
     """
     root = simulator()
     console = Console(stderr=True)
@@ -89,7 +89,9 @@ def play(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Played]:
         tasks = [progress.add_task(child.name, total=child.seconds, said="") for child in children]
         found = [pool.submit(child.follow, progress, task) for child, task in zip(children, tasks, strict=True)]
         try:
-            return [one.result() for one in found]
+            wait(found, return_when=FIRST_EXCEPTION)
+            wrong = next((one for one in found if one.done() and one.exception() is not None), None)
+            return [one.result() for one in ([wrong] if wrong is not None else found)]
         except BaseException:
             for child in children:
                 child.end()

@@ -194,6 +194,7 @@ def _request(of: Deployment, load: Load, boots: BootTimes, options: Options) -> 
     return {
         "parameters": dict(of.parameters),
         "classes": of.classes,
+        "classes_source": of.classes_source,
         "jobs": [job.row for job in load.jobs],
         "boots": boots.data,
         "start": START.isoformat(),

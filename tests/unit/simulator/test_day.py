@@ -119,9 +119,11 @@ def test_parameters_reach_the_functions() -> None:
 
 def test_a_class_that_is_wrong_is_named_and_the_others_go_on() -> None:
     document = '{"classes": {"good": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0"}, "bad": {}}, '
-    found = played(classes=document + '"default_class": "good"}', jobs=JOBS[:1])
+    document += '"default_class": "good"}'
+    found = played(classes=document, classes_source="ci.json", jobs=JOBS[:1])
     assert found["classes"] == ["good"]
     assert list(found["broken_classes"]) == ["bad"]
+    assert found["broken_classes"]["bad"].startswith("ci.json: classes.bad.")
     assert found["jobs"][0]["state"] == "finished"
 
 
