@@ -127,6 +127,12 @@ def test_a_class_that_is_wrong_is_named_and_the_others_go_on() -> None:
     assert found["jobs"][0]["state"] == "finished"
 
 
+@pytest.mark.parametrize("alias", ["_default", "__default__"])
+def test_a_stack_may_call_the_default_queue_by_its_alias(alias: str) -> None:
+    found = played(parameters={"Queues": alias}, jobs=(AskedJob(at=1, seconds=5, queue=alias),), seconds=60)
+    assert found["jobs"][0]["started"] is not None
+
+
 def test_standby_vms_are_played_and_a_job_takes_one() -> None:
     hot = default_classes().replace('"volume_gib": 40', '"volume_gib": 40, "standby": {"hot": 1}')
     found = played(classes=hot, jobs=(AskedJob(at=300, seconds=20),), seconds=420)
