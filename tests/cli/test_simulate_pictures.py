@@ -62,6 +62,14 @@ def test_a_name_is_a_name_and_no_formula() -> None:
         assert "$" in (text := draw(days)) or "foo" not in text
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_name_in_any_script_is_drawn_without_a_word_on_the_terminal() -> None:
+    days = [named("defaults"), named("日本 🚀")]
+    for draw in DRAWS.values():
+        draw(days)
+    assert "日本 🚀" in DRAWS["budgets"](days)
+
+
 def test_a_phone_gets_pictures_of_its_own() -> None:
     day = named("defaults")
     for draw in DRAWS.values():
