@@ -34,6 +34,21 @@ def test_a_place_that_cannot_be_written_is_said_before_the_day_is_played(
     assert not Path("simulated.html").exists()
 
 
+@pytest.mark.parametrize(("option", "there"), [("--report", "out.html"), ("--pictures", "drawn/vms.svg")])
+def test_nothing_that_is_there_is_replaced_without_a_word(
+    option: str, there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(player, "play", lambda _: pytest.fail("the day was played"))
+    Path("drawn").mkdir()
+    Path(there).write_text("mine")
+    result = run_verb("simulate", "--report", "out.html", "--pictures", "drawn")
+    assert result.exit_code == 1
+    assert f"{there} is there already" in result.stderr
+    assert f"Next: name another place with {option}, or add --force" in result.stderr
+    assert Path(there).read_text() == "mine"
+
+
 def test_a_set_that_cannot_be_played_is_said_at_once_and_the_other_one_is_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

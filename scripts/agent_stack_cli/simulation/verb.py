@@ -1,7 +1,6 @@
 """`agent-stack simulate`: gather the inputs, play each set, write the report, and say what it shows."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from agent_stack_cli.simulation.deployments import Deployment
 from agent_stack_cli.simulation.job_columns import HEADER
 from agent_stack_cli.simulation.job_file import read_jobs
 from agent_stack_cli.simulation.page import DRAWS, GUESS, ROWS, page, pictures, shown
+from agent_stack_cli.simulation.places import Places
 from agent_stack_cli.simulation.player import Played
 from agent_stack_cli.simulation.prices_used import PricesUsed, prices, unused
 from agent_stack_cli.verbs import Call
@@ -53,16 +53,16 @@ def run(call: Call, options: Options) -> None:
     """Simulate, and write the report.
 
     Raises:
-        CliError: an input is wrong, or the report is there already.
+        CliError: an input is wrong, or a file that it writes is there already.
     """
-    if is_there(options.report) and not options.force:
-        raise CliError(f"{options.report} is there already", next="name another file with --report, or add --force")
+    places = Places(report=options.report, pictures=options.pictures, force=options.force)
+    places.refuse_what_is_there(DRAWS)
     player.simulator()
     sets = sets_of(call, options)
     load = _load(call, options, sets[0])
     boots = _boots(call, options)
     asked = prices(options.price)
-    _try_to_write(options)
+    places.try_to_write(DRAWS)
     played = player.play([(one.name, _request(one, load, boots, options)) for one in sets])
     days = [
         Day(deployment=one, outcome=done.outcome, prices=PricesUsed(own=asked.own))
@@ -73,16 +73,8 @@ def run(call: Call, options: Options) -> None:
     summaries = [day.summary() for day in days]
     problems = [*load.problems, *boots.problems, *unused([day.prices for day in days])]
     drawn = pictures(days)
-    files = {
-        options.report: page(
-            title, lead, days, drawn, pictures(days, narrow=True), _inputs(days, load, boots, options), problems
-        )
-    }
-    if options.pictures is not None:
-        files |= {options.pictures / f"{name}.svg": svg for name, svg in drawn.items()}
-    for path, text in files.items():
-        with _written(path, options):
-            path.write_text(text, encoding="utf-8")
+    inputs = _inputs(days, load, boots, options)
+    places.write(page(title, lead, days, drawn, pictures(days, narrow=True), inputs, problems), drawn)
     slowest = min(played, key=lambda done: done.hours_a_minute)
     if call.output.as_json:
         call.output.json(
@@ -109,30 +101,6 @@ def title_of(said: str) -> str:
     """What the load is, as a title; names in it stay as they are."""
     short = said.partition(": ")[0]
     return short[:1].upper() + short[1:]
-
-
-def _try_to_write(options: Options) -> None:
-    """Before a day is played for minutes, so that no place that cannot be written loses it."""
-    wanted = [options.report]
-    if options.pictures is not None:
-        wanted += [options.pictures / f"{name}.svg" for name in DRAWS]
-    for path in wanted:
-        with _written(path, options):
-            there = is_there(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a"):
-                pass
-            if not there:
-                path.unlink()
-
-
-@contextmanager
-def _written(path: Path, options: Options) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        option = "--report" if path == options.report else "--pictures"
-        raise CliError(f"{path} cannot be written: {error}", next=f"name another place with {option}") from None
 
 
 def sets_of(call: Call, options: Options) -> list[Deployment]:
