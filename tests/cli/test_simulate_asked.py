@@ -12,6 +12,7 @@ from agent_stack_cli.errors import CliError
 from agent_stack_cli.simulation import player, verb
 from agent_stack_cli.simulation.analysis import Day
 from agent_stack_cli.simulation.deployments import of_defaults
+from agent_stack_cli.simulation.player import Played, SetDiedError
 from agent_stack_cli.simulation.prices_used import prices, unused
 from tests.cli.migrations import run_verb
 from tests.cli.test_simulate import CSV, TOO_LONG, an_outcome
@@ -77,6 +78,39 @@ def test_a_set_that_cannot_be_played_is_said_at_once_and_the_other_one_is_ended(
         player.play([("good", {}), ("bad", {})])
     assert refused.value.message == "bad"
     assert "good" in ended
+
+
+def test_a_set_whose_process_dies_leaves_the_other_one_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Child:
+        """Of the first one, the system has ended the process; the second one has played."""
+
+        seconds = 1.0
+
+        def __init__(self, _root: Path, name: str, _request: Mapping[str, Any]) -> None:
+            self.name = name
+
+        def follow(self, *_: object) -> Played:
+            if self.name == "defaults":
+                raise SetDiedError("defaults: the simulation failed: Killed", next="report it")
+            return Played(outcome=an_outcome(), simulated_hours=1, real_seconds=1, cpu_seconds=1)
+
+        def end(self) -> None:
+            """It has."""
+
+    monkeypatch.setattr(player, "_Child", Child)
+    report = tmp_path / "out.html"
+    result = run_verb("simulate", "--jobs", "1", "--against", "MaxInstances=3", "--report", str(report))
+    assert result.exit_code == 1
+    assert "agent-stack: defaults: the simulation failed: Killed\nNext: report it" in result.stderr
+    assert f"The report: {report}" in result.stdout
+    text = report.read_text()
+    assert "<li class=bad>defaults: the simulation failed: Killed</li>" in text
+    assert "<th class=n>MaxInstances=3</th>" in text
+    monkeypatch.setattr(Child, "follow", lambda self, *_: (_ for _ in ()).throw(SetDiedError(self.name, next="")))
+    with pytest.raises(SetDiedError, match="one"):
+        player.play([("one", {}), ("two", {})])
 
 
 def test_two_sets_have_two_names(tmp_path: Path) -> None:

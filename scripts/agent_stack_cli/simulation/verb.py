@@ -17,7 +17,7 @@ from agent_stack_cli.simulation.job_columns import HEADER
 from agent_stack_cli.simulation.job_file import read_jobs
 from agent_stack_cli.simulation.page import DRAWS, GUESS, ROWS, page, pictures, shown
 from agent_stack_cli.simulation.places import Places
-from agent_stack_cli.simulation.player import Played
+from agent_stack_cli.simulation.player import Played, SetDiedError
 from agent_stack_cli.simulation.prices_used import PricesUsed, prices, unused
 from agent_stack_cli.verbs import Call
 
@@ -63,19 +63,19 @@ def run(call: Call, options: Options) -> None:
     boots = _boots(call, options)
     asked = prices(options.price)
     places.try_to_write(DRAWS)
-    played = player.play([(one.name, _request(one, load, boots, options)) for one in sets])
-    days = [
-        Day(deployment=one, outcome=done.outcome, prices=PricesUsed(own=asked.own))
-        for one, done in zip(sets, played, strict=True)
-    ]
+    ended = player.play([(one.name, _request(one, load, boots, options)) for one in sets])
+    died = [one for one in ended if isinstance(one, SetDiedError)]
+    played = [(of, done) for of, done in zip(sets, ended, strict=True) if isinstance(done, Played)]
+    days = [Day(deployment=of, outcome=done.outcome, prices=PricesUsed(own=asked.own)) for of, done in played]
     title = f"{title_of(load.said)}: {len(load.jobs):,} jobs in {load.hours:g} h"
     lead = f"Simulated with the functions of this version; seed {options.seed}. {load.said}."
     summaries = [day.summary() for day in days]
-    problems = [*load.problems, *boots.problems, *unused([day.prices for day in days])]
+    problems = [*(one.message for one in died), *load.problems, *boots.problems]
+    problems += unused([day.prices for day in days])
     drawn = pictures(days)
     inputs = _inputs(days, load, boots, options)
     places.write(page(title, lead, days, drawn, pictures(days, narrow=True), inputs, problems), drawn)
-    slowest = min(played, key=lambda done: done.hours_a_minute)
+    slowest = min((done for _, done in played), key=lambda done: done.hours_a_minute)
     if call.output.as_json:
         call.output.json(
             {
@@ -88,13 +88,15 @@ def run(call: Call, options: Options) -> None:
                 "simulated_hours_a_cpu_minute": round(slowest.hours_a_cpu_minute, 1),
             }
         )
-        return
-    _say(call.output, summaries, problems, load, options, slowest)
-    for day in days:
-        for remark in remarks(day):
-            call.output.line(f"{day.deployment.name}: {remark}", "warning")
-    call.output.line(f"The report: {options.report}")
-    call.output.line(f"Next: open it in a browser: {command('xdg-open', str(options.report))}")
+    else:
+        _say(call.output, summaries, problems, load, options, slowest)
+        for day in days:
+            for remark in remarks(day):
+                call.output.line(f"{day.deployment.name}: {remark}", "warning")
+        call.output.line(f"The report: {options.report}")
+        call.output.line(f"Next: open it in a browser: {command('xdg-open', str(options.report))}")
+    if died:
+        raise died[0]
 
 
 def title_of(said: str) -> str:
