@@ -69,6 +69,11 @@ def read_text(path: Path, *, next: str) -> str:  # noqa: A002  (as it is shown: 
         raise CliError(f"{path} cannot be read: {_why(error)}", next=next) from None
 
 
+def is_there(path: Path) -> bool:
+    """Whether something has this name. Not one that no file can have, or one that the operator may not look for."""
+    return os.path.exists(path)  # noqa: PTH110  (Path.exists raises for both, before Python 3.14)
+
+
 def read_standard_input(*, next: str) -> str:  # noqa: A002  (as it is shown: "Next: …")
     """The text that is piped in.
 

@@ -18,6 +18,10 @@ from tests.cli.migrations import run_verb
 CSV = "at,seconds,agents,cancel_after\n20,15,,\n21,15,class=default,\n22,90,,60\nsoon,5,,\n"
 
 
+TOO_LONG = "x" * 300
+"""No file can have this name, and the system refuses even to look for it."""
+
+
 def an_outcome(**changes: Any) -> Mapping[str, Any]:  # noqa: ANN401  (its own fields)
     job = {
         "id": "j", "queue": "default", "pipeline": "p", "class": "default", "scheduled": 10.0,
@@ -82,8 +86,9 @@ def test_what_went_otherwise_is_said_with_its_count_and_why() -> None:
     (job,) = an_outcome()["jobs"]
     waits = {**job, "started": None, "ended": None, "told": "no class matches", "vm": None}
     jobs = [job, {**job, "lost": True}, waits, waits, {**job, "started": None, "finished_by_stack": "too late"}]
-    day = a_day(jobs=jobs, broken_classes={"big": "it has no image"})
+    day = a_day(jobs=jobs, broken_classes={"": "it has no default", "big": "it has no image"})
     assert remarks(day) == [
+        "jobs that name no class cannot have a VM: it has no default",
         "class big cannot be used: it has no image",
         "1 job finished without an agent: too late",
         "2 jobs still waiting at the end: no class matches",
@@ -159,6 +164,11 @@ def test_the_command_plays_a_csv_with_two_sets_and_names_the_bad_row(tmp_path: P
         (("--price", "m7i.large"), "is no price", "m7i.large=0.12"),
         (("none.parameters",), "none.parameters cannot be read", "Name=value"),
         (("--classes", "none.json"), "none.json cannot be read", "class document"),
+        (("--classes", "/dev/null"), "/dev/null is empty", "class document"),
+        (("--load", TOO_LONG), f"there is no load {TOO_LONG}", "cancel-storm"),
+        (("--load", f"{TOO_LONG}.csv"), "cannot be read", "at,seconds"),
+        (("--against", TOO_LONG), "cannot be read", "Name=value"),
+        (("--load", "/dev/null", "--jobs", "5"), "--jobs 5 is for a named load", "leave --jobs out"),
     ],
 )
 def test_a_wrong_input_says_what_it_is_and_what_helps(
@@ -170,13 +180,30 @@ def test_a_wrong_input_says_what_it_is_and_what_helps(
     assert remedy in result.stderr
 
 
-def test_a_class_document_that_is_none_is_said_by_the_product_itself(tmp_path: Path) -> None:
+def test_a_class_document_that_is_none_is_said_by_the_product_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a directory of the operator's own, which has packages with the names of the simulator's."""
+    for name in ("tests", "infra"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` puts it there
     (tmp_path / "classes.json").write_text("{")
     words = ("--classes", str(tmp_path / "classes.json"), "--jobs", "1", "--hours", "0.05")
     result = run_verb("simulate", *words, "--report", str(tmp_path / "out.html"))
     assert result.exit_code == 1
-    assert "not JSON" in result.stderr
+    assert f"{tmp_path}/classes.json: the document is not JSON (line 1, column 2: " in result.stderr
+    assert "ClassesParameter" not in result.stderr
     assert not (tmp_path / "out.html").exists()
+
+
+def test_a_queue_that_the_stack_does_not_serve_is_why_its_jobs_wait() -> None:
+    (job,) = an_outcome()["jobs"]
+    waits = {**job, "queue": "gpu", "moments": [None] * 4, "started": None, "ended": None, "vm": None}
+    (remark,) = remarks(a_day(jobs=[job, waits]))
+    assert remark.startswith("1 job still waiting at the end: its queue gpu is not in Queues=default; ")
+    assert "--set Queues=default,gpu" in remark
 
 
 def test_the_start_is_a_working_day() -> None:

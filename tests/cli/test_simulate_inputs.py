@@ -8,7 +8,8 @@ import pytest
 from agent_stack_cli.errors import CliError
 from agent_stack_cli.simulation import boot_times, deployments, loads
 from agent_stack_cli.simulation.asked import Load
-from agent_stack_cli.simulation.job_file import COLUMNS, read_jobs
+from agent_stack_cli.simulation.job_columns import COLUMNS
+from agent_stack_cli.simulation.job_file import read_jobs
 from agent_stack_cli.simulation.prices_used import prices
 
 
@@ -123,7 +124,7 @@ def test_a_column_that_there_is_not_is_said_and_one_that_is_needed_stops() -> No
         read("at,length\n1,5\n")
     assert "at,seconds,queue" in missing.value.next
     with pytest.raises(CliError, match="no job that can be read: line 2, column at"):
-        read("at,seconds\nx,5\n")
+        read("at,seconds,colour\nx,5,red\n")
     with pytest.raises(CliError, match="it has no row"):
         read("at,seconds\n")
 

@@ -56,6 +56,20 @@ def test_every_word_of_a_picture_lies_within_it(cut: list[str], names: tuple[str
     assert cut == []
 
 
+def test_a_name_is_a_name_and_no_formula() -> None:
+    days = [named("defaults"), named("a$\\foo$, b")]
+    for draw in DRAWS.values():
+        assert "$" in (text := draw(days)) or "foo" not in text
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_name_in_any_script_is_drawn_without_a_word_on_the_terminal() -> None:
+    days = [named("defaults"), named("日本 🚀")]
+    for draw in DRAWS.values():
+        draw(days)
+    assert "日本 🚀" in DRAWS["budgets"](days)
+
+
 def test_a_phone_gets_pictures_of_its_own() -> None:
     day = named("defaults")
     for draw in DRAWS.values():

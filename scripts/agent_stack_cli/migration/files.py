@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from agent_stack_cli.errors import CliError
+from agent_stack_cli.errors import CliError, is_there
 from agent_stack_cli.migration.next_steps import NextSteps
 from agent_stack_cli.migration.plan import Migration
 from agent_stack_cli.migration.report import markdown
@@ -39,7 +39,7 @@ def write(migration: Migration, directory: Path, steps: NextSteps, *, force: boo
         CliError: a file is there, or cannot be written.
     """
     wanted = texts(migration, directory, steps)
-    if there := [str(path) for path in wanted if path.exists() and not force]:
+    if there := [str(path) for path in wanted if is_there(path) and not force]:
         raise CliError(
             f"{', '.join(there)} {'is' if len(there) == 1 else 'are'} there already, and nothing was written",
             next="name another directory (--output), or replace it: --force",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from agent_stack_cli.parameter_rules import DEFAULT_QUEUES
 from agent_stack_cli.simulation.deployments import Deployment
 from agent_stack_cli.simulation.prices_used import PricesUsed
 
@@ -134,14 +135,26 @@ class Day:
 
 def remarks(day: Day) -> list[str]:
     """What the operator should know of: classes that cannot be used, jobs that no agent ran, jobs that were lost."""
-    rows = [f"class {name} cannot be used: {why}" for name, why in day.outcome["broken_classes"].items()]
+    rows = [
+        f"class {name} cannot be used: {why}" if name else f"jobs that name no class cannot have a VM: {why}"
+        for name, why in day.outcome["broken_classes"].items()
+    ]
     finished = Counter(job["finished_by_stack"] for job in day.jobs if job["finished_by_stack"])
     rows += [_counted(count, "finished without an agent", why) for why, count in finished.most_common(SHOWN_REASONS)]
-    waiting = Counter(job["told"] for job in day.jobs if job["started"] is None and job["ended"] is None)
+    waiting = Counter(_why(day, job) for job in day.jobs if job["started"] is None and job["ended"] is None)
     rows += [_counted(count, "still waiting at the end", why) for why, count in waiting.most_common(SHOWN_REASONS)]
     if lost := sum(job["lost"] for job in day.jobs):
         rows.append(_counted(lost, "lost", "the VM ended before the job; see MaxLifetimeSeconds"))
     return rows
+
+
+def _why(day: Day, job: Mapping[str, Any]) -> str:
+    """Why it waits: what its build page says, or that nobody looks at its queue."""
+    served, queue = day.deployment.queues, str(job["queue"])
+    if job["told"] or queue in served or queue in DEFAULT_QUEUES or job["moments"][0] is not None:
+        return str(job["told"])
+    named = ",".join(served)
+    return f"its queue {queue} is not in Queues={named}; add it, such as --set Queues={named},{queue}"
 
 
 def _counted(count: int, what: str, why: str) -> str:

@@ -52,7 +52,7 @@ def simulate_verb(
     pictures: Annotated[
         Path | None, typer.Option("--pictures", help="A directory for the pictures, as SVG files.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a report that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
 ) -> None:
     """Try parameters on a day of jobs, with the functions' own code on a virtual clock, and write a report.
 

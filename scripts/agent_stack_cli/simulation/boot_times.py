@@ -98,7 +98,8 @@ def read_seconds(text: str, name: str) -> BootTimes:
                 "write one such as 23.5"
             )
     if not seconds:
-        raise CliError(f"{name} holds no boot time", next="write one number of seconds a line, such as 23.5")
+        why = f": {problems[0]}" if problems else ""
+        raise CliError(f"{name} holds no boot time{why}", next="write one number of seconds a line, such as 23.5")
     return measured(seconds, f"{len(seconds)} boots of {name}", tuple(problems))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from agent_stack_cli.errors import PROGRAM, CliError, read_text, words_of
+from agent_stack_cli.errors import PROGRAM, CliError, is_there, read_text, words_of
 from agent_stack_cli.parameter_rules import problems, read_file, specification
 from agent_stack_cli.stacks import Stack
 
@@ -34,16 +34,28 @@ class Deployment:
     @property
     def queue(self) -> str:
         """The queue of jobs that name none: the first one of the stack."""
+        return self.queues[0]
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues that the stack serves."""
         named = self.parameters.get("Queues") or str(specification()["Queues"]["Default"])
-        return named.partition(",")[0].strip()
+        return [queue.strip() for queue in named.split(",") if queue.strip()]
 
     def value(self, parameter: str) -> str:
         """A parameter's value, or the template's default."""
         return self.parameters.get(parameter, str(specification()[parameter].get("Default", "")))
 
     def with_classes(self, path: Path) -> "Deployment":
-        """The same with the class document in that file."""
-        return replace(self, classes=read_text(path, next=CLASSES_REMEDY), classes_source=str(path))
+        """The same with the class document in that file.
+
+        Raises:
+            CliError: it cannot be read, or there is nothing in it.
+        """
+        text = read_text(path, next=CLASSES_REMEDY)
+        if not text.strip():
+            raise CliError(f"{path} is empty", next=CLASSES_REMEDY)
+        return replace(self, classes=text, classes_source=str(path))
 
 
 def of_defaults() -> Deployment:
@@ -103,7 +115,7 @@ def changed(base: Deployment, given: Iterable[str], *, name: str | None = None) 
         if equals:
             values[parameter] = value
             said.append(word)
-        elif word in specification() and not Path(word).exists():
+        elif word in specification() and not is_there(Path(word)):
             raise CliError(f"the parameter {word} has no value", next=f"write it as {word}=VALUE")
         else:
             read = of_file(Path(word))

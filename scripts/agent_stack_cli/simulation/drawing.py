@@ -3,6 +3,7 @@
 import io
 import re
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -23,6 +24,7 @@ MINUTES_OF_A_STEP = (1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1440)
 MOST_STEPS = 8
 STYLE: Any = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "svg.hashsalt": "agent-stack",
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
@@ -62,7 +64,10 @@ def drawing(
             one.set_axisbelow(True)
         yield axes, done
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        with warnings.catch_warnings():
+            # A letter that matplotlib cannot measure is drawn by the reader's own fonts.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            figure.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     # Fonts that a reader's machine has, with the same widths as the one that matplotlib measured.

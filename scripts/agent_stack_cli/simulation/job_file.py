@@ -1,37 +1,22 @@
 """A CSV of jobs as a load. A row that cannot be read is left out and named with its line, its column and the remedy."""
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil, isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from agent_stack_cli.errors import CliError
 from agent_stack_cli.simulation.asked import Load, LoadJob
+from agent_stack_cli.simulation.csv_rows import read_rows
+from agent_stack_cli.simulation.job_columns import COLUMNS, HEADER, REQUIRED, RowError, cells_of, header_of, of_header
 
-REQUIRED = ("at", "seconds")
-COLUMNS: Mapping[str, str] = {
-    "at": "when the job is scheduled, within 7 days: seconds from the start, 08:30:15, or 2026-11-25T08:30:00Z",
-    "seconds": "how long its command runs",
-    "queue": "its queue; the stack's first one unless given",
-    "agents": "agent query rules with spaces between them, such as class=large os=linux",
-    "priority": "a whole number; higher comes first",
-    "pipeline": "any name; rows with the same name and moment are one build",
-    "cancel_after": "seconds from its scheduling until a user cancels it",
-    "count": "how many such jobs; 1 unless given",
-}
 MAX_COUNT = 50_000
 MAX_JOBS = 200_000
 LONGEST = 7 * 86_400.0
 """How far from the start a job may come or be cancelled, in seconds: what `--hours` takes."""
 
-HEADER = ",".join(COLUMNS)
-
-
-class _RowError(ValueError):
-    """What is wrong with a column of a row, and what to write instead."""
+QUEUE = "queue="
 
 
 def read_jobs(text: str, *, name: str, hours: float | None, queue: str | None) -> Load:
@@ -40,31 +25,20 @@ def read_jobs(text: str, *, name: str, hours: float | None, queue: str | None) -
     Raises:
         CliError: a column that is needed is missing, or no row can be read.
     """
-    lines = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), skipinitialspace=True)
-    header = [cell.strip().lower() for cell in next(_rows(lines, []), [])]
-    if missing := [column for column in REQUIRED if column not in header]:
-        raise CliError(
-            f"{name} has no column {missing[0]} in its first line",
-            next=f"begin it with the names of the columns: {HEADER} (only at and seconds are needed)",
-        )
-    problems = [
-        f"column {column}: there is no such column, and it is not used; these are: {', '.join(COLUMNS)}"
-        for column in header
-        if column not in COLUMNS
-    ]
+    rows = read_rows(text)
+    header = header_of(next(rows, None), name)
+    problems = [*of_header(header)]
     read: list[_Read] = []
-    for row in _rows(lines, problems):
-        if not "".join(row).strip():
-            continue
+    for row in rows:
         try:
-            read += _jobs(dict(zip(header, row, strict=False)), queue, lines.line_num)
-        except _RowError as error:
-            problems.append(f"line {lines.line_num}, {error}")
+            read += _jobs(cells_of(header, row), queue, row.line)
+        except RowError as error:
+            problems.append(f"line {row.line}{', ' if error.column else ': '}{error}")
         if len(read) > MAX_JOBS:
             raise CliError(f"{name} has more than {MAX_JOBS} jobs", next="split it, and simulate each part")
     jobs = _from_the_start(read, problems)
     if not jobs:
-        why = problems[0] if problems else "it has no row"
+        why = next((one for one in problems if one.startswith("line ")), "it has no row")
         raise CliError(f"{name} has no job that can be read: {why}", next=f"write rows of {HEADER}")
     needed = max(job.at for job in jobs) / 3600
     if hours is not None and needed > hours:
@@ -82,30 +56,19 @@ def read_jobs(text: str, *, name: str, hours: float | None, queue: str | None) -
     )
 
 
-def _rows(lines: Any, problems: list[str]) -> Iterator[list[str]]:  # noqa: ANN401  (the csv module's reader has no name)
-    """The rows of a CSV. One that is none is named, and the next ones are read."""
-    while True:
-        try:
-            yield next(lines)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            problems.append(f"line {lines.line_num}: it is no row of a CSV ({error}); write one job a line")
-
-
-def _jobs(cells: Mapping[str, str], queue: str | None, line: int) -> Iterator["_Read"]:
-    given = {column: cell.strip() for column, cell in cells.items() if cell and cell.strip()}
+def _jobs(given: Mapping[str, str], queue: str | None, line: int) -> Iterator["_Read"]:
     for column in REQUIRED:
         if column not in given:
-            raise _RowError(f"column {column}: it is empty; write {COLUMNS[column]}")
+            raise RowError(column, f"it is empty; write {COLUMNS[column]}")
     at, moment = _moment(given["at"])
     count = int(_number(given, "count", least=1, most=MAX_COUNT, whole=True) or 1)
     cancel = _number(given, "cancel_after", least=0, most=LONGEST)
+    named, rules = _where(given)
     job = LoadJob(
         at=at,
         seconds=_number(given, "seconds", least=0, most=86_400) or 0.0,
-        queue=given.get("queue", queue),
-        agents=_rules(given.get("agents", "")),
+        queue=named or queue,
+        agents=rules,
         priority=None if (rank := _number(given, "priority", whole=True)) is None else int(rank),
         pipeline=given.get("pipeline", "pipeline"),
         cancel_at=None if cancel is None else at + cancel,
@@ -127,15 +90,26 @@ def _number(
     except (ValueError, OverflowError):
         number = float("nan")
     if not isfinite(number) or (least is not None and number < least) or (most is not None and number > most):
-        raise _RowError(f"column {column}: {text!r} is not {kind}{bounds}; write {COLUMNS[column]}")
+        raise RowError(column, f"{text!r} is not {kind}{bounds}; write {COLUMNS[column]}")
     return number
+
+
+def _where(given: Mapping[str, str]) -> tuple[str | None, tuple[str, ...]]:
+    """The queue, which may stand among the rules as in a pipeline, and the other rules."""
+    column, rules = given.get("queue"), _rules(given.get("agents", ""))
+    queues = {rule.partition("=")[2] for rule in rules if rule.startswith(QUEUE)}
+    if column is not None and queues - {column}:
+        raise RowError("agents", f"{QUEUE}{min(queues - {column})}, and the column queue has {column}; leave one")
+    if len(queues) > 1:
+        raise RowError("agents", f"it names the queues {', '.join(sorted(queues))}; leave one")
+    return next(iter(queues), column), tuple(rule for rule in rules if not rule.startswith(QUEUE))
 
 
 def _rules(text: str) -> tuple[str, ...]:
     rules = tuple(text.replace(";", " ").split())
     for rule in rules:
         if not all(rule.partition("=")[::2]):
-            raise _RowError(f"column agents: {rule!r} is no rule; write {COLUMNS['agents']}")
+            raise RowError("agents", f"{rule!r} is no rule; write {COLUMNS['agents']}")
     return rules
 
 
@@ -154,7 +128,7 @@ def _moment(text: str) -> tuple[float, datetime | None]:
             continue
         if 0 <= at <= LONGEST:
             return at, moment
-    raise _RowError(f"column at: {text!r} is no moment; write {COLUMNS['at']}")
+    raise RowError("at", f"{text!r} is no moment; write {COLUMNS['at']}")
 
 
 def _of_day(text: str) -> float:

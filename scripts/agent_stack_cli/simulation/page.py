@@ -15,6 +15,7 @@ body { font: 15px/1.5 system-ui, 'Segoe UI', Verdana, sans-serif; color: #1d2733
 main { max-width: 1080px; margin: 0 auto; padding: 24px 20px 60px; }
 h1 { font-size: 25px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 0 0 8px; }
 .lead { color: #50607a; margin: 0 0 20px; }
+h1, h2, .lead, li { overflow-wrap: anywhere; }
 section { background: #fff; border: 1px solid #dfe4ea; border-radius: 8px; padding: 16px 20px; margin: 0 0 18px; }
 svg { width: 100%; height: auto; display: block; } .phone { display: none; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,10 @@ from agent_stack_cli.errors import PROGRAM, CliError
 NEEDED = ("moto", "werkzeug", "matplotlib")
 INSTALL = "install with both extras: uv tool install 'agent-stack-ec2[cli,simulate] @ git+<this repository>'"
 HOUR = 3600.0
+
+
+class SetDiedError(CliError):
+    """The process that played a set has ended in its midst. The set itself may be right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +67,11 @@ def simulator() -> Path:
     raise CliError("the simulator was not installed with this command", next=INSTALL)
 
 
-def play(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Played]:
-    """Play them all at once, with a bar for each.
+def play(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Played | SetDiedError]:
+    """Play them all at once, with a bar for each. A process that dies takes no other one with it.
 
     Raises:
-        CliError: one cannot be played, and why.
+        CliError: one is wrong, and why; at once, whatever the others still do. Or all have died.
     """
     root = simulator()
     console = Console(stderr=True)
@@ -89,11 +93,32 @@ def play(requests: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Played]:
         tasks = [progress.add_task(child.name, total=child.seconds, said="") for child in children]
         found = [pool.submit(child.follow, progress, task) for child, task in zip(children, tasks, strict=True)]
         try:
-            return [one.result() for one in found]
+            return _results(found)
         except BaseException:
             for child in children:
                 child.end()
             raise
+
+
+def _results(found: Sequence[Future[Played]]) -> list[Played | SetDiedError]:
+    left, died = set(found), list[SetDiedError]()
+    while left:
+        done, left = wait(left, return_when=FIRST_EXCEPTION)
+        for one in done:
+            error = one.exception()
+            if isinstance(error, SetDiedError):
+                died.append(error)
+            elif error is not None:
+                raise error
+    if len(died) == len(found):
+        raise died[0]
+    return [error if isinstance(error := one.exception(), SetDiedError) else one.result() for one in found]
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """Where the child finds its modules: not in the operator's directory, whose `tests` would hide the simulator's."""
+    own = [str(root), *(place for place in sys.path if place and os.path.realpath(place) != os.path.realpath("."))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(own), "PYTHONSAFEPATH": "1"}
 
 
 class _Child:
@@ -110,7 +135,7 @@ class _Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *filter(None, sys.path)])},
+            env=_environment(root),
         )
         assert self._process.stdin is not None  # noqa: S101  (a pipe was asked for)
         try:
@@ -134,10 +159,11 @@ class _Child:
             speed = hours / max(time.monotonic() - self._began, 1e-9) * 60
             words = f"{hours:.1f} of {self.seconds / HOUR:.1f} h, {said['jobs']} jobs, {speed:.1f} h a minute"
             progress.update(task, completed=said["seconds"], total=max(self.seconds, said["seconds"]), said=words)
-        self._process.wait()
+        code = self._process.wait()
+        silent = "it ended without a word" if code >= 0 else f"signal {-code} ended it, as when memory runs out"
         self._errors.seek(0)
-        last = (self._errors.read().strip().splitlines() or ["it ended without a word"])[-1]
-        raise CliError(
+        last = (self._errors.read().strip().splitlines() or [silent])[-1]
+        raise SetDiedError(
             f"{self.name}: the simulation failed: {last}",
             next=f"report it with the files that you gave and the output of {PROGRAM} simulate --json",
         )

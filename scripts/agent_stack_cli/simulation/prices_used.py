@@ -1,6 +1,6 @@
 """What an hour of a VM costs in a simulation: the operator's word, the dated list, or a model's guess."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -21,6 +21,7 @@ class PricesUsed:
     """
 
     own: Mapping[str, float] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
     guessed: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
 
@@ -28,6 +29,7 @@ class PricesUsed:
         """USD an hour of that VM. The model's price of a spot VM is a share of its on-demand price."""
         kind, spot = str(vm["type"]), vm["capacity_type"] == "spot"
         if kind in self.own and not spot:
+            self.used.add(kind)
             return self.own[kind]
         listed = usd(PRICES_OF).get(f"{kind}_hour")
         if listed is not None and not spot:
@@ -42,12 +44,26 @@ class PricesUsed:
 
     def said(self) -> list[tuple[str, str]]:
         """Each source with what was taken from it."""
-        rows = [("given", f"{kind} {price:g} USD an hour") for kind, price in sorted(self.own.items())]
+        rows = [("given", f"{kind} {self.own[kind]:g} USD an hour") for kind in sorted(self.used)]
         if self.listed:
             rows.append((f"list prices of {DATE}", f"{', '.join(sorted(self.listed))} in {PRICES_OF}"))
         if self.guessed:
-            rows.append(("guess", f"{', '.join(sorted(self.guessed))}, by a model; give yours with --price TYPE=USD"))
+            own = any(" " not in kind for kind in self.guessed)
+            remedy = "; give yours with --price TYPE=USD" if own else ""
+            rows.append(("guess", f"{', '.join(sorted(self.guessed))}, by a model{remedy}"))
         return rows
+
+
+def unused(prices: Sequence[PricesUsed]) -> list[str]:
+    """The given prices that no VM of any set had, each with why."""
+    used = {kind for one in prices for kind in one.used}
+    launched = sorted({kind for one in prices for kind in (*one.used, *one.listed, *one.guessed)})
+    return [
+        f"--price {kind}={price:g}: it is used for no VM; what ran is {', '.join(launched) or 'nothing'}, and "
+        "--price is of on-demand types"
+        for kind, price in sorted(prices[0].own.items())
+        if kind not in used
+    ]
 
 
 def prices(given: Iterable[str]) -> PricesUsed:

@@ -6,17 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from agent_stack_cli.errors import CliError, command, read_text
+from agent_stack_cli.errors import CliError, command, is_there, read_text
 from agent_stack_cli.output import Output
 from agent_stack_cli.simulation import boot_times, deployments, history, loads, player
 from agent_stack_cli.simulation.analysis import Day, Summary, remarks
 from agent_stack_cli.simulation.asked import Load
 from agent_stack_cli.simulation.boot_times import BootTimes
 from agent_stack_cli.simulation.deployments import Deployment
-from agent_stack_cli.simulation.job_file import HEADER, read_jobs
-from agent_stack_cli.simulation.page import GUESS, ROWS, page, pictures, shown
-from agent_stack_cli.simulation.player import Played
-from agent_stack_cli.simulation.prices_used import PricesUsed, prices
+from agent_stack_cli.simulation.job_columns import HEADER
+from agent_stack_cli.simulation.job_file import read_jobs
+from agent_stack_cli.simulation.page import DRAWS, GUESS, ROWS, page, pictures, shown
+from agent_stack_cli.simulation.places import Places
+from agent_stack_cli.simulation.player import Played, SetDiedError
+from agent_stack_cli.simulation.prices_used import PricesUsed, prices, unused
 from agent_stack_cli.verbs import Call
 
 START = datetime(2026, 1, 6, tzinfo=UTC)
@@ -51,39 +53,29 @@ def run(call: Call, options: Options) -> None:
     """Simulate, and write the report.
 
     Raises:
-        CliError: an input is wrong, or the report is there already.
+        CliError: an input is wrong, or a file that it writes is there already.
     """
-    if options.report.exists() and not options.force:
-        raise CliError(f"{options.report} is there already", next="name another file with --report, or add --force")
+    places = Places(report=options.report, pictures=options.pictures, force=options.force)
+    places.refuse_what_is_there(DRAWS)
     player.simulator()
-    sets = _sets(call, options)
+    sets = sets_of(call, options)
     load = _load(call, options, sets[0])
     boots = _boots(call, options)
     asked = prices(options.price)
-    played = player.play([(one.name, _request(one, load, boots, options)) for one in sets])
-    days = [
-        Day(deployment=one, outcome=done.outcome, prices=PricesUsed(own=asked.own))
-        for one, done in zip(sets, played, strict=True)
-    ]
-    problems = [*load.problems, *boots.problems]
-    title = f"{load.said.partition(':')[0].capitalize()}: {len(load.jobs):,} jobs in {load.hours:g} h"
+    places.try_to_write(DRAWS)
+    ended = player.play([(one.name, _request(one, load, boots, options)) for one in sets])
+    died = [one for one in ended if isinstance(one, SetDiedError)]
+    played = [(of, done) for of, done in zip(sets, ended, strict=True) if isinstance(done, Played)]
+    days = [Day(deployment=of, outcome=done.outcome, prices=PricesUsed(own=asked.own)) for of, done in played]
+    title = f"{title_of(load.said)}: {len(load.jobs):,} jobs in {load.hours:g} h"
     lead = f"Simulated with the functions of this version; seed {options.seed}. {load.said}."
     summaries = [day.summary() for day in days]
+    problems = [*(one.message for one in died), *load.problems, *boots.problems]
+    problems += unused([day.prices for day in days])
     drawn = pictures(days)
-    files = {
-        options.report: page(
-            title, lead, days, drawn, pictures(days, narrow=True), _inputs(days, load, boots, options), problems
-        )
-    }
-    if options.pictures is not None:
-        files |= {options.pictures / f"{name}.svg": svg for name, svg in drawn.items()}
-    for path, text in files.items():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise CliError(f"{path} cannot be written: {error}", next="name another place") from None
-    slowest = min(played, key=lambda done: done.hours_a_minute)
+    inputs = _inputs(days, load, boots, options)
+    places.write(page(title, lead, days, drawn, pictures(days, narrow=True), inputs, problems), drawn)
+    slowest = min((done for _, done in played), key=lambda done: done.hours_a_minute)
     if call.output.as_json:
         call.output.json(
             {
@@ -96,16 +88,29 @@ def run(call: Call, options: Options) -> None:
                 "simulated_hours_a_cpu_minute": round(slowest.hours_a_cpu_minute, 1),
             }
         )
-        return
-    _say(call.output, summaries, problems, load, options, slowest)
-    for day in days:
-        for remark in remarks(day):
-            call.output.line(f"{day.deployment.name}: {remark}", "warning")
-    call.output.line(f"The report: {options.report}")
-    call.output.line(f"Next: open it in a browser: {command('xdg-open', str(options.report))}")
+    else:
+        _say(call.output, summaries, problems, load, options, slowest)
+        for day in days:
+            for remark in remarks(day):
+                call.output.line(f"{day.deployment.name}: {remark}", "warning")
+        call.output.line(f"The report: {options.report}")
+        call.output.line(f"Next: open it in a browser: {command('xdg-open', str(options.report))}")
+    if died:
+        raise died[0]
 
 
-def _sets(call: Call, options: Options) -> list[Deployment]:
+def title_of(said: str) -> str:
+    """What the load is, as a title; names in it stay as they are."""
+    short = said.partition(": ")[0]
+    return short[:1].upper() + short[1:]
+
+
+def sets_of(call: Call, options: Options) -> list[Deployment]:
+    """What is tried: one set, or two with names of their own.
+
+    Raises:
+        CliError: one of them cannot be so.
+    """
     if options.file is not None:
         base = deployments.of_file(options.file)
     elif call.named is not None:
@@ -122,17 +127,24 @@ def _sets(call: Call, options: Options) -> list[Deployment]:
     if options.against_classes is not None:
         other = other.with_classes(options.against_classes)
         words.append(options.against_classes.stem)
+    if words == [base.name]:  # the file of the second set is called as the first one
+        words = [str(options.against_classes or options.against[0])]
     return [base, replace(other, name=", ".join(words))]
 
 
 def _load(call: Call, options: Options, of: Deployment) -> Load:
+    if options.jobs is not None and options.load not in loads.SHAPES:
+        raise CliError(
+            f"--jobs {options.jobs} is for a named load, and {options.load} has its own",
+            next=f"leave --jobs out, or name a load: {', '.join(loads.SHAPES)}",
+        )
     if options.load in loads.SHAPES:
         return loads.named(options.load, seed=options.seed, jobs=options.jobs, hours=options.hours, queue=of.queue)
     if options.load == history.HISTORY:
         return history.load_of(call.stack, hours=options.hours)
     names = ", ".join([*loads.SHAPES, history.HISTORY])
     path = Path(options.load)
-    if not path.suffix and not path.exists():
+    if not path.suffix and not is_there(path):
         raise CliError(f"there is no load {options.load}", next=f"name one of {names}, or a CSV with {HEADER}")
     text = read_text(path, next=f"name a load ({names}), or a CSV with the columns {HEADER}")
     return read_jobs(text, name=path.name, hours=options.hours, queue=of.queue)
@@ -152,6 +164,7 @@ def _request(of: Deployment, load: Load, boots: BootTimes, options: Options) -> 
     return {
         "parameters": dict(of.parameters),
         "classes": of.classes,
+        "classes_source": of.classes_source,
         "jobs": [job.row for job in load.jobs],
         "boots": boots.data,
         "start": START.isoformat(),

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from agent_stack.domain.errors import AgentStackError
+from tests.simulator.day.classes import said_of
 from tests.simulator.day.outcome import outcome
 from tests.simulator.day.request import Request
 from tests.simulator.day.world import DayWorld
@@ -19,12 +20,13 @@ def main() -> int:
     """Play; the exit status."""
     gc.freeze()
     gc.set_threshold(FEW_COLLECTIONS)
+    asked = json.load(sys.stdin)
     try:
-        world = DayWorld(Request.read(json.load(sys.stdin)))
+        world = DayWorld(Request.read(asked))
         for seconds in world.play():
             _say({"seconds": seconds, "jobs": len(world.job_ids), "cpu": time.process_time()})
     except AgentStackError as error:
-        _say({"error": str(error)})
+        _say({"error": said_of(error, asked["classes_source"])})
         return 1
     _say({"outcome": outcome(world)})
     return 0

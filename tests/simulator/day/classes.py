@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from agent_stack.adapters.class_errors import SETTING
 from agent_stack.domain.classes import ClassBook
+from agent_stack.domain.errors import ConfigurationError
 from tests.simulator.parameters import FakeParameters
 
 AN_IMAGE = "ami-0123456789abcdef0"
@@ -28,6 +30,13 @@ class FixedClasses:
     def book(self) -> ClassBook:
         """See the port."""
         return self._book
+
+
+def said_of(error: Exception, source: str) -> str:
+    """What is wrong, and where. No parameter holds a day's class document: it is where the operator named it."""
+    if isinstance(error, ConfigurationError) and error.setting == SETTING:
+        return f"{source}: {error.problem}. Correct it there; docs/reference/classes.md shows every field."
+    return str(error)
 
 
 def of_any_image(document: str) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from agent_stack.adapters.ec2.requests import CLASS_TAG, HOLD_TAG
+from agent_stack.domain.classes import ClassBook
 from agent_stack.domain.runs import Run
 from agent_stack.domain.states import Moment
 from tests.simulator.buildkite import JobState, Operation
@@ -15,6 +16,7 @@ from tests.simulator.buildkite.settings import RateLimits
 from tests.simulator.cloud.instance import Instance
 from tests.simulator.cloud.prices import price
 from tests.simulator.cloud.settings import LAUNCHES, READ_BUDGET, REQUEST_BUDGETS, TERMINATIONS, Budget
+from tests.simulator.day.classes import said_of
 from tests.simulator.day.world import SHUTTING_DOWN, DayWorld
 
 OF_THE_WAIT = (Moment.RESERVED, Moment.LAUNCHED, Moment.VM_RUNNING, Moment.AGENT_STARTED)
@@ -39,9 +41,13 @@ def outcome(world: DayWorld) -> dict[str, Any]:
         "functions": {function: sum(seconds) for function, seconds in sorted(world.billed.items())},
         "said": _said(world),
         "classes": [] if world.book is None else sorted(world.book.classes),
-        "broken_classes": {} if world.book is None else {k: str(v) for k, v in sorted(world.book.broken.items())},
+        "broken_classes": {} if world.book is None else _broken(world.book, world.request.classes_source),
         "skipped_cycles": world.skipped,
     }
+
+
+def _broken(book: ClassBook, source: str) -> dict[str, str]:
+    return {name: said_of(error, source) for name, error in sorted(book.broken.items())}
 
 
 def _since(world: DayWorld, at: datetime) -> float:

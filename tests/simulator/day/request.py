@@ -74,6 +74,7 @@ class Request:
     Attributes:
         parameters: of the template, by name; those that are missing have their defaults.
         classes: the class document.
+        classes_source: where it stands, as the operator calls it.
         tail_seconds: how long jobs may run on after the last ones have come.
         skips: whether idle cycles are skipped, see `rest`.
     """
@@ -87,6 +88,7 @@ class Request:
     tail_seconds: float
     seed: int
     skips: bool = True
+    classes_source: str = "the class document"
     latency: tuple[float, float] = (0.01, 0.06)
     launch_latency: tuple[float, float] = (1.5, 3.0)
     settings: Settings = field(init=False)
@@ -104,7 +106,7 @@ class Request:
         boots = Boots(pending=tuple(data["boots"]["pending"]), quantiles=tuple(data["boots"]["quantiles"]))
         others = {
             name: data[name]
-            for name in ("parameters", "classes", "seconds", "tail_seconds", "seed", "skips")
+            for name in ("parameters", "classes", "seconds", "tail_seconds", "seed", "skips", "classes_source")
             if name in data
         }
         others["classes"] = others["classes"] or default_classes()

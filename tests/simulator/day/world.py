@@ -15,7 +15,7 @@ from zlib import crc32
 
 from agent_stack.adapters.aws import AwsCalls
 from agent_stack.adapters.ec2.instance_types import Ec2InstanceTypes
-from agent_stack.domain.classes import ClassBook
+from agent_stack.domain.classes import DEFAULT_QUEUE_ALIASES, ClassBook
 from agent_stack.ports import ClassSource, Telemetry
 from tests.simulator.buildkite import Event, JobState, JobStateChanged, Step
 from tests.simulator.cloud import Instance, StateChange
@@ -88,7 +88,7 @@ class DayWorld(Simulation):
             seed=request.seed, nature=nature, settings=request.variables, classes=of_any_image(request.classes)
         )
         for queue in request.queues:
-            if queue not in {"default", "_default", "__default__"}:
+            if queue not in {"default", *DEFAULT_QUEUE_ALIASES}:
                 self.buildkite.add_queue(queue)
         self.parameters = AnyImage(values=dict(self.parameters.values))
         self.ec2.on_event(self._ec2_changed)
@@ -121,7 +121,7 @@ class DayWorld(Simulation):
         steps = [
             Step(
                 env={"SIM_SECONDS": str(job.seconds)},
-                queue=job.queue,
+                queue=None if job.queue in DEFAULT_QUEUE_ALIASES else job.queue,  # no queue has such a key
                 agents=[rule for rule in job.agents if not rule.startswith("queue=")],
                 priority=job.priority,
             )

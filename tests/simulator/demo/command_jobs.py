@@ -23,10 +23,8 @@ def jobs_of(
     own = written.take("env", values.env, {})
     rules = written.take("agents", values.rules, tuple(agents))
     plugins = _plugins(written, command, real_agent=real_agent)
-    parallelism = written.take("parallelism", values.whole, 1)
+    parallelism = written.take("parallelism", values.at_least(1), 1)
     matrix = written.take("matrix", combinations, (Combination(values={}, plain=True),))
-    if parallelism < 1:
-        raise Mistake(written.line("parallelism"), "`parallelism` should be at least 1")
     if "matrix" in written and "parallelism" in written:
         raise Mistake(written.line("matrix"), "`matrix` and `parallelism` in one step: Buildkite refuses both together")
     jobs = []
@@ -53,15 +51,10 @@ def jobs_of(
 
 def _plugins(written: Written, command: str, *, real_agent: bool) -> Any:  # noqa: ANN401
     """As the agent reads them; nothing where none can run them."""
-    given = written.raw("plugins")
-    if given is None:
-        if not command:
-            raise Mistake(written.line("command"), "this step has no command")
-        return None
-    plugins = [{name: given[name]} for name in given] if isinstance(given, Mapping) else given
-    if not isinstance(plugins, list):
-        raise Mistake(written.line("plugins"), "`plugins` should be a list of plugins")
-    if real_agent:
+    plugins = written.take("plugins", values.plugins, None)
+    if plugins is None and not command:
+        raise Mistake(written.line("command"), "this step has no command")
+    if real_agent or not plugins:
         return plugins
     named = ", ".join(one if isinstance(one, str) else ", ".join(one) for one in plugins)
     without = "" if command else "; this step has no command of its own, so its job does nothing"

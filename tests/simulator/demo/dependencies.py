@@ -1,10 +1,18 @@
 """Who waits for whom: keys of steps and groups become the handles of steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 from tests.simulator.demo.model import DemoStep
 from tests.simulator.demo.written import Mistake
+
+
+class Handle(str):
+    """The handle of a step: none that a pipeline file names, whatever text stands in it."""
+
+    __slots__ = ()
+
 
 Need = tuple[str, bool]
 """The key or the handle of a step, or the key of a group; and whether it may fail."""
@@ -41,10 +49,10 @@ class Dependencies:
             self.name(key, [handle], line)
         self._drafts.append(_Draft(made, needs, line))
 
-    def name(self, key: str, handles: list[str], line: int) -> None:
+    def name(self, key: str, handles: Sequence[str], line: int) -> None:
         if key in self._keys:
             raise Mistake(line, f"`key: {key}` is another step's already; give each step a key of its own")
-        self._keys[key] = handles
+        self._keys[key] = list(handles)
 
     def _resolved(self, draft: _Draft) -> DemoStep:
         needs: dict[str, bool] = {}
@@ -55,7 +63,7 @@ class Dependencies:
         return replace(draft.made, step=replace(draft.made.step, waits_for=tuple(needs), tolerates=tolerates))
 
     def _handles(self, name: str, line: int) -> list[str]:
-        if name.startswith("step "):
+        if isinstance(name, Handle):
             return [name]
         if name not in self._keys:
             there = ", ".join(sorted(self._keys)) or "none"

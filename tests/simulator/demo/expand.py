@@ -14,7 +14,7 @@ from typing import Any
 from tests.simulator.buildkite import Step, StepKind
 from tests.simulator.demo import values
 from tests.simulator.demo.command_jobs import jobs_of
-from tests.simulator.demo.dependencies import Dependencies, Need
+from tests.simulator.demo.dependencies import Dependencies, Handle, Need
 from tests.simulator.demo.model import Demo, DemoStep
 from tests.simulator.demo.written import Mistake, Note, Written
 from tests.simulator.demo.yaml_lines import line_of
@@ -181,9 +181,9 @@ class Expansion:
             raise Mistake(
                 written.line("demo"), "`demo.standby` comes in a build of its own, and waits for no other step"
             )
-        timeout = written.take("timeout_in_minutes", values.whole, 0)
+        timeout = written.take("timeout_in_minutes", values.at_least(0), 0)
         group = written.take("concurrency_group", values.text, "")
-        concurrency = written.take("concurrency", values.whole, 1)
+        concurrency = written.take("concurrency", values.at_least(1), 1)
         written.raw("concurrency_method")
         if (group == "") == ("concurrency" in written):
             raise Mistake(line, "`concurrency` and `concurrency_group` go together; this step has one of them")
@@ -210,6 +210,5 @@ def _fields(written: Written) -> dict[str, str]:
     return written.take("fields", values.fields, {})
 
 
-def _handle(number: int) -> str:
-    """No key has a space in it."""
-    return f"step {number}"
+def _handle(number: int) -> Handle:
+    return Handle(f"step {number}")

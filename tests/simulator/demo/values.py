@@ -3,7 +3,7 @@
 Each raises ValueError with what may stand there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tests.simulator.buildkite import RetryRule
@@ -66,6 +66,30 @@ def whole(value: Any) -> int:  # noqa: ANN401
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise ValueError("should be a whole number")
+
+
+def at_least(least: int) -> Callable[[Any], int]:
+    """A whole number that is not smaller."""
+
+    def parse(value: Any) -> int:  # noqa: ANN401
+        if (number := whole(value)) < least:
+            raise ValueError(f"should be at least {least}")
+        return number
+
+    return parse
+
+
+def plugins(value: Any) -> list[Any]:  # noqa: ANN401
+    """Plugins one by one: each its name, or its name with its settings."""
+    listed = [value] if isinstance(value, Mapping) else value
+    if not isinstance(listed, list) or not all(isinstance(one, str | Mapping) for one in listed):
+        raise ValueError(
+            "should be a list of plugins, each a name or a name with its settings, such as [docker#v5: {image: go}]"
+        )
+    made: list[Any] = []
+    for one in listed:
+        made += [one] if isinstance(one, str) else [{name: given} for name, given in one.items()]
+    return made
 
 
 def skip(value: Any) -> str | None:  # noqa: ANN401

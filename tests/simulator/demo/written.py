@@ -30,11 +30,16 @@ NOT_PLAYED: Final[Mapping[str, str]] = {
 """Keys that Buildkite knows and the demo does not play, and what follows from that."""
 
 
+def in_one_line(text: str) -> str:
+    """What a file says may have several lines."""
+    return " ".join(text.split())
+
+
 class Mistake(Exception):
     """Something in the file that cannot be meant so."""
 
     def __init__(self, line: int, what: str) -> None:
-        super().__init__(what)
+        super().__init__(in_one_line(what))
         self.line = line
 
 
@@ -91,7 +96,9 @@ class Written:
         value = self.raw(name, *others)
         if value is None:
             return default
-        used = next(one for one in (name, *others) if one in self)
+        used, *unused = (one for one in (name, *others) if one in self)
+        for one in unused:
+            self.note(one, f"is not used, because it is another name of `{used}`; leave one of them")
         try:
             return parse(value)
         except ValueError as error:
@@ -114,7 +121,7 @@ class Written:
 
     def note(self, name: str, what: str) -> None:
         """Say of a key how it is played."""
-        self._notes.append(Note(self.line(name), f"`{name}` {what}"))
+        self._notes.append(Note(self.line(name), in_one_line(f"`{name}` {what}")))
 
     def rest(self) -> None:
         """Name all that was not asked for."""
@@ -122,9 +129,9 @@ class Written:
             if name in self._asked or value is None:
                 continue
             if name in NOT_PLAYED:
-                shown = f"`{name}: {value}`" if isinstance(value, str) else f"`{name}`"
-                self._notes.append(Note(self.line(name), f"{shown} {NOT_PLAYED[name]}"))
+                shown = f"`{name}: {value.strip()}`" if isinstance(value, str) else f"`{name}`"
+                self._notes.append(Note(self.line(name), in_one_line(f"{shown} {NOT_PLAYED[name]}")))
                 continue
             alike = difflib.get_close_matches(name, [*self._asked, *NOT_PLAYED], n=1)
             hint = f"; do you mean `{alike[0]}`?" if alike else ""
-            self._notes.append(Note(self.line(name), f"`{name}` is no key of {self._what}: it is ignored{hint}"))
+            self.note(name, f"is no key of {self._what}: it is ignored{hint}")

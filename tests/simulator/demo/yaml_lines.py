@@ -54,7 +54,11 @@ _resolve("merge", "<<", "<")
 
 def _integer(_loader: _Loader, node: yaml.ScalarNode) -> int:
     text = node.value.replace("+", "")
-    return int(text, 0) if text[:2] in {"0x", "0o"} else int(text)
+    try:
+        return int(text, 0) if text[:2] in {"0x", "0o"} else int(text)
+    except ValueError:
+        mark, what = node.start_mark, f"a number of {len(text)} digits is too long; write it in quotes"
+        raise YamlError(mark.line + 1, mark.column + 1, what) from None
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> Iterator[Mapping]:
@@ -102,6 +106,10 @@ def load(text: str) -> Any:  # noqa: ANN401  (whatever stands in the file)
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
         raise YamlError(mark.line + 1 if mark else None, mark.column + 1 if mark else None, what) from None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, error.position - before.rfind("\n")
+        raise YamlError(line, column, f"a character that cannot stand there: #x{error.character:04x}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise YamlError(None, None, str(error) or type(error).__name__) from None
 

@@ -247,7 +247,9 @@ class VirtualVm:
     # --- agent ---
 
     def _register(self, assignment: Assignment, credential: str) -> None:
-        tags = [f"queue={assignment.queue_key}", *assignment.agent_tags]
+        # As the boot program: without a queue where the stack calls the cluster's default queue by an alias.
+        queue = [f"queue={assignment.queue_key}"] if assignment.queue_key else []
+        tags = [*queue, *assignment.agent_tags]
         answer = self._ask("POST", "/register", credential, {"name": assignment.agent_name, "meta_data": tags})
         if answer is None:
             self._exit("1 cannot register")

@@ -119,10 +119,18 @@ def test_parameters_reach_the_functions() -> None:
 
 def test_a_class_that_is_wrong_is_named_and_the_others_go_on() -> None:
     document = '{"classes": {"good": {"instance_types": ["m7i.large"], "image": "ami-0123456789abcdef0"}, "bad": {}}, '
-    found = played(classes=document + '"default_class": "good"}', jobs=JOBS[:1])
+    document += '"default_class": "good"}'
+    found = played(classes=document, classes_source="ci.json", jobs=JOBS[:1])
     assert found["classes"] == ["good"]
     assert list(found["broken_classes"]) == ["bad"]
+    assert found["broken_classes"]["bad"].startswith("ci.json: classes.bad.")
     assert found["jobs"][0]["state"] == "finished"
+
+
+@pytest.mark.parametrize("alias", ["_default", "__default__"])
+def test_a_stack_may_call_the_default_queue_by_its_alias(alias: str) -> None:
+    found = played(parameters={"Queues": alias}, jobs=(AskedJob(at=1, seconds=5, queue=alias),), seconds=60)
+    assert found["jobs"][0]["started"] is not None
 
 
 def test_standby_vms_are_played_and_a_job_takes_one() -> None:
