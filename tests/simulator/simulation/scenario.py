@@ -22,6 +22,7 @@ from tests.simulator.simulation.standby import (
     classes_with_standby,
     few_of_a_class,
     few_vcpus,
+    leaves_room_for_one,
     meddle,
     name_other_sizes,
     of_many_sizes,
@@ -31,6 +32,10 @@ from tests.simulator.simulation.standby import (
 BOUND_SECONDS = 2_000.0
 """How long after the last fault everything must be over: two boots, a reservation, an agent that Buildkite finds
 lost after minutes, and the ten minutes for which EC2 may hide a VM."""
+
+LONE_SECONDS = 1_080.0
+"""How much longer where jobs run one by one: one that hangs has its VM for a lifetime, and Buildkite finds its agent
+lost three minutes later."""
 
 PIPELINE_SECONDS = 160.0
 """Long enough for the undisturbed pipeline to be over, so that every death in it is a death of something."""
@@ -178,7 +183,8 @@ def tell(simulation: Simulation, *, seed: int, faults: Callable[[], int], second
     settled = 0.0
     try:
         simulation.run(seconds)
-        settled = simulation.settle(BOUND_SECONDS)
+        alone = leaves_room_for_one(simulation)
+        settled = simulation.settle(BOUND_SECONDS + (LONE_SECONDS if alone else 0.0))
     except (BrokenPromise, RuntimeError) as error:
         broken = str(error)
         simulation.kernel.note(f"BROKEN {broken}")

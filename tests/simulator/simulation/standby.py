@@ -12,6 +12,7 @@ from typing import Any
 
 from agent_stack.adapters.ec2.requests import HOLD_TAG
 from tests.simulator.clock import EPOCH
+from tests.simulator.cloud.catalogue import catalogue
 from tests.simulator.cloud.instance import UP
 from tests.simulator.simulation.nature import CLASSES, CLASSES_PARAMETER
 from tests.simulator.simulation.random_run import STORY_SECONDS, RandomRun, take
@@ -75,6 +76,16 @@ def _with_types(document: str, types: Mapping[str, list[str]]) -> str:
         for name, wanted in types.items()
     }
     return json.dumps(read)
+
+
+def leaves_room_for_one(simulation: Simulation) -> bool:
+    """Whether a VM of some class, as the operator wrote them last, takes all of MaxVcpus. Then jobs run one by one."""
+    most = simulation.settings.max_vcpus
+    if most is None:
+        return False
+    classes = json.loads(simulation.parameters.values[CLASSES_PARAMETER])["classes"].values()
+    sizes = [catalogue()[kind].vcpus for one in classes for kind in one["instance_types"]]
+    return 2 * max(sizes) > most
 
 
 def few_of_a_class(document: str, seed: int) -> str:
