@@ -8,7 +8,10 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from agent_stack.domain.triggers import Trigger
-from agent_stack.wiring import Dispatcher, answer_inspection
+from agent_stack.wiring.dispatcher_function import Dispatcher
+from handlers import imported
+
+imported()
 
 
 @cache
@@ -20,6 +23,8 @@ def handle(event: dict[str, Any], context: LambdaContext) -> dict[str, Any] | No
     """One invocation: scheduled, a wake-up, or an inspection, which alone is answered."""
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())
     if Trigger.of(event) is Trigger.INSPECTION:
+        from agent_stack.wiring.inspection import answer_inspection  # noqa: PLC0415  (rare: a process starts sooner without)
+
         return answer_inspection(os.environ, remaining)
     dispatcher = _dispatcher()
     with dispatcher.deployment.invocation(remaining):

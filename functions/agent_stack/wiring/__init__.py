@@ -1,6 +1,4 @@
-"""Wiring: `deployment` creates the adapters, `options` reads the chain's options, `functions` builds both functions."""
+"""Wiring: `deployment` creates the adapters, `options` reads the chain's options.
 
-from agent_stack.wiring.functions import Dispatcher, Tracker, answer_for_stack
-from agent_stack.wiring.inspection import answer_inspection
-
-__all__ = ["Dispatcher", "Tracker", "answer_for_stack", "answer_inspection"]
+`dispatcher_function` and `tracker_function` build the functions, and `stack_events` answers CloudFormation.
+"""

@@ -17,7 +17,7 @@ from agent_stack.domain.jobs import Queue
 from agent_stack.domain.stack_keys import StackKeyNames
 from agent_stack.removal.deregister import Deregister
 from agent_stack.stack_keys import StackKeys
-from agent_stack.wiring import answer_for_stack
+from agent_stack.wiring.stack_events import answer_for_stack
 from tests.contract.stacks import OTHER, QUEUE, a_desk
 from tests.simulator.buildkite import Operation
 from tests.simulator.loopback import LoopbackServer
