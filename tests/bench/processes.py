@@ -1,5 +1,6 @@
 """What a new process of the function costs in CPU before it has used anything, and what it takes of memory."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,9 +38,14 @@ def cpu_of(code: str, processes: int) -> float:
 
 
 def said_by(code: str) -> float:
-    """The number that a Python process prints which runs that code beside the functions."""
+    """The number that a Python process prints which runs that code beside the functions, with their bytecode."""
     functions = Path(__file__).resolve().parents[2] / "functions"
     done = subprocess.run(
-        [sys.executable, "-c", f"{AS_SHIPPED}\n{code}"], cwd=functions, capture_output=True, text=True, check=True
+        [sys.executable, "-c", f"{AS_SHIPPED}\n{code}"],
+        cwd=functions,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return float(done.stdout)

@@ -85,13 +85,18 @@ class Show:
             for instance in its:
                 sys.stdout.write(
                     f"  {instance.instance_id}  {instance.instance_type}  {instance.capacity_type}  {instance.zone}  "
-                    f"requested after {self._after(job, instance.launched_at)} s\n"
+                    f"{self._requested(job, instance.launched_at)}\n"
                 )
             for notification in job.notifications:
                 sys.stdout.write(f"  {self._after(job, notification.at)} s  {notification.detail}\n")
             if job.stack_finish is not None:
                 sys.stdout.write(f"  {self._after(job, job.stack_finish.at)} s  {_indented(job.stack_finish.detail)}\n")
         sys.stdout.write("\n")
+
+    def _requested(self, job: JobView, at: datetime) -> str:
+        """When, beside the job. A standby VM was there before its job."""
+        waited = (at - (job.runnable_at or job.scheduled_at)).total_seconds()
+        return f"requested {waited:.1f} s after its job" if waited >= 0 else f"requested {-waited:.1f} s before its job"
 
     def _after(self, job: JobView, at: datetime) -> str:
         return f"{(at - (job.runnable_at or job.scheduled_at)).total_seconds():5.1f}"
